@@ -1,0 +1,2 @@
+//! The command (to come).
+fn main() {}

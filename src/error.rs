@@ -1,0 +1,175 @@
+//! One error type and one result type for the whole crate.
+
+use std::path::{Path, PathBuf};
+
+/// What went wrong: every variant says what was expected, what came, and where.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument or a setting is out of its range, or two of them contradict each other.
+    #[error("{what}: expected {expected}, got {got}")]
+    Invalid {
+        /// The argument's or setting's name.
+        what: String,
+        /// The range or form that it must have.
+        expected: String,
+        /// What was given.
+        got: String,
+    },
+    /// A buffer, tensor or batch has the wrong shape.
+    #[error("{what}: expected shape {expected}, got {got}")]
+    Shape {
+        /// The tensor's name.
+        what: String,
+        /// The shape that fits.
+        expected: String,
+        /// The shape that came.
+        got: String,
+    },
+    /// A text or token file does not hold what it must.
+    #[error("{place}: {message}")]
+    Data {
+        /// The file, with line, byte or token position where known.
+        place: String,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// The operating system refused to read or write.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is of another kind.
+    #[error("{path}: not a bnn file (its first bytes are {got:02x?}, expected {expected:02x?})", path = path.display())]
+    BadMagic {
+        /// The file.
+        path: PathBuf,
+        /// The bytes that a bnn file begins with.
+        expected: [u8; 8],
+        /// The bytes that this file begins with.
+        got: Vec<u8>,
+    },
+    /// The file was written by another version of the format.
+    #[error("{path}: format version {got}, this build reads version {expected}", path = path.display())]
+    BadVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version that this build reads.
+        expected: u32,
+        /// The version in the file.
+        got: u32,
+    },
+    /// The file is shorter or longer than its header says.
+    #[error("{path}: {what} needs {expected} bytes, the file has {got}", path = path.display())]
+    BadLength {
+        /// The file.
+        path: PathBuf,
+        /// The part of the file.
+        what: String,
+        /// How many bytes it needs.
+        expected: u64,
+        /// How many are there.
+        got: u64,
+    },
+    /// The bytes are not those that were written.
+    #[error("{path}: checksum of {what} is {got}, expected {expected}: the file is damaged", path = path.display())]
+    BadChecksum {
+        /// The file.
+        path: PathBuf,
+        /// The part of the file.
+        what: String,
+        /// The checksum in the file.
+        expected: String,
+        /// The checksum of the bytes.
+        got: String,
+    },
+    /// The header is intact but does not make sense.
+    #[error("{path}: {message}", path = path.display())]
+    BadHeader {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The file fits another model, corpus or chain.
+    #[error("{path}: {what} is {got}, expected {expected}", path = path.display())]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// What does not match.
+        what: String,
+        /// What was expected.
+        expected: String,
+        /// What the file holds.
+        got: String,
+    },
+    /// A NaN or an infinity stopped the computation.
+    #[error(
+        "step {step}: {tensor} is not finite ({value}); stopped, what was stored before is intact"
+    )]
+    NotFinite {
+        /// The step at which it was seen, counted from 0.
+        step: u64,
+        /// The tensor's name.
+        tensor: String,
+        /// The first value that was not finite.
+        value: f32,
+    },
+    /// The step is provably too large.
+    #[error("unstable: {0}")]
+    Unstable(String),
+    /// The build or the machine cannot do it.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// `std::result::Result` with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An argument out of range.
+    pub fn invalid(
+        what: impl Into<String>,
+        expected: impl Into<String>,
+        got: impl std::fmt::Display,
+    ) -> Self {
+        Self::Invalid {
+            what: what.into(),
+            expected: expected.into(),
+            got: got.to_string(),
+        }
+    }
+
+    /// A wrong shape.
+    pub fn shape(
+        what: impl Into<String>,
+        expected: impl std::fmt::Debug,
+        got: impl std::fmt::Debug,
+    ) -> Self {
+        Self::Shape {
+            what: what.into(),
+            expected: format!("{expected:?}"),
+            got: format!("{got:?}"),
+        }
+    }
+
+    /// Content that is not as expected, and where.
+    pub fn data(place: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Data {
+            place: place.into(),
+            message: message.into(),
+        }
+    }
+
+    /// For `map_err` on a file operation.
+    pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Io { path, source }
+    }
+}
