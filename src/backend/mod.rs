@@ -1,1 +1,8 @@
-//! (to come)
+//! The seam: what a device must be able to do, and the devices that can.
+//!
+//! Samplers see [`Vectors`]: flat vectors and one fused update a method. `gpt` sees [`Backend`]: the dozen
+//! operations of a transformer, forward and backward. Everything above is written once, for any device.
+
+pub mod cpu;
+
+pub use cpu::Cpu;
