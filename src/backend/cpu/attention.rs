@@ -1,0 +1,370 @@
+//! Causal attention in blocks of rows, forward and backward: the masked half is skipped and no (T, T) matrix is kept.
+//!
+//! As FlashAttention (Dao et al. 2022) keeps per row only the log-sum-exp and makes the probabilities again in the backward pass.
+
+use super::dropout::Mask;
+use super::gemm::{self, Mat};
+use super::isa::{Isa, multiversion};
+use super::math::exp;
+use super::{Cpu, Rows};
+use crate::backend::{Dropout, Heads};
+use std::cell::RefCell;
+
+/// Rows of queries at a time: a block of probabilities (64, T) stays in the second-level cache.
+const BLOCK: usize = 64;
+
+thread_local! {
+    /// Probabilities and their gradient of one block: grows to 2 (BLOCK, T) once.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `f` with two scratch matrices of n elements.
+fn with_scratch<R>(n: usize, f: impl FnOnce(&mut [f32], &mut [f32]) -> R) -> R {
+    SCRATCH.with_borrow_mut(|s| {
+        if s.len() < 2 * n {
+            s.resize(2 * n, 0.0);
+        }
+        let (a, b) = s.split_at_mut(n);
+        f(a, &mut b[..n])
+    })
+}
+
+multiversion! {
+    // Row r of s (rows, cols) holds scores; the first `past + r + 1` become probabilities, the rest 0. lse gets each log-sum-exp.
+    fn softmax_rows(s: &mut [f32], lse: &mut [f32], cols: usize, past: usize, scale: f32) {
+        for (r, (row, lse)) in s.chunks_exact_mut(cols).zip(lse).enumerate() {
+            let (seen, masked) = row.split_at_mut(past + r + 1);
+            masked.fill(0.0);
+            let mut lanes = [f32::NEG_INFINITY; 16];
+            for chunk in seen.chunks(16) {
+                for (l, &v) in lanes.iter_mut().zip(chunk) {
+                    *l = if v > *l { v } else { *l };
+                }
+            }
+            let top = lanes.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+            let mut sums = [0.0f32; 16];
+            let mut chunks = seen.chunks_exact_mut(16);
+            for chunk in &mut chunks {
+                for (l, v) in sums.iter_mut().zip(chunk) {
+                    *v = exp((*v - top) * scale);
+                    *l += *v;
+                }
+            }
+            for (l, v) in sums.iter_mut().zip(chunks.into_remainder()) {
+                *v = exp((*v - top) * scale);
+                *l += *v;
+            }
+            let total: f32 = sums.iter().sum();
+            let inverse = 1.0 / total;
+            for v in seen.iter_mut() {
+                *v *= inverse;
+            }
+            *lse = top * scale + total.ln();
+        }
+    }
+}
+
+multiversion! {
+    // Scores back to probabilities with the kept log-sum-exp.
+    fn probabilities(s: &mut [f32], lse: &[f32], cols: usize, past: usize, scale: f32) {
+        for (r, (row, &lse)) in s.chunks_exact_mut(cols).zip(lse).enumerate() {
+            let (seen, masked) = row.split_at_mut(past + r + 1);
+            masked.fill(0.0);
+            for v in seen {
+                *v = exp(*v * scale - lse);
+            }
+        }
+    }
+}
+
+multiversion! {
+    // dp becomes ds = p (dp - delta) scale; delta (rows) = sum_c dout out
+    fn softmax_backward(dp: &mut [f32], p: &[f32], delta: &[f32], cols: usize, scale: f32) {
+        for ((dp, p), &delta) in dp.chunks_exact_mut(cols).zip(p.chunks_exact(cols)).zip(delta) {
+            for (d, p) in dp.iter_mut().zip(p) {
+                *d = p * (*d - delta) * scale;
+            }
+        }
+    }
+}
+
+/// First element of row-block (b, h, i0..) in the (B, H, T, T) numbering of attention dropout.
+fn mask_block(mask: &Mask, s: &mut [f32], cols: usize, t: usize, head: usize, i0: usize) {
+    for (r, row) in s.chunks_exact_mut(cols).enumerate() {
+        mask.apply(row, (head * t + i0 + r) * t);
+    }
+}
+
+/// out (N, C) and lse (B, H, T) from qkv (N, 3C).
+pub fn forward(
+    cpu: &Cpu,
+    out: &mut [f32],
+    lse: &mut [f32],
+    qkv: &[f32],
+    d: Heads,
+    dropout: Option<Dropout>,
+) {
+    let (t, c, size) = (d.t, d.width(), d.size);
+    let mask = dropout.map(Mask::new);
+    let scale = 1.0 / (size as f32).sqrt();
+    cpu.rows(
+        d.b,
+        1,
+        [Rows::new(out, t * c), Rows::new(lse, d.h * t)],
+        |range, [out, lse]| {
+            for (i, b) in range.enumerate() {
+                let out = &mut out[i * t * c..][..t * c];
+                let lse = &mut lse[i * d.h * t..][..d.h * t];
+                let qkv = &qkv[b * t * 3 * c..][..t * 3 * c];
+                for h in 0..d.h {
+                    let head = Head::new(qkv, h, c, size);
+                    with_scratch(BLOCK * t, |p, _| {
+                        for i0 in (0..t).step_by(BLOCK) {
+                            let (m, n) = (BLOCK.min(t - i0), t.min(i0 + BLOCK));
+                            let p = &mut p[..m * n];
+                            gemm::serial(cpu.isa, m, n, size, head.q(i0), head.k_t(), false, p, n, None);
+                            softmax_rows(
+                                cpu.isa,
+                                p,
+                                &mut lse[h * t + i0..][..m],
+                                n,
+                                i0,
+                                scale,
+                            );
+                            if let Some(mask) = &mask {
+                                mask_block(mask, p, n, t, b * d.h + h, i0);
+                            }
+                            let o = &mut out[i0 * c + h * size..];
+                            gemm::serial(
+                                cpu.isa,
+                                m,
+                                size,
+                                n,
+                                Mat::rows(p, n),
+                                head.v(),
+                                false,
+                                o,
+                                c,
+                None,
+            );
+                        }
+                    });
+                }
+            }
+        },
+    );
+}
+
+/// Views of one head in a sequence's qkv (T, 3C).
+struct Head<'a> {
+    qkv: &'a [f32],
+    at: usize,
+    c: usize,
+}
+
+impl<'a> Head<'a> {
+    fn new(qkv: &'a [f32], h: usize, c: usize, size: usize) -> Self {
+        Self {
+            qkv,
+            at: h * size,
+            c,
+        }
+    }
+    fn q(&self, i0: usize) -> Mat<'a> {
+        Mat::rows(&self.qkv[i0 * 3 * self.c + self.at..], 3 * self.c)
+    }
+    fn k_t(&self) -> Mat<'a> {
+        Mat::cols(&self.qkv[self.c + self.at..], 3 * self.c)
+    }
+    fn k(&self) -> Mat<'a> {
+        Mat::rows(&self.qkv[self.c + self.at..], 3 * self.c)
+    }
+    fn v(&self) -> Mat<'a> {
+        Mat::rows(&self.qkv[2 * self.c + self.at..], 3 * self.c)
+    }
+    fn v_t(&self) -> Mat<'a> {
+        Mat::cols(&self.qkv[2 * self.c + self.at..], 3 * self.c)
+    }
+}
+
+/// dqkv (N, 3C) from dout (N, C), with out, lse and qkv of the forward pass.
+#[allow(clippy::too_many_arguments)]
+pub fn backward(
+    cpu: &Cpu,
+    dqkv: &mut [f32],
+    dout: &[f32],
+    out: &[f32],
+    lse: &[f32],
+    qkv: &[f32],
+    d: Heads,
+    dropout: Option<Dropout>,
+) {
+    let (t, c) = (d.t, d.width());
+    let mask = dropout.map(Mask::new);
+    cpu.rows(d.b, 1, [Rows::new(dqkv, t * 3 * c)], |range, [dqkv]| {
+        for (i, b) in range.enumerate() {
+            let dqkv = &mut dqkv[i * t * 3 * c..][..t * 3 * c];
+            let rows = b * t * c..(b + 1) * t * c;
+            for h in 0..d.h {
+                backward_head(
+                    cpu.isa,
+                    dqkv,
+                    &dout[rows.clone()],
+                    &out[rows.clone()],
+                    &lse[(b * d.h + h) * t..][..t],
+                    &qkv[b * t * 3 * c..][..t * 3 * c],
+                    d,
+                    h,
+                    b * d.h + h,
+                    mask.as_ref(),
+                );
+            }
+        }
+    });
+}
+
+#[allow(clippy::too_many_arguments)]
+fn backward_head(
+    isa: Isa,
+    dqkv: &mut [f32], // (T, 3C)
+    dout: &[f32],     // (T, C)
+    out: &[f32],      // (T, C)
+    lse: &[f32],      // (T)
+    qkv: &[f32],      // (T, 3C)
+    d: Heads,
+    h: usize,
+    index: usize, // of (b, h)
+    mask: Option<&Mask>,
+) {
+    let (t, c, size) = (d.t, d.width(), d.size);
+    let at = h * size;
+    let scale = 1.0 / (size as f32).sqrt();
+    let head = Head::new(qkv, h, c, size);
+    with_scratch(BLOCK * t, |p, dp| {
+        for i0 in (0..t).step_by(BLOCK) {
+            let (m, n) = (BLOCK.min(t - i0), t.min(i0 + BLOCK));
+            // Rows below i0 were reached by earlier blocks, which wrote their keys' and values' gradients first.
+            let accumulate = i0 > 0;
+            let (p, dp) = (&mut p[..m * n], &mut dp[..m * n]);
+            let block = &dout[i0 * c + at..];
+            let mut delta = [0.0f32; BLOCK];
+            for (r, delta) in delta.iter_mut().enumerate().take(m) {
+                let row = (i0 + r) * c + at;
+                *delta = dout[row..][..size]
+                    .iter()
+                    .zip(&out[row..][..size])
+                    .map(|(a, b)| a * b)
+                    .sum();
+            }
+            gemm::serial(isa, m, n, size, head.q(i0), head.k_t(), false, p, n, None);
+            probabilities(isa, p, &lse[i0..][..m], n, i0, scale);
+            // dp = dout v^T, through the mask
+            gemm::serial(isa, m, n, size, Mat::rows(block, c), head.v_t(), false, dp, n, None);
+            if let Some(mask) = mask {
+                mask_block(mask, dp, n, t, index, i0);
+            }
+            softmax_backward(isa, dp, p, &delta[..m], n, scale);
+            if let Some(mask) = mask {
+                mask_block(mask, p, n, t, index, i0);
+            }
+            // The last block's keys and values begin at i0: their rows were not written before.
+            if accumulate {
+                for r in i0..n {
+                    dqkv[r * 3 * c + c + at..][..size].fill(0.0);
+                    dqkv[r * 3 * c + 2 * c + at..][..size].fill(0.0);
+                }
+            }
+            gemm::serial(
+                isa,
+                n,
+                size,
+                m,
+                Mat::cols(p, n),
+                Mat::rows(block, c),
+                accumulate,
+                &mut dqkv[2 * c + at..],
+                3 * c,
+                None,
+            );
+            gemm::serial(
+                isa,
+                n,
+                size,
+                m,
+                Mat::cols(dp, n),
+                head.q(i0),
+                accumulate,
+                &mut dqkv[c + at..],
+                3 * c,
+                None,
+            );
+            gemm::serial(
+                isa,
+                m,
+                size,
+                n,
+                Mat::rows(dp, n),
+                head.k(),
+                false,
+                &mut dqkv[i0 * 3 * c + at..],
+                3 * c,
+                None,
+            );
+        }
+    });
+}
+
+/// `d.t` new positions of one sequence after `past` cached ones: their keys and values join the cache, then each attends to all before it.
+pub fn cached(
+    cpu: &Cpu,
+    out: &mut [f32],  // (t, C)
+    cache: &mut [f32], // keys (block, C), values (block, C)
+    block: usize,
+    past: usize,
+    qkv: &[f32], // (t, 3C)
+    d: Heads,
+) {
+    let (t, c, size) = (d.t, d.width(), d.size);
+    let scale = 1.0 / (size as f32).sqrt();
+    let (keys, values) = cache.split_at_mut(block * c);
+    for (i, row) in qkv[..t * 3 * c].chunks_exact(3 * c).enumerate() {
+        keys[(past + i) * c..][..c].copy_from_slice(&row[c..2 * c]);
+        values[(past + i) * c..][..c].copy_from_slice(&row[2 * c..]);
+    }
+    let total = past + t;
+    for h in 0..d.h {
+        let at = h * size;
+        with_scratch(BLOCK * total, |p, lse| {
+            for i0 in (0..t).step_by(BLOCK) {
+                let m = BLOCK.min(t - i0);
+                let n = past + i0 + m;
+                let p = &mut p[..m * n];
+                gemm::serial(
+                    cpu.isa,
+                    m,
+                    n,
+                    size,
+                    Mat::rows(&qkv[i0 * 3 * c + at..], 3 * c),
+                    Mat::cols(&keys[at..], c),
+                    false,
+                    p,
+                    n,
+                None,
+            );
+                softmax_rows(cpu.isa, p, &mut lse[..m], n, past + i0, scale);
+                gemm::serial(
+                    cpu.isa,
+                    m,
+                    size,
+                    n,
+                    Mat::rows(p, n),
+                    Mat::rows(&values[at..], c),
+                    false,
+                    &mut out[i0 * c + at..],
+                    c,
+                None,
+            );
+            }
+        });
+    }
+}

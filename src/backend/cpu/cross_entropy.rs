@@ -1,0 +1,123 @@
+//! Softmax with cross-entropy: nll = log sum exp(z) - z[target], and its gradient in place of the logits.
+
+use super::isa::multiversion;
+use super::math::exp;
+use super::{Cpu, Rows};
+use crate::backend::Objective;
+
+/// Largest element, in lanes.
+#[inline(always)]
+fn max(z: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let mut chunks = z.chunks_exact(16);
+    for c in &mut chunks {
+        for (l, &v) in lanes.iter_mut().zip(c) {
+            // not f32::max: a NaN must win, so that it is seen
+            *l = if v > *l || v.is_nan() { v } else { *l };
+        }
+    }
+    for (l, &v) in lanes.iter_mut().zip(chunks.remainder()) {
+        *l = if v > *l || v.is_nan() { v } else { *l };
+    }
+    lanes
+        .iter()
+        .fold(f32::NEG_INFINITY, |a, &b| if b > a || b.is_nan() { b } else { a })
+}
+
+/// Sum of exp(z - top), in lanes.
+#[inline(always)]
+fn sum_exp(z: &[f32], top: f32) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    let mut chunks = z.chunks_exact(16);
+    for c in &mut chunks {
+        for (l, &v) in lanes.iter_mut().zip(c) {
+            *l += exp(v - top);
+        }
+    }
+    for (l, &v) in lanes.iter_mut().zip(chunks.remainder()) {
+        *l += exp(v - top);
+    }
+    lanes.iter().sum()
+}
+
+multiversion! {
+    fn forward_rows(nll: &mut [f32], logits: &[f32], targets: &[u16], v: usize) {
+        for ((n, z), &y) in nll.iter_mut().zip(logits.chunks_exact(v)).zip(targets) {
+            let top = max(z);
+            *n = sum_exp(z, top).ln() + (top - z[y as usize]);
+        }
+    }
+}
+
+multiversion! {
+    // dz = weight (softmax(z) - onehot(y)); weight 0 leaves the row out
+    fn backward_rows(nll: &mut [f32], logits: &mut [f32], targets: &[u16], v: usize, first: usize, t: usize, weight: f32, last: bool) {
+        for (i, ((n, z), &y)) in nll.iter_mut().zip(logits.chunks_exact_mut(v)).zip(targets).enumerate() {
+            if last && (first + i) % t != t - 1 {
+                *n = 0.0;
+                z.fill(0.0);
+                continue;
+            }
+            let top = max(z);
+            let total = sum_exp(z, top);
+            *n = total.ln() + (top - z[y as usize]);
+            let scale = weight / total;
+            for z in z.iter_mut() {
+                *z = exp(*z - top) * scale;
+            }
+            z[y as usize] -= weight;
+        }
+    }
+}
+
+/// nll (N) of logits (N, V).
+pub fn forward(cpu: &Cpu, nll: &mut [f32], logits: &[f32], targets: &[u16], v: usize) {
+    cpu.rows(targets.len(), 8, [Rows::new(nll, 1)], |r, [nll]| {
+        forward_rows(
+            cpu.isa,
+            nll,
+            &logits[r.start * v..r.end * v],
+            &targets[r],
+            v,
+        );
+    });
+}
+
+/// nll (N), and the gradient of the mean over the rows that count in place of the logits (N, V).
+pub fn backward(
+    cpu: &Cpu,
+    nll: &mut [f32],
+    logits: &mut [f32],
+    targets: &[u16],
+    t: usize,
+    v: usize,
+    objective: Objective,
+) {
+    let rows = targets.len();
+    let last = objective == Objective::Last;
+    let weight = 1.0 / if last { rows / t } else { rows } as f32;
+    cpu.rows(
+        rows,
+        8,
+        [Rows::new(nll, 1), Rows::new(logits, v)],
+        |r, [nll, z]| {
+            let first = r.start;
+            backward_rows(cpu.isa, nll, z, &targets[r], v, first, t, weight, last);
+        },
+    );
+}
+
+/// Sum in f64, in order, over the rows that count, and how many they are.
+pub fn sum(nll: &[f32], t: usize, objective: Objective) -> (f64, usize) {
+    match objective {
+        Objective::All => (nll.iter().map(|&v| v as f64).sum(), nll.len()),
+        Objective::Last => (
+            nll.iter()
+                .skip(t - 1)
+                .step_by(t)
+                .map(|&v| v as f64)
+                .sum(),
+            nll.len() / t,
+        ),
+    }
+}

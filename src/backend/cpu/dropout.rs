@@ -1,0 +1,50 @@
+//! Dropout (Srivastava et al. 2014), the mask a function of (seed, step, site, element).
+
+use super::{Cpu, Rows};
+use crate::backend::Dropout;
+use crate::rng::{Purpose, Stream};
+
+/// Decides elements by address.
+#[derive(Clone, Copy)]
+pub struct Mask {
+    stream: Stream,
+    step: u64,
+    threshold: u32,
+    /// What kept elements are multiplied by.
+    pub keep: f32,
+}
+
+impl Mask {
+    pub fn new(d: Dropout) -> Self {
+        Self {
+            stream: Stream::new(d.seed, Purpose::Dropout, d.site),
+            step: d.step,
+            // p in units of 2^-32
+            threshold: (d.p as f64 * 4_294_967_296.0) as u32,
+            keep: 1.0 / (1.0 - d.p),
+        }
+    }
+
+    /// Multiplies elements `first..` of a tensor by 0 or 1/(1-p).
+    pub fn apply(&self, x: &mut [f32], first: usize) {
+        let mut at = first;
+        let mut rest = x;
+        while !rest.is_empty() {
+            let words = self.stream.words(self.step, (at / 4) as u64);
+            let n = (4 - at % 4).min(rest.len());
+            let (now, later) = rest.split_at_mut(n);
+            for (v, w) in now.iter_mut().zip(&words[at % 4..]) {
+                *v = if *w < self.threshold { 0.0 } else { *v * self.keep };
+            }
+            at += n;
+            rest = later;
+        }
+    }
+}
+
+/// Applies the mask in place; the backward pass is the same call on the gradient.
+pub fn apply(cpu: &Cpu, x: &mut [f32], d: Dropout) {
+    let mask = Mask::new(d);
+    let n = x.len();
+    cpu.rows(n, 1024, [Rows::new(x, 1)], |r, [x]| mask.apply(x, r.start));
+}

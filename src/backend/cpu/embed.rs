@@ -1,0 +1,74 @@
+//! Token and position embedding, forward and backward.
+
+use super::{Cpu, Rows};
+use std::ops::Range;
+
+/// out (N, C) = wte[x] + wpe[first + n mod t].
+#[allow(clippy::too_many_arguments)]
+pub fn forward(
+    cpu: &Cpu,
+    out: &mut [f32],  // (N, C)
+    wte: &[f32],      // (V, C)
+    wpe: &[f32],      // (block_size, C)
+    x: &[u16],        // (N)
+    t: usize,
+    first: usize,
+    c: usize,
+) {
+    cpu.rows(x.len(), 16, [Rows::new(out, c)], |range, [out]| {
+        for (row, n) in out.chunks_exact_mut(c).zip(range) {
+            let token = &wte[x[n] as usize * c..][..c];
+            let place = &wpe[(first + n % t) * c..][..c];
+            for ((o, a), b) in row.iter_mut().zip(token).zip(place) {
+                *o = a + b;
+            }
+        }
+    });
+}
+
+/// Adds to wte's gradient and writes wpe's. Rows are summed in order by one thread each: the sum is split over channels never,
+/// over destination rows only.
+pub fn backward(
+    cpu: &Cpu,
+    grad: &mut [f32],
+    wte: &Range<usize>,
+    wpe: &Range<usize>,
+    dout: &[f32], // (N, C)
+    x: &[u16],    // (N)
+    t: usize,
+    c: usize,
+) {
+    // Both tables are rows of C channels and lie side by side in the flat vector, but one adds and the other writes.
+    let vocab = wte.len() / c;
+    cpu.rows(
+        vocab,
+        1,
+        [Rows::new(&mut grad[wte.clone()], c)],
+        |range, [d]| {
+            for (n, &token) in x.iter().enumerate() {
+                let v = token as usize;
+                if range.contains(&v) {
+                    let row = &mut d[(v - range.start) * c..][..c];
+                    for (o, g) in row.iter_mut().zip(&dout[n * c..][..c]) {
+                        *o += g;
+                    }
+                }
+            }
+        },
+    );
+    cpu.rows(
+        wpe.len() / c,
+        1,
+        [Rows::new(&mut grad[wpe.clone()], c)],
+        |range, [d]| {
+            d.fill(0.0);
+            for (row, place) in d.chunks_exact_mut(c).zip(range) {
+                for n in (place..x.len()).step_by(t).filter(|_| place < t) {
+                    for (o, g) in row.iter_mut().zip(&dout[n * c..][..c]) {
+                        *o += g;
+                    }
+                }
+            }
+        },
+    );
+}

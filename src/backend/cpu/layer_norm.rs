@@ -1,0 +1,164 @@
+//! Layer norm (Ba et al. 2016), eps 1e-5: y = (x - mean) / sqrt(var + eps) * w + b, forward and backward.
+
+use super::{Cpu, Rows};
+use super::isa::multiversion;
+use crate::backend::Norm;
+use std::ops::Range;
+
+const EPS: f32 = 1e-5;
+const LANES: usize = 16;
+
+/// The sum of f(i) over a row, in 16 lanes and then pairwise: the order depends on the row's length alone.
+#[inline(always)]
+fn sum(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let whole = n / LANES * LANES;
+    let mut i = 0;
+    while i < whole {
+        for (j, lane) in lanes.iter_mut().enumerate() {
+            *lane += f(i + j);
+        }
+        i += LANES;
+    }
+    for (j, lane) in lanes.iter_mut().enumerate().take(n - whole) {
+        *lane += f(whole + j);
+    }
+    let mut w = LANES / 2;
+    while w > 0 {
+        for j in 0..w {
+            lanes[j] += lanes[j + w];
+        }
+        w /= 2;
+    }
+    lanes[0]
+}
+
+multiversion! {
+    fn forward_rows(out: &mut [f32], stats: &mut [f32], x: &[f32], w: &[f32], b: &[f32]) {
+        let c = w.len();
+        for ((y, s), x) in out.chunks_exact_mut(c).zip(stats.chunks_exact_mut(2)).zip(x.chunks_exact(c)) {
+            let mean = sum(c, |i| x[i]) / c as f32;
+            // two passes: the variance of values with a large mean would cancel in one
+            let var = sum(c, |i| (x[i] - mean) * (x[i] - mean)) / c as f32;
+            let rstd = 1.0 / (var + EPS).sqrt();
+            s[0] = mean;
+            s[1] = rstd;
+            if b.is_empty() {
+                for i in 0..c {
+                    y[i] = (x[i] - mean) * rstd * w[i];
+                }
+            } else {
+                for i in 0..c {
+                    y[i] = (x[i] - mean) * rstd * w[i] + b[i];
+                }
+            }
+        }
+    }
+}
+
+multiversion! {
+    // dx += rstd (g - mean(g) - xhat mean(g xhat)), with g = dout w
+    fn backward_rows(dx: &mut [f32], dout: &[f32], x: &[f32], stats: &[f32], w: &[f32]) {
+        let c = w.len();
+        for (((dx, d), x), s) in dx.chunks_exact_mut(c).zip(dout.chunks_exact(c)).zip(x.chunks_exact(c)).zip(stats.chunks_exact(2)) {
+            let (mean, rstd) = (s[0], s[1]);
+            let g = sum(c, |i| d[i] * w[i]) / c as f32;
+            let gx = sum(c, |i| d[i] * w[i] * ((x[i] - mean) * rstd)) / c as f32;
+            for i in 0..c {
+                dx[i] += rstd * (d[i] * w[i] - g - (x[i] - mean) * rstd * gx);
+            }
+        }
+    }
+}
+
+multiversion! {
+    // Columns `cols` of the gain's and the bias's gradient: sums over all rows, in order.
+    fn backward_columns(dw: &mut [f32], db: &mut [f32], dout: &[f32], x: &[f32], stats: &[f32], c: usize, cols: Range<usize>) {
+        dw.fill(0.0);
+        db.fill(0.0);
+        for ((d, x), s) in dout.chunks_exact(c).zip(x.chunks_exact(c)).zip(stats.chunks_exact(2)) {
+            let (d, x) = (&d[cols.clone()], &x[cols.clone()]);
+            let (mean, rstd) = (s[0], s[1]);
+            for ((o, d), x) in dw.iter_mut().zip(d).zip(x) {
+                *o += d * ((x - mean) * rstd);
+            }
+            for (o, d) in db.iter_mut().zip(d) {
+                *o += d;
+            }
+        }
+    }
+}
+
+/// out (N, C), stats (N, 2) = mean and 1/sd of each row.
+#[allow(clippy::too_many_arguments)]
+pub fn forward(
+    cpu: &Cpu,
+    out: &mut [f32],
+    stats: &mut [f32],
+    x: &[f32],
+    params: &[f32],
+    norm: &Norm,
+    rows: usize,
+    c: usize,
+) {
+    let w = &params[norm.weight.clone()];
+    let b = norm.bias.clone().map_or(&[][..], |b| &params[b]);
+    cpu.rows(
+        rows,
+        8,
+        [Rows::new(out, c), Rows::new(stats, 2)],
+        |r, [out, stats]| {
+            forward_rows(cpu.isa, out, stats, &x[r.start * c..r.end * c], w, b);
+        },
+    );
+}
+
+/// dx (N, C) += gradient; the gain's and bias's gradients are written.
+#[allow(clippy::too_many_arguments)]
+pub fn backward(
+    cpu: &Cpu,
+    dx: &mut [f32],
+    grad: &mut [f32],
+    dout: &[f32],
+    x: &[f32],
+    stats: &[f32],
+    params: &[f32],
+    norm: &Norm,
+    rows: usize,
+    c: usize,
+) {
+    let w = &params[norm.weight.clone()];
+    let (dout, x, stats) = (&dout[..rows * c], &x[..rows * c], &stats[..rows * 2]);
+    cpu.rows(rows, 8, [Rows::new(dx, c)], |r, [dx]| {
+        let of = r.start * c..r.end * c;
+        backward_rows(
+            cpu.isa,
+            dx,
+            &dout[of.clone()],
+            &x[of],
+            &stats[r.start * 2..r.end * 2],
+            w,
+        );
+    });
+    match &norm.bias {
+        // The bias follows the gain in the flat vector.
+        Some(b) => {
+            let (head, tail) = grad.split_at_mut(b.start);
+            cpu.rows(
+                c,
+                LANES,
+                [
+                    Rows::new(&mut head[norm.weight.clone()], 1),
+                    Rows::new(&mut tail[..c], 1),
+                ],
+                |cols, [dw, db]| backward_columns(cpu.isa, dw, db, dout, x, stats, c, cols),
+            );
+        }
+        None => cpu.rows(
+            c,
+            LANES,
+            [Rows::new(&mut grad[norm.weight.clone()], 1)],
+            |cols, [dw]| backward_columns(cpu.isa, dw, &mut [], dout, x, stats, c, cols),
+        ),
+    }
+}

@@ -1,0 +1,250 @@
+//! The CPU as a [`Backend`]: each operation's buffers cut to size and handed to its file.
+
+use super::gemm::Mat;
+use super::{Cpu, Rows};
+use super::{attention, cross_entropy, dropout, embed, gelu, layer_norm};
+use crate::backend::{Backend, Dropout, Gelu, Heads, Linear, Norm, Objective};
+use crate::error::Result;
+use std::ops::Range;
+
+/// Rows at a time when a bias gradient is summed over columns.
+const COLUMNS: usize = 16;
+
+impl Backend for Cpu {
+    type Tokens = Vec<u16>;
+
+    fn tokens(&self, n: usize) -> Result<Vec<u16>> {
+        Ok(vec![0; n])
+    }
+
+    fn upload_tokens(&self, from: &[u16], to: &mut Vec<u16>) -> Result<()> {
+        to[..from.len()].copy_from_slice(from);
+        Ok(())
+    }
+
+    fn batch<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        self.run(f)
+    }
+
+    fn embed(
+        &self,
+        out: &mut Vec<f32>,
+        params: &Vec<f32>,
+        wte: &Range<usize>,
+        wpe: &Range<usize>,
+        x: &Vec<u16>,
+        rows: usize,
+        t: usize,
+        first: usize,
+        c: usize,
+    ) -> Result<()> {
+        let (wte, wpe) = (&params[wte.clone()], &params[wpe.clone()]);
+        embed::forward(self, out, wte, wpe, &x[..rows], t, first, c);
+        Ok(())
+    }
+
+    fn embed_backward(
+        &self,
+        grad: &mut Vec<f32>,
+        wte: &Range<usize>,
+        wpe: &Range<usize>,
+        dout: &Vec<f32>,
+        x: &Vec<u16>,
+        rows: usize,
+        t: usize,
+        c: usize,
+    ) -> Result<()> {
+        embed::backward(self, grad, wte, wpe, dout, &x[..rows], t, c);
+        Ok(())
+    }
+
+    fn layer_norm(
+        &self,
+        out: &mut Vec<f32>,
+        stats: &mut Vec<f32>,
+        x: &Vec<f32>,
+        params: &Vec<f32>,
+        norm: &Norm,
+        rows: usize,
+        c: usize,
+    ) -> Result<()> {
+        layer_norm::forward(self, out, stats, x, params, norm, rows, c);
+        Ok(())
+    }
+
+    fn layer_norm_backward(
+        &self,
+        dx: &mut Vec<f32>,
+        grad: &mut Vec<f32>,
+        dout: &Vec<f32>,
+        x: &Vec<f32>,
+        stats: &Vec<f32>,
+        params: &Vec<f32>,
+        norm: &Norm,
+        rows: usize,
+        c: usize,
+    ) -> Result<()> {
+        layer_norm::backward(self, dx, grad, dout, x, stats, params, norm, rows, c);
+        Ok(())
+    }
+
+    fn linear(
+        &self,
+        out: &mut Vec<f32>,
+        x: &Vec<f32>,
+        params: &Vec<f32>,
+        layer: &Linear,
+        rows: usize,
+    ) -> Result<()> {
+        let (k, n) = (layer.n_in, layer.n_out);
+        let w = Mat::cols(&params[layer.weight.clone()], k);
+        let x = Mat::rows(&x[..rows * k], k);
+        let out = &mut out[..rows * n];
+        match &layer.bias {
+            Some(b) => self.gemm_bias(rows, n, k, x, w, false, out, &params[b.clone()]),
+            None => self.gemm(rows, n, k, x, w, false, out),
+        }
+        Ok(())
+    }
+
+    fn linear_backward(
+        &self,
+        dx: &mut Vec<f32>,
+        grad: &mut Vec<f32>,
+        dout: &Vec<f32>,
+        x: &Vec<f32>,
+        params: &Vec<f32>,
+        layer: &Linear,
+        rows: usize,
+    ) -> Result<()> {
+        let (k, n) = (layer.n_in, layer.n_out);
+        let w = Mat::rows(&params[layer.weight.clone()], k);
+        let dy = &dout[..rows * n];
+        self.gemm(
+            rows,
+            k,
+            n,
+            Mat::rows(dy, n),
+            w,
+            false,
+            &mut dx[..rows * k],
+        );
+        let x = Mat::rows(&x[..rows * k], k);
+        let dw = &mut grad[layer.weight.clone()];
+        self.gemm(n, k, rows, Mat::cols(dy, n), x, false, dw);
+        if let Some(b) = &layer.bias {
+            let db = &mut grad[b.clone()];
+            self.rows(n, COLUMNS, [Rows::new(db, 1)], |cols, [db]| {
+                db.fill(0.0);
+                for row in dy.chunks_exact(n) {
+                    for (o, d) in db.iter_mut().zip(&row[cols.clone()]) {
+                        *o += d;
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn attention(
+        &self,
+        out: &mut Vec<f32>,
+        lse: &mut Vec<f32>,
+        qkv: &Vec<f32>,
+        heads: Heads,
+        dropout: Option<Dropout>,
+    ) -> Result<()> {
+        attention::forward(self, out, lse, qkv, heads, dropout);
+        Ok(())
+    }
+
+    fn attention_backward(
+        &self,
+        dqkv: &mut Vec<f32>,
+        dout: &Vec<f32>,
+        out: &Vec<f32>,
+        lse: &Vec<f32>,
+        qkv: &Vec<f32>,
+        heads: Heads,
+        dropout: Option<Dropout>,
+    ) -> Result<()> {
+        attention::backward(self, dqkv, dout, out, lse, qkv, heads, dropout);
+        Ok(())
+    }
+
+    fn attention_cached(
+        &self,
+        out: &mut Vec<f32>,
+        cache: &mut Vec<f32>,
+        at: usize,
+        block: usize,
+        past: usize,
+        qkv: &Vec<f32>,
+        heads: Heads,
+    ) -> Result<()> {
+        let cache = &mut cache[at..][..2 * block * heads.width()];
+        attention::cached(self, out, cache, block, past, qkv, heads);
+        Ok(())
+    }
+
+    fn gelu(&self, out: &mut Vec<f32>, x: &Vec<f32>, n: usize, form: Gelu) -> Result<()> {
+        gelu::forward(self, out, &x[..n], form);
+        Ok(())
+    }
+
+    fn gelu_backward(&self, d: &mut Vec<f32>, x: &Vec<f32>, n: usize, form: Gelu) -> Result<()> {
+        gelu::backward(self, d, &x[..n], form);
+        Ok(())
+    }
+
+    fn add(&self, out: &mut Vec<f32>, a: &Vec<f32>, b: &Vec<f32>, n: usize) -> Result<()> {
+        let (a, b) = (&a[..n], &b[..n]);
+        self.rows(n, 1024, [Rows::new(out, 1)], |r, [out]| {
+            for ((o, a), b) in out.iter_mut().zip(&a[r.clone()]).zip(&b[r]) {
+                *o = a + b;
+            }
+        });
+        Ok(())
+    }
+
+    fn dropout(&self, x: &mut Vec<f32>, n: usize, d: Dropout) -> Result<()> {
+        dropout::apply(self, &mut x[..n], d);
+        Ok(())
+    }
+
+    fn cross_entropy(
+        &self,
+        nll: &mut Vec<f32>,
+        logits: &Vec<f32>,
+        targets: &Vec<u16>,
+        rows: usize,
+        v: usize,
+    ) -> Result<()> {
+        cross_entropy::forward(self, nll, logits, &targets[..rows], v);
+        Ok(())
+    }
+
+    fn cross_entropy_backward(
+        &self,
+        nll: &mut Vec<f32>,
+        logits: &mut Vec<f32>,
+        targets: &Vec<u16>,
+        rows: usize,
+        t: usize,
+        v: usize,
+        objective: Objective,
+    ) -> Result<()> {
+        cross_entropy::backward(self, nll, logits, &targets[..rows], t, v, objective);
+        Ok(())
+    }
+
+    fn sum_nll(
+        &self,
+        nll: &Vec<f32>,
+        rows: usize,
+        t: usize,
+        objective: Objective,
+    ) -> Result<(f64, usize)> {
+        Ok(cross_entropy::sum(&nll[..rows], t, objective))
+    }
+}

@@ -1,0 +1,266 @@
+//! The operations of a transformer that a device provides: forward and backward, on buffers and places in them.
+
+use super::Vectors;
+use crate::error::Result;
+use std::ops::Range;
+
+/// Which form of the Gaussian error linear unit the model uses (Hendrycks & Gimpel 2016).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gelu {
+    /// x Phi(x), as nanoGPT.
+    #[default]
+    Exact,
+    /// The tanh approximation, as GPT-2.
+    Tanh,
+}
+
+/// A linear layer: y = x W^T + b, its parameters as places in the flat vector.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// The weight's place: (out, in).
+    pub weight: Range<usize>,
+    /// The bias's place: (out).
+    pub bias: Option<Range<usize>>,
+    /// Width of the input.
+    pub n_in: usize,
+    /// Width of the output.
+    pub n_out: usize,
+}
+
+/// A layer norm: its parameters as places in the flat vector.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    /// The gain's place: (C).
+    pub weight: Range<usize>,
+    /// The bias's place: (C).
+    pub bias: Option<Range<usize>>,
+}
+
+/// Sizes of an attention: N = B T rows of C = H * head channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Sequences B.
+    pub b: usize,
+    /// Positions T.
+    pub t: usize,
+    /// Heads H.
+    pub h: usize,
+    /// Channels a head.
+    pub size: usize,
+}
+
+impl Heads {
+    /// Width C.
+    pub fn width(&self) -> usize {
+        self.h * self.size
+    }
+}
+
+/// Dropout as a function of (seed, step, site, element): the backward pass draws the same mask again.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropout {
+    /// Probability that an element is dropped, in [0, 1).
+    pub p: f32,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Which step.
+    pub step: u64,
+    /// Which place in the model.
+    pub site: u32,
+}
+
+/// Which positions of a sequence count in the loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// Every position: the mean runs over B T tokens.
+    #[default]
+    All,
+    /// The last position alone, as the original: the mean runs over B windows.
+    Last,
+}
+
+/// What `gpt` needs of a device. Shapes: N = B T rows; every matrix is row-major.
+///
+/// Internal seam: callers of the library use [`crate::gpt::Gpt`]. Sizes are the caller's duty and are asserted.
+pub trait Backend: Vectors {
+    /// Token indices on the device.
+    type Tokens: Send + Sync;
+
+    /// Room for `n` tokens.
+    fn tokens(&self, n: usize) -> Result<Self::Tokens>;
+
+    /// Copies tokens to the front of `to`.
+    fn upload_tokens(&self, from: &[u16], to: &mut Self::Tokens) -> Result<()>;
+
+    /// Runs several operations as one piece of work, without a hand-over to the device's threads for each.
+    fn batch<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R;
+
+    /// out (N, C) = wte[x] + wpe[first + t], rows in sequences of `t`.
+    #[allow(clippy::too_many_arguments)]
+    fn embed(
+        &self,
+        out: &mut Self::Buf,
+        params: &Self::Buf,
+        wte: &Range<usize>,
+        wpe: &Range<usize>,
+        x: &Self::Tokens,
+        rows: usize,
+        t: usize,
+        first: usize,
+        c: usize,
+    ) -> Result<()>;
+
+    /// Adds the embedding's gradient to wte's part of `grad` and writes wpe's.
+    #[allow(clippy::too_many_arguments)]
+    fn embed_backward(
+        &self,
+        grad: &mut Self::Buf,
+        wte: &Range<usize>,
+        wpe: &Range<usize>,
+        dout: &Self::Buf,
+        x: &Self::Tokens,
+        rows: usize,
+        t: usize,
+        c: usize,
+    ) -> Result<()>;
+
+    /// out (N, C) = (x - mean) rstd w + b, eps 1e-5; `stats` (N, 2) gets mean and rstd.
+    #[allow(clippy::too_many_arguments)]
+    fn layer_norm(
+        &self,
+        out: &mut Self::Buf,
+        stats: &mut Self::Buf,
+        x: &Self::Buf,
+        params: &Self::Buf,
+        norm: &Norm,
+        rows: usize,
+        c: usize,
+    ) -> Result<()>;
+
+    /// dx (N, C) += gradient; writes the gain's and the bias's gradient.
+    #[allow(clippy::too_many_arguments)]
+    fn layer_norm_backward(
+        &self,
+        dx: &mut Self::Buf,
+        grad: &mut Self::Buf,
+        dout: &Self::Buf,
+        x: &Self::Buf,
+        stats: &Self::Buf,
+        params: &Self::Buf,
+        norm: &Norm,
+        rows: usize,
+        c: usize,
+    ) -> Result<()>;
+
+    /// out (N, out) = x (N, in) W^T + b.
+    fn linear(
+        &self,
+        out: &mut Self::Buf,
+        x: &Self::Buf,
+        params: &Self::Buf,
+        layer: &Linear,
+        rows: usize,
+    ) -> Result<()>;
+
+    /// dx (N, in) = dout (N, out) W; writes the weight's and bias's gradient from dout and x.
+    #[allow(clippy::too_many_arguments)]
+    fn linear_backward(
+        &self,
+        dx: &mut Self::Buf,
+        grad: &mut Self::Buf,
+        dout: &Self::Buf,
+        x: &Self::Buf,
+        params: &Self::Buf,
+        layer: &Linear,
+        rows: usize,
+    ) -> Result<()>;
+
+    /// Causal attention: out (N, C) from qkv (N, 3C), scale 1/sqrt(head); `lse` (B, H, T) keeps each row's log-sum-exp.
+    fn attention(
+        &self,
+        out: &mut Self::Buf,
+        lse: &mut Self::Buf,
+        qkv: &Self::Buf,
+        heads: Heads,
+        dropout: Option<Dropout>,
+    ) -> Result<()>;
+
+    /// dqkv (N, 3C) from dout (N, C); the probabilities are made again from qkv and lse.
+    #[allow(clippy::too_many_arguments)]
+    fn attention_backward(
+        &self,
+        dqkv: &mut Self::Buf,
+        dout: &Self::Buf,
+        out: &Self::Buf,
+        lse: &Self::Buf,
+        qkv: &Self::Buf,
+        heads: Heads,
+        dropout: Option<Dropout>,
+    ) -> Result<()>;
+
+    /// Attention of `heads.t` new positions of one sequence after `past` cached ones, whose keys and values are appended to
+    /// `cache`: keys (block, C), then values (block, C), from `at`.
+    #[allow(clippy::too_many_arguments)]
+    fn attention_cached(
+        &self,
+        out: &mut Self::Buf,
+        cache: &mut Self::Buf,
+        at: usize,
+        block: usize,
+        past: usize,
+        qkv: &Self::Buf,
+        heads: Heads,
+    ) -> Result<()>;
+
+    /// out = gelu(x) over the first n elements.
+    fn gelu(&self, out: &mut Self::Buf, x: &Self::Buf, n: usize, form: Gelu) -> Result<()>;
+
+    /// d = d * gelu'(x), in place, over the first n elements.
+    fn gelu_backward(
+        &self,
+        d: &mut Self::Buf,
+        x: &Self::Buf,
+        n: usize,
+        form: Gelu,
+    ) -> Result<()>;
+
+    /// out = a + b over the first n elements.
+    fn add(&self, out: &mut Self::Buf, a: &Self::Buf, b: &Self::Buf, n: usize) -> Result<()>;
+
+    /// Drops elements of the first n of x in place and scales the rest by 1/(1-p).
+    fn dropout(&self, x: &mut Self::Buf, n: usize, dropout: Dropout) -> Result<()>;
+
+    /// Per-row negative log-likelihood in nats: nll (N) from logits (N, V).
+    fn cross_entropy(
+        &self,
+        nll: &mut Self::Buf,
+        logits: &Self::Buf,
+        targets: &Self::Tokens,
+        rows: usize,
+        v: usize,
+    ) -> Result<()>;
+
+    /// The same, and the gradient of the mean in place of the logits. Rows that the objective leaves out get 0.
+    #[allow(clippy::too_many_arguments)]
+    fn cross_entropy_backward(
+        &self,
+        nll: &mut Self::Buf,
+        logits: &mut Self::Buf,
+        targets: &Self::Tokens,
+        rows: usize,
+        t: usize,
+        v: usize,
+        objective: Objective,
+    ) -> Result<()>;
+
+    /// Sum in f64, in order, of nll over the rows that the objective counts, and how many those are.
+    fn sum_nll(
+        &self,
+        nll: &Self::Buf,
+        rows: usize,
+        t: usize,
+        objective: Objective,
+    ) -> Result<(f64, usize)>;
+}

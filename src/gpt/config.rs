@@ -1,0 +1,108 @@
+//! The shape of a GPT, nanoGPT's field names, and the named shapes.
+
+use crate::backend::Gelu;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// The model's shape. Field names are nanoGPT's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GptConfig {
+    /// Number of tokens V, 1 to 65,536.
+    pub vocab_size: usize,
+    /// Longest context T.
+    pub block_size: usize,
+    /// Number of blocks L.
+    pub n_layer: usize,
+    /// Number of attention heads; divides `n_embd`.
+    pub n_head: usize,
+    /// Width C.
+    pub n_embd: usize,
+    /// Whether linear layers and layer norms have biases.
+    #[serde(default)]
+    pub bias: bool,
+    /// Dropout probability in training, 0 to 1 (exclusive); never used in sampling or prediction.
+    #[serde(default)]
+    pub dropout: f32,
+    /// The GELU's form.
+    #[serde(default)]
+    pub gelu: Gelu,
+}
+
+/// The names that [`GptConfig::named`] knows, with the batch (B, T) that each is usually run at.
+pub const NAMED: &[(&str, usize, usize)] = &[
+    ("tiny", 4, 16),
+    ("cpu", 12, 64),
+    ("baby", 16, 128),
+    ("baby-full", 64, 256),
+    ("gpt2", 1, 256),
+];
+
+impl GptConfig {
+    /// A named shape for a vocabulary: `tiny`, `cpu`, `baby`, `baby-full` or `gpt2`.
+    ///
+    /// # Errors
+    /// When the name is another.
+    pub fn named(name: &str, vocab_size: usize) -> Result<Self> {
+        let (block_size, n_layer, n_head, n_embd, bias) = match name {
+            "tiny" => (32, 2, 2, 32, false),
+            "cpu" => (64, 4, 4, 128, false),
+            "baby" | "baby-full" => (256, 6, 6, 384, false),
+            "gpt2" => (1024, 12, 12, 768, true),
+            other => {
+                let names: Vec<_> = NAMED.iter().map(|n| n.0).collect();
+                return Err(Error::invalid("shape", names.join(", "), other));
+            }
+        };
+        let c = Self {
+            vocab_size,
+            block_size,
+            n_layer,
+            n_head,
+            n_embd,
+            bias,
+            dropout: 0.0,
+            gelu: Gelu::Exact,
+        };
+        c.check()?;
+        Ok(c)
+    }
+
+    /// Channels a head.
+    pub fn head_size(&self) -> usize {
+        self.n_embd / self.n_head
+    }
+
+    /// Whether the shape can be built.
+    ///
+    /// # Errors
+    /// Names the field that is out of range.
+    pub fn check(&self) -> Result<()> {
+        let range = |what: &str, v: usize, max: usize| {
+            if v == 0 || v > max {
+                return Err(Error::invalid(what, format!("1 to {max}"), v));
+            }
+            Ok(())
+        };
+        range("vocab_size", self.vocab_size, 1 << 16)?;
+        range("block_size", self.block_size, 1 << 16)?;
+        range("n_layer", self.n_layer, 1024)?;
+        range("n_embd", self.n_embd, 1 << 16)?;
+        range("n_head", self.n_head, self.n_embd)?;
+        if !self.n_embd.is_multiple_of(self.n_head) {
+            return Err(Error::invalid(
+                "n_head",
+                format!("a divisor of n_embd = {}", self.n_embd),
+                self.n_head,
+            ));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::invalid(
+                "dropout",
+                "0 <= dropout < 1",
+                self.dropout,
+            ));
+        }
+        Ok(())
+    }
+}

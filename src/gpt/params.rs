@@ -1,0 +1,200 @@
+//! One flat vector of parameters, nanoGPT's names as views into it.
+
+use super::GptConfig;
+use crate::backend::{Linear, Norm};
+use crate::error::{Error, Result};
+use crate::rng::{Purpose, Stream};
+use ndarray::{ArrayViewD, IxDyn};
+use std::ops::Range;
+
+/// One named tensor of the flat vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// nanoGPT's name, such as `transformer.h.0.attn.c_attn.weight`.
+    pub name: String,
+    /// Its shape: (out, in) for a matrix, (n) for a gain or bias.
+    pub shape: Vec<usize>,
+    /// Where it lies.
+    pub range: Range<usize>,
+}
+
+/// Where the tensors of one block lie.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    pub ln_1: Norm,
+    pub c_attn: Linear, // (3C, C)
+    pub attn_proj: Linear, // (C, C)
+    pub ln_2: Norm,
+    pub c_fc: Linear, // (4C, C)
+    pub mlp_proj: Linear, // (C, 4C)
+}
+
+/// Where every tensor of a model lies in the flat vector, in the order of nanoGPT's `named_parameters`.
+///
+/// The token embedding is also the head's weight (tied), and is listed once.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    tensors: Vec<Tensor>,
+    pub(crate) wte: Range<usize>, // (V, C)
+    pub(crate) wpe: Range<usize>, // (block_size, C)
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) ln_f: Norm,
+    len: usize,
+}
+
+struct Builder {
+    tensors: Vec<Tensor>,
+    at: usize,
+    bias: bool,
+}
+
+impl Builder {
+    fn add(&mut self, name: String, shape: &[usize]) -> Range<usize> {
+        let range = self.at..self.at + shape.iter().product::<usize>();
+        self.at = range.end;
+        self.tensors.push(Tensor {
+            name,
+            shape: shape.to_vec(),
+            range: range.clone(),
+        });
+        range
+    }
+
+    fn norm(&mut self, name: String, n: usize) -> Norm {
+        Norm {
+            weight: self.add(format!("{name}.weight"), &[n]),
+            bias: self.bias.then(|| self.add(format!("{name}.bias"), &[n])),
+        }
+    }
+
+    fn linear(&mut self, name: String, n_out: usize, n_in: usize) -> Linear {
+        Linear {
+            weight: self.add(format!("{name}.weight"), &[n_out, n_in]),
+            bias: self.bias.then(|| self.add(format!("{name}.bias"), &[n_out])),
+            n_in,
+            n_out,
+        }
+    }
+}
+
+impl Layout {
+    /// The layout of a shape.
+    pub fn new(c: &GptConfig) -> Self {
+        let mut b = Builder {
+            tensors: Vec::new(),
+            at: 0,
+            bias: c.bias,
+        };
+        let n = c.n_embd;
+        let wte = b.add("transformer.wte.weight".into(), &[c.vocab_size, n]);
+        let wpe = b.add("transformer.wpe.weight".into(), &[c.block_size, n]);
+        let blocks = (0..c.n_layer)
+            .map(|l| {
+                let h = format!("transformer.h.{l}");
+                Block {
+                    ln_1: b.norm(format!("{h}.ln_1"), n),
+                    c_attn: b.linear(format!("{h}.attn.c_attn"), 3 * n, n),
+                    attn_proj: b.linear(format!("{h}.attn.c_proj"), n, n),
+                    ln_2: b.norm(format!("{h}.ln_2"), n),
+                    c_fc: b.linear(format!("{h}.mlp.c_fc"), 4 * n, n),
+                    mlp_proj: b.linear(format!("{h}.mlp.c_proj"), n, 4 * n),
+                }
+            })
+            .collect();
+        let ln_f = b.norm("transformer.ln_f".into(), n);
+        Self {
+            tensors: b.tensors,
+            wte,
+            wpe,
+            blocks,
+            ln_f,
+            len: b.at,
+        }
+    }
+
+    /// Number of parameters in all (the tied head counted once, positions included).
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Never: a model has parameters.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The tensors, in order.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// The tensor of that name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn tensor(&self, name: &str) -> Result<&Tensor> {
+        self.tensors
+            .iter()
+            .find(|t| t.name == name)
+            .ok_or_else(|| Error::invalid("tensor", "a name of the model's parameters", name))
+    }
+
+    /// The tensor that element `index` belongs to.
+    pub fn owner(&self, index: usize) -> Option<&Tensor> {
+        let i = self.tensors.partition_point(|t| t.range.end <= index);
+        self.tensors.get(i)
+    }
+
+    /// The tensor of that name in a flat vector, in its shape.
+    ///
+    /// # Errors
+    /// When there is no such name or the vector's length is another.
+    pub fn view<'a>(&self, name: &str, flat: &'a [f32]) -> Result<ArrayViewD<'a, f32>> {
+        self.check(flat)?;
+        let t = self.tensor(name)?;
+        ArrayViewD::from_shape(IxDyn(&t.shape), &flat[t.range.clone()])
+            .map_err(|e| Error::invalid(name, "a contiguous tensor", e))
+    }
+
+    /// Whether a flat vector has the right length.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn check(&self, flat: &[f32]) -> Result<()> {
+        if flat.len() != self.len {
+            return Err(Error::shape("parameters", [self.len], [flat.len()]));
+        }
+        Ok(())
+    }
+
+    /// nanoGPT's initial parameters: N(0, 0.02), 0.02 / sqrt(2 L) for the projections into the residual stream,
+    /// gains 1, biases 0. A function of the seed alone.
+    pub fn init(&self, seed: u64) -> Vec<f32> {
+        let stream = Stream::new(seed, Purpose::Init, 0);
+        let mut flat = vec![0.0; self.len];
+        stream.fill_normal(0, &mut flat);
+        let proj = 0.02 / (2.0 * self.blocks.len() as f32).sqrt();
+        for t in &self.tensors {
+            let part = &mut flat[t.range.clone()];
+            match (t.shape.len(), t.name.as_str()) {
+                (2, name) => {
+                    let std = if name.ends_with("c_proj.weight") {
+                        proj
+                    } else {
+                        0.02
+                    };
+                    part.iter_mut().for_each(|v| *v *= std);
+                }
+                (_, name) if name.ends_with("bias") => part.fill(0.0),
+                _ => part.fill(1.0),
+            }
+        }
+        flat
+    }
+
+    /// Whether weight decay applies to each tensor: to matrices alone, as nanoGPT.
+    pub fn decayed(&self) -> impl Iterator<Item = (Range<usize>, bool)> + '_ {
+        self.tensors
+            .iter()
+            .map(|t| (t.range.clone(), t.shape.len() >= 2))
+    }
+}
