@@ -1,5 +1,6 @@
 //! The CPU: a thread pool of its own, the instruction set found at run time, one file an operation.
 
+pub mod gemm;
 pub mod isa;
 mod par;
 
