@@ -89,3 +89,13 @@ impl Stream {
         ((bits as u128 * n as u128) >> 64) as u64
     }
 }
+
+impl Stream {
+    /// stub
+    pub fn fill_normal(&self, step: u64, out: &mut [f32]) {
+        for (i, o) in out.iter_mut().enumerate() {
+            let (u, v) = (1.0 - self.uniform(step, 2 * i as u64), self.uniform(step, 2 * i as u64 + 1));
+            *o = ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32;
+        }
+    }
+}

@@ -6,3 +6,8 @@
 pub mod cpu;
 
 pub use cpu::Cpu;
+
+mod ops;
+mod vectors;
+pub use ops::{Backend, Dropout, Gelu, Heads, Linear, Norm, Objective};
+pub use vectors::Vectors;

@@ -94,6 +94,9 @@ pub trait Backend: Vectors {
     /// Copies tokens to the front of `to`.
     fn upload_tokens(&self, from: &[u16], to: &mut Self::Tokens) -> Result<()>;
 
+    /// Copies `to.len()` elements from `at` to the caller.
+    fn download_part(&self, from: &Self::Buf, at: usize, to: &mut [f32]) -> Result<()>;
+
     /// Runs several operations as one piece of work, without a hand-over to the device's threads for each.
     fn batch<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R;
 
@@ -218,13 +221,7 @@ pub trait Backend: Vectors {
     fn gelu(&self, out: &mut Self::Buf, x: &Self::Buf, n: usize, form: Gelu) -> Result<()>;
 
     /// d = d * gelu'(x), in place, over the first n elements.
-    fn gelu_backward(
-        &self,
-        d: &mut Self::Buf,
-        x: &Self::Buf,
-        n: usize,
-        form: Gelu,
-    ) -> Result<()>;
+    fn gelu_backward(&self, d: &mut Self::Buf, x: &Self::Buf, n: usize, form: Gelu) -> Result<()>;
 
     /// out = a + b over the first n elements.
     fn add(&self, out: &mut Self::Buf, a: &Self::Buf, b: &Self::Buf, n: usize) -> Result<()>;

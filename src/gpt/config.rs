@@ -97,11 +97,7 @@ impl GptConfig {
             ));
         }
         if !(0.0..1.0).contains(&self.dropout) {
-            return Err(Error::invalid(
-                "dropout",
-                "0 <= dropout < 1",
-                self.dropout,
-            ));
+            return Err(Error::invalid("dropout", "0 <= dropout < 1", self.dropout));
         }
         Ok(())
     }

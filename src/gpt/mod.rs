@@ -1,1 +1,187 @@
-//! (to come)
+//! nanoGPT's GPT: learned positions, pre-norm blocks, causal attention, GELU, a tied head; forward, backward, decoding.
+//!
+//! Radford et al. 2019 (GPT-2), as <https://github.com/karpathy/nanoGPT> writes it. The model holds no parameters: they are one flat
+//! vector that samplers move, and every call takes it.
+
+mod backward;
+mod config;
+mod decode;
+mod forward;
+mod params;
+mod workspace;
+
+pub use crate::backend::{Gelu, Objective};
+pub use config::{GptConfig, NAMED};
+pub use decode::{Cache, Decoder};
+pub use params::{Layout, Tensor};
+pub use workspace::Workspace;
+
+use crate::backend::{Backend, Heads, Linear};
+use crate::error::{Error, Result};
+
+/// A GPT's shape with the layout of its parameters. Shareable between threads.
+#[derive(Clone, Debug)]
+pub struct Gpt {
+    config: GptConfig,
+    layout: Layout,
+}
+
+/// A dropout draw of a training step: the model's rate is in its configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Training {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Which step.
+    pub step: u64,
+}
+
+impl Gpt {
+    /// A model of that shape.
+    ///
+    /// # Errors
+    /// When the shape cannot be built.
+    pub fn new(config: GptConfig) -> Result<Self> {
+        config.check()?;
+        let layout = Layout::new(&config);
+        Ok(Self { config, layout })
+    }
+
+    /// The shape.
+    pub fn config(&self) -> &GptConfig {
+        &self.config
+    }
+
+    /// Where each tensor lies in the flat vector.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Number of parameters.
+    pub fn n_params(&self) -> usize {
+        self.layout.len()
+    }
+
+    /// Logits (B, T, V) of tokens x (B, T), into the caller's slice.
+    ///
+    /// # Errors
+    /// When shapes do not fit the model or the workspace, or a token is out of range.
+    pub fn logits<B: Backend>(
+        &self,
+        backend: &B,
+        params: &B::Buf,
+        x: &[u16],
+        t: usize,
+        ws: &mut Workspace<B>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let n = x.len() * self.config.vocab_size;
+        if out.len() != n {
+            return Err(Error::shape("logits", [n], [out.len()]));
+        }
+        ws.take(backend, &self.config, &self.layout, params, x, None, t)?;
+        backend.batch(|| forward::forward(self, backend, params, x.len(), t, ws, None))?;
+        backend.download(&ws.logits, out)
+    }
+
+    /// Mean negative log-likelihood in nats of y given x, both (B, T), over the positions that the objective counts; summed in f64.
+    ///
+    /// # Errors
+    /// As [`Gpt::logits`]. A loss that is not finite is returned as it is.
+    #[allow(clippy::too_many_arguments)]
+    pub fn loss<B: Backend>(
+        &self,
+        backend: &B,
+        params: &B::Buf,
+        x: &[u16],
+        y: &[u16],
+        t: usize,
+        objective: Objective,
+        ws: &mut Workspace<B>,
+    ) -> Result<f64> {
+        ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
+        let rows = x.len();
+        backend.batch(|| {
+            forward::forward(self, backend, params, rows, t, ws, None)?;
+            let v = self.config.vocab_size;
+            backend.cross_entropy(&mut ws.nll, &ws.logits, &ws.y, rows, v)?;
+            let (sum, count) = backend.sum_nll(&ws.nll, rows, t, objective)?;
+            Ok(sum / count as f64)
+        })
+    }
+
+    /// The loss, and its gradient in the parameters, which overwrites `grad` (n_params).
+    ///
+    /// With `training` dropout is drawn at the configuration's rate; without, none.
+    ///
+    /// # Errors
+    /// As [`Gpt::logits`], and when the workspace is not one for gradients.
+    #[allow(clippy::too_many_arguments)]
+    pub fn gradient<B: Backend>(
+        &self,
+        backend: &B,
+        params: &B::Buf,
+        x: &[u16],
+        y: &[u16],
+        t: usize,
+        objective: Objective,
+        training: Option<Training>,
+        ws: &mut Workspace<B>,
+        grad: &mut B::Buf,
+    ) -> Result<f64> {
+        ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
+        if backend.len(grad) != self.n_params() {
+            return Err(Error::shape(
+                "gradient",
+                [self.n_params()],
+                [backend.len(grad)],
+            ));
+        }
+        let training = training.filter(|_| self.config.dropout > 0.0);
+        let rows = x.len();
+        backend.batch(|| {
+            forward::forward(self, backend, params, rows, t, ws, training)?;
+            let v = self.config.vocab_size;
+            backend.cross_entropy_backward(
+                &mut ws.nll,
+                &mut ws.logits,
+                &ws.y,
+                rows,
+                t,
+                v,
+                objective,
+            )?;
+            let (sum, count) = backend.sum_nll(&ws.nll, rows, t, objective)?;
+            backward::backward(self, backend, params, rows, t, ws, training, grad)?;
+            Ok(sum / count as f64)
+        })
+    }
+
+    fn heads(&self, rows: usize, t: usize) -> Heads {
+        Heads {
+            b: rows / t,
+            t,
+            h: self.config.n_head,
+            size: self.config.head_size(),
+        }
+    }
+
+    /// The head: logits = x wte^T.
+    fn head(&self) -> Linear {
+        Linear {
+            weight: self.layout.wte.clone(),
+            bias: None,
+            n_in: self.config.n_embd,
+            n_out: self.config.vocab_size,
+        }
+    }
+
+    /// The draw of one of the model's dropout places: 0 the embedding, then attention, its projection and the MLP of each block.
+    fn dropout(&self, training: Option<Training>, site: usize) -> Option<crate::backend::Dropout> {
+        training.map(|t| crate::backend::Dropout {
+            p: self.config.dropout,
+            seed: t.seed,
+            step: t.step,
+            site: site as u32,
+        })
+    }
+}

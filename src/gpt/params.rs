@@ -22,10 +22,10 @@ pub struct Tensor {
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     pub ln_1: Norm,
-    pub c_attn: Linear, // (3C, C)
+    pub c_attn: Linear,    // (3C, C)
     pub attn_proj: Linear, // (C, C)
     pub ln_2: Norm,
-    pub c_fc: Linear, // (4C, C)
+    pub c_fc: Linear,     // (4C, C)
     pub mlp_proj: Linear, // (C, 4C)
 }
 
@@ -70,7 +70,9 @@ impl Builder {
     fn linear(&mut self, name: String, n_out: usize, n_in: usize) -> Linear {
         Linear {
             weight: self.add(format!("{name}.weight"), &[n_out, n_in]),
-            bias: self.bias.then(|| self.add(format!("{name}.bias"), &[n_out])),
+            bias: self
+                .bias
+                .then(|| self.add(format!("{name}.bias"), &[n_out])),
             n_in,
             n_out,
         }

@@ -1,1 +1,3 @@
-//! (to come)
+//! A whole run: configuration, run folder, progress, report.
+
+pub mod verify;

@@ -122,15 +122,19 @@ pub fn forward(
                         for i0 in (0..t).step_by(BLOCK) {
                             let (m, n) = (BLOCK.min(t - i0), t.min(i0 + BLOCK));
                             let p = &mut p[..m * n];
-                            gemm::serial(cpu.isa, m, n, size, head.q(i0), head.k_t(), false, p, n, None);
-                            softmax_rows(
+                            gemm::serial(
                                 cpu.isa,
-                                p,
-                                &mut lse[h * t + i0..][..m],
+                                m,
                                 n,
-                                i0,
-                                scale,
+                                size,
+                                head.q(i0),
+                                head.k_t(),
+                                false,
+                                p,
+                                n,
+                                None,
                             );
+                            softmax_rows(cpu.isa, p, &mut lse[h * t + i0..][..m], n, i0, scale);
                             if let Some(mask) = &mask {
                                 mask_block(mask, p, n, t, b * d.h + h, i0);
                             }
@@ -145,8 +149,8 @@ pub fn forward(
                                 false,
                                 o,
                                 c,
-                None,
-            );
+                                None,
+                            );
                         }
                     });
                 }
@@ -259,7 +263,18 @@ fn backward_head(
             gemm::serial(isa, m, n, size, head.q(i0), head.k_t(), false, p, n, None);
             probabilities(isa, p, &lse[i0..][..m], n, i0, scale);
             // dp = dout v^T, through the mask
-            gemm::serial(isa, m, n, size, Mat::rows(block, c), head.v_t(), false, dp, n, None);
+            gemm::serial(
+                isa,
+                m,
+                n,
+                size,
+                Mat::rows(block, c),
+                head.v_t(),
+                false,
+                dp,
+                n,
+                None,
+            );
             if let Some(mask) = mask {
                 mask_block(mask, dp, n, t, index, i0);
             }
@@ -317,7 +332,7 @@ fn backward_head(
 /// `d.t` new positions of one sequence after `past` cached ones: their keys and values join the cache, then each attends to all before it.
 pub fn cached(
     cpu: &Cpu,
-    out: &mut [f32],  // (t, C)
+    out: &mut [f32],   // (t, C)
     cache: &mut [f32], // keys (block, C), values (block, C)
     block: usize,
     past: usize,
@@ -349,8 +364,8 @@ pub fn cached(
                     false,
                     p,
                     n,
-                None,
-            );
+                    None,
+                );
                 softmax_rows(cpu.isa, p, &mut lse[..m], n, past + i0, scale);
                 gemm::serial(
                     cpu.isa,
@@ -362,8 +377,8 @@ pub fn cached(
                     false,
                     &mut out[i0 * c + at..],
                     c,
-                None,
-            );
+                    None,
+                );
             }
         });
     }

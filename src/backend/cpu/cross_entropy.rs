@@ -19,9 +19,10 @@ fn max(z: &[f32]) -> f32 {
     for (l, &v) in lanes.iter_mut().zip(chunks.remainder()) {
         *l = if v > *l || v.is_nan() { v } else { *l };
     }
-    lanes
-        .iter()
-        .fold(f32::NEG_INFINITY, |a, &b| if b > a || b.is_nan() { b } else { a })
+    lanes.iter().fold(
+        f32::NEG_INFINITY,
+        |a, &b| if b > a || b.is_nan() { b } else { a },
+    )
 }
 
 /// Sum of exp(z - top), in lanes.
@@ -112,11 +113,7 @@ pub fn sum(nll: &[f32], t: usize, objective: Objective) -> (f64, usize) {
     match objective {
         Objective::All => (nll.iter().map(|&v| v as f64).sum(), nll.len()),
         Objective::Last => (
-            nll.iter()
-                .skip(t - 1)
-                .step_by(t)
-                .map(|&v| v as f64)
-                .sum(),
+            nll.iter().skip(t - 1).step_by(t).map(|&v| v as f64).sum(),
             nll.len() / t,
         ),
     }

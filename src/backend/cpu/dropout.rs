@@ -34,7 +34,11 @@ impl Mask {
             let n = (4 - at % 4).min(rest.len());
             let (now, later) = rest.split_at_mut(n);
             for (v, w) in now.iter_mut().zip(&words[at % 4..]) {
-                *v = if *w < self.threshold { 0.0 } else { *v * self.keep };
+                *v = if *w < self.threshold {
+                    0.0
+                } else {
+                    *v * self.keep
+                };
             }
             at += n;
             rest = later;

@@ -7,10 +7,10 @@ use std::ops::Range;
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
     cpu: &Cpu,
-    out: &mut [f32],  // (N, C)
-    wte: &[f32],      // (V, C)
-    wpe: &[f32],      // (block_size, C)
-    x: &[u16],        // (N)
+    out: &mut [f32], // (N, C)
+    wte: &[f32],     // (V, C)
+    wpe: &[f32],     // (block_size, C)
+    x: &[u16],       // (N)
     t: usize,
     first: usize,
     c: usize,

@@ -1,7 +1,7 @@
 //! Layer norm (Ba et al. 2016), eps 1e-5: y = (x - mean) / sqrt(var + eps) * w + b, forward and backward.
 
-use super::{Cpu, Rows};
 use super::isa::multiversion;
+use super::{Cpu, Rows};
 use crate::backend::Norm;
 use std::ops::Range;
 

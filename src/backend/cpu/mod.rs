@@ -1,7 +1,15 @@
 //! The CPU: a thread pool of its own, the instruction set found at run time, one file an operation.
 
+mod attention;
+mod cross_entropy;
+mod dropout;
+mod embed;
+mod gelu;
 pub mod gemm;
 pub mod isa;
+mod layer_norm;
+mod math;
+mod ops;
 mod par;
 
 pub use isa::Isa;

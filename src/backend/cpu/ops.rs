@@ -22,6 +22,11 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn download_part(&self, from: &Vec<f32>, at: usize, to: &mut [f32]) -> Result<()> {
+        to.copy_from_slice(&from[at..][..to.len()]);
+        Ok(())
+    }
+
     fn batch<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         self.run(f)
     }
@@ -100,10 +105,8 @@ impl Backend for Cpu {
         let w = Mat::cols(&params[layer.weight.clone()], k);
         let x = Mat::rows(&x[..rows * k], k);
         let out = &mut out[..rows * n];
-        match &layer.bias {
-            Some(b) => self.gemm_bias(rows, n, k, x, w, false, out, &params[b.clone()]),
-            None => self.gemm(rows, n, k, x, w, false, out),
-        }
+        let bias = layer.bias.clone().map(|b| &params[b]);
+        self.gemm_bias(rows, n, k, x, w, false, out, bias);
         Ok(())
     }
 
@@ -120,15 +123,7 @@ impl Backend for Cpu {
         let (k, n) = (layer.n_in, layer.n_out);
         let w = Mat::rows(&params[layer.weight.clone()], k);
         let dy = &dout[..rows * n];
-        self.gemm(
-            rows,
-            k,
-            n,
-            Mat::rows(dy, n),
-            w,
-            false,
-            &mut dx[..rows * k],
-        );
+        self.gemm(rows, k, n, Mat::rows(dy, n), w, false, &mut dx[..rows * k]);
         let x = Mat::rows(&x[..rows * k], k);
         let dw = &mut grad[layer.weight.clone()];
         self.gemm(n, k, rows, Mat::cols(dy, n), x, false, dw);
