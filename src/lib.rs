@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod backend;
+pub mod baseline;
 pub mod capi;
 pub mod data;
 pub mod error;

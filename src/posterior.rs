@@ -1,1 +1,192 @@
-//! (to come)
+//! The posterior that samplers move in: num_data * mean log-likelihood + log prior, and its gradient, one batch at a time.
+//!
+//! Target: pi(theta) proportional to exp((num_data * mean_log_lik + log_prior) / T); the temperature T is the sampler's. `num_data` counts
+//! what the mean runs over: tokens with [`Objective::All`], windows with [`Objective::Last`]. See `docs/conventions.md`.
+
+use crate::backend::{Backend, PRIOR_FLOOR};
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::gpt::{Gpt, Objective, Workspace};
+
+/// A Gaussian prior, independent for each parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prior {
+    /// Standard deviation, above 0.
+    pub std: f32,
+    /// Its centre, one value a parameter; `None` is zero.
+    pub center: Option<Vec<f32>>,
+    /// With reference weights w, the standard deviation of each parameter is `std * (|w| + 1e-4)`, as the original; `None` is `std` everywhere.
+    pub relative_to: Option<Vec<f32>>,
+}
+
+impl Prior {
+    /// N(0, std^2) on every parameter.
+    pub fn isotropic(std: f32) -> Self {
+        Self {
+            std,
+            center: None,
+            relative_to: None,
+        }
+    }
+
+    /// The largest precision (1 / sd^2) of any parameter: the stiffest direction.
+    pub fn stiffest(&self) -> f64 {
+        self.precisions().fold(0.0, f64::max)
+    }
+
+    /// The largest precision over a mass, one value a parameter: the stiffest direction as the sampler feels it.
+    pub fn stiffest_over(&self, mass: &[f32]) -> f64 {
+        match &self.relative_to {
+            None => {
+                let lightest = mass.iter().fold(f32::INFINITY, |a, &b| a.min(b));
+                1.0 / (self.std as f64).powi(2) / lightest as f64
+            }
+            Some(_) => self
+                .precisions()
+                .zip(mass)
+                .map(|(p, &m)| p / m as f64)
+                .fold(0.0, f64::max),
+        }
+    }
+
+    fn precisions(&self) -> impl Iterator<Item = f64> + '_ {
+        let std = self.std as f64;
+        let one = self.relative_to.is_none().then_some(1.0 / (std * std));
+        let each = self
+            .relative_to
+            .iter()
+            .flatten()
+            .map(move |w| 1.0 / (std * (w.abs() as f64 + PRIOR_FLOOR as f64)).powi(2));
+        one.into_iter().chain(each)
+    }
+}
+
+/// What one batch says of the posterior at the current parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogPosterior {
+    /// Mean log-likelihood of the batch, nats (per token or per window, as the objective says).
+    pub log_lik: f64,
+    /// Log prior without its constant: -1/2 sum ((theta - center) / sd)^2.
+    pub log_prior: f64,
+    /// num_data * log_lik + log_prior.
+    pub log_post: f64,
+}
+
+/// A GPT's posterior on a device. Holds the gradient and the workspace, so one thread at a time.
+pub struct Posterior<B: Backend> {
+    backend: B,
+    gpt: Gpt,
+    objective: Objective,
+    num_data: f64,
+    std: f32,
+    center: Option<B::Buf>,
+    relative_to: Option<B::Buf>,
+    ws: Workspace<B>,
+    grad: B::Buf,
+}
+
+impl<B: Backend> Posterior<B> {
+    /// The posterior of `gpt` for batches of up to `b` sequences of `t` tokens.
+    ///
+    /// # Errors
+    /// When `num_data` is not at least 1, the prior's standard deviation is not positive, or a prior's vector has another length than the model.
+    pub fn new(
+        backend: &B,
+        gpt: &Gpt,
+        prior: &Prior,
+        num_data: f64,
+        objective: Objective,
+        b: usize,
+        t: usize,
+    ) -> Result<Self> {
+        if !(num_data >= 1.0 && num_data.is_finite()) {
+            return Err(Error::invalid("num_data", "at least 1", num_data));
+        }
+        if !(prior.std > 0.0 && prior.std.is_finite()) {
+            return Err(Error::invalid("prior_std", "above 0", prior.std));
+        }
+        let on_device = |v: &Option<Vec<f32>>| {
+            v.as_ref()
+                .map(|v| {
+                    gpt.layout().check(v)?;
+                    let mut buf = backend.zeros(v.len())?;
+                    backend.upload(&mut buf, v)?;
+                    Ok::<_, Error>(buf)
+                })
+                .transpose()
+        };
+        Ok(Self {
+            backend: backend.clone(),
+            gpt: gpt.clone(),
+            objective,
+            num_data,
+            std: prior.std,
+            center: on_device(&prior.center)?,
+            relative_to: on_device(&prior.relative_to)?,
+            ws: Workspace::for_gradients(backend, gpt.config(), b, t)?,
+            grad: backend.zeros(gpt.n_params())?,
+        })
+    }
+
+    /// The model.
+    pub fn gpt(&self) -> &Gpt {
+        &self.gpt
+    }
+
+    /// What the mean log-likelihood is multiplied by.
+    pub fn num_data(&self) -> f64 {
+        self.num_data
+    }
+
+    /// The gradient of the log posterior that [`Posterior::evaluate`] left, (n_params).
+    pub fn grad(&self) -> &B::Buf {
+        &self.grad
+    }
+
+    /// The log posterior of a batch at `params`; its gradient is then in [`Posterior::grad`].
+    ///
+    /// # Errors
+    /// When shapes or tokens do not fit.
+    pub fn evaluate(&mut self, params: &B::Buf, batch: &Batch) -> Result<LogPosterior> {
+        let loss = self.gpt.gradient(
+            &self.backend,
+            params,
+            &batch.x,
+            &batch.y,
+            batch.t,
+            self.objective,
+            None,
+            &mut self.ws,
+            &mut self.grad,
+        )?;
+        let squares = self.backend.posterior_gradient(
+            &mut self.grad,
+            params,
+            self.center.as_ref(),
+            self.relative_to.as_ref(),
+            self.std,
+            self.num_data as f32,
+        )?;
+        let (log_lik, log_prior) = (-loss, -0.5 * squares);
+        Ok(LogPosterior {
+            log_lik,
+            log_prior,
+            log_post: self.num_data * log_lik + log_prior,
+        })
+    }
+
+    /// The gradient of the mean loss alone (no prior, no scale), left in [`Posterior::grad`]: what a preconditioner is estimated from.
+    pub fn loss_gradient(&mut self, params: &B::Buf, batch: &Batch) -> Result<f64> {
+        self.gpt.gradient(
+            &self.backend,
+            params,
+            &batch.x,
+            &batch.y,
+            batch.t,
+            self.objective,
+            None,
+            &mut self.ws,
+            &mut self.grad,
+        )
+    }
+}

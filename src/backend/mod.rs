@@ -8,6 +8,6 @@ pub mod cpu;
 pub use cpu::Cpu;
 
 mod ops;
-mod vectors;
-pub use ops::{Backend, Dropout, Gelu, Heads, Linear, Norm, Objective};
+pub mod vectors;
+pub use ops::{Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR};
 pub use vectors::Vectors;

@@ -81,6 +81,9 @@ pub enum Objective {
     Last,
 }
 
+/// Added to |w| in a prior whose standard deviation is relative to the weights, as the original.
+pub const PRIOR_FLOOR: f32 = 1e-4;
+
 /// What `gpt` needs of a device. Shapes: N = B T rows; every matrix is row-major.
 ///
 /// Internal seam: callers of the library use [`crate::gpt::Gpt`]. Sizes are the caller's duty and are asserted.
@@ -251,6 +254,18 @@ pub trait Backend: Vectors {
         v: usize,
         objective: Objective,
     ) -> Result<()>;
+
+    /// grad = -num_data * grad - (theta - center) / sd^2, in place: from a mean loss to a log posterior. Returns
+    /// sum ((theta - center) / sd)^2 in f64. Without a centre it is 0; with `relative_to` w, sd = std (|w| + [`PRIOR_FLOOR`]).
+    fn posterior_gradient(
+        &self,
+        grad: &mut Self::Buf,
+        theta: &Self::Buf,
+        center: Option<&Self::Buf>,
+        relative_to: Option<&Self::Buf>,
+        std: f32,
+        num_data: f32,
+    ) -> Result<f64>;
 
     /// Sum in f64, in order, of nll over the rows that the objective counts, and how many those are.
     fn sum_nll(

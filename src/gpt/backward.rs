@@ -55,7 +55,7 @@ pub(super) fn backward<B: Backend>(
         // The MLP: the stream's gradient passes by it and through it.
         let up = match gpt.dropout(training, site + 2) {
             Some(drop) => {
-                be.copy(&d.stream, &mut ws.proj)?;
+                be.copy(&mut ws.proj, &d.stream)?;
                 be.dropout(&mut ws.proj, rows * c, drop)?;
                 &ws.proj
             }
@@ -97,7 +97,7 @@ pub(super) fn backward<B: Backend>(
         // Attention.
         let up = match gpt.dropout(training, site + 1) {
             Some(drop) => {
-                be.copy(&d.stream, &mut ws.proj)?;
+                be.copy(&mut ws.proj, &d.stream)?;
                 be.dropout(&mut ws.proj, rows * c, drop)?;
                 &ws.proj
             }

@@ -80,7 +80,7 @@ impl Gpt {
         }
         ws.take(backend, &self.config, &self.layout, params, x, None, t)?;
         backend.batch(|| forward::forward(self, backend, params, x.len(), t, ws, None))?;
-        backend.download(&ws.logits, out)
+        backend.download_part(&ws.logits, 0, out)
     }
 
     /// Mean negative log-likelihood in nats of y given x, both (B, T), over the positions that the objective counts; summed in f64.

@@ -34,7 +34,9 @@ pub(crate) struct Reference<'a> {
 
 impl<'a> Reference<'a> {
     pub fn read(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
-        let bad = |e: safetensors::SafeTensorError| Error::data(path.display().to_string(), e.to_string());
+        let bad = |e: safetensors::SafeTensorError| {
+            Error::data(path.display().to_string(), e.to_string())
+        };
         let (_, meta) = SafeTensors::read_metadata(bytes).map_err(bad)?;
         Ok(Self {
             path,
@@ -94,8 +96,7 @@ impl<'a> Reference<'a> {
             .metadata
             .get(key)
             .ok_or_else(|| Error::data(&place, format!("metadata has no `{key}`")))?;
-        serde_json::from_str(text)
-            .map_err(|e| Error::data(place, format!("metadata `{key}`: {e}")))
+        serde_json::from_str(text).map_err(|e| Error::data(place, format!("metadata `{key}`: {e}")))
     }
 
     pub fn check(&self, quantity: &str, got: &[f32], want: &[f32], tolerance: f64) -> Check {
@@ -142,7 +143,7 @@ pub(crate) fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
         return Err(Error::shape("idx", "(B, T)", shape));
     };
     let mut params = be.zeros(flat.len())?;
-    be.upload(&flat, &mut params)?;
+    be.upload(&mut params, &flat)?;
     let mut ws = Workspace::for_gradients(be, gpt.config(), b, t)?;
     let mut grad = be.zeros(flat.len())?;
     let mut host = vec![0.0f32; flat.len()];
@@ -154,9 +155,7 @@ pub(crate) fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     checks.push(r.check("logits", &logits, &want, GPT_TOLERANCE));
 
     for (prefix, objective) in [("", Objective::All), ("last.", Objective::Last)] {
-        let loss = gpt.gradient(
-            be, &params, &x, &y, t, objective, None, &mut ws, &mut grad,
-        )?;
+        let loss = gpt.gradient(be, &params, &x, &y, t, objective, None, &mut ws, &mut grad)?;
         let name = format!("{prefix}loss");
         let (_, want) = r.f32(&name)?;
         checks.push(r.check(&name, &[loss as f32], &want, GPT_TOLERANCE));
@@ -174,7 +173,15 @@ pub(crate) fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
         for i in 0..b {
             let of = i * t..(i + 1) * t;
             gpt.gradient(
-                be, &params, &x[of.clone()], &y[of], t, Objective::All, None, &mut ws, &mut grad,
+                be,
+                &params,
+                &x[of.clone()],
+                &y[of],
+                t,
+                Objective::All,
+                None,
+                &mut ws,
+                &mut grad,
             )?;
             be.download(&grad, &mut host)?;
             for (f, g) in fisher.iter_mut().zip(&host) {
@@ -185,7 +192,12 @@ pub(crate) fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
         for tensor in gpt.layout().tensors() {
             let name = format!("fisher.{}", tensor.name);
             let (_, want) = r.f32(&name)?;
-            checks.push(r.check(&name, &fisher[tensor.range.clone()], &want, FISHER_TOLERANCE));
+            checks.push(r.check(
+                &name,
+                &fisher[tensor.range.clone()],
+                &want,
+                FISHER_TOLERANCE,
+            ));
         }
     }
     Ok(checks)

@@ -11,6 +11,8 @@ mod layer_norm;
 mod math;
 mod ops;
 mod par;
+mod prior;
+mod vectors;
 
 pub use isa::Isa;
 use par::Rows;

@@ -2,7 +2,7 @@
 
 use super::gemm::Mat;
 use super::{Cpu, Rows};
-use super::{attention, cross_entropy, dropout, embed, gelu, layer_norm};
+use super::{attention, cross_entropy, dropout, embed, gelu, layer_norm, prior};
 use crate::backend::{Backend, Dropout, Gelu, Heads, Linear, Norm, Objective};
 use crate::error::Result;
 use std::ops::Range;
@@ -231,6 +231,22 @@ impl Backend for Cpu {
     ) -> Result<()> {
         cross_entropy::backward(self, nll, logits, &targets[..rows], t, v, objective);
         Ok(())
+    }
+
+    fn posterior_gradient(
+        &self,
+        grad: &mut Vec<f32>,
+        theta: &Vec<f32>,
+        center: Option<&Vec<f32>>,
+        relative_to: Option<&Vec<f32>>,
+        std: f32,
+        num_data: f32,
+    ) -> Result<f64> {
+        let center = center.map_or(&[][..], Vec::as_slice);
+        let weights = relative_to.map_or(&[][..], Vec::as_slice);
+        Ok(prior::posterior_gradient(
+            self, grad, theta, center, weights, std, num_data,
+        ))
     }
 
     fn sum_nll(

@@ -1,0 +1,213 @@
+//! The deterministic model: nanoGPT's recipe of AdamW, one batch at a time. Posterior chains start from its result.
+//!
+//! AdamW (Loshchilov & Hutter 2019, algorithm 2) with decay on matrices only, the gradient clipped to norm 1, a linear
+//! warm-up and a cosine to a tenth of the learning rate, as nanoGPT's `train.py`.
+
+use crate::backend::vectors::AdamW;
+use crate::backend::{Backend, Objective};
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::gpt::{Gpt, Training, Workspace};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// How the deterministic model is trained. The defaults are nanoGPT's for a small character model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Number of steps, at least 1.
+    pub iters: u64,
+    /// Peak learning rate, above 0.
+    pub learning_rate: f64,
+    /// Steps of linear warm-up; must be below `iters` unless both are small.
+    pub warmup_iters: u64,
+    /// The last learning rate as a share of the peak, 0 to 1.
+    pub final_fraction: f64,
+    /// Decoupled weight decay on matrices.
+    pub weight_decay: f64,
+    /// Adam's decay of the gradient's mean.
+    pub beta1: f64,
+    /// Adam's decay of the squared gradient's mean.
+    pub beta2: f64,
+    /// The gradient's largest norm; 0 does not clip.
+    pub grad_clip: f64,
+    /// Seed of the initial parameters, the batches and dropout.
+    pub seed: u64,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            iters: 2000,
+            learning_rate: 1e-3,
+            warmup_iters: 100,
+            final_fraction: 0.1,
+            weight_decay: 0.1,
+            beta1: 0.9,
+            beta2: 0.99,
+            grad_clip: 1.0,
+            seed: 1337,
+        }
+    }
+}
+
+impl Recipe {
+    /// Learning rate at a step, counted from 0.
+    pub fn learning_rate_at(&self, step: u64) -> f64 {
+        let (peak, last) = (self.learning_rate, self.learning_rate * self.final_fraction);
+        if step < self.warmup_iters {
+            return peak * (step + 1) as f64 / (self.warmup_iters + 1) as f64;
+        }
+        let span = self.iters.saturating_sub(self.warmup_iters).max(1);
+        let share = ((step - self.warmup_iters) as f64 / span as f64).min(1.0);
+        last + 0.5 * (1.0 + (std::f64::consts::PI * share).cos()) * (peak - last)
+    }
+
+    /// Whether every value is in its range.
+    ///
+    /// # Errors
+    /// Names the first that is not.
+    pub fn check(&self) -> Result<()> {
+        let within = |what: &str, ok: bool, range: &str, v: f64| match ok {
+            true => Ok(()),
+            false => Err(Error::invalid(what, range, v)),
+        };
+        let unit = |v: f64| (0.0..1.0).contains(&v);
+        let positive = self.learning_rate > 0.0 && self.learning_rate.is_finite();
+        within(
+            "baseline_iters",
+            self.iters > 0,
+            "at least 1",
+            self.iters as f64,
+        )?;
+        within(
+            "baseline_learning_rate",
+            positive,
+            "above 0",
+            self.learning_rate,
+        )?;
+        let share = (0.0..=1.0).contains(&self.final_fraction);
+        within("final_fraction", share, "0 to 1", self.final_fraction)?;
+        let decay = self.weight_decay >= 0.0 && self.weight_decay.is_finite();
+        within("weight_decay", decay, "at least 0", self.weight_decay)?;
+        within("beta1", unit(self.beta1), "0 to below 1", self.beta1)?;
+        within("beta2", unit(self.beta2), "0 to below 1", self.beta2)?;
+        let clip = self.grad_clip >= 0.0 && self.grad_clip.is_finite();
+        within("grad_clip", clip, "at least 0", self.grad_clip)
+    }
+}
+
+/// A model in training. One thread at a time.
+pub struct Trainer<B: Backend> {
+    backend: B,
+    gpt: Gpt,
+    recipe: Recipe,
+    step: u64,
+    decayed: Vec<Range<usize>>,
+    params: B::Buf,
+    grad: B::Buf,
+    m: B::Buf,
+    v: B::Buf,
+    ws: Workspace<B>,
+}
+
+impl<B: Backend> Trainer<B> {
+    /// A model at its initial parameters, for batches of up to `b` sequences of `t` tokens.
+    ///
+    /// # Errors
+    /// When the recipe is out of range or the device has no room.
+    pub fn new(backend: &B, gpt: &Gpt, recipe: &Recipe, b: usize, t: usize) -> Result<Self> {
+        recipe.check()?;
+        let n = gpt.n_params();
+        let mut params = backend.zeros(n)?;
+        backend.upload(&mut params, &gpt.layout().init(recipe.seed))?;
+        let decayed = gpt
+            .layout()
+            .decayed()
+            .filter_map(|(range, decays)| decays.then_some(range))
+            .collect();
+        Ok(Self {
+            backend: backend.clone(),
+            gpt: gpt.clone(),
+            recipe: recipe.clone(),
+            step: 0,
+            decayed,
+            params,
+            grad: backend.zeros(n)?,
+            m: backend.zeros(n)?,
+            v: backend.zeros(n)?,
+            ws: Workspace::for_gradients(backend, gpt.config(), b, t)?,
+        })
+    }
+
+    /// Steps taken.
+    pub fn step_count(&self) -> u64 {
+        self.step
+    }
+
+    /// The parameters, (n_params).
+    pub fn params(&self) -> &B::Buf {
+        &self.params
+    }
+
+    /// One step on one batch; the batch's mean loss in nats before it.
+    ///
+    /// # Errors
+    /// When the batch does not fit, or the loss or the gradient is not finite: the parameters are then those before the step.
+    pub fn step(&mut self, batch: &Batch) -> Result<f64> {
+        let training = Training {
+            seed: self.recipe.seed,
+            step: self.step,
+        };
+        let loss = self.gpt.gradient(
+            &self.backend,
+            &self.params,
+            &batch.x,
+            &batch.y,
+            batch.t,
+            Objective::All,
+            Some(training),
+            &mut self.ws,
+            &mut self.grad,
+        )?;
+        let not_finite = |tensor: &str, value: f64| Error::NotFinite {
+            step: self.step,
+            tensor: tensor.into(),
+            value: value as f32,
+        };
+        if !loss.is_finite() {
+            return Err(not_finite("loss", loss));
+        }
+        let norm = self.backend.sum_of_squares(&self.grad)?.sqrt();
+        if !norm.is_finite() {
+            let at = self.backend.first_non_finite(&self.grad)?.unwrap_or(0);
+            let owner = self.gpt.layout().owner(at).map_or("", |t| &t.name);
+            let value = self.backend.read(&self.grad, at)?;
+            return Err(not_finite(&format!("gradient of {owner}"), value.into()));
+        }
+        let clip = self.recipe.grad_clip;
+        let adamw = AdamW {
+            lr: self.recipe.learning_rate_at(self.step),
+            beta1: self.recipe.beta1,
+            beta2: self.recipe.beta2,
+            eps: 1e-8,
+            weight_decay: self.recipe.weight_decay,
+            step: self.step + 1,
+            // torch.nn.utils.clip_grad_norm_: at most clip / (norm + 1e-6)
+            grad_scale: match clip > 0.0 {
+                true => (clip / (norm + 1e-6)).min(1.0),
+                false => 1.0,
+            },
+        };
+        self.backend.adamw_update(
+            &mut self.params,
+            &self.grad,
+            &mut self.m,
+            &mut self.v,
+            &self.decayed,
+            &adamw,
+        )?;
+        self.step += 1;
+        Ok(loss)
+    }
+}

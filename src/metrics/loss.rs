@@ -1,0 +1,63 @@
+//! A model's loss over a whole split: consecutive windows, so that it holds no sampling noise.
+
+use crate::backend::Backend;
+use crate::data::{Batch, consecutive};
+use crate::error::Result;
+use crate::gpt::{Gpt, Workspace};
+
+/// Sequences that are run at once in an evaluation.
+pub const EVAL_BATCH: usize = 64;
+
+/// Runs the model over consecutive windows of `t` tokens of a split and hands each batch's logits (n, V) and targets (n) to `f`.
+///
+/// The workspace must hold [`EVAL_BATCH`] sequences of `t`; `logits` grows to one batch's.
+///
+/// # Errors
+/// When the split is shorter than a window, shapes do not fit, or `f` fails.
+pub fn for_each_logits<B: Backend>(
+    backend: &B,
+    gpt: &Gpt,
+    params: &B::Buf,
+    tokens: &[u16],
+    t: usize,
+    ws: &mut Workspace<B>,
+    mut f: impl FnMut(&[f32], &[u16]) -> Result<()>,
+) -> Result<()> {
+    let windows = consecutive(tokens, t)?;
+    let mut batch = Batch::new(EVAL_BATCH, t)?;
+    let mut logits = Vec::new();
+    let mut first = 0;
+    while first < windows.num_windows() {
+        first += windows.fill(first, EVAL_BATCH, &mut batch)?;
+        logits.resize(batch.x.len() * gpt.config().vocab_size, 0.0);
+        gpt.logits(backend, params, &batch.x, t, ws, &mut logits)?;
+        f(&logits, &batch.y)?;
+    }
+    Ok(())
+}
+
+/// Mean negative log-likelihood in nats a token over consecutive windows of `t` tokens, and the number of tokens.
+///
+/// # Errors
+/// As [`for_each_logits`].
+pub fn split_loss<B: Backend>(
+    backend: &B,
+    gpt: &Gpt,
+    params: &B::Buf,
+    tokens: &[u16],
+    t: usize,
+) -> Result<(f64, usize)> {
+    let windows = consecutive(tokens, t)?;
+    let rows = EVAL_BATCH.min(windows.num_windows());
+    let mut ws = Workspace::for_prediction(backend, gpt.config(), rows, t)?;
+    let mut batch = Batch::new(rows, t)?;
+    let (mut sum, mut count, mut first) = (0.0, 0, 0);
+    while first < windows.num_windows() {
+        first += windows.fill(first, rows, &mut batch)?;
+        let objective = crate::gpt::Objective::All;
+        let mean = gpt.loss(backend, params, &batch.x, &batch.y, t, objective, &mut ws)?;
+        sum += mean * batch.y.len() as f64;
+        count += batch.y.len();
+    }
+    Ok((sum / count as f64, count))
+}
