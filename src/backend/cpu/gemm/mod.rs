@@ -4,8 +4,19 @@
 //! thread count, and never on where the element lies in a block.
 #![allow(unsafe_code)] // pointers into C, whose parts the threads write without overlap
 
-use super::Cpu;
-use super::Isa;
+#[cfg(target_arch = "x86_64")]
+mod blocked;
+mod dot;
+#[cfg(target_arch = "x86_64")]
+mod pack;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod tile;
+mod vector;
+
+use super::isa::Level;
+use super::{Cpu, Isa};
+use std::ops::Range;
 
 /// A matrix inside a slice: element (i, j) is `data[i * rs + j * cs]`.
 #[derive(Clone, Copy, Debug)]
@@ -56,15 +67,131 @@ fn last(count: usize, stride: usize) -> Option<usize> {
     (count - 1).checked_mul(stride)
 }
 
+/// A product, or the part of one that makes some rows and columns of C. Its shapes have been checked.
+#[derive(Clone, Copy)]
+struct Product<'a> {
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Mat<'a>,
+    b: Mat<'a>,
+    accumulate: bool,
+    c: *mut f32,
+    ldc: usize,
+    bias: Option<&'a [f32]>,
+}
+
+// SAFETY: threads share a product only to make parts of it that do not overlap in C.
+unsafe impl Sync for Product<'_> {}
+
+/// The ways to compute a product. They differ in rounding, so the choice looks at the whole product, never at a part.
+#[derive(Clone, Copy)]
+enum Method {
+    Dot,
+    Blocked,
+}
+
+impl<'a> Product<'a> {
+    /// # Panics
+    /// When a slice is shorter than its shape and strides say, or `ldc < n`.
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        m: usize,
+        n: usize,
+        k: usize,
+        a: Mat<'a>,
+        b: Mat<'a>,
+        accumulate: bool,
+        c: &'a mut [f32],
+        ldc: usize,
+        bias: Option<&'a [f32]>,
+    ) -> Self {
+        a.check("A", m, k);
+        b.check("B", k, n);
+        let len = c.len();
+        assert!(
+            ldc >= n
+                && (m == 0
+                    || last(m, ldc)
+                        .and_then(|i| i.checked_add(n))
+                        .is_some_and(|end| end <= len)),
+            "gemm: C is ({m}, {n}) with row stride {ldc}, which {len} elements do not hold",
+        );
+        if let Some(bias) = bias {
+            let len = bias.len();
+            assert!(
+                len == n,
+                "gemm: the bias has {len} elements, C has {n} columns"
+            );
+        }
+        let c = c.as_mut_ptr();
+        Self {
+            m,
+            n,
+            k,
+            a,
+            b,
+            accumulate,
+            c,
+            ldc,
+            bias,
+        }
+    }
+
+    fn method(&self) -> Method {
+        if self.m <= dot::MAX_ROWS && self.a.cs == 1 && self.b.rs == 1 {
+            Method::Dot
+        } else {
+            Method::Blocked
+        }
+    }
+
+    /// These rows and columns alone.
+    fn part(&self, rows: Range<usize>, cols: Range<usize>) -> Self {
+        let skip = |mat: Mat<'a>, at: usize| Mat {
+            data: &mat.data[at.min(mat.data.len())..],
+            ..mat
+        };
+        Self {
+            m: rows.len(),
+            n: cols.len(),
+            a: skip(self.a, rows.start * self.a.rs),
+            b: skip(self.b, cols.start * self.b.cs),
+            c: self.c.wrapping_add(rows.start * self.ldc + cols.start),
+            bias: self.bias.map(|bias| &bias[cols]),
+            ..*self
+        }
+    }
+
+    /// # Safety
+    /// Nothing else accesses C meanwhile.
+    unsafe fn run(&self, isa: Isa, method: Method) {
+        if self.m == 0 || self.n == 0 {
+            return;
+        }
+        // SAFETY: the caller's promise, and an `Isa` of a level is made only after its features were detected.
+        unsafe {
+            match (method, isa.level()) {
+                (Method::Dot, _) => dot::product(isa, self),
+                #[cfg(target_arch = "x86_64")]
+                (Method::Blocked, Level::Avx512) => blocked::product::<blocked::Avx512>(self),
+                #[cfg(target_arch = "x86_64")]
+                (Method::Blocked, Level::Avx2) => blocked::product::<blocked::Avx2>(self),
+                (Method::Blocked, _) => portable::product(self),
+            }
+        }
+    }
+}
+
 /// C(m, n) = A(m, k) B(k, n), on the calling thread; plus what C held if `accumulate`, plus `bias` (n) on each row.
 ///
 /// Row i of C is `c[i * ldc..][..n]`; without `accumulate` C is not read. Nothing else in `c` is touched.
 ///
 /// # Panics
-/// When a slice is shorter than its shape and strides say, or `ldc < n`.
+/// When a slice is shorter than its shape and strides say, `ldc < n`, or the bias has not n elements.
 #[allow(clippy::too_many_arguments)]
 pub fn serial(
-    _isa: Isa,
+    isa: Isa,
     m: usize,
     n: usize,
     k: usize,
@@ -75,65 +202,55 @@ pub fn serial(
     ldc: usize,
     bias: Option<&[f32]>,
 ) {
-    check(m, n, k, a, b, c.len(), ldc, bias);
-    if m == 0 || n == 0 {
-        return;
-    }
-    // SAFETY: `check` has seen that every element lies inside its slice.
-    unsafe {
-        matrixmultiply::sgemm(
-            m,
-            k,
-            n,
-            1.0,
-            a.data.as_ptr(),
-            a.rs as isize,
-            a.cs as isize,
-            b.data.as_ptr(),
-            b.rs as isize,
-            b.cs as isize,
-            if accumulate { 1.0 } else { 0.0 },
-            c.as_mut_ptr(),
-            ldc as isize,
-            1,
-        );
-    }
-    if let Some(bias) = bias {
-        for row in c.chunks_mut(ldc).take(m) {
-            for (c, b) in row.iter_mut().zip(&bias[..n]) {
-                *c += b;
-            }
-        }
-    }
+    let product = Product::new(m, n, k, a, b, accumulate, c, ldc, bias);
+    // SAFETY: C is borrowed mutably by this call.
+    unsafe { product.run(isa, product.method()) }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn check(
-    m: usize,
-    n: usize,
-    k: usize,
-    a: Mat<'_>,
-    b: Mat<'_>,
-    c: usize,
-    ldc: usize,
-    bias: Option<&[f32]>,
-) {
-    a.check("A", m, k);
-    b.check("B", k, n);
-    assert!(
-        ldc >= n
-            && (m == 0
-                || last(m, ldc)
-                    .and_then(|i| i.checked_add(n))
-                    .is_some_and(|end| end <= c)),
-        "gemm: C is ({m}, {n}) with row stride {ldc}, which {c} elements do not hold",
-    );
-    if let Some(bias) = bias {
-        assert!(
-            bias.len() == n,
-            "gemm: the bias has {} elements, C has {n} columns",
-            bias.len()
-        );
+/// How a product is split over threads: `down` parts of the rows times `across` parts of the columns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Grid {
+    down: usize,
+    across: usize,
+}
+
+/// Parts begin at multiples of these, so that few tiles are cut.
+const ROW_UNIT: usize = 12;
+const COLUMN_UNIT: usize = 32;
+
+/// Multiplications that are worth handing to another thread (about 10 us).
+const MIN_PART: usize = 1 << 19;
+
+impl Grid {
+    /// The grid whose largest part costs least: its products, and the packing of its columns of B (and rows of A).
+    fn new(threads: usize, m: usize, n: usize, k: usize) -> Self {
+        let work = m.saturating_mul(n).saturating_mul(k);
+        let threads = threads.min(work / MIN_PART).max(1);
+        let (rows, columns) = (m.div_ceil(ROW_UNIT), n.div_ceil(COLUMN_UNIT));
+        let cost = |grid: &Self| {
+            let r = rows.div_ceil(grid.down) * ROW_UNIT;
+            let c = columns.div_ceil(grid.across) * COLUMN_UNIT;
+            r * c + 4 * c + 2 * r
+        };
+        (1..=threads)
+            .map(|across| Self {
+                down: (threads / across).min(rows.max(1)),
+                across: across.min(columns.max(1)),
+            })
+            .min_by_key(cost)
+            .unwrap_or(Self { down: 1, across: 1 })
+    }
+
+    /// The rows and columns of part `i` of `down * across`.
+    fn part(self, i: usize, m: usize, n: usize) -> (Range<usize>, Range<usize>) {
+        let cut = |len: usize, unit: usize, parts: usize, i: usize| {
+            (len.div_ceil(unit) * i / parts * unit).min(len)
+        };
+        let range = |len, unit, parts, i| cut(len, unit, parts, i)..cut(len, unit, parts, i + 1);
+        (
+            range(m, ROW_UNIT, self.down, i / self.across),
+            range(n, COLUMN_UNIT, self.across, i % self.across),
+        )
     }
 }
 
@@ -173,6 +290,21 @@ impl Cpu {
         c: &mut [f32],
         bias: Option<&[f32]>,
     ) {
-        serial(self.isa, m, n, k, a, b, accumulate, c, n, bias);
+        let product = Product::new(m, n, k, a, b, accumulate, c, n, bias);
+        let method = product.method();
+        let grid = Grid::new(self.threads, m, n, k);
+        let parts = grid.down * grid.across;
+        if parts == 1 {
+            // SAFETY: C is borrowed mutably by this call.
+            return unsafe { product.run(self.isa, method) };
+        }
+        let product = &product;
+        self.rows(parts, 1, [], |range, []| {
+            for i in range {
+                let (rows, columns) = grid.part(i, m, n);
+                // SAFETY: C is borrowed mutably by this call, and the parts of a grid do not overlap.
+                unsafe { product.part(rows, columns).run(self.isa, method) }
+            }
+        });
     }
 }

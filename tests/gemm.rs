@@ -1,0 +1,448 @@
+//! The matrix product on the CPU against a triple loop in f64, and its promise that threads change no bit.
+
+use bnn::backend::cpu::gemm::{Mat, serial};
+use bnn::backend::cpu::{Cpu, Isa};
+use proptest::prelude::*;
+
+/// Uniform in [-1, 1), the same for a seed.
+fn random(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..len)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+/// A matrix with its layout: row-major, or the transposed view of a row-major one.
+#[derive(Clone, Debug)]
+struct Operand {
+    data: Vec<f32>,
+    rows: usize,
+    cols: usize,
+    ld: usize,
+    transposed: bool,
+}
+
+impl Operand {
+    fn new(seed: u64, rows: usize, cols: usize, pad: usize, transposed: bool) -> Self {
+        let (outer, inner) = if transposed {
+            (cols, rows)
+        } else {
+            (rows, cols)
+        };
+        let ld = inner + pad;
+        // Exactly as long as it must be: the last row has no padding. What lies between rows must not be used.
+        let len = if outer * inner == 0 {
+            0
+        } else {
+            (outer - 1) * ld + inner
+        };
+        let mut data = random(seed, len);
+        for (i, x) in data.iter_mut().enumerate() {
+            if i % ld >= inner {
+                *x = f32::NAN;
+            }
+        }
+        Self {
+            data,
+            rows,
+            cols,
+            ld,
+            transposed,
+        }
+    }
+
+    fn mat(&self) -> Mat<'_> {
+        if self.transposed {
+            Mat::cols(&self.data, self.ld)
+        } else {
+            Mat::rows(&self.data, self.ld)
+        }
+    }
+
+    fn at(&self, i: usize, j: usize) -> f64 {
+        assert!(i < self.rows && j < self.cols);
+        f64::from(if self.transposed {
+            self.data[j * self.ld + i]
+        } else {
+            self.data[i * self.ld + j]
+        })
+    }
+}
+
+/// What the product should be, and how far f32 may be from it, element by element.
+///
+/// Whatever the order of additions, |error| <= (K + 3) u sum |a b| with u = 2^-24: K roundings of products and sums at
+/// most, and those of adding C and the bias; sums of magnitudes include the two. (Higham 2002, section 3.1; terms in u^2
+/// are below a thousandth of it for K < 2000.)
+fn expected(
+    a: &Operand,
+    b: &Operand,
+    c: Option<&[f32]>,
+    ldc: usize,
+    bias: Option<&[f32]>,
+) -> (Vec<f64>, Vec<f64>) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    let u = 2f64.powi(-24);
+    let mut want = Vec::new();
+    let mut bound = Vec::new();
+    for i in 0..m {
+        for j in 0..n {
+            let (mut sum, mut size) = (0.0, 0.0);
+            for kk in 0..k {
+                let product = a.at(i, kk) * b.at(kk, j);
+                sum += product;
+                size += product.abs();
+            }
+            for extra in [c.map(|c| c[i * ldc + j]), bias.map(|b| b[j])]
+                .into_iter()
+                .flatten()
+            {
+                sum += f64::from(extra);
+                size += f64::from(extra).abs();
+            }
+            want.push(sum);
+            bound.push((k as f64 + 3.0) * u * size * 1.001);
+        }
+    }
+    (want, bound)
+}
+
+/// Runs `serial` on C between guards and with gaps, and compares with f64.
+fn check_serial(
+    isa: Isa,
+    a: &Operand,
+    b: &Operand,
+    accumulate: bool,
+    gap: usize,
+    bias: Option<&[f32]>,
+) {
+    const GUARD: f32 = 1234.5;
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    let ldc = n + gap;
+    let len = if m == 0 { 0 } else { (m - 1) * ldc + n };
+    let before = random(9, len);
+    let mut buffer = vec![GUARD; len + 200];
+    for i in 0..m {
+        for j in 0..n {
+            // Without accumulate, C is not read: NaN must not come through.
+            buffer[100 + i * ldc + j] = if accumulate {
+                before[i * ldc + j]
+            } else {
+                f32::NAN
+            };
+        }
+    }
+    serial(
+        isa,
+        m,
+        n,
+        k,
+        a.mat(),
+        b.mat(),
+        accumulate,
+        &mut buffer[100..100 + len],
+        ldc,
+        bias,
+    );
+    let (want, bound) = expected(a, b, accumulate.then_some(&before[..]), ldc, bias);
+    for (at, &got) in buffer.iter().enumerate() {
+        let inside = at
+            .checked_sub(100)
+            .map(|at| (at / ldc.max(1), at % ldc.max(1)))
+            .filter(|&(i, j)| i < m && j < n);
+        match inside {
+            Some((i, j)) => {
+                let (want, bound) = (want[i * n + j], bound[i * n + j]);
+                let error = (f64::from(got) - want).abs();
+                assert!(
+                    error <= bound,
+                    "{isa:?} {m}x{n}x{k}: C({i}, {j}) = {got}, expected {want} within {bound}"
+                );
+            }
+            None => assert!(
+                got == GUARD,
+                "{isa:?} {m}x{n}x{k}: wrote outside C, at {at} - 100"
+            ),
+        }
+    }
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Odd shapes, both layouts of both operands, gaps between rows everywhere.
+    #[test]
+    fn serial_is_the_product(
+        m in 1usize..70, n in 1usize..70, k in 1usize..70,
+        pads in (0usize..5, 0usize..5, 0usize..5),
+        transposed in (any::<bool>(), any::<bool>()),
+        accumulate in any::<bool>(), with_bias in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let a = Operand::new(seed, m, k, pads.0, transposed.0);
+        let b = Operand::new(seed ^ 1, k, n, pads.1, transposed.1);
+        let bias = random(seed ^ 2, n);
+        for isa in Isa::all() {
+            check_serial(isa, &a, &b, accumulate, pads.2, with_bias.then_some(&bias[..]));
+        }
+    }
+
+    /// A row of C does not depend on the rows around it, nor a column on its place: edge tiles sum like whole ones.
+    #[test]
+    fn an_element_does_not_depend_on_its_place(
+        m in 10usize..70, n in 1usize..70, k in 1usize..600,
+        transposed in (any::<bool>(), any::<bool>()), seed in any::<u64>(),
+    ) {
+        let a = Operand::new(seed, m, k, 0, transposed.0);
+        let b = Operand::new(seed ^ 1, k, n, 0, transposed.1);
+        let skip = |x: &Operand, i: usize, j: usize| Operand {
+            data: x.data[if x.transposed { j * x.ld + i } else { i * x.ld + j }..].to_vec(),
+            rows: x.rows - i, cols: x.cols - j, ..*x
+        };
+        let (i, j) = ((seed % (m - 9) as u64) as usize, (seed >> 32) as usize % n);
+        let (a_part, b_part) = (skip(&a, i, 0), skip(&b, 0, j));
+        for isa in Isa::all() {
+            let mut whole = vec![0.0; m * n];
+            serial(isa, m, n, k, a.mat(), b.mat(), false, &mut whole, n, None);
+            let mut part = vec![0.0; (m - i) * n];
+            serial(isa, m - i, n - j, k, a_part.mat(), b_part.mat(), false, &mut part, n, None);
+            for (whole, part) in whole[i * n..].chunks(n).zip(part.chunks(n)) {
+                prop_assert_eq!(bits(&whole[j..]), bits(&part[..n - j]), "{:?}", isa);
+            }
+        }
+    }
+}
+
+/// Shapes that cross every block boundary: more than one block of k, of rows, of columns, and their edges.
+#[test]
+fn blocks_meet_without_seams() {
+    for (m, n, k) in [
+        (241, 97, 257),
+        (13, 1100, 1030),
+        (500, 33, 513),
+        (1, 130, 700),
+        (8, 65, 1000),
+        (5, 3, 260),
+    ] {
+        for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
+            let a = Operand::new(3, m, k, 1, ta);
+            let b = Operand::new(4, k, n, 3, tb);
+            let bias = random(5, n);
+            for isa in Isa::all() {
+                check_serial(isa, &a, &b, true, 2, Some(&bias));
+                check_serial(isa, &a, &b, false, 0, None);
+            }
+        }
+    }
+}
+
+/// With nothing to sum, C is cleared or kept, and the bias still added; with nothing to write, nothing happens.
+#[test]
+fn empty_dimensions() {
+    let none = Mat::rows(&[], 0);
+    for isa in Isa::all() {
+        for (m, n) in [(1, 5), (20, 40)] {
+            let bias = random(1, n);
+            let mut c = vec![f32::NAN; m * n];
+            serial(isa, m, n, 0, none, none, false, &mut c, n, Some(&bias));
+            assert!(c.chunks(n).all(|row| row == bias), "{isa:?}");
+            serial(isa, m, n, 0, none, none, true, &mut c, n, None);
+            assert!(c.chunks(n).all(|row| row == bias), "{isa:?}");
+        }
+        serial(
+            isa,
+            0,
+            5,
+            3,
+            none,
+            Mat::rows(&[1.0; 15], 5),
+            false,
+            &mut [],
+            5,
+            None,
+        );
+        serial(
+            isa,
+            5,
+            0,
+            3,
+            Mat::rows(&[1.0; 15], 3),
+            none,
+            false,
+            &mut [],
+            0,
+            None,
+        );
+    }
+}
+
+/// The thread count and the split that follows from it change no bit, for tall, wide, small and thin products.
+#[test]
+fn threads_change_no_bit() {
+    let shapes = [
+        (768, 65, 128),
+        (100, 700, 90),
+        (37, 2000, 64),
+        (130, 129, 700),
+        (16, 16, 4096),
+        (1, 5000, 384),
+        (3, 1537, 500),
+        (8, 1537, 384),
+        (9, 1030, 300),
+        (7, 9, 11),
+    ];
+    for isa in Isa::all() {
+        let cpus: Vec<Cpu> = [1, 2, 3, 5]
+            .into_iter()
+            .map(|t| Cpu::with_isa(t, isa).unwrap())
+            .collect();
+        for (m, n, k) in shapes {
+            for (ta, tb) in [(false, false), (false, true), (true, false)] {
+                let a = Operand::new(1, m, k, 0, ta);
+                let b = Operand::new(2, k, n, 0, tb);
+                let bias = random(3, n);
+                let start = random(4, m * n);
+                let results = cpus.iter().map(|cpu| {
+                    let mut c = start.clone();
+                    cpu.gemm_bias(m, n, k, a.mat(), b.mat(), true, &mut c, Some(&bias));
+                    let mut plain = vec![f32::NAN; m * n];
+                    cpu.run(|| cpu.gemm(m, n, k, a.mat(), b.mat(), false, &mut plain));
+                    (c, plain)
+                });
+                let results: Vec<_> = results.collect();
+                let mut alone = start.clone();
+                serial(
+                    isa,
+                    m,
+                    n,
+                    k,
+                    a.mat(),
+                    b.mat(),
+                    true,
+                    &mut alone,
+                    n,
+                    Some(&bias),
+                );
+                for (cpu, (c, plain)) in cpus.iter().zip(&results) {
+                    let threads = cpu.threads();
+                    assert_eq!(
+                        bits(c),
+                        bits(&alone),
+                        "{isa:?} {m}x{n}x{k}, {threads} threads"
+                    );
+                    assert_eq!(
+                        bits(plain),
+                        bits(&results[0].1),
+                        "{isa:?} {m}x{n}x{k}, {threads} threads"
+                    );
+                }
+                let (want, bound) = expected(&a, &b, Some(&start), n, Some(&bias));
+                for ((got, want), bound) in alone.iter().zip(want).zip(bound) {
+                    assert!(
+                        (f64::from(*got) - want).abs() <= bound,
+                        "{isa:?} {m}x{n}x{k}: {got}, expected {want}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A row of a small product has the bits that it has alone: decoding does not depend on the batch.
+#[test]
+fn a_row_alone_is_the_same_row() {
+    let (n, k) = (77, 133);
+    let b = Operand::new(2, k, n, 0, true);
+    for isa in Isa::all() {
+        for m in 1..=8 {
+            let a = Operand::new(1, m, k, 0, false);
+            let mut together = vec![0.0; m * n];
+            serial(
+                isa,
+                m,
+                n,
+                k,
+                a.mat(),
+                b.mat(),
+                false,
+                &mut together,
+                n,
+                None,
+            );
+            for i in 0..m {
+                let mut alone = vec![0.0; n];
+                serial(
+                    isa,
+                    1,
+                    n,
+                    k,
+                    Mat::rows(&a.data[i * k..], k),
+                    b.mat(),
+                    false,
+                    &mut alone,
+                    n,
+                    None,
+                );
+                assert_eq!(
+                    bits(&together[i * n..][..n]),
+                    bits(&alone),
+                    "{isa:?}, row {i} of {m}"
+                );
+            }
+        }
+    }
+}
+
+/// Slices that are too short, or rows of C that would overlap, are refused before anything is written.
+#[test]
+fn short_slices_are_refused() {
+    let isa = Isa::all()[0];
+    let refused = |m: usize,
+                   n: usize,
+                   k: usize,
+                   a: Mat<'_>,
+                   b: Mat<'_>,
+                   c: usize,
+                   ldc: usize,
+                   bias: Option<&[f32]>| {
+        let mut c = vec![7.0; c];
+        let call =
+            std::panic::AssertUnwindSafe(|| serial(isa, m, n, k, a, b, false, &mut c, ldc, bias));
+        let refused = std::panic::catch_unwind(call).is_err();
+        assert!(!refused || c.iter().all(|&x| x == 7.0));
+        refused
+    };
+    let x = [1.0; 12];
+    let (a, b) = (Mat::rows(&x[..6], 3), Mat::rows(&x, 4));
+    assert!(!refused(2, 4, 3, a, b, 8, 4, None));
+    assert!(!refused(2, 4, 3, a, b, 9, 5, None));
+    assert!(refused(2, 4, 3, Mat::rows(&x[..5], 3), b, 8, 4, None));
+    assert!(refused(2, 4, 3, Mat::cols(&x[..5], 2), b, 8, 4, None));
+    assert!(refused(2, 4, 3, a, Mat::rows(&x[..11], 4), 8, 4, None));
+    assert!(refused(2, 4, 3, a, Mat::cols(&x[..11], 3), 8, 4, None));
+    assert!(refused(2, 4, 3, a, b, 7, 4, None));
+    assert!(refused(2, 4, 3, a, b, 8, 5, None));
+    assert!(refused(2, 4, 3, a, b, 8, 3, None));
+    assert!(refused(2, 4, 3, a, b, 8, 4, Some(&x[..3])));
+    assert!(refused(2, 4, 3, a, b, 8, 4, Some(&x[..5])));
+    // Index arithmetic that would wrap around.
+    assert!(refused(
+        3,
+        4,
+        3,
+        Mat::rows(&x, usize::MAX / 2 + 1),
+        b,
+        12,
+        4,
+        None
+    ));
+    assert!(refused(3, 4, 3, a, b, 12, usize::MAX / 2 + 1, None));
+}
