@@ -4,5 +4,7 @@
 //! operations of a transformer, forward and backward. Everything above is written once, for any device.
 
 pub mod cpu;
+pub mod vectors;
 
 pub use cpu::Cpu;
+pub use vectors::Vectors;

@@ -2,6 +2,7 @@
 
 pub mod isa;
 mod par;
+mod vectors;
 
 pub use isa::Isa;
 use par::Rows;

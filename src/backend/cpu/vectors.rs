@@ -1,0 +1,464 @@
+//! Flat vectors on the CPU: one pass over memory an update, in blocks that any thread may take.
+
+use super::Cpu;
+use super::isa::multiversion;
+use crate::backend::vectors::{AdamW, Langevin, Moments, Noise, Rule, Vectors};
+use crate::error::{Error, Result};
+use crate::rng::{NORMALS, Stream};
+use std::ops::Range;
+
+/// Elements a block: the unit of work, and of every sum.
+const BLOCK: usize = 4096;
+/// Blocks below which a range is not split over threads: starting a task costs as much as a fraction of a block.
+const GRAIN: usize = 4;
+/// Elements that are in registers together.
+const CHUNK: usize = NORMALS;
+
+impl Cpu {
+    /// Runs `leaf` on each block of `0..n` and on that part of every output (an empty output stays empty), and joins the results
+    /// in a tree that depends on `n` alone.
+    fn blocks<const N: usize, R: Send>(
+        &self,
+        n: usize,
+        outs: [&mut [f32]; N],
+        leaf: impl Fn(Range<usize>, [&mut [f32]; N]) -> R + Sync,
+        join: impl Fn(R, R) -> R + Sync,
+    ) -> R {
+        self.run(|| tree(self.threads() > 1, 0..n, outs, &leaf, &join))
+    }
+
+    /// A sum over all elements, given each block's.
+    fn sum(&self, n: usize, block: impl Fn(Range<usize>) -> f64 + Sync) -> f64 {
+        self.blocks(n, [], |range, []| block(range), |a, b| a + b)
+    }
+}
+
+fn tree<const N: usize, R: Send>(
+    parallel: bool,
+    range: Range<usize>,
+    outs: [&mut [f32]; N],
+    leaf: &(impl Fn(Range<usize>, [&mut [f32]; N]) -> R + Sync),
+    join: &(impl Fn(R, R) -> R + Sync),
+) -> R {
+    let blocks = range.len().div_ceil(BLOCK);
+    if blocks <= 1 {
+        return leaf(range, outs);
+    }
+    let left = blocks / 2 * BLOCK;
+    let mut right_outs = [const { None }; N];
+    let mut slots = right_outs.iter_mut();
+    let left_outs = outs.map(|out| {
+        let (a, b) = out.split_at_mut(left.min(out.len()));
+        if let Some(slot) = slots.next() {
+            *slot = Some(b);
+        }
+        a
+    });
+    let right_outs = right_outs.map(Option::unwrap_or_default);
+    let (l, r) = (
+        range.start..range.start + left,
+        range.start + left..range.end,
+    );
+    let parallel = parallel && blocks >= 2 * GRAIN;
+    let (l, r) = if parallel {
+        rayon::join(
+            || tree(true, l, left_outs, leaf, join),
+            || tree(true, r, right_outs, leaf, join),
+        )
+    } else {
+        (
+            tree(false, l, left_outs, leaf, join),
+            tree(false, r, right_outs, leaf, join),
+        )
+    };
+    join(l, r)
+}
+
+impl Vectors for Cpu {
+    type Buf = Vec<f32>;
+
+    fn zeros(&self, n: usize) -> Result<Vec<f32>> {
+        let mut buf = Vec::new();
+        buf.try_reserve_exact(n)
+            .map_err(|e| Error::Unsupported(format!("no memory for {n} elements: {e}")))?;
+        buf.resize(n, 0.0);
+        Ok(buf)
+    }
+
+    fn len(&self, buf: &Vec<f32>) -> usize {
+        buf.len()
+    }
+
+    fn upload(&self, to: &mut Vec<f32>, from: &[f32]) -> Result<()> {
+        same("upload", to.len(), from.len())?;
+        to.copy_from_slice(from);
+        Ok(())
+    }
+
+    fn download(&self, from: &Vec<f32>, to: &mut [f32]) -> Result<()> {
+        same("download", from.len(), to.len())?;
+        to.copy_from_slice(from);
+        Ok(())
+    }
+
+    fn read(&self, buf: &Vec<f32>, at: usize) -> Result<f32> {
+        buf.get(at)
+            .copied()
+            .ok_or_else(|| Error::invalid("index", format!("below {}", buf.len()), at))
+    }
+
+    fn copy(&self, to: &mut Vec<f32>, from: &Vec<f32>) -> Result<()> {
+        self.upload(to, from)
+    }
+
+    fn fill(&self, x: &mut Vec<f32>, value: f32) -> Result<()> {
+        x.fill(value);
+        Ok(())
+    }
+
+    fn scale(&self, x: &mut Vec<f32>, a: f32) -> Result<()> {
+        let leaf = |_, [x]: [&mut [f32]; 1]| x.iter_mut().for_each(|x| *x *= a);
+        self.blocks(x.len(), [x], leaf, |(), ()| ());
+        Ok(())
+    }
+
+    fn axpy(&self, y: &mut Vec<f32>, a: f32, x: &Vec<f32>) -> Result<()> {
+        same("axpy", y.len(), x.len())?;
+        let leaf = |range: Range<usize>, [y]: [&mut [f32]; 1]| {
+            y.iter_mut().zip(&x[range]).for_each(|(y, x)| *y += a * x);
+        };
+        self.blocks(x.len(), [y], leaf, |(), ()| ());
+        Ok(())
+    }
+
+    fn square_accumulate(&self, acc: &mut Vec<f32>, x: &Vec<f32>) -> Result<()> {
+        same("square_accumulate", acc.len(), x.len())?;
+        let leaf = |range: Range<usize>, [acc]: [&mut [f32]; 1]| {
+            acc.iter_mut().zip(&x[range]).for_each(|(a, x)| *a += x * x);
+        };
+        self.blocks(x.len(), [acc], leaf, |(), ()| ());
+        Ok(())
+    }
+
+    fn normal(&self, x: &mut Vec<f32>, stream: Stream, step: u64) -> Result<()> {
+        let leaf = |range: Range<usize>, [x]: [&mut [f32]; 1]| {
+            normal_block(self.isa(), stream, step, range.start, x);
+        };
+        self.blocks(x.len(), [x], leaf, |(), ()| ());
+        Ok(())
+    }
+
+    fn sum_of_squares(&self, x: &Vec<f32>) -> Result<f64> {
+        Ok(self.sum(x.len(), |r| dot_block(self.isa(), &x[r.clone()], &x[r])))
+    }
+
+    fn dot(&self, x: &Vec<f32>, y: &Vec<f32>) -> Result<f64> {
+        same("dot", x.len(), y.len())?;
+        Ok(self.sum(x.len(), |r| dot_block(self.isa(), &x[r.clone()], &y[r])))
+    }
+
+    fn first_non_finite(&self, x: &Vec<f32>) -> Result<Option<usize>> {
+        let leaf = |range: Range<usize>, []: [&mut [f32]; 0]| {
+            let x = &x[range.clone()];
+            let found = non_finite_block(self.isa(), x)
+                .then(|| x.iter().position(|x| !x.is_finite()))
+                .flatten();
+            found.map(|at| range.start + at)
+        };
+        Ok(self.blocks(x.len(), [], leaf, Option::or))
+    }
+
+    fn langevin_update(&self, rule: Rule, on: Langevin<'_, Self>) -> Result<Moments> {
+        let n = on.theta.len();
+        let momenta = match rule {
+            Rule::Sgld { .. } => &mut [][..],
+            _ => {
+                same("momenta", n, on.momenta.len())?;
+                &mut on.momenta[..]
+            }
+        };
+        same("grad", n, on.grad.len())?;
+        same("center", n, on.center.len())?;
+        if let Some(mass) = on.mass {
+            same("mass", n, mass.len())?;
+        }
+        if let Noise::Given(xi) = on.noise {
+            same("noise", n, xi.len())?;
+        }
+        let leaf = |range: Range<usize>, [theta, momenta]: [&mut [f32]; 2]| {
+            let draw = match on.noise {
+                Noise::Counter { stream, step } => Draw::Counter {
+                    stream,
+                    step,
+                    block: (range.start / NORMALS) as u64,
+                },
+                Noise::Given(xi) => Draw::Given(&xi[range.clone()]),
+            };
+            let (grad, center) = (&on.grad[range.clone()], &on.center[range.clone()]);
+            let mass = on.mass.map(|mass| &mass[range.clone()]);
+            let sums = langevin_block(
+                self.isa(),
+                rule,
+                &mut *theta,
+                &mut *momenta,
+                grad,
+                center,
+                mass,
+                draw,
+            );
+            let bad = |i: &usize| {
+                !theta[*i].is_finite() || momenta.get(*i).is_some_and(|m| !m.is_finite())
+            };
+            Moments {
+                kinetic: sums.kinetic,
+                virial: sums.virial,
+                nonfinite: sums
+                    .nonfinite
+                    .then(|| (0..theta.len()).find(bad))
+                    .flatten()
+                    .map(|at| range.start + at),
+            }
+        };
+        let join = |a: Moments, b: Moments| Moments {
+            kinetic: a.kinetic + b.kinetic,
+            virial: a.virial + b.virial,
+            nonfinite: a.nonfinite.or(b.nonfinite),
+        };
+        Ok(self.blocks(n, [on.theta, momenta], leaf, join))
+    }
+
+    fn adamw_update(
+        &self,
+        theta: &mut Vec<f32>,
+        grad: &Vec<f32>,
+        m: &mut Vec<f32>,
+        v: &mut Vec<f32>,
+        decay: &[Range<usize>],
+        adamw: &AdamW,
+    ) -> Result<()> {
+        let n = theta.len();
+        same("grad", n, grad.len())?;
+        same("m", n, m.len())?;
+        same("v", n, v.len())?;
+        let mut end = 0;
+        for r in decay {
+            if r.start < end || r.end < r.start || r.end > n {
+                let expected = format!("ascending, disjoint ranges inside 0..{n}");
+                return Err(Error::invalid("decay", expected, format!("{r:?}")));
+            }
+            end = r.end;
+        }
+        let scalars = AdamScalars::new(adamw);
+        // From the start: the parameters before a decayed range, that range, and what is left at the end.
+        let (mut theta, mut grad, mut m, mut v) =
+            (&mut theta[..], &grad[..], &mut m[..], &mut v[..]);
+        let mut done = 0;
+        for r in decay.iter().cloned().chain([n..n]) {
+            for (end, keep) in [(r.start, 1.0), (r.end, scalars.keep)] {
+                let len = end - done;
+                let (g, t, m_, v_);
+                (g, grad) = grad.split_at(len);
+                (t, theta) = theta.split_at_mut(len);
+                (m_, m) = m.split_at_mut(len);
+                (v_, v) = v.split_at_mut(len);
+                let scalars = AdamScalars { keep, ..scalars };
+                let leaf = |range: Range<usize>, [t, m, v]: [&mut [f32]; 3]| {
+                    adamw_block(self.isa(), scalars, t, &g[range], m, v);
+                };
+                self.blocks(len, [t, m_, v_], leaf, |(), ()| ());
+                done = end;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn same(what: &str, expected: usize, got: usize) -> Result<()> {
+    (expected == got)
+        .then_some(())
+        .ok_or_else(|| Error::shape(what, [expected], [got]))
+}
+
+/// A block's noise.
+#[derive(Clone, Copy)]
+enum Draw<'a> {
+    Counter {
+        stream: Stream,
+        step: u64,
+        block: u64,
+    },
+    Given(&'a [f32]),
+}
+
+/// A block's sums.
+struct Sums {
+    kinetic: f64,
+    virial: f64,
+    nonfinite: bool,
+}
+
+/// `CHUNK` elements from `at`, what is beyond the end filled with `pad`.
+#[inline(always)]
+fn load(x: &[f32], at: usize, pad: f32) -> [f32; CHUNK] {
+    let x = x.get(at..).unwrap_or_default();
+    x.first_chunk().copied().unwrap_or_else(|| {
+        let mut chunk = [pad; CHUNK];
+        chunk[..x.len()].copy_from_slice(x);
+        chunk
+    })
+}
+
+/// The counterpart of [`load`].
+#[inline(always)]
+fn store(x: &mut [f32], at: usize, chunk: &[f32; CHUNK]) {
+    let x = x.get_mut(at..).unwrap_or_default();
+    match x.first_chunk_mut() {
+        Some(full) => *full = *chunk,
+        None => x.copy_from_slice(&chunk[..x.len()]),
+    }
+}
+
+const EXPONENT: u32 = 0x7F80_0000;
+
+multiversion! {
+    fn langevin_block(
+        rule: Rule,
+        theta: &mut [f32],
+        momenta: &mut [f32],
+        grad: &[f32],
+        center: &[f32],
+        mass: Option<&[f32]>,
+        draw: Draw<'_>,
+    ) -> Sums {
+        const LANES: usize = 16;
+        let (mut kinetic, mut virial, mut top) = ([0.0; LANES], [0.0; LANES], [0; LANES]);
+        for at in (0..theta.len()).step_by(CHUNK) {
+            let (mut t, mut m) = (load(theta, at, 0.0), load(momenta, at, 0.0));
+            let (g, c) = (load(grad, at, 0.0), load(center, at, 0.0));
+            let mut xi = match draw {
+                Draw::Counter { stream, step, block } => stream.normals(step, block + (at / CHUNK) as u64),
+                Draw::Given(xi) => load(xi, at, 0.0),
+            };
+            if theta.len() - at < CHUNK {
+                xi[theta.len() - at..].fill(0.0); // beyond the end momenta stay 0 and add nothing to the sums
+            }
+            let (mut inverse, mut root) = ([1.0; CHUNK], [1.0; CHUNK]);
+            if let Some(mass) = mass {
+                let mass = load(mass, at, 1.0);
+                for i in 0..CHUNK {
+                    inverse[i] = 1.0 / mass[i];
+                    root[i] = mass[i].sqrt();
+                }
+            }
+            for i in 0..CHUNK {
+                virial[i % LANES] += (t[i] - c[i]) as f64 * g[i] as f64;
+            }
+            match rule {
+                Rule::Sgld { drift, noise } => {
+                    for i in 0..CHUNK {
+                        t[i] += inverse[i] * (drift * g[i] + noise * root[i] * xi[i]);
+                    }
+                }
+                Rule::Sghmc(k) => {
+                    for i in 0..CHUNK {
+                        m[i] += k.kick * g[i] - k.friction * m[i] + k.noise * root[i] * xi[i];
+                        t[i] += k.drift * inverse[i] * m[i];
+                    }
+                }
+                Rule::SghmcEuler(k) => {
+                    for i in 0..CHUNK {
+                        t[i] += k.drift * inverse[i] * m[i];
+                        m[i] += k.kick * g[i] - k.friction * m[i] + k.noise * root[i] * xi[i];
+                    }
+                }
+                Rule::Baoa(k) => {
+                    for i in 0..CHUNK {
+                        let half = m[i] + k.kick * g[i];
+                        let middle = t[i] + k.drift * inverse[i] * half;
+                        m[i] = half + (k.noise * root[i] * xi[i] - k.friction * half);
+                        t[i] = middle + k.drift * inverse[i] * m[i];
+                    }
+                }
+            }
+            for i in 0..CHUNK {
+                kinetic[i % LANES] += m[i] as f64 * m[i] as f64 * inverse[i] as f64;
+                let bits = (t[i].to_bits() & EXPONENT).max(m[i].to_bits() & EXPONENT);
+                top[i % LANES] = bits.max(top[i % LANES]);
+            }
+            store(theta, at, &t);
+            store(momenta, at, &m);
+        }
+        Sums {
+            kinetic: kinetic.iter().sum(),
+            virial: virial.iter().sum(),
+            nonfinite: top.contains(&EXPONENT),
+        }
+    }
+}
+
+multiversion! {
+    fn normal_block(stream: Stream, step: u64, first: usize, out: &mut [f32]) {
+        for at in (0..out.len()).step_by(CHUNK) {
+            store(out, at, &stream.normals(step, ((first + at) / CHUNK) as u64));
+        }
+    }
+}
+
+multiversion! {
+    fn dot_block(x: &[f32], y: &[f32]) -> f64 {
+        let mut sums = [0.0; CHUNK];
+        for at in (0..x.len()).step_by(CHUNK) {
+            let (x, y) = (load(x, at, 0.0), load(y, at, 0.0));
+            for i in 0..CHUNK {
+                sums[i] += x[i] as f64 * y[i] as f64;
+            }
+        }
+        sums.iter().sum()
+    }
+}
+
+multiversion! {
+    fn non_finite_block(x: &[f32]) -> bool {
+        x.iter().fold(0, |top, x| (x.to_bits() & EXPONENT).max(top)) == EXPONENT
+    }
+}
+
+/// What one step of AdamW multiplies with.
+#[derive(Clone, Copy)]
+struct AdamScalars {
+    grad_scale: f32,
+    keep: f32, // 1 - lr * weight_decay
+    one_minus_beta1: f32,
+    beta2: f32,
+    one_minus_beta2: f32,
+    rate: f32,      // lr / (1 - beta1^t)
+    root_bias: f32, // 1 / sqrt(1 - beta2^t)
+    eps: f32,
+}
+
+impl AdamScalars {
+    fn new(a: &AdamW) -> Self {
+        let t = a.step as f64;
+        Self {
+            grad_scale: a.grad_scale as f32,
+            keep: (1.0 - a.lr * a.weight_decay) as f32,
+            one_minus_beta1: (1.0 - a.beta1) as f32,
+            beta2: a.beta2 as f32,
+            one_minus_beta2: (1.0 - a.beta2) as f32,
+            rate: (a.lr / (1.0 - a.beta1.powf(t))) as f32,
+            root_bias: (1.0 / (1.0 - a.beta2.powf(t)).sqrt()) as f32,
+            eps: a.eps as f32,
+        }
+    }
+}
+
+multiversion! {
+    fn adamw_block(k: AdamScalars, theta: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
+        for (((t, g), m), v) in theta.iter_mut().zip(grad).zip(m).zip(v) {
+            let g = k.grad_scale * g;
+            *m += k.one_minus_beta1 * (g - *m);
+            *v = k.beta2 * *v + k.one_minus_beta2 * (g * g);
+            *t = k.keep * *t - k.rate * *m / (v.sqrt() * k.root_bias + k.eps);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Flat vectors on a device, and the fused single-pass updates that samplers and the optimiser make of them.
+
+use crate::error::Result;
+use crate::rng::Stream;
+use std::ops::Range;
+
+/// Where an update's standard normals come from.
+pub enum Noise<'a, V: Vectors> {
+    /// The numbers at (step, element) of a stream, made on the fly: [`Stream::normal`].
+    Counter {
+        /// The stream.
+        stream: Stream,
+        /// The step.
+        step: u64,
+    },
+    /// Recorded numbers, one an element: for replaying what another program drew.
+    Given(&'a V::Buf),
+}
+
+/// One step of a Langevin scheme, for each element with mass M (1 without a mass), momentum m, gradient g and
+/// standard normal xi. The samplers' files say where each comes from; every coefficient is theirs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    /// theta += drift / M * g + noise / sqrt(M) * xi. No momenta.
+    Sgld {
+        /// The step size.
+        drift: f32,
+        /// The noise's standard deviation at M = 1.
+        noise: f32,
+    },
+    /// m += kick * g - friction * m + noise * sqrt(M) * xi, then theta += drift / M * m with the new m.
+    Sghmc(Coefficients),
+    /// Both from the old state: theta += drift / M * m, m += kick * g - friction * m + noise * sqrt(M) * xi.
+    SghmcEuler(Coefficients),
+    /// m += kick * g; theta += drift / M * m; m += noise * sqrt(M) * xi - friction * m; theta += drift / M * m.
+    Baoa(Coefficients),
+}
+
+/// The coefficients of a scheme with momenta.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Coefficients {
+    /// Of the gradient in the momentum.
+    pub kick: f32,
+    /// The share of the momentum that is lost. A small share is subtracted, not folded into a factor 1 - friction,
+    /// which would round to 1 below 6e-8 and leave the noise without its counterpart.
+    pub friction: f32,
+    /// The noise's standard deviation at M = 1.
+    pub noise: f32,
+    /// Of the momentum in the position, at M = 1.
+    pub drift: f32,
+}
+
+/// What [`Vectors::langevin_update`] reads and writes; all buffers have one length.
+pub struct Langevin<'a, V: Vectors> {
+    /// Parameters. [in, out]
+    pub theta: &'a mut V::Buf,
+    /// Momenta; ignored (and may be empty) under [`Rule::Sgld`]. [in, out]
+    pub momenta: &'a mut V::Buf,
+    /// Gradient of the log posterior at the old parameters.
+    pub grad: &'a V::Buf,
+    /// The point that the virial is taken about.
+    pub center: &'a V::Buf,
+    /// Diagonal mass, all positive; `None` is 1 everywhere.
+    pub mass: Option<&'a V::Buf>,
+    /// The standard normals.
+    pub noise: Noise<'a, V>,
+}
+
+/// Sums over all elements, taken in the pass that updates them: in f64, in blocks of 4096 that are added in a fixed tree, so
+/// that the number of threads changes no bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Moments {
+    /// Sum of m^2 / M over the new momenta; 0 without momenta.
+    pub kinetic: f64,
+    /// Sum of (theta - center) * grad at the old parameters.
+    pub virial: f64,
+    /// The first element whose new parameter or momentum is NaN or infinite.
+    pub nonfinite: Option<usize>,
+}
+
+/// A step of Adam with decoupled weight decay: Loshchilov & Hutter 2019, algorithm 2, with the learning rate as the
+/// schedule multiplier, which is what `torch.optim.AdamW` computes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the mean of gradients, in [0, 1).
+    pub beta1: f64,
+    /// Decay of the mean of squared gradients, in [0, 1).
+    pub beta2: f64,
+    /// Added to the root of the mean of squares.
+    pub eps: f64,
+    /// Decoupled decay: parameters in the decayed ranges are multiplied by 1 - lr * weight_decay first.
+    pub weight_decay: f64,
+    /// Which step this is, counted from 1: it sets the bias corrections 1 - beta^step.
+    pub step: u64,
+    /// Multiplies the gradient first: a clip factor, or -1 / num_data to turn a log likelihood into a mean loss.
+    pub grad_scale: f64,
+}
+
+/// A device's flat `f32` vectors. Cloning a handle shares the device.
+///
+/// Every sum is in f64 and does not depend on the number of threads. Buffers of different lengths in one call are an
+/// error ([`crate::Error::Shape`]), and so is a device that fails.
+pub trait Vectors: Clone + Send + Sync {
+    /// A vector on the device.
+    type Buf: Send + Sync;
+
+    /// A vector of `n` zeros.
+    fn zeros(&self, n: usize) -> Result<Self::Buf>;
+
+    /// How many elements.
+    fn len(&self, buf: &Self::Buf) -> usize;
+
+    /// From the host; lengths must agree.
+    fn upload(&self, to: &mut Self::Buf, from: &[f32]) -> Result<()>;
+
+    /// To the host; lengths must agree.
+    fn download(&self, from: &Self::Buf, to: &mut [f32]) -> Result<()>;
+
+    /// One element, for messages; `at` must be below the length.
+    fn read(&self, buf: &Self::Buf, at: usize) -> Result<f32>;
+
+    /// `to = from`.
+    fn copy(&self, to: &mut Self::Buf, from: &Self::Buf) -> Result<()>;
+
+    /// `x[i] = value`.
+    fn fill(&self, x: &mut Self::Buf, value: f32) -> Result<()>;
+
+    /// `x[i] *= a`.
+    fn scale(&self, x: &mut Self::Buf, a: f32) -> Result<()>;
+
+    /// `y[i] += a * x[i]`.
+    fn axpy(&self, y: &mut Self::Buf, a: f32, x: &Self::Buf) -> Result<()>;
+
+    /// `acc[i] += x[i]^2`.
+    fn square_accumulate(&self, acc: &mut Self::Buf, x: &Self::Buf) -> Result<()>;
+
+    /// `x[i] = ` [`Stream::normal`]`(step, i)`.
+    fn normal(&self, x: &mut Self::Buf, stream: Stream, step: u64) -> Result<()>;
+
+    /// Sum of squares.
+    fn sum_of_squares(&self, x: &Self::Buf) -> Result<f64>;
+
+    /// Inner product.
+    fn dot(&self, x: &Self::Buf, y: &Self::Buf) -> Result<f64>;
+
+    /// The first element that is NaN or infinite.
+    fn first_non_finite(&self, x: &Self::Buf) -> Result<Option<usize>>;
+
+    /// One step of a sampler, in one pass over memory.
+    fn langevin_update(&self, rule: Rule, on: Langevin<'_, Self>) -> Result<Moments>;
+
+    /// One step of AdamW down the gradient of a loss, in one pass over memory. `m` and `v` are the running means, zero at the start.
+    ///
+    /// `decay` lists the ranges whose parameters decay: ascending, disjoint, inside the vector.
+    fn adamw_update(
+        &self,
+        theta: &mut Self::Buf,
+        grad: &Self::Buf,
+        m: &mut Self::Buf,
+        v: &mut Self::Buf,
+        decay: &[Range<usize>],
+        adamw: &AdamW,
+    ) -> Result<()>;
+}
