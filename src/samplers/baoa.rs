@@ -19,7 +19,8 @@
 //! **State.** theta, m, and M if one was set. **Init.** m ~ N(0, T M'), or a constant.
 //!
 //! **Where it differs.** The book's BAOAB has half a kick at each end; read from the other end of its kick it is this one, and functions
-//! of the parameters have the same law. The momenta after O do not: on a Gaussian their variance is T M' (1 - h^2 omega^2 / 4)^-1.
+//! of the parameters have the same law. On a Gaussian the parameters and the momenta both have the target's variance, and
+//! the covariance h T / 2 in place of 0.
 
 use super::Config;
 use crate::backend::vectors::{Coefficients, Rule};

@@ -330,8 +330,7 @@ multiversion! {
         mass: Option<&[f32]>,
         draw: Draw<'_>,
     ) -> Sums {
-        const LANES: usize = 16;
-        let (mut kinetic, mut virial, mut top) = ([0.0; LANES], [0.0; LANES], [0; LANES]);
+        let (mut kinetic, mut virial, mut top) = ([0.0; CHUNK], [0.0; CHUNK], [0; CHUNK]);
         for at in (0..theta.len()).step_by(CHUNK) {
             let (mut t, mut m) = (load(theta, at, 0.0), load(momenta, at, 0.0));
             let (g, c) = (load(grad, at, 0.0), load(center, at, 0.0));
@@ -351,7 +350,7 @@ multiversion! {
                 }
             }
             for i in 0..CHUNK {
-                virial[i % LANES] += (t[i] - c[i]) as f64 * g[i] as f64;
+                virial[i] += (t[i] - c[i]) as f64 * g[i] as f64;
             }
             match rule {
                 Rule::Sgld { drift, noise } => {
@@ -381,9 +380,9 @@ multiversion! {
                 }
             }
             for i in 0..CHUNK {
-                kinetic[i % LANES] += m[i] as f64 * m[i] as f64 * inverse[i] as f64;
+                kinetic[i] += m[i] as f64 * m[i] as f64 * inverse[i] as f64;
                 let bits = (t[i].to_bits() & EXPONENT).max(m[i].to_bits() & EXPONENT);
-                top[i % LANES] = bits.max(top[i % LANES]);
+                top[i] = bits.max(top[i]);
             }
             store(theta, at, &t);
             store(momenta, at, &m);
