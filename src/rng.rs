@@ -38,18 +38,24 @@ const M: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const W: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
 /// Philox4x32-10: four 32-bit words from a counter and a key.
-pub fn philox(mut c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
+///
+/// Each word is the low half of a `u64`, and rubbish may stand in the high half: a 32-bit multiplication reads low
+/// halves, and its product holds both words that the round needs. A loop over counters compiles to lanes.
+#[inline(always)]
+pub fn philox(c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
+    let low = |x: u64| x & 0xFFFF_FFFF;
+    let mut c = c.map(u64::from);
     for _ in 0..10 {
-        let (p, q) = (M[0] as u64 * c[0] as u64, M[1] as u64 * c[2] as u64);
+        let (p, q) = (M[0] as u64 * low(c[0]), M[1] as u64 * low(c[2]));
         c = [
-            (q >> 32) as u32 ^ c[1] ^ k[0],
-            q as u32,
-            (p >> 32) as u32 ^ c[3] ^ k[1],
-            p as u32,
+            (q >> 32) ^ c[1] ^ k[0] as u64,
+            q,
+            (p >> 32) ^ c[3] ^ k[1] as u64,
+            p,
         ];
         k = [k[0].wrapping_add(W[0]), k[1].wrapping_add(W[1])];
     }
-    c
+    c.map(|w| w as u32)
 }
 
 impl Stream {
@@ -64,6 +70,7 @@ impl Stream {
     }
 
     /// Four words at (step, block).
+    #[inline(always)]
     pub fn words(&self, step: u64, block: u64) -> [u32; 4] {
         philox(
             [
@@ -99,15 +106,22 @@ impl Stream {
     /// absolute value, where the 32-bit uniform ends (a true normal is beyond once in 7e10 draws).
     #[inline(always)]
     pub fn normals(&self, step: u64, block: u64) -> [f32; NORMALS] {
-        let mut z = [0.0; NORMALS];
-        for half in 0..2 {
-            let w = self.words8(step, 16 * block + 8 * half as u64);
-            for lane in 0..8 {
-                let at = 8 * half + lane;
-                (z[at], z[16 + at]) = box_muller(w[0][lane] as u32, w[1][lane] as u32);
-                (z[32 + at], z[48 + at]) = box_muller(w[2][lane] as u32, w[3][lane] as u32);
-            }
+        // Loops over lanes, each of one kind of number, which compilers turn into vector instructions.
+        let (mut radius, mut angle) = ([0; 32], [0; 32]);
+        for lane in 0..16 {
+            let w = self.words(step, 16 * block + lane as u64);
+            (radius[lane], angle[lane]) = (w[0], w[1]);
+            (radius[16 + lane], angle[16 + lane]) = (w[2], w[3]);
         }
+        let (mut first, mut second) = ([0.0; 32], [0.0; 32]);
+        for i in 0..32 {
+            (first[i], second[i]) = box_muller(radius[i], angle[i]);
+        }
+        let mut z = [0.0; NORMALS];
+        z[..16].copy_from_slice(&first[..16]);
+        z[16..32].copy_from_slice(&second[..16]);
+        z[32..48].copy_from_slice(&first[16..]);
+        z[48..].copy_from_slice(&second[16..]);
         z
     }
 
@@ -125,32 +139,6 @@ impl Stream {
         for (block, out) in out.chunks_mut(NORMALS).enumerate() {
             out.copy_from_slice(&self.normals(step, block as u64)[..out.len()]);
         }
-    }
-
-    /// [`Stream::words`] of eight blocks from `first`, a multiple of 8.
-    ///
-    /// Each word is the low half of a 64-bit lane and the high half holds rubbish: a 32-bit multiplication reads
-    /// low halves, and its product is at once both words that the round needs.
-    #[inline(always)]
-    fn words8(&self, step: u64, first: u64) -> [[u64; 8]; 4] {
-        const LOW: u64 = 0xFFFF_FFFF;
-        let mut c = [[0; 8], [first >> 32; 8], [step & LOW; 8], [step >> 32; 8]];
-        for (lane, c) in c[0].iter_mut().enumerate() {
-            *c = (first & LOW) + lane as u64;
-        }
-        let mut k = self.key;
-        for _ in 0..10 {
-            for lane in 0..8 {
-                let p = M[0] as u64 * (c[0][lane] & LOW);
-                let q = M[1] as u64 * (c[2][lane] & LOW);
-                c[0][lane] = (q >> 32) ^ c[1][lane] ^ k[0] as u64;
-                c[1][lane] = q;
-                c[2][lane] = (p >> 32) ^ c[3][lane] ^ k[1] as u64;
-                c[3][lane] = p;
-            }
-            k = [k[0].wrapping_add(W[0]), k[1].wrapping_add(W[1])];
-        }
-        c
     }
 }
 

@@ -4,10 +4,9 @@
 //! operations of a transformer, forward and backward. Everything above is written once, for any device.
 
 pub mod cpu;
-
-pub use cpu::Cpu;
-
 mod ops;
 pub mod vectors;
+
+pub use cpu::Cpu;
 pub use ops::{Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR};
 pub use vectors::Vectors;

@@ -22,18 +22,18 @@ pub enum Noise<'a, V: Vectors> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
     /// theta += drift / M * g + noise / sqrt(M) * xi. No momenta.
-    Overdamped {
+    Sgld {
         /// The step size.
         drift: f32,
         /// The noise's standard deviation at M = 1.
         noise: f32,
     },
     /// m += kick * g - friction * m + noise * sqrt(M) * xi, then theta += drift / M * m with the new m.
-    MomentumFirst(Coefficients),
+    Sghmc(Coefficients),
     /// Both from the old state: theta += drift / M * m, m += kick * g - friction * m + noise * sqrt(M) * xi.
-    Euler(Coefficients),
+    SghmcEuler(Coefficients),
     /// m += kick * g; theta += drift / M * m; m += noise * sqrt(M) * xi - friction * m; theta += drift / M * m.
-    Splitting(Coefficients),
+    Baoa(Coefficients),
 }
 
 /// The coefficients of a scheme with momenta.
@@ -54,7 +54,7 @@ pub struct Coefficients {
 pub struct Langevin<'a, V: Vectors> {
     /// Parameters. [in, out]
     pub theta: &'a mut V::Buf,
-    /// Momenta; ignored (and may be empty) under [`Rule::Overdamped`]. [in, out]
+    /// Momenta; ignored (and may be empty) under [`Rule::Sgld`]. [in, out]
     pub momenta: &'a mut V::Buf,
     /// Gradient of the log posterior at the old parameters.
     pub grad: &'a V::Buf,

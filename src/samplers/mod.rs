@@ -1,1 +1,26 @@
-//! (to come)
+//! Stochastic gradient Markov chain Monte Carlo: state machines that a caller steps one gradient at a time.
+//!
+//! Every method targets pi(theta) proportional to exp(log_post(theta) / T). The caller gives log_post, an unbiased
+//! estimate of `num_data * mean_log_lik + log_prior`, and grad, *its* gradient, not divided by T.
+//!
+//! | method | file | stationary law on a Gaussian |
+//! |---|---|---|
+//! | SGLD | [`sgld`] | variance too large by 1 / (1 - step_size * curvature / 2) |
+//! | SGHMC | [`sghmc`] | variance too large at second order in the step size |
+//! | SGHMC, explicit Euler | [`sghmc_euler`] | variance too large at first order: for comparison with other programs only |
+//! | BAOA | [`baoa`] | exact variance of the parameters |
+//!
+//! What a step size means, and which is too large, is in [`stability`].
+
+pub mod baoa;
+mod config;
+mod sampler;
+mod schedule;
+pub mod sghmc;
+pub mod sghmc_euler;
+pub mod sgld;
+pub mod stability;
+
+pub use config::{Config, Method, Momenta};
+pub use sampler::{Phase, Sampler, SamplerState, StepReport};
+pub use schedule::Schedule;

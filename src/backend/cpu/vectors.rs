@@ -171,7 +171,7 @@ impl Vectors for Cpu {
     fn langevin_update(&self, rule: Rule, on: Langevin<'_, Self>) -> Result<Moments> {
         let n = on.theta.len();
         let momenta = match rule {
-            Rule::Overdamped { .. } => &mut [][..],
+            Rule::Sgld { .. } => &mut [][..],
             _ => {
                 same("momenta", n, on.momenta.len())?;
                 &mut on.momenta[..]
@@ -330,15 +330,17 @@ multiversion! {
         mass: Option<&[f32]>,
         draw: Draw<'_>,
     ) -> Sums {
-        const LANES: usize = 16;
-        let (mut kinetic, mut virial, mut top) = ([0.0; LANES], [0.0; LANES], [0; LANES]);
+        let (mut kinetic, mut virial, mut top) = ([0.0; CHUNK], [0.0; CHUNK], [0; CHUNK]);
         for at in (0..theta.len()).step_by(CHUNK) {
             let (mut t, mut m) = (load(theta, at, 0.0), load(momenta, at, 0.0));
             let (g, c) = (load(grad, at, 0.0), load(center, at, 0.0));
-            let xi = match draw {
+            let mut xi = match draw {
                 Draw::Counter { stream, step, block } => stream.normals(step, block + (at / CHUNK) as u64),
                 Draw::Given(xi) => load(xi, at, 0.0),
             };
+            if theta.len() - at < CHUNK {
+                xi[theta.len() - at..].fill(0.0); // beyond the end momenta stay 0 and add nothing to the sums
+            }
             let (mut inverse, mut root) = ([1.0; CHUNK], [1.0; CHUNK]);
             if let Some(mass) = mass {
                 let mass = load(mass, at, 1.0);
@@ -348,27 +350,27 @@ multiversion! {
                 }
             }
             for i in 0..CHUNK {
-                virial[i % LANES] += (t[i] - c[i]) as f64 * g[i] as f64;
+                virial[i] += (t[i] - c[i]) as f64 * g[i] as f64;
             }
             match rule {
-                Rule::Overdamped { drift, noise } => {
+                Rule::Sgld { drift, noise } => {
                     for i in 0..CHUNK {
                         t[i] += inverse[i] * (drift * g[i] + noise * root[i] * xi[i]);
                     }
                 }
-                Rule::MomentumFirst(k) => {
+                Rule::Sghmc(k) => {
                     for i in 0..CHUNK {
                         m[i] += k.kick * g[i] - k.friction * m[i] + k.noise * root[i] * xi[i];
                         t[i] += k.drift * inverse[i] * m[i];
                     }
                 }
-                Rule::Euler(k) => {
+                Rule::SghmcEuler(k) => {
                     for i in 0..CHUNK {
                         t[i] += k.drift * inverse[i] * m[i];
                         m[i] += k.kick * g[i] - k.friction * m[i] + k.noise * root[i] * xi[i];
                     }
                 }
-                Rule::Splitting(k) => {
+                Rule::Baoa(k) => {
                     for i in 0..CHUNK {
                         let half = m[i] + k.kick * g[i];
                         let middle = t[i] + k.drift * inverse[i] * half;
@@ -378,9 +380,9 @@ multiversion! {
                 }
             }
             for i in 0..CHUNK {
-                kinetic[i % LANES] += m[i] as f64 * m[i] as f64 * inverse[i] as f64;
+                kinetic[i] += m[i] as f64 * m[i] as f64 * inverse[i] as f64;
                 let bits = (t[i].to_bits() & EXPONENT).max(m[i].to_bits() & EXPONENT);
-                top[i % LANES] = bits.max(top[i % LANES]);
+                top[i] = bits.max(top[i]);
             }
             store(theta, at, &t);
             store(momenta, at, &m);

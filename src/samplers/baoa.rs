@@ -1,0 +1,51 @@
+//! BAOA: a splitting of Langevin dynamics with one gradient a step, exact on a Gaussian in the parameters.
+//!
+//! **Target.** pi(theta, m) ~ exp((log_post(theta) - sum m^2 / (2 M')) / T), with the mass M' = sigma^2 M.
+//!
+//! **Update** (Leimkuhler & Matthews 2015, "Molecular Dynamics", p. 271: the splitting's letters are kick B, drift A and
+//! Ornstein-Uhlenbeck O), with friction rate gamma = alpha / sigma^2 and c = exp(-gamma h):
+//!
+//! > B: m += h grad
+//! > A: theta += h/2 m / M'
+//! > O: m = c m + sqrt(T (1 - c^2)) sqrt(M') xi,  xi ~ N(0, 1)
+//! > A: theta += h/2 m / M'
+//!
+//! **Hyperparameters.**
+//! - `step_size` (h) > 0; no default: stable for h^2 omega^2 < 4, omega^2 = curvature / M'.
+//! - `alpha` > 0, default 0.01: the momentum is forgotten in the time 1 / gamma, and a run must be many times longer.
+//! - `sigma` > 0, default 1: the momenta's standard deviation at T = 1. `temperature` >= 0, default 1.
+//! - `beta` must be 0: the exact O step has no place for the gradient's noise.
+//!
+//! **State.** theta, m, and M if one was set. **Init.** m ~ N(0, T M'), or a constant.
+//!
+//! **Where it differs.** The book's BAOAB has half a kick at each end; read from the other end of its kick it is this one, and functions
+//! of the parameters have the same law. On a Gaussian the parameters and the momenta both have the target's variance, and
+//! the covariance h T / 2 in place of 0.
+
+use super::Config;
+use crate::backend::vectors::{Coefficients, Rule};
+use crate::error::{Error, Result};
+
+/// Default friction coefficient.
+pub const ALPHA: f64 = 0.01;
+
+pub(super) fn validate(c: &Config) -> Result<()> {
+    if c.alpha <= 0.0 {
+        return Err(Error::invalid("alpha", "a positive number", c.alpha));
+    }
+    if c.beta != 0.0 {
+        return Err(Error::invalid("beta", "0 (baoa does not use it)", c.beta));
+    }
+    Ok(())
+}
+
+pub(super) fn rule(c: &Config, h: f64) -> Rule {
+    let precision = 1.0 / (c.sigma * c.sigma);
+    let decay = -h * c.alpha * precision;
+    Rule::Baoa(Coefficients {
+        kick: h as f32,
+        friction: -decay.exp_m1() as f32,
+        noise: (c.temperature * -(2.0 * decay).exp_m1()).sqrt() as f32 * c.sigma as f32,
+        drift: (0.5 * h * precision) as f32,
+    })
+}

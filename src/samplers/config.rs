@@ -1,0 +1,218 @@
+//! A chain's settings: which method, its hyperparameters, how long.
+
+use super::{Schedule, baoa, sghmc, sghmc_euler, sgld};
+use crate::backend::vectors::Rule;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// The sampling methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Stochastic gradient Langevin dynamics: [`sgld`].
+    Sgld,
+    /// Stochastic gradient Hamiltonian Monte Carlo, gradient at the new position: [`sghmc`].
+    Sghmc,
+    /// The same by explicit Euler, as other programs have it: [`sghmc_euler`].
+    SghmcEuler,
+    /// The BAOA splitting of Langevin dynamics: [`baoa`].
+    Baoa,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Sgld, Self::Sghmc, Self::SghmcEuler, Self::Baoa];
+
+    /// The name in flags and files: `sgld`, `sghmc`, `sghmc_euler` or `baoa`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sgld => "sgld",
+            Self::Sghmc => "sghmc",
+            Self::SghmcEuler => "sghmc_euler",
+            Self::Baoa => "baoa",
+        }
+    }
+
+    /// Whether the state has momenta.
+    pub fn has_momenta(self) -> bool {
+        self != Self::Sgld
+    }
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Method {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|m| m.name() == name)
+            .ok_or_else(|| Error::invalid("method", "sgld, sghmc, sghmc_euler or baoa", name))
+    }
+}
+
+/// The momenta that a chain starts with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Momenta {
+    /// N(0, T * sigma^2 * M), what they have in equilibrium. (posteriors draws N(0, 1) whatever T: at T = 1 / num_data that is
+    /// too hot by the root of num_data.)
+    #[default]
+    Thermal,
+    /// One number everywhere.
+    Constant(f32),
+}
+
+/// A chain's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// The method.
+    pub method: Method,
+    /// Step size, > 0: of time for the methods with momenta (h), of squared time for SGLD (epsilon).
+    pub step_size: f64,
+    /// How the step size changes after the warm-up.
+    pub schedule: Schedule,
+    /// Friction coefficient, > 0: the momentum decays at the rate alpha / sigma^2. SGLD has none, and wants 0.
+    pub alpha: f64,
+    /// Gradient noise that is already there and need not be added, >= 0: the variance of grad / T, in units of the mass. BAOA
+    /// wants 0.
+    pub beta: f64,
+    /// Standard deviation of the momenta at T = 1 and M = 1, > 0: the mass is sigma^2 * M. SGLD wants 1.
+    pub sigma: f64,
+    /// Temperature T of the target exp(log_post / T), >= 0. At 0 there is no noise, and the method is an optimiser.
+    pub temperature: f64,
+    /// Steps before sampling.
+    pub warmup_steps: u64,
+    /// Steps of sampling.
+    pub sampling_steps: u64,
+    /// A sample is due at every `thinning`-th sampling step: at step i, counted from 0, when (i + 1) is a multiple of it.
+    pub thinning: u64,
+    /// Seed of the noise and of the initial momenta.
+    pub seed: u64,
+    /// Which chain of the seed; chains are independent.
+    pub chain: u32,
+    /// The momenta at the start.
+    pub momenta: Momenta,
+}
+
+impl Config {
+    /// The method with its default hyperparameters, T = 1, 200 steps of warm-up, 1000 of sampling, every tenth kept, seed 0.
+    pub fn new(method: Method, step_size: f64) -> Self {
+        Self {
+            method,
+            step_size,
+            schedule: Schedule::Constant,
+            alpha: match method {
+                Method::Sgld => sgld::ALPHA,
+                Method::Sghmc => sghmc::ALPHA,
+                Method::SghmcEuler => sghmc_euler::ALPHA,
+                Method::Baoa => baoa::ALPHA,
+            },
+            beta: 0.0,
+            sigma: 1.0,
+            temperature: 1.0,
+            warmup_steps: 200,
+            sampling_steps: 1000,
+            thinning: 10,
+            seed: 0,
+            chain: 0,
+            momenta: Momenta::Thermal,
+        }
+    }
+
+    /// Checks every setting, and that they fit together.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the setting's name, its range and the value; [`Error::Unstable`] when the step is too large for any target.
+    pub fn validate(&self) -> Result<()> {
+        let positive = [("step_size", self.step_size), ("sigma", self.sigma)];
+        for (name, value) in positive {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(Error::invalid(name, "a positive number", value));
+            }
+        }
+        let not_negative = [
+            ("alpha", self.alpha),
+            ("beta", self.beta),
+            ("temperature", self.temperature),
+        ];
+        for (name, value) in not_negative {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(Error::invalid(name, "0 or a positive number", value));
+            }
+        }
+        if let Schedule::Cosine { final_fraction: f } = self.schedule
+            && !(f > 0.0 && f <= 1.0)
+        {
+            return Err(Error::invalid("final_fraction", "above 0 and at most 1", f));
+        }
+        if let Momenta::Constant(value) = self.momenta {
+            if !self.method.has_momenta() {
+                let expected = format!("thermal ({} has no momenta)", self.method);
+                return Err(Error::invalid("momenta", expected, value));
+            }
+            if !value.is_finite() {
+                return Err(Error::invalid("momenta", "a finite number", value));
+            }
+        }
+        if self.thinning == 0 || (self.sampling_steps > 0 && self.thinning > self.sampling_steps) {
+            let expected = format!("1 to sampling_steps ({})", self.sampling_steps);
+            return Err(Error::invalid("thinning", expected, self.thinning));
+        }
+        if self.warmup_steps.checked_add(self.sampling_steps).is_none() {
+            let expected = "that warmup_steps + sampling_steps is below 2^64";
+            return Err(Error::invalid(
+                "sampling_steps",
+                expected,
+                self.sampling_steps,
+            ));
+        }
+        match self.method {
+            Method::Sgld => sgld::validate(self),
+            Method::Sghmc => sghmc::validate(self),
+            Method::SghmcEuler => sghmc_euler::validate(self),
+            Method::Baoa => baoa::validate(self),
+        }
+    }
+
+    /// Steps of the whole run.
+    pub fn total_steps(&self) -> u64 {
+        self.warmup_steps.saturating_add(self.sampling_steps)
+    }
+
+    /// Samples that fall due in the whole run.
+    pub fn num_samples(&self) -> u64 {
+        self.sampling_steps / self.thinning.max(1)
+    }
+
+    /// The rate at which momenta decay, alpha / sigma^2; `None` for SGLD.
+    pub fn friction_rate(&self) -> Option<f64> {
+        self.method
+            .has_momenta()
+            .then(|| self.alpha / (self.sigma * self.sigma))
+    }
+
+    /// The step size at a step of the run, counted from 0.
+    pub fn step_size_at(&self, step: u64) -> f64 {
+        match step.checked_sub(self.warmup_steps) {
+            Some(i) => self.step_size * self.schedule.factor(i, self.sampling_steps),
+            None => self.step_size,
+        }
+    }
+
+    /// The update's coefficients at a step.
+    pub(super) fn rule_at(&self, step: u64) -> Rule {
+        let h = self.step_size_at(step);
+        match self.method {
+            Method::Sgld => sgld::rule(self, h),
+            Method::Sghmc => sghmc::rule(self, h),
+            Method::SghmcEuler => sghmc_euler::rule(self, h),
+            Method::Baoa => baoa::rule(self, h),
+        }
+    }
+}

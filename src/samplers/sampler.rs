@@ -1,0 +1,357 @@
+//! The state machine of a chain: one gradient in, one step made, a report out.
+
+use super::{Config, Momenta};
+use crate::backend::vectors::{Langevin, Noise, Vectors};
+use crate::error::{Error, Result};
+use crate::rng::{Purpose, Stream};
+use serde::{Deserialize, Serialize};
+
+/// Where a chain is in its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Its steps are thrown away; the mass may still be set.
+    Warmup,
+    /// Samples fall due.
+    Sampling,
+    /// Every step was made.
+    Done,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Which step this was, counted from 0 over the whole run.
+    pub step: u64,
+    /// The phase that the step belonged to: warm-up or sampling. [`Sampler::phase`] is that of the next.
+    pub phase: Phase,
+    /// The log posterior that the caller gave: at the parameters before the step.
+    pub log_post: f64,
+    /// Mean of m^2 / M' over the parameters, after the step: near T in equilibrium. `None` without momenta.
+    ///
+    /// On a Gaussian its standard deviation is T sqrt(2 / d) for d parameters.
+    pub kinetic_temperature: Option<f64>,
+    /// Minus the mean of (theta - theta_0) * grad over the parameters, before the step: its expectation is T in equilibrium, whatever
+    /// the chain's start theta_0, and 0 at the start.
+    pub configurational_temperature: f64,
+    /// Whether the parameters after this step are a sample to keep.
+    pub sample_due: bool,
+}
+
+/// A chain's whole state as plain data: with its settings, all that it takes to go on bit for bit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SamplerState {
+    /// Steps made.
+    pub step: u64,
+    /// Parameters.
+    pub theta: Vec<f32>,
+    /// Momenta; `None` for a method without.
+    pub momenta: Option<Vec<f32>>,
+    /// Diagonal mass M (without sigma); `None` is 1 everywhere.
+    pub mass: Option<Vec<f32>>,
+    /// Where the chain started.
+    pub center: Vec<f32>,
+}
+
+/// A chain: parameters, momenta and mass on a device, and how far it is.
+///
+/// One thread at a time; any number of chains may share a device. No step allocates.
+pub struct Sampler<V: Vectors> {
+    vectors: V,
+    config: Config,
+    stream: Stream,
+    step: u64,
+    theta: V::Buf,
+    momenta: V::Buf, // empty without momenta
+    mass: Option<V::Buf>,
+    center: V::Buf,
+    nonfinite: Option<usize>,
+}
+
+impl<V: Vectors> Sampler<V> {
+    /// A chain that starts at `theta0`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] or [`Error::Unstable`] for a setting ([`Config::validate`]), an empty start, or a start that is not finite.
+    pub fn new(vectors: V, theta0: &[f32], config: Config) -> Result<Self> {
+        config.validate()?;
+        let momenta = config.method.has_momenta().then(|| match config.momenta {
+            Momenta::Constant(value) => vec![value; theta0.len()],
+            Momenta::Thermal => thermal_momenta(&config, theta0.len(), None, 0),
+        });
+        let state = SamplerState {
+            step: 0,
+            theta: theta0.to_vec(),
+            momenta,
+            mass: None,
+            center: theta0.to_vec(),
+        };
+        Self::restore(vectors, config, &state)
+    }
+
+    /// A chain that goes on from a saved state, as it would have without the break.
+    ///
+    /// # Errors
+    /// As [`Sampler::new`], and [`Error::Shape`] or [`Error::Invalid`] when the state does not fit the settings or itself.
+    pub fn restore(vectors: V, config: Config, state: &SamplerState) -> Result<Self> {
+        config.validate()?;
+        let n = state.theta.len();
+        if n == 0 {
+            return Err(Error::invalid("params", "at least one", n));
+        }
+        if state.step > config.total_steps() {
+            let expected = format!("at most the run's {} steps", config.total_steps());
+            return Err(Error::invalid("step", expected, state.step));
+        }
+        match (&state.momenta, config.method.has_momenta()) {
+            (None, true) => return Err(Error::shape("momenta", [n], [0])),
+            (Some(m), false) => return Err(Error::shape("momenta", [0], [m.len()])),
+            _ => {}
+        }
+        check_finite("params", &state.theta, n)?;
+        check_finite("center", &state.center, n)?;
+        if let Some(momenta) = &state.momenta {
+            check_finite("momenta", momenta, n)?;
+        }
+        if let Some(mass) = &state.mass {
+            check_mass(mass, n)?;
+        }
+        let put = |from: &[f32]| -> Result<V::Buf> {
+            let mut buf = vectors.zeros(from.len())?;
+            vectors.upload(&mut buf, from)?;
+            Ok(buf)
+        };
+        Ok(Self {
+            theta: put(&state.theta)?,
+            momenta: put(state.momenta.as_deref().unwrap_or_default())?,
+            mass: state.mass.as_deref().map(put).transpose()?,
+            center: put(&state.center)?,
+            stream: Stream::new(config.seed, Purpose::Noise, config.chain),
+            step: state.step,
+            nonfinite: None,
+            vectors,
+            config,
+        })
+    }
+
+    /// The state as plain data, for [`Sampler::restore`].
+    pub fn state(&self) -> Result<SamplerState> {
+        let get = |buf: &V::Buf| -> Result<Vec<f32>> {
+            let mut out = vec![0.0; self.vectors.len(buf)];
+            self.vectors.download(buf, &mut out)?;
+            Ok(out)
+        };
+        Ok(SamplerState {
+            step: self.step,
+            theta: get(&self.theta)?,
+            momenta: self.momenta().map(get).transpose()?,
+            mass: self.mass.as_ref().map(get).transpose()?,
+            center: get(&self.center)?,
+        })
+    }
+
+    /// Makes one step, given the gradient of the log posterior at [`Sampler::params`], and its value.
+    ///
+    /// # Errors
+    /// - [`Error::Invalid`] when the run is done, [`Error::Shape`] when the gradient has another length.
+    /// - [`Error::NotFinite`] for a `gradient` or `log_posterior` that is NaN or infinite: the state is as before, and another
+    ///   gradient may be tried.
+    /// - [`Error::NotFinite`] for `params` or `momenta` that the step made so: the chain has diverged and its state is lost; go
+    ///   back to a saved one.
+    ///
+    /// [`Sampler::non_finite_index`] has the element.
+    pub fn step_with_gradient(&mut self, grad: &V::Buf, log_post: f64) -> Result<StepReport> {
+        let (stream, step) = (self.stream, self.step);
+        self.advance(grad, log_post, Noise::Counter { stream, step })
+    }
+
+    /// [`Sampler::step_with_gradient`] with given standard normals, one a parameter: to replay what another program drew.
+    pub fn step_with_noise(
+        &mut self,
+        grad: &V::Buf,
+        log_post: f64,
+        noise: &V::Buf,
+    ) -> Result<StepReport> {
+        self.advance(grad, log_post, Noise::Given(noise))
+    }
+
+    fn advance(&mut self, grad: &V::Buf, log_post: f64, noise: Noise<'_, V>) -> Result<StepReport> {
+        let (n, step, phase) = (self.len(), self.step, self.phase());
+        if phase == Phase::Done {
+            let expected = format!("one of the run's {} steps", self.config.total_steps());
+            return Err(Error::invalid("step", expected, step));
+        }
+        if self.vectors.len(grad) != n {
+            return Err(Error::shape("gradient", [n], [self.vectors.len(grad)]));
+        }
+        self.nonfinite = None;
+        if !log_post.is_finite() {
+            return Err(Error::NotFinite {
+                step,
+                tensor: "log_posterior".into(),
+                value: log_post as f32,
+            });
+        }
+        if let Some(at) = self.vectors.first_non_finite(grad)? {
+            let value = self.vectors.read(grad, at)?;
+            return Err(self.not_finite("gradient", at, value));
+        }
+        let on = Langevin {
+            theta: &mut self.theta,
+            momenta: &mut self.momenta,
+            grad,
+            center: &self.center,
+            mass: self.mass.as_ref(),
+            noise,
+        };
+        let moments = self
+            .vectors
+            .langevin_update(self.config.rule_at(step), on)?;
+        if let Some(at) = moments.nonfinite {
+            let value = self.vectors.read(&self.theta, at)?;
+            if !value.is_finite() {
+                return Err(self.not_finite("params", at, value));
+            }
+            let value = self.vectors.read(&self.momenta, at)?;
+            return Err(self.not_finite("momenta", at, value));
+        }
+        self.step += 1;
+        let d = n as f64;
+        let mass_scale = self.config.sigma * self.config.sigma;
+        let sampled = self.step.saturating_sub(self.config.warmup_steps);
+        Ok(StepReport {
+            step,
+            phase,
+            log_post,
+            kinetic_temperature: self
+                .config
+                .method
+                .has_momenta()
+                .then(|| moments.kinetic / (mass_scale * d)),
+            configurational_temperature: -moments.virial / d,
+            sample_due: sampled > 0 && sampled.is_multiple_of(self.config.thinning),
+        })
+    }
+
+    fn not_finite(&mut self, tensor: &str, at: usize, value: f32) -> Error {
+        self.nonfinite = Some(at);
+        Error::NotFinite {
+            step: self.step,
+            tensor: format!("{tensor}[{at}]"),
+            value,
+        }
+    }
+
+    /// Sets the diagonal mass M, one positive number a parameter, and draws new momenta from N(0, T sigma^2 M).
+    ///
+    /// Allowed until the first sampling step is made, any number of times: a mass that followed the chain would change the target.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when sampling has begun or a mass is not positive and finite, [`Error::Shape`] for another length.
+    pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
+        if self.step > self.config.warmup_steps {
+            let expected = format!("set by step {}, before sampling", self.config.warmup_steps);
+            return Err(Error::invalid(
+                "mass",
+                expected,
+                format!("step {}", self.step),
+            ));
+        }
+        check_mass(mass, self.len())?;
+        let mut buf = self.vectors.zeros(mass.len())?;
+        self.vectors.upload(&mut buf, mass)?;
+        self.mass = Some(buf);
+        if self.config.method.has_momenta() {
+            let momenta = thermal_momenta(&self.config, mass.len(), Some(mass), self.step);
+            self.vectors.upload(&mut self.momenta, &momenta)?;
+        }
+        Ok(())
+    }
+
+    /// The parameters: where the next gradient is to be taken.
+    pub fn params(&self) -> &V::Buf {
+        &self.theta
+    }
+
+    /// The momenta, if the method has them.
+    pub fn momenta(&self) -> Option<&V::Buf> {
+        self.config.method.has_momenta().then_some(&self.momenta)
+    }
+
+    /// The diagonal mass, if one was set.
+    pub fn mass(&self) -> Option<&V::Buf> {
+        self.mass.as_ref()
+    }
+
+    /// How many parameters.
+    #[allow(clippy::len_without_is_empty)] // there is at least one
+    pub fn len(&self) -> usize {
+        self.vectors.len(&self.theta)
+    }
+
+    /// Steps made, which is the next step's index.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// The phase of the next step.
+    pub fn phase(&self) -> Phase {
+        if self.step < self.config.warmup_steps {
+            Phase::Warmup
+        } else if self.step < self.config.total_steps() {
+            Phase::Sampling
+        } else {
+            Phase::Done
+        }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The device.
+    pub fn vectors(&self) -> &V {
+        &self.vectors
+    }
+
+    /// The element that the last [`Error::NotFinite`] was about; `None` for a log posterior, and after a step that went well.
+    pub fn non_finite_index(&self) -> Option<usize> {
+        self.nonfinite
+    }
+}
+
+/// N(0, T sigma^2 M), from the numbers of the seed's momenta at `step`.
+fn thermal_momenta(c: &Config, n: usize, mass: Option<&[f32]>, step: u64) -> Vec<f32> {
+    let mut m = vec![0.0; n];
+    Stream::new(c.seed, Purpose::Momenta, c.chain).fill_normal(step, &mut m);
+    let sd = (c.temperature.sqrt() * c.sigma) as f32;
+    m.iter_mut().for_each(|m| *m *= sd);
+    if let Some(mass) = mass {
+        m.iter_mut()
+            .zip(mass)
+            .for_each(|(m, mass)| *m *= mass.sqrt());
+    }
+    m
+}
+
+fn check_finite(what: &str, x: &[f32], n: usize) -> Result<()> {
+    check(what, x, n, "a finite number", |x| x.is_finite())
+}
+
+fn check_mass(mass: &[f32], n: usize) -> Result<()> {
+    // Its inverse must be finite too.
+    check("mass", mass, n, "a positive normal number", |m| {
+        m.is_normal() && m > 0.0 && (1.0 / m).is_normal()
+    })
+}
+
+fn check(what: &str, x: &[f32], n: usize, expected: &str, ok: impl Fn(f32) -> bool) -> Result<()> {
+    if x.len() != n {
+        return Err(Error::shape(what, [n], [x.len()]));
+    }
+    match x.iter().position(|x| !ok(*x)) {
+        Some(at) => Err(Error::invalid(format!("{what}[{at}]"), expected, x[at])),
+        None => Ok(()),
+    }
+}

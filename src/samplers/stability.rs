@@ -1,0 +1,136 @@
+//! What a step size means: the largest stable one, the time it covers, and its name in an optimiser's language.
+//!
+//! On log_post = -lambda theta^2 / 2 with mass M' = sigma^2 M and omega^2 = lambda / M' a step is linear, with a matrix whose trace t
+//! and determinant d are, with friction rate gamma = alpha / sigma^2 and c = exp(-gamma h),
+//!
+//! | method | t | d |
+//! |---|---|---|
+//! | SGLD | 1 - epsilon lambda / M (one dimension) | |
+//! | SGHMC | 2 - gamma h - h^2 omega^2 | 1 - gamma h |
+//! | SGHMC, Euler | 2 - gamma h | 1 - gamma h + h^2 omega^2 |
+//! | BAOA | (1 + c) (1 - h^2 omega^2 / 2) | c |
+//!
+//! and the eigenvalues lie inside the unit circle just when |d| < 1 and |t| < 1 + d (Jury's conditions). That gives
+//!
+//! | method | stable when |
+//! |---|---|
+//! | SGLD | epsilon lambda / M < 2 |
+//! | SGHMC | h^2 omega^2 < 4 - 2 gamma h |
+//! | SGHMC, Euler | 2 gamma h - 4 < h^2 omega^2 < gamma h |
+//! | BAOA | h^2 omega^2 < 4 |
+//!
+//! For Euler's scheme the lower bound bites from gamma h = 2 on, where any flat direction diverges; such a step is refused.
+//! The temperature has no part in it: log_post is not divided by T.
+
+use super::{Config, Method};
+use crate::error::{Error, Result};
+
+/// The largest stable step size in a direction of curvature lambda, given lambda / M (M without sigma); infinite without one that
+/// any positive curvature sets.
+///
+/// The step size in `config` is not used. At a curvature of 0 or less no step grows *because it is large*, and only the limit on
+/// friction is left.
+pub fn stability_limit(config: &Config, lambda_over_mass: f64) -> f64 {
+    let lambda = lambda_over_mass.max(0.0);
+    let omega2 = lambda / (config.sigma * config.sigma);
+    let gamma = config.friction_rate().unwrap_or(0.0);
+    match config.method {
+        Method::Sgld => 2.0 / lambda,
+        // The positive root of h^2 omega^2 + 2 gamma h = 4, in a form that does not cancel.
+        Method::Sghmc => 4.0 / (gamma + (gamma * gamma + 4.0 * omega2).sqrt()),
+        Method::SghmcEuler => (gamma / omega2).min(2.0 / gamma),
+        Method::Baoa => 2.0 / omega2.sqrt(),
+    }
+}
+
+/// Whether the step size is stable in a direction of curvature lambda, given lambda / M (M without sigma).
+///
+/// # Errors
+/// [`Error::Unstable`] with the numbers when it is not; [`Error::Invalid`] when the curvature is NaN.
+pub fn is_stable(config: &Config, lambda_over_mass: f64) -> Result<()> {
+    if lambda_over_mass.is_nan() {
+        return Err(Error::invalid("curvature", "a number", lambda_over_mass));
+    }
+    let limit = stability_limit(config, lambda_over_mass);
+    if config.step_size < limit {
+        return Ok(());
+    }
+    let friction = match config.friction_rate() {
+        Some(gamma) => format!(" and friction rate {gamma:.4e}"),
+        None => String::new(),
+    };
+    Err(Error::Unstable(format!(
+        "{} with step_size {:.4e} in a direction of curvature per mass {lambda_over_mass:.4e} (sigma {}){friction}: \
+         stable below {limit:.4e}",
+        config.method, config.step_size, config.sigma
+    )))
+}
+
+/// The time that `steps` steps from the start of the run cover: the sum of step sizes. For SGLD, of the time of overdamped dynamics.
+pub fn physical_time(config: &Config, steps: u64) -> f64 {
+    let constant = steps.min(config.warmup_steps);
+    let rest = (constant..steps).map(|step| config.step_size_at(step));
+    constant as f64 * config.step_size + rest.sum::<f64>()
+}
+
+/// How often the momentum is forgotten in `steps` steps: [`physical_time`] times the friction rate. Samples that are less than
+/// one apart share their direction. `None` for SGLD.
+pub fn friction_times(config: &Config, steps: u64) -> Option<f64> {
+    config
+        .friction_rate()
+        .map(|gamma| gamma * physical_time(config, steps))
+}
+
+/// The pair that an optimiser would call this step: SGD with v = momentum * v - grad(mean loss), theta += lr * v.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OptimizerPair {
+    /// Learning rate on the mean loss, at M = 1.
+    pub lr: f64,
+    /// Momentum.
+    pub momentum: f64,
+}
+
+/// The optimiser's pair for a log posterior of `num_data` times a mean: at T = 0 the chain's gradients are taken at just the points where
+/// that optimiser takes them.
+///
+/// - SGLD: lr = epsilon num_data, momentum 0.
+/// - SGHMC: lr = h^2 num_data / sigma^2, momentum = 1 - gamma h. By Euler's scheme the same, with each gradient used a step late.
+/// - BAOA: momentum = c = exp(-gamma h), lr = h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2 up to order h^3.
+pub fn optimizer_pair(config: &Config, num_data: f64) -> OptimizerPair {
+    let h = config.step_size;
+    let lr = h * h * num_data / (config.sigma * config.sigma);
+    let lost = h * config.friction_rate().unwrap_or(0.0);
+    match config.method {
+        Method::Sgld => OptimizerPair {
+            lr: h * num_data,
+            momentum: 0.0,
+        },
+        Method::Sghmc | Method::SghmcEuler => OptimizerPair {
+            lr,
+            momentum: 1.0 - lost,
+        },
+        Method::Baoa => OptimizerPair {
+            lr: lr * 0.5 * (1.0 + (-lost).exp()),
+            momentum: (-lost).exp(),
+        },
+    }
+}
+
+/// The `alpha` with which a step of the configured size has this momentum in an optimiser's sense: the inverse of [`optimizer_pair`]'s.
+///
+/// # Errors
+/// [`Error::Invalid`] for SGLD, or a momentum outside (0, 1).
+pub fn alpha_for_momentum(config: &Config, momentum: f64) -> Result<f64> {
+    if !(momentum > 0.0 && momentum < 1.0) {
+        return Err(Error::invalid("momentum", "above 0 and below 1", momentum));
+    }
+    let lost = match config.method {
+        Method::Sgld => {
+            let expected = "a method that has one (not sgld)";
+            return Err(Error::invalid("momentum", expected, momentum));
+        }
+        Method::Sghmc | Method::SghmcEuler => 1.0 - momentum,
+        Method::Baoa => -momentum.ln(),
+    };
+    Ok(lost * config.sigma * config.sigma / config.step_size)
+}
