@@ -1,1 +1,10 @@
-//! (to come)
+//! Texts as tokens: the character table, the corpus with its split, and the windows that make a batch.
+
+mod batch;
+mod corpus;
+mod meta;
+mod tokenizer;
+
+pub use batch::{Batch, Consecutive, Windows, consecutive};
+pub use corpus::Corpus;
+pub use tokenizer::Tokenizer;

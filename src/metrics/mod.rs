@@ -1,1 +1,14 @@
-//! (to come)
+//! What predictions are worth: scores of averaged predictions, their calibration, texts against references, and the
+//! bootstrap that says whether a difference is more than noise.
+
+mod bootstrap;
+mod calibration;
+mod predictive;
+mod text;
+
+pub use bootstrap::{DEFAULT_BLOCK, PairedDifference, paired_block_bootstrap};
+pub use calibration::{brier_score, expected_calibration_error};
+pub use predictive::{
+    ECE_BINS, PredictiveAccumulator, PredictiveScores, Summary, log_mean_exp, predictive_scores,
+};
+pub use text::{ROUGE_RESAMPLES, Rouge, Unit, bleu, rouge, rouge_bootstrap, rouge_mean};

@@ -1,0 +1,245 @@
+//! Windows of a token sequence and the batches they fill: x is a window, y the same window one token on.
+
+use std::collections::BTreeSet;
+
+use crate::error::{Error, Result};
+use crate::rng::{Purpose, Stream};
+
+/// Inputs and targets for one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Input tokens.
+    pub x: Vec<u16>, // (B, T)
+    /// Targets: the token that follows each input token.
+    pub y: Vec<u16>, // (B, T)
+    /// Windows, B.
+    pub b: usize,
+    /// Tokens a window, T.
+    pub t: usize,
+}
+
+impl Batch {
+    /// Room for `b` windows of `t` tokens, zeros for now.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if `b` or `t` is 0, or if there is no memory for that many tokens.
+    pub fn new(b: usize, t: usize) -> Result<Self> {
+        if b == 0 || t == 0 {
+            return Err(Error::invalid(
+                "batch",
+                "at least one window of one token",
+                format!("({b}, {t})"),
+            ));
+        }
+        let zeros = || {
+            let mut tokens = Vec::new();
+            let n = b.checked_mul(t)?;
+            tokens.try_reserve_exact(n).ok()?;
+            tokens.resize(n, 0);
+            Some(tokens)
+        };
+        match (zeros(), zeros()) {
+            (Some(x), Some(y)) => Ok(Self { x, y, b, t }),
+            _ => Err(Error::invalid(
+                "batch",
+                "as many tokens as memory holds",
+                format!("({b}, {t})"),
+            )),
+        }
+    }
+
+    /// Copies in the windows that begin at `starts`, and sets B to their number.
+    fn gather(&mut self, tokens: &[u16], starts: impl ExactSizeIterator<Item = usize>) {
+        let t = self.t;
+        self.b = starts.len();
+        self.x.resize(self.b * t, 0);
+        self.y.resize(self.b * t, 0);
+        let rows = self.x.chunks_exact_mut(t).zip(self.y.chunks_exact_mut(t));
+        for (start, (x, y)) in starts.zip(rows) {
+            x.copy_from_slice(&tokens[start..start + t]);
+            y.copy_from_slice(&tokens[start + 1..start + t + 1]);
+        }
+    }
+
+    fn check_t(&self, t: usize) -> Result<()> {
+        if self.t != t {
+            return Err(Error::shape("batch", (self.b, t), (self.b, self.t)));
+        }
+        Ok(())
+    }
+}
+
+/// The windows that batches are drawn from, overlapping ones included.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    n_tokens: usize,
+    t: usize,
+    /// The start positions in rising order; None for all of them.
+    starts: Option<Vec<usize>>,
+}
+
+/// The step at which a subset is drawn; the steps of a run count up from 0 and never get there.
+const SUBSET_STEP: u64 = u64::MAX;
+
+impl Windows {
+    /// Every window of `t` tokens that has its targets too: the start positions 0..=n_tokens - t - 1.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if `t` is 0; [`Error::Data`] if there are fewer than `t` + 1 tokens.
+    pub fn all(n_tokens: usize, t: usize) -> Result<Self> {
+        if t == 0 {
+            return Err(Error::invalid("window length", "at least 1", t));
+        }
+        if n_tokens <= t {
+            return Err(Error::data(
+                "tokens",
+                format!(
+                    "a window of {t} and the target after it need more than {t}, found {n_tokens}"
+                ),
+            ));
+        }
+        Ok(Self {
+            n_tokens,
+            t,
+            starts: None,
+        })
+    }
+
+    /// `count` different windows of [`Windows::all`], every subset as likely as any other, in memory O(`count`).
+    ///
+    /// # Errors
+    /// As [`Windows::all`]; [`Error::Invalid`] if `count` is 0 or more than there are.
+    pub fn subset(n_tokens: usize, t: usize, count: usize, seed: u64) -> Result<Self> {
+        let all = Self::all(n_tokens, t)?;
+        let n = all.num_windows();
+        if count == 0 || count > n {
+            return Err(Error::invalid(
+                "number of windows",
+                format!("1 to {n}"),
+                count,
+            ));
+        }
+        // Robert Floyd's algorithm (Bentley and Floyd 1987, "A sample of brilliance"): one draw a window.
+        let stream = Stream::new(seed, Purpose::Batch, 0);
+        let mut starts = BTreeSet::new();
+        for j in n - count..n {
+            let drawn = stream.below(j as u64 + 1, SUBSET_STEP, j as u64) as usize;
+            if !starts.insert(drawn) {
+                starts.insert(j);
+            }
+        }
+        Ok(Self {
+            starts: Some(starts.into_iter().collect()),
+            ..all
+        })
+    }
+
+    /// How many windows there are.
+    pub fn num_windows(&self) -> usize {
+        match &self.starts {
+            None => self.n_tokens - self.t,
+            Some(starts) => starts.len(),
+        }
+    }
+
+    /// The start position of window `at`, counted from 0; None past the last.
+    pub fn start(&self, at: usize) -> Option<usize> {
+        match &self.starts {
+            None => (at < self.num_windows()).then_some(at),
+            Some(starts) => starts.get(at).copied(),
+        }
+    }
+
+    /// Fills the batch with B windows drawn uniformly with replacement: a function of (seed, chain, step) alone.
+    /// Allocates nothing.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `tokens` or the batch's windows have another length than these, or if B is 0.
+    pub fn fill(
+        &self,
+        tokens: &[u16],
+        seed: u64,
+        chain: u32,
+        step: u64,
+        batch: &mut Batch,
+    ) -> Result<()> {
+        if tokens.len() != self.n_tokens {
+            return Err(Error::shape("tokens", self.n_tokens, tokens.len()));
+        }
+        batch.check_t(self.t)?;
+        if batch.b == 0 {
+            return Err(Error::shape(
+                "batch",
+                "at least one window",
+                (batch.b, batch.t),
+            ));
+        }
+        let stream = Stream::new(seed, Purpose::Batch, chain);
+        let n = self.num_windows();
+        let draw = |row| {
+            let at = stream.below(n as u64, step, row as u64) as usize;
+            self.starts.as_ref().map_or(at, |starts| starts[at])
+        };
+        batch.gather(tokens, (0..batch.b).map(draw));
+        Ok(())
+    }
+}
+
+/// The windows of a split one after the other, without overlap, in the order of the text.
+#[derive(Clone, Copy, Debug)]
+pub struct Consecutive<'a> {
+    tokens: &'a [u16],
+    t: usize,
+}
+
+/// Cuts `tokens` into (n - 1) / `t` windows of `t` tokens; their targets are the tokens 1, 2, 3, … of the split, each
+/// once. What does not fill a window at the end is left out.
+///
+/// # Errors
+/// As [`Windows::all`].
+pub fn consecutive(tokens: &[u16], t: usize) -> Result<Consecutive<'_>> {
+    Windows::all(tokens.len(), t)?;
+    Ok(Consecutive { tokens, t })
+}
+
+impl Consecutive<'_> {
+    /// How many windows there are.
+    pub fn num_windows(&self) -> usize {
+        (self.tokens.len() - 1) / self.t
+    }
+
+    /// How many targets the windows have together.
+    pub fn num_tokens(&self) -> usize {
+        self.num_windows() * self.t
+    }
+
+    /// Fills the batch with the windows from `first` on, at most `b`, sets its B and gives it back: 0 past the end.
+    /// Allocates nothing if the batch was made for `b` windows or more.
+    ///
+    /// ```
+    /// # use bnn::data::{consecutive, Batch};
+    /// let tokens: Vec<u16> = (0..30).collect();
+    /// let (windows, mut batch) = (consecutive(&tokens, 4)?, Batch::new(3, 4)?);
+    /// let mut first = 0;
+    /// while first < windows.num_windows() {
+    ///     first += windows.fill(first, 3, &mut batch)?;
+    /// }
+    /// assert_eq!((first, batch.b), (7, 1));
+    /// # bnn::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if `b` is 0; [`Error::Shape`] if the batch's windows have another length.
+    pub fn fill(&self, first: usize, b: usize, batch: &mut Batch) -> Result<usize> {
+        if b == 0 {
+            return Err(Error::invalid("windows a batch", "at least 1", b));
+        }
+        batch.check_t(self.t)?;
+        let end = first.saturating_add(b).min(self.num_windows());
+        batch.gather(
+            self.tokens,
+            (first.min(end)..end).map(|window| window * self.t),
+        );
+        Ok(batch.b)
+    }
+}

@@ -1,0 +1,172 @@
+//! A text as two runs of tokens, train and validation, from a file, from nanoGPT's files or from the crate itself.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::meta::read_meta;
+use super::tokenizer::Tokenizer;
+use crate::error::{Error, Result};
+
+/// The tokens of a text, split in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Corpus {
+    /// The character table.
+    pub tokenizer: Tokenizer,
+    /// The first nine tenths.
+    pub train: Vec<u16>,
+    /// The rest.
+    pub val: Vec<u16>,
+    /// What to call it in messages and reports: the file's or folder's name.
+    pub name: String,
+    /// Its fingerprint: SHA-256 of V, the character table, the length of `train`, its tokens, the length of `val`, its
+    /// tokens. Counts are u64, characters u32 code points, tokens u16, all little-endian.
+    pub sha256: [u8; 32],
+}
+
+impl Corpus {
+    /// The text that is built into the crate.
+    ///
+    /// # Errors
+    /// As [`Corpus::from_text`].
+    pub fn embedded() -> Result<Self> {
+        Self::from_text("play", include_str!("play.txt"))
+    }
+
+    /// Splits a text 90/10 in order, counting characters as nanoGPT does: `train = data[:int(n*0.9)]`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for an empty text; [`Error::Invalid`] for more than 65,536 different characters.
+    pub fn from_text(name: impl Into<String>, text: &str) -> Result<Self> {
+        let name = name.into();
+        if text.is_empty() {
+            return Err(Error::data(name, "expected text, found nothing"));
+        }
+        let tokenizer = Tokenizer::from_text(text)?;
+        let mut train = tokenizer.encode(text)?;
+        let val = train.split_off((train.len() as f64 * 0.9) as usize);
+        Ok(Self::new(name, tokenizer, train, val))
+    }
+
+    /// A plain text file in UTF-8. Line ends are read as Python's text mode reads them, so that the tokens are
+    /// nanoGPT's: CR LF and a lone CR become LF.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read; [`Error::Data`] if it is empty or not UTF-8, with the byte offset (from 0)
+    /// and the line (from 1).
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        if bytes.is_empty() {
+            return Err(Error::data(
+                path.display().to_string(),
+                "expected text, the file is empty",
+            ));
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|e| {
+            let at = e.valid_up_to();
+            let line = 1 + bytes[..at].iter().filter(|&&b| b == b'\n').count();
+            Error::data(
+                format!("{}: byte {at}, line {line}", path.display()),
+                format!("expected UTF-8, found {:#04x}", bytes[at]),
+            )
+        })?;
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        Self::from_text(file_name(path), &text)
+    }
+
+    /// What nanoGPT's `prepare.py` leaves in a folder: `train.bin` and `val.bin` (u16 little-endian) and the character
+    /// table `meta.pkl`, which may lie elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file cannot be read; [`Error::Data`] for a token file that is empty, has an odd number of
+    /// bytes or a token that is not below the vocabulary size (with its position, from 0), and for a `meta.pkl` that is
+    /// damaged, lacks a key or contradicts itself.
+    pub fn from_nanogpt(dir: impl AsRef<Path>, meta: Option<&Path>) -> Result<Self> {
+        let dir = dir.as_ref();
+        let tokenizer = match meta {
+            Some(path) => read_meta(path)?,
+            None => read_meta(&dir.join("meta.pkl"))?,
+        };
+        let train = read_tokens(&dir.join("train.bin"), tokenizer.vocab_size())?;
+        let val = read_tokens(&dir.join("val.bin"), tokenizer.vocab_size())?;
+        Ok(Self::new(file_name(dir), tokenizer, train, val))
+    }
+
+    /// Checks that each split has a window of `block_size` tokens and the target after the last of them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a block size of 0; [`Error::Data`] naming the split that is too short.
+    pub fn check_block(&self, block_size: usize) -> Result<()> {
+        if block_size == 0 {
+            return Err(Error::invalid("block size", "at least 1", block_size));
+        }
+        for (split, tokens) in [("train", &self.train), ("validation", &self.val)] {
+            if tokens.len() <= block_size {
+                return Err(Error::data(
+                    format!("{}: {split} split", self.name),
+                    format!(
+                        "a block of {block_size} tokens and the target after it need more than {block_size} tokens, \
+                         found {}",
+                        tokens.len()
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn new(name: String, tokenizer: Tokenizer, train: Vec<u16>, val: Vec<u16>) -> Self {
+        let mut hash = Sha256::new();
+        hash.update((tokenizer.vocab_size() as u64).to_le_bytes());
+        for &c in tokenizer.chars() {
+            hash.update((c as u32).to_le_bytes());
+        }
+        for tokens in [&train, &val] {
+            hash.update((tokens.len() as u64).to_le_bytes());
+            for token in tokens {
+                hash.update(token.to_le_bytes());
+            }
+        }
+        let sha256 = hash.finalize().into();
+        Self {
+            tokenizer,
+            train,
+            val,
+            name,
+            sha256,
+        }
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+fn read_tokens(path: &Path, vocab_size: usize) -> Result<Vec<u16>> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    if bytes.is_empty() || !bytes.len().is_multiple_of(2) {
+        return Err(Error::data(
+            path.display().to_string(),
+            format!(
+                "expected two bytes for each token, found {} bytes",
+                bytes.len()
+            ),
+        ));
+    }
+    let tokens: Vec<u16> = bytes
+        .chunks_exact(2)
+        .map(|b| u16::from_le_bytes([b[0], b[1]]))
+        .collect();
+    match tokens.iter().position(|&id| id as usize >= vocab_size) {
+        None => Ok(tokens),
+        Some(at) => Err(Error::data(
+            format!("{}: token {at}", path.display()),
+            format!(
+                "expected an id below the vocabulary size {vocab_size}, found {}",
+                tokens[at]
+            ),
+        )),
+    }
+}

@@ -1,0 +1,120 @@
+//! Characters to token ids and back: one id a character, as nanoGPT's character-level data sets number them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::error::{Error, Result};
+
+/// A table of distinct characters; a character's id is its place in it.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    chars: Vec<char>, // (V)
+    ids: HashMap<char, u16>,
+}
+
+/// Two tokenizers are equal when their tables are.
+impl PartialEq for Tokenizer {
+    fn eq(&self, other: &Self) -> bool {
+        self.chars == other.chars
+    }
+}
+
+impl Eq for Tokenizer {}
+
+impl Tokenizer {
+    /// The distinct characters of `text` in the order of their code points (nanoGPT: `sorted(list(set(data)))`).
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_chars`].
+    pub fn from_text(text: &str) -> Result<Self> {
+        Self::from_chars(text.chars().collect::<BTreeSet<char>>())
+    }
+
+    /// A table in the given order, such as [`Tokenizer::chars`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] unless there are 1 to 65,536 characters (ids are 16 bits wide), all different.
+    pub fn from_chars(chars: impl IntoIterator<Item = char>) -> Result<Self> {
+        let chars: Vec<char> = chars.into_iter().collect();
+        let mut ids = HashMap::with_capacity(chars.len());
+        for (at, &c) in chars.iter().enumerate() {
+            let id = u16::try_from(at).map_err(|_| {
+                Error::invalid("vocabulary", "at most 65536 characters", chars.len())
+            })?;
+            if let Some(first) = ids.insert(c, id) {
+                let got = format!("{c:?} at {first} and at {at}");
+                return Err(Error::invalid("vocabulary", "distinct characters", got));
+            }
+        }
+        if chars.is_empty() {
+            return Err(Error::invalid(
+                "vocabulary",
+                "at least one character",
+                "none",
+            ));
+        }
+        Ok(Self { chars, ids })
+    }
+
+    /// The table: the character at place i has the id i.
+    pub fn chars(&self) -> &[char] {
+        &self.chars
+    }
+
+    /// The number of characters, V.
+    pub fn vocab_size(&self) -> usize {
+        self.chars.len()
+    }
+
+    /// The ids of the characters of `text`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for the first character that the table lacks, with its index (in characters, from 0),
+    /// line and column (from 1).
+    pub fn encode(&self, text: &str) -> Result<Vec<u16>> {
+        text.chars()
+            .enumerate()
+            .map(|(at, c)| {
+                let known = self.ids.get(&c).copied();
+                known.ok_or_else(|| self.unknown(text, at, c))
+            })
+            .collect()
+    }
+
+    /// The text of `tokens`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for the first id that is not below V, with its position from 0.
+    pub fn decode(&self, tokens: &[u16]) -> Result<String> {
+        tokens
+            .iter()
+            .enumerate()
+            .map(|(at, &id)| {
+                let known = self.chars.get(id as usize).copied();
+                known.ok_or_else(|| {
+                    let v = self.vocab_size();
+                    Error::data(
+                        format!("token {at}"),
+                        format!("expected an id below the vocabulary size {v}, found {id}"),
+                    )
+                })
+            })
+            .collect()
+    }
+
+    fn unknown(&self, text: &str, at: usize, c: char) -> Error {
+        let (mut line, mut column) = (1, 1);
+        for before in text.chars().take(at) {
+            (line, column) = match before {
+                '\n' => (line + 1, 1),
+                _ => (line, column + 1),
+            };
+        }
+        Error::data(
+            format!("character {at} (line {line}, column {column})"),
+            format!(
+                "{c:?} is not among the {} characters of the vocabulary",
+                self.vocab_size()
+            ),
+        )
+    }
+}
