@@ -119,7 +119,7 @@ impl Windows {
                 count,
             ));
         }
-        // Robert Floyd's algorithm (Bentley and Floyd 1987, "A sample of brilliance"): one draw a window, no list of all.
+        // Robert Floyd's algorithm (Bentley and Floyd 1987, "A sample of brilliance"): one draw a window.
         let stream = Stream::new(seed, Purpose::Batch, 0);
         let mut starts = BTreeSet::new();
         for j in n - count..n {

@@ -5,8 +5,6 @@
 //! the difference is the mutual information between parameters and token (Depeweg et al. 2018, "Decomposition of
 //! uncertainty in Bayesian deep learning", eq. 3). Everything is in nats and in f64.
 
-use rayon::prelude::*;
-
 use super::calibration::{brier_score, expected_calibration_error};
 use crate::error::{Error, Result};
 
@@ -34,7 +32,7 @@ pub fn predictive_scores(
         return Err(Error::shape("logits", expected, logits.len()));
     }
     for sample in logits.chunks_exact(one) {
-        scores.add_chunk(sample, targets)?;
+        scores.add_sample_chunk(sample, targets)?;
     }
     scores.finish()
 }
@@ -103,19 +101,19 @@ impl PredictiveAccumulator {
     /// tokens; the one that reaches token N ends the sample, and the next chunk begins the next sample at token 0.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the chunk is empty, its two parts disagree or it runs past token N; [`Error::Data`] if a logit
-    /// is not finite, a target is not below V, or a target differs from the one that an earlier sample had there.
+    /// [`Error::Shape`] if the chunk is empty, its two parts disagree or it runs past token N; [`Error::Data`] if a
+    /// logit is not finite, a target is not below V, or a target differs from the one that an earlier sample had there.
     /// After an error nothing of the chunk is counted.
-    pub fn add_chunk(&mut self, logits: &[f32], targets: &[u16]) -> Result<()> {
+    pub fn add_sample_chunk(&mut self, logits: &[f32], targets: &[u16]) -> Result<()> {
         self.check_chunk(logits, targets)?;
         let (first, end, v) = (self.next, self.next + targets.len(), self.vocab_size);
         self.targets
             .extend_from_slice(&targets[self.targets.len().clamp(first, end) - first..]);
 
         let rows = logits
-            .par_chunks_exact(v)
+            .chunks_exact(v)
             .zip(targets)
-            .zip(self.p_sum[first * v..end * v].par_chunks_exact_mut(v))
+            .zip(self.p_sum[first * v..end * v].chunks_exact_mut(v))
             .zip(&mut self.log_lik_sum[first..end])
             .zip(&mut self.entropy_sum[first..end]);
         let nll: Vec<f64> = rows
@@ -155,7 +153,7 @@ impl PredictiveAccumulator {
         let s = n_samples as f64;
         let rows: Vec<Row> = self
             .p_sum
-            .par_chunks_exact(self.vocab_size)
+            .chunks_exact(self.vocab_size)
             .zip(&self.targets)
             .map(|(p_sum, &target)| Row::new(p_sum, s, target.into()))
             .collect::<Result<_>>()?;
@@ -266,8 +264,8 @@ impl Summary {
 pub struct PredictiveScores {
     /// exp of the mean of `nll`: of the averaged prediction.
     pub perplexity: f64,
-    /// exp of the negative log likelihood's mean over tokens and samples: of one sample drawn anew for each token. Never
-    /// below `perplexity` (Jensen).
+    /// exp of the negative log likelihood's mean over tokens and samples: of one sample at a time. Never below
+    /// `perplexity` (Jensen).
     pub gibbs_perplexity: f64,
     /// The averaged prediction's entropy, over tokens: in 0..=ln V nats.
     pub entropy_summary: Summary,
@@ -311,11 +309,10 @@ impl Row {
         }
         Ok(Self {
             // p ln p tends to 0 with p.
-            entropy: -p
+            entropy: p
                 .iter()
                 .filter(|&&p| p > 0.0)
-                .map(|p| p * p.ln())
-                .sum::<f64>(),
+                .fold(0.0, |h, p| h - p * p.ln()),
             // Rounding may leave a certain prediction an ulp above 1.
             confidence: p[best].min(1.0),
             correct: best == target,
