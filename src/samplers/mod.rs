@@ -13,7 +13,9 @@
 //! What a step size means, and which is too large, is in [`stability`].
 
 pub mod baoa;
+mod chain;
 mod config;
+mod preconditioner;
 mod sampler;
 mod schedule;
 pub mod sghmc;
@@ -21,6 +23,8 @@ pub mod sghmc_euler;
 pub mod sgld;
 pub mod stability;
 
+pub use chain::{Chain, ChainReport, ChainState};
 pub use config::{Config, Method, Momenta};
+pub use preconditioner::Preconditioner;
 pub use sampler::{Phase, Sampler, SamplerState, StepReport};
 pub use schedule::Schedule;

@@ -1,0 +1,256 @@
+//! A chain on a GPT's posterior: one batch in, one step made, a report out.
+//!
+//! Joins a [`Posterior`] to a [`Sampler`] and runs the preconditioner first. Everything is a function of the seed and of the batches.
+
+use super::preconditioner::Estimate;
+use super::{Config, Phase, Preconditioner, Sampler, SamplerState};
+use crate::backend::Backend;
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::posterior::{LogPosterior, Posterior};
+
+/// What one batch did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChainReport {
+    /// Which batch this was, counted from 0 over the whole run, preconditioning included.
+    pub step: u64,
+    /// Warm-up (preconditioning included) or sampling.
+    pub phase: Phase,
+    /// The batch's log posterior at the parameters before the step.
+    pub at: LogPosterior,
+    /// Mean of m^2 / M over the parameters; `None` without momenta or while the mass is estimated.
+    pub kinetic_temperature: Option<f64>,
+    /// Minus the mean of (theta - theta_0) * grad; `None` while the mass is estimated.
+    pub configurational_temperature: Option<f64>,
+    /// Whether the parameters are now a sample to keep.
+    pub sample_due: bool,
+}
+
+/// A chain's whole state as plain data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChainState {
+    /// Gradients taken for the mass.
+    pub preconditioned: u64,
+    /// Their sum of squares, while it is still needed.
+    pub squares: Option<Vec<f32>>,
+    /// The sampler's state.
+    pub sampler: SamplerState,
+}
+
+/// A chain. One thread at a time.
+pub struct Chain<B: Backend> {
+    posterior: Posterior<B>,
+    sampler: Sampler<B>,
+    preconditioner: Preconditioner,
+    preconditioned: u64,
+    estimate: Option<Estimate<B>>,
+}
+
+impl<B: Backend> Chain<B> {
+    /// A chain that starts at `theta0`.
+    ///
+    /// # Errors
+    /// As [`Sampler::new`], when the preconditioner's settings are out of range, and when theta0 is not of the model's size.
+    pub fn new(
+        backend: &B,
+        posterior: Posterior<B>,
+        theta0: &[f32],
+        config: Config,
+        preconditioner: Preconditioner,
+    ) -> Result<Self> {
+        preconditioner.check()?;
+        posterior.gpt().layout().check(theta0)?;
+        let estimate = match preconditioner {
+            Preconditioner::None => None,
+            Preconditioner::Rms { .. } => Some(Estimate::new(backend, theta0.len())?),
+        };
+        Ok(Self {
+            sampler: Sampler::new(backend.clone(), theta0, config)?,
+            posterior,
+            preconditioner,
+            preconditioned: 0,
+            estimate,
+        })
+    }
+
+    /// A chain that goes on from a saved state, bit for bit as it would have without the break.
+    ///
+    /// # Errors
+    /// As [`Chain::new`], and when the state does not fit.
+    pub fn restore(
+        backend: &B,
+        posterior: Posterior<B>,
+        config: Config,
+        preconditioner: Preconditioner,
+        state: &ChainState,
+    ) -> Result<Self> {
+        preconditioner.check()?;
+        posterior.gpt().layout().check(&state.sampler.theta)?;
+        let running = state.preconditioned < preconditioner.steps();
+        let estimate = match (&state.squares, running) {
+            (Some(squares), true) => {
+                let mut e = Estimate::new(backend, squares.len())?;
+                backend.upload(&mut e.squares, squares)?;
+                e.count = state.preconditioned;
+                Some(e)
+            }
+            (None, false) => None,
+            (squares, _) => {
+                return Err(Error::invalid(
+                    "chain state",
+                    "sums of squares just while the mass is estimated",
+                    format!(
+                        "{} after {} of {} gradients",
+                        squares.as_ref().map_or("none", |_| "some"),
+                        state.preconditioned,
+                        preconditioner.steps()
+                    ),
+                ));
+            }
+        };
+        Ok(Self {
+            sampler: Sampler::restore(backend.clone(), config, &state.sampler)?,
+            posterior,
+            preconditioner,
+            preconditioned: state.preconditioned,
+            estimate,
+        })
+    }
+
+    /// The state as plain data.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn state(&self) -> Result<ChainState> {
+        let squares = match &self.estimate {
+            Some(e) => {
+                let v = self.sampler.vectors();
+                let mut out = vec![0.0; v.len(&e.squares)];
+                v.download(&e.squares, &mut out)?;
+                Some(out)
+            }
+            None => None,
+        };
+        Ok(ChainState {
+            preconditioned: self.preconditioned,
+            squares,
+            sampler: self.sampler.state()?,
+        })
+    }
+
+    /// Advances by one batch.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with the step and the tensor's name when the loss, the gradient or the state is NaN or infinite;
+    /// [`Error::Invalid`] when the run is done or the batch does not fit.
+    pub fn step(&mut self, batch: &Batch) -> Result<ChainReport> {
+        let step = self.steps_made();
+        if self.phase() == Phase::Done {
+            return Err(Error::invalid(
+                "step",
+                format!("one of the run's {} steps", self.total_steps()),
+                step,
+            ));
+        }
+        let at = self.posterior.evaluate(self.sampler.params(), batch)?;
+        if let (Some(estimate), Preconditioner::Rms { steps, floor }) =
+            (&mut self.estimate, self.preconditioner)
+        {
+            let v = self.sampler.vectors();
+            if !at.log_post.is_finite() {
+                return Err(Error::NotFinite {
+                    step,
+                    tensor: "log_posterior".into(),
+                    value: at.log_post as f32,
+                });
+            }
+            if let Some(i) = v.first_non_finite(self.posterior.grad())? {
+                let value = v.read(self.posterior.grad(), i)?;
+                return Err(self.not_finite("gradient", step, i, value));
+            }
+            estimate.add(v, self.posterior.grad())?;
+            self.preconditioned += 1;
+            if self.preconditioned == steps {
+                let mass = estimate.mass(v, floor)?;
+                self.sampler.set_mass(&mass)?;
+                self.estimate = None;
+            }
+            return Ok(ChainReport {
+                step,
+                phase: Phase::Warmup,
+                at,
+                kinetic_temperature: None,
+                configurational_temperature: None,
+                sample_due: false,
+            });
+        }
+        match self
+            .sampler
+            .step_with_gradient(self.posterior.grad(), at.log_post)
+        {
+            Ok(r) => Ok(ChainReport {
+                step,
+                phase: r.phase,
+                at,
+                kinetic_temperature: r.kinetic_temperature,
+                configurational_temperature: Some(r.configurational_temperature),
+                sample_due: r.sample_due,
+            }),
+            Err(Error::NotFinite { tensor, value, .. }) => {
+                let what = tensor.split('[').next().unwrap_or_default();
+                Err(match self.sampler.non_finite_index() {
+                    Some(i) => self.not_finite(what, step, i, value),
+                    None => Error::NotFinite {
+                        step,
+                        tensor,
+                        value,
+                    },
+                })
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn not_finite(&self, what: &str, step: u64, index: usize, value: f32) -> Error {
+        let owner = self.posterior.gpt().layout().owner(index);
+        let name = owner.map_or_else(|| index.to_string(), |t| t.name.clone());
+        Error::NotFinite {
+            step,
+            tensor: format!("{what} of {name}"),
+            value,
+        }
+    }
+
+    /// The parameters, (n_params).
+    pub fn params(&self) -> &B::Buf {
+        self.sampler.params()
+    }
+
+    /// The sampler inside.
+    pub fn sampler(&self) -> &Sampler<B> {
+        &self.sampler
+    }
+
+    /// The posterior inside.
+    pub fn posterior(&self) -> &Posterior<B> {
+        &self.posterior
+    }
+
+    /// Batches taken so far, which is the next step's index.
+    pub fn steps_made(&self) -> u64 {
+        self.preconditioned + self.sampler.step()
+    }
+
+    /// Batches of the whole run.
+    pub fn total_steps(&self) -> u64 {
+        self.preconditioner.steps() + self.sampler.config().total_steps()
+    }
+
+    /// The phase of the next step.
+    pub fn phase(&self) -> Phase {
+        match self.estimate {
+            Some(_) => Phase::Warmup,
+            None => self.sampler.phase(),
+        }
+    }
+}
