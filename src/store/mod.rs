@@ -1,0 +1,55 @@
+//! Posterior samples, chain checkpoints and baselines on disk: append, thin, checked load.
+//!
+//! One container holds all three kinds ([`Kind`]): a checked header, then the tensors. [`write()`] makes such a file,
+//! [`Reader`] reads it, and [`Store`] keeps the samples of one run, a file each, in a folder of their own. Every
+//! file appears whole or not at all ([`replace_file`]), and no byte of it is used before its checksum was compared.
+//! `docs/format.md` describes the bytes.
+//!
+//! ```
+//! use bnn::store::{Dtype, Provenance, Store};
+//! # fn main() -> bnn::Result<()> {
+//! # let folder = std::env::temp_dir().join(format!("bnn-store-example-{}", std::process::id()));
+//! let provenance = Provenance {
+//!     config: "method = \"baoa\"".into(),
+//!     model: "{\"n_layer\":1}".into(),
+//!     seed: 42,
+//!     corpus_sha256: [0; 32],
+//!     baseline_sha256: [0; 32],
+//!     vocabulary: "abc".into(),
+//!     dtype: Dtype::F32,
+//!     n_params: 3,
+//! };
+//! let mut store = Store::create(folder.join("samples"), provenance.clone())?;
+//! store.append(0, 100, &[0.5, -1.0, 2.0])?; // chain 0, step 100
+//!
+//! let store = Store::open(folder.join("samples"))?;
+//! store.expect(&provenance)?;
+//! let mut params = [0.0; 3];
+//! store.load(0, &mut params)?;
+//! assert_eq!(params, [0.5, -1.0, 2.0]);
+//! # std::fs::remove_dir_all(&folder).map_err(bnn::Error::io(&folder))?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod bf16;
+mod codec;
+mod container;
+mod dtype;
+mod reader;
+mod replace;
+mod samples;
+
+pub use container::{HEADER_MAX, Header, Kind, MAGIC, TensorInfo, VERSION, write};
+pub use dtype::{Dtype, TensorData};
+pub use reader::{Reader, read_header};
+pub use replace::replace_file;
+pub use samples::{Provenance, SampleId, Store};
+
+/// How many bytes are converted, hashed and read or written at a time; a multiple of every element's size.
+const CHUNK: usize = 256 * 1024;
+
+/// A checksum as the error messages print it.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,96 @@
+//! Files that appear whole or not at all: written beside their place, made durable, then renamed.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{Error, Result};
+
+/// How the name of a file in the making ends; it begins with a dot.
+pub(super) const TEMP_SUFFIX: &str = ".tmp";
+
+/// Puts a file with what `write` writes at `path`, in the place of what may be there.
+///
+/// `write` fills a temporary file `.<name>.<process>.<count>.tmp` in the same folder, which is then flushed to the
+/// disk and renamed. After a crash, at any moment, `path` holds either the old file or the new one, whole. An error
+/// leaves the old one and takes the temporary file away; a killed process can leave the latter behind.
+///
+/// # Errors
+///
+/// [`Error::Io`] with `path` if the system refuses, [`Error::Invalid`] if `path` names no file, and whatever
+/// `write` returns.
+pub fn replace_file(
+    path: impl AsRef<Path>,
+    write: impl FnOnce(&mut File) -> Result<()>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let (mut file, temporary) = Temporary::beside(path)?;
+    write(&mut file)?;
+    file.sync_all().map_err(Error::io(path))?;
+    drop(file);
+    fs::rename(&temporary.0, path).map_err(Error::io(path))?;
+    // The name belongs to nobody now: there is nothing to take away.
+    std::mem::forget(temporary);
+    sync_folder(folder_of(path))
+}
+
+/// The folder that holds `path`.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes renames and removals in a folder durable, where the system can.
+pub(super) fn sync_folder(folder: &Path) -> Result<()> {
+    // Only Unix opens folders as files; there, some may be written to but not opened, and some file systems
+    // refuse to flush them.
+    if cfg!(unix) {
+        let synced = File::open(folder).and_then(|f| f.sync_all());
+        match synced.as_ref().map_err(std::io::Error::kind) {
+            Err(ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+            }
+            _ => synced.map_err(Error::io(folder))?,
+        }
+    }
+    Ok(())
+}
+
+/// The path of a file in the making, removed when it is dropped.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn beside(path: &Path) -> Result<(File, Self)> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = path.file_name().ok_or_else(|| {
+            Error::invalid("path", "the path of a file", format!("{}", path.display()))
+        })?;
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let mut temporary = OsString::from(".");
+            temporary.push(name);
+            temporary.push(format!(".{}.{count}{TEMP_SUFFIX}", std::process::id()));
+            let temporary = path.with_file_name(temporary);
+            match OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&temporary)
+            {
+                Ok(file) => return Ok((file, Self(temporary))),
+                // Left by a dead process that had our number: leave it and take the next name.
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io(path)(e)),
+            }
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Runs only when something failed already: that error is the one to report, and leftovers do no harm.
+        let _ = fs::remove_file(&self.0);
+    }
+}
