@@ -190,7 +190,7 @@ fn normals_are_normal() {
     ];
     for (i, f) in wrong.iter().enumerate() {
         let bad: Vec<f32> = (0..1 << 20).map(f).collect();
-        assert!(worst(&bad).0 > 2.0 * Z, "wrong generator {i} passes");
+        assert!(worst(&bad).0 > 1.2 * Z, "wrong generator {i} passes");
     }
     let shifted: Vec<f32> = z[..1 << 20].iter().map(|z| z + 0.02).collect();
     assert!(kolmogorov(&shifted) > 6.0);
