@@ -252,13 +252,23 @@ fn lengths_must_agree() {
         step: 1,
         grad_scale: 1.0,
     };
-    let mut five = || vec![0.0; 5];
+    let five = || vec![0.0; 5];
     let (mut t, mut m, mut v) = (five(), five(), five());
     shape(cpu.adamw_update(&mut t, &b, &mut m, &mut v, &[], &adamw));
-    #[allow(clippy::reversed_empty_ranges)]
+    #[allow(clippy::reversed_empty_ranges, clippy::single_range_in_vec_init)]
     for decay in [&[3..2][..], &[0..6], &[2..4, 3..5], &[3..4, 0..1]] {
         let r = cpu.adamw_update(&mut t, &a, &mut m, &mut v, decay, &adamw);
         assert!(matches!(r, Err(Error::Invalid { .. })), "{decay:?}");
+    }
+    for (beta1, beta2, step) in [(1.0, 0.9, 1), (-0.1, 0.9, 1), (0.9, 1.0, 1), (0.9, 0.99, 0)] {
+        let bad = AdamW {
+            beta1,
+            beta2,
+            step,
+            ..adamw
+        };
+        let r = cpu.adamw_update(&mut t, &a, &mut m, &mut v, &[], &bad);
+        assert!(matches!(r, Err(Error::Invalid { .. })), "{bad:?}");
     }
 }
 

@@ -55,7 +55,7 @@ pub struct SamplerState {
 
 /// A chain: parameters, momenta and mass on a device, and how far it is.
 ///
-/// One thread at a time; any number of chains may share a device. No step allocates.
+/// One thread at a time; any number of chains may share a device. A step allocates nothing (a thread pool may, handing work over).
 pub struct Sampler<V: Vectors> {
     vectors: V,
     config: Config,

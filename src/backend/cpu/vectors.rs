@@ -248,25 +248,23 @@ impl Vectors for Cpu {
             }
             end = r.end;
         }
-        let scalars = AdamScalars::new(adamw);
-        // From the start: the parameters before a decayed range, that range, and what is left at the end.
-        let (mut theta, mut grad, mut m, mut v) =
-            (&mut theta[..], &grad[..], &mut m[..], &mut v[..]);
-        let mut done = 0;
-        for r in decay.iter().cloned().chain([n..n]) {
+        let scalars = AdamScalars::new(adamw)?;
+        // What lies before a decayed range, that range, and so on; at the end, what is left.
+        let mut at = 0;
+        for r in decay.iter().cloned().chain(std::iter::once(n..n)) {
             for (end, keep) in [(r.start, 1.0), (r.end, scalars.keep)] {
-                let len = end - done;
-                let (g, t, m_, v_);
-                (g, grad) = grad.split_at(len);
-                (t, theta) = theta.split_at_mut(len);
-                (m_, m) = m.split_at_mut(len);
-                (v_, v) = v.split_at_mut(len);
-                let scalars = AdamScalars { keep, ..scalars };
-                let leaf = |range: Range<usize>, [t, m, v]: [&mut [f32]; 3]| {
-                    adamw_block(self.isa(), scalars, t, &g[range], m, v);
+                let part = at..end;
+                let outs = [
+                    &mut theta[part.clone()],
+                    &mut m[part.clone()],
+                    &mut v[part.clone()],
+                ];
+                let (grad, scalars) = (&grad[part], AdamScalars { keep, ..scalars });
+                let leaf = |range: Range<usize>, [theta, m, v]: [&mut [f32]; 3]| {
+                    adamw_block(self.isa(), scalars, theta, &grad[range], m, v);
                 };
-                self.blocks(len, [t, m_, v_], leaf, |(), ()| ());
-                done = end;
+                self.blocks(grad.len(), outs, leaf, |(), ()| ());
+                at = end;
             }
         }
         Ok(())
@@ -436,9 +434,17 @@ struct AdamScalars {
 }
 
 impl AdamScalars {
-    fn new(a: &AdamW) -> Self {
+    fn new(a: &AdamW) -> Result<Self> {
+        for (name, beta) in [("beta1", a.beta1), ("beta2", a.beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return Err(Error::invalid(name, "0 or more and below 1", beta));
+            }
+        }
+        if a.step == 0 {
+            return Err(Error::invalid("step", "counted from 1", 0));
+        }
         let t = a.step as f64;
-        Self {
+        Ok(Self {
             grad_scale: a.grad_scale as f32,
             keep: (1.0 - a.lr * a.weight_decay) as f32,
             one_minus_beta1: (1.0 - a.beta1) as f32,
@@ -447,7 +453,7 @@ impl AdamScalars {
             rate: (a.lr / (1.0 - a.beta1.powf(t))) as f32,
             root_bias: (1.0 / (1.0 - a.beta2.powf(t)).sqrt()) as f32,
             eps: a.eps as f32,
-        }
+        })
     }
 }
 
