@@ -78,8 +78,8 @@ fn scalar_block_fill_and_every_instruction_set_agree() {
 
 #[test]
 fn box_muller_is_accurate() {
-    // In f64 from the same words. The logarithm and the root are good to a few units in the last place of f32 (6e-8 each),
-    // cosine and sine to 1e-7 absolute; the radius multiplies the latter.
+    // In f64 from the same words. The logarithm and the root are good to a few units in the last place of f32 (6e-8
+    // each), cosine and sine to 1e-7 absolute; the radius multiplies the latter.
     let s = Stream::new(11, Purpose::Noise, 0);
     for i in 0..200_000_u64 {
         let w = s.words(0, i / 64 * 16 + i % 16);
@@ -106,8 +106,8 @@ fn box_muller_is_accurate() {
     }
 }
 
-/// The largest of the standardised errors of E z, E z^2, E z^3, E z^4, of the frequency of |z| > 4, and of the correlations that Box
-/// and Muller's method or the layout could leave.
+/// The largest of the standardised errors of E z, E z^2, E z^3, E z^4, of the frequency of |z| > 4, and of the
+/// correlations that Box and Muller's method or the layout could leave.
 fn worst(z: &[f32]) -> (f64, String) {
     let n = z.len() as f64;
     let mean = |f: &dyn Fn(usize) -> f64| (0..z.len() - 64).map(f).sum::<f64>() / (n - 64.0);

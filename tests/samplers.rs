@@ -1,4 +1,5 @@
-//! Samplers against recorded trajectories, against the exact stationary moments of their own discretisation, and as state machines.
+//! Samplers against recorded trajectories, against the exact stationary moments of their own discretisation, and as
+//! state machines.
 
 use bnn::backend::{Cpu, Vectors, cpu::Isa};
 use bnn::rng::{Purpose, Stream};
@@ -148,7 +149,8 @@ struct Direction {
     gradient_noise: f64,
 }
 
-/// One step of the method as (theta, m)' = A (theta, m) + noise of covariance Q, from the formulas in the papers' variables.
+/// One step of the method as (theta, m)' = A (theta, m) + noise of covariance Q, from the formulas in the papers'
+/// variables.
 fn linear_step(c: &Config, d: &Direction) -> (Matrix, Matrix) {
     let (h, t, v) = (c.step_size, c.temperature, d.gradient_noise);
     let mass = c.sigma.powi(2) * d.mass;
@@ -246,7 +248,8 @@ fn the_exact_moments_are_the_published_ones() {
             "{method} {h} {alpha}: {s:?}"
         );
     }
-    // Closed forms away from neutral settings: SGLD's T / lambda / (1 - epsilon P lambda / 2), BAOA's exact variances and h T / 2.
+    // Closed forms away from neutral settings: SGLD's T / lambda / (1 - epsilon P lambda / 2), BAOA's exact
+    // variances and h T / 2.
     let d = Direction {
         lambda: 3.0,
         mass: 2.5,
@@ -271,8 +274,8 @@ const COPIES: usize = 2048;
 const BURN_IN: u64 = 150;
 const STEPS: u64 = 450;
 
-/// Runs the method on a Gaussian whose directions are repeated `COPIES` times, and returns the largest standardised error of E theta^2, E
-/// theta m and E m^2 against the covariances that are expected.
+/// Runs the method on a Gaussian whose directions are repeated `COPIES` times, and returns the largest standardised
+/// error of E theta^2, E theta m and E m^2 against the covariances that are expected.
 ///
 /// The coordinates are independent, so the standard error of a mean over them comes from their own spread.
 fn worst_error(c: &Config, directions: &[Direction], expected: &[Matrix]) -> f64 {
@@ -324,11 +327,13 @@ fn worst_error(c: &Config, directions: &[Direction], expected: &[Matrix]) -> f64
     worst
 }
 
-/// Two sides of a normal beyond this: 1.5e-9. The file makes about 200 such checks, so a false alarm has a probability of 3e-7. (Means over
-/// 2048 time averages are normal enough: what is left of their skewness raises that by a factor of two at most.)
+/// Two sides of a normal beyond this: 1.5e-9. The file makes about 200 such checks, so a false alarm has a
+/// probability of 3e-7. (Means over 2048 time averages are normal enough: what is left of their skewness raises
+/// that by a factor of two at most.)
 const Z: f64 = 6.04;
 
-/// Settings away from neutral, with directions: plain; stiff; heavy; and with gradient noise just as strong as beta says.
+/// Settings away from neutral, with directions: plain; stiff; heavy; and with gradient noise just as strong as beta
+/// says.
 fn cases(method: Method) -> Vec<(Config, Vec<Direction>)> {
     let directions = |t: f64, beta: f64, tight: f64, noise: f64| {
         let d = |lambda, mass, gradient_noise| Direction {
@@ -400,8 +405,9 @@ fn moments_are_those_of_the_discretisation() {
 
 #[test]
 fn the_check_sees_a_wrong_factor() {
-    // What a sampler would be expected to have with its noise's deviation off by a factor: T in place of its root, the root of 2, beta
-    // or the mass ignored, friction not divided by sigma^2. Each must fail the check that the right one passes.
+    // What a sampler would be expected to have with its noise's deviation off by a factor: T in place of its root,
+    // the root of 2, beta or the mass ignored, friction not divided by sigma^2. Each must fail the check that the
+    // right one passes.
     for method in Method::ALL {
         let (right, directions) = cases(method).remove(1);
         let expect = |change: &dyn Fn(&mut Config, &mut Direction)| -> Vec<Matrix> {
@@ -443,8 +449,9 @@ fn the_check_sees_a_wrong_factor() {
 
 #[test]
 fn a_double_well() {
-    // log p = x^2 - x^4 / 10: E x^2 = 4.356815, E x^4 = 24.284073. The wells have curvature 4, so that at h = 0.05 a scheme of second order
-    // has their width wrong by about 4 h^2 / 4 = 0.25 %; the allowance is 1 % on top of the Monte Carlo error.
+    // log p = x^2 - x^4 / 10: E x^2 = 4.356815, E x^4 = 24.284073. The wells have curvature 4, so that at h = 0.05
+    // a scheme of second order has their width wrong by about 4 h^2 / 4 = 0.25 %; the allowance is 1 % on top of
+    // the Monte Carlo error.
     for method in [Method::Baoa, Method::Sghmc] {
         let n = 4096;
         let mut c = config(method, 0.05, 0.7, 0.0, 1.0, 1.0);
@@ -482,8 +489,9 @@ fn a_double_well() {
 
 #[test]
 fn temperatures_are_the_temperature() {
-    // On a Gaussian the mean of m^2 / M' over d parameters has the deviation T sqrt(2 / d) about its exact value, and that of -(theta -
-    // theta_0) grad, with theta_0 drawn from the target too, T sqrt(3 / d). Both are T for BAOA.
+    // On a Gaussian the mean of m^2 / M' over d parameters has the deviation T sqrt(2 / d) about its exact value,
+    // and that of -(theta - theta_0) grad, with theta_0 drawn from the target too, T sqrt(3 / d). Both are T for
+    // BAOA.
     let d = 1 << 15;
     for method in Method::ALL {
         let (mut c, directions) = cases(method).remove(1);
@@ -642,7 +650,8 @@ fn threads_and_instruction_sets_change_no_bit() {
 
 #[test]
 fn chains_and_seeds_are_independent() {
-    // The displacements that four chains of one seed and a chain of another make: correlations of a normal law about 0, 10 pairs a method.
+    // The displacements that four chains of one seed and a chain of another make: correlations of a normal law
+    // about 0, 10 pairs a method.
     let n = 1 << 16;
     for method in Method::ALL {
         let ids = [(5, 0), (5, 1), (5, 2), (5, u32::MAX), (6, 0)];
@@ -1001,8 +1010,8 @@ fn a_chain_diverges_just_beyond_the_limit() {
 
 #[test]
 fn the_optimizer_pair_is_that_optimizer() {
-    // At T = 0, on a quadratic: theta += lr * v, v = momentum * v - grad(loss), starting at rest. The gradients are asked for at the same
-    // points; in f32, 40 steps agree to 1e-5.
+    // At T = 0, on a quadratic: theta += lr * v, v = momentum * v - grad(loss), starting at rest. The gradients are
+    // asked for at the same points; in f32, 40 steps agree to 1e-5.
     let (num_data, b) = (250.0, [1.0f64, -2.0, 0.5]);
     let curvature = [0.02, 0.1, 0.004]; // of the mean loss
     for method in [Method::Sgld, Method::Sghmc, Method::Baoa] {
@@ -1070,7 +1079,8 @@ fn times_and_schedules() {
         final_fraction: 0.3,
     };
     assert_eq!(one.factor(0, 1), 1.0);
-    // The chain uses it: without noise, from rest, a step of BAOA moves by h^2 (1 + c) / 2 times the gradient over the mass.
+    // The chain uses it: without noise, from rest, a step of BAOA moves by h^2 (1 + c) / 2 times the gradient over
+    // the mass.
     (c.temperature, c.warmup_steps) = (0.0, 0);
     let state = SamplerState {
         step: 69,

@@ -1,4 +1,5 @@
-//! Flat vectors on the CPU: each operation against f64, bits over threads and instruction sets, shapes that do not fit.
+//! Flat vectors on the CPU: each operation against f64, bits over threads and instruction sets, shapes that do not
+//! fit.
 
 use bnn::Error;
 use bnn::backend::vectors::{AdamW, Coefficients, Langevin, Noise, Rule};

@@ -9,14 +9,14 @@ use std::ops::Range;
 
 /// Elements a block: the unit of work, and of every sum.
 const BLOCK: usize = 4096;
-/// Blocks below which a range is not split over threads: starting a task costs as much as a fraction of a block.
+/// Blocks that a thread takes at least: starting a task costs as much as a part of one.
 const GRAIN: usize = 4;
 /// Elements that are in registers together.
 const CHUNK: usize = NORMALS;
 
 impl Cpu {
-    /// Runs `leaf` on each block of `0..n` and on that part of every output (an empty output stays empty), and joins the results
-    /// in a tree that depends on `n` alone.
+    /// Runs `leaf` on each block of `0..n` and on that part of every output (an empty output stays empty), and
+    /// joins the results in a tree that depends on `n` alone.
     fn blocks<const N: usize, R: Send>(
         &self,
         n: usize,
@@ -24,7 +24,10 @@ impl Cpu {
         leaf: impl Fn(Range<usize>, [&mut [f32]; N]) -> R + Sync,
         join: impl Fn(R, R) -> R + Sync,
     ) -> R {
-        self.run(|| tree(self.threads() > 1, 0..n, outs, &leaf, &join))
+        if self.threads() == 1 || n < 2 * GRAIN * BLOCK {
+            return tree(false, 0..n, outs, &leaf, &join);
+        }
+        self.run(|| tree(true, 0..n, outs, &leaf, &join))
     }
 
     /// A sum over all elements, given each block's.
@@ -59,8 +62,7 @@ fn tree<const N: usize, R: Send>(
         range.start..range.start + left,
         range.start + left..range.end,
     );
-    let parallel = parallel && blocks >= 2 * GRAIN;
-    let (l, r) = if parallel {
+    let (l, r) = if parallel && blocks >= 2 * GRAIN {
         rayon::join(
             || tree(true, l, left_outs, leaf, join),
             || tree(true, r, right_outs, leaf, join),
