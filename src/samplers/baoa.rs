@@ -5,10 +5,12 @@
 //! **Update** (Leimkuhler & Matthews 2015, "Molecular Dynamics", p. 271: the splitting's letters are kick B, drift
 //! A and Ornstein-Uhlenbeck O), with friction rate gamma = alpha / sigma^2 and c = exp(-gamma h):
 //!
-//! > B: m += h grad
-//! > A: theta += h/2 m / M'
-//! > O: m = c m + sqrt(T (1 - c^2)) sqrt(M') xi,  xi ~ N(0, 1)
-//! > A: theta += h/2 m / M'
+//! ```text
+//! B: m += h grad
+//! A: theta += h/2 m / M'
+//! O: m = c m + sqrt(T (1 - c^2)) sqrt(M') xi,  xi ~ N(0, 1)
+//! A: theta += h/2 m / M'
+//! ```
 //!
 //! **Hyperparameters.**
 //! - `step_size` (h) > 0; no default: stable for h^2 omega^2 < 4, omega^2 = curvature / M'.

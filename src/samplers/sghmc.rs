@@ -6,8 +6,10 @@
 //! eq. 15 is the same in the optimiser's variables), with friction rate gamma = alpha / sigma^2 in every
 //! coordinate:
 //!
-//! > m += h grad - h gamma m + sqrt(h T (2 alpha - h T beta)) sqrt(M) xi,  xi ~ N(0, 1)
-//! > theta += h m / M'
+//! ```text
+//! m += h grad - h gamma m + sqrt(h T (2 alpha - h T beta)) sqrt(M) xi,  xi ~ N(0, 1)
+//! theta += h m / M'
+//! ```
 //!
 //! **Hyperparameters.**
 //! - `step_size` (h) > 0; no default: stable for h^2 omega^2 < 4 - 2 gamma h and gamma h < 2, omega^2 = curvature /
@@ -22,7 +24,7 @@
 //! **Where it differs.** The paper's algorithm moves the position first and takes the gradient there: A B A B …
 //! Ours, which uses one gradient at the parameters that the caller sees, is momentum first: B A B A …, the same
 //! alternating sequence read from the other letter. The parameters after each A are the same chain; only which
-//! momentum stands beside them differs, so that every law of the parameters alone, or of the momenta alone, is one.
+//! momentum stands beside them differs, so that every law of the parameters alone, or of the momenta alone, is the same.
 //! beta has the place of the paper's estimate B-hat. The form with *both* updates from the old state, which several
 //! libraries ship under this name, is another scheme with an error of first order in h: [`super::sghmc_euler`].
 

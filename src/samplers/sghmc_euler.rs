@@ -5,8 +5,10 @@
 //!
 //! **Update.** Explicit Euler of Chen, Fox & Guestrin 2014, eq. 13, both lines from the old state:
 //!
-//! > theta' = theta + h m / M'
-//! > m' = m + h grad(theta) - h gamma m + sqrt(h T (2 alpha - h T beta)) sqrt(M) xi,  xi ~ N(0, 1)
+//! ```text
+//! theta' = theta + h m / M'
+//! m' = m + h grad(theta) - h gamma m + sqrt(h T (2 alpha - h T beta)) sqrt(M) xi,  xi ~ N(0, 1)
+//! ```
 //!
 //! **Hyperparameters.** As [`super::sghmc`]; stable only for h omega^2 < gamma and gamma h < 2, so that a stiff
 //! direction (a tight prior) needs strong friction.

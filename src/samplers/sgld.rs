@@ -5,7 +5,9 @@
 //! **Update** (Welling & Teh 2011, "Bayesian learning via stochastic gradient Langevin dynamics", eq. 4), with a
 //! preconditioner P = 1 / M, the temperature, and room for the gradient's own noise:
 //!
-//! > theta += epsilon P grad + sqrt(T epsilon (2 - T epsilon beta)) sqrt(P) xi,  xi ~ N(0, 1)
+//! ```text
+//! theta += epsilon P grad + sqrt(T epsilon (2 - T epsilon beta)) sqrt(P) xi,  xi ~ N(0, 1)
+//! ```
 //!
 //! **Hyperparameters.**
 //! - `step_size` (epsilon) > 0; no default, since it depends on the curvature: stable below 2 / (curvature P).
