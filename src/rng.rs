@@ -1,4 +1,5 @@
-//! Counter-based random numbers: (seed, stream, step, index) -> uniform, normal, the same on every machine and thread count.
+//! Counter-based random numbers: (seed, stream, step, index) -> uniform, normal, the same on every machine and
+//! thread count.
 //!
 //! Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). Nothing here has a
 //! state: a number is a function of its address, so a resumed run draws what an unbroken run would have drawn.

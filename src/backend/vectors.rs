@@ -66,8 +66,8 @@ pub struct Langevin<'a, V: Vectors> {
     pub noise: Noise<'a, V>,
 }
 
-/// Sums over all elements, taken in the pass that updates them: in f64, in blocks of 4096 that are added in a fixed tree, so
-/// that the number of threads changes no bit.
+/// Sums over all elements, taken in the pass that updates them: in f64, in blocks of 4096 that are added in a fixed
+/// tree, so that the number of threads changes no bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Moments {
     /// Sum of m^2 / M over the new momenta; 0 without momenta.
@@ -151,7 +151,8 @@ pub trait Vectors: Clone + Send + Sync {
     /// One step of a sampler, in one pass over memory.
     fn langevin_update(&self, rule: Rule, on: Langevin<'_, Self>) -> Result<Moments>;
 
-    /// One step of AdamW down the gradient of a loss, in one pass over memory. `m` and `v` are the running means, zero at the start.
+    /// One step of AdamW down the gradient of a loss, in one pass over memory. `m` and `v` are the running means,
+    /// zero at the start.
     ///
     /// `decay` lists the ranges whose parameters decay: ascending, disjoint, inside the vector.
     fn adamw_update(

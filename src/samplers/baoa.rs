@@ -2,13 +2,15 @@
 //!
 //! **Target.** pi(theta, m) ~ exp((log_post(theta) - sum m^2 / (2 M')) / T), with the mass M' = sigma^2 M.
 //!
-//! **Update** (Leimkuhler & Matthews 2015, "Molecular Dynamics", p. 271: the splitting's letters are kick B, drift A and
-//! Ornstein-Uhlenbeck O), with friction rate gamma = alpha / sigma^2 and c = exp(-gamma h):
+//! **Update** (Leimkuhler & Matthews 2015, "Molecular Dynamics", p. 271: the splitting's letters are kick B, drift
+//! A and Ornstein-Uhlenbeck O), with friction rate gamma = alpha / sigma^2 and c = exp(-gamma h):
 //!
-//! > B: m += h grad
-//! > A: theta += h/2 m / M'
-//! > O: m = c m + sqrt(T (1 - c^2)) sqrt(M') xi,  xi ~ N(0, 1)
-//! > A: theta += h/2 m / M'
+//! ```text
+//! B: m += h grad
+//! A: theta += h/2 m / M'
+//! O: m = c m + sqrt(T (1 - c^2)) sqrt(M') xi,  xi ~ N(0, 1)
+//! A: theta += h/2 m / M'
+//! ```
 //!
 //! **Hyperparameters.**
 //! - `step_size` (h) > 0; no default: stable for h^2 omega^2 < 4, omega^2 = curvature / M'.
@@ -18,9 +20,9 @@
 //!
 //! **State.** theta, m, and M if one was set. **Init.** m ~ N(0, T M'), or a constant.
 //!
-//! **Where it differs.** The book's BAOAB has half a kick at each end; read from the other end of its kick it is this one, and functions
-//! of the parameters have the same law. On a Gaussian the parameters and the momenta both have the target's variance, and
-//! the covariance h T / 2 in place of 0.
+//! **Where it differs.** The book's BAOAB has half a kick at each end; read from the other end of its kick it is
+//! this one, and functions of the parameters have the same law. On a Gaussian the parameters and the momenta both
+//! have the target's variance, and the covariance h T / 2 in place of 0.
 
 use super::Config;
 use crate::backend::vectors::{Coefficients, Rule};

@@ -60,8 +60,8 @@ impl std::str::FromStr for Method {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Momenta {
-    /// N(0, T * sigma^2 * M), what they have in equilibrium. (posteriors draws N(0, 1) whatever T: at T = 1 / num_data that is
-    /// too hot by the root of num_data.)
+    /// N(0, T * sigma^2 * M), what they have in equilibrium. (posteriors draws N(0, 1) whatever T: at T = 1 /
+    /// num_data that is too hot by the root of num_data.)
     #[default]
     Thermal,
     /// One number everywhere.
@@ -79,8 +79,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// Friction coefficient, > 0: the momentum decays at the rate alpha / sigma^2. SGLD has none, and wants 0.
     pub alpha: f64,
-    /// Gradient noise that is already there and need not be added, >= 0: the variance of grad / T, in units of the mass. BAOA
-    /// wants 0.
+    /// Gradient noise that is already there and need not be added, >= 0: the variance of grad / T, in units of the
+    /// mass. BAOA wants 0.
     pub beta: f64,
     /// Standard deviation of the momenta at T = 1 and M = 1, > 0: the mass is sigma^2 * M. SGLD wants 1.
     pub sigma: f64,
@@ -90,7 +90,8 @@ pub struct Config {
     pub warmup_steps: u64,
     /// Steps of sampling.
     pub sampling_steps: u64,
-    /// A sample is due at every `thinning`-th sampling step: at step i, counted from 0, when (i + 1) is a multiple of it.
+    /// A sample is due at every `thinning`-th sampling step: at step i, counted from 0, when (i + 1) is a multiple
+    /// of it.
     pub thinning: u64,
     /// Seed of the noise and of the initial momenta.
     pub seed: u64,
@@ -101,7 +102,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// The method with its default hyperparameters, T = 1, 200 steps of warm-up, 1000 of sampling, every tenth kept, seed 0.
+    /// The method with its default hyperparameters, T = 1, 200 steps of warm-up, 1000 of sampling, every tenth
+    /// kept, seed 0.
     pub fn new(method: Method, step_size: f64) -> Self {
         Self {
             method,
@@ -128,7 +130,8 @@ impl Config {
     /// Checks every setting, and that they fit together.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the setting's name, its range and the value; [`Error::Unstable`] when the step is too large for any target.
+    /// [`Error::Invalid`] with the setting's name, its range and the value; [`Error::Unstable`] when the step is
+    /// too large for any target.
     pub fn validate(&self) -> Result<()> {
         let positive = [("step_size", self.step_size), ("sigma", self.sigma)];
         for (name, value) in positive {

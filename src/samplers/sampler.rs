@@ -31,8 +31,8 @@ pub struct StepReport {
     ///
     /// On a Gaussian its standard deviation is T sqrt(2 / d) for d parameters.
     pub kinetic_temperature: Option<f64>,
-    /// Minus the mean of (theta - theta_0) * grad over the parameters, before the step: its expectation is T in equilibrium, whatever
-    /// the chain's start theta_0, and 0 at the start.
+    /// Minus the mean of (theta - theta_0) * grad over the parameters, before the step: its expectation is T in
+    /// equilibrium, whatever the chain's start theta_0, and 0 at the start.
     pub configurational_temperature: f64,
     /// Whether the parameters after this step are a sample to keep.
     pub sample_due: bool,
@@ -55,7 +55,8 @@ pub struct SamplerState {
 
 /// A chain: parameters, momenta and mass on a device, and how far it is.
 ///
-/// One thread at a time; any number of chains may share a device. No step allocates.
+/// One thread at a time; any number of chains may share a device. A step allocates nothing (a thread pool may,
+/// handing work over).
 pub struct Sampler<V: Vectors> {
     vectors: V,
     config: Config,
@@ -72,7 +73,8 @@ impl<V: Vectors> Sampler<V> {
     /// A chain that starts at `theta0`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] or [`Error::Unstable`] for a setting ([`Config::validate`]), an empty start, or a start that is not finite.
+    /// [`Error::Invalid`] or [`Error::Unstable`] for a setting ([`Config::validate`]), an empty start, or a start
+    /// that is not finite.
     pub fn new(vectors: V, theta0: &[f32], config: Config) -> Result<Self> {
         config.validate()?;
         let momenta = config.method.has_momenta().then(|| match config.momenta {
@@ -92,7 +94,8 @@ impl<V: Vectors> Sampler<V> {
     /// A chain that goes on from a saved state, as it would have without the break.
     ///
     /// # Errors
-    /// As [`Sampler::new`], and [`Error::Shape`] or [`Error::Invalid`] when the state does not fit the settings or itself.
+    /// As [`Sampler::new`], and [`Error::Shape`] or [`Error::Invalid`] when the state does not fit the settings or
+    /// itself.
     pub fn restore(vectors: V, config: Config, state: &SamplerState) -> Result<Self> {
         config.validate()?;
         let n = state.theta.len();
@@ -154,10 +157,10 @@ impl<V: Vectors> Sampler<V> {
     ///
     /// # Errors
     /// - [`Error::Invalid`] when the run is done, [`Error::Shape`] when the gradient has another length.
-    /// - [`Error::NotFinite`] for a `gradient` or `log_posterior` that is NaN or infinite: the state is as before, and another
-    ///   gradient may be tried.
-    /// - [`Error::NotFinite`] for `params` or `momenta` that the step made so: the chain has diverged and its state is lost; go
-    ///   back to a saved one.
+    /// - [`Error::NotFinite`] for a `gradient` or `log_posterior` that is NaN or infinite: the state is as before,
+    ///   and another gradient may be tried.
+    /// - [`Error::NotFinite`] for `params` or `momenta` that the step made so: the chain has diverged and its state
+    ///   is lost; go back to a saved one.
     ///
     /// [`Sampler::non_finite_index`] has the element.
     pub fn step_with_gradient(&mut self, grad: &V::Buf, log_post: f64) -> Result<StepReport> {
@@ -165,7 +168,8 @@ impl<V: Vectors> Sampler<V> {
         self.advance(grad, log_post, Noise::Counter { stream, step })
     }
 
-    /// [`Sampler::step_with_gradient`] with given standard normals, one a parameter: to replay what another program drew.
+    /// [`Sampler::step_with_gradient`] with given standard normals, one a parameter: to replay what another program
+    /// drew.
     pub fn step_with_noise(
         &mut self,
         grad: &V::Buf,
@@ -244,10 +248,12 @@ impl<V: Vectors> Sampler<V> {
 
     /// Sets the diagonal mass M, one positive number a parameter, and draws new momenta from N(0, T sigma^2 M).
     ///
-    /// Allowed until the first sampling step is made, any number of times: a mass that followed the chain would change the target.
+    /// Allowed until the first sampling step is made, any number of times: a mass that followed the chain would
+    /// change the target.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when sampling has begun or a mass is not positive and finite, [`Error::Shape`] for another length.
+    /// [`Error::Invalid`] when sampling has begun or a mass is not positive and finite, [`Error::Shape`] for
+    /// another length.
     pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
         if self.step > self.config.warmup_steps {
             let expected = format!("set by step {}, before sampling", self.config.warmup_steps);
@@ -315,7 +321,8 @@ impl<V: Vectors> Sampler<V> {
         &self.vectors
     }
 
-    /// The element that the last [`Error::NotFinite`] was about; `None` for a log posterior, and after a step that went well.
+    /// The element that the last [`Error::NotFinite`] was about; `None` for a log posterior, and after a step that
+    /// went well.
     pub fn non_finite_index(&self) -> Option<usize> {
         self.nonfinite
     }

@@ -2,27 +2,31 @@
 //!
 //! **Target.** pi(theta, m) ~ exp((log_post(theta) - sum m^2 / (2 M')) / T), with the mass M' = sigma^2 M.
 //!
-//! **Update** (Chen, Fox & Guestrin 2014, "Stochastic gradient Hamiltonian Monte Carlo", eq. 13 and algorithm 2; eq. 15 is the same
-//! in the optimiser's variables), with friction rate gamma = alpha / sigma^2 in every coordinate:
+//! **Update** (Chen, Fox & Guestrin 2014, "Stochastic gradient Hamiltonian Monte Carlo", eq. 13 and algorithm 2;
+//! eq. 15 is the same in the optimiser's variables), with friction rate gamma = alpha / sigma^2 in every
+//! coordinate:
 //!
-//! > m += h grad - h gamma m + sqrt(h T (2 alpha - h T beta)) sqrt(M) xi,  xi ~ N(0, 1)
-//! > theta += h m / M'
+//! ```text
+//! m += h grad - h gamma m + sqrt(h T (2 alpha - h T beta)) sqrt(M) xi,  xi ~ N(0, 1)
+//! theta += h m / M'
+//! ```
 //!
 //! **Hyperparameters.**
-//! - `step_size` (h) > 0; no default: stable for h^2 omega^2 < 4 - 2 gamma h and gamma h < 2, omega^2 = curvature / M'.
+//! - `step_size` (h) > 0; no default: stable for h^2 omega^2 < 4 - 2 gamma h and gamma h < 2, omega^2 = curvature /
+//!   M'.
 //! - `alpha` > 0, default 0.1: the momentum is forgotten in the time 1 / gamma, and a run must be many times longer.
-//! - `beta` >= 0, default 0, with h T beta <= 2 alpha: the variance of grad / T in units of M. Where that is the variance of the
-//!   minibatch noise, the noise that is added and the noise that is there make up the right sum.
+//! - `beta` >= 0, default 0, with h T beta <= 2 alpha: the variance of grad / T in units of M. Where that is the
+//!   variance of the minibatch noise, the noise that is added and the noise that is there make up the right sum.
 //! - `sigma` > 0, default 1: the momenta's standard deviation at T = 1. `temperature` >= 0, default 1.
 //!
 //! **State.** theta, m, and M if one was set. **Init.** m ~ N(0, T M'), or a constant.
 //!
-//! **Where it differs.** The paper's algorithm moves the position first and takes the gradient there: A B A B … Ours, which uses one
-//! gradient at the parameters that the caller sees, is momentum first: B A B A …, the same alternating sequence read from the
-//! other letter. The parameters after each A are the same chain; only which momentum they are paired with differs, and
-//! that each moment is stationary under one implies it under the other. beta has the place of the paper's estimate B-hat.
-//! The form with *both* updates from the old state, which several libraries ship under this name, is another scheme with
-//! an error of first order in h: [`super::sghmc_euler`].
+//! **Where it differs.** The paper's algorithm moves the position first and takes the gradient there: A B A B …
+//! Ours, which uses one gradient at the parameters that the caller sees, is momentum first: B A B A …, the same
+//! alternating sequence read from the other letter. The parameters after each A are the same chain; only which
+//! momentum stands beside them differs, so that every law of the parameters alone, or of the momenta alone, is the same.
+//! beta has the place of the paper's estimate B-hat. The form with *both* updates from the old state, which several
+//! libraries ship under this name, is another scheme with an error of first order in h: [`super::sghmc_euler`].
 
 use super::Config;
 use crate::backend::vectors::{Coefficients, Rule};

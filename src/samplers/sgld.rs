@@ -2,23 +2,25 @@
 //!
 //! **Target.** pi(theta) ~ exp(log_post(theta) / T).
 //!
-//! **Update** (Welling & Teh 2011, "Bayesian learning via stochastic gradient Langevin dynamics", eq. 4), with a preconditioner
-//! P = 1 / M, the temperature, and room for the gradient's own noise:
+//! **Update** (Welling & Teh 2011, "Bayesian learning via stochastic gradient Langevin dynamics", eq. 4), with a
+//! preconditioner P = 1 / M, the temperature, and room for the gradient's own noise:
 //!
-//! > theta += epsilon P grad + sqrt(T epsilon (2 - T epsilon beta)) sqrt(P) xi,  xi ~ N(0, 1)
+//! ```text
+//! theta += epsilon P grad + sqrt(T epsilon (2 - T epsilon beta)) sqrt(P) xi,  xi ~ N(0, 1)
+//! ```
 //!
 //! **Hyperparameters.**
 //! - `step_size` (epsilon) > 0; no default, since it depends on the curvature: stable below 2 / (curvature P).
-//! - `beta` >= 0, default 0, with T epsilon beta <= 2: the variance of grad / T in units of M. Where that is the variance of the
-//!   minibatch noise, the noise that is added and the noise that is there make up the right sum.
+//! - `beta` >= 0, default 0, with T epsilon beta <= 2: the variance of grad / T in units of M. Where that is the
+//!   variance of the minibatch noise, the noise that is added and the noise that is there make up the right sum.
 //! - `temperature` >= 0, default 1. `alpha` must be 0 and `sigma` 1: there is no momentum.
 //!
 //! **State.** theta, and M if one was set. **Init.** theta as given.
 //!
-//! **Where it differs.** The paper's epsilon is twice ours: it writes epsilon / 2 before the gradient and N(0, epsilon). The paper
-//! lets the step size fall to 0; here it is constant unless a schedule says otherwise, and on a Gaussian of curvature lambda
-//! the variance is then T / lambda / (1 - epsilon lambda P / 2). P is constant, so the divergence term of a
-//! preconditioner that follows theta (Girolami & Calderhead 2011) is 0.
+//! **Where it differs.** The paper's epsilon is twice ours: it writes epsilon / 2 before the gradient and N(0,
+//! epsilon). The paper lets the step size fall to 0; here it is constant unless a schedule says otherwise, and on a
+//! Gaussian of curvature lambda the variance is then T / lambda / (1 - epsilon lambda P / 2). P is constant, so the
+//! divergence term of a preconditioner that follows theta (Girolami & Calderhead 2011) is 0.
 
 use super::Config;
 use crate::backend::vectors::Rule;

@@ -1,7 +1,7 @@
 //! What a step size means: the largest stable one, the time it covers, and its name in an optimiser's language.
 //!
-//! On log_post = -lambda theta^2 / 2 with mass M' = sigma^2 M and omega^2 = lambda / M' a step is linear, with a matrix whose trace t
-//! and determinant d are, with friction rate gamma = alpha / sigma^2 and c = exp(-gamma h),
+//! On log_post = -lambda theta^2 / 2 with mass M' = sigma^2 M and omega^2 = lambda / M' a step is linear, with a
+//! matrix whose trace t and determinant d are, with friction rate gamma = alpha / sigma^2 and c = exp(-gamma h),
 //!
 //! | method | t | d |
 //! |---|---|---|
@@ -19,17 +19,17 @@
 //! | SGHMC, Euler | 2 gamma h - 4 < h^2 omega^2 < gamma h |
 //! | BAOA | h^2 omega^2 < 4 |
 //!
-//! For Euler's scheme the lower bound bites from gamma h = 2 on, where any flat direction diverges; such a step is refused.
-//! The temperature has no part in it: log_post is not divided by T.
+//! For Euler's scheme the lower bound bites from gamma h = 2 on, where any flat direction diverges; such a step is
+//! refused. The temperature has no part in it: log_post is not divided by T.
 
 use super::{Config, Method};
 use crate::error::{Error, Result};
 
-/// The largest stable step size in a direction of curvature lambda, given lambda / M (M without sigma); infinite without one that
-/// any positive curvature sets.
+/// The largest stable step size in a direction of curvature lambda, given lambda / M (M without sigma); infinite
+/// where nothing limits it.
 ///
-/// The step size in `config` is not used. At a curvature of 0 or less no step grows *because it is large*, and only the limit on
-/// friction is left.
+/// The step size in `config` is not used. A curvature of 0 or less sets no limit on it, which leaves that of
+/// the friction.
 pub fn stability_limit(config: &Config, lambda_over_mass: f64) -> f64 {
     let lambda = lambda_over_mass.max(0.0);
     let omega2 = lambda / (config.sigma * config.sigma);
@@ -66,15 +66,16 @@ pub fn is_stable(config: &Config, lambda_over_mass: f64) -> Result<()> {
     )))
 }
 
-/// The time that `steps` steps from the start of the run cover: the sum of step sizes. For SGLD, of the time of overdamped dynamics.
+/// The time that `steps` steps from the start of the run cover: the sum of step sizes. For SGLD, of the time of
+/// overdamped dynamics.
 pub fn physical_time(config: &Config, steps: u64) -> f64 {
     let constant = steps.min(config.warmup_steps);
     let rest = (constant..steps).map(|step| config.step_size_at(step));
     constant as f64 * config.step_size + rest.sum::<f64>()
 }
 
-/// How often the momentum is forgotten in `steps` steps: [`physical_time`] times the friction rate. Samples that are less than
-/// one apart share their direction. `None` for SGLD.
+/// How often the momentum is forgotten in `steps` steps: [`physical_time`] times the friction rate. Samples that
+/// are less than one apart share their direction. `None` for SGLD.
 pub fn friction_times(config: &Config, steps: u64) -> Option<f64> {
     config
         .friction_rate()
@@ -90,12 +91,14 @@ pub struct OptimizerPair {
     pub momentum: f64,
 }
 
-/// The optimiser's pair for a log posterior of `num_data` times a mean: at T = 0 the chain's gradients are taken at just the points where
-/// that optimiser takes them.
+/// The optimiser's pair for a log posterior of `num_data` times a mean: at T = 0 the chain's gradients are taken at
+/// just the points where that optimiser takes them.
 ///
 /// - SGLD: lr = epsilon num_data, momentum 0.
-/// - SGHMC: lr = h^2 num_data / sigma^2, momentum = 1 - gamma h. By Euler's scheme the same, with each gradient used a step late.
-/// - BAOA: momentum = c = exp(-gamma h), lr = h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2 up to order h^3.
+/// - SGHMC: lr = h^2 num_data / sigma^2, momentum = 1 - gamma h. By Euler's scheme the same, with each gradient
+///   used a step late.
+/// - BAOA: momentum = c = exp(-gamma h), lr = h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2
+///   up to order h^3.
 pub fn optimizer_pair(config: &Config, num_data: f64) -> OptimizerPair {
     let h = config.step_size;
     let lr = h * h * num_data / (config.sigma * config.sigma);
@@ -116,7 +119,8 @@ pub fn optimizer_pair(config: &Config, num_data: f64) -> OptimizerPair {
     }
 }
 
-/// The `alpha` with which a step of the configured size has this momentum in an optimiser's sense: the inverse of [`optimizer_pair`]'s.
+/// The `alpha` with which a step of the configured size has this momentum in an optimiser's sense: the inverse of
+/// [`optimizer_pair`]'s.
 ///
 /// # Errors
 /// [`Error::Invalid`] for SGLD, or a momentum outside (0, 1).

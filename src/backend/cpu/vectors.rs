@@ -9,14 +9,14 @@ use std::ops::Range;
 
 /// Elements a block: the unit of work, and of every sum.
 const BLOCK: usize = 4096;
-/// Blocks below which a range is not split over threads: starting a task costs as much as a fraction of a block.
+/// Blocks that a thread takes at least: starting a task costs as much as a part of one.
 const GRAIN: usize = 4;
 /// Elements that are in registers together.
 const CHUNK: usize = NORMALS;
 
 impl Cpu {
-    /// Runs `leaf` on each block of `0..n` and on that part of every output (an empty output stays empty), and joins the results
-    /// in a tree that depends on `n` alone.
+    /// Runs `leaf` on each block of `0..n` and on that part of every output (an empty output stays empty), and
+    /// joins the results in a tree that depends on `n` alone.
     pub(super) fn blocks<const N: usize, R: Send>(
         &self,
         n: usize,
@@ -24,7 +24,10 @@ impl Cpu {
         leaf: impl Fn(Range<usize>, [&mut [f32]; N]) -> R + Sync,
         join: impl Fn(R, R) -> R + Sync,
     ) -> R {
-        self.run(|| tree(self.threads() > 1, 0..n, outs, &leaf, &join))
+        if self.threads() == 1 || n < 2 * GRAIN * BLOCK {
+            return tree(false, 0..n, outs, &leaf, &join);
+        }
+        self.run(|| tree(true, 0..n, outs, &leaf, &join))
     }
 
     /// A sum over all elements, given each block's.
@@ -59,8 +62,7 @@ fn tree<const N: usize, R: Send>(
         range.start..range.start + left,
         range.start + left..range.end,
     );
-    let parallel = parallel && blocks >= 2 * GRAIN;
-    let (l, r) = if parallel {
+    let (l, r) = if parallel && blocks >= 2 * GRAIN {
         rayon::join(
             || tree(true, l, left_outs, leaf, join),
             || tree(true, r, right_outs, leaf, join),
@@ -248,25 +250,23 @@ impl Vectors for Cpu {
             }
             end = r.end;
         }
-        let scalars = AdamScalars::new(adamw);
-        // From the start: the parameters before a decayed range, that range, and what is left at the end.
-        let (mut theta, mut grad, mut m, mut v) =
-            (&mut theta[..], &grad[..], &mut m[..], &mut v[..]);
-        let mut done = 0;
-        for r in decay.iter().cloned().chain([n..n]) {
+        let scalars = AdamScalars::new(adamw)?;
+        // What lies before a decayed range, that range, and so on; at the end, what is left.
+        let mut at = 0;
+        for r in decay.iter().cloned().chain(std::iter::once(n..n)) {
             for (end, keep) in [(r.start, 1.0), (r.end, scalars.keep)] {
-                let len = end - done;
-                let (g, t, m_, v_);
-                (g, grad) = grad.split_at(len);
-                (t, theta) = theta.split_at_mut(len);
-                (m_, m) = m.split_at_mut(len);
-                (v_, v) = v.split_at_mut(len);
-                let scalars = AdamScalars { keep, ..scalars };
-                let leaf = |range: Range<usize>, [t, m, v]: [&mut [f32]; 3]| {
-                    adamw_block(self.isa(), scalars, t, &g[range], m, v);
+                let part = at..end;
+                let outs = [
+                    &mut theta[part.clone()],
+                    &mut m[part.clone()],
+                    &mut v[part.clone()],
+                ];
+                let (grad, scalars) = (&grad[part], AdamScalars { keep, ..scalars });
+                let leaf = |range: Range<usize>, [theta, m, v]: [&mut [f32]; 3]| {
+                    adamw_block(self.isa(), scalars, theta, &grad[range], m, v);
                 };
-                self.blocks(len, [t, m_, v_], leaf, |(), ()| ());
-                done = end;
+                self.blocks(grad.len(), outs, leaf, |(), ()| ());
+                at = end;
             }
         }
         Ok(())
@@ -436,9 +436,17 @@ struct AdamScalars {
 }
 
 impl AdamScalars {
-    fn new(a: &AdamW) -> Self {
+    fn new(a: &AdamW) -> Result<Self> {
+        for (name, beta) in [("beta1", a.beta1), ("beta2", a.beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return Err(Error::invalid(name, "0 or more and below 1", beta));
+            }
+        }
+        if a.step == 0 {
+            return Err(Error::invalid("step", "counted from 1", 0));
+        }
         let t = a.step as f64;
-        Self {
+        Ok(Self {
             grad_scale: a.grad_scale as f32,
             keep: (1.0 - a.lr * a.weight_decay) as f32,
             one_minus_beta1: (1.0 - a.beta1) as f32,
@@ -447,7 +455,7 @@ impl AdamScalars {
             rate: (a.lr / (1.0 - a.beta1.powf(t))) as f32,
             root_bias: (1.0 / (1.0 - a.beta2.powf(t)).sqrt()) as f32,
             eps: a.eps as f32,
-        }
+        })
     }
 }
 

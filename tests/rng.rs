@@ -1,0 +1,254 @@
+//! Random numbers: known answers, exactness over instruction sets and threads, and the law of the normals.
+
+use bnn::backend::{Cpu, Vectors, cpu::Isa};
+use bnn::rng::{NORMALS, Purpose, Stream, philox};
+
+/// A two-sided normal test at this many standard errors raises a false alarm with probability 2.2e-8.
+const Z: f64 = 5.6;
+
+#[test]
+fn philox_known_answers() {
+    // Philox4x32-10 of the counter and key of all zeros, all ones, and the digits of pi (Random123's test vectors).
+    let ones = u32::MAX;
+    let cases = [
+        (
+            [0; 4],
+            [0; 2],
+            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8],
+        ),
+        (
+            [ones; 4],
+            [ones; 2],
+            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd],
+        ),
+        (
+            [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+            [0xa409_3822, 0x299f_31d0],
+            [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1],
+        ),
+    ];
+    for (counter, key, words) in cases {
+        assert_eq!(philox(counter, key), words);
+    }
+}
+
+#[test]
+fn numbers_stay_what_they_are() {
+    // A change here breaks the resumption of every run that was saved before it.
+    let s = Stream::new(42, Purpose::Noise, 3);
+    let bits: Vec<u32> = [0, 1, 17, 40, 63, 64, 1_000_003]
+        .map(|i| s.normal(9, i).to_bits())
+        .to_vec();
+    assert_eq!(bits, PINNED, "{bits:#010x?}");
+}
+
+const PINNED: [u32; 7] = [
+    0x3d90985f, 0x3eea8b33, 0xbf8c7aa6, 0x3f8daa73, 0xbfb4df7f, 0x3fa31f9a, 0x3da03952,
+];
+
+#[test]
+fn scalar_block_fill_and_every_instruction_set_agree() {
+    let s = Stream::new(7, Purpose::Noise, 1);
+    let n = 3 * 8 * 4096 + 37; // splits over threads, and ends inside a block
+    for step in [0, 5, u64::MAX] {
+        let scalar: Vec<u32> = (0..n as u64).map(|i| s.normal(step, i).to_bits()).collect();
+        let mut out = vec![0.0; n];
+        s.fill_normal(step, &mut out);
+        assert!(scalar.iter().zip(&out).all(|(a, b)| *a == b.to_bits()));
+        for isa in Isa::all() {
+            for threads in 1..=3 {
+                let cpu = Cpu::with_isa(threads, isa).unwrap();
+                let mut out = cpu.zeros(n).unwrap();
+                cpu.normal(&mut out, s, step).unwrap();
+                let same = scalar.iter().zip(&out).all(|(a, b)| *a == b.to_bits());
+                assert!(same, "{isa:?}, {threads} threads, step {step}");
+            }
+        }
+    }
+    // Far out, where the counter's second word is in use.
+    let block = 1 << 40;
+    let z = s.normals(2, block);
+    for (i, z) in z.iter().enumerate() {
+        assert_eq!(
+            z.to_bits(),
+            s.normal(2, block * NORMALS as u64 + i as u64).to_bits()
+        );
+    }
+}
+
+#[test]
+fn box_muller_is_accurate() {
+    // In f64 from the same words. The logarithm and the root are good to a few units in the last place of f32 (6e-8
+    // each), cosine and sine to 1e-7 absolute; the radius multiplies the latter.
+    let s = Stream::new(11, Purpose::Noise, 0);
+    for i in 0..200_000_u64 {
+        let w = s.words(0, i / 64 * 16 + i % 16);
+        let (radius, angle) = if i % 64 < 32 {
+            (w[0], w[1])
+        } else {
+            (w[2], w[3])
+        };
+        let u = radius as f32 * (1.0 / 4_294_967_296.0) + 0.5 / 4_294_967_296.0;
+        let r = (-2.0 * (u as f64).ln()).sqrt();
+        let quarter = (angle >> 30) as f64 * std::f64::consts::FRAC_PI_2;
+        let turn =
+            quarter + (angle << 2) as i32 as f64 * (std::f64::consts::FRAC_PI_2 / 4_294_967_296.0);
+        let want = if i / 16 % 2 == 0 {
+            r * turn.cos()
+        } else {
+            r * turn.sin()
+        };
+        let got = s.normal(0, i) as f64;
+        assert!(
+            (got - want).abs() <= 3e-7 * r + 1e-7 * want.abs(),
+            "{i}: {got} {want}"
+        );
+    }
+}
+
+/// The largest of the standardised errors of E z, E z^2, E z^3, E z^4, of the frequency of |z| > 4, and of the
+/// correlations that Box and Muller's method or the layout could leave.
+fn worst(z: &[f32]) -> (f64, String) {
+    let n = z.len() as f64;
+    let mean = |f: &dyn Fn(usize) -> f64| (0..z.len() - 64).map(f).sum::<f64>() / (n - 64.0);
+    let p = |k: i32| move |i: usize| (z[i] as f64).powi(k);
+    let tail = 6.334_248_366_623_984e-5; // P(|z| > 4)
+    let mut checks = vec![
+        ("mean".to_string(), mean(&p(1)), 0.0, 1.0),
+        ("E z^2".to_string(), mean(&p(2)), 1.0, 2.0),
+        ("E z^3".to_string(), mean(&p(3)), 0.0, 15.0),
+        ("E z^4".to_string(), mean(&p(4)), 3.0, 96.0),
+        (
+            "P(|z| > 4)".to_string(),
+            mean(&|i| (z[i].abs() > 4.0) as u8 as f64),
+            tail,
+            tail * (1.0 - tail),
+        ),
+    ];
+    for lag in [1, 2, 16, 32, 48, 64] {
+        let product = |i: usize| z[i] as f64 * z[i + lag] as f64;
+        checks.push((format!("E z z, lag {lag}"), mean(&product), 0.0, 1.0));
+        let squares =
+            |i: usize| ((z[i] as f64).powi(2) - 1.0) * ((z[i + lag] as f64).powi(2) - 1.0);
+        checks.push((format!("squares, lag {lag}"), mean(&squares), 0.0, 4.0));
+    }
+    checks
+        .into_iter()
+        .map(|(name, got, want, variance)| (((got - want) / (variance / n).sqrt()).abs(), name))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .unwrap()
+}
+
+/// Kolmogorov's statistic times the root of n.
+fn kolmogorov(z: &[f32]) -> f64 {
+    let mut z = z.to_vec();
+    z.sort_by(f32::total_cmp);
+    let n = z.len() as f64;
+    let gap = |(i, z): (usize, &f32)| {
+        let f = normal_cdf(*z as f64);
+        (f - i as f64 / n).abs().max(((i + 1) as f64 / n - f).abs())
+    };
+    z.iter().enumerate().map(gap).fold(0.0, f64::max) * n.sqrt()
+}
+
+/// To 1.5e-7 (Abramowitz & Stegun 7.1.26), far below the 1e-3 that the test resolves.
+fn normal_cdf(x: f64) -> f64 {
+    let t = 1.0 / (1.0 + 0.327_591_1 * x.abs() / 2f64.sqrt());
+    let poly = [
+        1.061_405_429,
+        -1.453_152_027,
+        1.421_413_741,
+        -0.284_496_736,
+        0.254_829_592,
+    ]
+    .iter()
+    .fold(0.0, |p, c| (p + c) * t);
+    let upper = 0.5 * poly * (-0.5 * x * x).exp();
+    if x > 0.0 { 1.0 - upper } else { upper }
+}
+
+#[test]
+fn normals_are_normal() {
+    // 17 checks: a false alarm with probability below 4e-7. Kolmogorov's at 3: 2 exp(-18) = 3e-8.
+    let mut z = vec![0.0; 1 << 22];
+    Stream::new(2024, Purpose::Noise, 0).fill_normal(1, &mut z);
+    let (at, name) = worst(&z);
+    assert!(at < Z, "{name}: {at} standard errors");
+    let d = kolmogorov(&z[..1 << 20]);
+    assert!(d < 3.0, "Kolmogorov: {d}");
+    // Beyond 5: 2.4 expected; above 24 with probability 1e-15. Some number lies beyond 4.5, all within 6.77.
+    let beyond = z.iter().filter(|z| z.abs() > 5.0).count();
+    assert!(beyond <= 24, "{beyond} beyond 5");
+    let top = z.iter().fold(0f32, |t, z| t.max(z.abs()));
+    assert!(top > 4.5 && top < 6.77, "{top}");
+    // The same checks see a scale that is off by 1 %, a cut at 3.9, a shared radius, and a shift of 0.01.
+    let wrong: [&dyn Fn(usize) -> f32; 4] = [
+        &|i| z[i] * 1.01,
+        &|i| z[i].clamp(-3.9, 3.9),
+        &|i| z[i] * z[i ^ 1].abs().sqrt() * 1.1,
+        &|i| z[i] + 0.01,
+    ];
+    for (i, f) in wrong.iter().enumerate() {
+        let bad: Vec<f32> = (0..1 << 20).map(f).collect();
+        assert!(worst(&bad).0 > 1.2 * Z, "wrong generator {i} passes");
+    }
+    let shifted: Vec<f32> = z[..1 << 20].iter().map(|z| z + 0.02).collect();
+    assert!(kolmogorov(&shifted) > 6.0);
+}
+
+#[test]
+fn streams_are_independent() {
+    // Seeds, purposes, chains and steps that are neighbours: correlations of numbers and of their squares, 12 checks.
+    let n = 1 << 19;
+    let draw = |seed, purpose, chain, step| {
+        let mut z = vec![0.0; n];
+        Stream::new(seed, purpose, chain).fill_normal(step, &mut z);
+        z
+    };
+    let base = draw(5, Purpose::Noise, 0, 8);
+    let others = [
+        draw(6, Purpose::Noise, 0, 8),
+        draw(5, Purpose::Momenta, 0, 8),
+        draw(5, Purpose::Noise, 1, 8),
+        draw(5, Purpose::Noise, 0, 9),
+        draw(5 + (1 << 32), Purpose::Noise, 0, 8),
+        draw(5, Purpose::Noise, 0, 8 + (1 << 32)),
+    ];
+    for (k, other) in others.iter().enumerate() {
+        let pairs = || base.iter().zip(other).map(|(a, b)| (*a as f64, *b as f64));
+        let linear: f64 = pairs().map(|(a, b)| a * b).sum();
+        let square: f64 = pairs().map(|(a, b)| (a * a - 1.0) * (b * b - 1.0)).sum();
+        let root = (n as f64).sqrt();
+        assert!(linear.abs() < Z * root, "{k}: {}", linear / root);
+        assert!(
+            square.abs() < Z * 2.0 * root,
+            "{k}: {}",
+            square / root / 2.0
+        );
+    }
+}
+
+#[test]
+fn uniforms_and_integers() {
+    let s = Stream::new(3, Purpose::Batch, 0);
+    let n = 1_000_000;
+    let u: Vec<f64> = (0..n).map(|i| s.uniform(4, i)).collect();
+    assert!(u.iter().all(|u| (0.0..1.0).contains(u)));
+    let mean = u.iter().sum::<f64>() / n as f64;
+    assert!(
+        (mean - 0.5).abs() < Z * (1.0 / 12.0 / n as f64).sqrt(),
+        "{mean}"
+    );
+    let neighbours: f64 = u.windows(2).map(|u| (u[0] - 0.5) * (u[1] - 0.5)).sum();
+    assert!(neighbours.abs() < Z * (n as f64).sqrt() / 12.0);
+    // Integers below 7: each count is binomial.
+    let mut counts = [0u64; 7];
+    (0..n).for_each(|i| counts[s.below(7, 5, i) as usize] += 1);
+    for c in counts {
+        let p = 1.0 / 7.0;
+        let sd = (n as f64 * p * (1.0 - p)).sqrt();
+        assert!((c as f64 - n as f64 * p).abs() < Z * sd, "{counts:?}");
+    }
+    assert_eq!(s.below(1, 0, 0), 0);
+    assert!((0..1000).any(|i| s.below(u64::MAX, 0, i) > u64::MAX / 2));
+}

@@ -1,0 +1,368 @@
+//! Flat vectors on the CPU: each operation against f64, bits over threads and instruction sets, shapes that do not
+//! fit.
+
+use bnn::Error;
+use bnn::backend::vectors::{AdamW, Coefficients, Langevin, Noise, Rule};
+use bnn::backend::{Cpu, Vectors, cpu::Isa};
+use bnn::rng::{Purpose, Stream};
+use proptest::prelude::*;
+
+fn normals(n: usize, step: u64) -> Vec<f32> {
+    let mut z = vec![0.0; n];
+    Stream::new(1, Purpose::Evaluate, 0).fill_normal(step, &mut z);
+    z
+}
+
+fn every_cpu() -> Vec<Cpu> {
+    let cpus = |isa| (1..=3).map(move |threads| Cpu::with_isa(threads, isa).unwrap());
+    Isa::all().into_iter().flat_map(cpus).collect()
+}
+
+const K: Coefficients = Coefficients {
+    kick: 0.3,
+    friction: 0.2,
+    noise: 0.7,
+    drift: 0.4,
+};
+const RULES: [Rule; 4] = [
+    Rule::Sgld {
+        drift: 0.3,
+        noise: 0.7,
+    },
+    Rule::Sghmc(K),
+    Rule::SghmcEuler(K),
+    Rule::Baoa(K),
+];
+
+/// One element of each rule in f64, written from its definition.
+fn reference(rule: Rule, t: f64, m: f64, g: f64, mass: f64, xi: f64) -> (f64, f64) {
+    let kicked = |k: Coefficients, m: f64| {
+        m + k.kick as f64 * g - k.friction as f64 * m + k.noise as f64 * mass.sqrt() * xi
+    };
+    match rule {
+        Rule::Sgld { drift, noise } => (
+            t + drift as f64 * g / mass + noise as f64 * xi / mass.sqrt(),
+            m,
+        ),
+        Rule::Sghmc(k) => (t + k.drift as f64 * kicked(k, m) / mass, kicked(k, m)),
+        Rule::SghmcEuler(k) => (t + k.drift as f64 * m / mass, kicked(k, m)),
+        Rule::Baoa(k) => {
+            let half = m + k.kick as f64 * g;
+            let new = (1.0 - k.friction as f64) * half + k.noise as f64 * mass.sqrt() * xi;
+            (t + k.drift as f64 / mass * (half + new), new)
+        }
+    }
+}
+
+#[test]
+fn updates_match_f64_on_odd_lengths() {
+    let stream = Stream::new(9, Purpose::Noise, 2);
+    for n in [
+        1,
+        63,
+        64,
+        65,
+        4095,
+        4096,
+        4097,
+        3 * 4096 + 130,
+        9 * 4096 + 1,
+    ] {
+        let cpu = Cpu::new(2).unwrap();
+        let (theta, momenta, grad, center) =
+            (normals(n, 0), normals(n, 1), normals(n, 2), normals(n, 3));
+        let mass: Vec<f32> = normals(n, 4).iter().map(|z| z.exp()).collect();
+        for rule in RULES {
+            for with_mass in [false, true] {
+                let (mut t, mut m) = (theta.clone(), momenta.clone());
+                let on = Langevin {
+                    theta: &mut t,
+                    momenta: &mut m,
+                    grad: &grad,
+                    center: &center,
+                    mass: with_mass.then_some(&mass),
+                    noise: Noise::Counter { stream, step: 6 },
+                };
+                let got = cpu.langevin_update(rule, on).unwrap();
+                let (mut kinetic, mut virial) = (0.0, 0.0);
+                for i in 0..n {
+                    let mass = if with_mass { mass[i] as f64 } else { 1.0 };
+                    let (g, xi) = (grad[i] as f64, stream.normal(6, i as u64) as f64);
+                    let (want_t, want_m) =
+                        reference(rule, theta[i] as f64, momenta[i] as f64, g, mass, xi);
+                    // A handful of roundings of terms whose size is at most `scale`.
+                    let scale = (1.0
+                        + 5.0 * g.abs()
+                        + xi.abs()
+                        + momenta[i].abs() as f64
+                        + theta[i].abs() as f64)
+                        * mass.max(1.0 / mass);
+                    assert!(
+                        (t[i] as f64 - want_t).abs() < 3e-7 * scale,
+                        "{rule:?} theta[{i}] of {n}"
+                    );
+                    assert!(
+                        (m[i] as f64 - want_m).abs() < 3e-7 * scale,
+                        "{rule:?} m[{i}] of {n}"
+                    );
+                    if !matches!(rule, Rule::Sgld { .. }) {
+                        kinetic += (m[i] as f64).powi(2) / mass;
+                    }
+                    virial += (theta[i] - center[i]) as f64 * g;
+                }
+                // 1 / M is rounded to f32; otherwise the sums are in f64.
+                assert!(
+                    (got.kinetic - kinetic).abs() <= 1.2e-7 * kinetic,
+                    "{rule:?} {n}"
+                );
+                assert!(
+                    (got.virial - virial).abs() <= 1e-10 * n as f64,
+                    "{rule:?} {n}"
+                );
+                assert_eq!(got.nonfinite, None);
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_and_instruction_sets_change_no_bit() {
+    let n = 5 * 8 * 4096 + 77;
+    let (theta, momenta, grad, center) =
+        (normals(n, 0), normals(n, 1), normals(n, 2), normals(n, 3));
+    let mass: Vec<f32> = normals(n, 4).iter().map(|z| z.exp()).collect();
+    let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    for rule in RULES {
+        for with_mass in [false, true] {
+            let run = |cpu: &Cpu| {
+                let (mut t, mut m) = (theta.clone(), momenta.clone());
+                let stream = Stream::new(9, Purpose::Noise, 2);
+                let on = Langevin {
+                    theta: &mut t,
+                    momenta: &mut m,
+                    grad: &grad,
+                    center: &center,
+                    mass: with_mass.then_some(&mass),
+                    noise: Noise::Counter { stream, step: 1 },
+                };
+                let moments = cpu.langevin_update(rule, on).unwrap();
+                let sums = (moments.kinetic.to_bits(), moments.virial.to_bits());
+                (bits(&t), bits(&m), sums)
+            };
+            let cpus = every_cpu();
+            let first = run(&cpus[0]);
+            for cpu in &cpus[1..] {
+                assert!(run(cpu) == first, "{rule:?}, mass {with_mass}, {cpu:?}");
+            }
+        }
+    }
+    let adamw = AdamW {
+        lr: 1e-2,
+        beta1: 0.9,
+        beta2: 0.99,
+        eps: 1e-8,
+        weight_decay: 0.3,
+        step: 3,
+        grad_scale: 0.7,
+    };
+    let run = |cpu: &Cpu| {
+        let (mut t, mut m, mut v) = (theta.clone(), momenta.clone(), mass.clone());
+        cpu.adamw_update(&mut t, &grad, &mut m, &mut v, &[3..70, 5000..n], &adamw)
+            .unwrap();
+        let sums = [
+            cpu.dot(&theta, &grad).unwrap().to_bits(),
+            cpu.sum_of_squares(&grad).unwrap().to_bits(),
+        ];
+        (bits(&t), bits(&m), bits(&v), sums)
+    };
+    let cpus = every_cpu();
+    let first = run(&cpus[0]);
+    assert!(cpus.iter().all(|cpu| run(cpu) == first));
+}
+
+#[test]
+fn the_first_bad_element_is_found() {
+    let n = 6 * 4096 + 5;
+    for cpu in every_cpu() {
+        let mut x = normals(n, 0);
+        assert_eq!(cpu.first_non_finite(&x).unwrap(), None);
+        for at in [n - 1, 3 * 4096, 4097, 1] {
+            x[at] = if at % 2 == 0 {
+                f32::NAN
+            } else {
+                f32::NEG_INFINITY
+            };
+            assert_eq!(cpu.first_non_finite(&x).unwrap(), Some(at));
+        }
+        // The same from an update: an infinity where the drift overflows, in momenta alone under Euler.
+        for rule in RULES {
+            let (mut t, mut m, mut grad) = (vec![1.0; n], vec![0.0; n], vec![0.0; n]);
+            (grad[4096 * 2 + 9], grad[n - 2]) = (f32::INFINITY, f32::NAN);
+            let zeros = vec![0.0; n];
+            let on = Langevin {
+                theta: &mut t,
+                momenta: &mut m,
+                grad: &grad,
+                center: &zeros,
+                mass: None,
+                noise: Noise::Given(&zeros),
+            };
+            let moments = cpu.langevin_update(rule, on).unwrap();
+            assert_eq!(moments.nonfinite, Some(4096 * 2 + 9), "{rule:?}");
+        }
+    }
+}
+
+#[test]
+fn lengths_must_agree() {
+    let cpu = Cpu::new(1).unwrap();
+    let (mut a, b) = (vec![0.0; 5], vec![0.0; 6]);
+    let shape = |r: bnn::Result<()>| assert!(matches!(r, Err(Error::Shape { .. })), "{r:?}");
+    shape(cpu.upload(&mut a, &b));
+    shape(cpu.download(&b, &mut [0.0; 5]));
+    shape(cpu.copy(&mut a, &b));
+    shape(cpu.axpy(&mut a, 1.0, &b));
+    shape(cpu.square_accumulate(&mut a, &b));
+    shape(cpu.dot(&a, &b).map(|_| ()));
+    assert!(matches!(cpu.read(&a, 5), Err(Error::Invalid { .. })));
+    for bad in 0..5 {
+        let n = |i| if i == bad { 6 } else { 5 };
+        let (mut t, mut m) = (vec![0.0; 5], vec![0.0; n(0)]);
+        let (grad, center, mass, xi) = (
+            vec![0.0; n(1)],
+            vec![0.0; n(2)],
+            vec![1.0; n(3)],
+            vec![0.0; n(4)],
+        );
+        let on = Langevin {
+            theta: &mut t,
+            momenta: &mut m,
+            grad: &grad,
+            center: &center,
+            mass: Some(&mass),
+            noise: Noise::Given(&xi),
+        };
+        shape(cpu.langevin_update(Rule::Baoa(K), on).map(|_| ()));
+    }
+    let adamw = AdamW {
+        lr: 1e-2,
+        beta1: 0.9,
+        beta2: 0.99,
+        eps: 1e-8,
+        weight_decay: 0.0,
+        step: 1,
+        grad_scale: 1.0,
+    };
+    let five = || vec![0.0; 5];
+    let (mut t, mut m, mut v) = (five(), five(), five());
+    shape(cpu.adamw_update(&mut t, &b, &mut m, &mut v, &[], &adamw));
+    #[allow(clippy::reversed_empty_ranges, clippy::single_range_in_vec_init)]
+    for decay in [&[3..2][..], &[0..6], &[2..4, 3..5], &[3..4, 0..1]] {
+        let r = cpu.adamw_update(&mut t, &a, &mut m, &mut v, decay, &adamw);
+        assert!(matches!(r, Err(Error::Invalid { .. })), "{decay:?}");
+    }
+    for (beta1, beta2, step) in [(1.0, 0.9, 1), (-0.1, 0.9, 1), (0.9, 1.0, 1), (0.9, 0.99, 0)] {
+        let bad = AdamW {
+            beta1,
+            beta2,
+            step,
+            ..adamw
+        };
+        let r = cpu.adamw_update(&mut t, &a, &mut m, &mut v, &[], &bad);
+        assert!(matches!(r, Err(Error::Invalid { .. })), "{bad:?}");
+    }
+}
+
+#[test]
+fn adamw_matches_its_formula() {
+    // Loshchilov & Hutter 2019, algorithm 2 in f64, over 20 steps; decay on a part.
+    let (n, cpu) = (5000, Cpu::new(2).unwrap());
+    let (mut theta, mut m, mut v) = (normals(n, 0), vec![0.0; n], vec![0.0; n]);
+    let mut want: Vec<[f64; 3]> = theta.iter().map(|t| [*t as f64, 0.0, 0.0]).collect();
+    let decay = [10..100, 100..130, 4090..4999];
+    for step in 1..=20 {
+        let grad = normals(n, step);
+        let a = AdamW {
+            lr: 0.02 / step as f64,
+            beta1: 0.8,
+            beta2: 0.95,
+            eps: 1e-3,
+            weight_decay: 0.4,
+            step,
+            grad_scale: -0.6,
+        };
+        cpu.adamw_update(&mut theta, &grad, &mut m, &mut v, &decay, &a)
+            .unwrap();
+        for (i, [t, m, v]) in want.iter_mut().enumerate() {
+            let g = grad[i] as f64 * a.grad_scale;
+            *m = a.beta1 * *m + (1.0 - a.beta1) * g;
+            *v = a.beta2 * *v + (1.0 - a.beta2) * g * g;
+            let (m_hat, v_hat) = (
+                *m / (1.0 - a.beta1.powi(step as i32)),
+                *v / (1.0 - a.beta2.powi(step as i32)),
+            );
+            if decay.iter().any(|r| r.contains(&i)) {
+                *t *= 1.0 - a.lr * a.weight_decay;
+            }
+            *t -= a.lr * m_hat / (v_hat.sqrt() + a.eps);
+        }
+    }
+    for (i, [t, ..]) in want.iter().enumerate() {
+        // 20 roundings of numbers of size 1 to 5.
+        assert!((theta[i] as f64 - t).abs() < 5e-6, "{i}: {} {t}", theta[i]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn elementwise_and_sums(n in 0_usize..12_000, a in -3f32..3.0, threads in 1_usize..4) {
+        let cpu = Cpu::new(threads).unwrap();
+        let (x, y) = (normals(n, 7), normals(n, 8));
+        let dot: f64 = x.iter().zip(&y).map(|(x, y)| *x as f64 * *y as f64).sum();
+        prop_assert!((cpu.dot(&x, &y).unwrap() - dot).abs() <= 1e-13 * n as f64);
+        let squares: f64 = x.iter().map(|x| (*x as f64).powi(2)).sum();
+        prop_assert!((cpu.sum_of_squares(&x).unwrap() - squares).abs() <= 1e-13 * n as f64);
+
+        let mut buf = cpu.zeros(n).unwrap();
+        prop_assert_eq!(cpu.len(&buf), n);
+        cpu.upload(&mut buf, &y).unwrap();
+        cpu.axpy(&mut buf, a, &x).unwrap();
+        prop_assert!((0..n).all(|i| buf[i] == y[i] + a * x[i]));
+        cpu.copy(&mut buf, &y).unwrap();
+        cpu.square_accumulate(&mut buf, &x).unwrap();
+        prop_assert!((0..n).all(|i| buf[i] == y[i] + x[i] * x[i]));
+        cpu.fill(&mut buf, a).unwrap();
+        cpu.scale(&mut buf, 0.5).unwrap();
+        let mut host = vec![0.0; n];
+        cpu.download(&buf, &mut host).unwrap();
+        prop_assert!(host.iter().all(|h| *h == a * 0.5));
+        if n > 0 {
+            prop_assert_eq!(cpu.read(&buf, n - 1).unwrap(), a * 0.5);
+        }
+    }
+
+    #[test]
+    fn an_element_does_not_know_how_many_follow(n in 1_usize..9000, more in 1_usize..5000) {
+        let cpu = Cpu::new(1).unwrap();
+        let run = |n: usize| {
+            let (mut t, mut m, g) = (normals(n, 0), normals(n, 1), normals(n, 2));
+            let stream = Stream::new(3, Purpose::Noise, 0);
+            let center = t.clone();
+            let on = Langevin {
+                theta: &mut t,
+                momenta: &mut m,
+                grad: &g,
+                center: &center,
+                mass: None,
+                noise: Noise::Counter { stream, step: 2 },
+            };
+            cpu.langevin_update(Rule::Baoa(K), on).unwrap();
+            (t, m)
+        };
+        let ((t, m), (longer_t, longer_m)) = (run(n), run(n + more));
+        prop_assert_eq!(&t[..], &longer_t[..n]);
+        prop_assert_eq!(&m[..], &longer_m[..n]);
+    }
+}
