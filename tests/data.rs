@@ -32,7 +32,7 @@ fn characters_are_numbered_by_code_point() {
     assert_eq!(tokenizer.vocab_size(), 8);
     assert_eq!(tokenizer.encode("é😀h").unwrap(), [6, 7, 3]);
     assert_eq!(tokenizer.decode(&[7, 0, 6]).unwrap(), "😀\né");
-    assert_eq!(tokenizer.encode("").unwrap(), []);
+    assert_eq!(tokenizer.encode("").unwrap(), Vec::<u16>::new());
 }
 
 #[test]
