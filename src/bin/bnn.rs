@@ -1,134 +1,380 @@
-//! The command.
-use bnn::backend::*;
-use bnn::data::*;
-use bnn::gpt::*;
-use bnn::metrics::*;
-use bnn::posterior::*;
-use bnn::samplers::*;
-fn main() {
-    let a: Vec<String> = std::env::args().collect();
-    let get = |k: &str, d: &str| {
-        a.iter()
-            .position(|x| x == &format!("--{k}"))
-            .map(|i| a[i + 1].clone())
-            .unwrap_or(d.to_string())
-    };
-    let f = |k: &str, d: f64| get(k, &d.to_string()).parse::<f64>().unwrap();
-    let be = Cpu::new(f("threads", 2.0) as usize).unwrap();
-    let data = get("data", "/work/shared/data/tinyshakespeare.txt");
-    let c = if data == "play" {
-        Corpus::embedded().unwrap()
-    } else {
-        Corpus::from_file(&data).unwrap()
-    };
-    let g = Gpt::new(GptConfig::named("cpu", c.tokenizer.vocab_size()).unwrap()).unwrap();
-    let bytes = std::fs::read(get("base", "/tmp/bb/base10k.bin")).unwrap();
-    let theta0: Vec<f32> = bytes
-        .chunks_exact(4)
-        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-        .collect();
-    let method: Method = get("sampler", "baoa").parse().unwrap();
-    let lr = f("lr", 3e-5);
-    let mom = f("momentum", 0.9);
-    let t = f("T", 0.1);
-    let seed = f("seed", 42.0) as u64;
-    let n = c.train.len() as f64 - 1.0;
-    let mut cfg = Config::new(
-        method,
-        if method == Method::Sgld {
-            lr
-        } else {
-            lr.sqrt()
-        },
-    );
-    cfg.temperature = t;
-    cfg.warmup_steps = f("warmup", 200.0) as u64;
-    cfg.sampling_steps = f("steps", 2700.0) as u64;
-    cfg.thinning = f("thin", 100.0) as u64;
-    cfg.seed = seed;
-    if method != Method::Sgld {
-        cfg.alpha = stability::alpha_for_momentum(&cfg, mom).unwrap();
-    }
-    let pre = Preconditioner::Rms {
-        steps: f("pre", 100.0) as u64,
-        floor: f("floor", 0.1),
-    };
-    let mut prior = Prior::isotropic(f("prior", 1.0) as f32);
-    if get("center", "zero") == "pretrained" {
-        prior.center = Some(theta0.clone());
-    }
-    let (b, tt) = (f("batch", 12.0) as usize, 64);
-    let post = Posterior::new(&be, &g, &prior, n, Objective::All, b, tt).unwrap();
-    let mut chain = Chain::new(&be, post, &theta0, cfg, pre).unwrap();
-    let w = Windows::all(c.train.len(), tt).unwrap();
-    let mut batch = Batch::new(b, tt).unwrap();
-    let val = &c.val;
-    let nval = consecutive(val, tt).unwrap().num_tokens();
-    let v = c.tokenizer.vocab_size();
-    let mut acc = PredictiveAccumulator::new(nval, v).unwrap();
-    let mut ws = Workspace::for_prediction(&be, g.config(), EVAL_BATCH, tt).unwrap();
-    let s = std::time::Instant::now();
-    let (mut ks, mut cs, mut cnt, mut ll) = (0.0, 0.0, 0.0, 0.0);
-    let mut first: Option<Vec<f32>> = None;
-    let mut last = vec![];
-    while chain.phase() != Phase::Done {
-        w.fill(&c.train, seed, 0, chain.steps_made(), &mut batch)
-            .unwrap();
-        let r = match chain.step(&batch) {
-            Ok(r) => r,
-            Err(e) => {
-                println!("FAILED {e}");
-                return;
-            }
-        };
-        if r.phase == Phase::Sampling {
-            ks += r.kinetic_temperature.unwrap_or(0.0);
-            cs += r.configurational_temperature.unwrap();
-            ll += r.at.log_lik;
-            cnt += 1.0;
+//! The command `bnn`: flags to library calls. Exit code 0, 1 on an error, 130 when interrupted.
+
+use bnn::backend::Cpu;
+use bnn::error::{Error, Result};
+use bnn::generate::{Context as ContextRule, Options};
+use bnn::run::config::{Config, Settings, word};
+use bnn::run::folder::RunFolder;
+use bnn::run::prepare::Setting;
+use bnn::run::{Context, evaluate, generate, hex, train, verify};
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Bayesian inference for GPT language models: fast, exact, and honest about what its samples are worth.
+#[derive(Parser)]
+#[command(name = "bnn", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Sample a posterior around a baseline, which is trained first when there is none.
+    Train(Train),
+    /// Train the deterministic model alone and keep it.
+    Baseline(Configured),
+    /// Score a run's samples: averaged prediction, baseline, a deterministic model of equal cost, texts.
+    Eval(Eval),
+    /// Write text from a run's samples, with each token's uncertainty.
+    Generate(Generate),
+    /// Print every setting with its value as TOML that --config reads.
+    Config(Configured),
+    /// Check this build on this machine against reference files.
+    Verify(Verify),
+}
+
+#[derive(Args)]
+struct Configured {
+    #[command(flatten)]
+    settings: Settings,
+    /// Settings from a TOML file; flags win over it.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The result as one JSON object on standard output; everything else goes to standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Train {
+    #[command(flatten)]
+    with: Configured,
+    /// Go on with a run that was stopped; --threads, --log-dir and --eval… may be given anew.
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+    /// Accepted for the original's sake: nothing is sent anywhere.
+    #[arg(long)]
+    no_wandb: bool,
+}
+
+#[derive(Args)]
+struct Eval {
+    /// The run's folder.
+    run: PathBuf,
+    /// --threads and --eval… may be given anew.
+    #[command(flatten)]
+    settings: Settings,
+    /// The result as one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Generate {
+    /// The run's folder.
+    run: PathBuf,
+    /// Text to go on from.
+    #[arg(long, default_value = "\n")]
+    prompt: String,
+    /// Temperature of drawing tokens, above 0. Uncertainty is always given at 1.
+    #[arg(long, default_value_t = 0.3)]
+    temperature: f64,
+    /// Draw among this many likeliest tokens; 0 takes all.
+    #[arg(long, default_value_t = 10)]
+    top_k: usize,
+    /// Average the last so many samples; 0 takes all.
+    #[arg(long, default_value_t = 10)]
+    samples: usize,
+    /// Tokens to write.
+    #[arg(long, default_value_t = 600)]
+    max_new_tokens: usize,
+    /// When the block is full: exact reads the last block again for each token, hop drops the older half and goes on.
+    #[arg(long, default_value = "exact", value_parser = word::<ContextRule>)]
+    context: ContextRule,
+    /// How many texts.
+    #[arg(long, default_value_t = 1)]
+    texts: u64,
+    /// Let the baseline alone write.
+    #[arg(long)]
+    baseline: bool,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Threads; 0 takes all.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// The result as one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Verify {
+    /// Reference files: gpt_*.safetensors, samplers.safetensors, predictive.safetensors, text_scores.json or others of these formats.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Threads; 0 takes all.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// The result as one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are no errors; a bad flag is one like any other.
+            let code = if e.use_stderr() { 1 } else { 0 };
+            return match e.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(_) => ExitCode::from(1),
+            };
         }
-        if r.sample_due {
-            last = chain.params().clone();
-            if first.is_none() {
-                first = Some(last.clone());
-            }
-            for_each_logits(&be, &g, chain.params(), val, tt, &mut ws, |z, y| {
-                acc.add_sample_chunk(z, y)
-            })
-            .unwrap();
+    };
+    match go(cli.command) {
+        Ok(code) => code,
+        Err(Error::Interrupted) => ExitCode::from(130),
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::from(1)
         }
     }
-    let el = s.elapsed().as_secs_f64();
-    let mut base = PredictiveAccumulator::new(nval, v).unwrap();
-    for_each_logits(&be, &g, &theta0, val, tt, &mut ws, |z, y| {
-        base.add_sample_chunk(z, y)
+}
+
+/// The work's context, with Ctrl-C asking it to stop; a second one ends the process.
+fn context() -> Result<Context> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping after this step (once more to stop at once)");
     })
-    .unwrap();
-    let base = base.finish().unwrap();
-    let sc = acc.finish().unwrap();
-    let m = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
-    let bt = paired_block_bootstrap(&sc.nll, &base.nll, DEFAULT_BLOCK, 1000, 1).unwrap();
-    let d =
-        |x: &[f32]| -> Vec<f64> { x.iter().zip(&theta0).map(|(a, b)| (a - b) as f64).collect() };
-    let (d1, d2) = (d(first.as_ref().unwrap()), d(&last));
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
-    println!(
-        "{method} lr {lr:.1e} mom {mom} T {t} prior {} steps {} floor {} | base {:.4} samples {:.4} (first {:.4} last {:.4}) avg {:.4} diff {:.4} z {:.1} | train {:.4} Tk {:.4} Tc {:.4} | MI {:.4} | cos {:.3} move {:.4} | {el:.0}s",
-        f("prior", 1.0),
-        cnt,
-        f("floor", 0.1),
-        m(&base.nll),
-        m(&sc.sample_nll),
-        sc.sample_nll[0],
-        sc.sample_nll.last().unwrap(),
-        m(&sc.nll),
-        -bt.mean,
-        bt.z,
-        -ll / cnt,
-        ks / cnt,
-        cs / cnt,
-        sc.mutual_information_summary.mean,
-        dot(&d1, &d2) / (dot(&d1, &d1) * dot(&d2, &d2)).sqrt(),
-        (dot(&d2, &d2) / d2.len() as f64).sqrt()
-    );
+    .map_err(|e| Error::Unsupported(format!("cannot listen for Ctrl-C: {e}")))?;
+    Ok(Context::new(stop))
+}
+
+fn go(command: Command) -> Result<ExitCode> {
+    match dotenvy::dotenv() {
+        Ok(_) => {}
+        Err(e) if e.not_found() => {}
+        Err(e) => return Err(Error::data(".env", e.to_string())),
+    }
+    match command {
+        Command::Train(a) => {
+            // Nothing is sent anywhere, with or without the flag.
+            let _ = a.no_wandb;
+            let mut ctx = context()?;
+            let report = match &a.resume {
+                Some(run) => {
+                    let (folder, config) = RunFolder::open(run)?;
+                    let config = overlay(config, &a.with.settings)?;
+                    train::resume(&config, folder, &mut ctx)?
+                }
+                None => train::train(&resolve(&a.with)?, &mut ctx)?,
+            };
+            match a.with.json {
+                true => print_json(&serde_json::to_value(&report).map_err(not_json)?)?,
+                false => {
+                    let (folder, _) = RunFolder::open(Path::new(&report.run_dir))?;
+                    let path = folder.summary();
+                    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+                    print(&format!("{text}\nrun folder: {}\n", report.run_dir))?;
+                }
+            }
+        }
+        Command::Baseline(a) => {
+            let config = resolve(&a)?;
+            let mut ctx = context()?;
+            let b = Setting::new(&config)?.baseline(&config, &mut ctx)?;
+            match a.json {
+                true => print_json(&json!({
+                    "val_loss": b.val_loss,
+                    "train_loss": b.train_loss,
+                    "seconds": b.seconds,
+                    "iters": b.iters,
+                    "path": b.path,
+                    "sha256": hex(&b.sha256),
+                    "cached": b.cached,
+                }))?,
+                false => print(&format!(
+                    "validation loss {:.4}, training loss {:.4}, {:.1} s: {}\n",
+                    b.val_loss,
+                    b.train_loss,
+                    b.seconds,
+                    b.path.display()
+                ))?,
+            }
+        }
+        Command::Eval(a) => {
+            let (folder, config) = RunFolder::open(&a.run)?;
+            let config = overlay(config, &a.settings)?;
+            let mut ctx = context()?;
+            let reports = evaluate::eval_run(&folder, &config, &mut ctx)?;
+            match a.json {
+                true => {
+                    let results = evaluate::by_split(&reports)?;
+                    print_json(&json!({
+                        "run_dir": folder.path,
+                        "sampler_type": folder.sampler,
+                        "results": results,
+                    }))?;
+                }
+                false => {
+                    for r in &reports {
+                        print(&format!("{}\n", r.text()))?;
+                    }
+                }
+            }
+        }
+        Command::Generate(a) => return generate_text(&a),
+        Command::Config(a) => {
+            let config = resolve(&a)?;
+            match a.json {
+                true => print_json(&serde_json::to_value(&config).map_err(not_json)?)?,
+                false => print(&config.to_toml()?)?,
+            }
+        }
+        Command::Verify(a) => return verify_files(&a),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn generate_text(a: &Generate) -> Result<ExitCode> {
+    let (folder, mut config) = RunFolder::open(&a.run)?;
+    config.threads = a.threads.unwrap_or(config.threads);
+    let request = generate::Request {
+        prompt: a.prompt.clone(),
+        options: Options {
+            max_new_tokens: a.max_new_tokens,
+            temperature: a.temperature,
+            top_k: (a.top_k > 0).then_some(a.top_k),
+            seed: a.seed,
+            context: a.context,
+        },
+        samples: a.samples,
+        texts: a.texts,
+        baseline: a.baseline,
+    };
+    let mut ctx = context()?;
+    let show = |piece: &str| match a.json {
+        true => Ok(()),
+        false => print(piece),
+    };
+    let v = generate::generate(&folder, &config, &request, &mut ctx, show)?;
+    if a.json {
+        print_json(&v)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let one = |info: &Value| {
+        let of = |key: &str| info[key].as_f64().unwrap_or(f64::NAN);
+        eprintln!(
+            "uncertainty at T = 1, nats a token: entropy {:.4} (largest {:.4}) = expected {:.4} + mutual information {:.4}; {} samples; {} context, {} tokens read again",
+            of("avg_uncertainty"),
+            of("max_uncertainty"),
+            of("avg_expected_entropy"),
+            of("avg_mutual_information"),
+            info["num_samples_used"],
+            v["generation_params"]["context"]
+                .as_str()
+                .unwrap_or_default(),
+            info["tokens_read_again"],
+        );
+    };
+    match &v["unc_info"] {
+        Value::Array(each) => each.iter().for_each(one),
+        info => one(info),
+    }
+    eprintln!("per token in {}", v["file"].as_str().unwrap_or_default());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verify_files(a: &Verify) -> Result<ExitCode> {
+    let backend = Cpu::new(a.threads)?;
+    let mut checks = Vec::new();
+    for file in &a.files {
+        checks.extend(verify::verify_file(&backend, file)?);
+    }
+    let failed = checks.iter().filter(|c| !c.pass).count();
+    match a.json {
+        true => print_json(&json!({
+            "device": format!("{backend:?}"),
+            "checks": checks,
+            "passed": checks.len() - failed,
+            "failed": failed,
+        }))?,
+        false => {
+            for c in &checks {
+                print(&format!(
+                    "{}  {:<52} {:.2e} of {:.0e}  {}\n",
+                    if c.pass { "pass" } else { "FAIL" },
+                    c.quantity,
+                    c.error,
+                    c.tolerance,
+                    c.file,
+                ))?;
+            }
+            print(&format!(
+                "{} passed, {failed} failed on {backend:?}\n",
+                checks.len() - failed
+            ))?;
+        }
+    }
+    Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+/// Flags over `--config` over the environment over the preset.
+fn resolve(a: &Configured) -> Result<Config> {
+    let file = match &a.config {
+        Some(path) => Settings::from_toml(path)?,
+        None => Settings::default(),
+    };
+    a.settings
+        .clone()
+        .or(file)
+        .or(Settings::from_env()?)
+        .resolve()
+}
+
+/// A run's configuration with what may be given anew.
+fn overlay(config: Config, given: &Settings) -> Result<Config> {
+    let bad = |e: toml::ser::Error| Error::invalid("settings", "TOML", e);
+    let mut table = toml::Table::try_from(&config).map_err(bad)?;
+    for (key, value) in toml::Table::try_from(given).map_err(bad)? {
+        if !(key.starts_with("eval") || key == "threads" || key == "log_dir") {
+            return Err(Error::invalid(
+                key,
+                "no value: a run keeps the settings that it began with",
+                value,
+            ));
+        }
+        table.insert(key, value);
+    }
+    toml::Value::Table(table)
+        .try_into()
+        .map_err(|e: toml::de::Error| Error::invalid("settings", "a run's settings", e))
+}
+
+fn not_json(e: serde_json::Error) -> Error {
+    Error::invalid("result", "JSON", e)
+}
+
+fn print_json(v: &Value) -> Result<()> {
+    print(&format!("{v}\n"))
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(Error::io("standard output"))
 }

@@ -11,6 +11,7 @@ pub use bootstrap::{DEFAULT_BLOCK, PairedDifference, paired_block_bootstrap};
 pub use calibration::{brier_score, expected_calibration_error};
 pub use loss::{EVAL_BATCH, for_each_logits, split_loss};
 pub use predictive::{
-    ECE_BINS, PredictiveAccumulator, PredictiveScores, Summary, log_mean_exp, predictive_scores,
+    ECE_BINS, PredictiveAccumulator, PredictiveScores, Summary, TokenScores, log_mean_exp,
+    predictive_scores,
 };
 pub use text::{ROUGE_RESAMPLES, Rouge, Unit, bleu, rouge, rouge_bootstrap, rouge_mean};

@@ -145,45 +145,34 @@ impl PredictiveAccumulator {
     /// # Errors
     /// [`Error::Shape`] if there is no sample, or if the last one lacks tokens.
     pub fn finish(self) -> Result<PredictiveScores> {
+        self.finish_tokens()?.scores()
+    }
+
+    /// The scores of each token, which those of further tokens can be added to.
+    ///
+    /// # Errors
+    /// As [`PredictiveAccumulator::finish`].
+    pub fn finish_tokens(self) -> Result<TokenScores> {
         let (n, n_samples) = (self.n_tokens(), self.sample_nll.len());
         if self.next != 0 || n_samples == 0 {
             let what = format!("tokens of sample {n_samples}");
             return Err(Error::shape(what, n, self.next));
         }
         let s = n_samples as f64;
-        let rows: Vec<Row> = self
-            .p_sum
-            .chunks_exact(self.vocab_size)
-            .zip(&self.targets)
-            .map(|(p_sum, &target)| Row::new(p_sum, s, target.into()))
-            .collect::<Result<_>>()?;
-        let nll: Vec<f64> = self
-            .log_lik_sum
-            .iter()
-            .map(|log_lik_sum| s.ln() - log_lik_sum)
-            .collect();
-        let entropy: Vec<f64> = rows.iter().map(|row| row.entropy).collect();
-        let expected_entropy: Vec<f64> = self.entropy_sum.iter().map(|sum| sum / s).collect();
-        let mutual_information: Vec<f64> = entropy
-            .iter()
-            .zip(&expected_entropy)
-            .map(|(h, e)| h - e)
-            .collect();
-        let confidence: Vec<f64> = rows.iter().map(|row| row.confidence).collect();
-        let correct: Vec<bool> = rows.iter().map(|row| row.correct).collect();
-        Ok(PredictiveScores {
-            perplexity: mean(&nll).exp(),
-            gibbs_perplexity: mean(&self.sample_nll).exp(),
-            entropy_summary: Summary::of(&entropy),
-            expected_entropy: mean(&expected_entropy),
-            mutual_information_summary: Summary::of(&mutual_information),
-            brier: rows.iter().map(|row| row.brier).sum::<f64>() / n as f64,
-            accuracy: correct.iter().filter(|&&hit| hit).count() as f64 / n as f64,
-            ece: expected_calibration_error(&confidence, &correct, ECE_BINS)?,
+        Ok(TokenScores {
+            rows: self
+                .p_sum
+                .chunks_exact(self.vocab_size)
+                .zip(&self.targets)
+                .map(|(p_sum, &target)| Row::new(p_sum, s, target.into()))
+                .collect::<Result<_>>()?,
+            nll: self
+                .log_lik_sum
+                .iter()
+                .map(|log_lik_sum| s.ln() - log_lik_sum)
+                .collect(),
+            expected_entropy: self.entropy_sum.iter().map(|sum| sum / s).collect(),
             sample_nll: self.sample_nll,
-            nll,
-            entropy,
-            mutual_information,
         })
     }
 
@@ -290,7 +279,72 @@ pub struct PredictiveScores {
     pub mutual_information: Vec<f64>, // (N)
 }
 
+/// The scores token by token: what is left of the predictions once they are made, so that a long split can be scored
+/// in pieces whose N V probabilities fit in memory.
+#[derive(Clone, Debug)]
+pub struct TokenScores {
+    rows: Vec<Row>,             // (N)
+    nll: Vec<f64>,              // (N)
+    expected_entropy: Vec<f64>, // (N)
+    sample_nll: Vec<f64>,       // (S), means over tokens
+}
+
+impl TokenScores {
+    /// Adds the tokens that come next.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they were scored with another number of samples.
+    pub fn extend(&mut self, next: Self) -> Result<()> {
+        if next.sample_nll.len() != self.sample_nll.len() {
+            return Err(Error::shape(
+                "samples",
+                [self.sample_nll.len()],
+                [next.sample_nll.len()],
+            ));
+        }
+        let (n, m) = (self.nll.len() as f64, next.nll.len() as f64);
+        for (a, b) in self.sample_nll.iter_mut().zip(next.sample_nll) {
+            *a = (*a * n + b * m) / (n + m);
+        }
+        self.rows.extend(next.rows);
+        self.nll.extend(next.nll);
+        self.expected_entropy.extend(next.expected_entropy);
+        Ok(())
+    }
+
+    /// The scores over all tokens.
+    ///
+    /// # Errors
+    /// Never for scores that [`PredictiveAccumulator::finish_tokens`] made.
+    pub fn scores(self) -> Result<PredictiveScores> {
+        let n = self.nll.len() as f64;
+        let entropy: Vec<f64> = self.rows.iter().map(|row| row.entropy).collect();
+        let mutual_information: Vec<f64> = entropy
+            .iter()
+            .zip(&self.expected_entropy)
+            .map(|(h, e)| h - e)
+            .collect();
+        let confidence: Vec<f64> = self.rows.iter().map(|row| row.confidence).collect();
+        let correct: Vec<bool> = self.rows.iter().map(|row| row.correct).collect();
+        Ok(PredictiveScores {
+            perplexity: mean(&self.nll).exp(),
+            gibbs_perplexity: mean(&self.sample_nll).exp(),
+            entropy_summary: Summary::of(&entropy),
+            expected_entropy: mean(&self.expected_entropy),
+            mutual_information_summary: Summary::of(&mutual_information),
+            brier: self.rows.iter().map(|row| row.brier).sum::<f64>() / n,
+            accuracy: correct.iter().filter(|&&hit| hit).count() as f64 / n,
+            ece: expected_calibration_error(&confidence, &correct, ECE_BINS)?,
+            sample_nll: self.sample_nll,
+            nll: self.nll,
+            entropy,
+            mutual_information,
+        })
+    }
+}
+
 /// What one token's averaged prediction gives.
+#[derive(Clone, Copy, Debug)]
 struct Row {
     entropy: f64,
     confidence: f64,

@@ -1,3 +1,93 @@
-//! A whole run: configuration, run folder, progress, report.
+//! A whole run: configuration, run folder, progress, report. What only the command needs.
 
+pub mod config;
+pub mod evaluate;
+pub mod folder;
+pub mod generate;
+pub mod honesty;
+pub mod prepare;
+pub mod progress;
+pub mod train;
 pub mod verify;
+
+use crate::error::{Error, Result};
+use crate::store::Store;
+use prepare::{Baseline, Setting};
+use progress::Log;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a command shares with the work it starts: the log, and whether it was asked to stop.
+#[derive(Default)]
+pub struct Context {
+    /// Where words go.
+    pub log: Log,
+    stop: Arc<AtomicBool>,
+}
+
+impl Context {
+    /// With a flag that, once set, stops the work at its next step.
+    pub fn new(stop: Arc<AtomicBool>) -> Self {
+        Self {
+            log: Log::default(),
+            stop,
+        }
+    }
+
+    /// Whether it was asked to stop.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// An error if it was.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn check_stop(&self) -> Result<()> {
+        match self.stopped() {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The last `n` samples of a store (0: all), in memory.
+fn load_samples(setting: &Setting, store: &Store, n: usize) -> Result<Vec<Vec<f32>>> {
+    let first = match n {
+        0 => 0,
+        n => store.len().saturating_sub(n),
+    };
+    (first..store.len())
+        .map(|i| {
+            let mut params = vec![0.0; setting.gpt.n_params()];
+            store.load(i, &mut params)?;
+            Ok(params)
+        })
+        .collect()
+}
+
+/// Whether a store's samples are of this model, text and baseline.
+fn check_store(setting: &Setting, store: &Store, baseline: &Baseline) -> Result<()> {
+    let p = store.provenance();
+    let expected = [
+        ("model", setting.model_json()?, p.model.clone()),
+        ("corpus", hex(&setting.corpus.sha256), hex(&p.corpus_sha256)),
+        ("baseline", hex(&baseline.sha256), hex(&p.baseline_sha256)),
+    ];
+    for (what, expected, got) in expected {
+        if expected != got {
+            return Err(Error::Mismatch {
+                path: store.folder().to_path_buf(),
+                what: what.into(),
+                expected,
+                got,
+            });
+        }
+    }
+    Ok(())
+}

@@ -226,6 +226,11 @@ impl<B: Backend> Chain<B> {
         self.sampler.params()
     }
 
+    /// The running sum of squared gradients, while the mass is estimated.
+    pub fn squares(&self) -> Option<&B::Buf> {
+        self.estimate.as_ref().map(|e| &e.squares)
+    }
+
     /// The sampler inside.
     pub fn sampler(&self) -> &Sampler<B> {
         &self.sampler

@@ -1,0 +1,578 @@
+//! Every setting of a run: one list for flags, TOML files and the record in the run folder.
+//!
+//! A flag wins over `--config FILE.toml`, that over the environment, that over the preset's defaults.
+
+use crate::baseline::Recipe;
+use crate::error::{Error, Result};
+use crate::gpt::{Gelu, GptConfig, NAMED, Objective};
+use crate::samplers::{self, Method, Preconditioner, stability};
+use clap::Args;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::path::{Path, PathBuf};
+
+/// Named sets of defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// What was found to move a chain and to pay.
+    Default,
+    /// The Python original's settings: they do not move the chain.
+    Original,
+}
+
+/// Where the prior is centred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriorCenter {
+    /// At zero.
+    Zero,
+    /// At the baseline's parameters, as the original: the data then count twice.
+    Pretrained,
+}
+
+/// What the prior's standard deviation is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriorUnit {
+    /// Times |w| + 1e-4 of the baseline's weight w.
+    Relative,
+    /// The same for every parameter.
+    Absolute,
+}
+
+/// How the sampler's mass is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MassChoice {
+    /// 1 everywhere.
+    None,
+    /// From the root mean square of gradients at the chain's start.
+    Rms,
+}
+
+/// How stored samples are rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SampleDtype {
+    /// Not at all.
+    F32,
+    /// To bfloat16: half the space.
+    Bf16,
+}
+
+/// Reads a word of an enumeration by the name that files have for it.
+pub fn word<T: DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
+    serde_json::from_value(serde_json::Value::String(text.into())).map_err(|e| e.to_string())
+}
+
+/// Makes the list twice: as options to be laid over each other, and with every value there.
+macro_rules! settings {
+    (
+        required { $($(#[$rm:meta])* $rn:ident: $rt:ty,)* }
+        optional { $($(#[$om:meta])* $on:ident: $ot:ty,)* }
+    ) => {
+        /// Settings as given: what is not said is `None`.
+        #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Settings {
+            $($(#[$rm])* #[arg(long)] #[serde(skip_serializing_if = "Option::is_none")] pub $rn: Option<$rt>,)*
+            $($(#[$om])* #[arg(long)] #[serde(skip_serializing_if = "Option::is_none")] pub $on: Option<$ot>,)*
+        }
+
+        impl Settings {
+            /// These, and the other's where these say nothing.
+            pub fn or(self, other: Self) -> Self {
+                Self { $($rn: self.$rn.or(other.$rn),)* $($on: self.$on.or(other.$on),)* }
+            }
+        }
+
+        /// Settings with every value there; each is explained in [`Settings`].
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Config {
+            $(#[doc = concat!("[`Settings::", stringify!($rn), "`].")] pub $rn: $rt,)*
+            $(
+                #[doc = concat!("[`Settings::", stringify!($on), "`].")]
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub $on: Option<$ot>,
+            )*
+        }
+
+        impl TryFrom<Settings> for Config {
+            type Error = Error;
+
+            fn try_from(s: Settings) -> Result<Self> {
+                Ok(Self {
+                    $($rn: s.$rn.ok_or_else(|| Error::invalid(stringify!($rn), "a value", "none"))?,)*
+                    $($on: s.$on,)*
+                })
+            }
+        }
+    };
+}
+
+settings! {
+    required {
+        /// Named set of defaults: default, original.
+        #[arg(value_parser = word::<Preset>)]
+        preset: Preset,
+        /// Sampling method: sgld, sghmc, sghmc_euler, baoa.
+        #[arg(value_parser = word::<Method>)]
+        sampler: Method,
+
+        /// Named shape of the model: tiny, cpu, baby, baby-full, gpt2.
+        shape: String,
+
+        /// Steps of AdamW for the baseline.
+        #[arg(alias = "iters")]
+        baseline_iters: u64,
+        /// Peak learning rate of the baseline.
+        baseline_learning_rate: f64,
+        /// Warm-up steps of the baseline's learning rate.
+        baseline_warmup_iters: u64,
+        /// The baseline's decoupled weight decay, on matrices only.
+        weight_decay: f64,
+        /// The largest norm of the baseline's gradient; 0 does not clip.
+        grad_clip: f64,
+
+        /// The sampler's step size: h of time for sghmc and baoa, epsilon for sgld. Under a preconditioner per preconditioned unit.
+        #[arg(alias = "step-size")]
+        learning_rate: f64,
+        /// Standard deviation of the momenta at T = 1.
+        sigma: f64,
+        /// Gradient noise that sgld and sghmc take as given.
+        beta: f64,
+        /// Temperature T of the target exp(log posterior / T).
+        temperature: f64,
+        /// The mass: none, rms.
+        #[arg(value_parser = word::<MassChoice>)]
+        preconditioner: MassChoice,
+        /// Gradients that the mass is estimated from, before the warm-up.
+        preconditioner_steps: u64,
+        /// Added to every root mean square, as a share of their mean.
+        preconditioner_floor: f64,
+        /// Standard deviation of the Gaussian prior.
+        prior_std: f64,
+        /// Centre of the prior: zero, pretrained.
+        #[arg(value_parser = word::<PriorCenter>)]
+        prior_center: PriorCenter,
+        /// Unit of the prior's standard deviation: relative (to the baseline's weights), absolute.
+        #[arg(value_parser = word::<PriorUnit>)]
+        prior_scale: PriorUnit,
+        /// Positions that count as data: all, last.
+        #[arg(value_parser = word::<Objective>)]
+        objective: Objective,
+        /// Sequences a batch of the sampler.
+        batch_size: usize,
+        /// Steps before sampling, after the mass is set.
+        warmup_steps: u64,
+        /// Steps of sampling.
+        sampling_steps: u64,
+        /// Every how many sampling steps a sample is kept.
+        thinning: u64,
+        /// Independent chains of the same seed, one after the other.
+        chains: u32,
+        /// Seed of everything random.
+        seed: u64,
+
+        /// Stored samples: f32, bf16.
+        #[arg(value_parser = word::<SampleDtype>)]
+        sample_dtype: SampleDtype,
+        /// Steps between checkpoints of a chain; one is also written when a run is stopped.
+        checkpoint_every: u64,
+        /// Threads; 0 takes all.
+        threads: usize,
+        /// Run a step that is provably unstable.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        force: bool,
+        /// Where runs and baselines are kept.
+        save_dir: PathBuf,
+
+        /// Evaluate after sampling.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        eval: bool,
+        /// Splits to evaluate on: val, train.
+        #[arg(num_args = 1..)]
+        eval_splits: Vec<String>,
+        /// How many of the last samples are averaged; 0 takes all.
+        eval_num_posterior_samples: usize,
+        /// Texts generated for BLEU and ROUGE; at most what the split has room for.
+        eval_num_text_samples: usize,
+        /// Tokens of each text's prompt.
+        eval_prompt_length: usize,
+        /// Tokens generated for each text.
+        eval_generation_length: usize,
+        /// Train a deterministic model for as many gradients as baseline and chains together, and print it beside.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        eval_control: bool,
+    }
+    optional {
+        /// Plain text to learn from; the embedded play without.
+        data: PathBuf,
+        /// Folder with nanoGPT's train.bin and val.bin.
+        data_dir: PathBuf,
+        /// nanoGPT's meta.pkl; in the data folder without.
+        meta_path: PathBuf,
+        /// A baseline file to start from, in place of training one.
+        model_path: PathBuf,
+        /// Layers, in place of the shape's.
+        n_layer: usize,
+        /// Attention heads, in place of the shape's.
+        n_head: usize,
+        /// Width, in place of the shape's.
+        n_embd: usize,
+        /// Longest context, in place of the shape's.
+        block_size: usize,
+        /// Whether layers have biases, in place of the shape's.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        bias: bool,
+        /// Dropout of the baseline's training, in place of the shape's.
+        dropout: f32,
+        /// Form of GELU: exact, tanh.
+        #[arg(value_parser = word::<Gelu>)]
+        gelu: Gelu,
+        /// Sequences a batch of the baseline; the shape's usual number without.
+        baseline_batch_size: usize,
+        /// Tokens a window of the sampler; the block size without.
+        max_seq_length: usize,
+        /// Windows that the sampler draws from, chosen once by the seed; all without.
+        train_samples: usize,
+        /// What the mean log-likelihood is multiplied by; counted from the data without.
+        num_data: f64,
+        /// Friction alpha of sghmc and baoa; set by momentum without.
+        alpha: f64,
+        /// Momentum of the same step in an optimiser's terms, which sets alpha.
+        momentum: f64,
+        /// Accepted for the original's sake: sgld, sghmc and baoa are counted in steps.
+        #[arg(alias = "epochs")]
+        num_epochs: u64,
+        /// A second place for the run's log.
+        log_dir: PathBuf,
+        /// At most this many windows of each split are evaluated; all without.
+        eval_max_samples: usize,
+        /// At most this many tokens of each split are evaluated; all without.
+        eval_max_tokens: usize,
+    }
+}
+
+impl Settings {
+    /// Settings of a TOML file as `bnn config` prints it.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no TOML, or names a setting that does not exist.
+    pub fn from_toml(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        toml::from_str(&text).map_err(|e| Error::data(path.display().to_string(), e.to_string()))
+    }
+
+    /// The original's environment names, where they are set and not empty.
+    ///
+    /// `BASE_DIR` moves `save_dir`; `DATA_DIR`, `META_PATH` and `MODEL_PATH` are the settings of those names; `DEVICE` other than cpu is an
+    /// error in a build without CUDA; `WANDB_AVAILABLE` has nothing to turn on.
+    ///
+    /// # Errors
+    /// When a variable is not UTF-8 or names a device that is not there.
+    pub fn from_env() -> Result<Self> {
+        let get = |name: &str| match std::env::var(name) {
+            Ok(v) if !v.is_empty() => Ok(Some(v)),
+            Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(e) => Err(Error::invalid(name, "UTF-8", e)),
+        };
+        if let Some(device) = get("DEVICE")?
+            && device != "cpu"
+        {
+            return Err(Error::Unsupported(format!(
+                "DEVICE={device}: this build has the CPU alone; set DEVICE=cpu"
+            )));
+        }
+        Ok(Self {
+            save_dir: get("BASE_DIR")?.map(|d| PathBuf::from(d).join("checkpoints/samplers")),
+            data_dir: get("DATA_DIR")?.map(PathBuf::from),
+            meta_path: get("META_PATH")?.map(PathBuf::from),
+            model_path: get("MODEL_PATH")?.map(PathBuf::from),
+            ..Self::default()
+        })
+    }
+
+    /// Every value, from these and the preset's defaults.
+    ///
+    /// # Errors
+    /// When two settings contradict each other or one is out of range.
+    pub fn resolve(mut self) -> Result<Config> {
+        if self.data.is_some() {
+            // A text on the command line is not shadowed by a folder in the environment.
+            self.data_dir = None;
+            self.meta_path = None;
+        }
+        let preset = self.preset.unwrap_or(Preset::Default);
+        let sampler = self.sampler.unwrap_or(Method::Baoa);
+        if self.alpha.is_some() && self.momentum.is_some() {
+            return Err(Error::invalid(
+                "alpha and momentum",
+                "one of the two: each sets the friction",
+                "both",
+            ));
+        }
+        let friction_given = self.alpha.is_some() || self.momentum.is_some();
+        let mut defaults = Self::defaults(preset, sampler);
+        // As many tokens a batch as the shape's baseline has, in windows as long as the block: every position is then trained.
+        defaults.batch_size = defaults.batch_size.or(Some(match self.shape.as_deref() {
+            Some("baby" | "tiny") => 8,
+            Some("baby-full") => 64,
+            Some("gpt2") => 1,
+            _ => 12,
+        }));
+        if friction_given {
+            (defaults.alpha, defaults.momentum) = (None, None);
+        }
+        let config = Config::try_from(self.or(defaults))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The preset's value of every setting that has one.
+    pub fn defaults(preset: Preset, sampler: Method) -> Self {
+        let recipe = Recipe::default();
+        let momentum = sampler.has_momenta().then_some(0.9);
+        let own = Self {
+            preset: Some(Preset::Default),
+            sampler: Some(sampler),
+            shape: Some("cpu".into()),
+            baseline_iters: Some(recipe.iters),
+            baseline_learning_rate: Some(recipe.learning_rate),
+            baseline_warmup_iters: Some(recipe.warmup_iters),
+            weight_decay: Some(recipe.weight_decay),
+            grad_clip: Some(recipe.grad_clip),
+            learning_rate: Some(match sampler {
+                Method::Sgld => 3e-4,
+                _ => 5.5e-3,
+            }),
+            momentum,
+            sigma: Some(1.0),
+            beta: Some(0.0),
+            temperature: Some(0.1),
+            preconditioner: Some(MassChoice::Rms),
+            preconditioner_steps: Some(100),
+            preconditioner_floor: Some(0.1),
+            prior_std: Some(1.0),
+            prior_center: Some(PriorCenter::Zero),
+            prior_scale: Some(PriorUnit::Absolute),
+            objective: Some(Objective::All),
+            warmup_steps: Some(200),
+            sampling_steps: Some(2700),
+            thinning: Some(100),
+            chains: Some(1),
+            seed: Some(42),
+            sample_dtype: Some(SampleDtype::F32),
+            checkpoint_every: Some(500),
+            threads: Some(0),
+            force: Some(false),
+            save_dir: Some("checkpoints/samplers".into()),
+            eval: Some(false),
+            eval_splits: Some(vec!["val".into(), "train".into()]),
+            eval_num_posterior_samples: Some(0),
+            eval_num_text_samples: Some(20),
+            eval_prompt_length: Some(20),
+            eval_generation_length: Some(30),
+            eval_control: Some(true),
+            ..Self::default()
+        };
+        match preset {
+            Preset::Default => own,
+            Preset::Original => Self {
+                preset: Some(Preset::Original),
+                learning_rate: Some(match sampler {
+                    Method::Sghmc | Method::SghmcEuler => 1e-5,
+                    Method::Sgld | Method::Baoa => 1e-6,
+                }),
+                alpha: match sampler {
+                    Method::Sgld => None,
+                    Method::Sghmc | Method::SghmcEuler => Some(0.1),
+                    Method::Baoa => Some(0.01),
+                },
+                temperature: Some(1.0),
+                preconditioner: Some(MassChoice::None),
+                prior_std: Some(1.0),
+                prior_center: Some(PriorCenter::Pretrained),
+                prior_scale: Some(PriorUnit::Absolute),
+                objective: Some(Objective::Last),
+                batch_size: Some(16),
+                train_samples: Some(10_000),
+                max_seq_length: Some(128),
+                warmup_steps: Some(200),
+                sampling_steps: Some(1000),
+                thinning: Some(10),
+                eval_num_posterior_samples: Some(10),
+                ..Self::default()
+            }
+            .or(Self {
+                momentum: None,
+                ..own
+            }),
+        }
+    }
+}
+
+impl Config {
+    /// What can be checked without data or model.
+    fn check(&self) -> Result<()> {
+        let at_least_1 = |what: &str, v: u64| match v {
+            0 => Err(Error::invalid(what, "at least 1", 0)),
+            _ => Ok(()),
+        };
+        at_least_1("batch_size", self.batch_size as u64)?;
+        at_least_1("chains", self.chains.into())?;
+        at_least_1("checkpoint_every", self.checkpoint_every)?;
+        at_least_1("sampling_steps", self.sampling_steps)?;
+        at_least_1("eval_prompt_length", self.eval_prompt_length as u64)?;
+        at_least_1("eval_generation_length", self.eval_generation_length as u64)?;
+        for (what, v) in [
+            ("baseline_batch_size", self.baseline_batch_size),
+            ("max_seq_length", self.max_seq_length),
+            ("train_samples", self.train_samples),
+            ("eval_max_samples", self.eval_max_samples),
+            ("eval_max_tokens", self.eval_max_tokens),
+        ] {
+            at_least_1(what, v.unwrap_or(1) as u64)?;
+        }
+        for split in &self.eval_splits {
+            if split != "val" && split != "train" {
+                return Err(Error::invalid("eval_splits", "val, train", split));
+            }
+        }
+        if self.data.is_some() && self.data_dir.is_some() {
+            return Err(Error::invalid(
+                "data and data_dir",
+                "one of the two",
+                "both",
+            ));
+        }
+        self.recipe().check()?;
+        self.sampler_config(0)?.validate()
+    }
+
+    /// The model's shape for a vocabulary.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn model(&self, vocab_size: usize) -> Result<GptConfig> {
+        let mut c = GptConfig::named(&self.shape, vocab_size)?;
+        c.n_layer = self.n_layer.unwrap_or(c.n_layer);
+        c.n_head = self.n_head.unwrap_or(c.n_head);
+        c.n_embd = self.n_embd.unwrap_or(c.n_embd);
+        c.block_size = self.block_size.unwrap_or(c.block_size);
+        c.bias = self.bias.unwrap_or(c.bias);
+        c.dropout = self.dropout.unwrap_or(c.dropout);
+        c.gelu = self.gelu.unwrap_or(c.gelu);
+        c.check()?;
+        Ok(c)
+    }
+
+    /// The baseline's batch (B, T) for a model.
+    pub fn baseline_batch(&self, model: &GptConfig) -> (usize, usize) {
+        let usual = NAMED.iter().find(|n| n.0 == self.shape);
+        let (b, t) = usual.map_or((12, model.block_size), |n| (n.1, n.2));
+        (
+            self.baseline_batch_size.unwrap_or(b),
+            t.min(model.block_size),
+        )
+    }
+
+    /// The sampler's window length for a model; the original's 128 is cut to a shorter block.
+    ///
+    /// # Errors
+    /// When it is longer than the block and was asked for.
+    pub fn window(&self, model: &GptConfig) -> Result<usize> {
+        match self.max_seq_length {
+            Some(t) if t > model.block_size && self.preset == Preset::Default => {
+                Err(Error::invalid(
+                    "max_seq_length",
+                    format!("at most block_size = {}", model.block_size),
+                    t,
+                ))
+            }
+            Some(t) => Ok(t.min(model.block_size)),
+            None => Ok(model.block_size),
+        }
+    }
+
+    /// The baseline's recipe.
+    pub fn recipe(&self) -> Recipe {
+        Recipe {
+            iters: self.baseline_iters,
+            learning_rate: self.baseline_learning_rate,
+            warmup_iters: self.baseline_warmup_iters,
+            weight_decay: self.weight_decay,
+            grad_clip: self.grad_clip,
+            seed: self.seed,
+            ..Recipe::default()
+        }
+    }
+
+    /// The sampler's settings for one chain.
+    ///
+    /// # Errors
+    /// When momentum and the method do not fit.
+    pub fn sampler_config(&self, chain: u32) -> Result<samplers::Config> {
+        let mut c = samplers::Config::new(self.sampler, self.learning_rate);
+        c.sigma = self.sigma;
+        c.beta = self.beta;
+        c.temperature = self.temperature;
+        c.warmup_steps = self.warmup_steps;
+        c.sampling_steps = self.sampling_steps;
+        c.thinning = self.thinning;
+        c.seed = self.seed;
+        c.chain = chain;
+        if let Some(alpha) = self.alpha {
+            c.alpha = alpha;
+        }
+        if let Some(momentum) = self.momentum {
+            c.alpha = stability::alpha_for_momentum(&c, momentum)?;
+        }
+        Ok(c)
+    }
+
+    /// How the mass is chosen.
+    pub fn mass(&self) -> Preconditioner {
+        match self.preconditioner {
+            MassChoice::None => Preconditioner::None,
+            MassChoice::Rms => Preconditioner::Rms {
+                steps: self.preconditioner_steps,
+                floor: self.preconditioner_floor,
+            },
+        }
+    }
+
+    /// Gradients of all chains together.
+    pub fn chain_gradients(&self) -> u64 {
+        let one = self.mass().steps() + self.warmup_steps + self.sampling_steps;
+        one * self.chains as u64
+    }
+
+    /// As TOML, each setting under its explanation; what has no value is a comment.
+    ///
+    /// # Errors
+    /// When a value has no TOML form.
+    pub fn to_toml(&self) -> Result<String> {
+        let bad = |e: toml::ser::Error| Error::invalid("configuration", "a TOML value", e);
+        let table = toml::Table::try_from(self).map_err(bad)?;
+        let command = Settings::augment_args(clap::Command::new("bnn"));
+        let mut text = String::new();
+        for arg in command.get_arguments() {
+            let name = arg.get_id().as_str();
+            for line in arg
+                .get_help()
+                .map(ToString::to_string)
+                .unwrap_or_default()
+                .lines()
+            {
+                text.push_str(&format!("# {line}\n"));
+            }
+            match table.get(name) {
+                Some(value) => text.push_str(&format!("{name} = {value}\n\n")),
+                None => text.push_str(&format!("# {name} =\n\n")),
+            }
+        }
+        Ok(text)
+    }
+}

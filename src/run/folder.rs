@@ -1,0 +1,135 @@
+//! The run folder: the original's names, in one place.
+
+use super::config::Config;
+use crate::error::{Error, Result};
+use crate::store::replace_file;
+use serde::Serialize;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// `<save_dir>/<s>_sampler/run_<time>/`.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// The sampler's name, which most files begin with.
+    pub sampler: String,
+    /// `%Y%m%d-%H%M%S`, UTC, from the folder's name.
+    pub stamp: String,
+}
+
+impl RunFolder {
+    /// Makes a new folder, named after the time.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create(config: &Config) -> Result<Self> {
+        let sampler = config.sampler.name().to_owned();
+        let parent = config.save_dir.join(format!("{sampler}_sampler"));
+        std::fs::create_dir_all(&parent).map_err(Error::io(&parent))?;
+        let time = now();
+        // Two runs in one second get different folders.
+        for n in 1.. {
+            let stamp = match n {
+                1 => time.clone(),
+                n => format!("{time}-{n}"),
+            };
+            let path = parent.join(format!("run_{stamp}"));
+            match std::fs::create_dir(&path) {
+                Ok(()) => {
+                    return Ok(Self {
+                        path,
+                        sampler,
+                        stamp,
+                    });
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io(&path)(e)),
+            }
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    /// Opens a run's folder.
+    ///
+    /// # Errors
+    /// When it holds no `config.toml` or is not named like a run.
+    pub fn open(path: &Path) -> Result<(Self, Config)> {
+        let at = path.join("config.toml");
+        let text = std::fs::read_to_string(&at).map_err(Error::io(&at))?;
+        let config: Config = toml::from_str(&text)
+            .map_err(|e| Error::data(at.display().to_string(), e.to_string()))?;
+        let name = path.canonicalize().map_err(Error::io(path))?;
+        let stamp = name
+            .file_name()
+            .and_then(|n| n.to_str())
+            .and_then(|n| n.strip_prefix("run_"))
+            .map_or_else(now, str::to_owned);
+        let folder = Self {
+            path: path.to_path_buf(),
+            sampler: config.sampler.name().to_owned(),
+            stamp,
+        };
+        Ok((folder, config))
+    }
+
+    /// A file in the folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The configuration that reproduces the run.
+    pub fn config(&self) -> PathBuf {
+        self.file("config.toml")
+    }
+
+    /// The folder of samples.
+    pub fn samples(&self) -> PathBuf {
+        self.file("samples")
+    }
+
+    /// A chain's checkpoint.
+    pub fn chain(&self, chain: u32) -> PathBuf {
+        self.file(&format!("chain_{chain:02}.bnn"))
+    }
+
+    /// `<s>_metrics.json`.
+    pub fn metrics(&self) -> PathBuf {
+        self.file(&format!("{}_metrics.json", self.sampler))
+    }
+
+    /// `<s>_summary.txt`.
+    pub fn summary(&self) -> PathBuf {
+        self.file(&format!("{}_summary.txt", self.sampler))
+    }
+
+    /// `<s>_training_<time>.log`.
+    pub fn log_name(&self) -> String {
+        format!("{}_training_{}.log", self.sampler, self.stamp)
+    }
+}
+
+/// The time as file names have it, UTC.
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string()
+}
+
+/// Writes text beside and renames.
+///
+/// # Errors
+/// When the folder or the disk refuses.
+pub fn write_text(path: &Path, text: &str) -> Result<()> {
+    replace_file(path, |f| {
+        f.write_all(text.as_bytes()).map_err(Error::io(path))
+    })
+}
+
+/// Writes JSON beside and renames.
+///
+/// # Errors
+/// As [`write_text`].
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Error::data(path.display().to_string(), e.to_string()))?;
+    write_text(path, &(text + "\n"))
+}

@@ -1,0 +1,246 @@
+//! What a run says of its own chain: before sampling how far it can get, afterwards how far it got and what its samples are worth.
+
+use super::config::Config;
+use crate::error::{Error, Result};
+use crate::posterior::Prior;
+use crate::samplers::{self, stability};
+use serde::Serialize;
+
+/// Above this cosine between the first and the last sample's displacement all samples lie on one ray.
+const RAY: f64 = 0.99;
+/// Below this displacement, as a share of the weights' root mean square, a chain has stayed where it was.
+const STILL: f64 = 1e-3;
+
+/// How far a chain can get, said before it starts.
+#[derive(Clone, Debug, Serialize)]
+pub struct Prospect {
+    /// Sum of step sizes over the whole run.
+    pub physical_time: f64,
+    /// The same in units of the time in which momentum is forgotten; none for SGLD.
+    pub friction_times: Option<f64>,
+    /// The learning rate that an optimiser on the mean loss would call this step, at unit mass.
+    pub optimizer_learning_rate: f64,
+    /// And its momentum.
+    pub optimizer_momentum: f64,
+}
+
+impl Prospect {
+    /// Of one chain.
+    pub fn new(c: &samplers::Config, num_data: f64) -> Self {
+        let steps = c.total_steps();
+        let pair = stability::optimizer_pair(c, num_data);
+        Self {
+            physical_time: stability::physical_time(c, steps),
+            friction_times: stability::friction_times(c, steps),
+            optimizer_learning_rate: pair.lr,
+            optimizer_momentum: pair.momentum,
+        }
+    }
+
+    /// As lines for a person.
+    pub fn lines(&self, c: &samplers::Config, preconditioned: bool) -> Vec<String> {
+        let mut lines = vec![format!(
+            "physical time: {} steps of {:.3e} make {:.4e}{}",
+            c.total_steps(),
+            c.step_size,
+            self.physical_time,
+            match self.friction_times {
+                Some(f) => format!(", {f:.4} friction times (n h alpha / sigma^2)"),
+                None => String::new(),
+            }
+        )];
+        // Under the preconditioner the mass holds num_data's scale: M = rms of num_data * gradient.
+        lines.push(match preconditioned {
+            true => format!(
+                "in an optimiser's terms: learning rate {:.3e} over the gradient's root mean square, momentum {:.6}",
+                match c.method.has_momenta() {
+                    true => c.step_size * c.step_size / (c.sigma * c.sigma),
+                    false => c.step_size,
+                },
+                self.optimizer_momentum
+            ),
+            false => format!(
+                "in an optimiser's terms: learning rate {:.3e}, momentum {:.9}",
+                self.optimizer_learning_rate, self.optimizer_momentum
+            ),
+        });
+        if self.friction_times.is_some_and(|f| f < 1.0) {
+            lines.push(
+                "warning: the run ends before momentum is forgotten once: the chain will move along one straight line"
+                    .into(),
+            );
+        }
+        lines
+    }
+}
+
+/// Refuses a step that diverges in the prior's stiffest direction whatever the data; the largest stable step otherwise.
+///
+/// The data's curvature is not known, so a step that passes may still diverge.
+///
+/// # Errors
+/// [`Error::Unstable`], unless the configuration forces the step; the line to print comes back in any other case.
+pub fn stability_line(
+    config: &Config,
+    sampler: &samplers::Config,
+    prior: &Prior,
+    mass: Option<&[f32]>,
+) -> Result<String> {
+    let stiffest = match mass {
+        Some(mass) => prior.stiffest_over(mass),
+        None => prior.stiffest(),
+    };
+    let limit = stability::stability_limit(sampler, stiffest);
+    let line = format!(
+        "stability: the prior's stiffest direction (precision per mass {stiffest:.3e}) allows steps below {limit:.3e}; the step is {:.3e}",
+        sampler.step_size
+    );
+    match stability::is_stable(sampler, stiffest) {
+        Ok(()) => Ok(line),
+        Err(Error::Unstable(text)) if !config.force => Err(Error::Unstable(format!(
+            "{text}; --force runs it all the same"
+        ))),
+        Err(Error::Unstable(text)) => Ok(format!("warning: unstable: {text}; forced")),
+        Err(e) => Err(e),
+    }
+}
+
+/// Mean of a series with the standard error that batch means give it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Band {
+    /// The mean.
+    pub mean: f64,
+    /// Its standard error, from 20 batches: it takes autocorrelation up to a batch's length into account.
+    pub std_error: f64,
+    /// Standard deviation of one step's value if the chain were in equilibrium and the target Gaussian, T sqrt(2/d).
+    pub equilibrium_sd: f64,
+}
+
+impl Band {
+    /// Of a series of temperatures of d parameters at T.
+    pub fn new(series: &[f64], temperature: f64, d: usize) -> Option<Self> {
+        const BATCHES: usize = 20;
+        let size = series.len() / BATCHES;
+        if size == 0 {
+            return None;
+        }
+        let used = &series[series.len() - size * BATCHES..];
+        let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
+        let m = mean(used);
+        let between: f64 = used.chunks(size).map(|c| (mean(c) - m).powi(2)).sum();
+        Some(Self {
+            mean: m,
+            std_error: (between / (BATCHES * (BATCHES - 1)) as f64).sqrt(),
+            equilibrium_sd: temperature * (2.0 / d as f64).sqrt(),
+        })
+    }
+
+    fn text(&self, temperature: f64) -> String {
+        format!(
+            "{:.4} +- {:.4} (T = {temperature}, equilibrium band of one step +- {:.1e})",
+            self.mean, self.std_error, self.equilibrium_sd
+        )
+    }
+}
+
+/// How far one chain got.
+#[derive(Clone, Debug, Serialize)]
+pub struct Movement {
+    /// The chain.
+    pub chain: u32,
+    /// Its samples.
+    pub samples: usize,
+    /// Root mean square over parameters of the last sample's distance from the start.
+    pub rms_move: f64,
+    /// The same over the start's own root mean square.
+    pub relative_move: f64,
+    /// Cosine between the first and the last sample's displacement from the start; none for a single sample.
+    pub cosine_first_last: Option<f64>,
+    /// Kinetic temperature while sampling.
+    pub kinetic_temperature: Option<Band>,
+    /// Configurational temperature while sampling.
+    pub configurational_temperature: Option<Band>,
+    /// Whether the samples are worth about one.
+    pub worth_about_one: bool,
+    /// What a person should know.
+    pub verdict: String,
+}
+
+impl Movement {
+    /// From the start and the chain's first and last samples.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        c: &samplers::Config,
+        samples: usize,
+        start: &[f32],
+        first: &[f32],
+        last: &[f32],
+        kinetic: &[f64],
+        configurational: &[f64],
+    ) -> Self {
+        let (mut ff, mut fl, mut ll, mut ss) = (0.0f64, 0.0f64, 0.0f64, 0.0f64);
+        for ((&s, &f), &l) in start.iter().zip(first).zip(last) {
+            let (df, dl) = (f as f64 - s as f64, l as f64 - s as f64);
+            ff += df * df;
+            fl += df * dl;
+            ll += dl * dl;
+            ss += s as f64 * s as f64;
+        }
+        let d = start.len();
+        let rms_move = (ll / d as f64).sqrt();
+        let relative_move = (ll / ss).sqrt();
+        let cosine = (samples > 1 && ff > 0.0 && ll > 0.0).then(|| fl / (ff * ll).sqrt());
+        let ray = cosine.is_some_and(|c| c > RAY);
+        let still = relative_move < STILL;
+        let moved = format!(
+            "the last sample lies {rms_move:.2e} from the start (root mean square a parameter, {:.2} % of the weights')",
+            100.0 * relative_move
+        );
+        let verdict = match (cosine, samples) {
+            (_, 0) => "no sample was kept".into(),
+            (None, 1) => format!("one sample; {moved}"),
+            (None, _) => format!("the chain has not moved at all: these {samples} samples are one"),
+            (Some(c), n) if ray || still => format!(
+                "the chain has not moved: {moved}, and the first and the last displacement point the same way (cosine {c:.6}); \
+                 these {n} samples are worth about 1"
+            ),
+            (Some(c), n) => format!(
+                "the chain moved: {moved}; cosine between the first and the last displacement {c:.3} over {n} samples"
+            ),
+        };
+        Self {
+            chain: c.chain,
+            samples,
+            rms_move,
+            relative_move,
+            cosine_first_last: cosine,
+            kinetic_temperature: Band::new(kinetic, c.temperature, d),
+            configurational_temperature: Band::new(configurational, c.temperature, d),
+            worth_about_one: samples <= 1 || ray || still || cosine.is_none(),
+            verdict,
+        }
+    }
+
+    /// As lines for a person.
+    pub fn lines(&self, temperature: f64) -> Vec<String> {
+        let mut lines = vec![format!("chain {}: {}", self.chain, self.verdict)];
+        for (what, band) in [
+            ("kinetic", self.kinetic_temperature),
+            ("configurational", self.configurational_temperature),
+        ] {
+            if let Some(b) = band {
+                lines.push(format!(
+                    "chain {}: {what} temperature {}{}",
+                    self.chain,
+                    b.text(temperature),
+                    // Five standard errors and five percent: neither noise nor rounding.
+                    match (b.mean - temperature).abs() > 5.0 * b.std_error + 0.05 * temperature {
+                        true => ": the chain is not in equilibrium at T",
+                        false => "",
+                    }
+                ));
+            }
+        }
+        lines
+    }
+}

@@ -1,0 +1,244 @@
+//! What every command begins with: the corpus, the model, and its baseline, trained once and kept.
+
+use super::Context;
+use super::config::Config;
+use super::progress::Progress;
+use crate::backend::Cpu;
+use crate::baseline::Trainer;
+use crate::data::{Batch, Corpus, Windows};
+use crate::error::{Error, Result};
+use crate::gpt::{Gpt, GptConfig};
+use crate::metrics::split_loss;
+use crate::store::{self, Header, Kind, Reader, TensorData};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// Name of the parameters in a baseline file.
+const PARAMS: &str = "params";
+
+/// A corpus and a model that fits it, on a device.
+pub struct Setting {
+    /// The device.
+    pub backend: Cpu,
+    /// The text.
+    pub corpus: Corpus,
+    /// The model.
+    pub gpt: Gpt,
+}
+
+/// A trained deterministic model.
+#[derive(Clone, Debug)]
+pub struct Baseline {
+    /// Where it is kept.
+    pub path: PathBuf,
+    /// Its parameters.
+    pub params: Vec<f32>,
+    /// SHA-256 of its parameters as little-endian f32.
+    pub sha256: [u8; 32],
+    /// Steps that it was trained for.
+    pub iters: u64,
+    /// Mean loss of its last steps (at most 50), nats a token.
+    pub train_loss: f64,
+    /// Loss on the whole validation split, nats a token.
+    pub val_loss: f64,
+    /// Seconds of training when it was trained.
+    pub seconds: f64,
+    /// Whether it was there before.
+    pub cached: bool,
+}
+
+impl Setting {
+    /// Reads the corpus and builds the model.
+    ///
+    /// # Errors
+    /// When the text cannot be read or is too small for the block, or the shape cannot be built.
+    pub fn new(config: &Config) -> Result<Self> {
+        let corpus = match (&config.data, &config.data_dir) {
+            (Some(path), _) => Corpus::from_file(path)?,
+            (None, Some(dir)) => Corpus::from_nanogpt(dir, config.meta_path.as_deref())?,
+            (None, None) => Corpus::embedded()?,
+        };
+        let gpt = Gpt::new(config.model(corpus.tokenizer.vocab_size())?)?;
+        corpus.check_block(gpt.config().block_size)?;
+        Ok(Self {
+            backend: Cpu::new(config.threads)?,
+            corpus,
+            gpt,
+        })
+    }
+
+    /// The tokens of a split, by the name that flags have for it.
+    pub fn split(&self, name: &str) -> &[u16] {
+        match name {
+            "train" => &self.corpus.train,
+            _ => &self.corpus.val,
+        }
+    }
+
+    /// The model's configuration as JSON.
+    ///
+    /// # Errors
+    /// Never in fact: it is plain data.
+    pub fn model_json(&self) -> Result<String> {
+        serde_json::to_string(self.gpt.config()).map_err(|e| Error::invalid("model", "JSON", e))
+    }
+
+    /// The tokenizer's characters.
+    pub fn vocabulary(&self) -> String {
+        self.corpus.tokenizer.chars().iter().collect()
+    }
+
+    /// The baseline of these settings: the file that they name, or the kept one, or a new one, which is kept.
+    ///
+    /// # Errors
+    /// When training fails or is interrupted, or a file does not fit.
+    pub fn baseline(&self, config: &Config, ctx: &mut Context) -> Result<Baseline> {
+        match &config.model_path {
+            Some(path) => self.load(path),
+            None => self.deterministic(config, config.baseline_iters, "baseline", ctx),
+        }
+    }
+
+    /// The deterministic model after `iters` steps of the recipe, kept for next time.
+    ///
+    /// # Errors
+    /// As [`Setting::baseline`].
+    pub fn deterministic(
+        &self,
+        config: &Config,
+        iters: u64,
+        what: &str,
+        ctx: &mut Context,
+    ) -> Result<Baseline> {
+        let mut recipe = config.recipe();
+        recipe.iters = iters;
+        let (b, t) = config.baseline_batch(self.gpt.config());
+        let bad = |e: serde_json::Error| Error::invalid("recipe", "JSON", e);
+        let text = serde_json::to_string(&(&recipe, b, t)).map_err(bad)?;
+        let key = Sha256::new()
+            .chain_update(self.corpus.sha256)
+            .chain_update(self.model_json()?)
+            .chain_update(&text)
+            .finalize();
+        let folder = config.save_dir.join("baselines");
+        std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        let path = folder.join(format!("{}.bnn", super::hex(&key[..8])));
+        if path.exists() {
+            let mut kept = self.load(&path)?;
+            kept.cached = true;
+            ctx.log.say(&format!(
+                "{what}: {} ({iters} steps, validation loss {:.4}), kept from before",
+                path.display(),
+                kept.val_loss
+            ))?;
+            return Ok(kept);
+        }
+
+        let windows = Windows::all(self.corpus.train.len(), t)?;
+        let mut batch = Batch::new(b, t)?;
+        let mut trainer = Trainer::new(&self.backend, &self.gpt, &recipe, b, t)?;
+        let mut progress = Progress::new(what, 0, iters);
+        let mut recent = std::collections::VecDeque::with_capacity(50);
+        for step in 0..iters {
+            ctx.check_stop()?;
+            windows.fill(
+                &self.corpus.train,
+                recipe.seed,
+                BASELINE_CHAIN,
+                step,
+                &mut batch,
+            )?;
+            let loss = trainer.step(&batch)?;
+            if recent.len() == 50 {
+                recent.pop_front();
+            }
+            recent.push_back(loss);
+            progress.at(&mut ctx.log, step + 1, || format!("loss {loss:.4}"))?;
+        }
+        let seconds = progress.seconds();
+        drop(progress);
+        let train_loss = recent.iter().sum::<f64>() / recent.len() as f64;
+        let block = self.gpt.config().block_size;
+        let (val_loss, _) = split_loss(
+            &self.backend,
+            &self.gpt,
+            trainer.params(),
+            &self.corpus.val,
+            block,
+        )?;
+        let header = Header {
+            config: text,
+            model: self.model_json()?,
+            seed: recipe.seed,
+            step: iters,
+            corpus_sha256: self.corpus.sha256,
+            vocabulary: self.vocabulary(),
+            scalars: vec![
+                ("train_loss".into(), train_loss),
+                ("val_loss".into(), val_loss),
+                ("seconds".into(), seconds),
+            ],
+            ..Header::new(Kind::Baseline)
+        };
+        store::write(
+            &path,
+            &header,
+            &[(PARAMS, TensorData::F32(trainer.params()))],
+        )?;
+        ctx.log.say(&format!(
+            "{what}: {iters} steps in {seconds:.1} s, training loss {train_loss:.4}, validation loss {val_loss:.4}: {}",
+            path.display()
+        ))?;
+        self.load(&path)
+    }
+
+    /// Reads a baseline and checks that it fits this corpus and model.
+    ///
+    /// # Errors
+    /// When the file is damaged, or is of another model or another text.
+    pub fn load(&self, path: &Path) -> Result<Baseline> {
+        let mut reader = Reader::open(path, Kind::Baseline)?;
+        let header = reader.header().clone();
+        let mismatch = |what: &str, expected: String, got: String| Error::Mismatch {
+            path: path.to_path_buf(),
+            what: what.into(),
+            expected,
+            got,
+        };
+        let model: GptConfig =
+            serde_json::from_str(&header.model).map_err(|e| Error::BadHeader {
+                path: path.to_path_buf(),
+                message: format!("model: {e}"),
+            })?;
+        if &model != self.gpt.config() {
+            return Err(mismatch("model", self.model_json()?, header.model));
+        }
+        if header.vocabulary != self.vocabulary() {
+            return Err(mismatch(
+                "vocabulary",
+                format!("{:?}", self.vocabulary()),
+                format!("{:?}", header.vocabulary),
+            ));
+        }
+        let mut params = vec![0.0; self.gpt.n_params()];
+        reader.read_f32(PARAMS, &mut params)?;
+        let mut hash = Sha256::new();
+        for chunk in params.chunks(4096) {
+            let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
+            hash.update(&bytes);
+        }
+        Ok(Baseline {
+            path: path.to_path_buf(),
+            params,
+            sha256: hash.finalize().into(),
+            iters: header.step,
+            train_loss: reader.scalar("train_loss")?,
+            val_loss: reader.scalar("val_loss")?,
+            seconds: reader.scalar("seconds")?,
+            cached: false,
+        })
+    }
+}
+
+/// The baseline's batches come from a stream that no chain uses.
+const BASELINE_CHAIN: u32 = u32::MAX;

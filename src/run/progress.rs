@@ -1,0 +1,144 @@
+//! What a person sees while a run works: a bar on a terminal, a plain line now and then elsewhere, and the log.
+
+use crate::error::{Error, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Between two plain lines.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// Where the run's words go: standard error, and the log files once there are any.
+#[derive(Default)]
+pub struct Log {
+    files: Vec<File>,
+    /// What was said before the first file was opened.
+    early: String,
+}
+
+impl Log {
+    /// Says a line.
+    ///
+    /// # Errors
+    /// When a log file cannot be written.
+    pub fn say(&mut self, line: &str) -> Result<()> {
+        eprintln!("{line}");
+        self.keep(line)
+    }
+
+    /// Writes a line to the log files alone.
+    ///
+    /// # Errors
+    /// When a log file cannot be written.
+    pub fn keep(&mut self, line: &str) -> Result<()> {
+        if self.files.is_empty() {
+            self.early.push_str(line);
+            self.early.push('\n');
+        }
+        for f in &mut self.files {
+            writeln!(f, "{line}").map_err(Error::io("the run's log"))?;
+        }
+        Ok(())
+    }
+
+    /// Opens a log file, appending; it begins with what was said before.
+    ///
+    /// # Errors
+    /// When it cannot be opened or written.
+    pub fn open(&mut self, path: &Path) -> Result<()> {
+        let mut f = File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(Error::io(path))?;
+        f.write_all(self.early.as_bytes())
+            .map_err(Error::io(path))?;
+        self.files.push(f);
+        Ok(())
+    }
+}
+
+/// The progress of one piece of work.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    what: String,
+    total: u64,
+    first: u64,
+    started: Instant,
+    last: Instant,
+}
+
+impl Progress {
+    /// Begins; `first` steps were made before.
+    pub fn new(what: &str, first: u64, total: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(total).with_position(first);
+            let style = "{prefix:>10} {bar:30} {pos}/{len} {per_sec} {eta} left  {msg}";
+            // The template is a constant; the default bar is what remains if it were wrong.
+            if let Ok(style) = ProgressStyle::with_template(style) {
+                bar.set_style(style);
+            }
+            bar.set_prefix(what.to_owned());
+            bar.reset_eta();
+            bar
+        });
+        let now = Instant::now();
+        Self {
+            bar,
+            what: what.into(),
+            total,
+            first,
+            started: now,
+            last: now,
+        }
+    }
+
+    /// `done` steps are made; `state` says how it goes (loss, temperature).
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn at(&mut self, log: &mut Log, done: u64, state: impl FnOnce() -> String) -> Result<()> {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+        }
+        let due = match &self.bar {
+            Some(_) => Duration::from_millis(200),
+            None => PLAIN_EVERY,
+        };
+        if self.last.elapsed() < due && done != self.total {
+            return Ok(());
+        }
+        self.last = Instant::now();
+        let seconds = self.started.elapsed().as_secs_f64();
+        let rate = (done - self.first) as f64 / seconds.max(1e-9);
+        let left = (self.total - done) as f64 / rate.max(1e-9);
+        let line = format!(
+            "{} {done}/{}  {rate:.1}/s  {left:.0} s left  {}",
+            self.what,
+            self.total,
+            state()
+        );
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(line.rsplit("left  ").next().unwrap_or_default().to_owned());
+                log.keep(&line)
+            }
+            None => log.say(&line),
+        }
+    }
+
+    /// Seconds since the beginning.
+    pub fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

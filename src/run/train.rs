@@ -1,0 +1,641 @@
+//! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
+
+use super::config::{Config, PriorCenter, PriorUnit, SampleDtype};
+use super::evaluate::{self, SplitReport};
+use super::folder::{RunFolder, now, write_json, write_text};
+use super::honesty::{Movement, Prospect, stability_line};
+use super::prepare::{Baseline, Setting};
+use super::progress::Progress;
+use super::{Context, hex};
+use crate::backend::Cpu;
+use crate::data::{Batch, Windows};
+use crate::error::{Error, Result};
+use crate::gpt::Objective;
+use crate::posterior::{Posterior, Prior};
+use crate::samplers::{Chain, ChainState, Phase, SamplerState};
+use crate::store::{self, Dtype, Header, Kind, Provenance, Reader, Store, TensorData};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// What `bnn train` leaves.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrainReport {
+    /// The run's folder.
+    pub run_dir: String,
+    /// The sampler.
+    pub sampler_type: String,
+    /// SHA-256 over the stored parameters in order, as little-endian f32.
+    pub samples_hash: String,
+    /// Samples in the store.
+    pub samples_collected: usize,
+    /// Gradients of all chains.
+    pub total_steps: u64,
+    /// Seconds of sampling in this process.
+    pub sampling_seconds: f64,
+    /// Loss of the baseline on the whole validation split, nats a token.
+    pub loss_baseline: f64,
+    /// Mean loss of the samples.
+    pub loss_mean_of_samples: f64,
+    /// Loss of the averaged prediction.
+    pub loss_averaged_prediction: f64,
+    /// Temperature of the target.
+    pub temperature: f64,
+    /// How each chain moved.
+    pub chains: Vec<Movement>,
+    /// The validation split's scores; with `--eval`, of every split asked for.
+    pub results: Map<String, Value>,
+}
+
+/// What the steps of a chain left behind, one value a step; sampling only for the temperatures.
+#[derive(Default)]
+struct Trace {
+    log_lik: Vec<f64>,
+    log_prior: Vec<f64>,
+    kinetic: Vec<f64>,
+    configurational: Vec<f64>,
+}
+
+/// A run: everything that stays the same over its chains.
+struct Run<'a> {
+    config: &'a Config,
+    setting: &'a Setting,
+    folder: RunFolder,
+    prior: Prior,
+    num_data: f64,
+    windows: Windows,
+    batch: (usize, usize),
+    baseline_sha256: [u8; 32],
+}
+
+/// Begins a new run.
+///
+/// # Errors
+/// For bad settings, data or files; [`Error::NotFinite`] when a chain diverges; [`Error::Interrupted`] when it was stopped. What was sampled
+/// before stays readable.
+pub fn train(config: &Config, ctx: &mut Context) -> Result<TrainReport> {
+    let setting = Setting::new(config)?;
+    if config.num_epochs.is_some() {
+        ctx.log.say(&format!(
+            "note: --epochs does not apply to {}, which is counted in --warmup-steps and --sampling-steps",
+            config.sampler
+        ))?;
+    }
+    let baseline = setting.baseline(config, ctx)?;
+    let mut config = config.clone();
+    // From here on the run names its baseline, so that it can be resumed whatever else is trained.
+    config.model_path = Some(absolute(&baseline.path)?);
+    for path in [
+        &mut config.data,
+        &mut config.data_dir,
+        &mut config.meta_path,
+    ]
+    .into_iter()
+    .flatten()
+    {
+        *path = absolute(path)?;
+    }
+    let folder = RunFolder::create(&config)?;
+    write_text(&folder.config(), &config.to_toml()?)?;
+    go(&config, &setting, folder, baseline, ctx)
+}
+
+/// Goes on with a run, bit for bit as if it had not been broken off.
+///
+/// # Errors
+/// As [`train`], and when the run's folder is damaged or its corpus or baseline is not the same.
+pub fn resume(config: &Config, folder: RunFolder, ctx: &mut Context) -> Result<TrainReport> {
+    let setting = Setting::new(config)?;
+    let baseline = setting.baseline(config, ctx)?;
+    ctx.log
+        .say(&format!("resuming {}", folder.path.display()))?;
+    go(config, &setting, folder, baseline, ctx)
+}
+
+fn absolute(path: &Path) -> Result<std::path::PathBuf> {
+    path.canonicalize().map_err(Error::io(path))
+}
+
+fn go(
+    config: &Config,
+    setting: &Setting,
+    folder: RunFolder,
+    mut baseline: Baseline,
+    ctx: &mut Context,
+) -> Result<TrainReport> {
+    let name = folder.log_name();
+    ctx.log.open(&folder.file(&name))?;
+    if let Some(dir) = &config.log_dir {
+        std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        ctx.log.open(&dir.join(&name))?;
+    }
+    let t = config.window(setting.gpt.config())?;
+    let n_train = setting.corpus.train.len();
+    let windows = match config.train_samples {
+        // A corpus with fewer windows than the original's 10,000 gives all it has.
+        Some(n) if n < n_train - t => Windows::subset(n_train, t, n, config.seed)?,
+        _ => Windows::all(n_train, t)?,
+    };
+    let num_data = config
+        .num_data
+        .unwrap_or_else(|| count_data(config.objective, &windows, n_train, t));
+    let prior = Prior {
+        std: config.prior_std as f32,
+        center: (config.prior_center == PriorCenter::Pretrained).then(|| baseline.params.clone()),
+        relative_to: (config.prior_scale == PriorUnit::Relative).then(|| baseline.params.clone()),
+    };
+    let run = Run {
+        config,
+        setting,
+        folder,
+        prior,
+        num_data,
+        windows,
+        batch: (config.batch_size, t),
+        baseline_sha256: baseline.sha256,
+    };
+    let unit = match config.objective {
+        Objective::All => "tokens",
+        Objective::Last => "windows",
+    };
+    let sampler = config.sampler_config(0)?;
+    ctx.log.say(&format!(
+        "{} on {} parameters: num_data {num_data} {unit}, T {}, prior sd {} ({:?}, centre {:?}), batch {:?}",
+        config.sampler,
+        setting.gpt.n_params(),
+        config.temperature,
+        config.prior_std,
+        config.prior_scale,
+        config.prior_center,
+        run.batch,
+    ))?;
+    let preconditioned = config.mass().steps() > 0;
+    for line in Prospect::new(&sampler, num_data).lines(&sampler, preconditioned) {
+        ctx.log.say(&line)?;
+    }
+
+    let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
+    let start = std::time::Instant::now();
+    let mut traces = Vec::new();
+    let mut avg_momentum = None;
+    let params = std::mem::take(&mut baseline.params);
+    for chain in 0..config.chains {
+        match run.chain(chain, &params, &mut store, ctx) {
+            Ok((trace, momentum)) => {
+                traces.push(trace);
+                avg_momentum = momentum;
+            }
+            Err(e) => {
+                ctx.log.say(&format!(
+                    "{} samples are kept in {}",
+                    store.len(),
+                    run.folder.samples().display()
+                ))?;
+                if matches!(e, Error::Interrupted) {
+                    ctx.log.say(&format!(
+                        "stopped; `bnn train --resume {}` goes on",
+                        run.folder.path.display()
+                    ))?;
+                }
+                return Err(e);
+            }
+        }
+    }
+    let sampling_seconds = start.elapsed().as_secs_f64();
+    let chains = run.movements(&store, &params, &traces)?;
+    for line in chains.iter().flat_map(|m| m.lines(config.temperature)) {
+        ctx.log.say(&line)?;
+    }
+    baseline.params = params;
+    run.finish(
+        &store,
+        &baseline,
+        chains,
+        &traces,
+        avg_momentum,
+        sampling_seconds,
+        ctx,
+    )
+}
+
+/// What the mean log-likelihood runs over: distinct target tokens, or windows.
+fn count_data(objective: Objective, windows: &Windows, n_train: usize, t: usize) -> f64 {
+    let n = windows.num_windows();
+    match objective {
+        // Chosen windows may overlap; a token is data once.
+        Objective::All => n.saturating_mul(t).min(n_train - 1) as f64,
+        Objective::Last => n as f64,
+    }
+}
+
+impl Run<'_> {
+    fn provenance(&self) -> Result<Provenance> {
+        Ok(Provenance {
+            config: self.config.to_toml()?,
+            model: self.setting.model_json()?,
+            seed: self.config.seed,
+            corpus_sha256: self.setting.corpus.sha256,
+            baseline_sha256: self.baseline_sha256,
+            vocabulary: self.setting.vocabulary(),
+            dtype: match self.config.sample_dtype {
+                SampleDtype::F32 => Dtype::F32,
+                SampleDtype::Bf16 => Dtype::Bf16,
+            },
+            n_params: self.setting.gpt.n_params() as u64,
+        })
+    }
+
+    /// Runs one chain to its end; its trace and the mean absolute standardised momentum at the end.
+    fn chain(
+        &self,
+        index: u32,
+        start: &[f32],
+        store: &mut Store,
+        ctx: &mut Context,
+    ) -> Result<(Trace, Option<f64>)> {
+        let config = self.config;
+        let be = &self.setting.backend;
+        let (b, t) = self.batch;
+        let posterior = Posterior::new(
+            be,
+            &self.setting.gpt,
+            &self.prior,
+            self.num_data,
+            config.objective,
+            b,
+            t,
+        )?;
+        let sampler = config.sampler_config(index)?;
+        let path = self.folder.chain(index);
+        let (mut chain, mut trace) = match path.exists() {
+            true => {
+                let (state, trace) = self.load_chain(&path, index, start)?;
+                let chain = Chain::restore(be, posterior, sampler.clone(), config.mass(), &state)?;
+                (chain, trace)
+            }
+            false => (
+                Chain::new(be, posterior, start, sampler.clone(), config.mass())?,
+                Trace::default(),
+            ),
+        };
+        // Samples after the checkpoint are drawn again, the same.
+        store.truncate_after(index, chain.steps_made())?;
+        let mass_at = config.mass().steps();
+        if chain.steps_made() == 0 && mass_at == 0 {
+            ctx.log
+                .say(&stability_line(config, &sampler, &self.prior, None)?)?;
+        }
+
+        let mut batch = Batch::new(b, t)?;
+        let total = chain.total_steps();
+        let mut progress = Progress::new(&format!("chain {index}"), chain.steps_made(), total);
+        let mut sample = vec![0.0f32; 0];
+        while chain.phase() != Phase::Done {
+            let step = chain.steps_made();
+            if ctx.stopped() {
+                self.save_chain(&path, index, &chain, &trace)?;
+                return Err(Error::Interrupted);
+            }
+            self.windows.fill(
+                &self.setting.corpus.train,
+                config.seed,
+                index,
+                step,
+                &mut batch,
+            )?;
+            let report = chain.step(&batch)?;
+            if step + 1 == mass_at {
+                let mass = chain.sampler().mass().map(Vec::as_slice);
+                let line = stability_line(config, &sampler, &self.prior, mass)?;
+                ctx.log.say(&line)?;
+            }
+            trace.log_lik.push(report.at.log_lik);
+            trace.log_prior.push(report.at.log_prior);
+            if report.phase == Phase::Sampling {
+                trace.kinetic.extend(report.kinetic_temperature);
+                trace
+                    .configurational
+                    .extend(report.configurational_temperature);
+            }
+            if report.sample_due {
+                sample.clear();
+                sample.extend_from_slice(chain.params());
+                store.append(index, step + 1, &sample)?;
+            }
+            if (step + 1).is_multiple_of(config.checkpoint_every) || chain.phase() == Phase::Done {
+                self.save_chain(&path, index, &chain, &trace)?;
+            }
+            let temperature = report
+                .kinetic_temperature
+                .or(report.configurational_temperature);
+            progress.at(&mut ctx.log, step + 1, || {
+                format!(
+                    "{:?}  loss {:.4}{}",
+                    report.phase,
+                    -report.at.log_lik,
+                    temperature.map_or(String::new(), |t| format!("  T {t:.4}"))
+                )
+            })?;
+        }
+        drop(progress);
+        let momentum = chain.sampler().momenta().map(|m| {
+            let mass = chain.sampler().mass();
+            let each = m.iter().enumerate().map(|(i, m)| {
+                let mass = mass.map_or(1.0, |v| v[i]) as f64;
+                (*m as f64).abs() / mass.sqrt()
+            });
+            each.sum::<f64>() / m.len() as f64
+        });
+        Ok((trace, momentum))
+    }
+
+    fn save_chain(&self, path: &Path, index: u32, chain: &Chain<Cpu>, trace: &Trace) -> Result<()> {
+        let sampler = chain.sampler();
+        let header = Header {
+            config: self.config.to_toml()?,
+            model: self.setting.model_json()?,
+            seed: self.config.seed,
+            chain: index,
+            step: chain.steps_made(),
+            corpus_sha256: self.setting.corpus.sha256,
+            baseline_sha256: self.baseline_sha256,
+            vocabulary: self.setting.vocabulary(),
+            counters: vec![
+                ("sampler_step".into(), sampler.step()),
+                ("preconditioned".into(), chain.steps_made() - sampler.step()),
+            ],
+            ..Header::new(Kind::Chain)
+        };
+        let mut tensors = vec![("params", TensorData::F32(sampler.params()))];
+        if let Some(m) = sampler.momenta() {
+            tensors.push(("momenta", TensorData::F32(m)));
+        }
+        if let Some(m) = sampler.mass() {
+            tensors.push(("mass", TensorData::F32(m)));
+        }
+        if let Some(s) = chain.squares() {
+            tensors.push(("squares", TensorData::F32(s)));
+        }
+        for (name, series) in [
+            ("trace.log_lik", &trace.log_lik),
+            ("trace.log_prior", &trace.log_prior),
+            ("trace.kinetic_temperature", &trace.kinetic),
+            ("trace.configurational_temperature", &trace.configurational),
+        ] {
+            tensors.push((name, TensorData::F64(series)));
+        }
+        store::write(path, &header, &tensors)
+    }
+
+    fn load_chain(&self, path: &Path, index: u32, start: &[f32]) -> Result<(ChainState, Trace)> {
+        let mut r = Reader::open(path, Kind::Chain)?;
+        let h = r.header().clone();
+        let model = self.setting.model_json()?;
+        let expected = [
+            ("model", &model, &h.model),
+            ("seed", &self.config.seed.to_string(), &h.seed.to_string()),
+            ("chain", &index.to_string(), &h.chain.to_string()),
+            (
+                "corpus",
+                &hex(&self.setting.corpus.sha256),
+                &hex(&h.corpus_sha256),
+            ),
+            (
+                "baseline",
+                &hex(&self.baseline_sha256),
+                &hex(&h.baseline_sha256),
+            ),
+        ];
+        for (what, expected, got) in expected {
+            if expected != got {
+                return Err(Error::Mismatch {
+                    path: path.to_path_buf(),
+                    what: what.into(),
+                    expected: expected.clone(),
+                    got: got.clone(),
+                });
+            }
+        }
+        let names: Vec<String> = r.tensors().iter().map(|t| t.name.clone()).collect();
+        let mut floats = |name: &str| -> Result<Option<Vec<f32>>> {
+            if !names.iter().any(|n| n == name) {
+                return Ok(None);
+            }
+            let mut v = vec![0.0; start.len()];
+            r.read_f32(name, &mut v)?;
+            Ok(Some(v))
+        };
+        let theta = floats("params")?.ok_or_else(|| Error::BadHeader {
+            path: path.to_path_buf(),
+            message: "expected a tensor `params`, found none".into(),
+        })?;
+        let (momenta, mass, squares) = (floats("momenta")?, floats("mass")?, floats("squares")?);
+        let mut series = |name: &str| -> Result<Vec<f64>> {
+            // A series may be as long as the run, no longer.
+            let len = r.tensor(name)?.len;
+            let total = self.config.chain_gradients();
+            if len > total {
+                return Err(Error::BadHeader {
+                    path: path.to_path_buf(),
+                    message: format!("{name}: expected at most {total} values, found {len}"),
+                });
+            }
+            let mut v = vec![0.0; len as usize];
+            r.read_f64(name, &mut v)?;
+            Ok(v)
+        };
+        let trace = Trace {
+            log_lik: series("trace.log_lik")?,
+            log_prior: series("trace.log_prior")?,
+            kinetic: series("trace.kinetic_temperature")?,
+            configurational: series("trace.configurational_temperature")?,
+        };
+        let state = ChainState {
+            preconditioned: r.counter("preconditioned")?,
+            squares,
+            sampler: SamplerState {
+                step: r.counter("sampler_step")?,
+                theta,
+                momenta,
+                mass,
+                // A chain starts at its baseline, whose hash was compared.
+                center: start.to_vec(),
+            },
+        };
+        Ok((state, trace))
+    }
+
+    fn movements(&self, store: &Store, start: &[f32], traces: &[Trace]) -> Result<Vec<Movement>> {
+        let (mut first, mut last) = (start.to_vec(), start.to_vec());
+        traces
+            .iter()
+            .zip(0u32..)
+            .map(|(trace, chain)| {
+                let of = |id: &store::SampleId| id.chain == chain;
+                let n = store.ids().iter().filter(|id| of(id)).count();
+                if let (Some(a), Some(b)) = (
+                    store.ids().iter().position(of),
+                    store.ids().iter().rposition(of),
+                ) {
+                    store.load(a, &mut first)?;
+                    store.load(b, &mut last)?;
+                }
+                let c = self.config.sampler_config(chain)?;
+                Ok(Movement::new(
+                    &c,
+                    n,
+                    start,
+                    &first,
+                    &last,
+                    &trace.kinetic,
+                    &trace.configurational,
+                ))
+            })
+            .collect()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn finish(
+        &self,
+        store: &Store,
+        baseline: &Baseline,
+        chains: Vec<Movement>,
+        traces: &[Trace],
+        avg_momentum: Option<f64>,
+        sampling_seconds: f64,
+        ctx: &mut Context,
+    ) -> Result<TrainReport> {
+        let config = self.config;
+        if store.is_empty() {
+            return Err(Error::invalid(
+                "sampling_steps",
+                "enough for a sample: at least the thinning",
+                config.sampling_steps,
+            ));
+        }
+        let samples_hash = hex(&store.hash()?);
+        let reports = match config.eval {
+            true => evaluate::evaluate(config, self.setting, &self.folder, store, baseline, ctx)?,
+            false => vec![evaluate::losses(
+                config,
+                self.setting,
+                store,
+                baseline,
+                "val",
+                ctx,
+            )?],
+        };
+        // The losses are those of the validation split, wherever it was asked for.
+        let val = match reports.iter().find(|r| r.split == "val") {
+            Some(r) => r.clone(),
+            None => evaluate::losses(config, self.setting, store, baseline, "val", ctx)?,
+        };
+        let results = evaluate::by_split(&reports)?;
+        let mut training = json!({
+            "total_steps": config.chain_gradients(),
+            "samples_collected": store.len(),
+        });
+        if let Some(m) = avg_momentum {
+            training["avg_momentum"] = m.into();
+        }
+        let last = |f: fn(&Trace) -> &Vec<f64>| traces.last().and_then(|t| f(t).last().copied());
+        training["last_log_lik"] = last(|t| &t.log_lik).into();
+        training["last_log_prior"] = last(|t| &t.log_prior).into();
+        training["sampling_seconds"] = sampling_seconds.into();
+        let metrics = json!({
+            "sampler_type": config.sampler.name(),
+            "config": self.original_config(),
+            "training_metrics": training,
+            "timestamp": now(),
+            "uncertainty": {
+                "avg_predictive_entropy": val.predictive_entropy.mean,
+                "max_predictive_entropy": val.predictive_entropy.max,
+                "min_predictive_entropy": val.predictive_entropy.min,
+                "expected_entropy": val.expected_entropy,
+                "mutual_information": val.mutual_information,
+            },
+            "num_data": self.num_data,
+            "baseline": {
+                "path": baseline.path,
+                "sha256": hex(&baseline.sha256),
+                "iters": baseline.iters,
+                "train_loss": baseline.train_loss,
+                "val_loss": baseline.val_loss,
+                "seconds": baseline.seconds,
+            },
+            "samples_hash": samples_hash,
+            "chains": chains,
+            "results": results,
+        });
+        write_json(&self.folder.metrics(), &metrics)?;
+        let report = TrainReport {
+            run_dir: self.folder.path.display().to_string(),
+            sampler_type: config.sampler.name().into(),
+            samples_hash,
+            samples_collected: store.len(),
+            total_steps: config.chain_gradients(),
+            sampling_seconds,
+            loss_baseline: val.loss_baseline,
+            loss_mean_of_samples: val.loss_mean_of_samples,
+            loss_averaged_prediction: val.loss_averaged_prediction,
+            temperature: config.temperature,
+            chains,
+            results,
+        };
+        let summary = self.summary(&report, baseline, &reports);
+        write_text(&self.folder.summary(), &summary)?;
+        ctx.log.keep(&summary)?;
+        Ok(report)
+    }
+
+    /// The configuration under the original's keys, bnn's own beside them.
+    fn original_config(&self) -> Value {
+        let c = self.config;
+        let mut v = serde_json::to_value(c).unwrap_or(Value::Null);
+        v["num_epochs"] = c.num_epochs.into();
+        v["max_seq_length"] = self.batch.1.into();
+        v["train_samples"] = c.train_samples.unwrap_or(self.windows.num_windows()).into();
+        v["num_samples"] = (c.sampling_steps / c.thinning * c.chains as u64).into();
+        v["num_data"] = self.num_data.into();
+        v
+    }
+
+    fn summary(&self, r: &TrainReport, baseline: &Baseline, splits: &[SplitReport]) -> String {
+        let c = self.config;
+        let mut text = format!(
+            "{} run {}\n\n\
+             corpus            {} ({} training, {} validation tokens)\n\
+             model             {} layers, {} heads, {} wide, block {}: {} parameters\n\
+             baseline          {} steps, validation loss {:.4}\n\
+             sampler           step {:.3e}, T {}, {} chain(s) of {} gradients\n\
+             samples           {} in {}\n\n",
+            r.sampler_type,
+            self.folder.stamp,
+            self.setting.corpus.name,
+            self.setting.corpus.train.len(),
+            self.setting.corpus.val.len(),
+            self.setting.gpt.config().n_layer,
+            self.setting.gpt.config().n_head,
+            self.setting.gpt.config().n_embd,
+            self.setting.gpt.config().block_size,
+            self.setting.gpt.n_params(),
+            baseline.iters,
+            baseline.val_loss,
+            c.learning_rate,
+            c.temperature,
+            c.chains,
+            c.chain_gradients() / c.chains as u64,
+            r.samples_collected,
+            self.folder.samples().display(),
+        );
+        for split in splits {
+            text.push_str(&split.text());
+            text.push('\n');
+        }
+        for line in r.chains.iter().flat_map(|m| m.lines(c.temperature)) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    }
+}
