@@ -3,6 +3,8 @@
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, GptConfig, Objective, Workspace};
+use crate::metrics::{self, Unit};
+use crate::samplers::{Config, Method, Sampler, SamplerState};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
 
@@ -26,14 +28,15 @@ const GPT_TOLERANCE: f64 = 2e-5;
 /// Squares of gradients carry twice the relative error.
 const FISHER_TOLERANCE: f64 = 4e-5;
 
-pub(crate) struct Reference<'a> {
-    pub path: &'a Path,
-    pub tensors: SafeTensors<'a>,
-    pub metadata: std::collections::HashMap<String, String>,
+/// A safetensors file of reference values.
+struct Reference<'a> {
+    path: &'a Path,
+    tensors: SafeTensors<'a>,
+    metadata: std::collections::HashMap<String, String>,
 }
 
 impl<'a> Reference<'a> {
-    pub fn read(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
+    fn read(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
         let bad = |e: safetensors::SafeTensorError| {
             Error::data(path.display().to_string(), e.to_string())
         };
@@ -62,7 +65,7 @@ impl<'a> Reference<'a> {
         Ok((shape, t.data()))
     }
 
-    pub fn f32(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
+    fn f32(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
         let (shape, bytes) = self.tensor(name, Dtype::F32)?;
         Ok((
             shape,
@@ -73,7 +76,7 @@ impl<'a> Reference<'a> {
         ))
     }
 
-    pub fn tokens(&self, name: &str) -> Result<(Vec<usize>, Vec<u16>)> {
+    fn tokens(&self, name: &str) -> Result<(Vec<usize>, Vec<u16>)> {
         let (shape, bytes) = self.tensor(name, Dtype::I32)?;
         let tokens = bytes
             .chunks_exact(4)
@@ -90,7 +93,7 @@ impl<'a> Reference<'a> {
         Ok((shape, tokens))
     }
 
-    pub fn json<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T> {
+    fn json<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T> {
         let place = self.path.display().to_string();
         let text = self
             .metadata
@@ -99,7 +102,7 @@ impl<'a> Reference<'a> {
         serde_json::from_str(text).map_err(|e| Error::data(place, format!("metadata `{key}`: {e}")))
     }
 
-    pub fn check(&self, quantity: &str, got: &[f32], want: &[f32], tolerance: f64) -> Check {
+    fn check(&self, quantity: &str, got: &[f32], want: &[f32], tolerance: f64) -> Check {
         let (mut diff, mut norm) = (0.0f64, 0.0f64);
         for (&g, &w) in got.iter().zip(want) {
             diff += (g as f64 - w as f64).powi(2);
@@ -111,12 +114,7 @@ impl<'a> Reference<'a> {
             diff.sqrt()
         };
         Check {
-            file: self
-                .path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            file: name_of(self.path),
             quantity: quantity.into(),
             error,
             tolerance,
@@ -127,7 +125,7 @@ impl<'a> Reference<'a> {
 }
 
 /// A GPT's logits, losses, gradients and Fisher diagonals (`gpt_*.safetensors`).
-pub(crate) fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
+fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     let gpt = Gpt::new(r.json::<GptConfig>("config")?)?;
     let mut flat = vec![0.0f32; gpt.n_params()];
     for t in gpt.layout().tensors() {
@@ -203,12 +201,250 @@ pub(crate) fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// Every quantity of one reference file.
+/// Steps whose errors add up in a trajectory: each rounds a few times at 6e-8.
+const TRAJECTORY_TOLERANCE: f64 = 1e-5;
+/// Sums and logarithms in f64 of f32 logits.
+const PREDICTIVE_TOLERANCE: f64 = 1e-6;
+/// Counts and a few f64 operations.
+const TEXT_TOLERANCE: f64 = 1e-9;
+
+/// Recorded trajectories on a quadratic log posterior, noise included (`samplers.safetensors`).
+fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
+    let settings: serde_json::Map<String, serde_json::Value> = r.json("hyperparameters")?;
+    let (shape, a) = r.f32("A")?;
+    let (_, b) = r.f32("b")?;
+    let (_, theta0) = r.f32("theta0")?;
+    let d = theta0.len();
+    if shape != [d, d] || b.len() != d {
+        return Err(Error::shape("A and b", ([d, d], [d]), (shape, [b.len()])));
+    }
+    let up = |v: &[f32]| -> Result<B::Buf> {
+        let mut buf = be.zeros(v.len())?;
+        be.upload(&mut buf, v)?;
+        Ok(buf)
+    };
+    let mut checks = Vec::new();
+    for (name, values) in &settings {
+        // The file also has methods that this library does not: those are no check of it.
+        let method = match name.as_str() {
+            "sgld" => Method::Sgld,
+            "baoa" => Method::Baoa,
+            // posteriors' SGHMC is the explicit Euler form
+            "sghmc" => Method::SghmcEuler,
+            _ => continue,
+        };
+        let get = |key: &str, default: f64| values.get(key).map_or(Some(default), |v| v.as_f64());
+        let number = |key: &str, default: f64| {
+            get(key, default).ok_or_else(|| {
+                Error::data(
+                    r.path.display().to_string(),
+                    format!("hyperparameters of {name}: `{key}` is no number"),
+                )
+            })
+        };
+        let mut c = Config::new(method, number("lr", f64::NAN)?);
+        c.alpha = number("alpha", c.alpha)?;
+        c.beta = number("beta", c.beta)?;
+        c.sigma = number("sigma", c.sigma)?;
+        c.temperature = number("temperature", c.temperature)?;
+        let (_, noise) = r.f32(&format!("{name}.noise"))?;
+        let steps = noise.len() / d;
+        (c.warmup_steps, c.sampling_steps, c.thinning) = (0, steps as u64, 1);
+        let momenta = match method.has_momenta() {
+            true => Some(r.f32("momenta0")?.1),
+            false => None,
+        };
+        let state = SamplerState {
+            step: 0,
+            theta: theta0.clone(),
+            momenta: momenta.clone(),
+            mass: None,
+            center: theta0.clone(),
+        };
+        let mut sampler = Sampler::restore(be.clone(), c, &state)?;
+        let mut theta = theta0.clone();
+        let (mut path, mut path_m) = (theta0.clone(), momenta.unwrap_or_default());
+        let mut log_post = Vec::new();
+        for xi in noise.chunks_exact(d) {
+            let e: Vec<f64> = theta.iter().zip(&b).map(|(t, b)| (t - b) as f64).collect();
+            let grad: Vec<f32> = a
+                .chunks_exact(d)
+                .map(|row| -row.iter().zip(&e).map(|(a, e)| *a as f64 * e).sum::<f64>() as f32)
+                .collect();
+            let lp: f64 = 0.5 * grad.iter().zip(&e).map(|(g, e)| *g as f64 * e).sum::<f64>();
+            log_post.push(lp as f32);
+            sampler.step_with_noise(&up(&grad)?, lp, &up(xi)?)?;
+            be.download(sampler.params(), &mut theta)?;
+            path.extend_from_slice(&theta);
+            if let Some(m) = sampler.momenta() {
+                let mut host = vec![0.0; d];
+                be.download(m, &mut host)?;
+                path_m.extend(host);
+            }
+        }
+        let mut check = |what: &str, got: &[f32]| -> Result<()> {
+            let quantity = format!("{name}.{what}");
+            let (_, want) = r.f32(&quantity)?;
+            checks.push(r.check(&quantity, got, &want, TRAJECTORY_TOLERANCE));
+            Ok(())
+        };
+        check("theta", &path)?;
+        check("log_posterior", &log_post)?;
+        if method.has_momenta() {
+            check("momenta", &path_m)?;
+        }
+    }
+    Ok(checks)
+}
+
+/// Predictive scores of an ensemble's logits (`predictive.safetensors`).
+fn predictive(r: &Reference<'_>) -> Result<Vec<Check>> {
+    let (shape, logits) = r.f32("logits")?;
+    let (_, targets) = r.tokens("targets")?;
+    let &[_, _, v] = shape.as_slice() else {
+        return Err(Error::shape("logits", "(S, N, V)", shape));
+    };
+    let got = metrics::predictive_scores(&logits, &targets, v)?;
+    let want: std::collections::BTreeMap<String, f64> = r.json("scores")?;
+    let mut checks = Vec::new();
+    for (name, value) in [
+        ("perplexity_of_mean_prediction", got.perplexity),
+        ("perplexity_mean_nll_over_samples", got.gibbs_perplexity),
+        ("predictive_entropy_mean", got.entropy_summary.mean),
+        ("expected_entropy_mean", got.expected_entropy),
+        (
+            "mutual_information_mean",
+            got.mutual_information_summary.mean,
+        ),
+        ("brier", got.brier),
+        ("accuracy", got.accuracy),
+        ("ece_15_equal_width_bins", got.ece),
+    ] {
+        // A score that the file leaves out is not checked.
+        if let Some(want) = want.get(name) {
+            checks.push(scalar(r.path, name, value, *want, PREDICTIVE_TOLERANCE));
+        }
+    }
+    for (name, values) in [
+        ("predictive_entropy", &got.entropy),
+        ("mutual_information", &got.mutual_information),
+    ] {
+        let (_, want) = r.f32(name)?;
+        let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+        checks.push(r.check(name, &values, &want, PREDICTIVE_TOLERANCE));
+    }
+    Ok(checks)
+}
+
+/// BLEU and ROUGE of one kind of unit in `text_scores.json`.
+#[derive(serde::Deserialize)]
+struct Scores {
+    bleu1: f64,
+    bleu2: f64,
+    bleu4: f64,
+    rouge1: Vec<f64>,
+    rouge2: Vec<f64>,
+    #[serde(rename = "rougeL")]
+    rouge_l: Vec<f64>,
+}
+
+/// Pairs of texts with their scores.
+#[derive(serde::Deserialize)]
+struct Texts {
+    references: Vec<String>,
+    predictions: Vec<String>,
+    #[serde(rename = "char")]
+    chars: Scores,
+    word: Scores,
+}
+
+/// BLEU and ROUGE (`text_scores.json`).
+fn texts(path: &Path, bytes: &[u8]) -> Result<Vec<Check>> {
+    let t: Texts = serde_json::from_slice(bytes)
+        .map_err(|e| Error::data(path.display().to_string(), e.to_string()))?;
+    let mut checks = Vec::new();
+    for (kind, unit, want) in [
+        ("char", Unit::Char, &t.chars),
+        ("word", Unit::Word, &t.word),
+    ] {
+        for (order, want) in [(1, want.bleu1), (2, want.bleu2), (4, want.bleu4)] {
+            let got = metrics::bleu(&t.references, &t.predictions, unit, order)?;
+            let name = format!("{kind}.bleu{order}");
+            checks.push(scalar(path, &name, got, want, TEXT_TOLERANCE));
+        }
+        let each: Vec<metrics::Rouge> = t
+            .references
+            .iter()
+            .zip(&t.predictions)
+            .map(|(r, p)| metrics::rouge(r, p, unit))
+            .collect();
+        let by: [(&str, fn(&metrics::Rouge) -> f64, &Vec<f64>); 3] = [
+            ("rouge1", |r| r.rouge1, &want.rouge1),
+            ("rouge2", |r| r.rouge2, &want.rouge2),
+            ("rougeL", |r| r.rouge_l, &want.rouge_l),
+        ];
+        for (name, of, want) in by {
+            // The worst pair stands for all.
+            let worst = each
+                .iter()
+                .map(of)
+                .zip(want)
+                .map(|(got, want)| (got - want).abs())
+                .fold(0.0, f64::max);
+            let mut check = scalar(path, &format!("{kind}.{name}"), worst, 0.0, TEXT_TOLERANCE);
+            check.pass &= want.len() == each.len();
+            checks.push(check);
+        }
+    }
+    Ok(checks)
+}
+
+fn scalar(path: &Path, quantity: &str, got: f64, want: f64, tolerance: f64) -> Check {
+    let error = match want == 0.0 {
+        true => (got - want).abs(),
+        false => ((got - want) / want).abs(),
+    };
+    Check {
+        file: name_of(path),
+        quantity: quantity.into(),
+        error,
+        tolerance,
+        pass: error <= tolerance,
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// Every quantity of one reference file, whose kind is told by what it holds.
 ///
 /// # Errors
 /// When the file cannot be read or is of no known kind. A quantity that is off is no error but a [`Check`] that does not pass.
 pub fn verify_file<B: Backend>(be: &B, path: &Path) -> Result<Vec<Check>> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') {
+        return texts(path, &bytes);
+    }
     let r = Reference::read(path, &bytes)?;
-    gpt(be, &r)
+    let checks = if r.metadata.contains_key("config") {
+        gpt(be, &r)?
+    } else if r.metadata.contains_key("hyperparameters") {
+        samplers(be, &r)?
+    } else if r.metadata.contains_key("scores") {
+        predictive(&r)?
+    } else {
+        return Err(Error::data(
+            path.display().to_string(),
+            "expected metadata `config` (a GPT), `hyperparameters` (samplers) or `scores` (predictive), found none of them",
+        ));
+    };
+    match checks.is_empty() {
+        true => Err(Error::data(
+            path.display().to_string(),
+            "nothing in it to check",
+        )),
+        false => Ok(checks),
+    }
 }
