@@ -103,6 +103,13 @@ pub trait Backend: Vectors {
     /// Runs several operations as one piece of work, without a hand-over to the device's threads for each.
     fn batch<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R;
 
+    /// Runs `f` on every item, several at a time where the device can. The first item's error, in their order, is given back.
+    fn each<T: Send>(
+        &self,
+        items: &mut [T],
+        f: impl Fn(usize, &mut T) -> Result<()> + Sync,
+    ) -> Result<()>;
+
     /// out (N, C) = wte[x] + wpe[first + t], rows in sequences of `t`.
     #[allow(clippy::too_many_arguments)]
     fn embed(

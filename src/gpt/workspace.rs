@@ -121,6 +121,7 @@ impl<B: Backend> Workspace<B> {
     }
 
     /// Takes in a batch: x and, where there are any, targets y, both (B, T).
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn take(
         &mut self,
         backend: &B,

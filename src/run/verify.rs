@@ -378,7 +378,8 @@ fn texts(path: &Path, bytes: &[u8]) -> Result<Vec<Check>> {
             .zip(&t.predictions)
             .map(|(r, p)| metrics::rouge(r, p, unit))
             .collect();
-        let by: [(&str, fn(&metrics::Rouge) -> f64, &Vec<f64>); 3] = [
+        type Of = fn(&metrics::Rouge) -> f64;
+        let by: [(&str, Of, &Vec<f64>); 3] = [
             ("rouge1", |r| r.rouge1, &want.rouge1),
             ("rouge2", |r| r.rouge2, &want.rouge2),
             ("rougeL", |r| r.rouge_l, &want.rouge_l),

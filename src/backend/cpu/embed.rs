@@ -26,8 +26,8 @@ pub fn forward(
     });
 }
 
-/// Adds to wte's gradient and writes wpe's. Rows are summed in order by one thread each: the sum is split over channels never,
-/// over destination rows only.
+/// Adds to wte's gradient and writes wpe's. The work is split over rows of the tables, so each row is summed by one thread, in order.
+#[allow(clippy::too_many_arguments)]
 pub fn backward(
     cpu: &Cpu,
     grad: &mut [f32],

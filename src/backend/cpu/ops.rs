@@ -1,7 +1,7 @@
 //! The CPU as a [`Backend`]: each operation's buffers cut to size and handed to its file.
 
 use super::gemm::Mat;
-use super::{Cpu, Rows};
+use super::{Cpu, Rows, par};
 use super::{attention, cross_entropy, dropout, embed, gelu, layer_norm, prior};
 use crate::backend::{Backend, Dropout, Gelu, Heads, Linear, Norm, Objective};
 use crate::error::Result;
@@ -29,6 +29,17 @@ impl Backend for Cpu {
 
     fn batch<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         self.run(f)
+    }
+
+    fn each<T: Send>(
+        &self,
+        items: &mut [T],
+        f: impl Fn(usize, &mut T) -> Result<()> + Sync,
+    ) -> Result<()> {
+        match &self.pool {
+            Some(pool) => pool.install(|| par::each(items, 0, &f)),
+            None => items.iter_mut().enumerate().try_for_each(|(i, t)| f(i, t)),
+        }
     }
 
     fn embed(
