@@ -1,0 +1,711 @@
+//! The command as a user runs it: files, keys, exit codes, stopping and resuming.
+#![cfg(feature = "cli")]
+
+use serde_json::Value;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Settings that make everything small: a model of 10,000 parameters, a few steps.
+const SMALL: &[&str] = &[
+    "--shape",
+    "tiny",
+    "--n-layer",
+    "1",
+    "--n-embd",
+    "16",
+    "--block-size",
+    "16",
+    "--batch-size",
+    "4",
+    "--baseline-iters",
+    "40",
+    "--baseline-warmup-iters",
+    "5",
+    "--preconditioner-steps",
+    "5",
+    "--warmup-steps",
+    "10",
+    "--sampling-steps",
+    "40",
+    "--thinning",
+    "10",
+    "--eval-max-tokens",
+    "640",
+    "--eval-num-text-samples",
+    "3",
+    "--threads",
+    "2",
+];
+
+fn bnn(dir: &Path) -> Command {
+    let mut c = Command::new(env!("CARGO_BIN_EXE_bnn"));
+    c.current_dir(dir);
+    for name in [
+        "BASE_DIR",
+        "MODEL_PATH",
+        "META_PATH",
+        "DATA_DIR",
+        "DEVICE",
+        "WANDB_AVAILABLE",
+        "BNN_ISA",
+    ] {
+        c.env_remove(name);
+    }
+    c
+}
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    bnn(dir).args(args).output().expect("the command starts")
+}
+
+/// Standard error, for messages.
+fn words(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+fn json(out: &Output) -> Value {
+    assert!(out.status.success(), "{}", words(out));
+    serde_json::from_slice(&out.stdout).expect("one JSON object on standard output")
+}
+
+fn train(dir: &Path, more: &[&str]) -> Output {
+    let args: Vec<&str> = ["train", "--json"]
+        .iter()
+        .chain(SMALL)
+        .chain(more)
+        .copied()
+        .collect();
+    run(dir, &args)
+}
+
+fn run_dir(v: &Value) -> PathBuf {
+    v["run_dir"].as_str().expect("run_dir").into()
+}
+
+fn keys(v: &Value, names: &[&str]) {
+    for name in names {
+        assert!(!v[name].is_null(), "`{name}` is missing in {v}");
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+#[test]
+fn train_leaves_every_file_and_key() {
+    let dir = folder();
+    let v = json(&train(
+        dir.path(),
+        &[
+            "--sampler",
+            "baoa",
+            "--eval",
+            "--no-wandb",
+            "--log-dir",
+            "logs",
+            "--epochs",
+            "3",
+        ],
+    ));
+    keys(
+        &v,
+        &[
+            "run_dir",
+            "samples_hash",
+            "loss_baseline",
+            "loss_mean_of_samples",
+            "loss_averaged_prediction",
+        ],
+    );
+    let run = dir.path().join(run_dir(&v));
+    assert!(run.starts_with(dir.path().join("checkpoints/samplers/baoa_sampler")));
+
+    let read = |name: &str| -> Value {
+        let text = std::fs::read_to_string(run.join(name)).expect(name);
+        serde_json::from_str(&text).expect(name)
+    };
+    let m = read("baoa_metrics.json");
+    keys(
+        &m,
+        &[
+            "sampler_type",
+            "config",
+            "training_metrics",
+            "timestamp",
+            "uncertainty",
+        ],
+    );
+    keys(
+        &m["training_metrics"],
+        &["total_steps", "samples_collected", "avg_momentum"],
+    );
+    keys(
+        &m["uncertainty"],
+        &[
+            "avg_predictive_entropy",
+            "max_predictive_entropy",
+            "min_predictive_entropy",
+        ],
+    );
+    keys(
+        &m["config"],
+        &[
+            "batch_size",
+            "train_samples",
+            "max_seq_length",
+            "learning_rate",
+            "temperature",
+            "prior_std",
+            "num_samples",
+            "save_dir",
+        ],
+    );
+    assert_eq!(m["training_metrics"]["samples_collected"], 4);
+    assert_eq!(m["training_metrics"]["total_steps"], 55);
+    // E|N(0, 1)| sqrt(T): d = 13,000, so 10 standard errors are 0.05 of it.
+    let momentum = m["training_metrics"]["avg_momentum"]
+        .as_f64()
+        .expect("a number");
+    let thermal = (2.0 / std::f64::consts::PI).sqrt() * 0.1f64.sqrt();
+    assert!(
+        (momentum / thermal - 1.0).abs() < 0.3,
+        "{momentum} against {thermal}"
+    );
+
+    let eval = std::fs::read_dir(&run)
+        .expect("the run folder")
+        .map(|e| {
+            e.expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("UTF-8")
+        })
+        .find(|n| n.starts_with("bayesian_eval_"))
+        .expect("bayesian_eval_<time>.json");
+    let e = read(&eval);
+    keys(
+        &e,
+        &[
+            "config",
+            "sampler_type",
+            "num_posterior_samples",
+            "results",
+            "vocab_size",
+        ],
+    );
+    keys(
+        &e["config"],
+        &[
+            "data_dir",
+            "splits",
+            "batch_size",
+            "num_text_samples",
+            "prompt_length",
+            "generation_length",
+            "max_tokens",
+        ],
+    );
+    assert!(e["config"].get("max_eval_samples").is_some());
+    for split in ["val", "train"] {
+        let r = &e["results"][split];
+        keys(
+            r,
+            &[
+                "split",
+                "total_tokens",
+                "sampler_type",
+                "num_posterior_samples",
+                "perplexity",
+                "bleu",
+                "rouge1",
+                "rouge2",
+                "rougeL",
+                "examples",
+                "elapsed_seconds",
+                "perplexity_mean_nll",
+                "loss_baseline",
+                "against_baseline",
+                "loss_deterministic_equal_gradients",
+                "predictive_entropy",
+                "expected_entropy",
+                "mutual_information",
+            ],
+        );
+        let of = |k: &str| r[k].as_f64().expect("a number");
+        // Jensen: the average predicts no worse than its samples do on average.
+        assert!(of("loss_averaged_prediction") <= of("loss_mean_of_samples"));
+        assert!((of("perplexity").ln() - of("loss_averaged_prediction")).abs() < 1e-9);
+        assert_eq!(r["total_tokens"], 640);
+        assert_eq!(r["deterministic_gradients"], 95);
+    }
+    let summary = std::fs::read_to_string(run.join("baoa_summary.txt")).expect("summary");
+    assert!(summary.contains("averaged prediction"));
+    let log = std::fs::read_dir(dir.path().join("logs")).expect("the log folder");
+    assert_eq!(log.count(), 1);
+    assert!(run.join("config.toml").exists() && run.join("chain_00.bnn").exists());
+    assert_eq!(
+        std::fs::read_dir(run.join("samples"))
+            .expect("samples")
+            .count(),
+        4
+    );
+
+    // Scoring again gives the same figures, and other settings of the evaluation are taken.
+    let again = json(&run_cmd(
+        dir.path(),
+        &["eval", v["run_dir"].as_str().expect("run_dir"), "--json"],
+    ));
+    assert_eq!(
+        again["results"]["val"]["loss_averaged_prediction"],
+        e["results"]["val"]["loss_averaged_prediction"]
+    );
+    let two = json(&run_cmd(
+        dir.path(),
+        &[
+            "eval",
+            v["run_dir"].as_str().expect("run_dir"),
+            "--json",
+            "--eval-splits",
+            "val",
+            "--eval-num-posterior-samples",
+            "2",
+            "--eval-control=false",
+        ],
+    ));
+    assert_eq!(two["results"]["val"]["num_posterior_samples"], 2);
+    assert!(two["results"]["train"].is_null());
+    assert!(two["results"]["val"]["loss_deterministic_equal_gradients"].is_null());
+
+    // Text: the same from one thread and from two, and kept with its uncertainty.
+    let text = |threads: &str| {
+        json(&run_cmd(
+            dir.path(),
+            &[
+                "generate",
+                v["run_dir"].as_str().expect("run_dir"),
+                "--json",
+                "--prompt",
+                "MARETH:",
+                "--max-new-tokens",
+                "40",
+                "--samples",
+                "3",
+                "--temperature",
+                "0.8",
+                "--threads",
+                threads,
+            ],
+        ))
+    };
+    let (one, two) = (text("1"), text("2"));
+    assert_eq!(one["text"], two["text"]);
+    assert_eq!(one["text"].as_str().expect("text").chars().count(), 47);
+    keys(
+        &one,
+        &["generation_params", "start_prompt", "text", "unc_info"],
+    );
+    keys(
+        &one["unc_info"],
+        &[
+            "avg_uncertainty",
+            "max_uncertainty",
+            "num_samples_used",
+            "token_uncertainties",
+        ],
+    );
+    assert_eq!(
+        one["unc_info"]["token_uncertainties"]
+            .as_array()
+            .expect("a list")
+            .len(),
+        40
+    );
+    let kept: Value = serde_json::from_str(
+        &std::fs::read_to_string(run.join("generation_results.json")).expect("results"),
+    )
+    .expect("JSON");
+    assert_eq!(kept.as_object().expect("an object").len(), 2);
+    let bad = run_cmd(
+        dir.path(),
+        &[
+            "generate",
+            v["run_dir"].as_str().expect("run_dir"),
+            "--prompt",
+            "caf\u{e9}",
+        ],
+    );
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(words(&bad).contains('\u{e9}'), "{}", words(&bad));
+}
+
+fn run_cmd(dir: &Path, args: &[&str]) -> Output {
+    run(dir, args)
+}
+
+#[test]
+fn threads_change_no_bit_and_seeds_and_samplers_do() {
+    let dir = folder();
+    let hash = |more: &[&str]| {
+        json(&train(dir.path(), more))["samples_hash"]
+            .as_str()
+            .expect("hash")
+            .to_owned()
+    };
+    let one = hash(&["--threads", "1"]);
+    assert_eq!(one, hash(&["--threads", "3"]));
+    assert_ne!(one, hash(&["--seed", "43"]));
+    assert_ne!(one, hash(&["--sampler", "sgld"]));
+    assert_ne!(one, hash(&["--sampler", "sghmc"]));
+    assert_ne!(one, hash(&["--objective", "last"]));
+    let two = json(&train(dir.path(), &["--chains", "2"]));
+    assert_eq!(two["samples_collected"], 8);
+    assert_ne!(two["chains"][0]["rms_move"], two["chains"][1]["rms_move"]);
+}
+
+#[test]
+fn bf16_samples_take_half_the_space_and_predict_about_the_same() {
+    let dir = folder();
+    let size = |v: &Value| -> u64 {
+        std::fs::read_dir(dir.path().join(run_dir(v)).join("samples"))
+            .expect("samples")
+            .map(|e| e.expect("an entry").metadata().expect("metadata").len())
+            .sum()
+    };
+    let (full, half) = (
+        json(&train(dir.path(), &[])),
+        json(&train(dir.path(), &["--sample-dtype", "bf16"])),
+    );
+    assert!(size(&half) < size(&full) * 3 / 4);
+    let loss = |v: &Value| v["loss_averaged_prediction"].as_f64().expect("a number");
+    // bf16 rounds weights by at most 2^-9 of themselves; the loss near a minimum moves far less than 1 %.
+    assert!((loss(&full) - loss(&half)).abs() < 0.01 * loss(&full));
+}
+
+/// Waits for a child with a deadline, so that a hung command fails the test.
+fn wait(mut child: std::process::Child) -> (Option<i32>, String) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        if let Some(status) = child.try_wait().expect("the child's status") {
+            let mut text = String::new();
+            if let Some(mut err) = child.stderr.take() {
+                err.read_to_string(&mut text).expect("UTF-8");
+            }
+            return (status.code(), text);
+        }
+        assert!(Instant::now() < deadline, "the command hangs");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(unix)]
+fn signal(child: &std::process::Child, name: &str) {
+    let ok = Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .status()
+        .expect("kill");
+    assert!(ok.success());
+}
+
+/// A long run's settings: enough steps that a signal finds it at work.
+const LONG: &[&str] = &[
+    "--sampling-steps",
+    "3000",
+    "--thinning",
+    "100",
+    "--checkpoint-every",
+    "37",
+];
+
+#[cfg(unix)]
+fn start_and(dir: &Path, name: &str, samples: usize) -> (PathBuf, Option<i32>, String) {
+    let args: Vec<&str> = ["train"].iter().chain(SMALL).chain(LONG).copied().collect();
+    let child = bnn(dir)
+        .args(&args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    // Wait until some samples are there, then interrupt.
+    let parent = dir.join("checkpoints/samplers/baoa_sampler");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let run = loop {
+        assert!(Instant::now() < deadline, "no sample came");
+        let found = std::fs::read_dir(&parent)
+            .ok()
+            .and_then(|mut d| d.next())
+            .and_then(|e| e.ok());
+        if let Some(e) = found {
+            let n = std::fs::read_dir(e.path().join("samples")).map_or(0, |d| {
+                d.filter(|e| {
+                    e.as_ref()
+                        .is_ok_and(|e| !e.file_name().to_string_lossy().starts_with('.'))
+                })
+                .count()
+            });
+            if n >= samples {
+                break e.path();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    signal(&child, name);
+    let (code, text) = wait(child);
+    (run, code, text)
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_was_stopped_or_killed_goes_on_bit_for_bit() {
+    let whole = folder();
+    let want = json(&train(whole.path(), LONG));
+    for name in ["-INT", "-KILL"] {
+        let dir = folder();
+        let (run, code, text) = start_and(dir.path(), name, 3);
+        if name == "-INT" {
+            assert_eq!(code, Some(130), "{text}");
+            assert!(
+                text.contains("samples are kept") && text.contains("--resume"),
+                "{text}"
+            );
+        }
+        // What is there can be read as it is.
+        let v = json(&run_cmd(
+            dir.path(),
+            &[
+                "generate",
+                run.to_str().expect("UTF-8"),
+                "--json",
+                "--max-new-tokens",
+                "5",
+                "--prompt",
+                "T",
+            ],
+        ));
+        assert!(
+            v["unc_info"]["num_samples_used"]
+                .as_u64()
+                .expect("a number")
+                >= 3
+        );
+        let got = json(&run_cmd(
+            dir.path(),
+            &["train", "--json", "--resume", run.to_str().expect("UTF-8")],
+        ));
+        assert_eq!(got["samples_hash"], want["samples_hash"], "{name}");
+        assert_eq!(got["samples_collected"], 30);
+        // The trace of temperatures is whole again, too.
+        assert_eq!(got["chains"], want["chains"]);
+    }
+}
+
+#[test]
+fn a_diverging_chain_stops_with_step_and_tensor_and_keeps_its_samples() {
+    let dir = folder();
+    let diverging = [
+        "--sampler",
+        "sgld",
+        "--step-size",
+        "1e-7",
+        "--num-data",
+        "1e6",
+        "--prior-scale",
+        "relative",
+        "--prior-center",
+        "pretrained",
+        "--preconditioner",
+        "none",
+        "--temperature",
+        "1",
+        "--thinning",
+        "1",
+        "--warmup-steps",
+        "0",
+    ];
+    let refused = train(dir.path(), &diverging);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        words(&refused).contains("unstable") && words(&refused).contains("--force"),
+        "{}",
+        words(&refused)
+    );
+    let forced = train(
+        dir.path(),
+        &[&diverging[..], &["--force", "--sampling-steps", "400"]].concat(),
+    );
+    assert_eq!(forced.status.code(), Some(1));
+    let text = words(&forced);
+    assert!(
+        text.contains("not finite") && text.contains("step "),
+        "{text}"
+    );
+    assert!(
+        text.contains("transformer.") || text.contains("log_posterior"),
+        "{text}"
+    );
+    assert!(text.contains("samples are kept"), "{text}");
+}
+
+#[test]
+fn the_originals_settings_do_not_move_the_chain_and_the_command_says_so() {
+    let dir = folder();
+    for sampler in ["baoa", "sghmc"] {
+        let out = train(
+            dir.path(),
+            &[
+                "--preset",
+                "original",
+                "--sampler",
+                sampler,
+                "--sampling-steps",
+                "100",
+                "--warmup-steps",
+                "20",
+            ],
+        );
+        let v = json(&out);
+        assert_eq!(v["chains"][0]["worth_about_one"], true);
+        let text = words(&out);
+        assert!(text.contains("the chain has not moved"), "{text}");
+        assert!(text.contains("worth about 1"), "{text}");
+        assert!(
+            text.contains("physical time") && text.contains("optimiser"),
+            "{text}"
+        );
+    }
+    let v = json(&train(dir.path(), &[]));
+    assert_eq!(v["chains"][0]["worth_about_one"], false, "{v}");
+}
+
+#[test]
+fn configuration_is_a_file_that_the_command_reads_back() {
+    let dir = folder();
+    for sampler in ["sgld", "sghmc", "sghmc_euler", "baoa"] {
+        for preset in ["default", "original"] {
+            let args = [
+                "config",
+                "--sampler",
+                sampler,
+                "--preset",
+                preset,
+                "--seed",
+                "7",
+            ];
+            let out = run(dir.path(), &args);
+            assert!(out.status.success(), "{}", words(&out));
+            std::fs::write(dir.path().join("c.toml"), &out.stdout).expect("a file");
+            let again = run(dir.path(), &["config", "--config", "c.toml"]);
+            assert_eq!(
+                String::from_utf8_lossy(&out.stdout),
+                String::from_utf8_lossy(&again.stdout)
+            );
+        }
+    }
+    // A flag wins over the file.
+    let v = json(&run(
+        dir.path(),
+        &["config", "--config", "c.toml", "--seed", "8", "--json"],
+    ));
+    assert_eq!(v["seed"], 8);
+    std::fs::write(dir.path().join("bad.toml"), "no_such_setting = 1\n").expect("a file");
+    let bad = run(dir.path(), &["config", "--config", "bad.toml"]);
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(words(&bad).contains("no_such_setting"));
+}
+
+#[test]
+fn errors_end_with_1_and_say_what_and_where() {
+    let dir = folder();
+    let write =
+        |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).expect(name);
+    write("empty.txt", b"");
+    write("short.txt", b"too short");
+    write("latin.txt", b"first line\nna\xefve");
+    let cases: &[(&[&str], &str)] = &[
+        (&["train", "--data", "missing.txt"], "missing.txt"),
+        (&["train", "--data", "empty.txt"], "empty.txt"),
+        (&["train", "--data", "short.txt"], "short.txt"),
+        (&["train", "--data", "latin.txt"], "13"),
+        (&["train", "--sampler", "nuts"], "nuts"),
+        (&["train", "--temperature", "-1"], "temperature"),
+        (&["train", "--no-such-flag"], "no-such-flag"),
+        (&["train", "--thinning", "0"], "thinning"),
+        (&["train", "--n-head", "3"], "n_head"),
+        (&["train", "--alpha", "1", "--momentum", "0.5"], "alpha"),
+        (&["train", "--model-path", "empty.txt"], "empty.txt"),
+        (&["train", "--eval-splits", "test"], "eval_splits"),
+        (&["train", "--resume", "nowhere"], "nowhere"),
+        (&["eval", "nowhere"], "nowhere"),
+        (&["verify", "short.txt"], "short.txt"),
+        (&["verify", "missing.safetensors"], "missing.safetensors"),
+    ];
+    for (args, says) in cases {
+        let out = run(dir.path(), args);
+        assert_eq!(out.status.code(), Some(1), "{args:?}: {}", words(&out));
+        assert!(words(&out).contains(says), "{args:?}: {}", words(&out));
+        assert!(out.stdout.is_empty(), "{args:?}");
+    }
+    let gpu = bnn(dir.path())
+        .args(["train"])
+        .env("DEVICE", "cuda")
+        .output()
+        .expect("the command starts");
+    assert_eq!(gpu.status.code(), Some(1));
+    assert!(words(&gpu).contains("DEVICE"));
+    for help in ["--help", "--version"] {
+        assert!(run(dir.path(), &[help]).status.success());
+    }
+}
+
+#[test]
+fn nanogpt_files_and_the_originals_environment_are_read() {
+    let dir = folder();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/nanogpt");
+    std::fs::write(
+        dir.path().join(".env"),
+        format!(
+            "BASE_DIR=base\nDATA_DIR={}\nDEVICE=cpu\nWANDB_AVAILABLE=false\n",
+            data.display()
+        ),
+    )
+    .expect(".env");
+    let v = json(&train(dir.path(), &[]));
+    assert!(run_dir(&v).starts_with("base/checkpoints/samplers"), "{v}");
+    // A baseline file of the same text is taken as it is.
+    let b = json(&run(dir.path(), &[&["baseline", "--json"], SMALL].concat()));
+    assert_eq!(b["cached"], true);
+    let path = b["path"].as_str().expect("path");
+    let again = json(&train(dir.path(), &["--model-path", path]));
+    assert_eq!(again["samples_hash"], v["samples_hash"]);
+    // Of another text it is not.
+    let other = train(dir.path(), &["--model-path", path, "--data", "/dev/null"]);
+    assert_eq!(other.status.code(), Some(1));
+}
+
+#[test]
+fn verify_passes_on_good_files_and_fails_on_bad_ones() {
+    let dir = folder();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let good = data.join("samplers.safetensors");
+    let out = run(dir.path(), &["verify", good.to_str().expect("UTF-8")]);
+    assert!(out.status.success(), "{}", words(&out));
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(
+        text.contains("baoa.theta") && text.contains("0 failed"),
+        "{text}"
+    );
+    // One float of the recorded trajectory changed: near the end lies a tensor's data.
+    let mut bytes = std::fs::read(&good).expect("the reference");
+    let n = bytes.len();
+    bytes[n - 1] ^= 0x40;
+    std::fs::write(dir.path().join("bad.safetensors"), &bytes).expect("a file");
+    let out = run(dir.path(), &["verify", "--json", "bad.safetensors"]);
+    let v: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    match v["failed"].as_u64().expect("a number") {
+        // The last tensor may be one that is not checked here (theta0); then change the middle as well.
+        0 => panic!("a changed file passed: {v}"),
+        _ => assert_eq!(out.status.code(), Some(1)),
+    }
+}
