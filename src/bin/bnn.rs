@@ -26,14 +26,19 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Sample a posterior around a baseline, which is trained first when there is none.
+    #[command(args_override_self = true, allow_negative_numbers = true)]
     Train(Train),
     /// Train the deterministic model alone and keep it.
+    #[command(args_override_self = true, allow_negative_numbers = true)]
     Baseline(Configured),
     /// Score a run's samples: averaged prediction, baseline, a deterministic model of equal cost, texts.
+    #[command(args_override_self = true, allow_negative_numbers = true)]
     Eval(Eval),
     /// Write text from a run's samples, with each token's uncertainty.
+    #[command(args_override_self = true, allow_negative_numbers = true)]
     Generate(Generate),
     /// Print every setting with its value as TOML that --config reads.
+    #[command(args_override_self = true, allow_negative_numbers = true)]
     Config(Configured),
     /// Check this build on this machine against reference files.
     Verify(Verify),

@@ -66,14 +66,14 @@ pub struct Paired {
 }
 
 impl Paired {
-    fn new(d: PairedDifference) -> Self {
+    fn new(d: PairedDifference, block: usize) -> Self {
         Self {
             difference: d.mean,
             std_error: d.std_error,
             z: -d.z,
             low: d.low,
             high: d.high,
-            block: DEFAULT_BLOCK,
+            block,
             resamples: RESAMPLES,
         }
     }
@@ -368,7 +368,10 @@ fn one(setting: &Setting, tokens: &[u16], params: &[f32]) -> Result<PredictiveSc
 }
 
 fn paired(config: &Config, a: &[f64], b: &[f64]) -> Result<Paired> {
-    paired_block_bootstrap(a, b, DEFAULT_BLOCK, RESAMPLES, config.seed).map(Paired::new)
+    // A split shorter than two blocks still holds two shorter ones.
+    let block = DEFAULT_BLOCK.min(a.len() / 2).max(1);
+    let d = paired_block_bootstrap(a, b, block, RESAMPLES, config.seed)?;
+    Ok(Paired::new(d, block))
 }
 
 /// Everything that `--eval` asks for, on every split; `bayesian_eval_<time>.json` is written into the run folder.
