@@ -287,6 +287,7 @@ fn threads_change_no_bit() {
         (37, 2000, 64),
         (130, 129, 700),
         (16, 16, 4096),
+        (60, 32, 2000), // cut into parts of as few rows as would be dot products alone
         (1, 5000, 384),
         (3, 1537, 500),
         (8, 1537, 384),
