@@ -7,7 +7,8 @@ use std::arch::x86_64::{__m256, __m512};
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// The longest block of k: MC rows of A fit the L2 cache, a panel of B the L1 cache of most machines.
+/// The longest block of k. MC rows of A stay in the L2 cache; longer blocks read and write C less often, and a panel
+/// of B may come from the L2 cache, since a step of k loads two vectors for 24 (or 12) multiply-adds.
 /// It decides where sums are cut, and so the last bits of results: one value for all machines.
 const KC: usize = 384;
 
@@ -117,7 +118,8 @@ kernel! {
 struct Line(#[allow(dead_code)] [f32; 16]);
 
 thread_local! {
-    /// Packed B and packed A of this thread: it grows to the largest product and stays.
+    /// Packed B and packed A of this thread: it grows to the largest product (5 MB at most, but for very long rows) and
+    /// stays, so that no product allocates but the first of its size.
     static PACKED: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 

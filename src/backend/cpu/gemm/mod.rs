@@ -1,7 +1,9 @@
 //! The matrix product C = A B (+ C) (+ bias) in f32, for any strides of A and B.
 //!
-//! Every element of C is one sum over k in an order that depends on (m, n, k) and the layout alone: never on the
-//! thread count, and never on where the element lies in a block.
+//! Every element of C is one sum over k in an order that depends on the instruction set, on (m, n, k) and the layout
+//! alone: never on the thread count, and never on where the element lies in a block. Up to 16 rows against a
+//! transposed B are dot products; everything else goes through packed blocks, and there a row of C does not depend on
+//! how many others there are.
 #![allow(unsafe_code)] // pointers into C, whose parts the threads write without overlap
 
 #[cfg(target_arch = "x86_64")]
@@ -138,6 +140,7 @@ impl<'a> Product<'a> {
         }
     }
 
+    /// How to compute the whole product.
     fn method(&self) -> Method {
         if self.m <= dot::MAX_ROWS && self.a.cs == 1 && self.b.rs == 1 {
             Method::Dot
