@@ -1,14 +1,16 @@
 //! The blocked product: tiles of C over packed panels of B, for AVX2 (6 by 16) and AVX-512 (12 by 32).
 
-use super::Product;
 use super::pack;
 use super::tile::{Tile, tile};
+use super::{Mat, Product};
 use std::arch::x86_64::{__m256, __m512};
 use std::cell::RefCell;
+use std::ops::Range;
 
-/// The longest block of k: MC rows of A fit the L2 cache, a panel of B the L1 cache of most machines.
+/// The longest block of k. MC rows of A stay in the L2 cache; longer blocks read and write C less often, and a panel
+/// of B may come from the L2 cache, since a step of k loads two vectors for 24 (or 12) multiply-adds.
 /// It decides where sums are cut, and so the last bits of results: one value for all machines.
-const KC: usize = 256;
+const KC: usize = 384;
 
 /// Floats of B packed at a time: a share of the last-level cache.
 const PACKED_B: usize = 1 << 20;
@@ -103,7 +105,7 @@ macro_rules! kernel {
 
 kernel! {
     /// 24 accumulators, 2 vectors of B and a broadcast, of 32 registers.
-    Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", __m512, 12, 32, 240, 1 2 3 4 5 6 7 8 9 10 11 12
+    Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", __m512, 12, 32, 144, 1 2 3 4 5 6 7 8 9 10 11 12
 }
 kernel! {
     /// 12 accumulators, 2 vectors of B and a broadcast, of 16 registers.
@@ -116,13 +118,80 @@ kernel! {
 struct Line(#[allow(dead_code)] [f32; 16]);
 
 thread_local! {
-    /// Packed B and packed A of this thread: it grows to the largest product and stays.
+    /// Packed B and packed A of this thread: it grows to the largest product (5 MB at most, but for very long rows) and
+    /// stays, so that no product allocates but the first of its size.
     static PACKED: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The block of k: `KC` at most, and all blocks about as long.
-fn k_block(k: usize) -> usize {
-    k.div_ceil(k.div_ceil(KC).max(1)).max(1)
+/// How a product is cut, and where its packed operands lie.
+struct Blocks {
+    /// The block of k: `KC` at most, and all about as long.
+    k: usize,
+    /// The part of B that is packed together: this many columns, by this many k (whole blocks).
+    columns: usize,
+    depth: usize,
+    /// How many of the panels of such a part are read where they are.
+    b_in_place: bool,
+    a: Left,
+    packed_a: *mut f32,
+    packed_b: *mut f32,
+    /// Between packed panels.
+    a_stride: usize,
+    b_stride: usize,
+}
+
+/// Where the inner kernel reads A.
+#[derive(Clone, Copy, PartialEq)]
+enum Left {
+    /// Rows of k, where they are.
+    InPlace,
+    /// Rows of k, copied as they are: their distance is such that the rows of a tile would evict each other.
+    Copied,
+    /// Panels: k is strided.
+    Packed,
+}
+
+impl Blocks {
+    /// The cut, with the lengths of packed A and packed B.
+    fn new<K: Kernel>(p: &Product<'_>) -> (Self, usize, usize) {
+        let k = p.k.div_ceil(p.k.div_ceil(KC).max(1)).max(1);
+        let columns = (PACKED_B / p.k.max(1)).max(MIN_COLUMNS).min(p.n);
+        let depth = ((PACKED_B / columns / k).max(1) * k).min(p.k);
+        let panels = columns.div_ceil(K::NR);
+        // A few rows use B once or twice: packing would cost more than it saves.
+        let b_in_place = p.m <= K::MR && p.b.cs == 1;
+        let a = match p.a {
+            Mat { cs: 1, rs, .. } if rs % 1024 != 0 || panels == 1 => Left::InPlace,
+            Mat { cs: 1, .. } => Left::Copied,
+            _ => Left::Packed,
+        };
+        let (a_stride, b_stride) = (k * K::MR + PAD, depth * K::NR + PAD);
+        let a_len = match a {
+            Left::InPlace => 0,
+            Left::Copied => K::MC * (k + PAD),
+            Left::Packed => K::MC / K::MR * a_stride,
+        };
+        let b_len = if b_in_place { 1 } else { panels } * b_stride;
+        let null = std::ptr::null_mut();
+        let blocks = Self {
+            k,
+            columns,
+            depth,
+            b_in_place,
+            a,
+            packed_a: null,
+            packed_b: null,
+            a_stride,
+            b_stride,
+        };
+        (blocks, a_len, b_len)
+    }
+}
+
+/// `range` in steps; an empty range is one empty step, which clears C or adds the bias.
+fn steps(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+    let count = range.len().div_ceil(step.max(1)).max(1);
+    (0..count).map(move |i| range.start + i * step..range.end.min(range.start + (i + 1) * step))
 }
 
 /// C = A B (+ C) (+ bias).
@@ -130,151 +199,126 @@ fn k_block(k: usize) -> usize {
 /// # Safety
 /// The kernel's instruction set is there, and nothing else accesses C meanwhile.
 pub unsafe fn product<K: Kernel>(p: &Product<'_>) {
-    let kb = k_block(p.k);
-    // How much of B is packed together: columns first, then as many whole blocks of k as fit.
-    let columns = (PACKED_B / p.k.max(1))
-        .max(MIN_COLUMNS)
-        .min(p.n)
-        .next_multiple_of(K::NR);
-    let depth = (PACKED_B / columns / kb).max(1) * kb;
-    let depth = depth.min(p.k);
-    // A few rows of B are used once or twice: cheaper read where they are.
-    let b_in_place = p.m <= K::MR && p.b.cs == 1;
-
-    let b_stride = depth * K::NR + PAD;
-    let a_stride = kb * K::MR + PAD;
-    let b_len = columns / K::NR * b_stride;
-    let a_len = K::MC / K::MR * a_stride;
     PACKED.with_borrow_mut(|lines| {
-        let need = (b_len + a_len).div_ceil(16);
+        let (mut blocks, a_len, b_len) = Blocks::new::<K>(p);
+        let need = a_len.div_ceil(16) + b_len.div_ceil(16);
         if lines.len() < need {
             lines.resize(need, Line([0.0; 16]));
         }
-        let packed_b: *mut f32 = lines.as_mut_ptr().cast();
-        let packed_a = packed_b.wrapping_add(b_len);
-        for j0 in (0..p.n).step_by(columns) {
-            let nc = columns.min(p.n - j0);
-            // With k = 0 there is one block, of length 0: it clears C or adds the bias.
-            let mut k0 = 0;
-            loop {
-                let kg = depth.min(p.k - k0);
-                let part = Part {
-                    j0,
-                    nc,
-                    k0,
-                    kg,
-                    kb,
-                    b_in_place,
-                    packed_b,
-                    b_stride,
-                    packed_a,
-                    a_stride,
-                };
-                // SAFETY: the buffers are as large as the strides say, the rest is the caller's promise.
-                unsafe { part.run::<K>(p) };
-                k0 += kg;
-                if k0 >= p.k {
-                    break;
-                }
+        let (b, a) = lines.split_at_mut(b_len.div_ceil(16));
+        (blocks.packed_a, blocks.packed_b) = (a.as_mut_ptr().cast(), b.as_mut_ptr().cast());
+        for columns in steps(0..p.n, blocks.columns) {
+            for k in steps(0..p.k, blocks.depth) {
+                // SAFETY: the buffers are as long as the cut asks for, the rest is the caller's promise.
+                unsafe { part::<K>(p, &blocks, &columns, &k) };
             }
         }
     });
 }
 
-/// The columns `j0..j0 + nc` of C, and the products over `k0..k0 + kg` that go into them.
-struct Part {
-    j0: usize,
-    nc: usize,
-    k0: usize,
-    kg: usize,
-    kb: usize,
-    b_in_place: bool,
-    packed_b: *mut f32,
-    b_stride: usize,
-    packed_a: *mut f32,
-    a_stride: usize,
-}
-
-impl Part {
-    /// # Safety
-    /// As [`product`]; the buffers hold the panels.
-    unsafe fn run<K: Kernel>(&self, p: &Product<'_>) {
-        // SAFETY: A, B and C were checked against (m, n, k); all indices below stay within.
+/// The products over `ks` that go into these columns of C.
+///
+/// # Safety
+/// As [`product`]; the buffers hold what `blocks` says.
+unsafe fn part<K: Kernel>(
+    p: &Product<'_>,
+    blocks: &Blocks,
+    columns: &Range<usize>,
+    ks: &Range<usize>,
+) {
+    let nc = columns.len();
+    // Only whole panels can be read in place: the kernel loads whole vectors.
+    let in_place = if blocks.b_in_place { nc / K::NR } else { 0 };
+    let b = |k: usize, j: usize| {
+        p.b.data
+            .as_ptr()
+            .wrapping_add(k * p.b.rs + (columns.start + j) * p.b.cs)
+    };
+    let packed_b = |k: usize, panel: usize| {
+        blocks
+            .packed_b
+            .wrapping_add((panel - in_place) * blocks.b_stride + (k - ks.start) * K::NR)
+    };
+    let packed = in_place * K::NR;
+    if packed < nc {
+        // SAFETY: B was checked for these rows and columns, and its buffer for these panels.
         unsafe {
-            let whole = if self.b_in_place { self.nc / K::NR } else { 0 };
-            let done = whole * K::NR;
-            let b =
-                p.b.data
-                    .as_ptr()
-                    .wrapping_add(self.k0 * p.b.rs + self.j0 * p.b.cs);
-            if done < self.nc {
-                K::pack_right(
-                    b.wrapping_add(done * p.b.cs),
-                    p.b.rs,
-                    p.b.cs,
-                    self.kg,
-                    self.nc - done,
-                    self.packed_b.add(whole * self.b_stride),
-                    self.b_stride,
-                );
-            }
-            for i0 in (0..p.m).step_by(K::MC) {
-                let mc = K::MC.min(p.m - i0);
-                let mut k0 = 0;
-                loop {
-                    let kc = self.kb.min(self.kg - k0);
-                    let a =
-                        p.a.data
-                            .as_ptr()
-                            .wrapping_add(i0 * p.a.rs + (self.k0 + k0) * p.a.cs);
-                    let packed = p.a.cs != 1;
-                    if packed {
-                        K::pack_left(a, p.a.cs, kc, mc, self.packed_a, self.a_stride);
-                    }
-                    let first = self.k0 + k0 == 0;
-                    let last = self.k0 + k0 + kc == p.k;
-                    for j in (0..self.nc).step_by(K::NR) {
-                        let panel = j / K::NR;
-                        let (b, bs) = if panel < whole {
-                            (b.wrapping_add(k0 * p.b.rs + j), p.b.rs)
-                        } else {
-                            (
-                                self.packed_b
-                                    .add(panel * self.b_stride + k0 * K::NR)
-                                    .cast_const(),
-                                K::NR,
-                            )
-                        };
-                        for i in (0..mc).step_by(K::MR) {
-                            let rows = K::MR.min(mc - i);
-                            let t = Tile {
-                                kc,
-                                a: if packed {
-                                    self.packed_a.add(i / K::MR * self.a_stride)
-                                } else {
-                                    a.wrapping_add(i * p.a.rs)
-                                },
-                                rs: p.a.rs,
-                                b,
-                                bs,
-                                c: p.c.wrapping_add((i0 + i) * p.ldc + self.j0 + j),
-                                ldc: p.ldc,
-                                nc: K::NR.min(self.nc - j),
-                                load: p.accumulate || !first,
-                                bias: match p.bias {
-                                    Some(bias) if last => bias.as_ptr().add(self.j0 + j),
-                                    _ => std::ptr::null(),
-                                },
-                            };
-                            K::tile(rows, packed, &t);
-                        }
-                    }
-                    k0 += kc;
-                    if k0 >= self.kg {
-                        break;
-                    }
+            K::pack_right(
+                b(ks.start, packed),
+                p.b.rs,
+                p.b.cs,
+                ks.len(),
+                nc - packed,
+                packed_b(ks.start, in_place),
+                blocks.b_stride,
+            );
+        }
+    }
+    for rows in steps(0..p.m, K::MC) {
+        for k in steps(ks.clone(), blocks.k) {
+            // SAFETY: A was checked for these rows and k, and its buffer holds MC rows of a block of k.
+            let (a, panel, rs) = unsafe { left::<K>(p, blocks, &rows, &k) };
+            for j in (0..nc).step_by(K::NR) {
+                let (b, bs) = match j / K::NR {
+                    panel if panel < in_place => (b(k.start, j), p.b.rs),
+                    panel => (packed_b(k.start, panel).cast_const(), K::NR),
+                };
+                let column = columns.start + j;
+                for i in (0..rows.len()).step_by(K::MR) {
+                    let tile = Tile {
+                        kc: k.len(),
+                        a: a.wrapping_add(i / K::MR * panel),
+                        rs,
+                        b,
+                        bs,
+                        c: p.c.wrapping_add((rows.start + i) * p.ldc + column),
+                        ldc: p.ldc,
+                        nc: K::NR.min(nc - j),
+                        load: p.accumulate || k.start > 0,
+                        bias: match p.bias {
+                            Some(bias) if k.end == p.k => bias[column..].as_ptr(),
+                            _ => std::ptr::null(),
+                        },
+                    };
+                    // SAFETY: the tile lies in C, and its operands were checked or packed.
+                    unsafe { K::tile(K::MR.min(rows.len() - i), blocks.a == Left::Packed, &tile) };
                 }
             }
+        }
+    }
+}
+
+/// A block of A as the kernel reads it: its first element, how far apart the tiles begin, and the row stride.
+///
+/// # Safety
+/// As [`part`].
+unsafe fn left<K: Kernel>(
+    p: &Product<'_>,
+    blocks: &Blocks,
+    rows: &Range<usize>,
+    k: &Range<usize>,
+) -> (*const f32, usize, usize) {
+    let a =
+        p.a.data
+            .as_ptr()
+            .wrapping_add(rows.start * p.a.rs + k.start * p.a.cs);
+    let to = blocks.packed_a;
+    match blocks.a {
+        Left::InPlace => (a, K::MR * p.a.rs, p.a.rs),
+        Left::Copied => {
+            let stride = blocks.k + PAD;
+            for i in 0..rows.len() {
+                // SAFETY: the caller's promise; the buffer is no part of A.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(a.add(i * p.a.rs), to.add(i * stride), k.len())
+                };
+            }
+            (to, K::MR * stride, stride)
+        }
+        Left::Packed => {
+            // SAFETY: the caller's promise.
+            unsafe { K::pack_left(a, p.a.cs, k.len(), rows.len(), to, blocks.a_stride) };
+            (to, blocks.a_stride, 1)
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The matrix product C = A B (+ C) (+ bias) in f32, for any strides of A and B.
 //!
-//! Every element of C is one sum over k in an order that depends on (m, n, k) and the layout alone: never on the
-//! thread count, and never on where the element lies in a block.
+//! Every element of C is one sum over k in an order that depends on the instruction set, on (m, n, k) and the layout
+//! alone: never on the thread count, and never on where the element lies in a block. Up to 16 rows against a
+//! transposed B are dot products; everything else goes through packed blocks, and there a row of C does not depend on
+//! how many others there are.
 #![allow(unsafe_code)] // pointers into C, whose parts the threads write without overlap
 
 #[cfg(target_arch = "x86_64")]
@@ -138,6 +140,7 @@ impl<'a> Product<'a> {
         }
     }
 
+    /// How to compute the whole product.
     fn method(&self) -> Method {
         if self.m <= dot::MAX_ROWS && self.a.cs == 1 && self.b.rs == 1 {
             Method::Dot
@@ -224,7 +227,8 @@ const MIN_PART: usize = 1 << 19;
 impl Grid {
     /// The grid whose largest part costs least: its products, and the packing of its columns of B (and rows of A).
     fn new(threads: usize, m: usize, n: usize, k: usize) -> Self {
-        let work = m.saturating_mul(n).saturating_mul(k);
+        // Fewer than 4 rows take as long as 4: reading B bounds them.
+        let work = m.max(4).saturating_mul(n).saturating_mul(k);
         let threads = threads.min(work / MIN_PART).max(1);
         let (rows, columns) = (m.div_ceil(ROW_UNIT), n.div_ceil(COLUMN_UNIT));
         let cost = |grid: &Self| {
@@ -306,5 +310,60 @@ impl Cpu {
                 unsafe { product.part(rows, columns).run(self.isa, method) }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Grid;
+
+    /// Every element of C is in exactly one part, and there are no more parts than threads.
+    #[test]
+    fn the_parts_of_a_grid_cover_c_once() {
+        for (m, n, k) in [
+            (1, 50_000, 768),
+            (16, 3000, 300),
+            (768, 65, 128),
+            (100, 129, 5000),
+            (7, 9, 11),
+            (50_000, 1, 99),
+        ] {
+            for threads in [1, 2, 3, 5, 8, 64, 1000] {
+                let grid = Grid::new(threads, m, n, k);
+                assert!(
+                    grid.down * grid.across <= threads,
+                    "{grid:?} for {threads} threads"
+                );
+                let mut rows = vec![0; m];
+                let mut columns = vec![0; n];
+                for i in 0..grid.down * grid.across {
+                    let (r, c) = grid.part(i, m, n);
+                    // A grid is all pairs of a range of rows and one of columns: count each once.
+                    if i % grid.across == 0 {
+                        r.clone().for_each(|i| rows[i] += 1);
+                    }
+                    if i / grid.across == 0 {
+                        c.clone().for_each(|j| columns[j] += 1);
+                    }
+                    assert_eq!(r, grid.part(i - i % grid.across, m, n).0);
+                    assert_eq!(c, grid.part(i % grid.across, m, n).1);
+                }
+                assert!(
+                    rows.iter().chain(&columns).all(|&count| count == 1),
+                    "{m}x{n}: {grid:?}"
+                );
+            }
+        }
+    }
+
+    /// Large products use all threads, small ones one: handing over costs more than they take.
+    #[test]
+    fn a_grid_follows_the_work() {
+        let parts = |grid: Grid| grid.down * grid.across;
+        assert_eq!(parts(Grid::new(2, 768, 65, 128)), 2);
+        assert_eq!(parts(Grid::new(8, 2048, 384, 384)), 8);
+        assert_eq!(parts(Grid::new(8, 64, 64, 32)), 1);
+        assert_eq!(parts(Grid::new(8, 1, 65, 384)), 1);
+        assert_eq!(Grid::new(8, 1, 1 << 20, 768), Grid { down: 1, across: 8 });
     }
 }

@@ -1,7 +1,7 @@
 //! The inner kernel: one tile of C, held in registers over a block of k.
 #![allow(clippy::needless_range_loop)] // i counts rows of three things at once
 
-use super::vector::Vector;
+use super::vector::TileVector;
 
 /// A tile of C and where its operands lie: C(R, nc) (+)= A(R, kc) B(kc, nc).
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ pub struct Tile {
 /// # Safety
 /// The vector's instruction set is there, `t`'s pointers cover the tile, and nothing else accesses C's part of it.
 #[inline(always)]
-pub unsafe fn tile<V: Vector, const R: usize, const W: usize, const MR: usize>(t: &Tile) {
+pub unsafe fn tile<V: TileVector, const R: usize, const W: usize, const MR: usize>(t: &Tile) {
     // SAFETY: the caller's promise; b is padded to whole vectors.
     unsafe {
         let row = |i: usize| t.c.wrapping_add(i * t.ldc);
@@ -103,12 +103,7 @@ const MAX_TILE: usize = 12 * 32;
 
 #[inline(always)]
 fn prefetch(p: *const f32) {
+    use std::arch::x86_64::*;
     // SAFETY: a hint, which faults at no address.
-    #[cfg(target_arch = "x86_64")]
-    unsafe {
-        use std::arch::x86_64::*;
-        _mm_prefetch::<_MM_HINT_T0>(p.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = p;
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
 }

@@ -1,4 +1,5 @@
 //! The vectors that the kernels are written in: 16 lanes of AVX-512, 8 of AVX2, 8 in plain Rust.
+#![allow(unsafe_op_in_unsafe_fn)] // each body is an intrinsic or two, and its contract the trait's
 
 /// A register of f32.
 ///
@@ -8,16 +9,24 @@
 pub trait Vector: Copy {
     const LANES: usize;
     unsafe fn zero() -> Self;
-    unsafe fn splat(x: f32) -> Self;
     unsafe fn load(p: *const f32) -> Self;
     /// The first `n < LANES` lanes; the others are 0 and their memory is not touched.
     unsafe fn load_first(n: usize, p: *const f32) -> Self;
-    unsafe fn store(self, p: *mut f32);
-    unsafe fn add(self, other: Self) -> Self;
     /// self * b + c, rounded once where the machine fuses.
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     /// The sum over the lanes of each of eight vectors, all in the same order.
     unsafe fn sums(v: [Self; 8]) -> [f32; 8];
+}
+
+/// What a tile of C needs besides.
+///
+/// # Safety
+/// As [`Vector`].
+#[cfg(target_arch = "x86_64")]
+pub trait TileVector: Vector {
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn store(self, p: *mut f32);
+    unsafe fn add(self, other: Self) -> Self;
 }
 
 /// Plain Rust: multiplied and added apart, as most portable targets have no fused instruction.
@@ -28,27 +37,12 @@ impl Vector for [f32; 8] {
         [0.0; 8]
     }
     #[inline(always)]
-    unsafe fn splat(x: f32) -> Self {
-        [x; 8]
-    }
-    #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {
-        // SAFETY: the caller's pointer covers 8 floats, of any alignment.
-        unsafe { p.cast::<Self>().read_unaligned() }
+        p.cast::<Self>().read_unaligned()
     }
     #[inline(always)]
     unsafe fn load_first(n: usize, p: *const f32) -> Self {
-        // SAFETY: the caller's pointer covers n floats.
-        std::array::from_fn(|i| if i < n { unsafe { *p.add(i) } } else { 0.0 })
-    }
-    #[inline(always)]
-    unsafe fn store(self, p: *mut f32) {
-        // SAFETY: the caller's pointer covers 8 floats, of any alignment.
-        unsafe { p.cast::<Self>().write_unaligned(self) }
-    }
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        std::array::from_fn(|i| self[i] + other[i])
+        std::array::from_fn(|i| if i < n { *p.add(i) } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
@@ -65,112 +59,114 @@ impl Vector for [f32; 8] {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::Vector;
+    use super::{TileVector, Vector};
     use std::arch::x86_64::*;
 
     impl Vector for __m256 {
         const LANES: usize = 8;
         #[inline(always)]
         unsafe fn zero() -> Self {
-            // SAFETY: (here and below) the trait's contract.
-            unsafe { _mm256_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            unsafe { _mm256_set1_ps(x) }
+            _mm256_setzero_ps()
         }
         #[inline(always)]
         unsafe fn load(p: *const f32) -> Self {
-            unsafe { _mm256_loadu_ps(p) }
+            _mm256_loadu_ps(p)
         }
         #[inline(always)]
         unsafe fn load_first(n: usize, p: *const f32) -> Self {
-            unsafe { _mm256_maskload_ps(p, first8(n)) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            unsafe { _mm256_storeu_ps(p, self) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            unsafe { _mm256_add_ps(self, other) }
+            _mm256_maskload_ps(p, first8(n))
         }
         #[inline(always)]
         unsafe fn mul_add(self, b: Self, c: Self) -> Self {
-            unsafe { _mm256_fmadd_ps(self, b, c) }
+            _mm256_fmadd_ps(self, b, c)
         }
         #[inline(always)]
         unsafe fn sums(v: [Self; 8]) -> [f32; 8] {
             // Each step folds two vectors into one, so that the adds work on full registers.
-            unsafe {
-                let fold = |a, b| _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-                let fold2 = |a, b| {
-                    _mm256_add_ps(
-                        _mm256_shuffle_ps::<0x44>(a, b),
-                        _mm256_shuffle_ps::<0xee>(a, b),
-                    )
-                };
-                let lo = fold2(fold(v[0], v[1]), fold(v[2], v[3]));
-                let hi = fold2(fold(v[4], v[5]), fold(v[6], v[7]));
-                let sums = _mm256_add_ps(
-                    _mm256_permute2f128_ps::<0x20>(lo, hi),
-                    _mm256_permute2f128_ps::<0x31>(lo, hi),
-                );
-                let mut out = [0.0; 8];
-                _mm256_storeu_ps(out.as_mut_ptr(), sums);
-                out
-            }
+            let fold = |a, b| _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let fold2 = |a, b| {
+                _mm256_add_ps(
+                    _mm256_shuffle_ps::<0x44>(a, b),
+                    _mm256_shuffle_ps::<0xee>(a, b),
+                )
+            };
+            let lo = fold2(fold(v[0], v[1]), fold(v[2], v[3]));
+            let hi = fold2(fold(v[4], v[5]), fold(v[6], v[7]));
+            let sums = _mm256_add_ps(
+                _mm256_permute2f128_ps::<0x20>(lo, hi),
+                _mm256_permute2f128_ps::<0x31>(lo, hi),
+            );
+            let mut out = [0.0; 8];
+            _mm256_storeu_ps(out.as_mut_ptr(), sums);
+            out
+        }
+    }
+
+    impl TileVector for __m256 {
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            _mm256_set1_ps(x)
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            _mm256_storeu_ps(p, self)
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            _mm256_add_ps(self, other)
         }
     }
 
     /// All bits set in the first n of 8 lanes.
     #[inline(always)]
     unsafe fn first8(n: usize) -> __m256i {
-        unsafe {
-            _mm256_cmpgt_epi32(
-                _mm256_set1_epi32(n as i32),
-                _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
-            )
-        }
+        _mm256_cmpgt_epi32(
+            _mm256_set1_epi32(n as i32),
+            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+        )
     }
 
     impl Vector for __m512 {
         const LANES: usize = 16;
         #[inline(always)]
         unsafe fn zero() -> Self {
-            unsafe { _mm512_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            unsafe { _mm512_set1_ps(x) }
+            _mm512_setzero_ps()
         }
         #[inline(always)]
         unsafe fn load(p: *const f32) -> Self {
-            unsafe { _mm512_loadu_ps(p) }
+            _mm512_loadu_ps(p)
         }
         #[inline(always)]
         unsafe fn load_first(n: usize, p: *const f32) -> Self {
-            unsafe { _mm512_maskz_loadu_ps(first16(n), p) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            unsafe { _mm512_storeu_ps(p, self) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            unsafe { _mm512_add_ps(self, other) }
+            _mm512_maskz_loadu_ps(first16(n), p)
         }
         #[inline(always)]
         unsafe fn mul_add(self, b: Self, c: Self) -> Self {
-            unsafe { _mm512_fmadd_ps(self, b, c) }
+            _mm512_fmadd_ps(self, b, c)
         }
         #[inline(always)]
         unsafe fn sums(v: [Self; 8]) -> [f32; 8] {
-            unsafe {
-                let half =
-                    |x| _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
-                __m256::sums(v.map(half))
+            let mut half = [_mm256_setzero_ps(); 8];
+            for i in 0..8 {
+                let high = _mm512_extractf32x8_ps::<1>(v[i]);
+                half[i] = _mm256_add_ps(_mm512_castps512_ps256(v[i]), high);
             }
+            __m256::sums(half)
+        }
+    }
+
+    impl TileVector for __m512 {
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            _mm512_set1_ps(x)
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            _mm512_storeu_ps(p, self)
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            _mm512_add_ps(self, other)
         }
     }
 
