@@ -344,8 +344,8 @@ impl Settings {
             weight_decay: Some(recipe.weight_decay),
             grad_clip: Some(recipe.grad_clip),
             learning_rate: Some(match sampler {
-                Method::Sgld => 3e-4,
-                _ => 5.5e-3,
+                Method::Sgld => 2e-4,
+                _ => 4.5e-3,
             }),
             momentum,
             sigma: Some(1.0),
