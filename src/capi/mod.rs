@@ -1,1 +1,35 @@
-//! (to come)
+//! The C ABI: opaque handles, a status from every call, no logic. `include/bnn.h` is generated from here.
+//!
+//! Conventions are in `docs/c-api.md`. Every function goes through [`guard`], which checks nothing but catches panics; pointers are
+//! checked by the helpers in `pointer`.
+#![allow(unsafe_code, non_camel_case_types)]
+// A C function's safety contract is its documentation in the header.
+#![allow(clippy::missing_safety_doc)]
+
+mod context;
+mod corpus;
+mod ensemble;
+mod generator;
+mod guard;
+mod metrics;
+mod model;
+mod options;
+mod pointer;
+mod sampler;
+mod status;
+mod trainer;
+mod vector_sampler;
+mod version;
+
+pub use context::*;
+pub use corpus::*;
+pub use ensemble::*;
+pub use generator::*;
+pub use metrics::*;
+pub use model::*;
+pub use options::*;
+pub use sampler::*;
+pub use status::*;
+pub use trainer::*;
+pub use vector_sampler::*;
+pub use version::*;

@@ -1,0 +1,1180 @@
+/* bnn.h: Bayesian inference for GPT language models. Generated from src/capi; do not edit. Conventions: docs/c-api.md. */
+
+#ifndef BNN_H
+#define BNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * The first 90 % of a corpus.
+ */
+#define BNN_SPLIT_TRAIN 0
+
+/**
+ * The rest.
+ */
+#define BNN_SPLIT_VAL 1
+
+/**
+ * An option that takes a double.
+ */
+#define BNN_TYPE_F64 0
+
+/**
+ * An option that takes an unsigned integer.
+ */
+#define BNN_TYPE_U64 1
+
+/**
+ * An option that takes a word.
+ */
+#define BNN_TYPE_STR 2
+
+/**
+ * Steps that are thrown away: the mass is estimated, then the chain warms up.
+ */
+#define BNN_PHASE_WARMUP 0
+
+/**
+ * Samples fall due.
+ */
+#define BNN_PHASE_SAMPLING 1
+
+/**
+ * Every step was made.
+ */
+#define BNN_PHASE_DONE 2
+
+/**
+ * Major version of the header.
+ */
+#define BNN_VERSION_MAJOR 0
+
+/**
+ * Minor version of the header.
+ */
+#define BNN_VERSION_MINOR 1
+
+/**
+ * Patch version of the header.
+ */
+#define BNN_VERSION_PATCH 0
+
+/**
+ * Number of the binary interface; the shared library's SONAME carries it.
+ */
+#define BNN_ABI 0
+
+/**
+ * A device with its thread pool. Shareable between threads. Children keep it alive.
+ */
+typedef struct bnn_context bnn_context;
+
+/**
+ * A text with its character tokenizer. Immutable, so shareable between threads. Children keep it alive.
+ */
+typedef struct bnn_corpus bnn_corpus;
+
+/**
+ * Parameter vectors of one model. One thread at a time. Children copy the samples that are there when they are made.
+ */
+typedef struct bnn_ensemble bnn_ensemble;
+
+/**
+ * A writer with a cache for each sample. One thread at a time.
+ */
+typedef struct bnn_generator bnn_generator;
+
+/**
+ * A GPT with its parameters. May be used by several threads: a call that finds the parameters in use returns BNN_ERR_BUSY. Children keep
+ * it alive.
+ */
+typedef struct bnn_model bnn_model;
+
+/**
+ * Settings by name. One thread at a time. Copied by what is made with them, so they may be freed or changed at once.
+ */
+typedef struct bnn_options bnn_options;
+
+/**
+ * A chain. One thread at a time.
+ */
+typedef struct bnn_sampler bnn_sampler;
+
+/**
+ * A model in training by AdamW. One thread at a time.
+ */
+typedef struct bnn_trainer bnn_trainer;
+
+/**
+ * A chain on any differentiable log posterior. One thread at a time.
+ */
+typedef struct bnn_vector_sampler bnn_vector_sampler;
+
+/**
+ * What every fallible call returns: BNN_OK or the reason.
+ */
+typedef int32_t bnn_status;
+
+/**
+ * Detail of an error, owned by the caller. Every function takes NULL in its place. Untouched on success.
+ */
+typedef struct {
+  /**
+   * The status.
+   */
+  int32_t code;
+  /**
+   * What was expected, what came, and where: UTF-8, NUL-terminated, cut at 507 bytes.
+   */
+  char message[508];
+} bnn_error;
+
+/**
+ * Called for each new token on the calling thread; 0 stops the text, anything else goes on.
+ *
+ * entropy: of the averaged prediction at temperature 1, nats; mutual_information: what the samples disagree about; log_prob: of the token.
+ * A call into the same generator from inside returns BNN_ERR_BUSY.
+ */
+typedef int32_t (*bnn_token_callback)(void *user_data,
+                                      uint16_t token,
+                                      double entropy,
+                                      double mutual_information,
+                                      double log_prob);
+
+/**
+ * Success.
+ */
+#define BNN_OK 0
+
+/**
+ * An argument or option is out of its range.
+ */
+#define BNN_ERR_INVALID 1
+
+/**
+ * A buffer has the wrong length.
+ */
+#define BNN_ERR_SHAPE 2
+
+/**
+ * A text or token file does not hold what it must.
+ */
+#define BNN_ERR_DATA 3
+
+/**
+ * The operating system refused to read or write.
+ */
+#define BNN_ERR_IO 4
+
+/**
+ * Not a bnn file.
+ */
+#define BNN_ERR_BAD_MAGIC 5
+
+/**
+ * Another version of the format.
+ */
+#define BNN_ERR_BAD_VERSION 6
+
+/**
+ * A file is shorter or longer than it says.
+ */
+#define BNN_ERR_BAD_LENGTH 7
+
+/**
+ * A file is damaged.
+ */
+#define BNN_ERR_BAD_CHECKSUM 8
+
+/**
+ * A file's header makes no sense.
+ */
+#define BNN_ERR_BAD_HEADER 9
+
+/**
+ * A file is of another model, corpus or chain.
+ */
+#define BNN_ERR_MISMATCH 10
+
+/**
+ * NaN or infinity stopped the computation.
+ */
+#define BNN_ERR_NOT_FINITE 11
+
+/**
+ * The step is provably too large.
+ */
+#define BNN_ERR_UNSTABLE 12
+
+/**
+ * The build or the machine cannot do it.
+ */
+#define BNN_ERR_UNSUPPORTED 13
+
+/**
+ * The caller asked to stop.
+ */
+#define BNN_ERR_INTERRUPTED 14
+
+/**
+ * A pointer that must not be NULL is.
+ */
+#define BNN_ERR_NULL 15
+
+/**
+ * A defect of the library; the message has its text. The handle may be freed, nothing else.
+ */
+#define BNN_ERR_PANIC 16
+
+/**
+ * The caller's buffer is too small; *needed says how large it must be.
+ */
+#define BNN_ERR_TOO_SMALL 17
+
+/**
+ * The handle is in use by another call: another thread's, or the one that runs this callback.
+ */
+#define BNN_ERR_BUSY 18
+
+/**
+ * An error of a kind that this list does not have yet.
+ */
+#define BNN_ERR_OTHER 19
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Makes a context on the CPU.
+ *
+ * [in] threads: 0 takes as many as the machine has. [out] context: to be freed with bnn_context_free.
+ * Errors: BNN_ERR_INVALID above 1024 threads, BNN_ERR_UNSUPPORTED when they cannot be started.
+ */
+bnn_status bnn_context_new(size_t threads, bnn_context **context, bnn_error *err);
+
+/**
+ * Frees a context; NULL is fine. What was made in it goes on working.
+ */
+void bnn_context_free(bnn_context *context);
+
+/**
+ * How many threads compute. [out] threads.
+ */
+bnn_status bnn_context_threads(const bnn_context *context, size_t *threads, bnn_error *err);
+
+/**
+ * The play in verse that the library carries. [out] corpus: to be freed with bnn_corpus_free.
+ */
+bnn_status bnn_corpus_embedded(bnn_corpus **corpus, bnn_error *err);
+
+/**
+ * A plain text file.
+ *
+ * [in] path: UTF-8, path_len bytes. [out] corpus. Errors: BNN_ERR_IO, BNN_ERR_DATA when it is empty or not UTF-8.
+ */
+bnn_status bnn_corpus_from_file(const char *path, size_t path_len, bnn_corpus **corpus, bnn_error *err);
+
+/**
+ * A text in memory.
+ *
+ * [in] chars: UTF-8, len bytes. [out] corpus. Errors: BNN_ERR_DATA when it is empty, BNN_ERR_INVALID when it is not UTF-8.
+ */
+bnn_status bnn_corpus_from_text(const char *chars,
+                                size_t len,
+                                bnn_corpus **corpus,
+                                bnn_error *err);
+
+/**
+ * Frees a corpus; NULL is fine.
+ */
+void bnn_corpus_free(bnn_corpus *corpus);
+
+/**
+ * [out] vocab_size: how many different characters; [out] n_train, n_val: tokens of the splits.
+ */
+bnn_status bnn_corpus_sizes(const bnn_corpus *corpus,
+                            size_t *vocab_size,
+                            size_t *n_train,
+                            size_t *n_val,
+                            bnn_error *err);
+
+/**
+ * Text to tokens.
+ *
+ * [in] chars: UTF-8, len bytes. [out] tokens: capacity elements; [out] needed: how many there are.
+ * Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_corpus_encode(const bnn_corpus *corpus,
+                             const char *chars,
+                             size_t len,
+                             uint16_t *tokens,
+                             size_t capacity,
+                             size_t *needed,
+                             bnn_error *err);
+
+/**
+ * Tokens to text.
+ *
+ * [in] tokens: n elements. [out] chars: UTF-8 without NUL, capacity bytes; [out] needed: how many bytes there are.
+ * Errors: BNN_ERR_INVALID or BNN_ERR_DATA for a token out of range, BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_corpus_decode(const bnn_corpus *corpus,
+                             const uint16_t *tokens,
+                             size_t n,
+                             char *chars,
+                             size_t capacity,
+                             size_t *needed,
+                             bnn_error *err);
+
+/**
+ * Makes an empty ensemble. [out] ensemble: to be freed with bnn_ensemble_free.
+ */
+bnn_status bnn_ensemble_new(const bnn_model *model, bnn_ensemble **ensemble, bnn_error *err);
+
+/**
+ * Frees an ensemble; NULL is fine.
+ */
+void bnn_ensemble_free(bnn_ensemble *ensemble);
+
+/**
+ * Adds a sample. [in] params: n finite floats, n = the model's n_params, copied. Errors: BNN_ERR_SHAPE, BNN_ERR_INVALID.
+ */
+bnn_status bnn_ensemble_add(bnn_ensemble *ensemble,
+                            const float *params,
+                            size_t n,
+                            bnn_error *err);
+
+/**
+ * How many samples there are. [out] n.
+ */
+bnn_status bnn_ensemble_len(const bnn_ensemble *ensemble, size_t *n, bnn_error *err);
+
+/**
+ * Scores the average of the samples' probabilities on a whole split, consecutive windows of the block's length; nats a token.
+ *
+ * [in] split: BNN_SPLIT_…. [out] loss_averaged: of the averaged prediction; loss_mean: mean of the samples' losses; entropy: mean
+ * predictive entropy; mutual_information: mean; ece: expected calibration error, 15 bins. Errors: BNN_ERR_INVALID without a sample.
+ * Takes 8 bytes times the vocabulary for each token of the split. Reproducible to the bit whatever the number of threads.
+ */
+bnn_status bnn_ensemble_evaluate(const bnn_ensemble *ensemble,
+                                 const bnn_corpus *corpus,
+                                 int32_t which,
+                                 double *loss_averaged,
+                                 double *loss_mean,
+                                 double *entropy,
+                                 double *mutual_information,
+                                 double *ece,
+                                 bnn_error *err);
+
+/**
+ * Makes a generator from the samples that the ensemble has now.
+ *
+ * [in] corpus: whose characters the model knows. [out] generator: to be freed with bnn_generator_free. Errors: BNN_ERR_INVALID without a
+ * sample.
+ */
+bnn_status bnn_generator_new(const bnn_ensemble *ensemble,
+                             const bnn_corpus *corpus,
+                             bnn_generator **generator,
+                             bnn_error *err);
+
+/**
+ * Frees a generator; NULL is fine.
+ */
+void bnn_generator_free(bnn_generator *generator);
+
+/**
+ * Goes on from a prompt.
+ *
+ * [in] prompt: UTF-8, prompt_len bytes, at least one character; options: max_new_tokens, generation_temperature, top_k, context, seed (NULL
+ * for defaults); number: which text of the seed; callback: NULL or called for each token. [out] chars: the new text, UTF-8 without NUL,
+ * capacity bytes; needed: its bytes (4 * max_new_tokens is always enough); mean_entropy, mean_mutual_information: nats a token.
+ * Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL (the same call with a larger
+ * buffer gives the same text), BNN_ERR_NOT_FINITE. The same seed gives the same text, whatever the number of threads.
+ */
+bnn_status bnn_generator_generate(bnn_generator *generator,
+                                  const char *prompt,
+                                  size_t prompt_len,
+                                  const bnn_options *options,
+                                  uint64_t number,
+                                  bnn_token_callback callback,
+                                  void *user_data,
+                                  char *chars,
+                                  size_t capacity,
+                                  size_t *needed,
+                                  double *mean_entropy,
+                                  double *mean_mutual_information,
+                                  bnn_error *err);
+
+/**
+ * Corpus BLEU over characters: unsmoothed, brevity penalty, one reference a text.
+ *
+ * [in] references, predictions: n texts, UTF-8, with their lengths in bytes; max_order: 1 to 4. [out] score: 0 to 1.
+ * Errors: BNN_ERR_INVALID for the order or for no texts.
+ */
+bnn_status bnn_bleu(const char *const *references,
+                    const size_t *reference_lens,
+                    const char *const *predictions,
+                    const size_t *prediction_lens,
+                    size_t n,
+                    size_t max_order,
+                    double *score,
+                    bnn_error *err);
+
+/**
+ * Mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures over characters. As bnn_bleu. [out] rouge1, rouge2, rouge_l: 0 to 1.
+ */
+bnn_status bnn_rouge(const char *const *references,
+                     const size_t *reference_lens,
+                     const char *const *predictions,
+                     const size_t *prediction_lens,
+                     size_t n,
+                     double *rouge1,
+                     double *rouge2,
+                     double *rouge_l,
+                     bnn_error *err);
+
+/**
+ * Makes a context on the CPU.
+ *
+ * [in] threads: 0 takes as many as the machine has. [out] context: to be freed with bnn_context_free.
+ * Errors: BNN_ERR_INVALID above 1024 threads, BNN_ERR_UNSUPPORTED when they cannot be started.
+ */
+bnn_status bnn_context_new(size_t threads, bnn_context **context, bnn_error *err);
+
+/**
+ * Frees a context; NULL is fine. What was made in it goes on working.
+ */
+void bnn_context_free(bnn_context *context);
+
+/**
+ * How many threads compute. [out] threads.
+ */
+bnn_status bnn_context_threads(const bnn_context *context, size_t *threads, bnn_error *err);
+
+/**
+ * The play in verse that the library carries. [out] corpus: to be freed with bnn_corpus_free.
+ */
+bnn_status bnn_corpus_embedded(bnn_corpus **corpus, bnn_error *err);
+
+/**
+ * A plain text file.
+ *
+ * [in] path: UTF-8, path_len bytes. [out] corpus. Errors: BNN_ERR_IO, BNN_ERR_DATA when it is empty or not UTF-8.
+ */
+bnn_status bnn_corpus_from_file(const char *path, size_t path_len, bnn_corpus **corpus, bnn_error *err);
+
+/**
+ * A text in memory.
+ *
+ * [in] chars: UTF-8, len bytes. [out] corpus. Errors: BNN_ERR_DATA when it is empty, BNN_ERR_INVALID when it is not UTF-8.
+ */
+bnn_status bnn_corpus_from_text(const char *chars,
+                                size_t len,
+                                bnn_corpus **corpus,
+                                bnn_error *err);
+
+/**
+ * Frees a corpus; NULL is fine.
+ */
+void bnn_corpus_free(bnn_corpus *corpus);
+
+/**
+ * [out] vocab_size: how many different characters; [out] n_train, n_val: tokens of the splits.
+ */
+bnn_status bnn_corpus_sizes(const bnn_corpus *corpus,
+                            size_t *vocab_size,
+                            size_t *n_train,
+                            size_t *n_val,
+                            bnn_error *err);
+
+/**
+ * Text to tokens.
+ *
+ * [in] chars: UTF-8, len bytes. [out] tokens: capacity elements; [out] needed: how many there are.
+ * Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_corpus_encode(const bnn_corpus *corpus,
+                             const char *chars,
+                             size_t len,
+                             uint16_t *tokens,
+                             size_t capacity,
+                             size_t *needed,
+                             bnn_error *err);
+
+/**
+ * Tokens to text.
+ *
+ * [in] tokens: n elements. [out] chars: UTF-8 without NUL, capacity bytes; [out] needed: how many bytes there are.
+ * Errors: BNN_ERR_INVALID or BNN_ERR_DATA for a token out of range, BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_corpus_decode(const bnn_corpus *corpus,
+                             const uint16_t *tokens,
+                             size_t n,
+                             char *chars,
+                             size_t capacity,
+                             size_t *needed,
+                             bnn_error *err);
+
+/**
+ * Makes an empty ensemble. [out] ensemble: to be freed with bnn_ensemble_free.
+ */
+bnn_status bnn_ensemble_new(const bnn_model *model, bnn_ensemble **ensemble, bnn_error *err);
+
+/**
+ * Frees an ensemble; NULL is fine.
+ */
+void bnn_ensemble_free(bnn_ensemble *ensemble);
+
+/**
+ * Adds a sample. [in] params: n finite floats, n = the model's n_params, copied. Errors: BNN_ERR_SHAPE, BNN_ERR_INVALID.
+ */
+bnn_status bnn_ensemble_add(bnn_ensemble *ensemble,
+                            const float *params,
+                            size_t n,
+                            bnn_error *err);
+
+/**
+ * How many samples there are. [out] n.
+ */
+bnn_status bnn_ensemble_len(const bnn_ensemble *ensemble, size_t *n, bnn_error *err);
+
+/**
+ * Scores the average of the samples' probabilities on a whole split, consecutive windows of the block's length; nats a token.
+ *
+ * [in] split: BNN_SPLIT_…. [out] loss_averaged: of the averaged prediction; loss_mean: mean of the samples' losses; entropy: mean
+ * predictive entropy; mutual_information: mean; ece: expected calibration error, 15 bins. Errors: BNN_ERR_INVALID without a sample.
+ * Takes 8 bytes times the vocabulary for each token of the split. Reproducible to the bit whatever the number of threads.
+ */
+bnn_status bnn_ensemble_evaluate(const bnn_ensemble *ensemble,
+                                 const bnn_corpus *corpus,
+                                 int32_t which,
+                                 double *loss_averaged,
+                                 double *loss_mean,
+                                 double *entropy,
+                                 double *mutual_information,
+                                 double *ece,
+                                 bnn_error *err);
+
+/**
+ * Makes a generator from the samples that the ensemble has now.
+ *
+ * [in] corpus: whose characters the model knows. [out] generator: to be freed with bnn_generator_free. Errors: BNN_ERR_INVALID without a
+ * sample.
+ */
+bnn_status bnn_generator_new(const bnn_ensemble *ensemble,
+                             const bnn_corpus *corpus,
+                             bnn_generator **generator,
+                             bnn_error *err);
+
+/**
+ * Frees a generator; NULL is fine.
+ */
+void bnn_generator_free(bnn_generator *generator);
+
+/**
+ * Goes on from a prompt.
+ *
+ * [in] prompt: UTF-8, prompt_len bytes, at least one character; options: max_new_tokens, generation_temperature, top_k, context, seed (NULL
+ * for defaults); number: which text of the seed; callback: NULL or called for each token. [out] chars: the new text, UTF-8 without NUL,
+ * capacity bytes; needed: its bytes (4 * max_new_tokens is always enough); mean_entropy, mean_mutual_information: nats a token.
+ * Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL (the same call with a larger
+ * buffer gives the same text), BNN_ERR_NOT_FINITE. The same seed gives the same text, whatever the number of threads.
+ */
+bnn_status bnn_generator_generate(bnn_generator *generator,
+                                  const char *prompt,
+                                  size_t prompt_len,
+                                  const bnn_options *options,
+                                  uint64_t number,
+                                  bnn_token_callback callback,
+                                  void *user_data,
+                                  char *chars,
+                                  size_t capacity,
+                                  size_t *needed,
+                                  double *mean_entropy,
+                                  double *mean_mutual_information,
+                                  bnn_error *err);
+
+/**
+ * Corpus BLEU over characters: unsmoothed, brevity penalty, one reference a text.
+ *
+ * [in] references, predictions: n texts, UTF-8, with their lengths in bytes; max_order: 1 to 4. [out] score: 0 to 1.
+ * Errors: BNN_ERR_INVALID for the order or for no texts.
+ */
+bnn_status bnn_bleu(const char *const *references,
+                    const size_t *reference_lens,
+                    const char *const *predictions,
+                    const size_t *prediction_lens,
+                    size_t n,
+                    size_t max_order,
+                    double *score,
+                    bnn_error *err);
+
+/**
+ * Mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures over characters. As bnn_bleu. [out] rouge1, rouge2, rouge_l: 0 to 1.
+ */
+bnn_status bnn_rouge(const char *const *references,
+                     const size_t *reference_lens,
+                     const char *const *predictions,
+                     const size_t *prediction_lens,
+                     size_t n,
+                     double *rouge1,
+                     double *rouge2,
+                     double *rouge_l,
+                     bnn_error *err);
+
+/**
+ * Makes a model at nanoGPT's initial parameters.
+ *
+ * [in] options: shape, n_layer, n_head, n_embd, block_size, bias, dropout, gelu, seed; NULL for defaults. vocab_size: the corpus's.
+ * [out] model: to be freed with bnn_model_free. Errors: BNN_ERR_INVALID for a shape that cannot be built.
+ * The parameters are a function of shape and seed.
+ */
+bnn_status bnn_model_new(const bnn_context *context,
+                         const bnn_options *options,
+                         size_t vocab_size,
+                         bnn_model **model,
+                         bnn_error *err);
+
+/**
+ * Frees a model; NULL is fine. What was made from it goes on working.
+ */
+void bnn_model_free(bnn_model *model);
+
+/**
+ * [out] n_params: length of the parameter vector; [out] block_size: longest context.
+ */
+bnn_status bnn_model_sizes(const bnn_model *model, size_t *n_params, size_t *block_size, bnn_error *err);
+
+/**
+ * Copies the parameters out. [out] params: n floats, n = n_params. Errors: BNN_ERR_SHAPE, BNN_ERR_BUSY.
+ */
+bnn_status bnn_model_get_params(const bnn_model *model, float *params, size_t n, bnn_error *err);
+
+/**
+ * Copies parameters in. [in] params: n floats, n = n_params, all finite. Errors: BNN_ERR_SHAPE, BNN_ERR_INVALID, BNN_ERR_BUSY.
+ */
+bnn_status bnn_model_set_params(bnn_model *model,
+                                const float *params,
+                                size_t n,
+                                bnn_error *err);
+
+/**
+ * One named tensor of the parameter vector, in nanoGPT's order.
+ *
+ * [in] index: from 0. [out] name: UTF-8 without NUL, capacity bytes; needed: its bytes; offset, len: its place.
+ * Errors: BNN_ERR_INVALID past the last tensor, BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_model_tensor(const bnn_model *model,
+                            size_t index,
+                            char *name,
+                            size_t capacity,
+                            size_t *needed,
+                            size_t *offset,
+                            size_t *len,
+                            bnn_error *err);
+
+/**
+ * Loss over a whole split, consecutive windows of the block's length.
+ *
+ * [in] split: BNN_SPLIT_…. [out] loss: nats a token. Errors: BNN_ERR_DATA when the split is shorter than a window.
+ * Reproducible to the bit on one machine, whatever the number of threads.
+ */
+bnn_status bnn_model_loss(const bnn_model *model,
+                          const bnn_corpus *corpus,
+                          int32_t which,
+                          double *loss,
+                          bnn_error *err);
+
+/**
+ * Mean loss of targets y after tokens x, and its gradient.
+ *
+ * [in] x, y: (B, T), b * t tokens each. last_only: nonzero counts the last position of each sequence alone. [out] loss: nats; grad: n
+ * floats, n = n_params, or NULL for none. Errors: BNN_ERR_INVALID for tokens or sizes, BNN_ERR_SHAPE for n. A loss that is not finite is
+ * given as it is.
+ */
+bnn_status bnn_model_gradient(const bnn_model *model,
+                              const uint16_t *x,
+                              const uint16_t *y,
+                              size_t b,
+                              size_t t,
+                              int32_t last_only,
+                              double *loss,
+                              float *grad,
+                              size_t n,
+                              bnn_error *err);
+
+/**
+ * Makes options, all at their defaults. [out] options: to be freed with bnn_options_free.
+ */
+bnn_status bnn_options_new(bnn_options **options, bnn_error *err);
+
+/**
+ * Frees options; NULL is fine.
+ */
+void bnn_options_free(bnn_options *options);
+
+/**
+ * Sets an option that takes a double. [in] name: UTF-8, name_len bytes. Errors: BNN_ERR_INVALID for an unknown name or another type.
+ */
+bnn_status bnn_options_set_f64(bnn_options *options,
+                               const char *name,
+                               size_t name_len,
+                               double value,
+                               bnn_error *err);
+
+/**
+ * Sets an option that takes an unsigned integer. As bnn_options_set_f64.
+ */
+bnn_status bnn_options_set_u64(bnn_options *options, const char *name, size_t name_len, uint64_t value, bnn_error *err);
+
+/**
+ * Sets an option that takes a word: UTF-8, value_len bytes. As bnn_options_set_f64.
+ */
+bnn_status bnn_options_set_str(bnn_options *options,
+                               const char *name,
+                               size_t name_len,
+                               const char *value,
+                               size_t value_len,
+                               bnn_error *err);
+
+/**
+ * How many options there are. Never fails.
+ */
+size_t bnn_options_count(void);
+
+/**
+ * One option: "name | default | range | explanation".
+ *
+ * [in] index: below bnn_options_count(). [out] type: BNN_TYPE_…; line: UTF-8 without NUL, capacity bytes; needed: its bytes.
+ * Errors: BNN_ERR_INVALID for the index, BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_options_describe(size_t index,
+                                int32_t *type,
+                                char *line,
+                                size_t capacity,
+                                size_t *needed,
+                                bnn_error *err);
+
+/**
+ * Makes a chain that starts at the model's parameters.
+ *
+ * [in] options: sampler, step_size, alpha or momentum, sigma, beta, temperature, warmup_steps, sampling_steps, thinning, seed, chain,
+ * preconditioner, preconditioner_steps, preconditioner_floor, prior_std, num_data, objective, batch_size, window; NULL for defaults.
+ * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE, BNN_ERR_DATA when the text is too short.
+ * The chain is a function of options, model and corpus: the same on any number of threads.
+ */
+bnn_status bnn_sampler_new(const bnn_model *model,
+                           const bnn_corpus *corpus,
+                           const bnn_options *options,
+                           bnn_sampler **sampler,
+                           bnn_error *err);
+
+/**
+ * Frees a chain; NULL is fine.
+ */
+void bnn_sampler_free(bnn_sampler *sampler);
+
+/**
+ * One step on a batch of the corpus, which is a function of (seed, chain, step).
+ *
+ * [out] phase: BNN_PHASE_… of the next step; sample_due: 1 when the parameters are now a sample to keep, else 0.
+ * Errors: BNN_ERR_INVALID when the run is done; BNN_ERR_NOT_FINITE with step and tensor when the chain diverges.
+ */
+bnn_status bnn_sampler_step(bnn_sampler *sampler, int32_t *phase, int32_t *sample_due, bnn_error *err);
+
+/**
+ * One step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. Otherwise as bnn_sampler_step.
+ */
+bnn_status bnn_sampler_step_tokens(bnn_sampler *sampler,
+                                   const uint16_t *x,
+                                   const uint16_t *y,
+                                   size_t n,
+                                   int32_t *phase,
+                                   int32_t *sample_due,
+                                   bnn_error *err);
+
+/**
+ * What the last step saw.
+ *
+ * [out] step: counted from 0; log_lik: mean log-likelihood of the batch, nats; log_post: num_data * log_lik + log prior; kinetic,
+ * configurational: temperatures, NaN where there is none. Errors: BNN_ERR_INVALID before the first step.
+ */
+bnn_status bnn_sampler_report(const bnn_sampler *sampler,
+                              uint64_t *step,
+                              double *log_lik,
+                              double *log_post,
+                              double *kinetic,
+                              double *configurational,
+                              bnn_error *err);
+
+/**
+ * Copies the chain's parameters out. [out] params: n floats, n = the model's n_params. Errors: BNN_ERR_SHAPE.
+ */
+bnn_status bnn_sampler_get_params(const bnn_sampler *sampler, float *params, size_t n, bnn_error *err);
+
+/**
+ * Makes a trainer from the initial parameters of the options' seed.
+ *
+ * [in] options: baseline_iters, baseline_learning_rate, baseline_warmup_iters, weight_decay, grad_clip, batch_size, window, seed; NULL for
+ * defaults. [out] trainer: to be freed with bnn_trainer_free. Errors: BNN_ERR_INVALID, BNN_ERR_DATA when the text is too short.
+ */
+bnn_status bnn_trainer_new(const bnn_model *model,
+                           const bnn_corpus *corpus,
+                           const bnn_options *options,
+                           bnn_trainer **trainer,
+                           bnn_error *err);
+
+/**
+ * Frees a trainer; NULL is fine.
+ */
+void bnn_trainer_free(bnn_trainer *trainer);
+
+/**
+ * One step on a batch that is a function of (seed, step).
+ *
+ * [out] loss: of the batch before the step, nats a token. Errors: BNN_ERR_NOT_FINITE: the parameters are then those before the step.
+ */
+bnn_status bnn_trainer_step(bnn_trainer *trainer,
+                            double *loss,
+                            bnn_error *err);
+
+/**
+ * Puts the trained parameters into the model that the trainer was made from. Errors: BNN_ERR_BUSY.
+ */
+bnn_status bnn_trainer_finish(const bnn_trainer *trainer, bnn_error *err);
+
+/**
+ * Makes a chain that starts at theta0.
+ *
+ * [in] theta0: n finite floats, n at least 1. options: sampler, step_size, alpha or momentum, sigma, beta, temperature, warmup_steps,
+ * sampling_steps, thinning, seed, chain; NULL for defaults. [out] sampler: to be freed with bnn_vector_sampler_free.
+ */
+bnn_status bnn_vector_sampler_new(const bnn_context *context,
+                                  const bnn_options *options,
+                                  const float *theta0,
+                                  size_t n,
+                                  bnn_vector_sampler **sampler,
+                                  bnn_error *err);
+
+/**
+ * Frees a chain; NULL is fine.
+ */
+void bnn_vector_sampler_free(bnn_vector_sampler *sampler);
+
+/**
+ * Sets the diagonal mass, before sampling begins. [in] mass: n positive floats. The momenta are drawn anew.
+ */
+bnn_status bnn_vector_sampler_set_mass(bnn_vector_sampler *sampler, const float *mass, size_t n, bnn_error *err);
+
+/**
+ * One step, given the log posterior at the chain's parameters and its gradient (not divided by the temperature).
+ *
+ * [in] grad: n floats; log_post. [out] params: n floats, where the next gradient is to be taken; phase: BNN_PHASE_… of the next step;
+ * sample_due: 1 when params are a sample to keep. Errors: BNN_ERR_NOT_FINITE: for the gradient or log_post the chain is as before.
+ */
+bnn_status bnn_vector_sampler_step(bnn_vector_sampler *sampler,
+                                   const float *grad,
+                                   size_t n,
+                                   double log_post,
+                                   float *params,
+                                   int32_t *phase,
+                                   int32_t *sample_due,
+                                   bnn_error *err);
+
+/**
+ * major * 1000000 + minor * 1000 + patch of the library that is linked. Never fails.
+ */
+uint32_t bnn_version_number(void);
+
+/**
+ * BNN_ABI of the library that is linked. Never fails.
+ */
+uint32_t bnn_abi(void);
+
+/**
+ * The version as text, such as "0.1.0": static, NUL-terminated, not to be freed. Never fails.
+ */
+const char *bnn_version_string(void);
+
+/**
+ * Makes a model at nanoGPT's initial parameters.
+ *
+ * [in] options: shape, n_layer, n_head, n_embd, block_size, bias, dropout, gelu, seed; NULL for defaults. vocab_size: the corpus's.
+ * [out] model: to be freed with bnn_model_free. Errors: BNN_ERR_INVALID for a shape that cannot be built.
+ * The parameters are a function of shape and seed.
+ */
+bnn_status bnn_model_new(const bnn_context *context,
+                         const bnn_options *options,
+                         size_t vocab_size,
+                         bnn_model **model,
+                         bnn_error *err);
+
+/**
+ * Frees a model; NULL is fine. What was made from it goes on working.
+ */
+void bnn_model_free(bnn_model *model);
+
+/**
+ * [out] n_params: length of the parameter vector; [out] block_size: longest context.
+ */
+bnn_status bnn_model_sizes(const bnn_model *model, size_t *n_params, size_t *block_size, bnn_error *err);
+
+/**
+ * Copies the parameters out. [out] params: n floats, n = n_params. Errors: BNN_ERR_SHAPE, BNN_ERR_BUSY.
+ */
+bnn_status bnn_model_get_params(const bnn_model *model, float *params, size_t n, bnn_error *err);
+
+/**
+ * Copies parameters in. [in] params: n floats, n = n_params, all finite. Errors: BNN_ERR_SHAPE, BNN_ERR_INVALID, BNN_ERR_BUSY.
+ */
+bnn_status bnn_model_set_params(bnn_model *model,
+                                const float *params,
+                                size_t n,
+                                bnn_error *err);
+
+/**
+ * One named tensor of the parameter vector, in nanoGPT's order.
+ *
+ * [in] index: from 0. [out] name: UTF-8 without NUL, capacity bytes; needed: its bytes; offset, len: its place.
+ * Errors: BNN_ERR_INVALID past the last tensor, BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_model_tensor(const bnn_model *model,
+                            size_t index,
+                            char *name,
+                            size_t capacity,
+                            size_t *needed,
+                            size_t *offset,
+                            size_t *len,
+                            bnn_error *err);
+
+/**
+ * Loss over a whole split, consecutive windows of the block's length.
+ *
+ * [in] split: BNN_SPLIT_…. [out] loss: nats a token. Errors: BNN_ERR_DATA when the split is shorter than a window.
+ * Reproducible to the bit on one machine, whatever the number of threads.
+ */
+bnn_status bnn_model_loss(const bnn_model *model,
+                          const bnn_corpus *corpus,
+                          int32_t which,
+                          double *loss,
+                          bnn_error *err);
+
+/**
+ * Mean loss of targets y after tokens x, and its gradient.
+ *
+ * [in] x, y: (B, T), b * t tokens each. last_only: nonzero counts the last position of each sequence alone. [out] loss: nats; grad: n
+ * floats, n = n_params, or NULL for none. Errors: BNN_ERR_INVALID for tokens or sizes, BNN_ERR_SHAPE for n. A loss that is not finite is
+ * given as it is.
+ */
+bnn_status bnn_model_gradient(const bnn_model *model,
+                              const uint16_t *x,
+                              const uint16_t *y,
+                              size_t b,
+                              size_t t,
+                              int32_t last_only,
+                              double *loss,
+                              float *grad,
+                              size_t n,
+                              bnn_error *err);
+
+/**
+ * Makes options, all at their defaults. [out] options: to be freed with bnn_options_free.
+ */
+bnn_status bnn_options_new(bnn_options **options, bnn_error *err);
+
+/**
+ * Frees options; NULL is fine.
+ */
+void bnn_options_free(bnn_options *options);
+
+/**
+ * Sets an option that takes a double. [in] name: UTF-8, name_len bytes. Errors: BNN_ERR_INVALID for an unknown name or another type.
+ */
+bnn_status bnn_options_set_f64(bnn_options *options,
+                               const char *name,
+                               size_t name_len,
+                               double value,
+                               bnn_error *err);
+
+/**
+ * Sets an option that takes an unsigned integer. As bnn_options_set_f64.
+ */
+bnn_status bnn_options_set_u64(bnn_options *options, const char *name, size_t name_len, uint64_t value, bnn_error *err);
+
+/**
+ * Sets an option that takes a word: UTF-8, value_len bytes. As bnn_options_set_f64.
+ */
+bnn_status bnn_options_set_str(bnn_options *options,
+                               const char *name,
+                               size_t name_len,
+                               const char *value,
+                               size_t value_len,
+                               bnn_error *err);
+
+/**
+ * How many options there are. Never fails.
+ */
+size_t bnn_options_count(void);
+
+/**
+ * One option: "name | default | range | explanation".
+ *
+ * [in] index: below bnn_options_count(). [out] type: BNN_TYPE_…; line: UTF-8 without NUL, capacity bytes; needed: its bytes.
+ * Errors: BNN_ERR_INVALID for the index, BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_options_describe(size_t index,
+                                int32_t *type,
+                                char *line,
+                                size_t capacity,
+                                size_t *needed,
+                                bnn_error *err);
+
+/**
+ * Makes a chain that starts at the model's parameters.
+ *
+ * [in] options: sampler, step_size, alpha or momentum, sigma, beta, temperature, warmup_steps, sampling_steps, thinning, seed, chain,
+ * preconditioner, preconditioner_steps, preconditioner_floor, prior_std, num_data, objective, batch_size, window; NULL for defaults.
+ * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE, BNN_ERR_DATA when the text is too short.
+ * The chain is a function of options, model and corpus: the same on any number of threads.
+ */
+bnn_status bnn_sampler_new(const bnn_model *model,
+                           const bnn_corpus *corpus,
+                           const bnn_options *options,
+                           bnn_sampler **sampler,
+                           bnn_error *err);
+
+/**
+ * Frees a chain; NULL is fine.
+ */
+void bnn_sampler_free(bnn_sampler *sampler);
+
+/**
+ * One step on a batch of the corpus, which is a function of (seed, chain, step).
+ *
+ * [out] phase: BNN_PHASE_… of the next step; sample_due: 1 when the parameters are now a sample to keep, else 0.
+ * Errors: BNN_ERR_INVALID when the run is done; BNN_ERR_NOT_FINITE with step and tensor when the chain diverges.
+ */
+bnn_status bnn_sampler_step(bnn_sampler *sampler, int32_t *phase, int32_t *sample_due, bnn_error *err);
+
+/**
+ * One step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. Otherwise as bnn_sampler_step.
+ */
+bnn_status bnn_sampler_step_tokens(bnn_sampler *sampler,
+                                   const uint16_t *x,
+                                   const uint16_t *y,
+                                   size_t n,
+                                   int32_t *phase,
+                                   int32_t *sample_due,
+                                   bnn_error *err);
+
+/**
+ * What the last step saw.
+ *
+ * [out] step: counted from 0; log_lik: mean log-likelihood of the batch, nats; log_post: num_data * log_lik + log prior; kinetic,
+ * configurational: temperatures, NaN where there is none. Errors: BNN_ERR_INVALID before the first step.
+ */
+bnn_status bnn_sampler_report(const bnn_sampler *sampler,
+                              uint64_t *step,
+                              double *log_lik,
+                              double *log_post,
+                              double *kinetic,
+                              double *configurational,
+                              bnn_error *err);
+
+/**
+ * Copies the chain's parameters out. [out] params: n floats, n = the model's n_params. Errors: BNN_ERR_SHAPE.
+ */
+bnn_status bnn_sampler_get_params(const bnn_sampler *sampler, float *params, size_t n, bnn_error *err);
+
+/**
+ * Makes a trainer from the initial parameters of the options' seed.
+ *
+ * [in] options: baseline_iters, baseline_learning_rate, baseline_warmup_iters, weight_decay, grad_clip, batch_size, window, seed; NULL for
+ * defaults. [out] trainer: to be freed with bnn_trainer_free. Errors: BNN_ERR_INVALID, BNN_ERR_DATA when the text is too short.
+ */
+bnn_status bnn_trainer_new(const bnn_model *model,
+                           const bnn_corpus *corpus,
+                           const bnn_options *options,
+                           bnn_trainer **trainer,
+                           bnn_error *err);
+
+/**
+ * Frees a trainer; NULL is fine.
+ */
+void bnn_trainer_free(bnn_trainer *trainer);
+
+/**
+ * One step on a batch that is a function of (seed, step).
+ *
+ * [out] loss: of the batch before the step, nats a token. Errors: BNN_ERR_NOT_FINITE: the parameters are then those before the step.
+ */
+bnn_status bnn_trainer_step(bnn_trainer *trainer,
+                            double *loss,
+                            bnn_error *err);
+
+/**
+ * Puts the trained parameters into the model that the trainer was made from. Errors: BNN_ERR_BUSY.
+ */
+bnn_status bnn_trainer_finish(const bnn_trainer *trainer, bnn_error *err);
+
+/**
+ * Makes a chain that starts at theta0.
+ *
+ * [in] theta0: n finite floats, n at least 1. options: sampler, step_size, alpha or momentum, sigma, beta, temperature, warmup_steps,
+ * sampling_steps, thinning, seed, chain; NULL for defaults. [out] sampler: to be freed with bnn_vector_sampler_free.
+ */
+bnn_status bnn_vector_sampler_new(const bnn_context *context,
+                                  const bnn_options *options,
+                                  const float *theta0,
+                                  size_t n,
+                                  bnn_vector_sampler **sampler,
+                                  bnn_error *err);
+
+/**
+ * Frees a chain; NULL is fine.
+ */
+void bnn_vector_sampler_free(bnn_vector_sampler *sampler);
+
+/**
+ * Sets the diagonal mass, before sampling begins. [in] mass: n positive floats. The momenta are drawn anew.
+ */
+bnn_status bnn_vector_sampler_set_mass(bnn_vector_sampler *sampler, const float *mass, size_t n, bnn_error *err);
+
+/**
+ * One step, given the log posterior at the chain's parameters and its gradient (not divided by the temperature).
+ *
+ * [in] grad: n floats; log_post. [out] params: n floats, where the next gradient is to be taken; phase: BNN_PHASE_… of the next step;
+ * sample_due: 1 when params are a sample to keep. Errors: BNN_ERR_NOT_FINITE: for the gradient or log_post the chain is as before.
+ */
+bnn_status bnn_vector_sampler_step(bnn_vector_sampler *sampler,
+                                   const float *grad,
+                                   size_t n,
+                                   double log_post,
+                                   float *params,
+                                   int32_t *phase,
+                                   int32_t *sample_due,
+                                   bnn_error *err);
+
+/**
+ * major * 1000000 + minor * 1000 + patch of the library that is linked. Never fails.
+ */
+uint32_t bnn_version_number(void);
+
+/**
+ * BNN_ABI of the library that is linked. Never fails.
+ */
+uint32_t bnn_abi(void);
+
+/**
+ * The version as text, such as "0.1.0": static, NUL-terminated, not to be freed. Never fails.
+ */
+const char *bnn_version_string(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* BNN_H */

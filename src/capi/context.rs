@@ -1,0 +1,50 @@
+//! bnn_context: the device and its threads.
+
+use super::guard::guard;
+use super::pointer::{get, hand_out, out, take_back};
+use super::status::{bnn_error, bnn_status};
+use crate::backend::Cpu;
+
+/// A device with its thread pool. Shareable between threads. Children keep it alive.
+pub struct bnn_context {
+    pub(super) cpu: Cpu,
+}
+
+/// Makes a context on the CPU.
+///
+/// [in] threads: 0 takes as many as the machine has. [out] context: to be freed with bnn_context_free.
+/// Errors: BNN_ERR_INVALID above 1024 threads, BNN_ERR_UNSUPPORTED when they cannot be started.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_context_new(
+    threads: usize,
+    context: *mut *mut bnn_context,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        let cpu = Cpu::new(threads)?;
+        // SAFETY: `context` is NULL or the caller's to write.
+        unsafe { hand_out(context, bnn_context { cpu }, "context") }
+    })
+}
+
+/// Frees a context; NULL is fine. What was made in it goes on working.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_context_free(context: *mut bnn_context) {
+    // SAFETY: the caller passes NULL or a handle from bnn_context_new, once.
+    unsafe { take_back(context) }
+}
+
+/// How many threads compute. [out] threads.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_context_threads(
+    context: *const bnn_context,
+    threads: *mut usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (context, threads) = unsafe { (get(context, "context")?, out(threads, "threads")?) };
+        threads.write(context.cpu.threads());
+        Ok(())
+    })
+}

@@ -1,0 +1,118 @@
+//! bnn_generator: text from an ensemble, with each token's uncertainty.
+
+use super::corpus::bnn_corpus;
+use super::ensemble::bnn_ensemble;
+use super::guard::guard;
+use super::options::{Set, bnn_options};
+use super::pointer::{get, give, hand_out, lock, out, take_back, text};
+use super::status::{bnn_error, bnn_status};
+use crate::backend::Cpu;
+use crate::data::Corpus;
+use crate::generate::Generator;
+use std::ffi::{c_char, c_void};
+use std::sync::{Arc, Mutex};
+
+/// Called for each new token on the calling thread; 0 stops the text, anything else goes on.
+///
+/// entropy: of the averaged prediction at temperature 1, nats; mutual_information: what the samples disagree about; log_prob: of the token.
+/// A call into the same generator from inside returns BNN_ERR_BUSY.
+pub type bnn_token_callback = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        token: u16,
+        entropy: f64,
+        mutual_information: f64,
+        log_prob: f64,
+    ) -> i32,
+>;
+
+/// A writer with a cache for each sample. One thread at a time.
+pub struct bnn_generator {
+    inner: Mutex<Generator<Cpu>>,
+    corpus: Arc<Corpus>,
+}
+
+/// Makes a generator from the samples that the ensemble has now.
+///
+/// [in] corpus: whose characters the model knows. [out] generator: to be freed with bnn_generator_free. Errors: BNN_ERR_INVALID without a
+/// sample.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_generator_new(
+    ensemble: *const bnn_ensemble,
+    corpus: *const bnn_corpus,
+    generator: *mut *mut bnn_generator,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or live handles.
+        let (e, c) = unsafe { (&get(ensemble, "ensemble")?.inner, get(corpus, "corpus")?) };
+        let samples = lock(&e.params, "ensemble")?.clone();
+        let inner = Mutex::new(Generator::new(&e.model.cpu, &e.model.gpt, samples)?);
+        let corpus = c.inner.clone();
+        // SAFETY: `generator` is NULL or the caller's to write.
+        unsafe { hand_out(generator, bnn_generator { inner, corpus }, "generator") }
+    })
+}
+
+/// Frees a generator; NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_generator_free(generator: *mut bnn_generator) {
+    // SAFETY: the caller passes NULL or a handle from bnn_generator_new, once.
+    unsafe { take_back(generator) }
+}
+
+/// Goes on from a prompt.
+///
+/// [in] prompt: UTF-8, prompt_len bytes, at least one character; options: max_new_tokens, generation_temperature, top_k, context, seed (NULL
+/// for defaults); number: which text of the seed; callback: NULL or called for each token. [out] chars: the new text, UTF-8 without NUL,
+/// capacity bytes; needed: its bytes (4 * max_new_tokens is always enough); mean_entropy, mean_mutual_information: nats a token.
+/// Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL (the same call with a larger
+/// buffer gives the same text), BNN_ERR_NOT_FINITE. The same seed gives the same text, whatever the number of threads.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_generator_generate(
+    generator: *mut bnn_generator,
+    prompt: *const c_char,
+    prompt_len: usize,
+    options: *const bnn_options,
+    number: u64,
+    callback: bnn_token_callback,
+    user_data: *mut c_void,
+    chars: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+    mean_entropy: *mut f64,
+    mean_mutual_information: *mut f64,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let g = get(generator, "generator")?;
+            let prompt = text(prompt, prompt_len, "prompt")?;
+            let o = Set::from(options)?.generation()?;
+            let (h, mi) = (
+                out(mean_entropy, "mean_entropy")?,
+                out(mean_mutual_information, "mean_mutual_information")?,
+            );
+            let tokens = g.corpus.tokenizer.encode(prompt)?;
+            let made = lock(&g.inner, "generator")?.generate(&tokens, &o, number, |t| {
+                // The callback is the caller's, on the caller's thread, with the caller's pointer.
+                callback.is_none_or(|f| {
+                    f(
+                        user_data,
+                        t.token,
+                        t.entropy,
+                        t.mutual_information,
+                        t.log_prob,
+                    ) != 0
+                })
+            })?;
+            let written = g.corpus.tokenizer.decode(&made.tokens)?;
+            give(written.as_bytes(), chars.cast(), capacity, needed)?;
+            let n = (made.info.len() as f64).max(1.0);
+            h.write(made.info.iter().map(|t| t.entropy).sum::<f64>() / n);
+            mi.write(made.info.iter().map(|t| t.mutual_information).sum::<f64>() / n);
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,85 @@
+//! Text metrics: BLEU and ROUGE over characters.
+
+use super::guard::guard;
+use super::pointer::{out, slice, text};
+use super::status::{Fail, bnn_error, bnn_status};
+use crate::metrics::{Unit, bleu, rouge_mean};
+use std::ffi::c_char;
+
+/// # Safety
+/// `chars` and `lens` are NULL or n elements; each of `chars` is NULL or as many bytes as `lens` says.
+unsafe fn texts<'a>(
+    chars: *const *const c_char,
+    lens: *const usize,
+    n: usize,
+    what: &'static str,
+) -> Result<Vec<&'a str>, Fail> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (chars, lens) = (slice(chars, n, what)?, slice(lens, n, what)?);
+        chars
+            .iter()
+            .zip(lens)
+            .map(|(&p, &len)| text(p, len, what))
+            .collect()
+    }
+}
+
+/// Corpus BLEU over characters: unsmoothed, brevity penalty, one reference a text.
+///
+/// [in] references, predictions: n texts, UTF-8, with their lengths in bytes; max_order: 1 to 4. [out] score: 0 to 1.
+/// Errors: BNN_ERR_INVALID for the order or for no texts.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_bleu(
+    references: *const *const c_char,
+    reference_lens: *const usize,
+    predictions: *const *const c_char,
+    prediction_lens: *const usize,
+    n: usize,
+    max_order: usize,
+    score: *mut f64,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let r = texts(references, reference_lens, n, "references")?;
+            let p = texts(predictions, prediction_lens, n, "predictions")?;
+            let score = out(score, "score")?;
+            score.write(bleu(&r, &p, Unit::Char, max_order)?);
+        }
+        Ok(())
+    })
+}
+
+/// Mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures over characters. As bnn_bleu. [out] rouge1, rouge2, rouge_l: 0 to 1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_rouge(
+    references: *const *const c_char,
+    reference_lens: *const usize,
+    predictions: *const *const c_char,
+    prediction_lens: *const usize,
+    n: usize,
+    rouge1: *mut f64,
+    rouge2: *mut f64,
+    rouge_l: *mut f64,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let r = texts(references, reference_lens, n, "references")?;
+            let p = texts(predictions, prediction_lens, n, "predictions")?;
+            let (r1, r2, rl) = (
+                out(rouge1, "rouge1")?,
+                out(rouge2, "rouge2")?,
+                out(rouge_l, "rouge_l")?,
+            );
+            let mean = rouge_mean(&r, &p, Unit::Char)?;
+            r1.write(mean.rouge1);
+            r2.write(mean.rouge2);
+            rl.write(mean.rouge_l);
+        }
+        Ok(())
+    })
+}

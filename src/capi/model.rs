@@ -1,0 +1,243 @@
+//! bnn_model: a GPT's shape with one parameter vector.
+
+use super::context::bnn_context;
+use super::corpus::{bnn_corpus, split};
+use super::guard::guard;
+use super::options::{Set, bnn_options};
+use super::pointer::{get, give, hand_out, lock, out, slice, slice_mut, take_back};
+use super::status::{Fail, bnn_error, bnn_status};
+use crate::backend::Cpu;
+use crate::error::Error;
+use crate::gpt::{Gpt, Objective, Workspace};
+use crate::metrics::split_loss;
+use std::ffi::c_char;
+use std::sync::{Arc, Mutex};
+
+pub(super) struct Model {
+    pub cpu: Cpu,
+    pub gpt: Gpt,
+    pub params: Mutex<Vec<f32>>,
+}
+
+/// A GPT with its parameters. May be used by several threads: a call that finds the parameters in use returns BNN_ERR_BUSY. Children keep
+/// it alive.
+pub struct bnn_model {
+    pub(super) inner: Arc<Model>,
+}
+
+/// Makes a model at nanoGPT's initial parameters.
+///
+/// [in] options: shape, n_layer, n_head, n_embd, block_size, bias, dropout, gelu, seed; NULL for defaults. vocab_size: the corpus's.
+/// [out] model: to be freed with bnn_model_free. Errors: BNN_ERR_INVALID for a shape that cannot be built.
+/// The parameters are a function of shape and seed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_new(
+    context: *const bnn_context,
+    options: *const bnn_options,
+    vocab_size: usize,
+    model: *mut *mut bnn_model,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or live handles.
+        let (context, o) = unsafe { (get(context, "context")?, Set::from(options)?) };
+        let gpt = Gpt::new(o.model(vocab_size)?)?;
+        let params = Mutex::new(gpt.layout().init(o.seed()));
+        let inner = Arc::new(Model {
+            cpu: context.cpu.clone(),
+            gpt,
+            params,
+        });
+        // SAFETY: `model` is NULL or the caller's to write.
+        unsafe { hand_out(model, bnn_model { inner }, "model") }
+    })
+}
+
+/// Frees a model; NULL is fine. What was made from it goes on working.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_free(model: *mut bnn_model) {
+    // SAFETY: the caller passes NULL or a handle from bnn_model_new, once.
+    unsafe { take_back(model) }
+}
+
+/// [out] n_params: length of the parameter vector; [out] block_size: longest context.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_sizes(
+    model: *const bnn_model,
+    n_params: *mut usize,
+    block_size: *mut usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects.
+        let (m, n, t) = unsafe {
+            (
+                get(model, "model")?,
+                out(n_params, "n_params")?,
+                out(block_size, "block_size")?,
+            )
+        };
+        n.write(m.inner.gpt.n_params());
+        t.write(m.inner.gpt.config().block_size);
+        Ok(())
+    })
+}
+
+/// Copies the parameters out. [out] params: n floats, n = n_params. Errors: BNN_ERR_SHAPE, BNN_ERR_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_get_params(
+    model: *const bnn_model,
+    params: *mut f32,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (m, to) = unsafe { (get(model, "model")?, slice_mut(params, n, "params")?) };
+        m.inner.gpt.layout().check(to)?;
+        to.copy_from_slice(&lock(&m.inner.params, "model")?);
+        Ok(())
+    })
+}
+
+/// Copies parameters in. [in] params: n floats, n = n_params, all finite. Errors: BNN_ERR_SHAPE, BNN_ERR_INVALID, BNN_ERR_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_set_params(
+    model: *mut bnn_model,
+    params: *const f32,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (m, from) = unsafe { (get(model, "model")?, slice(params, n, "params")?) };
+        m.inner.set(from)
+    })
+}
+
+impl Model {
+    pub fn set(&self, from: &[f32]) -> Result<(), Fail> {
+        self.gpt.layout().check(from)?;
+        if let Some(i) = from.iter().position(|v| !v.is_finite()) {
+            return Err(Error::invalid(format!("params[{i}]"), "a finite number", from[i]).into());
+        }
+        lock(&self.params, "model")?.copy_from_slice(from);
+        Ok(())
+    }
+}
+
+/// One named tensor of the parameter vector, in nanoGPT's order.
+///
+/// [in] index: from 0. [out] name: UTF-8 without NUL, capacity bytes; needed: its bytes; offset, len: its place.
+/// Errors: BNN_ERR_INVALID past the last tensor, BNN_ERR_TOO_SMALL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_tensor(
+    model: *const bnn_model,
+    index: usize,
+    name: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+    offset: *mut usize,
+    len: *mut usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects.
+        unsafe {
+            let m = get(model, "model")?;
+            let (offset, len) = (out(offset, "offset")?, out(len, "len")?);
+            let tensors = m.inner.gpt.layout().tensors();
+            let t = tensors.get(index).ok_or_else(|| {
+                Error::invalid("index", format!("below {}", tensors.len()), index)
+            })?;
+            give(t.name.as_bytes(), name.cast(), capacity, needed)?;
+            offset.write(t.range.start);
+            len.write(t.range.len());
+        }
+        Ok(())
+    })
+}
+
+/// Loss over a whole split, consecutive windows of the block's length.
+///
+/// [in] split: BNN_SPLIT_…. [out] loss: nats a token. Errors: BNN_ERR_DATA when the split is shorter than a window.
+/// Reproducible to the bit on one machine, whatever the number of threads.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_loss(
+    model: *const bnn_model,
+    corpus: *const bnn_corpus,
+    which: i32,
+    loss: *mut f64,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects.
+        let (m, c, loss) = unsafe {
+            (
+                &get(model, "model")?.inner,
+                get(corpus, "corpus")?,
+                out(loss, "loss")?,
+            )
+        };
+        let tokens = split(&c.inner, which)?;
+        let params = lock(&m.params, "model")?;
+        let t = m.gpt.config().block_size;
+        loss.write(split_loss(&m.cpu, &m.gpt, &params, tokens, t)?.0);
+        Ok(())
+    })
+}
+
+/// Mean loss of targets y after tokens x, and its gradient.
+///
+/// [in] x, y: (B, T), b * t tokens each. last_only: nonzero counts the last position of each sequence alone. [out] loss: nats; grad: n
+/// floats, n = n_params, or NULL for none. Errors: BNN_ERR_INVALID for tokens or sizes, BNN_ERR_SHAPE for n. A loss that is not finite is
+/// given as it is.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_gradient(
+    model: *const bnn_model,
+    x: *const u16,
+    y: *const u16,
+    b: usize,
+    t: usize,
+    last_only: i32,
+    loss: *mut f64,
+    grad: *mut f32,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        let rows = b
+            .checked_mul(t)
+            .ok_or_else(|| Error::invalid("b * t", "a size", format!("{b} * {t}")))?;
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        let (m, x, y, loss) = unsafe {
+            (
+                &get(model, "model")?.inner,
+                slice(x, rows, "x")?,
+                slice(y, rows, "y")?,
+                out(loss, "loss")?,
+            )
+        };
+        let objective = match last_only {
+            0 => Objective::All,
+            _ => Objective::Last,
+        };
+        let params = lock(&m.params, "model")?;
+        if grad.is_null() {
+            let mut ws = Workspace::for_prediction(&m.cpu, m.gpt.config(), b, t)?;
+            loss.write(m.gpt.loss(&m.cpu, &params, x, y, t, objective, &mut ws)?);
+            return Ok(());
+        }
+        // SAFETY: `grad` is n floats of the caller's.
+        let to = unsafe { slice_mut(grad, n, "grad") }?;
+        m.gpt.layout().check(to)?;
+        let mut ws = Workspace::for_gradients(&m.cpu, m.gpt.config(), b, t)?;
+        let mut g = vec![0.0; to.len()];
+        let value = m
+            .gpt
+            .gradient(&m.cpu, &params, x, y, t, objective, None, &mut ws, &mut g)?;
+        to.copy_from_slice(&g);
+        loss.write(value);
+        Ok(())
+    })
+}

@@ -1,0 +1,124 @@
+//! Pointers from C as references, slices and text, each checked for NULL; and the way back.
+
+use super::status::Fail;
+use crate::error::Error;
+use std::ffi::c_char;
+use std::sync::{Mutex, MutexGuard};
+
+type Result<T> = std::result::Result<T, Fail>;
+
+/// A handle or other object.
+///
+/// # Safety
+/// `p` is NULL or points to a live T that stays so for 'a.
+pub unsafe fn get<'a, T>(p: *const T, what: &'static str) -> Result<&'a T> {
+    // SAFETY: the caller's promise.
+    unsafe { p.as_ref() }.ok_or(Fail::Null(what))
+}
+
+/// An out-parameter.
+///
+/// # Safety
+/// `p` is NULL or points to memory for a T that nobody else uses for 'a.
+pub unsafe fn out<'a, T>(
+    p: *mut T,
+    what: &'static str,
+) -> Result<&'a mut std::mem::MaybeUninit<T>> {
+    // SAFETY: the caller's promise; MaybeUninit<T> has T's layout and needs no value.
+    unsafe { p.cast::<std::mem::MaybeUninit<T>>().as_mut() }.ok_or(Fail::Null(what))
+}
+
+/// `n` elements to read; NULL is fine for none.
+///
+/// # Safety
+/// `p` is NULL or points to `n` initialised T that nobody changes for 'a.
+pub unsafe fn slice<'a, T>(p: *const T, n: usize, what: &'static str) -> Result<&'a [T]> {
+    match (p.is_null(), n) {
+        (_, 0) => Ok(&[]),
+        (true, _) => Err(Fail::Null(what)),
+        // SAFETY: the caller's promise.
+        (false, n) => Ok(unsafe { std::slice::from_raw_parts(p, n) }),
+    }
+}
+
+/// `n` elements to write; NULL is fine for none.
+///
+/// # Safety
+/// `p` is NULL or points to `n` initialised T that nobody else uses for 'a.
+pub unsafe fn slice_mut<'a, T>(p: *mut T, n: usize, what: &'static str) -> Result<&'a mut [T]> {
+    match (p.is_null(), n) {
+        (_, 0) => Ok(&mut []),
+        (true, _) => Err(Fail::Null(what)),
+        // SAFETY: the caller's promise.
+        (false, n) => Ok(unsafe { std::slice::from_raw_parts_mut(p, n) }),
+    }
+}
+
+/// Text: UTF-8 with its length in bytes.
+///
+/// # Safety
+/// As [`slice`].
+pub unsafe fn text<'a>(p: *const c_char, n: usize, what: &'static str) -> Result<&'a str> {
+    // SAFETY: the caller's promise; c_char and u8 have one layout.
+    let bytes = unsafe { slice(p.cast::<u8>(), n, what) }?;
+    std::str::from_utf8(bytes)
+        .map_err(|e| Error::invalid(what, "UTF-8", format!("bytes that are not: {e}")).into())
+}
+
+/// Copies `from` to the caller's buffer; `needed` gets the length whatever happens.
+///
+/// # Safety
+/// `buffer` as [`slice_mut`] with `capacity` elements, `needed` as [`out`].
+pub unsafe fn give<T: Copy>(
+    from: &[T],
+    buffer: *mut T,
+    capacity: usize,
+    needed: *mut usize,
+) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe { out(needed, "needed") }?.write(from.len());
+    if from.len() > capacity {
+        return Err(Fail::TooSmall {
+            needed: from.len(),
+            capacity,
+        });
+    }
+    // SAFETY: the caller's promise; only the front that fits is touched.
+    unsafe { slice_mut(buffer, from.len(), "buffer") }?.copy_from_slice(from);
+    Ok(())
+}
+
+/// The inside of a handle, unless another call is using it.
+pub fn lock<'a, T>(inside: &'a Mutex<T>, what: &'static str) -> Result<MutexGuard<'a, T>> {
+    match inside.try_lock() {
+        Ok(guard) => Ok(guard),
+        Err(std::sync::TryLockError::WouldBlock) => Err(Fail::Busy(what)),
+        Err(std::sync::TryLockError::Poisoned(_)) => Err(Fail::Panic(format!(
+            "{what}: an earlier call on it failed so"
+        ))),
+    }
+}
+
+/// A new handle for the caller.
+///
+/// # Safety
+/// `to` as [`out`].
+pub unsafe fn hand_out<T>(to: *mut *mut T, value: T, what: &'static str) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe { out(to, what) }?.write(Box::into_raw(Box::new(value)));
+    Ok(())
+}
+
+/// Takes a handle back; NULL is fine.
+///
+/// # Safety
+/// `p` is NULL or came from [`hand_out`] and was not taken back.
+pub unsafe fn take_back<T>(p: *mut T) {
+    if !p.is_null() {
+        // A destructor does not panic here; if it did, C must not see it.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            // SAFETY: the caller's promise.
+            drop(unsafe { Box::from_raw(p) });
+        }));
+    }
+}

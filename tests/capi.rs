@@ -1,0 +1,316 @@
+//! The C ABI from C: the example does the main job with the shared and the static library; misuse ends in a status, never in a crash.
+#![cfg(target_os = "linux")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The folder where cargo puts libbnn.so and libbnn.a for the tests.
+fn libraries() -> PathBuf {
+    let exe = std::env::current_exe().expect("this test");
+    let deps = exe.parent().expect("a folder").to_path_buf();
+    assert!(
+        deps.join("libbnn.so").exists(),
+        "cargo builds libbnn.so with the tests"
+    );
+    deps
+}
+
+/// What the static library needs besides itself.
+const STATIC: &[&str] = &["-lpthread", "-ldl", "-lm", "-lgcc_s", "-lc"];
+
+fn build(source: &Path, to: &Path, shared: bool) {
+    let lib = libraries();
+    let mut c = Command::new("gcc");
+    c.args([
+        "-std=c99",
+        "-Wall",
+        "-Wextra",
+        "-Wpedantic",
+        "-Werror",
+        "-O1",
+        "-g",
+        "-I",
+    ])
+    .arg(root().join("include"))
+    .arg(source)
+    .arg("-o")
+    .arg(to);
+    match shared {
+        true => c.arg(lib.join("libbnn.so")),
+        false => c.arg(lib.join("libbnn.a")).args(STATIC),
+    };
+    let out = c.output().expect("gcc is needed for this test");
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
+
+/// Runs a program with the library under its SONAME beside it.
+fn run(program: &Path, before: &[&str], args: &[&str]) -> Output {
+    let dir = program.parent().expect("a folder");
+    let soname = dir.join(format!("libbnn.so.{}", bnn::capi::BNN_ABI));
+    if !soname.exists() {
+        std::os::unix::fs::symlink(libraries().join("libbnn.so"), &soname).expect("a link");
+    }
+    let mut all = before.to_vec();
+    let name = program.to_str().expect("UTF-8");
+    all.push(name);
+    all.extend(args);
+    Command::new(all[0])
+        .args(&all[1..])
+        .env("LD_LIBRARY_PATH", dir)
+        .output()
+        .expect("the program starts")
+}
+
+fn text(out: &Output) -> String {
+    let words = format!(
+        "{}{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
+    assert!(out.status.success(), "{:?}: {words}", out.status);
+    words
+}
+
+fn number(text: &str, after: &str) -> f64 {
+    let line = text.lines().find(|l| l.starts_with(after)).expect(after);
+    let word = line[after.len()..]
+        .split_whitespace()
+        .next()
+        .expect("a number");
+    word.parse().expect("a number")
+}
+
+#[test]
+fn the_example_does_the_main_job_with_either_library() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let source = root().join("c_examples/train_sample_generate.c");
+    assert!(
+        std::fs::read_to_string(&source)
+            .expect("the example")
+            .lines()
+            .count()
+            < 150
+    );
+    let mut outputs = Vec::new();
+    for shared in [true, false] {
+        let program = dir.path().join(format!("example_{shared}"));
+        build(&source, &program, shared);
+        outputs.push(text(&run(&program, &[], &["200", "100"])));
+    }
+    // The same numbers and the same text from both.
+    assert_eq!(outputs[0], outputs[1]);
+    let out = &outputs[0];
+    let (baseline, mean, averaged) = (
+        number(out, "baseline"),
+        number(out, "mean of the samples"),
+        number(out, "averaged prediction"),
+    );
+    // A uniform guess over 62 characters costs ln 62 = 4.13 nats; 200 steps of the smallest model are well below.
+    assert!(baseline < 3.2, "{out}");
+    assert!(averaged <= mean && averaged < 3.2, "{out}");
+    let written = out.split("--- text ---\n").nth(1).expect("text");
+    assert!(written.starts_with("The ") && written.len() > 200, "{out}");
+}
+
+#[test]
+fn the_example_is_clean_under_valgrind() {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        eprintln!("valgrind is not installed: .ci/run installs it and this test then runs");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let program = dir.path().join("example");
+    build(
+        &root().join("c_examples/train_sample_generate.c"),
+        &program,
+        true,
+    );
+    // valgrind does not know AVX-512; the plain kernels are the same code.
+    let out = Command::new("valgrind")
+        .args([
+            "-q",
+            "--error-exitcode=99",
+            "--leak-check=full",
+            "--errors-for-leak-kinds=definite",
+        ])
+        .arg(&program)
+        .args(["3", "4"])
+        .env("BNN_ISA", "portable")
+        .env("LD_LIBRARY_PATH", {
+            run(&program, &["true"], &[]);
+            dir.path()
+        })
+        .output()
+        .expect("valgrind starts");
+    text(&out);
+}
+
+#[test]
+fn misuse_ends_in_a_status() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let source = dir.path().join("misuse.c");
+    std::fs::write(&source, MISUSE).expect("a source");
+    let program = dir.path().join("misuse");
+    build(&source, &program, true);
+    assert!(text(&run(&program, &[], &[])).contains("all as documented"));
+}
+
+const MISUSE: &str = r#"
+#include "bnn.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static int failures = 0;
+static void is(int line, bnn_status got, bnn_status want, const bnn_error *err) {
+  if (got != want) { printf("line %d: status %d, expected %d: %s\n", line, got, want, err->message); ++failures; }
+  if (got != BNN_OK && (err->code != got || err->message[0] == 0)) { printf("line %d: no message\n", line); ++failures; }
+}
+#define IS(want, call) do { memset(&err, 0, sizeof err); is(__LINE__, (call), (want), &err); } while (0)
+
+static bnn_generator *generator;
+static int32_t inside(void *user_data, uint16_t token, double h, double mi, double lp) {
+  char c[64]; size_t n; double a, b; bnn_error err;
+  (void)token, (void)h, (void)mi, (void)lp;
+  /* Calling back into the same handle is refused. */
+  bnn_status s = bnn_generator_generate(generator, "T", 1, NULL, 0, NULL, NULL, c, sizeof c, &n, &a, &b, &err);
+  *(int *)user_data += s == BNN_ERR_BUSY;
+  return 0;
+}
+
+int main(void) {
+  bnn_error err;
+  bnn_context *ctx = NULL; bnn_corpus *corpus = NULL; bnn_options *o = NULL; bnn_model *model = NULL;
+  bnn_sampler *sampler = NULL; bnn_ensemble *e = NULL; bnn_vector_sampler *v = NULL; bnn_trainer *trainer = NULL;
+  size_t n = 77, m = 77, k = 77;
+
+  bnn_context_free(NULL); bnn_corpus_free(NULL); bnn_options_free(NULL); bnn_model_free(NULL); bnn_trainer_free(NULL);
+  bnn_sampler_free(NULL); bnn_ensemble_free(NULL); bnn_generator_free(NULL); bnn_vector_sampler_free(NULL);
+
+  IS(BNN_ERR_NULL, bnn_context_new(1, NULL, &err));
+  IS(BNN_ERR_INVALID, bnn_context_new(5000, &ctx, &err));
+  if (ctx != NULL || bnn_context_new(5000, &ctx, NULL) != BNN_ERR_INVALID) ++failures;
+  IS(BNN_OK, bnn_context_new(1, &ctx, &err));
+  IS(BNN_ERR_NULL, bnn_context_threads(NULL, &n, &err));
+  if (n != 77) ++failures; /* untouched on failure */
+  IS(BNN_OK, bnn_context_threads(ctx, &n, &err));
+  if (n != 1) ++failures;
+
+  IS(BNN_ERR_IO, bnn_corpus_from_file("/no/such/file", 13, &corpus, &err));
+  IS(BNN_ERR_DATA, bnn_corpus_from_text("", 0, &corpus, &err));
+  IS(BNN_ERR_INVALID, bnn_corpus_from_text("\xff", 1, &corpus, &err));
+  IS(BNN_OK, bnn_corpus_embedded(&corpus, &err));
+  IS(BNN_OK, bnn_corpus_sizes(corpus, &n, &m, &k, &err));
+  uint16_t tokens[8]; char text[8]; size_t needed = 0;
+  IS(BNN_ERR_TOO_SMALL, bnn_corpus_encode(corpus, "The sea", 7, tokens, 2, &needed, &err));
+  if (needed != 7) ++failures;
+  IS(BNN_OK, bnn_corpus_encode(corpus, "The sea", 7, tokens, 8, &needed, &err));
+  IS(BNN_OK, bnn_corpus_decode(corpus, tokens, 7, text, 8, &needed, &err));
+  if (needed != 7 || memcmp(text, "The sea", 7)) ++failures;
+  tokens[0] = 60000;
+  if (bnn_corpus_decode(corpus, tokens, 7, text, 8, &needed, &err) == BNN_OK) ++failures;
+  if (bnn_corpus_encode(corpus, "\xc3\xa9", 2, tokens, 8, &needed, &err) == BNN_OK) ++failures;
+
+  IS(BNN_OK, bnn_options_new(&o, &err));
+  IS(BNN_ERR_INVALID, bnn_options_set_f64(o, "no_such", 7, 1.0, &err));
+  IS(BNN_ERR_INVALID, bnn_options_set_f64(o, "thinning", 8, 1.0, &err));
+  IS(BNN_ERR_INVALID, bnn_options_set_u64(o, "step_size", 9, 1, &err));
+  char line[256]; int32_t type;
+  for (size_t i = 0; i < bnn_options_count(); ++i) IS(BNN_OK, bnn_options_describe(i, &type, line, sizeof line, &needed, &err));
+  IS(BNN_ERR_INVALID, bnn_options_describe(bnn_options_count(), &type, line, sizeof line, &needed, &err));
+  IS(BNN_OK, bnn_options_set_str(o, "shape", 5, "huge", 4, &err));
+  IS(BNN_ERR_INVALID, bnn_model_new(ctx, o, n, &model, &err));
+  IS(BNN_OK, bnn_options_set_str(o, "shape", 5, "tiny", 4, &err));
+  IS(BNN_OK, bnn_options_set_u64(o, "n_layer", 7, 1, &err));
+  IS(BNN_OK, bnn_options_set_u64(o, "batch_size", 10, 2, &err));
+  IS(BNN_OK, bnn_options_set_u64(o, "sampling_steps", 14, 4, &err));
+  IS(BNN_OK, bnn_options_set_u64(o, "warmup_steps", 12, 2, &err));
+  IS(BNN_OK, bnn_options_set_u64(o, "thinning", 8, 2, &err));
+  IS(BNN_OK, bnn_options_set_u64(o, "preconditioner_steps", 20, 2, &err));
+  IS(BNN_OK, bnn_model_new(ctx, o, n, &model, &err));
+  size_t d = 0, block = 0;
+  IS(BNN_OK, bnn_model_sizes(model, &d, &block, &err));
+  static float params[100000], grad[100000];
+  IS(BNN_ERR_SHAPE, bnn_model_get_params(model, params, d - 1, &err));
+  IS(BNN_OK, bnn_model_get_params(model, params, d, &err));
+  params[3] = NAN;
+  IS(BNN_ERR_INVALID, bnn_model_set_params(model, params, d, &err));
+  size_t offset = 0, len = 0, total = 0, i = 0;
+  while (bnn_model_tensor(model, i, line, sizeof line, &needed, &offset, &len, &err) == BNN_OK) { if (offset != total) ++failures; total += len; ++i; }
+  if (total != d) ++failures;
+  uint16_t x[4] = {1, 2, 3, 4}, y[4] = {2, 3, 4, 60000};
+  double loss = 0;
+  IS(BNN_ERR_INVALID, bnn_model_gradient(model, x, y, 1, 4, 0, &loss, NULL, 0, &err));
+  y[3] = 5;
+  IS(BNN_ERR_SHAPE, bnn_model_gradient(model, x, y, 1, 4, 0, &loss, grad, 5, &err));
+  IS(BNN_OK, bnn_model_gradient(model, x, y, 2, 2, 1, &loss, grad, d, &err));
+  if (!(loss > 3 && loss < 5)) ++failures;
+  IS(BNN_ERR_INVALID, bnn_model_loss(model, corpus, 9, &loss, &err));
+
+  int32_t phase = -1, due = -1; uint64_t step; double a, b, c, f, h;
+  IS(BNN_OK, bnn_trainer_new(model, corpus, o, &trainer, &err));
+  IS(BNN_OK, bnn_trainer_step(trainer, &loss, &err));
+  IS(BNN_OK, bnn_sampler_new(model, corpus, o, &sampler, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_report(sampler, &step, &a, &b, &c, &f, &err));
+  IS(BNN_OK, bnn_ensemble_new(model, &e, &err));
+  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, &a, &b, &c, &f, &h, &err));
+  IS(BNN_ERR_INVALID, bnn_generator_new(e, corpus, &generator, &err));
+  IS(BNN_ERR_SHAPE, bnn_sampler_step_tokens(sampler, x, y, 4, &phase, &due, &err));
+  if (phase != -1) ++failures;
+  size_t steps = 0, samples = 0;
+  while (phase != BNN_PHASE_DONE) {
+    IS(BNN_OK, bnn_sampler_step(sampler, &phase, &due, &err));
+    ++steps;
+    if (due) { ++samples; IS(BNN_OK, bnn_sampler_get_params(sampler, params, d, &err)); IS(BNN_OK, bnn_ensemble_add(e, params, d, &err)); }
+  }
+  if (steps != 8 || samples != 2) ++failures;
+  IS(BNN_ERR_INVALID, bnn_sampler_step(sampler, &phase, &due, &err));
+  IS(BNN_OK, bnn_sampler_report(sampler, &step, &a, &b, &c, &f, &err));
+  if (step != 7 || !isfinite(c)) ++failures;
+
+  IS(BNN_OK, bnn_generator_new(e, corpus, &generator, &err));
+  char out[64]; int refused = 0;
+  IS(BNN_ERR_INVALID, bnn_generator_generate(generator, "", 0, NULL, 0, NULL, NULL, out, sizeof out, &needed, &a, &b, &err));
+  IS(BNN_OK, bnn_generator_generate(generator, "T", 1, NULL, 0, inside, &refused, out, sizeof out, &needed, &a, &b, &err));
+  if (refused != 1 || needed != 1) ++failures;
+  IS(BNN_ERR_TOO_SMALL, bnn_generator_generate(generator, "T", 1, NULL, 0, NULL, NULL, out, 3, &needed, &a, &b, &err));
+  if (needed != 100) ++failures;
+
+  /* A caller's own model: a standard normal in two dimensions. */
+  float theta[2] = {1, -1}, g[2];
+  IS(BNN_OK, bnn_options_set_f64(o, "temperature", 11, 1.0, &err));
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_new(ctx, o, theta, 0, &v, &err));
+  IS(BNN_OK, bnn_vector_sampler_new(ctx, o, theta, 2, &v, &err));
+  g[0] = NAN, g[1] = 0;
+  IS(BNN_ERR_NOT_FINITE, bnn_vector_sampler_step(v, g, 2, 0.0, theta, &phase, &due, &err));
+  for (int j = 0; j < 6; ++j) {
+    g[0] = -theta[0], g[1] = -theta[1];
+    double lp = -0.5 * (theta[0] * theta[0] + theta[1] * theta[1]);
+    IS(BNN_OK, bnn_vector_sampler_step(v, g, 2, lp, theta, &phase, &due, &err));
+  }
+  if (phase != BNN_PHASE_DONE || !isfinite(theta[0])) ++failures;
+
+  const char *r[1] = {"abcd"}; const char *p[1] = {"abcd"}; size_t lens[1] = {4}; double score = 0;
+  IS(BNN_OK, bnn_bleu(r, lens, p, lens, 1, 4, &score, &err));
+  if (fabs(score - 1) > 1e-12) ++failures;
+  IS(BNN_ERR_INVALID, bnn_bleu(r, lens, p, lens, 1, 9, &score, &err));
+  IS(BNN_OK, bnn_rouge(r, lens, p, lens, 1, &a, &b, &c, &err));
+  if (fabs(c - 1) > 1e-12) ++failures;
+
+  /* Parents first: children go on. */
+  bnn_context_free(ctx); bnn_corpus_free(corpus); bnn_options_free(o); bnn_model_free(model);
+  IS(BNN_OK, bnn_trainer_step(trainer, &loss, &err));
+  IS(BNN_OK, bnn_generator_generate(generator, "T", 1, NULL, 1, NULL, NULL, line, sizeof line, &needed, &a, &b, &err));
+  bnn_ensemble_free(e); bnn_trainer_free(trainer); bnn_sampler_free(sampler); bnn_generator_free(generator); bnn_vector_sampler_free(v);
+  if (!failures) puts("all as documented");
+  return failures != 0;
+}
+"#;

@@ -1,0 +1,176 @@
+//! `include/bnn.h` is what the source says, compiles as strict C and C++, and declares just what the library exports.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn generated() -> String {
+    let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml");
+    let mut builder = cbindgen::Builder::new().with_config(config);
+    let mut files: Vec<_> = std::fs::read_dir(root().join("src/capi"))
+        .expect("src/capi")
+        .map(|e| e.expect("an entry").path())
+        .collect();
+    files.sort();
+    for file in files {
+        builder = builder.with_src(file);
+    }
+    let mut text = Vec::new();
+    builder.generate().expect("a header").write(&mut text);
+    String::from_utf8(text).expect("UTF-8")
+}
+
+#[test]
+fn the_committed_header_is_what_the_source_says() {
+    let path = root().join("include/bnn.h");
+    let want = generated();
+    if std::env::var_os("BNN_BLESS").is_some() {
+        std::fs::write(&path, &want).expect("include/bnn.h");
+    }
+    let got = std::fs::read_to_string(&path).expect("include/bnn.h");
+    assert!(
+        got == want,
+        "include/bnn.h differs from the source: BNN_BLESS=1 cargo test --test header writes it anew"
+    );
+}
+
+fn compiles(compiler: &str, standard: &str, name: &str, text: &str) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let source = dir.path().join(name);
+    std::fs::write(&source, text).expect("a source");
+    let out = Command::new(compiler)
+        .args([standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c"])
+        .arg("-I")
+        .arg(root().join("include"))
+        .arg(&source)
+        .arg("-o")
+        .arg(dir.path().join("out.o"))
+        .output()
+        .unwrap_or_else(|e| panic!("{compiler} is needed for this test: {e}"));
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
+
+#[test]
+fn the_header_compiles_as_c99_and_cpp17() {
+    // Twice: the guard must hold.
+    let text =
+        "#include \"bnn.h\"\n#include \"bnn.h\"\nint f(void);\nint f(void) { return BNN_OK; }\n";
+    compiles("gcc", "-std=c99", "a.c", text);
+    compiles("g++", "-std=c++17", "a.cpp", text);
+}
+
+/// Names declared as functions in the header.
+fn declared() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root().join("include/bnn.h")).expect("include/bnn.h");
+    let mut names = BTreeSet::new();
+    let mut comment = false;
+    for line in text.lines() {
+        comment |= line.trim_start().starts_with("/*");
+        if !comment && !line.contains("typedef") {
+            for (at, _) in line.match_indices("bnn_") {
+                let name: String = line[at..]
+                    .chars()
+                    .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                    .collect();
+                if line[at + name.len()..].starts_with('(') {
+                    names.insert(name);
+                }
+            }
+        }
+        comment &= !line.contains("*/");
+    }
+    names
+}
+
+/// The source's `extern "C"` functions, and how many go through the guard.
+fn source() -> (BTreeSet<String>, usize, usize) {
+    let (mut names, mut functions, mut guards) = (BTreeSet::new(), 0, 0);
+    for entry in std::fs::read_dir(root().join("src/capi")).expect("src/capi") {
+        let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("a source");
+        for part in text.split("extern \"C\" fn ").skip(1) {
+            let name: String = part.chars().take_while(|c| *c != '(').collect();
+            if name.starts_with("bnn_") {
+                functions += 1;
+                // What returns a status goes through the guard; what frees or tells a constant cannot fail.
+                let head = part.split('{').next().unwrap_or_default();
+                let body = part.split("\n}\n").next().unwrap_or_default();
+                if head.contains("-> bnn_status") {
+                    assert!(
+                        body.contains("guard(err, ||"),
+                        "{name} does not go through the guard"
+                    );
+                    guards += 1;
+                } else {
+                    assert!(
+                        name.ends_with("_free")
+                            || head.contains("-> u32")
+                            || head.contains("-> usize")
+                            || head.contains("*const c_char"),
+                        "{name} returns no status"
+                    );
+                }
+                names.insert(name);
+            }
+        }
+    }
+    (names, functions, guards)
+}
+
+#[test]
+fn every_function_is_declared_and_goes_through_the_guard() {
+    let (names, functions, guards) = source();
+    assert_eq!(names, declared());
+    assert!(
+        functions > 40 && guards > 25,
+        "{functions} functions, {guards} guards"
+    );
+}
+
+/// The shared library that cargo built beside this test.
+fn library() -> Option<PathBuf> {
+    let exe = std::env::current_exe().ok()?;
+    let profile = exe.parent()?.parent()?;
+    // Beside the tests, not in the folder above, where an older build may lie.
+    Some(profile.join("deps/libbnn.so")).filter(|p| p.exists())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_library_exports_just_what_the_header_declares_and_its_soname_has_the_abi() {
+    let library = library().expect("libbnn.so beside the test: cargo builds it with the tests");
+    let run = |tool: &str, args: &[&str], file: &Path| {
+        let out = Command::new(tool)
+            .args(args)
+            .arg(file)
+            .output()
+            .unwrap_or_else(|e| panic!("{tool} is needed for this test: {e}"));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let exported: BTreeSet<String> = run("nm", &["-D", "--defined-only"], &library)
+        .lines()
+        .filter_map(|l| l.split_whitespace().last())
+        .filter(|n| n.starts_with("bnn_"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(exported, declared());
+    let soname = format!("libbnn.so.{}", bnn::capi::BNN_ABI);
+    assert!(run("readelf", &["-d"], &library).contains(&format!("[{soname}]")));
+    // SAFETY is not at stake: these take nothing.
+    assert_eq!(bnn::capi::bnn_abi(), bnn::capi::BNN_ABI);
+    assert_eq!(bnn::capi::bnn_version_number(), 1_000);
+    let composed = format!(
+        "{}.{}.{}",
+        bnn::capi::BNN_VERSION_MAJOR,
+        bnn::capi::BNN_VERSION_MINOR,
+        bnn::capi::BNN_VERSION_PATCH
+    );
+    assert_eq!(composed, env!("CARGO_PKG_VERSION"));
+}
