@@ -686,7 +686,8 @@ fn batches_that_do_not_fit_are_refused() {
         tokens
     };
     // (x, y, t) and what the message says
-    let cases: [(Vec<u16>, Vec<u16>, usize, &[&str]); 9] = [
+    type Refused<'a> = (Vec<u16>, Vec<u16>, usize, &'a [&'a str]);
+    let cases: [Refused; 9] = [
         (with(&x, 8, 11), y.clone(), 6, &["x[1, 2]", "11"]),
         (
             x.clone(),
