@@ -89,7 +89,8 @@ impl<B: Backend> Posterior<B> {
     /// The posterior of `gpt` for batches of up to `b` sequences of `t` tokens.
     ///
     /// # Errors
-    /// When `num_data` is not at least 1, the prior's standard deviation is not positive, or a prior's vector has another length than the model.
+    /// When `num_data` is not at least 1, the prior's standard deviation is not positive, or a prior's vector has another length than the
+    /// model or a value that is not finite.
     pub fn new(
         backend: &B,
         gpt: &Gpt,
@@ -105,10 +106,16 @@ impl<B: Backend> Posterior<B> {
         if !(prior.std > 0.0 && prior.std.is_finite()) {
             return Err(Error::invalid("prior_std", "above 0", prior.std));
         }
-        let on_device = |v: &Option<Vec<f32>>| {
+        let on_device = |what: &str, v: &Option<Vec<f32>>| {
             v.as_ref()
                 .map(|v| {
-                    gpt.layout().check(v)?;
+                    if v.len() != gpt.n_params() {
+                        return Err(Error::shape(what, [gpt.n_params()], [v.len()]));
+                    }
+                    if let Some(at) = v.iter().position(|v| !v.is_finite()) {
+                        let what = format!("{what}[{at}]");
+                        return Err(Error::invalid(what, "a finite number", v[at]));
+                    }
                     let mut buf = backend.zeros(v.len())?;
                     backend.upload(&mut buf, v)?;
                     Ok::<_, Error>(buf)
@@ -121,8 +128,8 @@ impl<B: Backend> Posterior<B> {
             objective,
             num_data,
             std: prior.std,
-            center: on_device(&prior.center)?,
-            relative_to: on_device(&prior.relative_to)?,
+            center: on_device("prior's center", &prior.center)?,
+            relative_to: on_device("prior's reference weights", &prior.relative_to)?,
             ws: Workspace::for_gradients(backend, gpt.config(), b, t)?,
             grad: backend.zeros(gpt.n_params())?,
         })

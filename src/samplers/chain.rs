@@ -86,26 +86,48 @@ impl<B: Backend> Chain<B> {
     ) -> Result<Self> {
         preconditioner.check()?;
         posterior.gpt().layout().check(&state.sampler.theta)?;
-        let running = state.preconditioned < preconditioner.steps();
+        let (taken, steps) = (state.preconditioned, preconditioner.steps());
+        let (running, s) = (taken < steps, &state.sampler);
+        let refuse =
+            |expected: &str, got: String| Err(Error::invalid("chain state", expected, got));
+        if taken > steps {
+            return refuse(
+                &format!("at most {steps} gradients for the mass"),
+                taken.to_string(),
+            );
+        }
+        if running && (s.step > 0 || s.mass.is_some()) {
+            let got = format!("step {} after {taken} of {steps} gradients", s.step);
+            return refuse("no step and no mass while the mass is estimated", got);
+        }
+        if !running && s.mass.is_some() != (steps > 0) {
+            let got = format!(
+                "{} after {steps}",
+                s.mass.as_ref().map_or("none", |_| "a mass")
+            );
+            return refuse("a mass just after gradients were taken for it", got);
+        }
         let estimate = match (&state.squares, running) {
             (Some(squares), true) => {
+                if squares.len() != s.theta.len() {
+                    return Err(Error::shape(
+                        "sums of squares",
+                        [s.theta.len()],
+                        [squares.len()],
+                    ));
+                }
                 let mut e = Estimate::new(backend, squares.len())?;
                 backend.upload(&mut e.squares, squares)?;
-                e.count = state.preconditioned;
+                e.count = taken;
                 Some(e)
             }
             (None, false) => None,
             (squares, _) => {
-                return Err(Error::invalid(
-                    "chain state",
+                let got = squares.as_ref().map_or("none", |_| "some");
+                return refuse(
                     "sums of squares just while the mass is estimated",
-                    format!(
-                        "{} after {} of {} gradients",
-                        squares.as_ref().map_or("none", |_| "some"),
-                        state.preconditioned,
-                        preconditioner.steps()
-                    ),
-                ));
+                    format!("{got} after {taken} of {steps} gradients"),
+                );
             }
         };
         Ok(Self {
@@ -170,7 +192,7 @@ impl<B: Backend> Chain<B> {
             }
             estimate.add(v, self.posterior.grad())?;
             self.preconditioned += 1;
-            if self.preconditioned == steps {
+            if self.preconditioned >= steps {
                 let mass = estimate.mass(v, floor)?;
                 self.sampler.set_mass(&mass)?;
                 self.estimate = None;

@@ -7,6 +7,8 @@ use crate::backend::Gelu;
 
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
+/// Beyond it the tanh form's slope is 0 or 1 in f32; the square of a huge x would overflow and make 0 * infinity of it.
+const END: f32 = 20.0;
 
 multiversion! {
     fn forward_exact(out: &mut [f32], x: &[f32]) {
@@ -36,6 +38,7 @@ multiversion! {
 multiversion! {
     fn backward_tanh(d: &mut [f32], x: &[f32]) {
         for (d, &x) in d.iter_mut().zip(x) {
+            let x = x.clamp(-END, END);
             let u = tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
             let du = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
             *d *= 0.5 * (1.0 + u) + 0.5 * x * (1.0 - u * u) * du;

@@ -40,7 +40,8 @@ multiversion! {
             let mean = sum(c, |i| x[i]) / c as f32;
             // two passes: the variance of values with a large mean would cancel in one
             let var = sum(c, |i| (x[i] - mean) * (x[i] - mean)) / c as f32;
-            let rstd = 1.0 / (var + EPS).sqrt();
+            // A variance that overflows must be seen; 1 / infinity would make a row of zeros of it.
+            let rstd = if var < f32::INFINITY { 1.0 / (var + EPS).sqrt() } else { f32::NAN };
             s[0] = mean;
             s[1] = rstd;
             if b.is_empty() {

@@ -1,0 +1,241 @@
+//! Steps allocate nothing after the first: of a sampler, a chain, the trainer, a gradient, a decoder. Counted by the
+//! allocator, on one thread.
+#![allow(unsafe_code)] // an allocator is an unsafe trait
+
+use bnn::backend::cpu::isa::{Isa, Level};
+use bnn::backend::{Cpu, Vectors};
+use bnn::baseline::{Recipe, Trainer};
+use bnn::data::{Batch, Windows};
+use bnn::gpt::{Cache, Decoder, Gelu, Gpt, GptConfig, Objective, Training, Workspace};
+use bnn::posterior::{Posterior, Prior};
+use bnn::samplers::{Chain, Config, Method, Phase, Preconditioner, Sampler};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes on to the system's allocator unchanged; the counter is the thread's own and allocates
+// nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.with(|c| c.set(c.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.with(|c| c.set(c.get() + 1));
+        // SAFETY: as above.
+        unsafe { System.realloc(at, layout, size) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often `f` allocates.
+fn allocations<R>(f: impl FnOnce() -> R) -> usize {
+    let before = COUNT.with(Cell::get);
+    let result = f();
+    let count = COUNT.with(Cell::get) - before;
+    drop(result);
+    count
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| vec![1u8; 100]), 1);
+    let mut grown = Vec::with_capacity(1);
+    assert_eq!(allocations(|| (0..2).for_each(|i| grown.push(i))), 1);
+    assert_eq!(allocations(|| 1), 0);
+}
+
+#[test]
+fn a_samplers_step_allocates_nothing() {
+    let n = 3 * 4096 + 5;
+    let grad = vec![0.1; n];
+    for method in Method::ALL {
+        let mut config = Config::new(method, 1e-3);
+        config.warmup_steps = 2;
+        config.seed = 1;
+        let mut sampler = Sampler::new(Cpu::new(1).unwrap(), &grad, config).unwrap();
+        for with_mass in [false, true] {
+            let before = COUNT.with(Cell::get);
+            sampler.step_with_gradient(&grad, -1.0).unwrap();
+            sampler.step_with_noise(&grad, -1.0, &grad).unwrap();
+            assert_eq!(COUNT.with(Cell::get), before, "{method}, mass {with_mass}");
+            if !with_mass {
+                sampler.set_mass(&vec![2.0; n]).unwrap();
+                assert!(COUNT.with(Cell::get) > before, "the counter counts");
+            }
+        }
+    }
+}
+
+/// One thread, on each instruction set but the plainest, whose matrix products another crate makes with buffers of its
+/// own.
+fn cpus() -> impl Iterator<Item = Cpu> {
+    let own = |isa: &Isa| isa.level() != Level::Portable;
+    let cpu = |isa| Cpu::with_isa(1, isa).unwrap();
+    Isa::all().into_iter().filter(own).map(cpu)
+}
+
+/// A shape whose attention takes two blocks of rows, and whose products take every kind of kernel.
+fn model(dropout: f32) -> Gpt {
+    Gpt::new(GptConfig {
+        vocab_size: 31,
+        block_size: 80,
+        n_layer: 2,
+        n_head: 3,
+        n_embd: 48,
+        bias: true,
+        dropout,
+        gelu: Gelu::Exact,
+    })
+    .unwrap()
+}
+
+/// Windows of a text, and a batch of 3 of 70 tokens to fill from it.
+fn text() -> (Vec<u16>, Windows, Batch) {
+    let tokens: Vec<u16> = (0..1000u32).map(|i| (i * i % 31) as u16).collect();
+    let windows = Windows::all(tokens.len(), 70).unwrap();
+    (tokens, windows, Batch::new(3, 70).unwrap())
+}
+
+#[test]
+fn a_gradient_allocates_nothing() {
+    for cpu in cpus() {
+        let gpt = model(0.2);
+        let (tokens, windows, mut batch) = text();
+        let mut params = cpu.zeros(gpt.n_params()).unwrap();
+        cpu.upload(&mut params, &gpt.layout().init(1)).unwrap();
+        let mut ws = Workspace::for_gradients(&cpu, gpt.config(), 3, 70).unwrap();
+        let mut grad = cpu.zeros(gpt.n_params()).unwrap();
+        let mut logits = vec![0.0; 3 * 70 * 31];
+        for step in 0..3 {
+            let count = allocations(|| {
+                windows.fill(&tokens, 1, 0, step, &mut batch).unwrap();
+                let (x, y, t) = (&batch.x, &batch.y, batch.t);
+                for objective in [Objective::All, Objective::Last] {
+                    gpt.loss(&cpu, &params, x, y, t, objective, &mut ws)
+                        .unwrap();
+                    let training = Some(Training { seed: 1, step });
+                    for training in [None, training] {
+                        gpt.gradient(
+                            &cpu, &params, x, y, t, objective, training, &mut ws, &mut grad,
+                        )
+                        .unwrap();
+                    }
+                }
+                gpt.logits(&cpu, &params, x, t, &mut ws, &mut logits)
+                    .unwrap();
+            });
+            assert!(step == 0 || count == 0, "step {step}: {count}");
+        }
+    }
+}
+
+#[test]
+fn reading_a_token_allocates_nothing() {
+    for cpu in cpus() {
+        let gpt = model(0.0);
+        let params = gpt.layout().init(1);
+        let mut decoder = Decoder::new(&cpu, &gpt).unwrap();
+        let mut cache = Cache::new(&cpu, gpt.config()).unwrap();
+        let mut out = [0.0; 31];
+        let mut read = |cache: &mut Cache<Cpu>, x: &[u16]| {
+            let result = decoder.read(&cpu, &gpt, &params, cache, x, &mut out);
+            result.unwrap();
+        };
+        // the longest context once, which sets the sizes of scratch
+        read(&mut cache, &[1; 79]);
+        read(&mut cache, &[1]);
+        cache.clear();
+        for at in 0..4 {
+            assert_eq!(allocations(|| read(&mut cache, &[2])), 0, "token {at}");
+        }
+    }
+}
+
+fn chain(cpu: &Cpu, method: Method, preconditioner: Preconditioner) -> Chain<Cpu> {
+    let gpt = model(0.0);
+    let theta = gpt.layout().init(2);
+    let prior = Prior {
+        std: 0.5,
+        center: Some(theta.clone()),
+        relative_to: Some(theta.clone()),
+    };
+    let posterior = Posterior::new(cpu, &gpt, &prior, 1e5, Objective::All, 3, 70).unwrap();
+    let mut config = Config::new(method, 1e-9);
+    config.warmup_steps = 2;
+    config.sampling_steps = 3;
+    config.thinning = 1;
+    Chain::new(cpu, posterior, &theta, config, preconditioner).unwrap()
+}
+
+#[test]
+fn a_chains_step_allocates_nothing() {
+    for cpu in cpus() {
+        let (tokens, windows, mut batch) = text();
+        let rms = Preconditioner::Rms {
+            steps: 3,
+            floor: 0.1,
+        };
+        for method in Method::ALL {
+            for preconditioner in [Preconditioner::None, rms] {
+                let mut chain = chain(&cpu, method, preconditioner);
+                while chain.phase() != Phase::Done {
+                    let step = chain.steps_made();
+                    let count = allocations(|| {
+                        windows.fill(&tokens, 1, 0, step, &mut batch).unwrap();
+                        chain.step(&batch).unwrap()
+                    });
+                    // The first step sizes the thread's scratch; the last gradient of the preconditioner makes the mass.
+                    let once = step == 0 || step + 1 == preconditioner.steps();
+                    assert!(once || count == 0, "{method}, step {step}: {count}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_evaluation_allocates_nothing() {
+    for cpu in cpus() {
+        let gpt = model(0.0);
+        let (tokens, windows, mut batch) = text();
+        windows.fill(&tokens, 1, 0, 0, &mut batch).unwrap();
+        let params = gpt.layout().init(3);
+        let prior = Prior::isotropic(0.5);
+        let mut posterior =
+            Posterior::new(&cpu, &gpt, &prior, 1e5, Objective::Last, 3, 70).unwrap();
+        posterior.evaluate(&params, &batch).unwrap();
+        let count = allocations(|| {
+            posterior.evaluate(&params, &batch).unwrap();
+            posterior.loss_gradient(&params, &batch).unwrap()
+        });
+        assert_eq!(count, 0);
+    }
+}
+
+#[test]
+fn a_training_step_allocates_nothing() {
+    for cpu in cpus() {
+        let (tokens, windows, mut batch) = text();
+        let mut trainer = Trainer::new(&cpu, &model(0.1), &Recipe::default(), 3, 70).unwrap();
+        for step in 0..4 {
+            let count = allocations(|| {
+                windows.fill(&tokens, 1, 0, step, &mut batch).unwrap();
+                trainer.step(&batch).unwrap()
+            });
+            assert!(step == 0 || count == 0, "step {step}: {count}");
+        }
+    }
+}

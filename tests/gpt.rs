@@ -1,0 +1,921 @@
+//! The model: against recorded values of another implementation, against plain loops in f64, and what it refuses.
+
+mod common;
+
+use bnn::backend::{Cpu, Vectors, cpu::Isa};
+use bnn::gpt::{Cache, Decoder, Gelu, Gpt, GptConfig, Objective, Training, Workspace};
+use bnn::{Error, Result};
+use common::reference;
+use common::{Reference, bits, data, distance, every_cpu, norm, relative_error, wide};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+const FIXTURES: [&str; 3] = [
+    "gpt_tiny.safetensors",
+    "gpt_bias.safetensors",
+    "gpt_odd.safetensors",
+];
+
+/// One unit of f32 is 6e-8; sums over up to 128 terms, a few dozen of them in a row, leave below 2e-5 of a norm.
+const TOLERANCE: f64 = 2e-5;
+/// Squares carry twice the relative error.
+const FISHER_TOLERANCE: f64 = 4e-5;
+
+/// A model with its parameters on a device, and room for gradients.
+struct Model {
+    cpu: Cpu,
+    gpt: Gpt,
+    flat: Vec<f32>,
+    params: Vec<f32>,
+    ws: Workspace<Cpu>,
+    grad: Vec<f32>,
+}
+
+impl Model {
+    fn new(cpu: &Cpu, config: &GptConfig, flat: &[f32], b: usize, t: usize) -> Self {
+        let gpt = Gpt::new(config.clone()).unwrap();
+        let mut params = cpu.zeros(gpt.n_params()).unwrap();
+        cpu.upload(&mut params, flat).unwrap();
+        let ws = Workspace::for_gradients(cpu, config, b, t).unwrap();
+        let grad = cpu.zeros(gpt.n_params()).unwrap();
+        Self {
+            cpu: cpu.clone(),
+            gpt,
+            flat: flat.to_vec(),
+            params,
+            ws,
+            grad,
+        }
+    }
+
+    /// Parameters away from their initial values: gains of 1 and biases of 0 hide mistakes.
+    fn random(cpu: &Cpu, config: &GptConfig, b: usize, t: usize, what: u64) -> Self {
+        let gpt = Gpt::new(config.clone()).unwrap();
+        let mut flat = common::normals(gpt.n_params(), what);
+        for tensor in gpt.layout().tensors() {
+            let gain = tensor.name.contains("ln_") && tensor.name.ends_with("weight");
+            for v in &mut flat[tensor.range.clone()] {
+                *v = if gain { 1.0 + 0.2 * *v } else { 0.4 * *v };
+            }
+        }
+        Self::new(cpu, config, &flat, b, t)
+    }
+
+    fn logits(&mut self, x: &[u16], t: usize) -> Result<Vec<f32>> {
+        let mut out = vec![f32::NAN; x.len() * self.gpt.config().vocab_size];
+        let (gpt, ws) = (&self.gpt, &mut self.ws);
+        gpt.logits(&self.cpu, &self.params, x, t, ws, &mut out)?;
+        Ok(out)
+    }
+
+    fn loss(&mut self, x: &[u16], y: &[u16], t: usize, objective: Objective) -> Result<f64> {
+        let (gpt, ws) = (&self.gpt, &mut self.ws);
+        gpt.loss(&self.cpu, &self.params, x, y, t, objective, ws)
+    }
+
+    /// The loss and its gradient, whose buffer holds rubbish before.
+    fn gradient(
+        &mut self,
+        x: &[u16],
+        y: &[u16],
+        t: usize,
+        objective: Objective,
+        training: Option<Training>,
+    ) -> Result<(f64, Vec<f32>)> {
+        self.cpu.fill(&mut self.grad, f32::NAN)?;
+        let (gpt, ws, grad) = (&self.gpt, &mut self.ws, &mut self.grad);
+        let loss = gpt.gradient(
+            &self.cpu,
+            &self.params,
+            x,
+            y,
+            t,
+            objective,
+            training,
+            ws,
+            grad,
+        )?;
+        let mut host = vec![0.0; self.grad.len()];
+        self.cpu.download(&self.grad, &mut host)?;
+        Ok((loss, host))
+    }
+
+    fn reference_gradient(
+        &self,
+        x: &[u16],
+        y: &[u16],
+        t: usize,
+        objective: Objective,
+        training: Option<Training>,
+    ) -> (f64, Vec<f64>) {
+        let flat = wide(&self.flat);
+        let loss = |flat: &[f64]| reference::loss(&self.gpt, flat, (x, y), t, objective, training);
+        (loss(&flat), reference::gradient(&flat, loss))
+    }
+}
+
+// ---------------------------------------------------------------- recorded values
+
+#[test]
+fn verify_passes_on_every_fixture() {
+    for cpu in every_cpu() {
+        for file in FIXTURES {
+            let checks = bnn::run::verify::verify_file(&cpu, &data(file)).unwrap();
+            let gpt = Gpt::new(config_of(&Reference::open(file))).unwrap();
+            let tensors = gpt.layout().tensors().len();
+            assert_eq!(checks.len(), 1 + 2 * (1 + tensors) + tensors, "{file}");
+            for check in checks {
+                assert!(check.pass && check.error <= check.tolerance, "{check:?}");
+                let fisher = check.quantity.starts_with("fisher.");
+                let tolerance = if fisher { FISHER_TOLERANCE } else { TOLERANCE };
+                assert!(check.tolerance <= tolerance, "{check:?}");
+                assert_eq!(check.file, file);
+            }
+        }
+    }
+}
+
+#[test]
+fn verify_fails_on_a_changed_value() {
+    // One element in one tensor, far above the tolerance: the check of that quantity fails and no other does.
+    let bytes = std::fs::read(data("gpt_odd.safetensors")).unwrap();
+    let name = "last.grad.transformer.wpe.weight";
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let part = file.tensor(name).unwrap().data();
+    let at = part.as_ptr() as usize - bytes.as_ptr() as usize;
+    let mut changed = bytes.clone();
+    changed[at..at + 4].copy_from_slice(&9.0f32.to_le_bytes());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("changed.safetensors");
+    std::fs::write(&path, changed).unwrap();
+    let checks = bnn::run::verify::verify_file(&Cpu::new(1).unwrap(), &path).unwrap();
+    let failed: Vec<_> = checks.iter().filter(|c| !c.pass).collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(failed[0].quantity, name);
+}
+
+fn config_of(r: &Reference) -> GptConfig {
+    serde_json::from_value(r.metadata("config")).unwrap()
+}
+
+/// Logits, losses, gradients and Fisher diagonals, computed here and not by `verify`; and the threads change no bit.
+#[test]
+fn recorded_values_on_every_instruction_set() {
+    for file in FIXTURES {
+        let r = Reference::open(file);
+        let config = config_of(&r);
+        let gpt = Gpt::new(config.clone()).unwrap();
+        let (x, y) = (r.tokens("idx"), r.tokens("targets"));
+        let [b, t] = r.shape("idx")[..] else {
+            panic!("idx is (B, T)")
+        };
+        let mut flat = vec![f32::NAN; gpt.n_params()];
+        for tensor in gpt.layout().tensors() {
+            let name = format!("param.{}", tensor.name);
+            assert_eq!(r.shape(&name), tensor.shape);
+            flat[tensor.range.clone()].copy_from_slice(&r.f32(&name));
+        }
+        let close = |got: &[f32], name: &str, tolerance: f64| {
+            let error = relative_error(got, &wide(&r.f32(name)));
+            assert!(error < tolerance, "{file}: {name} is off by {error:e}");
+        };
+        let close_tensors = |got: &[f32], prefix: &str, tolerance: f64| {
+            for tensor in gpt.layout().tensors() {
+                let name = format!("{prefix}.{}", tensor.name);
+                close(&got[tensor.range.clone()], &name, tolerance);
+            }
+        };
+        for isa in Isa::all() {
+            let mut first = None;
+            for threads in 1..=3 {
+                let cpu = Cpu::with_isa(threads, isa).unwrap();
+                assert_eq!(cpu.isa(), isa);
+                let mut model = Model::new(&cpu, &config, &flat, b, t);
+                let logits = model.logits(&x, t).unwrap();
+                close(&logits, "logits", TOLERANCE);
+                let mut seen = vec![bits(&logits)];
+                for (prefix, objective) in [("", Objective::All), ("last.", Objective::Last)] {
+                    let (loss, grad) = model.gradient(&x, &y, t, objective, None).unwrap();
+                    close(&[loss as f32], &format!("{prefix}loss"), TOLERANCE);
+                    close_tensors(&grad, &format!("{prefix}grad"), TOLERANCE);
+                    let alone = model.loss(&x, &y, t, objective).unwrap();
+                    // the same logits; the losses' own rounding is below 1e-6
+                    assert!((alone - loss).abs() < 1e-6 * loss.abs());
+                    seen.push(bits(&grad));
+                    seen.push(bits(&[loss as f32, alone as f32]));
+                }
+                let mut fisher = vec![0.0; flat.len()];
+                for i in 0..b {
+                    let of = i * t..(i + 1) * t;
+                    let (x, y) = (&x[of.clone()], &y[of]);
+                    let (_, grad) = model.gradient(x, y, t, Objective::All, None).unwrap();
+                    for (f, g) in fisher.iter_mut().zip(&grad) {
+                        *f += (g * t as f32).powi(2) / b as f32;
+                    }
+                }
+                close_tensors(&fisher, "fisher", FISHER_TOLERANCE);
+                seen.push(bits(&fisher));
+                let first = first.get_or_insert_with(|| seen.clone());
+                assert!(*first == seen, "{file}: {isa:?} with {threads} threads");
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------- plain loops in f64
+
+#[derive(Clone, Debug)]
+struct Case {
+    config: GptConfig,
+    b: usize,
+    t: usize,
+    objective: Objective,
+    what: u64,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let shape = (3usize..12, 1usize..10, 1usize..4, 1usize..4, 1usize..5);
+    let kind = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let batch = (1usize..4, 0usize..100, any::<u64>());
+    (shape, kind, batch).prop_map(|(shape, kind, batch)| {
+        let (vocab_size, block_size, n_layer, n_head, head) = shape;
+        let (bias, tanh, last, drop) = kind;
+        // At a width of 1 or 2 a layer norm gives only signs, and its gradient is rounding.
+        let head = if n_head * head < 3 { 3 } else { head };
+        Case {
+            config: GptConfig {
+                vocab_size,
+                block_size,
+                n_layer,
+                n_head,
+                n_embd: n_head * head,
+                bias,
+                dropout: if drop { 0.3 } else { 0.0 },
+                gelu: if tanh { Gelu::Tanh } else { Gelu::Exact },
+            },
+            b: batch.0,
+            t: 1 + batch.1 % block_size,
+            objective: if last {
+                Objective::Last
+            } else {
+                Objective::All
+            },
+            what: batch.2,
+        }
+    })
+}
+
+/// Errors are a few units of f32 (6e-8) a layer, times what a layer norm divides by (up to 316) where dropout leaves next
+/// to nothing of a narrow row: below 3e-6 in nearly every case, and 1.3e-4 in the worst of 3000.
+const LOOPS_TOLERANCE: f64 = 2e-4;
+
+/// Compares logits, losses and gradients with the reference.
+fn compare(cpu: &Cpu, case: &Case) {
+    let Case {
+        config,
+        b,
+        t,
+        objective,
+        what,
+    } = case.clone();
+    let (n, v) = (b * t, config.vocab_size);
+    let (x, y) = (common::tokens(n, v, what), common::tokens(n, v, !what));
+    let mut model = Model::random(cpu, &config, b, t, what);
+    let flat = wide(&model.flat);
+    let check = |what: &str, error: f64| {
+        assert!(
+            error < LOOPS_TOLERANCE,
+            "{what}: off by {error:e} in {case:?}"
+        );
+    };
+
+    let want = reference::logits(&model.gpt, &flat, &x, t, None);
+    check(
+        "logits",
+        relative_error(&model.logits(&x, t).unwrap(), &want),
+    );
+    let want = reference::loss(&model.gpt, &flat, (&x, &y), t, objective, None);
+    let got = model.loss(&x, &y, t, objective).unwrap();
+    check("loss", (got - want).abs() / (1.0 + want));
+
+    let training = Some(Training {
+        seed: 7,
+        step: what,
+    });
+    let (got, grad) = model.gradient(&x, &y, t, objective, training).unwrap();
+    let (want, want_grad) = model.reference_gradient(&x, &y, t, objective, training);
+    check("training loss", (got - want).abs() / (1.0 + want));
+    // Of the whole gradient's norm: that of a key's bias, for one, is exactly 0.
+    let whole = norm(&want_grad);
+    for tensor in model.gpt.layout().tensors() {
+        let of = tensor.range.clone();
+        check(
+            &tensor.name,
+            distance(&grad[of.clone()], &want_grad[of]) / whole,
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 16,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn gradients_are_the_derivatives_of_the_loss(case in cases()) {
+        compare(&Cpu::new(1).unwrap(), &case);
+    }
+}
+
+fn config(shape: [usize; 5], bias: bool, gelu: Gelu) -> GptConfig {
+    let [vocab_size, block_size, n_layer, n_head, n_embd] = shape;
+    GptConfig {
+        vocab_size,
+        block_size,
+        n_layer,
+        n_head,
+        n_embd,
+        bias,
+        dropout: 0.0,
+        gelu,
+    }
+}
+
+/// The corners, on every instruction set: one token, one head, one layer, three tokens; dropout and the last position.
+#[test]
+fn small_corners_match_plain_loops() {
+    for isa in Isa::all() {
+        let cpu = Cpu::with_isa(1, isa).unwrap();
+        for (what, gelu, objective) in [
+            (1, Gelu::Exact, Objective::All),
+            (2, Gelu::Tanh, Objective::Last),
+        ] {
+            let mut config = config([3, 1, 1, 1, 4], true, gelu);
+            config.dropout = 0.25 * (what - 1) as f32;
+            let case = Case {
+                config,
+                b: 1,
+                t: 1,
+                objective,
+                what,
+            };
+            compare(&cpu, &case);
+        }
+    }
+}
+
+/// Several blocks of rows in attention (64 rows each): the logits, and the gradient of each tensor along one direction.
+#[test]
+fn long_sequences_match_plain_loops() {
+    let mut config = config([13, 110, 2, 3, 24], true, Gelu::Exact);
+    config.dropout = 0.2;
+    let (b, t) = (2, 101);
+    let (x, y) = (common::tokens(b * t, 13, 3), common::tokens(b * t, 13, 4));
+    let gpt = Gpt::new(config.clone()).unwrap();
+    let training = Some(Training {
+        seed: 3,
+        step: 1 << 40,
+    });
+    let flat = wide(&Model::random(&Cpu::new(1).unwrap(), &config, b, t, 5).flat);
+    let loss_at = |flat: &[f64]| reference::loss(&gpt, flat, (&x, &y), t, Objective::All, training);
+    let direction = |i: usize| {
+        let of = gpt.layout().tensors()[i].range.clone();
+        wide(&common::normals(of.len(), 50 + i as u64))
+    };
+    let want_logits = reference::logits(&gpt, &flat, &x, t, None);
+    let want_loss = loss_at(&flat);
+    let want_slopes: Vec<f64> = gpt
+        .layout()
+        .tensors()
+        .iter()
+        .enumerate()
+        .map(|(i, tensor)| {
+            let moved = |h: f64| {
+                let mut flat = flat.clone();
+                let part = flat[tensor.range.clone()].iter_mut();
+                part.zip(direction(i)).for_each(|(v, d)| *v += h * d);
+                loss_at(&flat)
+            };
+            (moved(1e-5) - moved(-1e-5)) / 2e-5
+        })
+        .collect();
+    for isa in Isa::all() {
+        let cpu = Cpu::with_isa(2, isa).unwrap();
+        let mut model = Model::random(&cpu, &config, b, t, 5);
+        let error = relative_error(&model.logits(&x, t).unwrap(), &want_logits);
+        assert!(error < TOLERANCE, "logits are off by {error:e}");
+        let (loss, grad) = model.gradient(&x, &y, t, Objective::All, training).unwrap();
+        assert!((loss - want_loss).abs() < TOLERANCE * want_loss);
+        for (i, tensor) in gpt.layout().tensors().iter().enumerate() {
+            let grad = wide(&grad[tensor.range.clone()]);
+            let slope: f64 = grad.iter().zip(direction(i)).map(|(g, d)| g * d).sum();
+            // Of the tensor's norm: the third derivative's part of the reference is larger than the rounding of f32.
+            let error = (slope - want_slopes[i]).abs() / norm(&grad);
+            assert!(error < 1e-4, "{} is off by {error:e}", tensor.name);
+        }
+    }
+}
+
+/// A width of 1: every layer norm gives its bias alone, whatever comes in.
+#[test]
+fn a_width_of_one_works() {
+    let cpu = Cpu::new(1).unwrap();
+    let mut model = Model::random(&cpu, &config([3, 4, 1, 1, 1], true, Gelu::Exact), 1, 3, 6);
+    let (x, y) = ([0, 2, 1], [2, 1, 0]);
+    let want = reference::logits(&model.gpt, &wide(&model.flat), &x, 3, None);
+    assert!(relative_error(&model.logits(&x, 3).unwrap(), &want) < TOLERANCE);
+    let (_, grad) = model.gradient(&x, &y, 3, Objective::All, None).unwrap();
+    let (_, want) = model.reference_gradient(&x, &y, 3, Objective::All, None);
+    assert!(relative_error(&grad, &want) < TOLERANCE);
+}
+
+// ---------------------------------------------------------------- batches and workspaces
+
+const SHAPE: [usize; 5] = [11, 12, 3, 2, 10];
+
+/// A batch's tokens for [`SHAPE`].
+fn batch(b: usize, t: usize, what: u64) -> (Vec<u16>, Vec<u16>) {
+    let of = |what| common::tokens(b * t, SHAPE[0], what);
+    (of(2 * what), of(2 * what + 1))
+}
+
+#[test]
+fn a_larger_workspace_changes_no_bit() {
+    for cpu in every_cpu() {
+        let config = config(SHAPE, true, Gelu::Tanh);
+        for (b, t) in [(1, 1), (1, 12), (3, 5)] {
+            let (x, y) = batch(b, t, 1);
+            let mut exact = Model::random(&cpu, &config, b, t, 8);
+            let mut large = Model::random(&cpu, &config, 4, 12, 8);
+            // rubbish of an earlier, larger batch
+            let (x_all, y_all) = batch(4, 12, 9);
+            large
+                .gradient(&x_all, &y_all, 12, Objective::All, None)
+                .unwrap();
+            assert_eq!(
+                bits(&exact.logits(&x, t).unwrap()),
+                bits(&large.logits(&x, t).unwrap())
+            );
+            for objective in [Objective::All, Objective::Last] {
+                let (loss, grad) = exact.gradient(&x, &y, t, objective, None).unwrap();
+                let (loss_2, grad_2) = large.gradient(&x, &y, t, objective, None).unwrap();
+                assert_eq!((loss, bits(&grad)), (loss_2, bits(&grad_2)));
+            }
+        }
+    }
+}
+
+/// Two slots serve all blocks of a prediction: 1, 2 and 3 blocks take each way through them.
+#[test]
+fn a_prediction_workspace_predicts_the_same() {
+    let cpu = Cpu::new(1).unwrap();
+    for n_layer in 1..=4 {
+        let config = config([11, 12, n_layer, 2, 10], false, Gelu::Exact);
+        let (x, y) = batch(2, 7, 2);
+        let mut model = Model::random(&cpu, &config, 2, 7, 9);
+        let logits = model.logits(&x, 7).unwrap();
+        let loss = model.loss(&x, &y, 7, Objective::Last).unwrap();
+        model.ws = Workspace::for_prediction(&cpu, &config, 2, 7).unwrap();
+        assert_eq!(bits(&logits), bits(&model.logits(&x, 7).unwrap()));
+        assert_eq!(loss, model.loss(&x, &y, 7, Objective::Last).unwrap());
+        let refused = model.gradient(&x, &y, 7, Objective::All, None).unwrap_err();
+        let text = refused.to_string();
+        assert!(
+            text.contains("workspace") && text.contains("gradients"),
+            "{text}"
+        );
+    }
+}
+
+/// The mean over a batch is the mean over its sequences, and no position sees a later token.
+#[test]
+fn sequences_are_independent_and_attention_is_causal() {
+    let cpu = Cpu::new(2).unwrap();
+    let (b, t, v) = (3, 9, SHAPE[0]);
+    let (x, y) = batch(b, t, 3);
+    let mut model = Model::random(&cpu, &config(SHAPE, true, Gelu::Exact), b, t, 10);
+    let all = model.logits(&x, t).unwrap();
+    let mut sum = 0.0;
+    for i in 0..b {
+        let of = i * t..(i + 1) * t;
+        let alone = model.logits(&x[of.clone()], t).unwrap();
+        let want = wide(&all[of.start * v..of.end * v]);
+        assert!(relative_error(&alone, &want) < 1e-6); // the same sums, perhaps in another order
+        sum += model
+            .loss(&x[of.clone()], &y[of], t, Objective::All)
+            .unwrap();
+    }
+    let loss = model.loss(&x, &y, t, Objective::All).unwrap();
+    assert!((loss - sum / b as f64).abs() < 1e-6 * loss);
+
+    let mut changed = x.clone();
+    changed[t + 5] = (x[t + 5] + 1) % v as u16; // sequence 1, position 5
+    let other = model.logits(&changed, t).unwrap();
+    for (i, (a, b)) in all.chunks(v).zip(other.chunks(v)).enumerate() {
+        let seen = (t + 5..2 * t).contains(&i);
+        assert_eq!(bits(a) != bits(b), seen, "row {i}");
+    }
+}
+
+/// At the last position alone, and by hand from the logits.
+#[test]
+fn the_last_objective_counts_the_last_position() {
+    let cpu = Cpu::new(1).unwrap();
+    let (b, t, v) = (3, 4, SHAPE[0]);
+    let (x, y) = batch(b, t, 4);
+    let mut model = Model::random(&cpu, &config(SHAPE, false, Gelu::Exact), b, t, 11);
+    let logits = wide(&model.logits(&x, t).unwrap());
+    let nll = |n: usize| {
+        let z = &logits[n * v..(n + 1) * v];
+        z.iter().map(|z| z.exp()).sum::<f64>().ln() - z[y[n] as usize]
+    };
+    let want = (nll(3) + nll(7) + nll(11)) / 3.0;
+    let got = model.loss(&x, &y, t, Objective::Last).unwrap();
+    assert!((got - want).abs() < 1e-6 * want, "{got}, not {want}");
+    // a target that does not count changes nothing
+    let mut other = y.clone();
+    other[5] = (y[5] + 1) % v as u16;
+    let (_, grad) = model.gradient(&x, &y, t, Objective::Last, None).unwrap();
+    let (_, same) = model
+        .gradient(&x, &other, t, Objective::Last, None)
+        .unwrap();
+    assert_eq!(bits(&grad), bits(&same));
+}
+
+// ---------------------------------------------------------------- dropout
+
+fn with_dropout(p: f32) -> GptConfig {
+    GptConfig {
+        dropout: p,
+        ..config(SHAPE, false, Gelu::Exact)
+    }
+}
+
+#[test]
+fn dropout_is_a_function_of_seed_and_step() {
+    let (x, y) = batch(2, 9, 5);
+    let draw = |cpu: &Cpu, p: f32, training: Option<Training>| {
+        let mut model = Model::random(cpu, &with_dropout(p), 2, 9, 12);
+        let (loss, grad) = model.gradient(&x, &y, 9, Objective::All, training).unwrap();
+        (loss.to_bits(), bits(&grad))
+    };
+    let at = |seed, step| Some(Training { seed, step });
+    for isa in Isa::all() {
+        let cpu = Cpu::with_isa(1, isa).unwrap();
+        let first = draw(&cpu, 0.3, at(5, 9));
+        assert_eq!(first, draw(&cpu, 0.3, at(5, 9)));
+        for threads in [2, 3] {
+            let cpu = Cpu::with_isa(threads, isa).unwrap();
+            assert!(first == draw(&cpu, 0.3, at(5, 9)), "{threads} threads");
+        }
+        for (seed, step) in [(6, 9), (5, 10), (5 + (1 << 32), 9), (5, 9 + (1 << 32))] {
+            assert_ne!(first, draw(&cpu, 0.3, at(seed, step)), "({seed}, {step})");
+        }
+        assert_ne!(first, draw(&cpu, 0.31, at(5, 9)));
+        // none at a rate of 0 and none outside training
+        let plain = draw(&cpu, 0.0, None);
+        assert_eq!(plain, draw(&cpu, 0.0, at(5, 9)));
+        assert_eq!(plain, draw(&cpu, 0.3, None));
+    }
+}
+
+/// Losses and logits are those of the model without dropout, whatever the configuration's rate.
+#[test]
+fn predictions_have_no_dropout() {
+    let cpu = Cpu::new(1).unwrap();
+    let (x, y) = batch(2, 9, 6);
+    let [plain, dropping] = [0.0, 0.9].map(|p| {
+        let mut model = Model::random(&cpu, &with_dropout(p), 2, 9, 13);
+        let loss = model.loss(&x, &y, 9, Objective::All).unwrap();
+        (loss, bits(&model.logits(&x, 9).unwrap()))
+    });
+    assert_eq!(plain, dropping);
+}
+
+// ---------------------------------------------------------------- decoding
+
+/// Reading in pieces gives the logits of the whole, up to the order of sums.
+#[test]
+fn a_cache_gives_the_same_logits() {
+    for cpu in every_cpu() {
+        let config = config([13, 150, 3, 3, 24], true, Gelu::Tanh);
+        let x = common::tokens(150, 13, 14);
+        let mut model = Model::random(&cpu, &config, 1, 150, 15);
+        let want = wide(&model.logits(&x, 150).unwrap());
+        let mut decoder = Decoder::new(&cpu, &model.gpt).unwrap();
+        let mut cache = Cache::new(&cpu, &config).unwrap();
+        for pieces in [&[150][..], &[1, 64, 1, 1, 70, 13], &[7; 21]] {
+            cache.clear();
+            assert!(cache.is_empty());
+            for &piece in pieces {
+                let at = cache.len();
+                let x = &x[at..at + piece];
+                let mut out = [f32::NAN; 13];
+                decoder
+                    .read(&cpu, &model.gpt, &model.params, &mut cache, x, &mut out)
+                    .unwrap();
+                let end = at + piece;
+                assert_eq!(cache.len(), end);
+                let error = relative_error(&out, &want[(end - 1) * 13..end * 13]);
+                assert!(
+                    error < TOLERANCE,
+                    "{cpu:?}: position {end} is off by {error:e}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_decoder_refuses_what_does_not_fit() {
+    let cpu = Cpu::new(1).unwrap();
+    let model = Model::random(&cpu, &config(SHAPE, true, Gelu::Exact), 1, 1, 16);
+    let mut decoder = Decoder::new(&cpu, &model.gpt).unwrap();
+    let mut cache = Cache::new(&cpu, model.gpt.config()).unwrap();
+    let mut out = [0.0; 11];
+    let mut read = |cache: &mut Cache<Cpu>, params: &Vec<f32>, x: &[u16], out: &mut [f32]| {
+        let result = decoder.read(&cpu, &model.gpt, params, cache, x, out);
+        result.map_err(|e| e.to_string())
+    };
+    let params = &model.params;
+    read(&mut cache, params, &[1; 10], &mut out).unwrap();
+    let says = |result: std::result::Result<(), String>, parts: &[&str]| {
+        let text = result.unwrap_err();
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    };
+    says(
+        read(&mut cache, params, &[], &mut out),
+        &["1 to 2", "got 0"],
+    );
+    says(
+        read(&mut cache, params, &[1; 3], &mut out),
+        &["10 of 12", "got 3"],
+    );
+    says(
+        read(&mut cache, params, &[1, 11], &mut out),
+        &["x[0, 1]", "11"],
+    );
+    says(
+        read(&mut cache, params, &[1], &mut [0.0; 10]),
+        &["logits", "11", "10"],
+    );
+    says(
+        read(&mut cache, &vec![0.0; 3], &[1], &mut out),
+        &["parameters", "[3]"],
+    );
+    // none of which moved the cache
+    assert_eq!(cache.len(), 10);
+    read(&mut cache, params, &[1; 2], &mut out).unwrap();
+    says(read(&mut cache, params, &[1], &mut out), &["12 of 12"]);
+}
+
+// ---------------------------------------------------------------- what is refused, and what is not hidden
+
+#[test]
+fn batches_that_do_not_fit_are_refused() {
+    let cpu = Cpu::new(1).unwrap();
+    let mut model = Model::random(&cpu, &config(SHAPE, true, Gelu::Exact), 2, 6, 17);
+    let (x, y) = batch(2, 6, 7);
+    let ones = |n: usize| vec![1u16; n];
+    let with = |tokens: &[u16], at: usize, token: u16| {
+        let mut tokens = tokens.to_vec();
+        tokens[at] = token;
+        tokens
+    };
+    // (x, y, t) and what the message says
+    type Refused<'a> = (Vec<u16>, Vec<u16>, usize, &'a [&'a str]);
+    let cases: [Refused; 9] = [
+        (with(&x, 8, 11), y.clone(), 6, &["x[1, 2]", "11"]),
+        (
+            x.clone(),
+            with(&y, 5, u16::MAX),
+            6,
+            &["y[0, 5]", "65535", "11"],
+        ),
+        (x.clone(), ones(11), 6, &["targets", "12", "11"]),
+        (ones(13), ones(13), 13, &["1 to 12", "13"]),
+        (x.clone(), y.clone(), 0, &["sequences of 0"]),
+        (x.clone(), y.clone(), 5, &["12 tokens in sequences of 5"]),
+        (vec![], vec![], 6, &["0 tokens"]),
+        (ones(18), ones(18), 6, &["at most 12", "18"]),
+        (ones(24), ones(24), 12, &["at most 12", "24"]),
+    ];
+    for (x, y, t, parts) in cases {
+        let text = [
+            model.loss(&x, &y, t, Objective::All).unwrap_err(),
+            model.gradient(&x, &y, t, Objective::All, None).unwrap_err(),
+        ]
+        .map(|e| e.to_string());
+        for text in text {
+            assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+        }
+    }
+    // the same tokens in fewer, longer windows fit
+    model.loss(&x, &y, 12, Objective::All).unwrap();
+
+    let (cpu, gpt, params) = (&model.cpu, &model.gpt, &model.params);
+    let (ws, grad) = (&mut model.ws, &mut model.grad);
+    let short = &mut vec![0.0; 7];
+    let n = gpt.n_params();
+    let says = |result: Result<f64>, what: &str| match result.unwrap_err() {
+        Error::Shape {
+            what: of,
+            expected,
+            got,
+        } => assert_eq!(
+            (of.as_str(), expected, got),
+            (what, format!("[{n}]"), "[7]".into())
+        ),
+        other => panic!("{other}"),
+    };
+    let all = Objective::All;
+    says(gpt.loss(cpu, short, &x, &y, 6, all, ws), "parameters");
+    says(
+        gpt.gradient(cpu, short, &x, &y, 6, all, None, ws, grad),
+        "parameters",
+    );
+    says(
+        gpt.gradient(cpu, params, &x, &y, 6, all, None, ws, short),
+        "gradient",
+    );
+    let text = gpt
+        .logits(cpu, params, &x, 6, ws, &mut [0.0; 131])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("logits") && text.contains("132") && text.contains("131"),
+        "{text}"
+    );
+}
+
+#[test]
+fn workspaces_that_cannot_be_are_refused() {
+    let cpu = Cpu::new(1).unwrap();
+    let config = config(SHAPE, true, Gelu::Exact);
+    for (b, t, part) in [
+        (1, 0, "sequence length"),
+        (1, 13, "block_size = 12"),
+        (0, 12, "(0, 12)"),
+        (usize::MAX, 2, "batch"),
+        (1 << 27, 12, "2^28"),
+    ] {
+        for result in [
+            Workspace::for_gradients(&cpu, &config, b, t),
+            Workspace::for_prediction(&cpu, &config, b, t),
+        ] {
+            let text = result.err().expect("refused").to_string();
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}
+
+#[test]
+fn shapes_that_cannot_be_are_refused() {
+    let good = config(SHAPE, true, Gelu::Exact);
+    Gpt::new(good.clone()).unwrap();
+    type Change = fn(&mut GptConfig);
+    let cases: [(&str, Change); 9] = [
+        ("vocab_size", |c| c.vocab_size = 0),
+        ("vocab_size", |c| c.vocab_size = (1 << 16) + 1),
+        ("block_size", |c| c.block_size = 0),
+        ("n_layer", |c| c.n_layer = 0),
+        ("n_embd", |c| c.n_embd = 0),
+        ("n_head", |c| c.n_head = 0),
+        ("n_head", |c| c.n_head = 3),
+        ("dropout", |c| c.dropout = 1.0),
+        ("dropout", |c| c.dropout = f32::NAN),
+    ];
+    for (field, change) in cases {
+        let mut config = good.clone();
+        change(&mut config);
+        let text = Gpt::new(config).unwrap_err().to_string();
+        assert!(text.starts_with(field), "{text}");
+    }
+    for (name, b, t) in bnn::gpt::NAMED {
+        let named = GptConfig::named(name, 65).unwrap();
+        assert!(*t <= named.block_size && *b > 0, "{name}");
+    }
+    let text = GptConfig::named("huge", 65).unwrap_err().to_string();
+    assert!(
+        text.contains("baby-full") && text.contains("huge"),
+        "{text}"
+    );
+}
+
+/// One NaN in any tensor that the batch reads shows in the loss and the gradient.
+#[test]
+fn a_nan_is_not_hidden() {
+    for isa in Isa::all() {
+        let cpu = Cpu::with_isa(1, isa).unwrap();
+        for gelu in [Gelu::Exact, Gelu::Tanh] {
+            let config = config(SHAPE, true, gelu);
+            let mut model = Model::random(&cpu, &config, 2, 12, 18);
+            let (x, y) = batch(2, 12, 8);
+            for tensor in model.gpt.layout().tensors().to_vec() {
+                for at in [tensor.range.start, tensor.range.end - 1] {
+                    let kept = std::mem::replace(&mut model.params[at], f32::NAN);
+                    let loss = model.loss(&x, &y, 12, Objective::All).unwrap();
+                    assert!(loss.is_nan(), "{}: loss {loss}", tensor.name);
+                    let of = model.gradient(&x, &y, 12, Objective::All, None).unwrap();
+                    assert!(of.0.is_nan(), "{}: loss {}", tensor.name, of.0);
+                    assert!(of.1.iter().any(|g| g.is_nan()), "{}", tensor.name);
+                    model.params[at] = kept;
+                }
+            }
+            assert!(model.loss(&x, &y, 12, Objective::All).unwrap().is_finite());
+        }
+    }
+}
+
+// ---------------------------------------------------------------- the layout
+
+/// nanoGPT's counts: 10.65 million for the small character model, 124 million for GPT-2.
+#[test]
+fn parameters_are_counted_as_nanogpt_does() {
+    // V C + T C + L (12 C^2 + 2 C) + C without biases; with them 11 C more a block, and C
+    let count = |name, v| {
+        Gpt::new(GptConfig::named(name, v).unwrap())
+            .unwrap()
+            .n_params()
+    };
+    let by_hand = |v: usize, t: usize, l: usize, c: usize, bias: bool| {
+        let plain = (v + t) * c + l * (12 * c * c + 2 * c) + c;
+        if bias { plain + l * 11 * c + c } else { plain }
+    };
+    assert_eq!(count("tiny", 65), by_hand(65, 32, 2, 32, false));
+    assert_eq!(count("baby", 65), by_hand(65, 256, 6, 384, false));
+    assert_eq!(count("baby", 65), 10_745_088);
+    assert_eq!(count("gpt2", 50_257), 124_439_808);
+}
+
+/// Each number has the standard deviation that nanoGPT gives it, within 6 standard errors (2e-9 a tensor).
+#[test]
+fn initial_parameters_have_nanogpts_sizes() {
+    let gpt = Gpt::new(config([65, 64, 4, 4, 64], true, Gelu::Exact)).unwrap();
+    let flat = gpt.layout().init(3);
+    assert_eq!(bits(&flat), bits(&gpt.layout().init(3)));
+    assert_ne!(bits(&flat), bits(&gpt.layout().init(4)));
+    for tensor in gpt.layout().tensors() {
+        let part = wide(
+            gpt.layout()
+                .view(&tensor.name, &flat)
+                .unwrap()
+                .as_slice()
+                .unwrap(),
+        );
+        if tensor.shape.len() == 1 {
+            let want = if tensor.name.ends_with("bias") {
+                0.0
+            } else {
+                1.0
+            };
+            assert!(part.iter().all(|&v| v == want), "{}", tensor.name);
+            continue;
+        }
+        let std = match tensor.name.ends_with("c_proj.weight") {
+            true => 0.02 / 8f64.sqrt(),
+            false => 0.02,
+        };
+        let n = part.len() as f64;
+        let got = norm(&part) / n.sqrt();
+        assert!(
+            (got / std - 1.0).abs() < 6.0 / (2.0 * n).sqrt(),
+            "{}: {got}",
+            tensor.name
+        );
+        let mean = part.iter().sum::<f64>() / n;
+        assert!(mean.abs() < 6.0 * std / n.sqrt(), "{}: {mean}", tensor.name);
+    }
+}
+
+#[test]
+fn every_parameter_has_one_owner() {
+    let gpt = Gpt::new(config(SHAPE, true, Gelu::Exact)).unwrap();
+    let layout = gpt.layout();
+    let mut at = 0;
+    for tensor in layout.tensors() {
+        assert_eq!(tensor.range.start, at);
+        assert_eq!(tensor.range.len(), tensor.shape.iter().product::<usize>());
+        at = tensor.range.end;
+        for i in [tensor.range.start, tensor.range.end - 1] {
+            assert_eq!(layout.owner(i).unwrap(), tensor);
+        }
+        assert_eq!(layout.tensor(&tensor.name).unwrap(), tensor);
+    }
+    assert_eq!((at, layout.owner(at)), (gpt.n_params(), None));
+    assert!(
+        layout
+            .tensor("lm_head.weight")
+            .unwrap_err()
+            .to_string()
+            .contains("lm_head.weight")
+    );
+    assert!(layout.view("transformer.wte.weight", &[0.0; 3]).is_err());
+    for (range, decays) in layout.decayed() {
+        let matrix = layout.owner(range.start).unwrap().shape.len() == 2;
+        assert_eq!(decays, matrix);
+    }
+}

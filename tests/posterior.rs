@@ -1,0 +1,336 @@
+//! The posterior: what it is made of, its gradient, its prior by itself, and what it refuses.
+
+mod common;
+
+use bnn::backend::{Cpu, PRIOR_FLOOR, Vectors};
+use bnn::data::Batch;
+use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Workspace};
+use bnn::posterior::{Posterior, Prior};
+use bnn::samplers::{Chain, Config, Method, Phase, Preconditioner};
+use common::{bits, norm, normals, reference, relative_error, wide};
+
+fn gpt(vocab_size: usize) -> Gpt {
+    Gpt::new(GptConfig {
+        vocab_size,
+        block_size: 6,
+        n_layer: 2,
+        n_head: 2,
+        n_embd: 6,
+        bias: true,
+        // never used in sampling
+        dropout: 0.4,
+        gelu: Gelu::Exact,
+    })
+    .unwrap()
+}
+
+fn batch(v: usize, what: u64) -> Batch {
+    let mut batch = Batch::new(3, 5).unwrap();
+    batch.x = common::tokens(15, v, what);
+    batch.y = common::tokens(15, v, what + 1000);
+    batch
+}
+
+/// Parameters away from their initial values.
+fn params(gpt: &Gpt) -> Vec<f32> {
+    let noise = normals(gpt.n_params(), 1);
+    let init = gpt.layout().init(1);
+    init.iter().zip(noise).map(|(v, z)| v + 0.3 * z).collect()
+}
+
+/// Each form of the prior, none at a neutral value.
+fn priors(n: usize) -> [Prior; 4] {
+    let center: Vec<f32> = normals(n, 2).iter().map(|z| 0.5 * z).collect();
+    let weights = normals(n, 3);
+    [
+        Prior::isotropic(0.7),
+        Prior {
+            center: Some(center.clone()),
+            ..Prior::isotropic(1.3)
+        },
+        Prior {
+            relative_to: Some(weights.clone()),
+            ..Prior::isotropic(2.5)
+        },
+        Prior {
+            std: 0.4,
+            center: Some(center),
+            relative_to: Some(weights),
+        },
+    ]
+}
+
+fn standard_deviation(prior: &Prior, i: usize) -> f64 {
+    let unit = |w: &Vec<f32>| w[i].abs() as f64 + 1e-4;
+    prior.std as f64 * prior.relative_to.as_ref().map_or(1.0, unit)
+}
+
+fn center(prior: &Prior, i: usize) -> f64 {
+    prior.center.as_ref().map_or(0.0, |c| c[i] as f64)
+}
+
+/// -1/2 sum ((theta - center) / sd)^2.
+fn log_prior(prior: &Prior, theta: &[f64]) -> f64 {
+    let square =
+        |(i, v): (usize, &f64)| ((v - center(prior, i)) / standard_deviation(prior, i)).powi(2);
+    -0.5 * theta.iter().enumerate().map(square).sum::<f64>()
+}
+
+#[test]
+fn the_floor_is_the_originals() {
+    assert_eq!(PRIOR_FLOOR, 1e-4);
+}
+
+/// num_data * log_lik + log_prior, each by itself from its definition, and the gradient from differences of all of it.
+#[test]
+fn the_parts_and_the_gradient() {
+    let (gpt, v) = (gpt(7), 7);
+    let theta = params(&gpt);
+    let batch = batch(v, 4);
+    let flat = wide(&theta);
+    for objective in [Objective::All, Objective::Last] {
+        let likelihood =
+            |flat: &[f64]| -reference::loss(&gpt, flat, (&batch.x, &batch.y), 5, objective, None);
+        let likelihood_slope = reference::gradient(&flat, likelihood);
+        for prior in priors(theta.len()) {
+            for num_data in [1.0, 137.5, 1e6] {
+                let of = |i: usize| {
+                    let z = (flat[i] - center(&prior, i)) / standard_deviation(&prior, i);
+                    num_data * likelihood_slope[i] - z / standard_deviation(&prior, i)
+                };
+                let want_grad: Vec<f64> = (0..flat.len()).map(of).collect();
+                let mut seen = Vec::new();
+                for cpu in common::every_cpu() {
+                    let mut posterior =
+                        Posterior::new(&cpu, &gpt, &prior, num_data, objective, 3, 5).unwrap();
+                    assert_eq!(posterior.num_data(), num_data);
+                    let at = posterior.evaluate(&theta, &batch).unwrap();
+                    assert_eq!(at.log_post, num_data * at.log_lik + at.log_prior);
+                    // f32 through two blocks; four roundings in each standardised distance
+                    let error = at.log_lik / likelihood(&flat) - 1.0;
+                    assert!(error.abs() < 2e-6, "log_lik is off by {error:e}");
+                    let error = at.log_prior / log_prior(&prior, &flat) - 1.0;
+                    assert!(error.abs() < 1e-6, "log_prior is off by {error:e}");
+                    let grad = posterior.grad().clone();
+                    let error = relative_error(&grad, &want_grad);
+                    assert!(error < 2e-5, "the gradient is off by {error:e}");
+                    seen.push((cpu.isa(), bits(&grad), at));
+                }
+                for pair in seen.chunks(3) {
+                    assert!(pair.iter().all(|one| *one == pair[0]), "threads");
+                }
+            }
+        }
+    }
+}
+
+/// The prior's gradient by differences of its own log density, where nothing else is in the way: with one token in the
+/// vocabulary the likelihood is 1 whatever the parameters.
+#[test]
+fn with_one_token_the_posterior_is_the_prior() {
+    let gpt = gpt(1);
+    let theta = params(&gpt);
+    let flat = wide(&theta);
+    let cpu = Cpu::new(1).unwrap();
+    for prior in priors(theta.len()) {
+        let mut posterior = Posterior::new(&cpu, &gpt, &prior, 1e4, Objective::All, 3, 5).unwrap();
+        let at = posterior.evaluate(&theta, &batch(1, 5)).unwrap();
+        assert_eq!((at.log_lik, at.log_post), (0.0, at.log_prior));
+        let want = reference::gradient(&flat, |flat| log_prior(&prior, flat));
+        let error = relative_error(posterior.grad(), &want);
+        assert!(error < 1e-6, "the gradient is off by {error:e}");
+        // at its centre the prior is flat and its log density, without the constant, 0
+        let mode: Vec<f32> = (0..theta.len()).map(|i| center(&prior, i) as f32).collect();
+        let at = posterior.evaluate(&mode, &batch(1, 5)).unwrap();
+        assert_eq!(at.log_prior, 0.0);
+        assert!(posterior.grad().iter().all(|&g| g == 0.0));
+    }
+}
+
+/// All parameters 0: the model is uniform, so a token's likelihood is 1/V.
+#[test]
+fn a_uniform_model_has_log_likelihood_minus_ln_v() {
+    let gpt = gpt(7);
+    let cpu = Cpu::new(1).unwrap();
+    let prior = Prior::isotropic(1.0);
+    for objective in [Objective::All, Objective::Last] {
+        let mut posterior = Posterior::new(&cpu, &gpt, &prior, 2.0, objective, 3, 5).unwrap();
+        let at = posterior
+            .evaluate(&vec![0.0; gpt.n_params()], &batch(7, 6))
+            .unwrap();
+        assert!((at.log_lik + 7f64.ln()).abs() < 1e-6);
+        assert_eq!(at.log_prior, 0.0);
+    }
+}
+
+/// A chain on the posterior that is the prior has the prior's moments, T times its variance: BAOA's are exact for any
+/// stable step. Pooled over d parameters with different scales, n steps and an autocorrelation time below 10 steps
+/// (half a period of the slowest is 6), the mean square's standard error is below sqrt(2 * 10 / (n d)); 6 of them.
+#[test]
+fn a_chain_on_the_prior_has_its_moments() {
+    let gpt = Gpt::new(GptConfig {
+        n_layer: 1,
+        n_head: 1,
+        n_embd: 2,
+        block_size: 2,
+        ..gpt(1).config().clone()
+    })
+    .unwrap();
+    let d = gpt.n_params();
+    let prior = Prior {
+        std: 0.5,
+        center: Some(normals(d, 7)),
+        relative_to: Some(normals(d, 8).iter().map(|z| 1.0 + 0.2 * z.tanh()).collect()),
+    };
+    let cpu = Cpu::new(1).unwrap();
+    let mut batch = Batch::new(1, 1).unwrap();
+    batch.y[0] = 0;
+    for (temperature, sigma) in [(0.25, 1.0), (3.0, 2.0)] {
+        let posterior = Posterior::new(&cpu, &gpt, &prior, 5.0, Objective::All, 1, 1).unwrap();
+        let stiffest = prior.stiffest();
+        let mut config = Config::new(Method::Baoa, 1.0 * sigma / stiffest.sqrt());
+        config.temperature = temperature;
+        config.sigma = sigma;
+        config.alpha = stiffest.sqrt() * sigma;
+        config.warmup_steps = 200;
+        config.sampling_steps = 20_000;
+        config.seed = 3;
+        let start: Vec<f32> = prior.center.clone().unwrap();
+        let mut chain = Chain::new(&cpu, posterior, &start, config, Preconditioner::None).unwrap();
+        let (mut squares, mut sum, mut count) = (0.0, 0.0, 0.0);
+        while chain.phase() != Phase::Done {
+            let report = chain.step(&batch).unwrap();
+            if report.phase == Phase::Sampling {
+                for (i, &v) in chain.params().iter().enumerate() {
+                    let z = (v as f64 - center(&prior, i)) / standard_deviation(&prior, i);
+                    squares += z * z;
+                    sum += z;
+                }
+                count += d as f64;
+            }
+        }
+        let (mean, variance) = (sum / count, squares / count);
+        let bound = 6.0 * (20.0 / count).sqrt();
+        assert!(
+            (variance / temperature - 1.0).abs() < bound,
+            "{variance} at T = {temperature}"
+        );
+        assert!(mean.abs() < bound * temperature.sqrt(), "a mean of {mean}");
+    }
+}
+
+#[test]
+fn the_stiffest_direction_is_the_largest_precision() {
+    let near = |got: f64, want: f64| assert!((got / want - 1.0).abs() < 1e-6, "{got}, not {want}");
+    let plain = Prior::isotropic(0.25);
+    near(plain.stiffest(), 16.0);
+    near(plain.stiffest_over(&[4.0, 2.0, 8.0]), 8.0);
+    let relative = Prior {
+        relative_to: Some(vec![-0.5, 0.0999, 2.0]),
+        ..plain
+    };
+    near(relative.stiffest(), 1.0 / (0.25f64 * 0.1).powi(2));
+    // 1 / (0.25 (0.5 + 1e-4))^2 over 0.01 is more than 1 / (0.025)^2 over 1
+    near(
+        relative.stiffest_over(&[0.01, 1.0, 0.1]),
+        100.0 / (0.25f64 * 0.5001).powi(2),
+    );
+    near(
+        relative.stiffest_over(&[0.5, 1.0, 1.0]),
+        1.0 / (0.25f64 * 0.1).powi(2),
+    );
+    // a weight of 0 has the floor's deviation
+    let zero = Prior {
+        relative_to: Some(vec![0.0, 1.0]),
+        ..Prior::isotropic(2.0)
+    };
+    near(zero.stiffest(), 1.0 / 2e-4f64.powi(2));
+}
+
+/// The gradient of the mean loss alone has neither prior nor scale.
+#[test]
+fn the_loss_gradient_is_the_models() {
+    let gpt = gpt(7);
+    let theta = params(&gpt);
+    let (cpu, batch) = (Cpu::new(1).unwrap(), batch(7, 9));
+    let prior = Prior::isotropic(0.1);
+    for objective in [Objective::All, Objective::Last] {
+        let mut posterior = Posterior::new(&cpu, &gpt, &prior, 1e3, objective, 3, 5).unwrap();
+        let loss = posterior.loss_gradient(&theta, &batch).unwrap();
+        let mut ws = Workspace::for_gradients(&cpu, gpt.config(), 3, 5).unwrap();
+        let mut grad = cpu.zeros(gpt.n_params()).unwrap();
+        let want = gpt
+            .gradient(
+                &cpu, &theta, &batch.x, &batch.y, 5, objective, None, &mut ws, &mut grad,
+            )
+            .unwrap();
+        assert_eq!((loss, bits(posterior.grad())), (want, bits(&grad)));
+        assert_eq!(-loss, posterior.evaluate(&theta, &batch).unwrap().log_lik);
+        assert!(norm(&wide(posterior.grad())) > 10.0 * norm(&wide(&grad)));
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let (gpt, cpu) = (gpt(7), Cpu::new(1).unwrap());
+    let n = gpt.n_params();
+    let new = |prior: &Prior, num_data: f64| {
+        let result = Posterior::new(&cpu, &gpt, prior, num_data, Objective::All, 3, 5);
+        result.map_err(|e| e.to_string())
+    };
+    let says = |result: Result<Posterior<Cpu>, String>, part: &str| {
+        let text = result.err().expect("refused");
+        assert!(text.contains(part), "{text}");
+    };
+    for num_data in [0.0, 0.99, -5.0, f64::NAN, f64::INFINITY] {
+        says(new(&Prior::isotropic(1.0), num_data), "num_data");
+    }
+    for std in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        says(new(&Prior::isotropic(std), 10.0), "prior_std");
+    }
+    let with = |center: Option<Vec<f32>>, relative_to: Option<Vec<f32>>| Prior {
+        std: 1.0,
+        center,
+        relative_to,
+    };
+    let mut broken = vec![0.5; n];
+    broken[4] = f32::NAN;
+    says(new(&with(Some(vec![0.0; n - 1]), None), 10.0), "center");
+    says(
+        new(&with(None, Some(vec![0.0; n + 1])), 10.0),
+        "reference weights",
+    );
+    says(new(&with(Some(broken.clone()), None), 10.0), "center[4]");
+    says(new(&with(None, Some(broken)), 10.0), "reference weights[4]");
+    let result = Posterior::new(
+        &cpu,
+        &gpt,
+        &Prior::isotropic(1.0),
+        10.0,
+        Objective::All,
+        3,
+        7,
+    );
+    says(result.map_err(|e| e.to_string()), "block_size = 6");
+
+    let mut posterior = new(&Prior::isotropic(1.0), 10.0).unwrap();
+    let theta = params(&gpt);
+    let mut unknown = batch(7, 10);
+    unknown.y[7] = 7;
+    let text = posterior
+        .evaluate(&theta, &unknown)
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("y[1, 2]"), "{text}");
+    let text = posterior
+        .evaluate(&theta[1..].to_vec(), &batch(7, 10))
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("parameters"), "{text}");
+    let mut large = Batch::new(4, 5).unwrap();
+    let text = posterior.evaluate(&theta, &large).unwrap_err().to_string();
+    assert!(text.contains("at most 15"), "{text}");
+    large.y.truncate(15);
+    large.x.truncate(15);
+    posterior.evaluate(&theta, &large).unwrap();
+}
