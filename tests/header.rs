@@ -10,15 +10,9 @@ fn root() -> PathBuf {
 
 fn generated() -> String {
     let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml");
-    let mut builder = cbindgen::Builder::new().with_config(config);
-    let mut files: Vec<_> = std::fs::read_dir(root().join("src/capi"))
-        .expect("src/capi")
-        .map(|e| e.expect("an entry").path())
-        .collect();
-    files.sort();
-    for file in files {
-        builder = builder.with_src(file);
-    }
+    let builder = cbindgen::Builder::new()
+        .with_config(config)
+        .with_src(root().join("src/capi/mod.rs"));
     let mut text = Vec::new();
     builder.generate().expect("a header").write(&mut text);
     String::from_utf8(text).expect("UTF-8")
