@@ -170,15 +170,6 @@ fn imports_point_downward() {
     }
 }
 
-/// The command is a crate of its own and sees the library from outside.
-#[test]
-fn the_library_does_not_see_the_command() {
-    for path in sources(&root().join("src/bin")) {
-        let code = code(&std::fs::read_to_string(&path).unwrap());
-        assert!(!code.contains("#[path"), "{}", path.display());
-    }
-}
-
 #[test]
 fn the_top_level_holds_what_it_should() {
     const ALLOWED: [&str; 13] = [
