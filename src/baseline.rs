@@ -19,7 +19,7 @@ pub struct Recipe {
     pub iters: u64,
     /// Peak learning rate, above 0.
     pub learning_rate: f64,
-    /// Steps of linear warm-up; must be below `iters` unless both are small.
+    /// Steps of linear warm-up. With as many as `iters`, or more, the peak is not reached.
     pub warmup_iters: u64,
     /// The last learning rate as a share of the peak, 0 to 1.
     pub final_fraction: f64,
@@ -56,7 +56,7 @@ impl Recipe {
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         let (peak, last) = (self.learning_rate, self.learning_rate * self.final_fraction);
         if step < self.warmup_iters {
-            return peak * (step + 1) as f64 / (self.warmup_iters + 1) as f64;
+            return peak * (step as f64 + 1.0) / (self.warmup_iters as f64 + 1.0);
         }
         let span = self.iters.saturating_sub(self.warmup_iters).max(1);
         let share = ((step - self.warmup_iters) as f64 / span as f64).min(1.0);
