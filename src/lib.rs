@@ -1,4 +1,61 @@
-//! Bayesian inference for GPT language models.
+//! Bayesian inference for GPT language models: a model with its own forward and backward pass, samplers that a caller steps
+//! one batch at a time, generation that averages over posterior samples, and metrics.
+//!
+//! A text goes in; a baseline is trained; a chain draws from the posterior around it; the average predicts and writes:
+//!
+//! ```
+//! use bnn::backend::Cpu;
+//! use bnn::baseline::{Recipe, Trainer};
+//! use bnn::data::{Batch, Corpus, Windows};
+//! use bnn::generate::{Generator, Options};
+//! use bnn::gpt::{Gpt, GptConfig, Objective};
+//! use bnn::posterior::{Posterior, Prior};
+//! use bnn::samplers::{Chain, Config, Method, Phase, Preconditioner};
+//!
+//! # fn main() -> bnn::Result<()> {
+//! let cpu = Cpu::new(2)?; // two threads, which change no bit of any result
+//! let corpus = Corpus::embedded()?;
+//! let gpt = Gpt::new(GptConfig::named("tiny", corpus.tokenizer.vocab_size())?)?;
+//! let (b, t) = (8, gpt.config().block_size);
+//! let windows = Windows::all(corpus.train.len(), t)?;
+//! let mut batch = Batch::new(b, t)?; // x and y: (B, T)
+//!
+//! // A baseline by AdamW.
+//! let recipe = Recipe { iters: 50, ..Recipe::default() };
+//! let mut trainer = Trainer::new(&cpu, &gpt, &recipe, b, t)?;
+//! for step in 0..recipe.iters {
+//!     windows.fill(&corpus.train, 1, 0, step, &mut batch)?;
+//!     trainer.step(&batch)?;
+//! }
+//!
+//! // A chain around it: exp((num_data * mean log-likelihood + log prior) / T).
+//! let num_data = (corpus.train.len() - 1) as f64;
+//! let posterior = Posterior::new(&cpu, &gpt, &Prior::isotropic(1.0), num_data, Objective::All, b, t)?;
+//! let mut config = Config::new(Method::Baoa, 4.5e-3);
+//! (config.alpha, config.temperature) = (23.0, 0.1);
+//! (config.warmup_steps, config.sampling_steps, config.thinning) = (10, 40, 10);
+//! let mass = Preconditioner::Rms { steps: 10, floor: 0.1 };
+//! let mut chain = Chain::new(&cpu, posterior, trainer.params(), config, mass)?;
+//! let mut samples = Vec::new();
+//! while chain.phase() != Phase::Done {
+//!     windows.fill(&corpus.train, 1, 1, chain.steps_made(), &mut batch)?;
+//!     if chain.step(&batch)?.sample_due {
+//!         samples.push(chain.params().clone());
+//!     }
+//! }
+//!
+//! // Text from their average, and how uncertain each token is.
+//! let mut generator = Generator::new(&cpu, &gpt, samples)?;
+//! let prompt = corpus.tokenizer.encode("The ")?;
+//! let text = generator.generate(&prompt, &Options::default(), 0, |token| token.entropy.is_finite())?;
+//! println!("{}", corpus.tokenizer.decode(&text.tokens)?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where things are: [`data`] texts and batches; [`gpt`] the model; [`baseline`] its training; [`posterior`] the target;
+//! [`samplers`] the chains; [`store`] samples on disk; [`generate`](mod@generate) and [`metrics`] what they are for; [`backend`] the devices; [`capi`] the C
+//! interface.
 #![deny(unsafe_code)]
 
 pub mod backend;

@@ -325,15 +325,19 @@ impl Run<'_> {
             if (step + 1).is_multiple_of(config.checkpoint_every) || chain.phase() == Phase::Done {
                 self.save_chain(&path, index, &chain, &trace)?;
             }
-            let temperature = report
-                .kinetic_temperature
-                .or(report.configurational_temperature);
+            // One step's value, and how far equilibrium at T lets it stray.
+            let band = config.temperature * (2.0 / start.len() as f64).sqrt();
             progress.at(&mut ctx.log, step + 1, || {
+                let show = |what: &str, t: Option<f64>| {
+                    t.map_or(String::new(), |t| format!("  {what} T {t:.4}"))
+                };
                 format!(
-                    "{:?}  loss {:.4}{}",
+                    "{:?}  loss {:.4}{}{}  (T {} +- {band:.1e})",
                     report.phase,
                     -report.at.log_lik,
-                    temperature.map_or(String::new(), |t| format!("  T {t:.4}"))
+                    show("kinetic", report.kinetic_temperature),
+                    show("configurational", report.configurational_temperature),
+                    config.temperature,
                 )
             })?;
         }

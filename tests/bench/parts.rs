@@ -2,6 +2,7 @@
 
 use bnn::backend::vectors::{AdamW, Coefficients, Langevin, Noise, Rule, Vectors};
 use bnn::backend::{Backend, Cpu};
+use bnn::generate::{Generator, Options};
 use bnn::gpt::{Gpt, GptConfig, NAMED, Objective, Workspace};
 use bnn::rng::{Purpose, Stream};
 use divan::Bencher;
@@ -119,5 +120,22 @@ fn logits(bencher: Bencher, shape: &str) {
     bencher.bench_local(|| {
         be.batch(|| gpt.logits(&be, &params, &x, t, &mut ws, &mut out))
             .expect("logits")
+    });
+}
+
+/// 100 tokens after a prompt of 20, from one model and from the average of ten.
+#[divan::bench(args = ["cpu 1", "cpu 10", "baby 1"], sample_count = 5, sample_size = 1)]
+fn generate_100(bencher: Bencher, what: &str) {
+    let (shape, n) = what.split_once(' ').expect("a shape and a number");
+    let (be, gpt) = (cpu(), model(shape).0);
+    let samples = (0..n.parse().expect("a number"))
+        .map(|seed| gpt.layout().init(seed))
+        .collect();
+    let mut generator = Generator::new(&be, &gpt, samples).expect("a generator");
+    let prompt: Vec<u16> = (0..20).collect();
+    bencher.bench_local(|| {
+        generator
+            .generate(&prompt, &Options::default(), 0, |_| true)
+            .expect("a text")
     });
 }
