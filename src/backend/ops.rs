@@ -110,7 +110,7 @@ pub trait Backend: Vectors {
         f: impl Fn(usize, &mut T) -> Result<()> + Sync,
     ) -> Result<()>;
 
-    /// out (N, C) = wte[x] + wpe[first + t], rows in sequences of `t`.
+    /// out (N, C) = `wte[x] + wpe[first + t]`, rows in sequences of `t`.
     #[allow(clippy::too_many_arguments)]
     fn embed(
         &self,

@@ -1,10 +1,12 @@
 //! The C ABI: opaque handles, a status from every call, no logic. `include/bnn.h` is generated from here.
 //!
-//! Conventions are in `docs/c-api.md`. Every function goes through [`guard`], which checks nothing but catches panics; pointers are
+//! Conventions are in `docs/c-api.md`. Every function goes through `guard`, which checks nothing but catches panics; pointers are
 //! checked by the helpers in `pointer`.
 #![allow(unsafe_code, non_camel_case_types)]
 // A C function's safety contract is its documentation in the header.
 #![allow(clippy::missing_safety_doc)]
+// "[in]" and "[out]" are the header's marks of parameters, not links.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]
 
 mod context;
 mod corpus;
