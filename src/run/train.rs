@@ -289,7 +289,6 @@ impl Run<'_> {
         let mut batch = Batch::new(b, t)?;
         let total = chain.total_steps();
         let mut progress = Progress::new(&format!("chain {index}"), chain.steps_made(), total);
-        let mut sample = vec![0.0f32; 0];
         while chain.phase() != Phase::Done {
             let step = chain.steps_made();
             if ctx.stopped() {
@@ -318,9 +317,7 @@ impl Run<'_> {
                     .extend(report.configurational_temperature);
             }
             if report.sample_due {
-                sample.clear();
-                sample.extend_from_slice(chain.params());
-                store.append(index, step + 1, &sample)?;
+                store.append(index, step + 1, chain.params())?;
             }
             if (step + 1).is_multiple_of(config.checkpoint_every) || chain.phase() == Phase::Done {
                 self.save_chain(&path, index, &chain, &trace)?;
