@@ -373,7 +373,7 @@ bnn_status bnn_ensemble_evaluate(const bnn_ensemble *ensemble,
  * Makes a generator from the samples that the ensemble has now.
  *
  * [in] corpus: whose characters the model knows. [out] generator: to be freed with bnn_generator_free. Errors: BNN_ERR_INVALID without a
- * sample.
+ * sample or when the corpus has another number of characters than the model.
  */
 bnn_status bnn_generator_new(const bnn_ensemble *ensemble,
                              const bnn_corpus *corpus,

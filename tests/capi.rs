@@ -161,6 +161,23 @@ fn misuse_ends_in_a_status() {
     let program = dir.path().join("misuse");
     build(&source, &program, true);
     assert!(text(&run(&program, &[], &[])).contains("all as documented"));
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        eprintln!("valgrind is not installed: .ci/run installs it and this part then runs");
+        return;
+    }
+    // What reads freed memory may well go unnoticed without it.
+    let checked = run(
+        &program,
+        &[
+            "env",
+            "BNN_ISA=portable",
+            "valgrind",
+            "-q",
+            "--error-exitcode=99",
+        ],
+        &[],
+    );
+    assert!(text(&checked).contains("all as documented"));
 }
 
 const MISUSE: &str = r#"
@@ -186,8 +203,17 @@ static int32_t inside(void *user_data, uint16_t token, double h, double mi, doub
   return 0;
 }
 
+static int32_t frees(void *user_data, uint16_t token, double h, double mi, double lp) {
+  (void)token, (void)h, (void)mi, (void)lp;
+  bnn_generator **g = user_data;
+  bnn_generator_free(*g);
+  *g = NULL;
+  return 1;
+}
+
 int main(void) {
   bnn_error err;
+  bnn_corpus *other = NULL;
   bnn_context *ctx = NULL; bnn_corpus *corpus = NULL; bnn_options *o = NULL; bnn_model *model = NULL;
   bnn_sampler *sampler = NULL; bnn_ensemble *e = NULL; bnn_vector_sampler *v = NULL; bnn_trainer *trainer = NULL;
   size_t n = 77, m = 77, k = 77;
@@ -273,6 +299,17 @@ int main(void) {
   }
   if (steps != 8 || samples != 2) ++failures;
   IS(BNN_ERR_INVALID, bnn_sampler_step(sampler, &phase, &due, &err));
+
+  /* A text with another number of characters is refused wherever it could be mixed up. */
+  IS(BNN_OK, bnn_corpus_from_text("abcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabc", 84, &other, &err));
+  bnn_trainer *no_trainer = NULL; bnn_sampler *no_sampler = NULL; bnn_generator *no_generator = NULL;
+  IS(BNN_ERR_INVALID, bnn_model_loss(model, other, BNN_SPLIT_TRAIN, &loss, &err));
+  IS(BNN_ERR_INVALID, bnn_trainer_new(model, other, o, &no_trainer, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_new(model, other, o, &no_sampler, &err));
+  IS(BNN_ERR_INVALID, bnn_generator_new(e, other, &no_generator, &err));
+  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, other, BNN_SPLIT_TRAIN, &a, &b, &c, &f, &h, &err));
+  if (no_trainer || no_sampler || no_generator) ++failures;
+  bnn_corpus_free(other);
   IS(BNN_OK, bnn_sampler_report(sampler, &step, &a, &b, &c, &f, &err));
   if (step != 7 || !isfinite(c)) ++failures;
 
@@ -283,6 +320,13 @@ int main(void) {
   if (refused != 1 || needed != 1) ++failures;
   IS(BNN_ERR_TOO_SMALL, bnn_generator_generate(generator, "T", 1, NULL, 0, NULL, NULL, out, 3, &needed, &a, &b, &err));
   if (needed != 100) ++failures;
+
+  /* Freeing the generator from inside its own callback: the text is finished all the same. */
+  bnn_generator *freed = NULL;
+  IS(BNN_OK, bnn_generator_new(e, corpus, &freed, &err));
+  bnn_generator *handle = freed;
+  IS(BNN_OK, bnn_generator_generate(handle, "T", 1, NULL, 0, frees, &freed, line, sizeof line, &needed, &a, &b, &err));
+  if (freed != NULL || needed != 100) ++failures;
 
   /* A caller's own model: a standard normal in two dimensions. */
   float theta[2] = {1, -1}, g[2];

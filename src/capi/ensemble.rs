@@ -113,6 +113,7 @@ pub unsafe extern "C" fn bnn_ensemble_evaluate(
             );
             let tokens = split(&c.inner, which)?;
             let m = &e.inner.model;
+            m.fits(&c.inner)?;
             let samples = lock(&e.inner.params, "ensemble")?;
             if samples.is_empty() {
                 return Err(Error::invalid("ensemble", "at least one sample", 0).into());

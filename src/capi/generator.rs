@@ -28,14 +28,14 @@ pub type bnn_token_callback = Option<
 
 /// A writer with a cache for each sample. One thread at a time.
 pub struct bnn_generator {
-    inner: Mutex<Generator<Cpu>>,
+    inner: Arc<Mutex<Generator<Cpu>>>,
     corpus: Arc<Corpus>,
 }
 
 /// Makes a generator from the samples that the ensemble has now.
 ///
 /// [in] corpus: whose characters the model knows. [out] generator: to be freed with bnn_generator_free. Errors: BNN_ERR_INVALID without a
-/// sample.
+/// sample or when the corpus has another number of characters than the model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_generator_new(
     ensemble: *const bnn_ensemble,
@@ -46,8 +46,13 @@ pub unsafe extern "C" fn bnn_generator_new(
     guard(err, || {
         // SAFETY: both are NULL or live handles.
         let (e, c) = unsafe { (&get(ensemble, "ensemble")?.inner, get(corpus, "corpus")?) };
+        e.model.fits(&c.inner)?;
         let samples = lock(&e.params, "ensemble")?.clone();
-        let inner = Mutex::new(Generator::new(&e.model.cpu, &e.model.gpt, samples)?);
+        let inner = Arc::new(Mutex::new(Generator::new(
+            &e.model.cpu,
+            &e.model.gpt,
+            samples,
+        )?));
         let corpus = c.inner.clone();
         // SAFETY: `generator` is NULL or the caller's to write.
         unsafe { hand_out(generator, bnn_generator { inner, corpus }, "generator") }
@@ -88,14 +93,16 @@ pub unsafe extern "C" fn bnn_generator_generate(
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
             let g = get(generator, "generator")?;
+            // The callback may free the handle: what the call uses is its own from here on.
+            let (inner, corpus) = (g.inner.clone(), g.corpus.clone());
             let prompt = text(prompt, prompt_len, "prompt")?;
             let o = Set::from(options)?.generation()?;
             let (h, mi) = (
                 out(mean_entropy, "mean_entropy")?,
                 out(mean_mutual_information, "mean_mutual_information")?,
             );
-            let tokens = g.corpus.tokenizer.encode(prompt)?;
-            let made = lock(&g.inner, "generator")?.generate(&tokens, &o, number, |t| {
+            let tokens = corpus.tokenizer.encode(prompt)?;
+            let made = lock(&inner, "generator")?.generate(&tokens, &o, number, |t| {
                 // The callback is the caller's, on the caller's thread, with the caller's pointer.
                 callback.is_none_or(|f| {
                     f(
@@ -107,7 +114,7 @@ pub unsafe extern "C" fn bnn_generator_generate(
                     ) != 0
                 })
             })?;
-            let written = g.corpus.tokenizer.decode(&made.tokens)?;
+            let written = corpus.tokenizer.decode(&made.tokens)?;
             give(written.as_bytes(), chars.cast(), capacity, needed)?;
             let n = (made.info.len() as f64).max(1.0);
             h.write(made.info.iter().map(|t| t.entropy).sum::<f64>() / n);

@@ -7,6 +7,7 @@ use super::options::{Set, bnn_options};
 use super::pointer::{get, give, hand_out, lock, out, slice, slice_mut, take_back};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::backend::Cpu;
+use crate::data::Corpus;
 use crate::error::Error;
 use crate::gpt::{Gpt, Objective, Workspace};
 use crate::metrics::split_loss;
@@ -116,6 +117,16 @@ pub unsafe extern "C" fn bnn_model_set_params(
 }
 
 impl Model {
+    /// Whether a corpus has as many characters as the model has tokens.
+    pub fn fits(&self, corpus: &Corpus) -> Result<(), Fail> {
+        let (model, text) = (self.gpt.config().vocab_size, corpus.tokenizer.vocab_size());
+        if model != text {
+            let expected = format!("{model} characters, as the model has");
+            return Err(Error::invalid("corpus", expected, text).into());
+        }
+        Ok(())
+    }
+
     pub fn set(&self, from: &[f32]) -> Result<(), Fail> {
         self.gpt.layout().check(from)?;
         if let Some(i) = from.iter().position(|v| !v.is_finite()) {
@@ -179,6 +190,7 @@ pub unsafe extern "C" fn bnn_model_loss(
                 out(loss, "loss")?,
             )
         };
+        m.fits(&c.inner)?;
         let tokens = split(&c.inner, which)?;
         let params = lock(&m.params, "model")?;
         let t = m.gpt.config().block_size;

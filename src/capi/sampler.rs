@@ -69,6 +69,7 @@ pub unsafe extern "C" fn bnn_sampler_new(
                 Set::from(options)?,
             )
         };
+        model.fits(corpus)?;
         let (b, t) = o.batch(model.gpt.config())?;
         let windows = Windows::all(corpus.train.len(), t)?;
         let objective = o.objective()?;

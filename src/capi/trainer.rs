@@ -46,6 +46,7 @@ pub unsafe extern "C" fn bnn_trainer_new(
                 Set::from(options)?,
             )
         };
+        model.fits(corpus)?;
         let (b, t) = o.batch(model.gpt.config())?;
         let windows = Windows::all(corpus.train.len(), t)?;
         let inner = Inner {
