@@ -118,7 +118,7 @@ kernel! {
 struct Line(#[allow(dead_code)] [f32; 16]);
 
 thread_local! {
-    /// Packed B and packed A of this thread: it grows to the largest product (5 MB at most, but for very long rows) and
+    /// Packed B and packed A of this thread: it grows to the largest product (a few MB) and
     /// stays, so that no product allocates but the first of its size.
     static PACKED: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
