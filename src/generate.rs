@@ -93,6 +93,9 @@ pub struct Generated {
     pub rereads: usize,
 }
 
+/// Tokens that there is room for from the start.
+const ROOM: usize = 1 << 12;
+
 /// One sample with its cache and its last logits.
 struct Member<B: Backend> {
     params: B::Buf,
@@ -120,7 +123,7 @@ impl<B: Backend> Generator<B> {
         if samples.is_empty() {
             return Err(Error::invalid("samples", "at least one", 0));
         }
-        let v = gpt.config().vocab_size;
+        let (v, n_samples) = (gpt.config().vocab_size, samples.len());
         let members = samples
             .into_iter()
             .map(|params| {
@@ -140,7 +143,7 @@ impl<B: Backend> Generator<B> {
             backend: backend.clone(),
             gpt: gpt.clone(),
             members,
-            average: Average::new(v),
+            average: Average::new(v, n_samples),
         })
     }
 
@@ -166,11 +169,18 @@ impl<B: Backend> Generator<B> {
         if prompt.is_empty() {
             return Err(Error::invalid("prompt", "at least one token", "none"));
         }
-        let block = self.gpt.config().block_size;
+        let (block, v) = (self.gpt.config().block_size, self.gpt.config().vocab_size);
+        // Here, because those before the block are never read.
+        if let Some(i) = prompt.iter().position(|&t| t as usize >= v) {
+            let expected = format!("a token below vocab_size = {v}");
+            return Err(Error::invalid(format!("prompt[{i}]"), expected, prompt[i]));
+        }
         let stream = Stream::new(options.seed, Purpose::Generate, 0);
         let mut all = prompt.to_vec();
-        all.reserve(options.max_new_tokens);
-        let mut info = Vec::with_capacity(options.max_new_tokens);
+        // A text that `on_token` ends may ask for any number.
+        let room = options.max_new_tokens.min(ROOM);
+        all.reserve(room);
+        let mut info = Vec::with_capacity(room);
         let mut rereads = 0;
 
         self.members.iter_mut().for_each(|m| m.cache.clear());
@@ -225,80 +235,79 @@ impl<B: Backend> Generator<B> {
 
 /// Averages predictions and draws; its buffers are made once.
 struct Average {
-    p: Vec<f64>,        // (V) the average at temperature 1
-    q: Vec<f64>,        // (V) the average at the draw's temperature
-    order: Vec<usize>,  // (V) tokens, the likeliest under q first
-    tempered: Vec<f64>, // (V)
+    p: Vec<f64>,       // (V) the average at temperature 1
+    q: Vec<f64>,       // (V) the average at the draw's temperature
+    one: Vec<f64>,     // (V) one sample's
+    lse: Vec<f64>,     // (S) log-sum-exp of each sample's logits
+    order: Vec<usize>, // (V) tokens, to choose the likeliest
 }
 
 impl Average {
-    fn new(v: usize) -> Self {
+    fn new(v: usize, n_samples: usize) -> Self {
         Self {
             p: vec![0.0; v],
             q: vec![0.0; v],
-            order: (0..v).collect(),
-            tempered: vec![0.0; v],
+            one: vec![0.0; v],
+            lse: vec![0.0; n_samples],
+            order: vec![0; v],
         }
     }
 
     fn draw<'a>(
         &mut self,
-        logits: impl ExactSizeIterator<Item = &'a [f32]>,
+        logits: impl Iterator<Item = &'a [f32]> + Clone,
         options: &Options,
         u: f64,
     ) -> TokenInfo {
-        let share = 1.0 / logits.len() as f64;
+        let share = 1.0 / self.lse.len() as f64;
         self.p.fill(0.0);
         self.q.fill(0.0);
         let mut expected_entropy = 0.0;
-        for z in logits {
-            softmax(z, 1.0, &mut self.tempered);
-            expected_entropy += share * entropy(&self.tempered);
-            for (p, s) in self.p.iter_mut().zip(&self.tempered) {
-                *p += share * s;
-            }
-            softmax(z, options.temperature, &mut self.tempered);
-            for (q, s) in self.q.iter_mut().zip(&self.tempered) {
-                *q += share * s;
-            }
+        for (z, lse) in logits.clone().zip(&mut self.lse) {
+            *lse = softmax(z, 1.0, &mut self.one);
+            expected_entropy += share * entropy(&self.one);
+            add(&mut self.p, share, &self.one);
+            softmax(z, options.temperature, &mut self.one);
+            add(&mut self.q, share, &self.one);
         }
-        let v = self.p.len();
-        let k = options.top_k.unwrap_or(v).min(v);
-        let q = &self.q;
-        for (i, token) in self.order.iter_mut().enumerate() {
-            *token = i;
-        }
-        if k < v {
-            // Of equals the lower token first: the order is total, so the choice of k is one.
-            self.order
-                .sort_unstable_by(|&a, &b| q[b].total_cmp(&q[a]).then(a.cmp(&b)));
-        }
-        let kept = &self.order[..k];
-        let total: f64 = kept.iter().map(|&t| q[t]).sum();
-        let mut below = 0.0;
-        // Rounding may leave the last sum a little short of the total; the last token with any probability then stands.
-        let mut token = kept[0];
-        for &t in kept {
-            if q[t] > 0.0 {
-                token = t;
-                below += q[t];
-                if u * total < below {
-                    break;
-                }
-            }
-        }
+        let token = self.choose(options.top_k, u);
+        let log_probs = logits.zip(&self.lse).map(|(z, lse)| z[token] as f64 - lse);
         let h = entropy(&self.p);
         TokenInfo {
             token: token as u16,
             entropy: h,
             expected_entropy,
             mutual_information: h - expected_entropy,
-            log_prob: self.p[token].ln(),
+            log_prob: log_mean_exp(log_probs),
         }
+    }
+
+    /// The first token, of the top k of q in the order of their numbers, whose cumulative probability exceeds u in [0, 1).
+    fn choose(&mut self, top_k: Option<usize>, u: f64) -> usize {
+        let q = &self.q;
+        // Of equals the lower token first: the order is total, so the choice of k is one.
+        let rank = |&a: &usize, &b: &usize| q[b].total_cmp(&q[a]).then(a.cmp(&b));
+        let kth = top_k.filter(|&k| k < q.len()).map(|k| {
+            self.order.iter_mut().enumerate().for_each(|(i, t)| *t = i);
+            *self.order.select_nth_unstable_by(k - 1, rank).1
+        });
+        let kept = (0..q.len()).filter(|t| kth.is_none_or(|kth| rank(t, &kth).is_le()));
+        let total: f64 = kept.clone().map(|t| q[t]).sum();
+        let (mut below, mut token) = (0.0, 0);
+        // Rounding may leave the last sum at u * total; the last token with any probability then stands.
+        for t in kept.filter(|&t| q[t] > 0.0) {
+            token = t;
+            below += q[t];
+            if u * total < below {
+                break;
+            }
+        }
+        token
     }
 }
 
-fn softmax(z: &[f32], temperature: f64, out: &mut [f64]) {
+/// Probabilities of z / temperature; their log-sum-exp is given back.
+fn softmax(z: &[f32], temperature: f64, out: &mut [f64]) -> f64 {
     let top = z.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
     let mut total = 0.0;
     for (o, &z) in out.iter_mut().zip(z) {
@@ -306,10 +315,24 @@ fn softmax(z: &[f32], temperature: f64, out: &mut [f64]) {
         total += *o;
     }
     out.iter_mut().for_each(|o| *o /= total);
+    top / temperature + total.ln()
+}
+
+fn add(sum: &mut [f64], share: f64, p: &[f64]) {
+    sum.iter_mut().zip(p).for_each(|(s, p)| *s += share * p);
 }
 
 fn entropy(p: &[f64]) -> f64 {
     p.iter()
         .filter(|&&p| p > 0.0)
         .fold(0.0, |h, p| h - p * p.ln())
+}
+
+/// ln of the mean of e^x, finite where the x are: p itself may be too small for an f64.
+fn log_mean_exp(x: impl Iterator<Item = f64> + Clone) -> f64 {
+    let top = x.clone().fold(f64::NEG_INFINITY, f64::max);
+    let (sum, n) = x.fold((0.0, 0.0f64), |(sum, n), x| {
+        (sum + (x - top).exp(), n + 1.0)
+    });
+    top + (sum / n).ln()
 }

@@ -2,7 +2,7 @@
 
 use super::workspace::Workspace;
 use super::{Gpt, GptConfig};
-use crate::backend::{Backend, Heads};
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 
 /// Keys and values of the tokens read so far by one parameter vector: (L, 2, block_size, C).
@@ -44,9 +44,8 @@ pub struct Decoder<B: Backend> {
 impl<B: Backend> Decoder<B> {
     /// Buffers for a model.
     pub fn new(backend: &B, gpt: &Gpt) -> Result<Self> {
-        let c = gpt.config();
         Ok(Self {
-            ws: Workspace::for_prediction(backend, c, 1, c.block_size)?,
+            ws: Workspace::for_decoding(backend, gpt.config())?,
         })
     }
 
@@ -63,13 +62,7 @@ impl<B: Backend> Decoder<B> {
         x: &[u16],
         out: &mut [f32],
     ) -> Result<()> {
-        let (config, layout) = (&gpt.config, &gpt.layout);
-        let (c, v, block, past) = (
-            config.n_embd,
-            config.vocab_size,
-            config.block_size,
-            cache.len,
-        );
+        let (v, block, past) = (gpt.config.vocab_size, gpt.config.block_size, cache.len);
         if x.is_empty() || x.len() > block - past {
             return Err(Error::invalid(
                 "tokens to read",
@@ -80,79 +73,62 @@ impl<B: Backend> Decoder<B> {
         if out.len() != v {
             return Err(Error::shape("logits", [v], [out.len()]));
         }
-        let rows = x.len();
+        let before = x.len() - 1;
         let ws = &mut self.ws;
-        ws.take(backend, config, layout, params, x, None, rows)?;
-        let heads = Heads {
-            b: 1,
-            t: rows,
-            h: config.n_head,
-            size: config.head_size(),
-        };
+        ws.take(backend, &gpt.config, &gpt.layout, params, x, None, x.len())?;
         backend.batch(|| {
-            let be = backend;
-            let slot = &mut ws.slots[0];
-            // The residual stream alternates between x_in and x_mid.
-            be.embed(
-                &mut slot.x_in,
-                params,
-                &layout.wte,
-                &layout.wpe,
-                &ws.x,
-                rows,
-                rows,
-                past,
-                c,
-            )?;
-            for (l, b) in layout.blocks.iter().enumerate() {
-                be.layer_norm(
-                    &mut ws.norm,
-                    &mut slot.stats_1,
-                    &slot.x_in,
-                    params,
-                    &b.ln_1,
-                    rows,
-                    c,
-                )?;
-                be.linear(&mut slot.qkv, &ws.norm, params, &b.c_attn, rows)?;
-                let at = l * 2 * block * c;
-                be.attention_cached(
-                    &mut slot.att,
-                    &mut cache.kv,
-                    at,
-                    block,
-                    past,
-                    &slot.qkv,
-                    heads,
-                )?;
-                be.linear(&mut ws.proj, &slot.att, params, &b.attn_proj, rows)?;
-                be.add(&mut slot.x_mid, &slot.x_in, &ws.proj, rows * c)?;
-                be.layer_norm(
-                    &mut ws.norm,
-                    &mut slot.stats_2,
-                    &slot.x_mid,
-                    params,
-                    &b.ln_2,
-                    rows,
-                    c,
-                )?;
-                be.linear(&mut slot.fc, &ws.norm, params, &b.c_fc, rows)?;
-                be.gelu(&mut ws.act, &slot.fc, rows * 4 * c, config.gelu)?;
-                be.linear(&mut ws.proj, &ws.act, params, &b.mlp_proj, rows)?;
-                be.add(&mut slot.x_in, &slot.x_mid, &ws.proj, rows * c)?;
+            if before > 0 {
+                pass(ws, backend, gpt, params, cache, past, before, false)?;
+                backend.upload_tokens(&x[before..], &mut ws.x)?;
             }
-            be.layer_norm(
-                &mut ws.norm,
-                &mut ws.stats_f,
-                &slot.x_in,
-                params,
-                &layout.ln_f,
-                rows,
-                c,
-            )?;
-            be.linear(&mut ws.logits, &ws.norm, params, &gpt.head(), rows)
+            pass(ws, backend, gpt, params, cache, past + before, 1, true)
         })?;
-        cache.len += rows;
-        backend.download_part(&ws.logits, (rows - 1) * v, out)
+        cache.len += x.len();
+        backend.download_part(&ws.logits, 0, out)
     }
+}
+
+/// Reads the workspace's first `rows` tokens after `past` cached ones; `last`: there is one, and its logits are wanted.
+///
+/// Of the tokens before the last, the last block gives its keys and values, and nothing comes after them.
+#[allow(clippy::too_many_arguments)]
+fn pass<B: Backend>(
+    ws: &mut Workspace<B>,
+    be: &B,
+    gpt: &Gpt,
+    params: &B::Buf,
+    cache: &mut Cache<B>,
+    past: usize,
+    rows: usize,
+    last: bool,
+) -> Result<()> {
+    let (config, layout) = (&gpt.config, &gpt.layout);
+    let (c, block) = (config.n_embd, config.block_size);
+    let heads = gpt.heads(rows, rows);
+    let slot = &mut ws.slots[0];
+    // The residual stream alternates between x_in and x_mid.
+    let (wte, wpe) = (&layout.wte, &layout.wpe);
+    be.embed(&mut slot.x_in, params, wte, wpe, &ws.x, rows, rows, past, c)?;
+    for (l, b) in layout.blocks.iter().enumerate() {
+        let stats = &mut slot.stats_1;
+        be.layer_norm(&mut ws.norm, stats, &slot.x_in, params, &b.ln_1, rows, c)?;
+        be.linear(&mut slot.qkv, &ws.norm, params, &b.c_attn, rows)?;
+        let at = l * 2 * block * c;
+        let kv = &mut cache.kv;
+        be.attention_cached(&mut slot.att, kv, at, block, past, &slot.qkv, heads)?;
+        if !last && l + 1 == layout.blocks.len() {
+            return Ok(());
+        }
+        be.linear(&mut ws.proj, &slot.att, params, &b.attn_proj, rows)?;
+        be.add(&mut slot.x_mid, &slot.x_in, &ws.proj, rows * c)?;
+        let stats = &mut slot.stats_2;
+        be.layer_norm(&mut ws.norm, stats, &slot.x_mid, params, &b.ln_2, rows, c)?;
+        be.linear(&mut slot.fc, &ws.norm, params, &b.c_fc, rows)?;
+        be.gelu(&mut ws.act, &slot.fc, rows * 4 * c, config.gelu)?;
+        be.linear(&mut ws.proj, &ws.act, params, &b.mlp_proj, rows)?;
+        be.add(&mut slot.x_in, &slot.x_mid, &ws.proj, rows * c)?;
+    }
+    let (norm, stats) = (&mut ws.norm, &mut ws.stats_f);
+    be.layer_norm(norm, stats, &slot.x_in, params, &layout.ln_f, rows, c)?;
+    be.linear(&mut ws.logits, &ws.norm, params, &gpt.head(), rows)
 }

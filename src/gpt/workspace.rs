@@ -18,7 +18,7 @@ pub(crate) struct Slot<B: Backend> {
 
 /// Buffers for the passes of one model at batches up to (B, T).
 ///
-/// One thread at a time. For prediction alone two slots serve all blocks; for gradients every block has its own.
+/// One thread at a time. For decoding one slot serves all blocks, for prediction two; for gradients every block has its own.
 pub struct Workspace<B: Backend> {
     pub(crate) rows: usize, // capacity in tokens
     pub(crate) slots: Vec<Slot<B>>,
@@ -27,11 +27,19 @@ pub struct Workspace<B: Backend> {
     pub(crate) stats_f: B::Buf, // (N, 2)
     pub(crate) act: B::Buf,   // (N, 4C) after GELU
     pub(crate) proj: B::Buf,  // (N, C)
-    pub(crate) logits: B::Buf, // (N, V), the gradient's place too
+    pub(crate) logits: B::Buf, // (N, V), the gradient's place too; for decoding (V)
     pub(crate) nll: B::Buf,   // (N)
     pub(crate) back: Option<Gradients<B>>,
     pub(crate) x: B::Tokens, // (N)
     pub(crate) y: B::Tokens, // (N)
+}
+
+/// What a workspace is for.
+#[derive(Clone, Copy, PartialEq)]
+enum Purpose {
+    Decoding,
+    Prediction,
+    Gradients,
 }
 
 /// Gradients of activations, one set for all blocks.
@@ -49,7 +57,7 @@ impl<B: Backend> Workspace<B> {
     /// # Errors
     /// When the device has no room, or `t` is not 1 to the model's block size.
     pub fn for_prediction(backend: &B, c: &GptConfig, b: usize, t: usize) -> Result<Self> {
-        Self::new(backend, c, b, t, false)
+        Self::new(backend, c, b, t, Purpose::Prediction)
     }
 
     /// Room for gradients of batches of up to `b` sequences of up to `t` tokens.
@@ -57,10 +65,15 @@ impl<B: Backend> Workspace<B> {
     /// # Errors
     /// As [`Workspace::for_prediction`].
     pub fn for_gradients(backend: &B, c: &GptConfig, b: usize, t: usize) -> Result<Self> {
-        Self::new(backend, c, b, t, true)
+        Self::new(backend, c, b, t, Purpose::Gradients)
     }
 
-    fn new(backend: &B, c: &GptConfig, b: usize, t: usize, gradients: bool) -> Result<Self> {
+    /// Room for one sequence with the logits of one token.
+    pub(super) fn for_decoding(backend: &B, c: &GptConfig) -> Result<Self> {
+        Self::new(backend, c, 1, c.block_size, Purpose::Decoding)
+    }
+
+    fn new(backend: &B, c: &GptConfig, b: usize, t: usize, purpose: Purpose) -> Result<Self> {
         if t == 0 || t > c.block_size {
             return Err(Error::invalid(
                 "sequence length",
@@ -74,10 +87,10 @@ impl<B: Backend> Workspace<B> {
             .ok_or_else(|| Error::invalid("batch", "1 to 2^28 tokens", format!("({b}, {t})")))?;
         let width = c.n_embd;
         let zeros = |per_row: usize| backend.zeros(n * per_row);
-        let count = if gradients {
-            c.n_layer
-        } else {
-            2.min(c.n_layer)
+        let count = match purpose {
+            Purpose::Decoding => 1,
+            Purpose::Prediction => 2.min(c.n_layer),
+            Purpose::Gradients => c.n_layer,
         };
         let slots = (0..count)
             .map(|_| {
@@ -93,7 +106,7 @@ impl<B: Backend> Workspace<B> {
                 })
             })
             .collect::<Result<_>>()?;
-        let back = gradients
+        let back = (purpose == Purpose::Gradients)
             .then(|| {
                 Ok::<_, Error>(Gradients {
                     stream: zeros(width)?,
@@ -112,7 +125,10 @@ impl<B: Backend> Workspace<B> {
             stats_f: zeros(2)?,
             act: zeros(4 * width)?,
             proj: zeros(width)?,
-            logits: zeros(c.vocab_size)?,
+            logits: match purpose {
+                Purpose::Decoding => backend.zeros(c.vocab_size)?,
+                _ => zeros(c.vocab_size)?,
+            },
             nll: zeros(1)?,
             back,
             x: backend.tokens(n)?,
