@@ -1,0 +1,687 @@
+//! Generation: against a second, uncached way of doing it; what the averages mean; draws; what is refused.
+
+mod common;
+
+use bnn::backend::{Backend, Cpu};
+use bnn::generate::{Context, Generated, Generator, Options, TokenInfo};
+use bnn::gpt::{Cache, Decoder, Gelu, Gpt, GptConfig, Workspace};
+use bnn::rng::{Purpose, Stream};
+use bnn::{Error, Result};
+use common::{every_cpu, relative_error, wide};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+fn config(vocab_size: usize, block_size: usize) -> GptConfig {
+    GptConfig {
+        vocab_size,
+        block_size,
+        n_layer: 2,
+        n_head: 2,
+        n_embd: 12,
+        bias: true,
+        dropout: 0.0,
+        gelu: Gelu::Exact,
+    }
+}
+
+/// Initial parameters with matrices 20 times as large, so that predictions are far from uniform.
+fn params(gpt: &Gpt, seed: u64) -> Vec<f32> {
+    let mut flat = gpt.layout().init(seed);
+    for t in gpt.layout().tensors().iter().filter(|t| t.shape.len() == 2) {
+        flat[t.range.clone()].iter_mut().for_each(|v| *v *= 20.0);
+    }
+    flat
+}
+
+fn samples(gpt: &Gpt, n: u64) -> Vec<Vec<f32>> {
+    (0..n).map(|s| params(gpt, 100 + s)).collect()
+}
+
+/// A model whose logits are all the same number: the tied head's rows are equal.
+fn uniform(gpt: &Gpt) -> Vec<f32> {
+    let (mut flat, c) = (params(gpt, 1), gpt.config().n_embd);
+    let wte = gpt.layout().tensor("transformer.wte.weight").unwrap();
+    for row in flat[wte.range.clone()].chunks_exact_mut(c) {
+        row.fill(0.5);
+    }
+    flat
+}
+
+fn cpu() -> Cpu {
+    Cpu::new(1).unwrap()
+}
+
+fn generator(cpu: &Cpu, gpt: &Gpt, samples: Vec<Vec<f32>>) -> Generator<Cpu> {
+    Generator::new(cpu, gpt, samples).unwrap()
+}
+
+fn options(n: usize) -> Options {
+    Options {
+        max_new_tokens: n,
+        seed: 5,
+        ..Options::default()
+    }
+}
+
+fn write(g: &mut Generator<Cpu>, prompt: &[u16], o: &Options, text: u64) -> Generated {
+    g.generate(prompt, o, text, |_| true).unwrap()
+}
+
+// ---------------------------------------------------------------- a second way, without a cache
+
+/// The last position's logits of a whole forward pass.
+fn logits(cpu: &Cpu, gpt: &Gpt, params: &Vec<f32>, window: &[u16]) -> Vec<f64> {
+    let (t, v) = (window.len(), gpt.config().vocab_size);
+    let mut ws = Workspace::for_prediction(cpu, gpt.config(), 1, t).unwrap();
+    let mut out = vec![0.0; t * v];
+    gpt.logits(cpu, params, window, t, &mut ws, &mut out)
+        .unwrap();
+    wide(&out[(t - 1) * v..])
+}
+
+fn probabilities(z: &[f64], temperature: f64) -> Vec<f64> {
+    let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let e: Vec<f64> = z.iter().map(|z| ((z - top) / temperature).exp()).collect();
+    let total: f64 = e.iter().sum();
+    e.iter().map(|e| e / total).collect()
+}
+
+fn mean(p: &[Vec<f64>]) -> Vec<f64> {
+    let at = |v| p.iter().map(|p: &Vec<f64>| p[v]).sum::<f64>() / p.len() as f64;
+    (0..p[0].len()).map(at).collect()
+}
+
+fn entropy(p: &[f64]) -> f64 {
+    let terms = p.iter().filter(|p| **p > 0.0).map(|p| -p * p.ln());
+    terms.sum()
+}
+
+/// The tempered average with all but its k likeliest tokens at 0, not normalised.
+fn kept(z: &[Vec<f64>], o: &Options) -> Vec<f64> {
+    let q: Vec<_> = z.iter().map(|z| probabilities(z, o.temperature)).collect();
+    let mut q = mean(&q);
+    let mut order: Vec<usize> = (0..q.len()).collect();
+    order.sort_by(|&a, &b| q[b].partial_cmp(&q[a]).unwrap()); // stable: of equals the lower first
+    for &t in order.iter().skip(o.top_k.unwrap_or(usize::MAX)) {
+        q[t] = 0.0;
+    }
+    q
+}
+
+fn plain(
+    cpu: &Cpu,
+    gpt: &Gpt,
+    samples: &[Vec<f32>],
+    prompt: &[u16],
+    o: &Options,
+    text: u64,
+) -> Generated {
+    let block = gpt.config().block_size;
+    let mut window = prompt[prompt.len().saturating_sub(block)..].to_vec();
+    let (mut tokens, mut info, mut rereads) = (vec![], vec![], 0);
+    for i in 0..o.max_new_tokens {
+        if window.len() > block {
+            let keep = match o.context {
+                Context::Exact => block,
+                Context::Hop if block == 1 => 1,
+                Context::Hop => block / 2,
+            };
+            window.drain(..window.len() - keep);
+            rereads += keep - 1; // the newest was not read before
+        }
+        let z: Vec<_> = samples
+            .iter()
+            .map(|s| logits(cpu, gpt, s, &window))
+            .collect();
+        let each: Vec<_> = z.iter().map(|z| probabilities(z, 1.0)).collect();
+        let p = mean(&each);
+        let q = kept(&z, o);
+        let u = Stream::new(o.seed, Purpose::Generate, 0).uniform(text, i as u64);
+        let mut left = u * q.iter().sum::<f64>();
+        let token = q
+            .iter()
+            .position(|q| {
+                left -= q;
+                left < 0.0
+            })
+            .unwrap();
+        let expected_entropy = each.iter().map(|p| entropy(p)).sum::<f64>() / each.len() as f64;
+        info.push(TokenInfo {
+            token: token as u16,
+            entropy: entropy(&p),
+            expected_entropy,
+            mutual_information: entropy(&p) - expected_entropy,
+            log_prob: p[token].ln(),
+        });
+        tokens.push(token as u16);
+        window.push(token as u16);
+    }
+    Generated {
+        tokens,
+        info,
+        rereads,
+    }
+}
+
+/// Logits of up to about 10 are right to 1e-5 of that, and what is made of them to a few times as much.
+const TOLERANCE: f64 = 5e-4;
+
+fn close(a: &TokenInfo, b: &TokenInfo, tolerance: f64) {
+    assert_eq!(a.token, b.token);
+    for (a, b) in [
+        (a.entropy, b.entropy),
+        (a.expected_entropy, b.expected_entropy),
+        (a.mutual_information, b.mutual_information),
+        (a.log_prob, b.log_prob),
+    ] {
+        assert!((a - b).abs() < tolerance, "{a} and {b}");
+    }
+}
+
+fn all_close(a: &Generated, b: &Generated, tolerance: f64) {
+    assert_eq!((&a.tokens, a.rereads), (&b.tokens, b.rereads));
+    assert_eq!(a.info.len(), b.info.len());
+    for (a, b) in a.info.iter().zip(&b.info) {
+        close(a, b, tolerance);
+    }
+}
+
+/// Token for token, through several times the block, with prompts shorter than it, as long and longer.
+#[test]
+fn texts_are_those_of_the_plain_way() {
+    for context in [Context::Exact, Context::Hop] {
+        for (block, n) in [(1, 1), (2, 2), (3, 1), (8, 3), (9, 2)] {
+            let gpt = Gpt::new(config(11, block)).unwrap();
+            let samples = samples(&gpt, n);
+            let mut g = generator(&cpu(), &gpt, samples.clone());
+            assert_eq!(g.num_samples(), n as usize);
+            for (text, len) in [1, block, block + 1, 3 * block].into_iter().enumerate() {
+                let prompt = common::tokens(len, 11, text as u64);
+                for top_k in [None, Some(1), Some(4), Some(11), Some(100)] {
+                    let o = Options {
+                        top_k,
+                        context,
+                        temperature: 0.5 + text as f64 / 2.0,
+                        ..options(3 * block + 2)
+                    };
+                    let text = text as u64;
+                    let got = write(&mut g, &prompt, &o, text);
+                    let want = plain(&cpu(), &gpt, &samples, &prompt, &o, text);
+                    all_close(&got, &want, TOLERANCE);
+                }
+            }
+        }
+    }
+}
+
+/// The two ways of going beyond the block are two ways: they agree up to it and not after.
+#[test]
+fn contexts_differ_beyond_the_block() {
+    let gpt = Gpt::new(config(11, 8)).unwrap();
+    let mut g = generator(&cpu(), &gpt, samples(&gpt, 1));
+    let [exact, hop] = [Context::Exact, Context::Hop].map(|context| {
+        let o = Options {
+            context,
+            ..options(30)
+        };
+        write(&mut g, &[3, 1, 4], &o, 0)
+    });
+    // 3 of the prompt and 5 new ones fill the block; the sixth new one is drawn after all 8.
+    assert_eq!(exact.info[..6], hop.info[..6]);
+    assert_ne!(exact.info[6..], hop.info[6..]);
+    // 24 draws beyond it read 7 tokens again each; a hop reads 3 again and serves 5 draws.
+    assert_eq!((exact.rereads, hop.rereads), (24 * 7, 5 * 3));
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    config: GptConfig,
+    what: u64,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let shape = (1usize..40, 1usize..90, 1usize..4, 1usize..4, 1usize..9);
+    let kind = (any::<bool>(), any::<bool>(), any::<u64>());
+    (shape, kind).prop_map(|(shape, (bias, tanh, what))| {
+        let (vocab_size, block_size, n_layer, n_head, head) = shape;
+        // At a width of 1 or 2 a layer norm gives only signs, and a sign near 0 is rounding.
+        let head = if n_head * head < 3 { 3 } else { head };
+        let config = GptConfig {
+            vocab_size,
+            block_size,
+            n_layer,
+            n_head,
+            n_embd: n_head * head,
+            bias,
+            dropout: 0.0,
+            gelu: if tanh { Gelu::Tanh } else { Gelu::Exact },
+        };
+        Case { config, what }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    })]
+
+    /// Every position in pieces of random sizes, and every position by single tokens, against the whole at once.
+    #[test]
+    fn cached_logits_are_those_of_the_whole(case in cases()) {
+        let (c, cpu) = (&case.config, cpu());
+        let gpt = Gpt::new(c.clone()).unwrap();
+        let (v, t) = (c.vocab_size, c.block_size);
+        let flat = params(&gpt, case.what);
+        let x = common::tokens(t, v, case.what);
+        let mut ws = Workspace::for_prediction(&cpu, c, 1, t).unwrap();
+        let mut want = vec![0.0; t * v];
+        gpt.logits(&cpu, &flat, &x, t, &mut ws, &mut want).unwrap();
+        let want = wide(&want);
+        let mut decoder = Decoder::new(&cpu, &gpt).unwrap();
+        let mut cache = Cache::new(&cpu, c).unwrap();
+        let mut out = vec![f32::NAN; v];
+        for longest in [1, 7, 40, t] {
+            cache.clear();
+            while cache.len() < t {
+                let at = cache.len();
+                let draw = Stream::new(case.what, Purpose::Evaluate, 1);
+                let n = 1 + draw.below(longest as u64, longest as u64, at as u64) as usize;
+                let end = t.min(at + n);
+                decoder.read(&cpu, &gpt, &flat, &mut cache, &x[at..end], &mut out).unwrap();
+                prop_assert_eq!(cache.len(), end);
+                let error = relative_error(&out, &want[(end - 1) * v..end * v]);
+                prop_assert!(error < 1e-5, "position {}: off by {:e}", end, error);
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------- averages
+
+#[test]
+fn copies_of_a_model_are_that_model() {
+    let gpt = Gpt::new(config(11, 8)).unwrap();
+    let one = params(&gpt, 100);
+    let o = options(40);
+    let alone = write(&mut generator(&cpu(), &gpt, vec![one.clone()]), &[1], &o, 0);
+    for n in [2, 3, 10] {
+        let copies = write(
+            &mut generator(&cpu(), &gpt, vec![one.clone(); n]),
+            &[1],
+            &o,
+            0,
+        );
+        // Sums of up to 10 shares, in f64.
+        all_close(&copies, &alone, 1e-12);
+        let disagree = |t: &TokenInfo| t.mutual_information.abs() > 1e-12;
+        assert!(!copies.info.iter().any(disagree));
+    }
+    assert!(alone.info.iter().all(|t| t.mutual_information == 0.0));
+}
+
+#[test]
+fn different_models_disagree_by_at_most_ln_s() {
+    let gpt = Gpt::new(config(11, 8)).unwrap();
+    let made = write(
+        &mut generator(&cpu(), &gpt, samples(&gpt, 3)),
+        &[1],
+        &options(40),
+        0,
+    );
+    for t in made.info {
+        assert!(t.mutual_information > 1e-6 && t.mutual_information <= 3f64.ln() + 1e-12);
+        assert!(t.entropy <= 11f64.ln() + 1e-12 && t.log_prob < 0.0);
+    }
+}
+
+/// As the temperature goes to 0, one sample takes its likeliest token; of two that differ, each has half the draws. (The mean of
+/// their logits has one likeliest token.)
+#[test]
+fn probabilities_are_averaged_not_logits() {
+    let gpt = Gpt::new(config(11, 8)).unwrap();
+    let two = samples(&gpt, 2);
+    let best = |z: &[f64]| z.iter().copied().enumerate().fold((0, f64::MIN), most).0 as u16;
+    fn most(a: (usize, f64), b: (usize, f64)) -> (usize, f64) {
+        if b.1 > a.1 { b } else { a }
+    }
+    let of = |prompt: u16, s: usize| best(&logits(&cpu(), &gpt, &two[s], &[prompt]));
+    let prompt = (0..11).find(|&p| of(p, 0) != of(p, 1)).unwrap();
+    let mut g = generator(&cpu(), &gpt, two.clone());
+    for temperature in [1e-4, 1e-300, f64::MIN_POSITIVE] {
+        let o = Options {
+            temperature,
+            ..options(1)
+        };
+        let n = 2000;
+        let first = (0..n).filter(|&text| {
+            let token = write(&mut g, &[prompt], &o, text).tokens[0];
+            assert!([of(prompt, 0), of(prompt, 1)].contains(&token));
+            token == of(prompt, 0)
+        });
+        within(first.count(), n as usize, 0.5, 1.0);
+    }
+}
+
+/// The likeliest token each time, whatever the temperature; so does a low temperature.
+#[test]
+fn one_token_to_choose_from_is_greedy() {
+    let gpt = Gpt::new(config(11, 8)).unwrap();
+    let mut g = generator(&cpu(), &gpt, samples(&gpt, 1));
+    let greedy = |temperature, top_k, seed| Options {
+        temperature,
+        top_k,
+        seed,
+        ..options(30)
+    };
+    let first = write(&mut g, &[1], &greedy(1.0, Some(1), 0), 0);
+    for (temperature, top_k) in [(50.0, Some(1)), (0.3, Some(1)), (1e-300, None)] {
+        let again = write(&mut g, &[1], &greedy(temperature, top_k, 9), 3);
+        all_close(&again, &first, 1e-12);
+    }
+}
+
+/// Finite logits have finite log probabilities, however far apart they are.
+#[test]
+fn the_log_probability_of_a_hopeless_token_is_finite() {
+    let gpt = Gpt::new(config(11, 8)).unwrap();
+    let mut two = samples(&gpt, 2);
+    for flat in &mut two {
+        let gain = gpt.layout().tensor("transformer.ln_f.weight").unwrap();
+        flat[gain.range.clone()].iter_mut().for_each(|v| *v *= 1e4);
+    }
+    let z: Vec<_> = two.iter().map(|s| logits(&cpu(), &gpt, s, &[1])).collect();
+    let o = Options {
+        temperature: 1e9,
+        ..options(1)
+    };
+    let mut g = generator(&cpu(), &gpt, two);
+    let mut hopeless = 0;
+    for text in 0..100 {
+        let t = write(&mut g, &[1], &o, text).info[0];
+        // With logits thousands apart, log p is the gap to the top but for the mean's ln 2 and rounding: 1e-5 of 1e5.
+        let gap = |z: &Vec<f64>| z[t.token as usize] - z.iter().copied().fold(f64::MIN, f64::max);
+        let want = z.iter().map(gap).fold(f64::MIN, f64::max);
+        assert!((t.log_prob - want).abs() < 3.0, "{} and {want}", t.log_prob);
+        hopeless += (want < -800.0) as usize; // e^-800 is 0 in f64
+    }
+    assert!(hopeless > 0);
+}
+
+// ---------------------------------------------------------------- draws
+
+/// A count of n independent events of probability q lies within Bernstein's bound. False alarm: below 1e-6 / share.
+fn within(count: usize, n: usize, q: f64, share: f64) {
+    // P(|X - n q| >= s) <= 2 exp(-s^2 / (2 (n q (1 - q) + s / 3))), solved for s
+    let (n, l) = (n as f64, (2.0 * share / 1e-6).ln());
+    let s = l / 3.0 + (l * l / 9.0 + 2.0 * n * q * (1.0 - q) * l).sqrt();
+    assert!((count as f64 - n * q).abs() <= s, "{count} of {n}, not {q}");
+}
+
+/// Counts of the first token over many texts: false alarm below 1e-6 for each set of options.
+#[test]
+fn tokens_are_drawn_with_their_probabilities() {
+    let gpt = Gpt::new(config(11, 8)).unwrap();
+    let samples = samples(&gpt, 2);
+    let z: Vec<_> = samples
+        .iter()
+        .map(|s| logits(&cpu(), &gpt, s, &[2, 3]))
+        .collect();
+    let mut g = generator(&cpu(), &gpt, samples);
+    for (temperature, top_k) in [
+        (1.0, None),
+        (0.7, Some(4)),
+        (2.0, Some(10)),
+        (1e300, None),
+        (1e300, Some(3)),
+    ] {
+        let o = Options {
+            temperature,
+            top_k,
+            ..options(1)
+        };
+        let n = 10_000;
+        let mut counts = [0; 11];
+        for text in 0..n as u64 {
+            counts[write(&mut g, &[2, 3], &o, text).tokens[0] as usize] += 1;
+        }
+        let q = kept(&z, &o);
+        let total: f64 = q.iter().sum();
+        for (count, q) in counts.into_iter().zip(q) {
+            // The 1e-5 between cached and uncached is far inside what 10,000 draws can tell.
+            within(count, n, q / total, 11.0);
+        }
+    }
+}
+
+/// Exact ties: the k lowest tokens are kept, and every one of them is drawn. Not to see one of three in 300 draws: below 1e-50.
+#[test]
+fn of_equals_the_lower_tokens_are_kept() {
+    let gpt = Gpt::new(config(11, 8)).unwrap();
+    let o = Options {
+        top_k: Some(3),
+        ..options(300)
+    };
+    let made = write(
+        &mut generator(&cpu(), &gpt, vec![uniform(&gpt)]),
+        &[7],
+        &o,
+        0,
+    );
+    let mut seen = made.tokens.clone();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen, [0, 1, 2]);
+    // before top-k
+    let even = |t: &TokenInfo| (t.entropy - 11f64.ln()).abs() < 1e-12;
+    assert!(made.info.iter().all(even));
+}
+
+/// Of tokens that are drawn uniformly, neighbours agree once in V, within a text and between texts. False alarm: below 1e-6 each.
+#[test]
+fn places_and_texts_are_drawn_independently() {
+    let gpt = Gpt::new(config(11, 8)).unwrap();
+    let mut g = generator(&cpu(), &gpt, vec![uniform(&gpt)]);
+    let o = Options {
+        context: Context::Hop,
+        ..options(100)
+    };
+    let mut by_text = |text| write(&mut g, &[7], &o, text).tokens;
+    let texts: Vec<_> = (0..101).chain([u64::MAX]).map(&mut by_text).collect();
+    let equal = |a: &[u16], b: &[u16]| a.iter().zip(b).filter(|(a, b)| a == b).count();
+    let inside = texts.iter().map(|t| equal(&t[1..], t)).sum();
+    // A pair's agreement is independent of the other pairs' though they share tokens: each is uniform given all before.
+    within(inside, 102 * 99, 1.0 / 11.0, 1.0);
+    let between = texts.windows(2).map(|t| equal(&t[0], &t[1])).sum();
+    within(between, 101 * 100, 1.0 / 11.0, 1.0);
+    // and the seed tells them apart, too
+    let other = Options { seed: 6, ..o };
+    let other = write(&mut g, &[7], &other, 0).tokens;
+    within(equal(&other, &texts[0]), 100, 1.0 / 11.0, 1.0);
+}
+
+// ---------------------------------------------------------------- the course of a text
+
+#[test]
+fn threads_change_no_bit() {
+    let gpt = Gpt::new(config(11, 20)).unwrap();
+    for n in [1, 2, 5] {
+        for context in [Context::Exact, Context::Hop] {
+            let o = Options {
+                context,
+                top_k: Some(7),
+                ..options(60)
+            };
+            let mut first: Vec<(String, Generated)> = vec![];
+            for cpu in every_cpu() {
+                let mut g = generator(&cpu, &gpt, samples(&gpt, n));
+                let made = write(&mut g, &[1, 2, 3], &o, 4);
+                assert_eq!(made, write(&mut g, &[1, 2, 3], &o, 4), "made again");
+                let isa = format!("{:?}", cpu.isa());
+                match first.iter().find(|f| f.0 == isa) {
+                    Some((_, f)) => assert_eq!(*f, made, "{cpu:?}"),
+                    None => first.push((isa, made)),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_caller_sees_each_token_and_can_stop() {
+    let gpt = Gpt::new(config(11, 4)).unwrap();
+    let mut g = generator(&cpu(), &gpt, samples(&gpt, 2));
+    let whole = write(&mut g, &[1], &options(20), 0);
+    for n in 1..20 {
+        let mut seen = vec![];
+        let o = options(20);
+        let part = g.generate(&[1], &o, 0, |t| {
+            seen.push(*t);
+            seen.len() < n
+        });
+        let part = part.unwrap();
+        assert_eq!(part.tokens, whole.tokens[..n]);
+        assert_eq!(part.info, whole.info[..n]);
+        assert_eq!(seen, part.info);
+    }
+    // a stopped text leaves nothing behind
+    assert_eq!(write(&mut g, &[1], &options(20), 0), whole);
+    // and may have asked for any number of tokens
+    let o = options(usize::MAX);
+    let one = g.generate(&[1], &o, 0, |_| false).unwrap();
+    assert_eq!(one.tokens, whole.tokens[..1]);
+    let none = write(&mut g, &[1], &options(0), 0);
+    assert!(none.tokens.is_empty() && none.info.is_empty() && none.rereads == 0);
+}
+
+// ---------------------------------------------------------------- what is refused
+
+fn refused<T>(result: Result<T>, parts: &[&str]) {
+    let text = result.err().expect("refused").to_string();
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+}
+
+#[test]
+fn samples_and_prompts_that_do_not_fit_are_refused() {
+    let gpt = Gpt::new(config(11, 4)).unwrap();
+    let (cpu, one) = (cpu(), params(&gpt, 1));
+    refused(
+        Generator::new(&cpu, &gpt, vec![]),
+        &["samples", "at least one"],
+    );
+    let short = one[1..].to_vec();
+    refused(
+        Generator::new(&cpu, &gpt, vec![one.clone(), short]),
+        &["parameters", &gpt.n_params().to_string()],
+    );
+    let mut g = generator(&cpu, &gpt, vec![one]);
+    let before = write(&mut g, &[1], &options(9), 0);
+    for n in [0, 1] {
+        let mut of = |prompt: &[u16]| g.generate(prompt, &options(n), 0, |_| true);
+        refused(of(&[]), &["prompt", "at least one token"]);
+        refused(of(&[1, 11]), &["prompt[1]", "11"]);
+        // before the block, too
+        refused(
+            of(&[1, 1, u16::MAX, 1, 1, 1, 1, 1]),
+            &["prompt[2]", "65535"],
+        );
+    }
+    assert_eq!(write(&mut g, &[1], &options(9), 0), before);
+}
+
+#[test]
+fn options_out_of_range_are_refused() {
+    let gpt = Gpt::new(config(11, 4)).unwrap();
+    let mut g = generator(&cpu(), &gpt, samples(&gpt, 1));
+    let mut of = |o: Options| {
+        let checked = o.check().map_err(|e| e.to_string());
+        let made = g.generate(&[1], &o, 0, |_| true);
+        assert_eq!(checked.err(), made.as_ref().err().map(|e| e.to_string()));
+        made
+    };
+    for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let o = Options {
+            temperature,
+            ..options(1)
+        };
+        refused(of(o), &["temperature", "above 0"]);
+    }
+    let o = Options {
+        top_k: Some(0),
+        ..options(1)
+    };
+    refused(of(o), &["top_k", "at least 1"]);
+    of(options(1)).unwrap();
+
+    let default = Options::default();
+    let json =
+        r#"{"max_new_tokens":100,"temperature":0.8,"top_k":null,"seed":0,"context":"exact"}"#;
+    assert_eq!(serde_json::to_string(&default).unwrap(), json);
+    let hop = json.replace("exact", "hop");
+    let hop: Options = serde_json::from_str(&hop).unwrap();
+    assert_eq!(hop.context, Context::Hop);
+}
+
+/// A NaN in the embedding of position 5 is seen when that is read: after a prompt of 3, at the step that reads the third new token.
+#[test]
+fn logits_that_are_not_numbers_name_sample_and_step() {
+    let gpt = Gpt::new(config(11, 8)).unwrap();
+    let place = gpt.layout().tensor("transformer.wpe.weight").unwrap();
+    for cpu in every_cpu() {
+        let mut five = samples(&gpt, 5);
+        let whole = write(
+            &mut generator(&cpu, &gpt, five.clone()),
+            &[1; 3],
+            &options(3),
+            0,
+        );
+        for bad in [4, 3] {
+            five[bad][place.range.start + 5 * 12] = f32::NAN;
+        }
+        let mut g = generator(&cpu, &gpt, five);
+        for (len, at) in [(3, 3), (6, 0)] {
+            match g.generate(&[1; 8][..len], &options(9), 0, |_| true) {
+                Err(Error::NotFinite {
+                    step,
+                    tensor,
+                    value,
+                }) => {
+                    assert_eq!((step, tensor.as_str()), (at, "logits of sample 3"));
+                    assert!(value.is_nan());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // an error leaves nothing behind
+        assert_eq!(write(&mut g, &[1; 3], &options(3), 0), whole);
+    }
+}
+
+// ---------------------------------------------------------------- items in parallel
+
+/// Every item once with its index, on the context's own threads or the caller's; the first error in the items' order.
+#[test]
+fn each_item_runs_in_the_contexts_pool() {
+    for cpu in every_cpu() {
+        let caller = std::thread::current().id();
+        let mut items = vec![None; 37];
+        cpu.each(&mut items, |i, item| {
+            let thread = std::thread::current();
+            let own = thread.name().is_some_and(|name| name.starts_with("bnn-"));
+            assert!(own || (cpu.threads() == 1 && thread.id() == caller));
+            assert!(item.replace(i).is_none());
+            Ok(())
+        })
+        .unwrap();
+        assert!(items.iter().enumerate().all(|(i, item)| *item == Some(i)));
+        let failing = cpu.each(&mut items, |i, _| match i % 10 {
+            9 => Err(Error::invalid("item", "another", i)),
+            _ => Ok(()),
+        });
+        refused(failing, &["item", "got 9"]);
+        cpu.each(&mut [0; 0], |_, _| panic!("there is none"))
+            .unwrap();
+    }
+}
