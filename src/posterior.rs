@@ -181,19 +181,4 @@ impl<B: Backend> Posterior<B> {
             log_post: self.num_data * log_lik + log_prior,
         })
     }
-
-    /// The gradient of the mean loss alone (no prior, no scale), left in [`Posterior::grad`]: what a preconditioner is estimated from.
-    pub fn loss_gradient(&mut self, params: &B::Buf, batch: &Batch) -> Result<f64> {
-        self.gpt.gradient(
-            &self.backend,
-            params,
-            &batch.x,
-            &batch.y,
-            batch.t,
-            self.objective,
-            None,
-            &mut self.ws,
-            &mut self.grad,
-        )
-    }
 }

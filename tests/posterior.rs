@@ -2,12 +2,12 @@
 
 mod common;
 
-use bnn::backend::{Cpu, PRIOR_FLOOR, Vectors};
+use bnn::backend::{Cpu, PRIOR_FLOOR};
 use bnn::data::Batch;
-use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Workspace};
+use bnn::gpt::{Gelu, Gpt, GptConfig, Objective};
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{Chain, Config, Method, Phase, Preconditioner};
-use common::{bits, norm, normals, reference, relative_error, wide};
+use common::{bits, normals, reference, relative_error, wide};
 
 fn gpt(vocab_size: usize) -> Gpt {
     Gpt::new(GptConfig {
@@ -245,29 +245,6 @@ fn the_stiffest_direction_is_the_largest_precision() {
         ..Prior::isotropic(2.0)
     };
     near(zero.stiffest(), 1.0 / 2e-4f64.powi(2));
-}
-
-/// The gradient of the mean loss alone has neither prior nor scale.
-#[test]
-fn the_loss_gradient_is_the_models() {
-    let gpt = gpt(7);
-    let theta = params(&gpt);
-    let (cpu, batch) = (Cpu::new(1).unwrap(), batch(7, 9));
-    let prior = Prior::isotropic(0.1);
-    for objective in [Objective::All, Objective::Last] {
-        let mut posterior = Posterior::new(&cpu, &gpt, &prior, 1e3, objective, 3, 5).unwrap();
-        let loss = posterior.loss_gradient(&theta, &batch).unwrap();
-        let mut ws = Workspace::for_gradients(&cpu, gpt.config(), 3, 5).unwrap();
-        let mut grad = cpu.zeros(gpt.n_params()).unwrap();
-        let want = gpt
-            .gradient(
-                &cpu, &theta, &batch.x, &batch.y, 5, objective, None, &mut ws, &mut grad,
-            )
-            .unwrap();
-        assert_eq!((loss, bits(posterior.grad())), (want, bits(&grad)));
-        assert_eq!(-loss, posterior.evaluate(&theta, &batch).unwrap().log_lik);
-        assert!(norm(&wide(posterior.grad())) > 10.0 * norm(&wide(&grad)));
-    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::status::{bnn_error, bnn_status};
 use crate::data::consecutive;
 use crate::error::Error;
 use crate::gpt::Workspace;
-use crate::metrics::{EVAL_BATCH, PredictiveAccumulator, for_each_logits};
+use crate::metrics::{PredictiveAccumulator, eval_batch, for_each_logits};
 use std::sync::{Arc, Mutex};
 
 pub(super) struct Samples {
@@ -120,7 +120,7 @@ pub unsafe extern "C" fn bnn_ensemble_evaluate(
             }
             let (t, v) = (m.gpt.config().block_size, m.gpt.config().vocab_size);
             let mut acc = PredictiveAccumulator::new(consecutive(tokens, t)?.num_tokens(), v)?;
-            let mut ws = Workspace::for_prediction(&m.cpu, m.gpt.config(), EVAL_BATCH, t)?;
+            let mut ws = Workspace::for_prediction(&m.cpu, m.gpt.config(), eval_batch(t), t)?;
             for params in samples.iter() {
                 for_each_logits(&m.cpu, &m.gpt, params, tokens, t, &mut ws, |z, y| {
                     acc.add_sample_chunk(z, y)

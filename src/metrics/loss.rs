@@ -5,12 +5,17 @@ use crate::data::{Batch, consecutive};
 use crate::error::Result;
 use crate::gpt::{Gpt, Workspace};
 
-/// Sequences that are run at once in an evaluation.
-pub const EVAL_BATCH: usize = 64;
+/// Rows that are run at once in an evaluation: enough to keep the threads busy, few enough to be small beside the parameters.
+const EVAL_ROWS: usize = 4096;
+
+/// Sequences of `t` tokens that are run at once in an evaluation, at least 1.
+pub fn eval_batch(t: usize) -> usize {
+    (EVAL_ROWS / t.max(1)).max(1)
+}
 
 /// Runs the model over consecutive windows of `t` tokens of a split and hands each batch's logits (n, V) and targets (n) to `f`.
 ///
-/// The workspace must hold [`EVAL_BATCH`] sequences of `t`; `logits` grows to one batch's.
+/// The workspace must hold [`eval_batch`] sequences of `t`, or all there are; `logits` grows to one batch's.
 ///
 /// # Errors
 /// When the split is shorter than a window, shapes do not fit, or `f` fails.
@@ -24,11 +29,12 @@ pub fn for_each_logits<B: Backend>(
     mut f: impl FnMut(&[f32], &[u16]) -> Result<()>,
 ) -> Result<()> {
     let windows = consecutive(tokens, t)?;
-    let mut batch = Batch::new(EVAL_BATCH, t)?;
+    let rows = eval_batch(t);
+    let mut batch = Batch::new(rows, t)?;
     let mut logits = Vec::new();
     let mut first = 0;
     while first < windows.num_windows() {
-        first += windows.fill(first, EVAL_BATCH, &mut batch)?;
+        first += windows.fill(first, rows, &mut batch)?;
         logits.resize(batch.x.len() * gpt.config().vocab_size, 0.0);
         gpt.logits(backend, params, &batch.x, t, ws, &mut logits)?;
         f(&logits, &batch.y)?;
@@ -48,7 +54,7 @@ pub fn split_loss<B: Backend>(
     t: usize,
 ) -> Result<(f64, usize)> {
     let windows = consecutive(tokens, t)?;
-    let rows = EVAL_BATCH.min(windows.num_windows());
+    let rows = eval_batch(t).min(windows.num_windows());
     let mut ws = Workspace::for_prediction(backend, gpt.config(), rows, t)?;
     let mut batch = Batch::new(rows, t)?;
     let (mut sum, mut count, mut first) = (0.0, 0, 0);

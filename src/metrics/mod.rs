@@ -9,7 +9,7 @@ mod text;
 
 pub use bootstrap::{DEFAULT_BLOCK, PairedDifference, paired_block_bootstrap};
 pub use calibration::{brier_score, expected_calibration_error};
-pub use loss::{EVAL_BATCH, for_each_logits, split_loss};
+pub use loss::{eval_batch, for_each_logits, split_loss};
 pub use predictive::{
     ECE_BINS, PredictiveAccumulator, PredictiveScores, Summary, TokenScores, log_mean_exp,
     predictive_scores,

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::generate::{Generator, Options};
 use crate::gpt::Workspace;
 use crate::metrics::{
-    self, DEFAULT_BLOCK, EVAL_BATCH, PairedDifference, PredictiveAccumulator, PredictiveScores,
-    Summary, TokenScores, Unit, for_each_logits, paired_block_bootstrap,
+    self, DEFAULT_BLOCK, PairedDifference, PredictiveAccumulator, PredictiveScores, Summary,
+    TokenScores, Unit, eval_batch, for_each_logits, paired_block_bootstrap,
 };
 use crate::rng::{Purpose, Stream};
 use crate::store::Store;
@@ -253,8 +253,9 @@ fn score(
     let (t, v) = (gpt.config().block_size, gpt.config().vocab_size);
     let windows = consecutive(tokens, t)?.num_windows();
     // Whole batches a piece, so that the pieces change no batch.
-    let per_piece = (PIECE / (v * t)).max(EVAL_BATCH) / EVAL_BATCH * EVAL_BATCH;
-    let mut ws = Workspace::for_prediction(be, gpt.config(), EVAL_BATCH.min(windows), t)?;
+    let rows = eval_batch(t);
+    let per_piece = (PIECE / (v * t)).max(rows) / rows * rows;
+    let mut ws = Workspace::for_prediction(be, gpt.config(), rows.min(windows), t)?;
     let mut params = vec![0.0f32; gpt.n_params()];
     let mut total: Option<TokenScores> = None;
     let mut first = 0;
@@ -417,7 +418,7 @@ pub fn evaluate(
         "config": {
             "data_dir": data,
             "splits": config.eval_splits,
-            "batch_size": EVAL_BATCH,
+            "batch_size": eval_batch(setting.gpt.config().block_size),
             "max_eval_samples": config.eval_max_samples,
             "num_text_samples": config.eval_num_text_samples,
             "prompt_length": config.eval_prompt_length,

@@ -178,9 +178,10 @@ fn go(
     let start = std::time::Instant::now();
     let mut traces = Vec::new();
     let mut avg_momentum = None;
-    let params = std::mem::take(&mut baseline.params);
+    // While chains run nobody needs the baseline's vector: a large model's is as large as one of the sampler's.
+    drop(std::mem::take(&mut baseline.params));
     for chain in 0..config.chains {
-        match run.chain(chain, &params, &mut store, ctx) {
+        match run.chain(chain, &baseline, &mut store, ctx) {
             Ok((trace, momentum)) => {
                 traces.push(trace);
                 avg_momentum = momentum;
@@ -202,11 +203,11 @@ fn go(
         }
     }
     let sampling_seconds = start.elapsed().as_secs_f64();
-    let chains = run.movements(&store, &params, &traces)?;
+    baseline.params = run.start(&baseline)?;
+    let chains = run.movements(&store, &baseline.params, &traces)?;
     for line in chains.iter().flat_map(|m| m.lines(config.temperature)) {
         ctx.log.say(&line)?;
     }
-    baseline.params = params;
     run.finish(
         &store,
         &baseline,
@@ -245,11 +246,25 @@ impl Run<'_> {
         })
     }
 
+    /// The parameters that chains start at, read from the baseline's file.
+    fn start(&self, baseline: &Baseline) -> Result<Vec<f32>> {
+        let read = self.setting.load(&baseline.path)?;
+        if read.sha256 != self.baseline_sha256 {
+            return Err(Error::Mismatch {
+                path: baseline.path.clone(),
+                what: "baseline".into(),
+                expected: hex(&self.baseline_sha256),
+                got: hex(&read.sha256),
+            });
+        }
+        Ok(read.params)
+    }
+
     /// Runs one chain to its end; its trace and the mean absolute standardised momentum at the end.
     fn chain(
         &self,
         index: u32,
-        start: &[f32],
+        baseline: &Baseline,
         store: &mut Store,
         ctx: &mut Context,
     ) -> Result<(Trace, Option<f64>)> {
@@ -267,17 +282,19 @@ impl Run<'_> {
         )?;
         let sampler = config.sampler_config(index)?;
         let path = self.folder.chain(index);
+        let start = self.start(baseline)?;
         let (mut chain, mut trace) = match path.exists() {
             true => {
-                let (state, trace) = self.load_chain(&path, index, start)?;
+                let (state, trace) = self.load_chain(&path, index, &start)?;
                 let chain = Chain::restore(be, posterior, sampler.clone(), config.mass(), &state)?;
                 (chain, trace)
             }
             false => (
-                Chain::new(be, posterior, start, sampler.clone(), config.mass())?,
+                Chain::new(be, posterior, &start, sampler.clone(), config.mass())?,
                 Trace::default(),
             ),
         };
+        drop(start);
         // Samples after the checkpoint are drawn again, the same.
         store.truncate_after(index, chain.steps_made())?;
         let mass_at = config.mass().steps();
@@ -323,7 +340,7 @@ impl Run<'_> {
                 self.save_chain(&path, index, &chain, &trace)?;
             }
             // One step's value, and how far equilibrium at T lets it stray.
-            let band = config.temperature * (2.0 / start.len() as f64).sqrt();
+            let band = config.temperature * (2.0 / self.setting.gpt.n_params() as f64).sqrt();
             progress.at(&mut ctx.log, step + 1, || {
                 let show = |what: &str, t: Option<f64>| {
                     t.map_or(String::new(), |t| format!("  {what} T {t:.4}"))
