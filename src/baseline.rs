@@ -150,6 +150,11 @@ impl<B: Backend> Trainer<B> {
         &self.params
     }
 
+    /// The parameters alone: everything else that training took is given back.
+    pub fn into_params(self) -> B::Buf {
+        self.params
+    }
+
     /// One step on one batch; the batch's mean loss in nats before it.
     ///
     /// # Errors

@@ -159,13 +159,10 @@ impl Setting {
         drop(progress);
         let train_loss = recent.iter().sum::<f64>() / recent.len() as f64;
         let block = self.gpt.config().block_size;
-        let (val_loss, _) = split_loss(
-            &self.backend,
-            &self.gpt,
-            trainer.params(),
-            &self.corpus.val,
-            block,
-        )?;
+        // What training took is given back before the evaluation asks for its own.
+        let params = trainer.into_params();
+        let (val_loss, _) =
+            split_loss(&self.backend, &self.gpt, &params, &self.corpus.val, block)?;
         let header = Header {
             config: text,
             model: self.model_json()?,
@@ -180,11 +177,8 @@ impl Setting {
             ],
             ..Header::new(Kind::Baseline)
         };
-        store::write(
-            &path,
-            &header,
-            &[(PARAMS, TensorData::F32(trainer.params()))],
-        )?;
+        store::write(&path, &header, &[(PARAMS, TensorData::F32(&params))])?;
+        drop(params);
         ctx.log.say(&format!(
             "{what}: {iters} steps in {seconds:.1} s, training loss {train_loss:.4}, validation loss {val_loss:.4}: {}",
             path.display()

@@ -193,9 +193,9 @@ impl<B: Backend> Chain<B> {
             estimate.add(v, self.posterior.grad())?;
             self.preconditioned += 1;
             if self.preconditioned >= steps {
-                let mass = estimate.mass(v, floor)?;
-                self.sampler.set_mass(&mass)?;
-                self.estimate = None;
+                let mass = estimate.make_mass(v, floor)?;
+                let buf = self.estimate.take().map(|e| e.squares);
+                self.sampler.take_mass(&mass, buf)?;
             }
             return Ok(ChainReport {
                 step,

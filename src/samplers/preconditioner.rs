@@ -7,6 +7,7 @@
 //! Since the gradient of the log posterior is num_data times that of the mean loss, a step of h in optimiser terms is
 //! lr = h^2 num_data / M_i = h^2 / rms_i(mean loss): the step size is per preconditioned unit, whatever the data's size.
 
+use super::sampler::check_mass;
 use crate::backend::Vectors;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -72,8 +73,11 @@ impl<V: Vectors> Estimate<V> {
         vectors.square_accumulate(&mut self.squares, grad)
     }
 
-    /// The mass.
-    pub fn mass(&self, vectors: &V, floor: f64) -> Result<Vec<f32>> {
+    /// The mass, on the host; the sums become it too, so that the sampler needs no other room for it.
+    ///
+    /// # Errors
+    /// When no gradient was other than 0, or the sums overflowed. The sums are then as before.
+    pub fn make_mass(&mut self, vectors: &V, floor: f64) -> Result<Vec<f32>> {
         let mut m = vec![0.0f32; vectors.len(&self.squares)];
         vectors.download(&self.squares, &mut m)?;
         let mut sum = 0.0f64;
@@ -90,6 +94,8 @@ impl<V: Vectors> Estimate<V> {
             ));
         }
         m.iter_mut().for_each(|m| *m += floor);
+        check_mass(&m, m.len())?;
+        vectors.upload(&mut self.squares, &m)?;
         Ok(m)
     }
 }

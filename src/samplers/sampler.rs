@@ -255,6 +255,11 @@ impl<V: Vectors> Sampler<V> {
     /// [`Error::Invalid`] when sampling has begun or a mass is not positive and finite, [`Error::Shape`] for
     /// another length.
     pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
+        self.take_mass(mass, None)
+    }
+
+    /// The same; `buf` holds the mass already, or there is none yet.
+    pub(super) fn take_mass(&mut self, mass: &[f32], buf: Option<V::Buf>) -> Result<()> {
         if self.step > self.config.warmup_steps {
             let expected = format!("set by step {}, before sampling", self.config.warmup_steps);
             return Err(Error::invalid(
@@ -264,8 +269,14 @@ impl<V: Vectors> Sampler<V> {
             ));
         }
         check_mass(mass, self.len())?;
-        let mut buf = self.vectors.zeros(mass.len())?;
-        self.vectors.upload(&mut buf, mass)?;
+        let buf = match buf {
+            Some(buf) => buf,
+            None => {
+                let mut buf = self.vectors.zeros(mass.len())?;
+                self.vectors.upload(&mut buf, mass)?;
+                buf
+            }
+        };
         self.mass = Some(buf);
         if self.config.method.has_momenta() {
             let momenta = thermal_momenta(&self.config, mass.len(), Some(mass), self.step);
@@ -346,7 +357,7 @@ fn check_finite(what: &str, x: &[f32], n: usize) -> Result<()> {
     check(what, x, n, "a finite number", |x| x.is_finite())
 }
 
-fn check_mass(mass: &[f32], n: usize) -> Result<()> {
+pub(super) fn check_mass(mass: &[f32], n: usize) -> Result<()> {
     // Its inverse must be finite too.
     check("mass", mass, n, "a positive normal number", |m| {
         m.is_normal() && m > 0.0 && (1.0 / m).is_normal()
