@@ -7,7 +7,7 @@
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::gpt::{Cache, Decoder, Gpt};
+use crate::gpt::{Cache, Decoder, Gpt, Piece, WeightType, Weights};
 use crate::rng::{Purpose, Stream};
 use serde::{Deserialize, Serialize};
 
@@ -96,22 +96,38 @@ pub struct Generated {
 /// Tokens that there is room for from the start.
 const ROOM: usize = 1 << 12;
 
-/// One sample with its cache and its last logits.
+/// One sample with its caches and its last logits.
 struct Member<B: Backend> {
-    params: B::Buf,
+    weights: Weights<B>,
     cache: Cache<B>,
-    decoder: Decoder<B>,
-    logits: Vec<f32>, // (V)
+    logits: Vec<f32>, // (texts, V)
 }
 
-/// Writes text with one parameter vector a posterior sample. One thread at a time; samples are run in parallel.
+/// Samples that are run one after another, in parallel to the other lanes.
+struct Lane<B: Backend> {
+    first: usize, // the number of members[0] among all samples
+    members: Vec<Member<B>>,
+    decoder: Decoder<B>,
+}
+
+/// One text being written.
+struct Text {
+    tokens: Vec<u16>, // prompt and what came
+    prompt: usize,
+    read: usize, // tokens before it are in the caches, or were dropped
+    info: Vec<TokenInfo>,
+    rereads: usize,
+}
+
+/// Writes texts with one parameter vector a posterior sample. One thread at a time; samples are run in parallel.
 ///
-/// The same seed gives the same text whatever the number of threads.
+/// The same seed gives the same text whatever the number of threads, and whatever other texts are written with it.
 pub struct Generator<B: Backend> {
     backend: B,
     gpt: Gpt,
-    members: Vec<Member<B>>,
+    lanes: Vec<Lane<B>>,
     average: Average,
+    texts: usize, // room in the caches
 }
 
 impl<B: Backend> Generator<B> {
@@ -120,36 +136,56 @@ impl<B: Backend> Generator<B> {
     /// # Errors
     /// When there is none, one has another length, or the device has no room for the caches.
     pub fn new(backend: &B, gpt: &Gpt, samples: Vec<B::Buf>) -> Result<Self> {
-        if samples.is_empty() {
+        Self::with_weights(backend, gpt, samples, WeightType::F32)
+    }
+
+    /// The same, with the weights kept as `form` says.
+    ///
+    /// # Errors
+    /// As [`Generator::new`].
+    pub fn with_weights(
+        backend: &B,
+        gpt: &Gpt,
+        samples: Vec<B::Buf>,
+        form: WeightType,
+    ) -> Result<Self> {
+        let n_samples = samples.len();
+        if n_samples == 0 {
             return Err(Error::invalid("samples", "at least one", 0));
         }
-        let (v, n_samples) = (gpt.config().vocab_size, samples.len());
-        let members = samples
-            .into_iter()
-            .map(|params| {
-                let n = backend.len(&params);
-                if n != gpt.n_params() {
-                    return Err(Error::shape("parameters", [gpt.n_params()], [n]));
-                }
-                Ok(Member {
-                    params,
-                    cache: Cache::new(backend, gpt.config())?,
-                    decoder: Decoder::new(backend, gpt)?,
-                    logits: vec![0.0; v],
+        let mut members = Vec::with_capacity(n_samples);
+        // Each vector is given back when it was packed.
+        for params in samples {
+            members.push(Member {
+                weights: Weights::new(backend, gpt, &params, form)?,
+                cache: Cache::new(backend, gpt.config(), 1)?,
+                logits: Vec::new(),
+            });
+        }
+        let n_lanes = backend.lanes().min(n_samples);
+        let mut members = members.into_iter();
+        let lanes = (0..n_lanes)
+            .map(|i| {
+                let (first, end) = (n_samples * i / n_lanes, n_samples * (i + 1) / n_lanes);
+                Ok(Lane {
+                    first,
+                    members: members.by_ref().take(end - first).collect(),
+                    decoder: Decoder::new(backend, gpt, 1)?,
                 })
             })
             .collect::<Result<_>>()?;
         Ok(Self {
             backend: backend.clone(),
             gpt: gpt.clone(),
-            members,
-            average: Average::new(v, n_samples),
+            lanes,
+            average: Average::new(gpt.config().vocab_size, n_samples),
+            texts: 1,
         })
     }
 
     /// How many samples are averaged.
     pub fn num_samples(&self) -> usize {
-        self.members.len()
+        self.lanes.iter().map(|l| l.members.len()).sum()
     }
 
     /// Goes on from `prompt`; `text` tells apart the texts of one seed. `on_token` sees each token and ends the text with `false`.
@@ -165,70 +201,162 @@ impl<B: Backend> Generator<B> {
         text: u64,
         mut on_token: impl FnMut(&TokenInfo) -> bool,
     ) -> Result<Generated> {
-        options.check()?;
-        if prompt.is_empty() {
-            return Err(Error::invalid("prompt", "at least one token", "none"));
-        }
-        let (block, v) = (self.gpt.config().block_size, self.gpt.config().vocab_size);
-        // Here, because those before the block are never read.
-        if let Some(i) = prompt.iter().position(|&t| t as usize >= v) {
-            let expected = format!("a token below vocab_size = {v}");
-            return Err(Error::invalid(format!("prompt[{i}]"), expected, prompt[i]));
-        }
-        let stream = Stream::new(options.seed, Purpose::Generate, 0);
-        let mut all = prompt.to_vec();
-        // A text that `on_token` ends may ask for any number.
-        let room = options.max_new_tokens.min(ROOM);
-        all.reserve(room);
-        let mut info = Vec::with_capacity(room);
-        let mut rereads = 0;
-
-        self.members.iter_mut().for_each(|m| m.cache.clear());
-        // Tokens before `read` are in the caches, or were dropped.
-        let mut read = all.len().saturating_sub(block);
-        for i in 0..options.max_new_tokens {
-            let cached = self.members[0].cache.len();
-            if cached + (all.len() - read) > block {
-                let keep = match options.context {
-                    Context::Exact => block,
-                    Context::Hop => (block / 2).max(1),
-                };
-                self.members.iter_mut().for_each(|m| m.cache.clear());
-                read = all.len() - keep;
-                rereads += keep - 1;
-            }
-            self.read(&all[read..], i as u64)?;
-            read = all.len();
-            let u = stream.uniform(text, i as u64);
-            let logits = self.members.iter().map(|m| &m.logits[..]);
-            let one = self.average.draw(logits, options, u);
-            info.push(one);
-            all.push(one.token);
-            if !on_token(&one) {
-                break;
-            }
-        }
-        Ok(Generated {
-            tokens: all.split_off(prompt.len()),
-            info,
-            rereads,
-        })
+        let mut made = self.generate_batch(&[prompt], options, text, |_, t| on_token(t))?;
+        made.pop()
+            .ok_or_else(|| Error::invalid("texts", "one", "none"))
     }
 
-    /// Every sample reads the tokens after what its cache holds.
-    fn read(&mut self, tokens: &[u16], step: u64) -> Result<()> {
-        let (be, gpt) = (&self.backend, &self.gpt);
-        be.each(&mut self.members, |i, m| {
-            m.decoder
-                .read(be, gpt, &m.params, &mut m.cache, tokens, &mut m.logits)?;
-            match m.logits.iter().find(|z| !z.is_finite()) {
-                Some(&value) => Err(Error::NotFinite {
-                    step,
-                    tensor: format!("logits of sample {i}"),
-                    value,
-                }),
-                None => Ok(()),
+    /// Goes on from every prompt at once: each sample's weights are read once a token for all of them. Text i is number `first + i` of the
+    /// seed and is the same as if it were written alone. `on_token` sees (i, token) and ends that text with `false`.
+    ///
+    /// # Errors
+    /// As [`Generator::generate`].
+    pub fn generate_batch(
+        &mut self,
+        prompts: &[&[u16]],
+        options: &Options,
+        first: u64,
+        mut on_token: impl FnMut(usize, &TokenInfo) -> bool,
+    ) -> Result<Vec<Generated>> {
+        options.check()?;
+        let v = self.gpt.config().vocab_size;
+        for (p, prompt) in prompts.iter().enumerate() {
+            let name = |rest: &str| match prompts.len() {
+                1 => format!("prompt{rest}"),
+                _ => format!("prompt {p}{rest}"),
+            };
+            if prompt.is_empty() {
+                return Err(Error::invalid(name(""), "at least one token", "none"));
             }
+            // Here, because those before the block are never read.
+            if let Some(i) = prompt.iter().position(|&t| t as usize >= v) {
+                let expected = format!("a token below vocab_size = {v}");
+                return Err(Error::invalid(name(&format!("[{i}]")), expected, prompt[i]));
+            }
+        }
+        self.make_room(prompts.len())?;
+        let stream = Stream::new(options.seed, Purpose::Generate, 0);
+        let block = self.gpt.config().block_size;
+        // A text that `on_token` ends may ask for any number.
+        let room = options.max_new_tokens.min(ROOM);
+        let mut texts: Vec<Text> = prompts
+            .iter()
+            .map(|prompt| {
+                let mut tokens = Vec::with_capacity(prompt.len() + room);
+                tokens.extend_from_slice(prompt);
+                Text {
+                    tokens,
+                    prompt: prompt.len(),
+                    read: prompt.len().saturating_sub(block),
+                    info: Vec::with_capacity(room),
+                    rereads: 0,
+                }
+            })
+            .collect();
+        let mut active: Vec<usize> = (0..texts.len()).collect();
+        for i in 0..options.max_new_tokens {
+            if active.is_empty() {
+                break;
+            }
+            for &t in &active {
+                self.make_place(&mut texts[t], t, options.context);
+            }
+            self.read(&texts, &active, i as u64)?;
+            let mut row = 0;
+            active.retain(|&t| {
+                let text = &mut texts[t];
+                text.read = text.tokens.len();
+                let u = stream.uniform(first.wrapping_add(t as u64), i as u64);
+                let members = self.lanes.iter().flat_map(|l| &l.members);
+                let logits = members.map(|m| &m.logits[row * v..(row + 1) * v]);
+                let one = self.average.draw(logits, options, u);
+                text.info.push(one);
+                text.tokens.push(one.token);
+                row += 1;
+                on_token(t, &one)
+            });
+        }
+        let made = texts.into_iter().map(|mut t| Generated {
+            tokens: t.tokens.split_off(t.prompt),
+            info: t.info,
+            rereads: t.rereads,
+        });
+        Ok(made.collect())
+    }
+
+    /// Caches for so many texts, all empty.
+    fn make_room(&mut self, texts: usize) -> Result<()> {
+        let (be, gpt) = (&self.backend, &self.gpt);
+        for lane in &mut self.lanes {
+            if texts > self.texts {
+                lane.decoder = Decoder::new(be, gpt, texts)?;
+            }
+            for m in &mut lane.members {
+                if texts > m.cache.sequences() {
+                    m.cache = Cache::new(be, gpt.config(), texts)?;
+                }
+                (0..m.cache.sequences()).for_each(|t| m.cache.clear(t));
+                m.logits.resize(texts * gpt.config().vocab_size, 0.0);
+            }
+        }
+        self.texts = self.texts.max(texts);
+        Ok(())
+    }
+
+    /// When the block is full, drops what the context says and lets the rest be read again.
+    fn make_place(&mut self, text: &mut Text, t: usize, context: Context) {
+        let block = self.gpt.config().block_size;
+        let cached = self.lanes[0].members[0].cache.len(t);
+        if cached + (text.tokens.len() - text.read) <= block {
+            return;
+        }
+        let keep = match context {
+            Context::Exact => block,
+            Context::Hop => (block / 2).max(1),
+        };
+        for m in self.lanes.iter_mut().flat_map(|l| &mut l.members) {
+            m.cache.clear(t);
+        }
+        text.read = text.tokens.len() - keep;
+        text.rereads += keep - 1;
+    }
+
+    /// Every sample reads the active texts' tokens after what its cache holds.
+    fn read(&mut self, texts: &[Text], active: &[usize], step: u64) -> Result<()> {
+        let (be, gpt) = (&self.backend, &self.gpt);
+        let v = gpt.config().vocab_size;
+        let pieces: Vec<Piece> = active
+            .iter()
+            .map(|&t| Piece {
+                sequence: t,
+                tokens: &texts[t].tokens[texts[t].read..],
+            })
+            .collect();
+        be.each(&mut self.lanes, |_, lane| {
+            for (i, m) in lane.members.iter_mut().enumerate() {
+                let mut at = 0;
+                while at < pieces.len() {
+                    let mut rows = 0;
+                    let fits = pieces[at..].iter().take_while(|p| {
+                        rows += p.tokens.len();
+                        rows <= lane.decoder.rows()
+                    });
+                    let end = at + fits.count();
+                    let out = &mut m.logits[at * v..end * v];
+                    let now = &pieces[at..end];
+                    lane.decoder
+                        .read(be, gpt, &m.weights, &mut m.cache, now, out)?;
+                    if let Some(&value) = out.iter().find(|z| !z.is_finite()) {
+                        return Err(Error::NotFinite {
+                            step,
+                            tensor: format!("logits of sample {}", lane.first + i),
+                            value,
+                        });
+                    }
+                    at = end;
+                }
+            }
+            Ok(())
         })
     }
 }

@@ -60,6 +60,7 @@
 
 pub mod backend;
 pub mod baseline;
+mod bf16;
 pub mod capi;
 pub mod data;
 pub mod error;

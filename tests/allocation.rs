@@ -6,7 +6,10 @@ use bnn::backend::cpu::isa::{Isa, Level};
 use bnn::backend::{Cpu, Vectors};
 use bnn::baseline::{Recipe, Trainer};
 use bnn::data::{Batch, Windows};
-use bnn::gpt::{Cache, Decoder, Gelu, Gpt, GptConfig, Objective, Training, Workspace};
+use bnn::gpt::{
+    Cache, Decoder, Gelu, Gpt, GptConfig, Objective, Piece, Training, WeightType, Weights,
+    Workspace,
+};
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{Chain, Config, Method, Phase, Preconditioner, Sampler};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -147,17 +150,25 @@ fn reading_a_token_allocates_nothing() {
     for cpu in cpus() {
         let gpt = model(0.0);
         let params = gpt.layout().init(1);
-        let mut decoder = Decoder::new(&cpu, &gpt).unwrap();
-        let mut cache = Cache::new(&cpu, gpt.config()).unwrap();
-        let mut out = [0.0; 31];
-        let mut read = |cache: &mut Cache<Cpu>, x: &[u16]| {
-            let result = decoder.read(&cpu, &gpt, &params, cache, x, &mut out);
-            result.unwrap();
+        let weights = Weights::new(&cpu, &gpt, &params, WeightType::F32).unwrap();
+        let mut decoder = Decoder::new(&cpu, &gpt, 2).unwrap();
+        let mut cache = Cache::new(&cpu, gpt.config(), 2).unwrap();
+        let mut out = [0.0; 62];
+        let mut read = |cache: &mut Cache<Cpu>, tokens: &[u16]| {
+            let pieces = [0, 1].map(|sequence| Piece { sequence, tokens });
+            // Both at once, unless together they are too long.
+            let count = if tokens.len() == 1 { 2 } else { 1 };
+            for pieces in pieces.chunks(count) {
+                let out = &mut out[..31 * count];
+                decoder
+                    .read(&cpu, &gpt, &weights, cache, pieces, out)
+                    .unwrap();
+            }
         };
         // the longest context once, which sets the sizes of scratch
         read(&mut cache, &[1; 79]);
         read(&mut cache, &[1]);
-        cache.clear();
+        (0..2).for_each(|s| cache.clear(s));
         for at in 0..4 {
             assert_eq!(allocations(|| read(&mut cache, &[2])), 0, "token {at}");
         }

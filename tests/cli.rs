@@ -321,6 +321,29 @@ fn train_leaves_every_file_and_key() {
     )
     .expect("JSON");
     assert_eq!(kept.as_object().expect("an object").len(), 2);
+    // Several prompts at once: the first text is that of the prompt alone; the rounded weights change the draws' probabilities a little.
+    let run_dir = v["run_dir"].as_str().expect("run_dir");
+    let many = |weights: &str| {
+        let common = "--json --max-new-tokens 40 --samples 3 --temperature 0.8 --texts 2 --weights";
+        let prompts = ["--prompt", "MARETH:", "--prompt", "O"];
+        let args = [&["generate", run_dir][..], &prompts].concat();
+        let common = common.split(' ').chain([weights]);
+        let args: Vec<&str> = args.into_iter().chain(common).collect();
+        json(&run_cmd(dir.path(), &args))
+    };
+    let (f32s, bf16s) = (many("f32"), many("bf16"));
+    assert_eq!(f32s["texts"][0], one["text"]);
+    assert_eq!(f32s["unc_info"][0], one["unc_info"]);
+    assert_eq!(f32s["texts"].as_array().expect("texts").len(), 4);
+    assert_eq!(f32s["start_prompts"][1], "O");
+    assert_eq!(bf16s["generation_params"]["weights"], "bf16");
+    let entropy = |v: &Value| {
+        v["unc_info"][3]["token_uncertainties"][0]
+            .as_f64()
+            .expect("a number")
+    };
+    let off = (entropy(&f32s) - entropy(&bf16s)).abs();
+    assert!(off > 0.0 && off < 0.05, "{off}");
     let bad = run_cmd(
         dir.path(),
         &[

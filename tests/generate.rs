@@ -4,7 +4,7 @@ mod common;
 
 use bnn::backend::{Backend, Cpu};
 use bnn::generate::{Context, Generated, Generator, Options, TokenInfo};
-use bnn::gpt::{Cache, Decoder, Gelu, Gpt, GptConfig, Workspace};
+use bnn::gpt::{Cache, Decoder, Gelu, Gpt, GptConfig, Piece, WeightType, Weights, Workspace};
 use bnn::rng::{Purpose, Stream};
 use bnn::{Error, Result};
 use common::{every_cpu, relative_error, wide};
@@ -280,18 +280,20 @@ proptest! {
         let mut want = vec![0.0; t * v];
         gpt.logits(&cpu, &flat, &x, t, &mut ws, &mut want).unwrap();
         let want = wide(&want);
-        let mut decoder = Decoder::new(&cpu, &gpt).unwrap();
-        let mut cache = Cache::new(&cpu, c).unwrap();
+        let weights = Weights::new(&cpu, &gpt, &flat, WeightType::F32).unwrap();
+        let mut decoder = Decoder::new(&cpu, &gpt, 1).unwrap();
+        let mut cache = Cache::new(&cpu, c, 1).unwrap();
         let mut out = vec![f32::NAN; v];
         for longest in [1, 7, 40, t] {
-            cache.clear();
-            while cache.len() < t {
-                let at = cache.len();
+            cache.clear(0);
+            while cache.len(0) < t {
+                let at = cache.len(0);
                 let draw = Stream::new(case.what, Purpose::Evaluate, 1);
                 let n = 1 + draw.below(longest as u64, longest as u64, at as u64) as usize;
                 let end = t.min(at + n);
-                decoder.read(&cpu, &gpt, &flat, &mut cache, &x[at..end], &mut out).unwrap();
-                prop_assert_eq!(cache.len(), end);
+                let piece = [Piece { sequence: 0, tokens: &x[at..end] }];
+                decoder.read(&cpu, &gpt, &weights, &mut cache, &piece, &mut out).unwrap();
+                prop_assert_eq!(cache.len(0), end);
                 let error = relative_error(&out, &want[(end - 1) * v..end * v]);
                 prop_assert!(error < 1e-5, "position {}: off by {:e}", end, error);
             }
@@ -527,6 +529,57 @@ fn threads_change_no_bit() {
             }
         }
     }
+}
+
+/// Texts written together are those written alone: prompts of all lengths, texts that end early, beyond the block, any threads.
+#[test]
+fn a_batch_is_its_texts() {
+    let gpt = Gpt::new(config(11, 20)).unwrap();
+    let long: Vec<u16> = (0..50).map(|i| i % 11).collect();
+    let prompts: Vec<&[u16]> = [1, 50, 20, 7, 19, 3].map(|n| &long[..n]).to_vec();
+    for n in [1, 3] {
+        for (context, form) in [
+            (Context::Exact, WeightType::F32),
+            (Context::Hop, WeightType::Bf16),
+        ] {
+            let o = Options {
+                context,
+                ..options(30)
+            };
+            for cpu in every_cpu() {
+                let new = || Generator::with_weights(&cpu, &gpt, samples(&gpt, n), form).unwrap();
+                let (mut g, mut other) = (new(), new());
+                // Text i has ended after i + 5 tokens, but for the first, which runs to its end.
+                let mut left = [30, 6, 7, 8, 9, 10];
+                let made = g
+                    .generate_batch(&prompts, &o, 3, |i, _| {
+                        left[i] -= 1;
+                        left[i] > 0
+                    })
+                    .unwrap();
+                assert_eq!(made.len(), 6);
+                for (i, made) in made.iter().enumerate() {
+                    let count = if i == 0 { 30 } else { i + 5 };
+                    assert_eq!(made.tokens.len(), count);
+                    let o = Options {
+                        max_new_tokens: count,
+                        ..o.clone()
+                    };
+                    let alone = write(&mut other, prompts[i], &o, 3 + i as u64);
+                    assert_eq!(*made, alone, "text {i} of {n} samples");
+                }
+            }
+        }
+    }
+    let mut g = generator(&cpu(), &gpt, samples(&gpt, 1));
+    let none = g.generate_batch(&[], &options(3), 0, |_, _| true).unwrap();
+    assert!(none.is_empty());
+    let bad = g.generate_batch(&[&[1], &[2, 11]], &options(3), 0, |_, _| true);
+    let text = bad.unwrap_err().to_string();
+    assert!(
+        text.contains("prompt 1[1]") && text.contains("11"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -6,7 +6,8 @@
 mod common;
 
 use bnn::backend::{
-    Backend, Cpu, Dropout, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR, cpu::Isa,
+    Backend, Cpu, Dropout, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR, Span, WeightType,
+    cpu::Isa,
 };
 use bnn::rng::{Purpose, Stream};
 use common::reference::{gelu, gelu_derivative};
@@ -80,19 +81,22 @@ fn embedding() {
         let params = [rubbish(3), normals((v + block) * c, 2), rubbish(2)].concat();
         let (wte, wpe) = (3..3 + v * c, 3 + v * c..3 + (v + block) * c);
         let (token, place) = (wide(&params[wte.clone()]), wide(&params[wpe.clone()]));
-        let mut want = vec![0.0; rows * c];
-        for (n, row) in want.chunks_mut(c).enumerate() {
-            for (i, o) in row.iter_mut().enumerate() {
-                *o = token[x[n] as usize * c + i] + place[(first + n % t) * c + i];
-            }
-        }
-        for [out] in everywhere(true, |cpu| {
-            let mut out = rubbish(rows * c + c);
-            cpu.embed(&mut out, &params, &wte, &wpe, &x, rows, t, first, c)
+        let want = |first: usize| -> Vec<f64> {
+            let at = |(n, i)| token[x[n] as usize * c + i] + place[(first + n % t) * c + i];
+            let all = (0..rows).flat_map(|n| (0..c).map(move |i| (n, i)));
+            all.map(at).collect()
+        };
+        let places: Vec<u16> = (0..rows).map(|n| (first + n % t) as u16).collect();
+        for [out, out_at] in everywhere(true, |cpu| {
+            let [mut out, mut out_at] = [0, 0].map(|_| rubbish(rows * c + c));
+            cpu.embed(&mut out, &params, &wte, &wpe, &x, rows, t, c)
                 .unwrap();
-            [front(out, rows * c)]
+            cpu.embed_at(&mut out_at, &params, &wte, &wpe, &x, &places, rows, c)
+                .unwrap();
+            [front(out, rows * c), front(out_at, rows * c)]
         }) {
-            close("embedding", &out, &want, 1e-7); // one rounding
+            close("embedding", &out, &want(0), 1e-7); // one rounding
+            close("embedding at places", &out_at, &want(first), 1e-7);
         }
     }
 }
@@ -294,6 +298,68 @@ fn layer_norm_backward() {
 }
 
 // ---------------------------------------------------------------- linear
+
+/// Packed weights, at numbers of rows around every size that is compiled; the rows do not depend on how many there are.
+#[test]
+fn linear_packed() {
+    let shapes = [
+        (1, 1, true),
+        (37, 65, true),
+        (384, 11, false),
+        (33, 160, true),
+        (300, 129, false),
+        (700, 288, true), // enough for two threads
+    ];
+    for (n_in, n_out, bias) in shapes {
+        let at = 3;
+        let layer = Linear {
+            weight: at..at + n_out * n_in,
+            bias: bias.then(|| at + n_out * n_in..at + n_out * n_in + n_out),
+            n_in,
+            n_out,
+        };
+        let params = [rubbish(at), normals(n_out * (n_in + 1), 13), rubbish(2)].concat();
+        for form in [WeightType::F32, WeightType::Bf16] {
+            let mut w = params[layer.weight.clone()].to_vec();
+            if form == WeightType::Bf16 {
+                // To the nearest of 8 significant bits, ties to even: the sum rounds what the lower half is worth.
+                let big = |v: f32| v * 65537.0; // 2^16 + 1 (Dekker's splitting)
+                w.iter_mut().for_each(|v| *v = big(*v) - (big(*v) - *v));
+            }
+            let w = wide(&w);
+            for rows in [1, 2, 3, 4, 5, 8, 11, 12, 13, 25, 35] {
+                let x = normals(rows * n_in, 14);
+                let wide_x = wide(&x);
+                let dot = |n: usize, o: usize| {
+                    let (x, w) = (&wide_x[n * n_in..][..n_in], &w[o * n_in..][..n_in]);
+                    x.iter().zip(w).map(|(x, w)| x * w).sum::<f64>()
+                };
+                let shift = |o: usize| layer.bias.clone().map_or(0.0, |b| params[b][o] as f64);
+                let all = (0..rows).flat_map(|n| (0..n_out).map(move |o| (n, o)));
+                let want: Vec<f64> = all.map(|(n, o)| dot(n, o) + shift(o)).collect();
+                for [out, alone] in everywhere(false, |cpu| {
+                    let packed = cpu.pack(&params, &layer, form).unwrap();
+                    let x = [&x[..], &rubbish(4)].concat();
+                    let mut out = rubbish(rows * n_out + 5);
+                    cpu.linear_packed(&mut out, &x, &packed, &params, &layer, rows)
+                        .unwrap();
+                    let mut alone = Vec::new();
+                    for row in x.chunks_exact(n_in).take(rows) {
+                        let mut one = rubbish(n_out);
+                        let row = row.to_vec();
+                        cpu.linear_packed(&mut one, &row, &packed, &params, &layer, 1)
+                            .unwrap();
+                        alone.extend(one);
+                    }
+                    [front(out, rows * n_out), alone]
+                }) {
+                    close("output", &out, &want, SUMS);
+                    assert_eq!(bits(&out), bits(&alone), "{rows} rows of {n_in} by {n_out}");
+                }
+            }
+        }
+    }
+}
 
 #[test]
 fn linear() {
@@ -539,45 +605,90 @@ fn attention_with_large_scores() {
     }
 }
 
-/// Any cut of a sequence into what was read and what is new gives what reading it whole gives.
+/// Any cut of sequences into what was read and what is new gives what reading each whole gives; all rows, or the last of each.
 #[test]
 fn attention_cached() {
-    let (h, size, block, at) = (3, 7, 160, 11);
-    let c = h * size;
-    for (total, t) in [
-        (1, 1),
-        (2, 1),
-        (150, 150),
-        (150, 1),
-        (150, 86),
-        (160, 66),
-        (160, 2),
-    ] {
-        let past = total - t;
-        let heads = |t| Heads { b: 1, t, h, size };
-        let qkv = normals(3 * total * c, total as u64);
-        let (want, ..) =
-            attention_reference(&wide(&qkv), &vec![0.0; total * c], heads(total), None);
-        let place = |which: usize, i: usize| at + (which * block + i) * c;
-        let part = |which: usize, i: usize| qkv[i * 3 * c + which * c..][..c].to_vec();
-        let filled = |n: usize| {
-            let mut cache = rubbish(at + 2 * block * c + 5);
-            for i in 0..n {
-                cache[place(0, i)..][..c].copy_from_slice(&part(1, i));
-                cache[place(1, i)..][..c].copy_from_slice(&part(2, i));
+    let (h, size, block) = (3, 7, 160);
+    let (c, slot) = (h * size, 2 * block * h * size);
+    // (tokens in all, new ones) of each sequence; slots lie in another order than rows, with a gap before them
+    let cases: [&[(usize, usize)]; 5] = [
+        &[(1, 1)],
+        &[(2, 1), (150, 150)],
+        &[(150, 1), (150, 86), (3, 2)],
+        &[(160, 66)],
+        &[(160, 2), (40, 40), (1, 1), (33, 32)],
+    ];
+    for case in cases {
+        let gap = 11;
+        let mut spans = Vec::new();
+        let (mut new, mut want, mut filled) = (vec![], vec![], [vec![], vec![]]);
+        let n = gap + case.len() * slot;
+        filled.fill(rubbish(n + 5));
+        for (i, &(total, t)) in case.iter().enumerate() {
+            let past = total - t;
+            let span = Span {
+                row: new.len() / (3 * c),
+                rows: t,
+                slot: gap + (case.len() - 1 - i) * slot,
+                past,
+            };
+            let qkv = normals(3 * total * c, total as u64);
+            let d = Heads {
+                b: 1,
+                t: total,
+                h,
+                size,
+            };
+            let (out, ..) = attention_reference(&wide(&qkv), &vec![0.0; total * c], d, None);
+            want.extend_from_slice(&out[past * c..]);
+            new.extend_from_slice(&qkv[past * 3 * c..]);
+            for (cache, n) in filled.iter_mut().zip([past, total]) {
+                for i in 0..n {
+                    for which in [1, 2] {
+                        let to = span.slot + ((which - 1) * block + i) * c;
+                        cache[to..][..c].copy_from_slice(&qkv[i * 3 * c + which * c..][..c]);
+                    }
+                }
             }
-            cache
-        };
-        for [out, cache] in everywhere(false, |cpu| {
-            let (mut out, mut cache) = (rubbish(t * c + c), filled(past));
-            let new = [&qkv[past * 3 * c..], &rubbish(3 * c)].concat();
-            cpu.attention_cached(&mut out, &mut cache, at, block, past, &new, heads(t))
-                .unwrap();
-            [front(out, t * c), cache]
-        }) {
-            close("output", &out, &want[past * c..], 2.0 * SUMS);
-            assert_eq!(bits(&cache), bits(&filled(total)));
+            spans.push(span);
         }
+        let rows = new.len() / (3 * c);
+        new.extend(rubbish(3 * c));
+        for [out, last, cache] in everywhere(false, |cpu| {
+            let [mut out, mut last] = [0, 0].map(|_| rubbish(rows * c + c));
+            let [mut cache, mut same] = [0, 0].map(|_| filled[0].clone());
+            cpu.attention_cached(&mut out, &mut cache, block, &new, &spans, h, size, false)
+                .unwrap();
+            cpu.attention_cached(&mut last, &mut same, block, &new, &spans, h, size, true)
+                .unwrap();
+            assert_eq!(bits(&cache), bits(&same));
+            [front(out, rows * c), front(last, spans.len() * c), cache]
+        }) {
+            close("output", &out, &want, 2.0 * SUMS);
+            let ends = spans.iter().map(|s| s.row + s.rows - 1);
+            let want: Vec<f64> = ends.flat_map(|r| want[r * c..][..c].to_vec()).collect();
+            close("last rows", &last, &want, 2.0 * SUMS);
+            assert_eq!(bits(&cache), bits(&filled[1]));
+        }
+    }
+}
+
+#[test]
+fn last_rows() {
+    let (c, x) = (5, normals(45, 1));
+    let span = |row, rows| Span {
+        row,
+        rows,
+        slot: 0,
+        past: 0,
+    };
+    for [out] in everywhere(true, |cpu| {
+        let mut out = rubbish(4 * c);
+        cpu.last_rows(&mut out, &x, &[span(0, 3), span(3, 1), span(4, 5)], c)
+            .unwrap();
+        [front(out, 3 * c)]
+    }) {
+        assert_eq!(out, [&x[10..15], &x[15..20], &x[40..45]].concat());
     }
 }
 
@@ -908,5 +1019,6 @@ fn tokens_and_parts_are_copied() {
     let mut out = [0.0; 2];
     cpu.download_part(&normals(9, 80), 4, &mut out).unwrap();
     assert_eq!(out, normals(9, 80)[4..6]);
-    assert_eq!(cpu.batch(|| 42), 42);
+    assert_eq!(cpu.batch(0, || 42), 42);
+    assert_eq!(cpu.batch(usize::MAX, || 42), 42);
 }

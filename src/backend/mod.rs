@@ -8,5 +8,7 @@ mod ops;
 pub mod vectors;
 
 pub use cpu::Cpu;
-pub use ops::{Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR};
+pub use ops::{
+    Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR, Span, WeightType,
+};
 pub use vectors::Vectors;

@@ -70,6 +70,30 @@ pub struct Dropout {
     pub site: u32,
 }
 
+/// How decoding keeps the weights of linear layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightType {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to bfloat16, 8 significant bits: half the memory, and near twice the speed where memory bounds it. Sums stay f32.
+    Bf16,
+}
+
+/// Some consecutive rows of a batch: new tokens of one sequence, of which others were read before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its first row.
+    pub row: usize,
+    /// How many, at least 1.
+    pub rows: usize,
+    /// Where its keys (block, C) and then its values (block, C) begin in the cache.
+    pub slot: usize,
+    /// Tokens of the sequence that are in the cache.
+    pub past: usize,
+}
+
 /// Which positions of a sequence count in the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -90,6 +114,8 @@ pub const PRIOR_FLOOR: f32 = 1e-4;
 pub trait Backend: Vectors {
     /// Token indices on the device.
     type Tokens: Send + Sync;
+    /// A linear layer's weight as decoding reads it.
+    type Packed: Send + Sync;
 
     /// Room for `n` tokens.
     fn tokens(&self, n: usize) -> Result<Self::Tokens>;
@@ -100,8 +126,12 @@ pub trait Backend: Vectors {
     /// Copies `to.len()` elements from `at` to the caller.
     fn download_part(&self, from: &Self::Buf, at: usize, to: &mut [f32]) -> Result<()>;
 
-    /// Runs several operations as one piece of work, without a hand-over to the device's threads for each.
-    fn batch<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R;
+    /// Runs several operations as one piece of work, without a hand-over to the device's threads for each. `work` is about how many
+    /// multiplications they are: few are not worth the one hand-over.
+    fn batch<R: Send>(&self, work: usize, f: impl FnOnce() -> R + Send) -> R;
+
+    /// How many items [`Backend::each`] runs at a time, at least 1.
+    fn lanes(&self) -> usize;
 
     /// Runs `f` on every item, several at a time where the device can. The first item's error, in their order, is given back.
     fn each<T: Send>(
@@ -110,7 +140,7 @@ pub trait Backend: Vectors {
         f: impl Fn(usize, &mut T) -> Result<()> + Sync,
     ) -> Result<()>;
 
-    /// out (N, C) = `wte[x] + wpe[first + t]`, rows in sequences of `t`.
+    /// out (N, C) = `wte[x] + wpe[t]`, rows in sequences of `t`.
     #[allow(clippy::too_many_arguments)]
     fn embed(
         &self,
@@ -121,9 +151,26 @@ pub trait Backend: Vectors {
         x: &Self::Tokens,
         rows: usize,
         t: usize,
-        first: usize,
         c: usize,
     ) -> Result<()>;
+
+    /// out (N, C) = `wte[x] + wpe[places]`.
+    #[allow(clippy::too_many_arguments)]
+    fn embed_at(
+        &self,
+        out: &mut Self::Buf,
+        params: &Self::Buf,
+        wte: &Range<usize>,
+        wpe: &Range<usize>,
+        x: &Self::Tokens,
+        places: &Self::Tokens,
+        rows: usize,
+        c: usize,
+    ) -> Result<()>;
+
+    /// out (S, C) = the last row of each of S spans of x (N, C).
+    fn last_rows(&self, out: &mut Self::Buf, x: &Self::Buf, spans: &[Span], c: usize)
+    -> Result<()>;
 
     /// Adds the embedding's gradient to wte's part of `grad` and writes wpe's.
     #[allow(clippy::too_many_arguments)]
@@ -177,6 +224,20 @@ pub trait Backend: Vectors {
         rows: usize,
     ) -> Result<()>;
 
+    /// Lays a linear layer's weight out for [`Backend::linear_packed`].
+    fn pack(&self, params: &Self::Buf, layer: &Linear, form: WeightType) -> Result<Self::Packed>;
+
+    /// As [`Backend::linear`] with a packed weight; the bias, if any, is in `params`. A row's result does not depend on the others.
+    fn linear_packed(
+        &self,
+        out: &mut Self::Buf,
+        x: &Self::Buf,
+        weight: &Self::Packed,
+        params: &Self::Buf,
+        layer: &Linear,
+        rows: usize,
+    ) -> Result<()>;
+
     /// dx (N, in) = dout (N, out) W; writes the weight's and bias's gradient from dout and x.
     #[allow(clippy::too_many_arguments)]
     fn linear_backward(
@@ -213,18 +274,19 @@ pub trait Backend: Vectors {
         dropout: Option<Dropout>,
     ) -> Result<()>;
 
-    /// Attention of `heads.t` new positions of one sequence after `past` cached ones, whose keys and values are appended to
-    /// `cache`: keys (block, C), then values (block, C), from `at`.
+    /// Attention of new positions after cached ones: the keys and values of every span join its slot of the cache, whose length is
+    /// `block`, then each new position attends to all before it. qkv (N, 3C); out (N, C), or with `last` (S, C): each span's last row.
     #[allow(clippy::too_many_arguments)]
     fn attention_cached(
         &self,
         out: &mut Self::Buf,
         cache: &mut Self::Buf,
-        at: usize,
         block: usize,
-        past: usize,
         qkv: &Self::Buf,
-        heads: Heads,
+        spans: &[Span],
+        heads: usize,
+        size: usize,
+        last: bool,
     ) -> Result<()>;
 
     /// out = gelu(x) over the first n elements.

@@ -1,134 +1,323 @@
-//! One sequence token by token, with the keys and values of what was read kept: a KV cache.
+//! Sequences token by token, with the keys and values of what was read kept: a KV cache.
 
+use super::params::Layout;
 use super::workspace::Workspace;
 use super::{Gpt, GptConfig};
-use crate::backend::Backend;
+use crate::backend::{Backend, Span, WeightType};
 use crate::error::{Error, Result};
 
-/// Keys and values of the tokens read so far by one parameter vector: (L, 2, block_size, C).
+/// One parameter vector as decoding reads it: the matrices packed, for every row of a batch to use while they pass; the rest flat.
+pub struct Weights<B: Backend> {
+    rest: B::Buf,                // what layout.without_matrices() keeps
+    layout: Layout,              // of it
+    blocks: Vec<[B::Packed; 4]>, // c_attn, attn_proj, c_fc, mlp_proj
+    head: B::Packed,
+}
+
+impl<B: Backend> Weights<B> {
+    /// Packs a parameter vector. With [`WeightType::Bf16`] the matrices are rounded; embeddings that are looked up, norms and biases are not.
+    ///
+    /// # Errors
+    /// When the vector has another length than the model's, or the device has no room.
+    pub fn new(backend: &B, gpt: &Gpt, params: &B::Buf, form: WeightType) -> Result<Self> {
+        let n = backend.len(params);
+        if n != gpt.n_params() {
+            return Err(Error::shape("parameters", [gpt.n_params()], [n]));
+        }
+        let (layout, pieces) = gpt.layout.without_matrices();
+        let mut rest = vec![0.0; layout.len()];
+        let mut at = 0;
+        for piece in pieces {
+            backend.download_part(params, piece.start, &mut rest[at..at + piece.len()])?;
+            at += piece.len();
+        }
+        let mut buf = backend.zeros(rest.len())?;
+        backend.upload(&mut buf, &rest)?;
+        let pack = |linear| backend.pack(params, linear, form);
+        let blocks = gpt.layout.blocks.iter().map(|b| {
+            Ok([
+                pack(&b.c_attn)?,
+                pack(&b.attn_proj)?,
+                pack(&b.c_fc)?,
+                pack(&b.mlp_proj)?,
+            ])
+        });
+        Ok(Self {
+            rest: buf,
+            layout,
+            blocks: blocks.collect::<Result<_>>()?,
+            head: pack(&gpt.head())?,
+        })
+    }
+}
+
+/// Keys and values of the tokens read so far in some sequences, by one parameter vector.
 pub struct Cache<B: Backend> {
-    kv: B::Buf,
-    len: usize,
+    kv: B::Buf, // (sequences, L, 2, block_size, C)
+    lens: Vec<usize>,
 }
 
 impl<B: Backend> Cache<B> {
-    /// An empty cache.
-    pub fn new(backend: &B, c: &GptConfig) -> Result<Self> {
+    /// Empty, for `sequences` of them.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn new(backend: &B, c: &GptConfig, sequences: usize) -> Result<Self> {
+        let n = slot(c)
+            .checked_mul(c.n_layer)
+            .and_then(|n| n.checked_mul(sequences))
+            .ok_or_else(|| Error::invalid("sequences", "few enough for the memory", sequences))?;
         Ok(Self {
-            kv: backend.zeros(c.n_layer * 2 * c.block_size * c.n_embd)?,
-            len: 0,
+            kv: backend.zeros(n)?,
+            lens: vec![0; sequences],
         })
     }
 
-    /// How many tokens were read, 0 to block_size.
-    pub fn len(&self) -> usize {
-        self.len
+    /// How many sequences it has room for.
+    pub fn sequences(&self) -> usize {
+        self.lens.len()
     }
 
-    /// Whether nothing was read.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    /// How many tokens of a sequence were read, 0 to block_size.
+    pub fn len(&self, sequence: usize) -> usize {
+        self.lens[sequence]
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.len = 0;
+    /// Whether nothing was read of it.
+    pub fn is_empty(&self, sequence: usize) -> bool {
+        self.lens[sequence] == 0
+    }
+
+    /// Forgets a sequence.
+    pub fn clear(&mut self, sequence: usize) {
+        self.lens[sequence] = 0;
     }
 }
 
-/// Buffers for reading up to block_size tokens at a time. One thread at a time; serves any number of caches in turn.
+/// Floats of one block's keys and values.
+fn slot(c: &GptConfig) -> usize {
+    2 * c.block_size * c.n_embd
+}
+
+/// The next tokens of a sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// Which sequence of the cache.
+    pub sequence: usize,
+    /// What to read after what the cache holds of it; at least one.
+    pub tokens: &'a [u16],
+}
+
+/// Buffers for reading pieces of sequences. One thread at a time; serves any number of parameter vectors and caches in turn.
 pub struct Decoder<B: Backend> {
     ws: Workspace<B>,
+    rows: usize,
+    sequences: usize,
+    tokens: Vec<u16>,
+    places: Vec<u16>,
+    spans: Vec<Span>,
 }
 
 impl<B: Backend> Decoder<B> {
-    /// Buffers for a model.
-    pub fn new(backend: &B, gpt: &Gpt) -> Result<Self> {
+    /// Buffers for pieces of up to `sequences` sequences at a time; together they have at most [`Decoder::rows`] tokens.
+    ///
+    /// # Errors
+    /// When `sequences` is 0 or the device has no room.
+    pub fn new(backend: &B, gpt: &Gpt, sequences: usize) -> Result<Self> {
+        let rows = gpt.config.block_size.max(sequences);
         Ok(Self {
-            ws: Workspace::for_decoding(backend, gpt.config())?,
+            ws: Workspace::for_decoding(backend, &gpt.config, rows, sequences)?,
+            rows,
+            sequences,
+            tokens: Vec::with_capacity(rows),
+            places: Vec::with_capacity(rows),
+            spans: Vec::with_capacity(sequences),
         })
     }
 
-    /// Reads `x` after what the cache holds; `out` (V) gets the logits after the last of them.
+    /// Tokens that can be read at a time: the block's, or one a sequence if those are more.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Reads the pieces; `out` (pieces, V) gets the logits after the last token of each. They do not depend on what else is read with it.
     ///
     /// # Errors
-    /// When x is empty, more than what the block has left, or holds a token out of range.
+    /// When a piece is empty or more than what the block has left, a sequence is not there or comes twice, the pieces are too many or too
+    /// long together, or a token is out of range. The cache is then as before.
     pub fn read(
         &mut self,
         backend: &B,
         gpt: &Gpt,
-        params: &B::Buf,
+        weights: &Weights<B>,
         cache: &mut Cache<B>,
-        x: &[u16],
+        pieces: &[Piece],
         out: &mut [f32],
     ) -> Result<()> {
-        let (v, block, past) = (gpt.config.vocab_size, gpt.config.block_size, cache.len);
-        if x.is_empty() || x.len() > block - past {
-            return Err(Error::invalid(
-                "tokens to read",
-                format!("1 to {} (the block has {past} of {block})", block - past),
-                x.len(),
-            ));
+        let v = gpt.config.vocab_size;
+        if out.len() != pieces.len() * v {
+            return Err(Error::shape("logits", [pieces.len(), v], [out.len()]));
         }
-        if out.len() != v {
-            return Err(Error::shape("logits", [v], [out.len()]));
+        self.take(gpt, cache, pieces)?;
+        let Self {
+            ws,
+            tokens,
+            places,
+            spans,
+            ..
+        } = self;
+        if spans.is_empty() {
+            return Ok(());
         }
-        let before = x.len() - 1;
-        let ws = &mut self.ws;
-        ws.take(backend, &gpt.config, &gpt.layout, params, x, None, x.len())?;
-        backend.batch(|| {
-            if before > 0 {
-                pass(ws, backend, gpt, params, cache, past, before, false)?;
-                backend.upload_tokens(&x[before..], &mut ws.x)?;
-            }
-            pass(ws, backend, gpt, params, cache, past + before, 1, true)
+        backend.upload_tokens(tokens, &mut ws.x)?;
+        backend.upload_tokens(places, &mut ws.y)?;
+        backend.batch(gpt.work(tokens.len()), || {
+            pass(ws, backend, gpt, weights, cache, tokens.len(), spans)
         })?;
-        cache.len += x.len();
+        for p in pieces {
+            cache.lens[p.sequence] += p.tokens.len();
+        }
         backend.download_part(&ws.logits, 0, out)
+    }
+
+    /// Checks the pieces and lays them out as rows.
+    fn take(&mut self, gpt: &Gpt, cache: &Cache<B>, pieces: &[Piece]) -> Result<()> {
+        let c = &gpt.config;
+        self.tokens.clear();
+        self.places.clear();
+        self.spans.clear();
+        if pieces.len() > self.sequences {
+            let expected = format!("at most {}", self.sequences);
+            return Err(Error::invalid("pieces", expected, pieces.len()));
+        }
+        for (i, p) in pieces.iter().enumerate() {
+            let Some(&past) = cache.lens.get(p.sequence) else {
+                let expected = format!("one of the cache's {}", cache.lens.len());
+                return Err(Error::invalid(
+                    format!("sequence of piece {i}"),
+                    expected,
+                    p.sequence,
+                ));
+            };
+            if pieces[..i].iter().any(|q| q.sequence == p.sequence) {
+                let what = format!("sequence of piece {i}");
+                return Err(Error::invalid(
+                    what,
+                    "another than those before",
+                    p.sequence,
+                ));
+            }
+            let left = c.block_size - past;
+            if p.tokens.is_empty() || p.tokens.len() > left {
+                return Err(Error::invalid(
+                    format!("tokens to read of piece {i}"),
+                    format!("1 to {left} (the block has {past} of {})", c.block_size),
+                    p.tokens.len(),
+                ));
+            }
+            if let Some(at) = p.tokens.iter().position(|&t| t as usize >= c.vocab_size) {
+                return Err(Error::invalid(
+                    format!("x[{i}, {at}]"),
+                    format!("a token below vocab_size = {}", c.vocab_size),
+                    p.tokens[at],
+                ));
+            }
+            if self.tokens.len() + p.tokens.len() > self.rows {
+                let expected = format!("at most {} together", self.rows);
+                let got = self.tokens.len() + p.tokens.len();
+                return Err(Error::invalid(
+                    "tokens to read",
+                    expected,
+                    format!("{got} or more"),
+                ));
+            }
+            self.spans.push(Span {
+                row: self.tokens.len(),
+                rows: p.tokens.len(),
+                slot: p.sequence * c.n_layer * slot(c),
+                past,
+            });
+            self.tokens.extend_from_slice(p.tokens);
+            // A block has at most 2^16 places, so the last one's number is a u16.
+            self.places
+                .extend((past..past + p.tokens.len()).map(|at| at as u16));
+        }
+        Ok(())
     }
 }
 
-/// Reads the workspace's first `rows` tokens after `past` cached ones; `last`: there is one, and its logits are wanted.
+/// Reads the workspace's rows after what the cache has of their sequences; the logits after each span's last row.
 ///
-/// Of the tokens before the last, the last block gives its keys and values, and nothing comes after them.
-#[allow(clippy::too_many_arguments)]
+/// Of the other rows the last block gives its keys and values, and nothing comes after them.
 fn pass<B: Backend>(
     ws: &mut Workspace<B>,
     be: &B,
     gpt: &Gpt,
-    params: &B::Buf,
+    w: &Weights<B>,
     cache: &mut Cache<B>,
-    past: usize,
-    rows: usize,
-    last: bool,
+    mut rows: usize,
+    spans: &mut [Span],
 ) -> Result<()> {
-    let (config, layout) = (&gpt.config, &gpt.layout);
+    let (config, layout, params) = (&gpt.config, &w.layout, &w.rest);
     let (c, block) = (config.n_embd, config.block_size);
-    let heads = gpt.heads(rows, rows);
-    let slot = &mut ws.slots[0];
-    // The residual stream alternates between x_in and x_mid.
-    let (wte, wpe) = (&layout.wte, &layout.wpe);
-    be.embed(&mut slot.x_in, params, wte, wpe, &ws.x, rows, rows, past, c)?;
-    for (l, b) in layout.blocks.iter().enumerate() {
-        let stats = &mut slot.stats_1;
-        be.layer_norm(&mut ws.norm, stats, &slot.x_in, params, &b.ln_1, rows, c)?;
-        be.linear(&mut slot.qkv, &ws.norm, params, &b.c_attn, rows)?;
-        let at = l * 2 * block * c;
-        let kv = &mut cache.kv;
-        be.attention_cached(&mut slot.att, kv, at, block, past, &slot.qkv, heads)?;
-        if !last && l + 1 == layout.blocks.len() {
-            return Ok(());
+    let (heads, size) = (config.n_head, config.head_size());
+    let s = &mut ws.slots[0];
+    // The residual stream: x_in, x_mid, x_in, … and between attention and its projection in x_out.
+    be.embed_at(
+        &mut s.x_in,
+        params,
+        &layout.wte,
+        &layout.wpe,
+        &ws.x,
+        &ws.y,
+        rows,
+        c,
+    )?;
+    for (l, (b, packed)) in layout.blocks.iter().zip(&w.blocks).enumerate() {
+        let last = l + 1 == layout.blocks.len();
+        let [c_attn, attn_proj, c_fc, mlp_proj] = packed;
+        be.layer_norm(
+            &mut ws.norm,
+            &mut s.stats_1,
+            &s.x_in,
+            params,
+            &b.ln_1,
+            rows,
+            c,
+        )?;
+        be.linear_packed(&mut s.qkv, &ws.norm, c_attn, params, &b.c_attn, rows)?;
+        let (kv, qkv) = (&mut cache.kv, &s.qkv);
+        be.attention_cached(&mut s.att, kv, block, qkv, spans, heads, size, last)?;
+        if last {
+            be.last_rows(&mut ws.x_out, &s.x_in, spans, c)?;
+            rows = spans.len();
         }
-        be.linear(&mut ws.proj, &slot.att, params, &b.attn_proj, rows)?;
-        be.add(&mut slot.x_mid, &slot.x_in, &ws.proj, rows * c)?;
-        let stats = &mut slot.stats_2;
-        be.layer_norm(&mut ws.norm, stats, &slot.x_mid, params, &b.ln_2, rows, c)?;
-        be.linear(&mut slot.fc, &ws.norm, params, &b.c_fc, rows)?;
-        be.gelu(&mut ws.act, &slot.fc, rows * 4 * c, config.gelu)?;
-        be.linear(&mut ws.proj, &ws.act, params, &b.mlp_proj, rows)?;
-        be.add(&mut slot.x_in, &slot.x_mid, &ws.proj, rows * c)?;
+        be.linear_packed(&mut ws.proj, &s.att, attn_proj, params, &b.attn_proj, rows)?;
+        let before = if last { &ws.x_out } else { &s.x_in };
+        be.add(&mut s.x_mid, before, &ws.proj, rows * c)?;
+        be.layer_norm(
+            &mut ws.norm,
+            &mut s.stats_2,
+            &s.x_mid,
+            params,
+            &b.ln_2,
+            rows,
+            c,
+        )?;
+        be.linear_packed(&mut s.fc, &ws.norm, c_fc, params, &b.c_fc, rows)?;
+        be.gelu(&mut ws.act, &s.fc, rows * 4 * c, config.gelu)?;
+        be.linear_packed(&mut ws.proj, &ws.act, mlp_proj, params, &b.mlp_proj, rows)?;
+        be.add(&mut s.x_in, &s.x_mid, &ws.proj, rows * c)?;
+        spans.iter_mut().for_each(|s| s.slot += slot(config));
     }
-    let (norm, stats) = (&mut ws.norm, &mut ws.stats_f);
-    be.layer_norm(norm, stats, &slot.x_in, params, &layout.ln_f, rows, c)?;
-    be.linear(&mut ws.logits, &ws.norm, params, &gpt.head(), rows)
+    be.layer_norm(
+        &mut ws.norm,
+        &mut ws.stats_f,
+        &s.x_in,
+        params,
+        &layout.ln_f,
+        rows,
+        c,
+    )?;
+    be.linear_packed(&mut ws.logits, &ws.norm, &w.head, params, &gpt.head(), rows)
 }

@@ -17,7 +17,7 @@ pub(super) fn forward<B: Backend>(
 ) -> Result<()> {
     let (c, layout) = (gpt.config.n_embd, &gpt.layout);
     let x = &mut ws.slots[0].x_in;
-    be.embed(x, params, &layout.wte, &layout.wpe, &ws.x, rows, t, 0, c)?;
+    be.embed(x, params, &layout.wte, &layout.wpe, &ws.x, rows, t, c)?;
     if let Some(d) = gpt.dropout(training, 0) {
         be.dropout(x, rows * c, d)?;
     }

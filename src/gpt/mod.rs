@@ -10,9 +10,9 @@ mod forward;
 mod params;
 mod workspace;
 
-pub use crate::backend::{Gelu, Objective};
+pub use crate::backend::{Gelu, Objective, WeightType};
 pub use config::{GptConfig, NAMED};
-pub use decode::{Cache, Decoder};
+pub use decode::{Cache, Decoder, Piece, Weights};
 pub use params::{Layout, Tensor};
 pub use workspace::Workspace;
 
@@ -79,7 +79,9 @@ impl Gpt {
             return Err(Error::shape("logits", [n], [out.len()]));
         }
         ws.take(backend, &self.config, &self.layout, params, x, None, t)?;
-        backend.batch(|| forward::forward(self, backend, params, x.len(), t, ws, None))?;
+        backend.batch(self.work(x.len()), || {
+            forward::forward(self, backend, params, x.len(), t, ws, None)
+        })?;
         backend.download_part(&ws.logits, 0, out)
     }
 
@@ -100,7 +102,7 @@ impl Gpt {
     ) -> Result<f64> {
         ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
         let rows = x.len();
-        backend.batch(|| {
+        backend.batch(self.work(rows), || {
             forward::forward(self, backend, params, rows, t, ws, None)?;
             let v = self.config.vocab_size;
             backend.cross_entropy(&mut ws.nll, &ws.logits, &ws.y, rows, v)?;
@@ -138,7 +140,7 @@ impl Gpt {
         }
         let training = training.filter(|_| self.config.dropout > 0.0);
         let rows = x.len();
-        backend.batch(|| {
+        backend.batch(self.work(rows), || {
             forward::forward(self, backend, params, rows, t, ws, training)?;
             let v = self.config.vocab_size;
             backend.cross_entropy_backward(
@@ -154,6 +156,11 @@ impl Gpt {
             backward::backward(self, backend, params, rows, t, ws, training, grad)?;
             Ok(sum / count as f64)
         })
+    }
+
+    /// About how many multiplications `rows` tokens take forward.
+    fn work(&self, rows: usize) -> usize {
+        rows.saturating_mul(self.n_params())
     }
 
     fn heads(&self, rows: usize, t: usize) -> Heads {

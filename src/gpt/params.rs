@@ -114,6 +114,55 @@ impl Layout {
         }
     }
 
+    /// Where things lie when the matrices of the blocks are taken out and the rest is closed up, and the pieces of the flat
+    /// vector that are left, in order. A matrix's place there is empty. Decoding keeps its matrices packed.
+    pub(crate) fn without_matrices(&self) -> (Self, Vec<Range<usize>>) {
+        let matrix = |t: &Tensor| {
+            let of =
+                |b: &Block| [&b.c_attn, &b.attn_proj, &b.c_fc, &b.mlp_proj].map(|l| l.weight.start);
+            t.shape.len() == 2 && self.blocks.iter().any(|b| of(b).contains(&t.range.start))
+        };
+        let (mut pieces, mut len) = (Vec::new(), 0);
+        for t in self.tensors.iter().filter(|t| !matrix(t)) {
+            pieces.push(t.range.clone());
+            len += t.range.len();
+        }
+        let place = |r: &Range<usize>| {
+            let before = pieces
+                .iter()
+                .filter(|p| p.end <= r.start)
+                .map(Range::len)
+                .sum::<usize>();
+            before..before + r.len()
+        };
+        let norm = |n: &Norm| Norm {
+            weight: place(&n.weight),
+            bias: n.bias.as_ref().map(place),
+        };
+        let linear = |l: &Linear| Linear {
+            weight: 0..0,
+            bias: l.bias.as_ref().map(place),
+            ..l.clone()
+        };
+        let block = |b: &Block| Block {
+            ln_1: norm(&b.ln_1),
+            c_attn: linear(&b.c_attn),
+            attn_proj: linear(&b.attn_proj),
+            ln_2: norm(&b.ln_2),
+            c_fc: linear(&b.c_fc),
+            mlp_proj: linear(&b.mlp_proj),
+        };
+        let rest = Self {
+            wte: place(&self.wte),
+            wpe: place(&self.wpe),
+            blocks: self.blocks.iter().map(block).collect(),
+            ln_f: norm(&self.ln_f),
+            tensors: Vec::new(),
+            len,
+        };
+        (rest, pieces)
+    }
+
     /// Number of parameters in all (the tied head counted once, positions included).
     pub fn len(&self) -> usize {
         self.len

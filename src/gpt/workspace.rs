@@ -27,17 +27,17 @@ pub struct Workspace<B: Backend> {
     pub(crate) stats_f: B::Buf, // (N, 2)
     pub(crate) act: B::Buf,   // (N, 4C) after GELU
     pub(crate) proj: B::Buf,  // (N, C)
-    pub(crate) logits: B::Buf, // (N, V), the gradient's place too; for decoding (V)
+    pub(crate) logits: B::Buf, // (N, V), the gradient's place too; for decoding (ends, V)
     pub(crate) nll: B::Buf,   // (N)
     pub(crate) back: Option<Gradients<B>>,
     pub(crate) x: B::Tokens, // (N)
-    pub(crate) y: B::Tokens, // (N)
+    pub(crate) y: B::Tokens, // (N) targets; for decoding each token's place in its sequence
 }
 
 /// What a workspace is for.
 #[derive(Clone, Copy, PartialEq)]
 enum Purpose {
-    Decoding,
+    Decoding { ends: usize },
     Prediction,
     Gradients,
 }
@@ -68,9 +68,14 @@ impl<B: Backend> Workspace<B> {
         Self::new(backend, c, b, t, Purpose::Gradients)
     }
 
-    /// Room for one sequence with the logits of one token.
-    pub(super) fn for_decoding(backend: &B, c: &GptConfig) -> Result<Self> {
-        Self::new(backend, c, 1, c.block_size, Purpose::Decoding)
+    /// Room for `rows` tokens with the logits of `ends` of them.
+    pub(super) fn for_decoding(
+        backend: &B,
+        c: &GptConfig,
+        rows: usize,
+        ends: usize,
+    ) -> Result<Self> {
+        Self::new(backend, c, rows, 1, Purpose::Decoding { ends })
     }
 
     fn new(backend: &B, c: &GptConfig, b: usize, t: usize, purpose: Purpose) -> Result<Self> {
@@ -88,7 +93,7 @@ impl<B: Backend> Workspace<B> {
         let width = c.n_embd;
         let zeros = |per_row: usize| backend.zeros(n * per_row);
         let count = match purpose {
-            Purpose::Decoding => 1,
+            Purpose::Decoding { .. } => 1,
             Purpose::Prediction => 2.min(c.n_layer),
             Purpose::Gradients => c.n_layer,
         };
@@ -126,7 +131,7 @@ impl<B: Backend> Workspace<B> {
             act: zeros(4 * width)?,
             proj: zeros(width)?,
             logits: match purpose {
-                Purpose::Decoding => backend.zeros(c.vocab_size)?,
+                Purpose::Decoding { ends } => backend.zeros(ends * c.vocab_size)?,
                 _ => zeros(c.vocab_size)?,
             },
             nll: zeros(1)?,

@@ -3,6 +3,7 @@
 use super::Context;
 use super::config::Config;
 use super::folder::{RunFolder, now, write_json};
+use super::generate::TEXTS_AT_ONCE;
 use super::prepare::{Baseline, Setting};
 use super::progress::Progress;
 use crate::data::consecutive;
@@ -481,10 +482,17 @@ fn texts(
     };
     let stream = Stream::new(config.seed, Purpose::Evaluate, u32::from(split == "train"));
     let decode = |tokens: &[u16]| setting.corpus.tokenizer.decode(tokens);
+    let starts: Vec<usize> = (0..n as u64)
+        .map(|i| stream.below(room as u64, 0, i) as usize)
+        .collect();
+    let prompts: Vec<&[u16]> = starts.iter().map(|&at| &tokens[at..at + prompt]).collect();
+    let mut all = Vec::with_capacity(n);
+    for (i, prompts) in prompts.chunks(TEXTS_AT_ONCE).enumerate() {
+        let first = (i * TEXTS_AT_ONCE) as u64;
+        all.extend(generator.generate_batch(prompts, &options, first, |_, _| true)?);
+    }
     let (mut references, mut predictions) = (Vec::new(), Vec::new());
-    for i in 0..n {
-        let at = stream.below(room as u64, 0, i as u64) as usize;
-        let made = generator.generate(&tokens[at..at + prompt], &options, i as u64, |_| true)?;
+    for (at, made) in starts.into_iter().zip(&all) {
         references.push(
             decode(&tokens[at + prompt..at + prompt + length])?
                 .trim()

@@ -6,20 +6,26 @@ use super::prepare::Setting;
 use super::{Context, check_store, load_samples};
 use crate::error::{Error, Result};
 use crate::generate::{self, Generated, Generator, Options};
+use crate::gpt::WeightType;
 use crate::store::Store;
 use serde_json::{Map, Value, json};
+
+/// Texts written at once: each sample's weights are read once for all of them, each keeps its own keys and values.
+pub(super) const TEXTS_AT_ONCE: usize = 8;
 
 /// What to generate.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The text to go on from.
-    pub prompt: String,
+    /// The texts to go on from, at least one.
+    pub prompts: Vec<String>,
     /// How tokens are drawn.
     pub options: Options,
     /// How many of the last samples are averaged; 0 takes all.
     pub samples: usize,
-    /// How many texts.
+    /// How many texts after each prompt.
     pub texts: u64,
+    /// How the samples' weights are kept.
+    pub weights: WeightType,
     /// Whether the baseline alone writes.
     pub baseline: bool,
 }
@@ -46,27 +52,45 @@ pub fn generate(
         }
     };
     let tokenizer = &setting.corpus.tokenizer;
-    let prompt = tokenizer.encode(&request.prompt)?;
-    let mut generator = Generator::new(&setting.backend, &setting.gpt, samples)?;
-    let mut made = Vec::new();
-    for text in 0..request.texts {
-        if request.texts > 1 {
-            on_text(&format!("--- text {} ---\n", text + 1))?;
+    let each = request.prompts.iter().map(|p| tokenizer.encode(p));
+    let prompts = each.collect::<Result<Vec<_>>>()?;
+    let mut generator =
+        Generator::with_weights(&setting.backend, &setting.gpt, samples, request.weights)?;
+    let jobs: Vec<usize> = (0..prompts.len())
+        .flat_map(|p| (0..request.texts).map(move |_| p))
+        .collect();
+    let alone = jobs.len() == 1;
+    let mut made = Vec::with_capacity(jobs.len());
+    for (chunk, jobs) in jobs.chunks(TEXTS_AT_ONCE).enumerate() {
+        let first = chunk * TEXTS_AT_ONCE;
+        let now: Vec<&[u16]> = jobs.iter().map(|&p| &prompts[p][..]).collect();
+        if alone {
+            on_text(&request.prompts[jobs[0]])?;
         }
-        on_text(&request.prompt)?;
         // The first failure to show a piece ends the text and is given back.
         let mut shown = Ok(());
         let stop = &*ctx;
-        let one = generator.generate(&prompt, &request.options, text, |t| {
-            shown = tokenizer
-                .decode(&[t.token])
-                .and_then(|piece| on_text(&piece));
+        let these = generator.generate_batch(&now, &request.options, first as u64, |_, t| {
+            // Of several texts at once, each is shown when it is whole.
+            if alone {
+                shown = tokenizer
+                    .decode(&[t.token])
+                    .and_then(|piece| on_text(&piece));
+            }
             shown.is_ok() && !stop.stopped()
         })?;
         shown?;
         ctx.check_stop()?;
-        on_text("\n")?;
-        made.push(one);
+        if alone {
+            on_text("\n")?;
+        } else {
+            for (i, (g, &p)) in these.iter().zip(jobs).enumerate() {
+                let (number, prompt) = (first + i + 1, &request.prompts[p]);
+                let new = tokenizer.decode(&g.tokens)?;
+                on_text(&format!("--- text {number} ---\n{prompt}{new}\n"))?;
+            }
+        }
+        made.extend(these.into_iter().zip(jobs.iter().copied()));
     }
     let entry = entry(folder, request, &setting, generator.num_samples(), &made)?;
     let path = folder.file("generation_results.json");
@@ -90,17 +114,20 @@ fn entry(
     request: &Request,
     setting: &Setting,
     num_samples: usize,
-    made: &[Generated],
+    made: &[(Generated, usize)], // with the number of its prompt
 ) -> Result<Value> {
     let o = &request.options;
     let texts: Vec<String> = made
         .iter()
-        .map(|g| {
+        .map(|(g, p)| {
             let new = setting.corpus.tokenizer.decode(&g.tokens)?;
-            Ok(format!("{}{new}", request.prompt))
+            Ok(format!("{}{new}", request.prompts[*p]))
         })
         .collect::<Result<_>>()?;
-    let infos: Vec<Value> = made.iter().map(|g| uncertainty(g, num_samples)).collect();
+    let infos: Vec<Value> = made
+        .iter()
+        .map(|(g, _)| uncertainty(g, num_samples))
+        .collect();
     let mut v = json!({
         "generation_params": {
             "max_new_tokens": o.max_new_tokens,
@@ -111,9 +138,14 @@ fn entry(
             "has_collected_samples": !request.baseline,
             "seed": o.seed,
             "context": o.context,
+            "weights": request.weights,
         },
-        "start_prompt": request.prompt,
     });
+    // One prompt has the original's singular key.
+    match &request.prompts[..] {
+        [prompt] => v["start_prompt"] = prompt.clone().into(),
+        prompts => v["start_prompts"] = prompts.into(),
+    }
     // One text has the original's singular keys.
     match (&texts[..], &infos[..]) {
         ([text], [info]) => {

@@ -161,8 +161,7 @@ impl Setting {
         let block = self.gpt.config().block_size;
         // What training took is given back before the evaluation asks for its own.
         let params = trainer.into_params();
-        let (val_loss, _) =
-            split_loss(&self.backend, &self.gpt, &params, &self.corpus.val, block)?;
+        let (val_loss, _) = split_loss(&self.backend, &self.gpt, &params, &self.corpus.val, block)?;
         let header = Header {
             config: text,
             model: self.model_json()?,

@@ -1,6 +1,7 @@
 //! The element types of a stored tensor, and their little-endian bytes.
 
-use super::{CHUNK, bf16};
+use super::CHUNK;
+use crate::bf16;
 use crate::{Error, Result};
 
 /// How the elements of a tensor are stored.

@@ -32,7 +32,6 @@
 //! # }
 //! ```
 
-mod bf16;
 mod codec;
 mod container;
 mod dtype;

@@ -3,7 +3,7 @@
 use bnn::backend::vectors::{AdamW, Coefficients, Langevin, Noise, Rule, Vectors};
 use bnn::backend::{Backend, Cpu};
 use bnn::generate::{Generator, Options};
-use bnn::gpt::{Gpt, GptConfig, NAMED, Objective, Workspace};
+use bnn::gpt::{Gpt, GptConfig, NAMED, Objective, WeightType, Workspace};
 use bnn::rng::{Purpose, Stream};
 use divan::Bencher;
 
@@ -118,24 +118,30 @@ fn logits(bencher: Bencher, shape: &str) {
     let mut ws = Workspace::for_prediction(&be, gpt.config(), b, t).expect("room");
     let mut out = vec![0.0; b * t * 65];
     bencher.bench_local(|| {
-        be.batch(|| gpt.logits(&be, &params, &x, t, &mut ws, &mut out))
-            .expect("logits")
+        be.batch(usize::MAX, || {
+            gpt.logits(&be, &params, &x, t, &mut ws, &mut out)
+        })
+        .expect("logits")
     });
 }
 
-/// 100 tokens after a prompt of 20, from one model and from the average of ten.
-#[divan::bench(args = ["cpu 1", "cpu 10", "baby 1"], sample_count = 5, sample_size = 1)]
+/// 100 tokens after each prompt of 20, averaged over samples: shape, samples, prompts, weights.
+#[divan::bench(args = ["cpu 1 1 f32", "cpu 10 1 f32", "baby 1 1 f32", "baby 1 1 bf16", "baby 10 1 f32", "baby 10 1 bf16", "baby 10 8 f32", "baby 10 8 bf16"], sample_count = 3, sample_size = 1)]
 fn generate_100(bencher: Bencher, what: &str) {
-    let (shape, n) = what.split_once(' ').expect("a shape and a number");
-    let (be, gpt) = (cpu(), model(shape).0);
-    let samples = (0..n.parse().expect("a number"))
-        .map(|seed| gpt.layout().init(seed))
-        .collect();
-    let mut generator = Generator::new(&be, &gpt, samples).expect("a generator");
+    let words: Vec<_> = what.split(' ').collect();
+    let number = |i: usize| words[i].parse::<u64>().expect("a number");
+    let form = match words[3] {
+        "bf16" => WeightType::Bf16,
+        _ => WeightType::F32,
+    };
+    let (be, gpt) = (cpu(), model(words[0]).0);
+    let samples = (0..number(1)).map(|seed| gpt.layout().init(seed)).collect();
+    let mut generator = Generator::with_weights(&be, &gpt, samples, form).expect("a generator");
     let prompt: Vec<u16> = (0..20).collect();
+    let prompts = vec![&prompt[..]; number(2) as usize];
     bencher.bench_local(|| {
         generator
-            .generate(&prompt, &Options::default(), 0, |_| true)
-            .expect("a text")
+            .generate_batch(&prompts, &Options::default(), 0, |_, _| true)
+            .expect("texts")
     });
 }

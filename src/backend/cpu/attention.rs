@@ -13,6 +13,9 @@ use std::cell::RefCell;
 /// Rows of queries at a time: a block of probabilities (64, T) stays in the second-level cache.
 const BLOCK: usize = 64;
 
+/// The same when decoding. Work is split at its multiples alone, since the product's method looks at the number of rows.
+const CACHED: usize = 32;
+
 thread_local! {
     /// Probabilities and their gradient of one block: grows to 2 (BLOCK, T) once.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
@@ -329,57 +332,47 @@ fn backward_head(
     });
 }
 
-/// `d.t` new positions of one sequence after `past` cached ones: their keys and values join the cache, then each attends to all before it.
+/// New positions of one sequence after `past` cached ones: their keys and values join the cache, then those from `first` on
+/// attend to all before them.
+#[allow(clippy::too_many_arguments)]
 pub fn cached(
     cpu: &Cpu,
-    out: &mut [f32],   // (t, C)
+    out: &mut [f32],   // (t - first, C)
     cache: &mut [f32], // keys (block, C), values (block, C)
     block: usize,
     past: usize,
+    first: usize,
     qkv: &[f32], // (t, 3C)
-    d: Heads,
+    heads: usize,
+    size: usize,
 ) {
-    let (t, c, size) = (d.t, d.width(), d.size);
+    let c = heads * size;
+    let t = qkv.len() / (3 * c);
     let scale = 1.0 / (size as f32).sqrt();
     let (keys, values) = cache.split_at_mut(block * c);
-    for (i, row) in qkv[..t * 3 * c].chunks_exact(3 * c).enumerate() {
+    for (i, row) in qkv.chunks_exact(3 * c).enumerate() {
         keys[(past + i) * c..][..c].copy_from_slice(&row[c..2 * c]);
         values[(past + i) * c..][..c].copy_from_slice(&row[2 * c..]);
     }
-    let total = past + t;
-    for h in 0..d.h {
-        let at = h * size;
-        with_scratch(BLOCK * total, |p, lse| {
-            for i0 in (0..t).step_by(BLOCK) {
-                let m = BLOCK.min(t - i0);
-                let n = past + i0 + m;
-                let p = &mut p[..m * n];
-                gemm::serial(
-                    cpu.isa,
-                    m,
-                    n,
-                    size,
-                    Mat::rows(&qkv[i0 * 3 * c + at..], 3 * c),
-                    Mat::cols(&keys[at..], c),
-                    false,
-                    p,
-                    n,
-                    None,
-                );
-                softmax_rows(cpu.isa, p, &mut lse[..m], n, past + i0, scale);
-                gemm::serial(
-                    cpu.isa,
-                    m,
-                    size,
-                    n,
-                    Mat::rows(p, n),
-                    Mat::rows(&values[at..], c),
-                    false,
-                    &mut out[i0 * c + at..],
-                    c,
-                    None,
-                );
+    let (keys, values) = (&keys[..], &values[..]);
+    cpu.rows(t - first, CACHED, [Rows::new(out, c)], |range, [out]| {
+        for at in (0..range.len()).step_by(CACHED) {
+            let i0 = first + range.start + at;
+            let m = CACHED.min(range.len() - at);
+            let n = past + i0 + m;
+            for h in 0..heads {
+                let c0 = h * size;
+                let q = Mat::rows(&qkv[i0 * 3 * c + c0..], 3 * c);
+                let (k_t, v) = (Mat::cols(&keys[c0..], c), Mat::rows(&values[c0..], c));
+                let out = &mut out[at * c + c0..];
+                with_scratch(CACHED * n, |p, lse| {
+                    let p = &mut p[..m * n];
+                    gemm::serial(cpu.isa, m, n, size, q, k_t, false, p, n, None);
+                    softmax_rows(cpu.isa, p, &mut lse[..m], n, past + i0, scale);
+                    let p = Mat::rows(p, n);
+                    gemm::serial(cpu.isa, m, size, n, p, v, false, out, c, None);
+                });
             }
-        });
-    }
+        }
+    });
 }

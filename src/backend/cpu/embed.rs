@@ -3,7 +3,7 @@
 use super::{Cpu, Rows};
 use std::ops::Range;
 
-/// out (N, C) = wte[x] + wpe[first + n mod t].
+/// out (N, C) = wte[x] + wpe[place(n)].
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
     cpu: &Cpu,
@@ -11,14 +11,13 @@ pub fn forward(
     wte: &[f32],     // (V, C)
     wpe: &[f32],     // (block_size, C)
     x: &[u16],       // (N)
-    t: usize,
-    first: usize,
+    place: impl Fn(usize) -> usize + Sync,
     c: usize,
 ) {
     cpu.rows(x.len(), 16, [Rows::new(out, c)], |range, [out]| {
         for (row, n) in out.chunks_exact_mut(c).zip(range) {
             let token = &wte[x[n] as usize * c..][..c];
-            let place = &wpe[(first + n % t) * c..][..c];
+            let place = &wpe[place(n) * c..][..c];
             for ((o, a), b) in row.iter_mut().zip(token).zip(place) {
                 *o = a + b;
             }

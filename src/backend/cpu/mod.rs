@@ -101,8 +101,11 @@ impl Cpu {
         f: impl Fn(std::ops::Range<usize>, [&mut [f32]; N]) + Sync,
     ) {
         match &self.pool {
-            None => par::serial(0..rows, outs, &f),
-            Some(pool) => pool.install(|| par::split(0..rows, self.threads, grain, outs, &f)),
+            // One part is not worth waking anybody.
+            Some(pool) if rows > grain => {
+                pool.install(|| par::split(0..rows, self.threads, grain, outs, &f))
+            }
+            _ => par::serial(0..rows, outs, &f),
         }
     }
 }

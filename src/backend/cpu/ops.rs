@@ -1,17 +1,21 @@
 //! The CPU as a [`Backend`]: each operation's buffers cut to size and handed to its file.
 
-use super::gemm::Mat;
+use super::gemm::{Mat, Panels};
 use super::{Cpu, Rows, par};
 use super::{attention, cross_entropy, dropout, embed, gelu, layer_norm, prior};
-use crate::backend::{Backend, Dropout, Gelu, Heads, Linear, Norm, Objective};
+use crate::backend::{Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, Span, WeightType};
 use crate::error::Result;
 use std::ops::Range;
+
+/// Multiplications that take a thread about as long as waking another (some 50 us).
+const MIN_BATCH: usize = 1 << 21;
 
 /// Rows at a time when a bias gradient is summed over columns.
 const COLUMNS: usize = 16;
 
 impl Backend for Cpu {
     type Tokens = Vec<u16>;
+    type Packed = Panels;
 
     fn tokens(&self, n: usize) -> Result<Vec<u16>> {
         Ok(vec![0; n])
@@ -27,8 +31,15 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn batch<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
-        self.run(f)
+    fn batch<R: Send>(&self, work: usize, f: impl FnOnce() -> R + Send) -> R {
+        match work < MIN_BATCH {
+            true => f(),
+            false => self.run(f),
+        }
+    }
+
+    fn lanes(&self) -> usize {
+        self.threads
     }
 
     fn each<T: Send>(
@@ -51,11 +62,34 @@ impl Backend for Cpu {
         x: &Vec<u16>,
         rows: usize,
         t: usize,
-        first: usize,
         c: usize,
     ) -> Result<()> {
         let (wte, wpe) = (&params[wte.clone()], &params[wpe.clone()]);
-        embed::forward(self, out, wte, wpe, &x[..rows], t, first, c);
+        embed::forward(self, out, wte, wpe, &x[..rows], |n| n % t, c);
+        Ok(())
+    }
+
+    fn embed_at(
+        &self,
+        out: &mut Vec<f32>,
+        params: &Vec<f32>,
+        wte: &Range<usize>,
+        wpe: &Range<usize>,
+        x: &Vec<u16>,
+        places: &Vec<u16>,
+        rows: usize,
+        c: usize,
+    ) -> Result<()> {
+        let (wte, wpe) = (&params[wte.clone()], &params[wpe.clone()]);
+        let place = |n: usize| places[n] as usize;
+        embed::forward(self, out, wte, wpe, &x[..rows], place, c);
+        Ok(())
+    }
+
+    fn last_rows(&self, out: &mut Vec<f32>, x: &Vec<f32>, spans: &[Span], c: usize) -> Result<()> {
+        for (to, s) in out.chunks_exact_mut(c).zip(spans) {
+            to.copy_from_slice(&x[(s.row + s.rows - 1) * c..][..c]);
+        }
         Ok(())
     }
 
@@ -121,6 +155,26 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn pack(&self, params: &Vec<f32>, layer: &Linear, form: WeightType) -> Result<Panels> {
+        let w = &params[layer.weight.clone()];
+        Ok(Panels::new(self.isa, w, layer.n_out, layer.n_in, form))
+    }
+
+    fn linear_packed(
+        &self,
+        out: &mut Vec<f32>,
+        x: &Vec<f32>,
+        weight: &Panels,
+        params: &Vec<f32>,
+        layer: &Linear,
+        rows: usize,
+    ) -> Result<()> {
+        let (x, out) = (&x[..rows * layer.n_in], &mut out[..rows * layer.n_out]);
+        let bias = layer.bias.clone().map(|b| &params[b]);
+        self.gemm_panels(rows, x, weight, bias, out);
+        Ok(())
+    }
+
     fn linear_backward(
         &self,
         dx: &mut Vec<f32>,
@@ -182,14 +236,21 @@ impl Backend for Cpu {
         &self,
         out: &mut Vec<f32>,
         cache: &mut Vec<f32>,
-        at: usize,
         block: usize,
-        past: usize,
         qkv: &Vec<f32>,
-        heads: Heads,
+        spans: &[Span],
+        heads: usize,
+        size: usize,
+        last: bool,
     ) -> Result<()> {
-        let cache = &mut cache[at..][..2 * block * heads.width()];
-        attention::cached(self, out, cache, block, past, qkv, heads);
+        let c = heads * size;
+        for (i, s) in spans.iter().enumerate() {
+            let cache = &mut cache[s.slot..][..2 * block * c];
+            let qkv = &qkv[s.row * 3 * c..][..s.rows * 3 * c];
+            let (first, row) = if last { (s.rows - 1, i) } else { (0, s.row) };
+            let out = &mut out[row * c..][..(s.rows - first) * c];
+            attention::cached(self, out, cache, block, s.past, first, qkv, heads, size);
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::pack;
 use super::tile::{Tile, tile};
-use super::{Mat, Product};
+use super::{Line, Mat, Product};
 use std::arch::x86_64::{__m256, __m512};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -112,11 +112,6 @@ kernel! {
     Avx2, "avx2,fma", __m256, 6, 16, 96, 1 2 3 4 5 6
 }
 
-/// A cache line, for the alignment.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Line(#[allow(dead_code)] [f32; 16]);
-
 thread_local! {
     /// Packed B and packed A of this thread: it grows to the largest product (a few MB) and
     /// stays, so that no product allocates but the first of its size.
@@ -203,7 +198,7 @@ pub unsafe fn product<K: Kernel>(p: &Product<'_>) {
         let (mut blocks, a_len, b_len) = Blocks::new::<K>(p);
         let need = a_len.div_ceil(16) + b_len.div_ceil(16);
         if lines.len() < need {
-            lines.resize(need, Line([0.0; 16]));
+            lines.resize(need, Line::ZERO);
         }
         let (b, a) = lines.split_at_mut(b_len.div_ceil(16));
         (blocks.packed_a, blocks.packed_b) = (a.as_mut_ptr().cast(), b.as_mut_ptr().cast());

@@ -11,14 +11,36 @@ mod blocked;
 mod dot;
 #[cfg(target_arch = "x86_64")]
 mod pack;
+mod panels;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod tile;
 mod vector;
 
+pub use panels::Panels;
+
 use super::isa::Level;
 use super::{Cpu, Isa};
 use std::ops::Range;
+
+/// A cache line, for the alignment of what is packed.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code)] [f32; 16]); // read through pointers
+
+impl Line {
+    const ZERO: Self = Self([0.0; 16]);
+
+    /// Lines for n floats.
+    fn room(n: usize) -> Vec<Self> {
+        vec![Self::ZERO; n.div_ceil(16)]
+    }
+
+    fn floats(lines: &mut [Self]) -> &mut [f32] {
+        // SAFETY: a line is sixteen floats without padding, aligned for more than them.
+        unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 16) }
+    }
+}
 
 /// A matrix inside a slice: element (i, j) is `data[i * rs + j * cs]`.
 #[derive(Clone, Copy, Debug)]

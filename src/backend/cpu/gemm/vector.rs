@@ -22,9 +22,10 @@ pub trait Vector: Copy {
 ///
 /// # Safety
 /// As [`Vector`].
-#[cfg(target_arch = "x86_64")]
 pub trait TileVector: Vector {
     unsafe fn splat(x: f32) -> Self;
+    /// Widens bf16s, which are the upper halves of f32s.
+    unsafe fn load_bf16(p: *const u16) -> Self;
     unsafe fn store(self, p: *mut f32);
     unsafe fn add(self, other: Self) -> Self;
 }
@@ -54,6 +55,27 @@ impl Vector for [f32; 8] {
             let y: [f32; 4] = std::array::from_fn(|i| x[i] + x[i + 4]);
             (y[0] + y[2]) + (y[1] + y[3])
         })
+    }
+}
+
+impl TileVector for [f32; 8] {
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        [x; 8]
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u16) -> Self {
+        p.cast::<[u16; 8]>()
+            .read_unaligned()
+            .map(crate::bf16::to_f32)
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        p.cast::<Self>().write_unaligned(self)
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        std::array::from_fn(|i| self[i] + other[i])
     }
 }
 
@@ -108,6 +130,11 @@ mod x86 {
             _mm256_set1_ps(x)
         }
         #[inline(always)]
+        unsafe fn load_bf16(p: *const u16) -> Self {
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        }
+        #[inline(always)]
         unsafe fn store(self, p: *mut f32) {
             _mm256_storeu_ps(p, self)
         }
@@ -159,6 +186,11 @@ mod x86 {
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
             _mm512_set1_ps(x)
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(p: *const u16) -> Self {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
         }
         #[inline(always)]
         unsafe fn store(self, p: *mut f32) {

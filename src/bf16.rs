@@ -20,7 +20,7 @@ pub fn to_f32(bits: u16) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{from_f32, to_f32};
+    use super::*;
 
     #[test]
     fn every_bf16_survives() {
