@@ -7,7 +7,7 @@ use bnn::gpt::WeightType;
 use bnn::run::config::{Config, Settings, word};
 use bnn::run::folder::RunFolder;
 use bnn::run::prepare::Setting;
-use bnn::run::{Context, evaluate, generate, hex, train, verify};
+use bnn::run::{Context, bench, evaluate, generate, hex, train, verify};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -43,6 +43,9 @@ enum Command {
     Config(Configured),
     /// Check this build on this machine against reference files.
     Verify(Verify),
+    /// Measure this machine: gradients, updates, generation; one row a piece of work.
+    #[command(args_override_self = true)]
+    Bench(Bench),
 }
 
 #[derive(Args)]
@@ -119,6 +122,25 @@ struct Generate {
     #[arg(long)]
     threads: Option<usize>,
     /// The result as one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Bench {
+    /// Named shapes.
+    #[arg(long, value_delimiter = ',', default_value = "cpu,baby")]
+    shapes: Vec<String>,
+    /// What to measure.
+    #[arg(long, value_delimiter = ',', default_values_t = bench::WORK.iter().map(|w| w.to_string()))]
+    only: Vec<String>,
+    /// Threads; 0 takes all.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Seconds for each row.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// One JSON object a row on standard output.
     #[arg(long)]
     json: bool,
 }
@@ -254,6 +276,7 @@ fn go(command: Command) -> Result<ExitCode> {
             }
         }
         Command::Verify(a) => return verify_files(&a),
+        Command::Bench(a) => measure(&a)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -306,6 +329,29 @@ fn generate_text(a: &Generate) -> Result<ExitCode> {
     }
     eprintln!("per token in {}", v["file"].as_str().unwrap_or_default());
     Ok(ExitCode::SUCCESS)
+}
+
+fn measure(a: &Bench) -> Result<()> {
+    let request = bench::Request {
+        shapes: a.shapes.clone(),
+        only: a.only.clone(),
+        threads: a.threads,
+        seconds: a.seconds,
+    };
+    bench::bench(&request, &context()?, |row| {
+        if a.json {
+            return print_json(&serde_json::to_value(row).map_err(not_json)?);
+        }
+        let more: Vec<String> = row.more.iter().map(|(k, v)| format!("{k} {v}")).collect();
+        print(&format!(
+            "{:<30} {:<14} {:>11.3} ms  {} ({} runs)\n",
+            row.what,
+            row.shape,
+            row.ms,
+            more.join(", "),
+            row.runs,
+        ))
+    })
 }
 
 fn verify_files(a: &Verify) -> Result<ExitCode> {

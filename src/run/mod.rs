@@ -1,5 +1,6 @@
 //! A whole run: configuration, run folder, progress, report. What only the command needs.
 
+pub mod bench;
 pub mod config;
 pub mod evaluate;
 pub mod folder;

@@ -1,71 +1,118 @@
-"""The parts of bnn beside PyTorch and posteriors, in turn, in one go; prints a table of medians and ratios.
+"""bnn beside PyTorch and posteriors, in turn, in one go; writes the table of docs/performance.md.
 
-    python3 tests/bench/compare.py PYTHON PEER [rounds]
+    cargo build --release && python3 tests/bench/compare.py PYTHON PEER [--rounds N] [--only NAME,...]
 
-PYTHON has torch, posteriors and numpy; PEER is the folder with bench_torch.py. Both sides use two threads.
+PYTHON has torch, posteriors and numpy; PEER is the folder with bench_torch.py. Both sides use two threads; each piece of work is run by
+one side and at once by the other, and a ratio is of the medians of the rounds.
 """
+import argparse
 import json
+import math
+import pathlib
+import platform
 import re
 import statistics
 import subprocess
-import sys
 from collections import defaultdict
 
-UNITS = {"ns": 1e-6, "µs": 1e-3, "ms": 1.0, "s": 1e3}
-# Our row: (their name, their shape)
-ROWS = {
-    ("gradient", "cpu"): ("grad", "cpu"),
-    ("gradient", "baby"): ("grad", "baby"),
-    ("adamw", "cpu"): ("adamw_step", "cpu"),
-    ("adamw", "baby"): ("adamw_step", "baby"),
-    ("update_baby", "sgld"): ("sgld_update_inplace", "baby"),
-    ("update_baby", "sghmc"): ("sghmc_update_inplace", "baby"),
-    ("update_baby", "baoa"): ("baoa_update_inplace", "baby"),
-    ("generate_100", "cpu 1"): ("generate_1", "cpu"),
-    ("generate_100", "cpu 10"): ("generate_bma10", "cpu"),
-    ("generate_100", "baby 1"): ("generate_1", "baby"),
-}
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+# (their work, ours): what is run in turn
+WORK = [("gemm", "gemm"), ("grad,grad_compile,grad_bf16", "grad"), ("adamw", "adamw"), ("sgld", "sgld"), ("sghmc", "sghmc"),
+        ("baoa", "baoa"), ("generate,bma", "generate,bma"), ("per_sample", "per_sample")]
+# (title, our row, their rows of which the fastest counts, scale to the same work)
+ROWS = [
+    ("gradient", "grad", ["grad", "grad_compile"]),
+    ("gradient, beside bf16 autocast", "grad", ["grad_bf16"]),
+    ("AdamW step", "adamw_step", ["adamw_step"]),
+    ("SGLD update", "sgld_update_inplace", ["sgld_update_inplace"]),
+    ("SGHMC update", "sghmc_update_inplace", ["sghmc_update_inplace"]),
+    ("BAOA update", "baoa_update_inplace", ["baoa_update_inplace"]),
+    ("100 tokens, one model", "generate_1", ["generate_1"]),
+    ("the same, bf16 weights", "generate_1_bf16", ["generate_1"]),
+    ("100 tokens, average of ten", "generate_bma10", ["generate_bma10"]),
+    ("the same, bf16 weights", "generate_bma10_bf16", ["generate_bma10"]),
+    ("the same for 8 prompts at once (a prompt)", "generate_bma10_prompts8", ["generate_bma10"]),
+    ("and with bf16 weights (a prompt)", "generate_bma10_prompts8_bf16", ["generate_bma10"]),
+    ("diagonal Fisher of 4 sequences", "per_sample_fisher_B4", ["per_sample_fisher_jacrev_B4"]),
+]
 
 
-def ours():
-    out = subprocess.run(["cargo", "bench", "--bench", "parts"], check=True, capture_output=True, text=True).stdout
-    group, found = None, {}
-    for line in out.splitlines():
-        cells = line.split("│")
-        head = re.match(r"[│├╰─ ]*(.*?)\s{2,}([\d.]+ \S+)?\s*$", line.split(" │ ")[0])
-        if not head:
-            continue
-        name = head.group(1).strip()
-        times = re.findall(r"([\d.]+) (ns|µs|ms|s)\b", line)
-        if len(times) >= 3 and group:
-            found[(group, name)] = float(times[2][0]) * UNITS[times[2][1]]
-        elif not times and len(cells) > 1:
-            group = name
-    return found
+def rows(command, cwd=None):
+    out = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
+    return [json.loads(line) for line in out.splitlines()]
 
 
-def theirs(python, peer):
-    out = []
-    for shape, only in (("cpu", "grad,adamw,generate,bma"), ("baby", "grad,adamw,sgld,sghmc,baoa,generate")):
-        out += subprocess.run([python, "bench_torch.py", "--shapes", shape, "--only", only], cwd=peer, check=True,
-                              capture_output=True, text=True).stdout.splitlines()
-    return {(d["what"], d["shape"]): d["ms"] for d in map(json.loads, out) if "ms" in d}
+def cpu_name():
+    text = pathlib.Path("/proc/cpuinfo").read_text()
+    name = re.search(r"model name\s*: (.*)", text).group(1)
+    family = "family {}, model {}".format(re.search(r"cpu family\s*: (\d+)", text).group(1), re.search(r"model\s*: (\d+)", text).group(1))
+    wide = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if re.search(rf"\b{f}\b", text)]
+    return f"{name} ({family}; {', '.join(wide)})"
 
 
 def main():
-    python, peer = sys.argv[1:3]
-    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-    a, b = defaultdict(list), defaultdict(list)
-    for _ in range(rounds):
-        for k, v in ours().items():
-            a[k].append(v)
-        for k, v in theirs(python, peer).items():
-            b[k].append(v)
-    print("| work | PyTorch / posteriors, ms | bnn, ms | ratio |\n|---|---|---|---|")
-    for mine, other in ROWS.items():
-        if a[mine] and b[other]:
-            x, y = statistics.median(b[other]), statistics.median(a[mine])
-            print(f"| {' '.join(mine)} | {x:.2f} | {y:.2f} | {x / y:.2f} |")
+    a = argparse.ArgumentParser()
+    a.add_argument("python")
+    a.add_argument("peer")
+    a.add_argument("--rounds", type=int, default=1)
+    a.add_argument("--only", default=",".join(ours for _, ours in WORK))
+    a.add_argument("--seconds", type=float, default=2.0)
+    a = a.parse_args()
+    bnn = [str(ROOT / "target/release/bnn"), "bench", "--json", "--threads", "2", "--seconds", str(a.seconds)]
+    mine, theirs, rate = defaultdict(list), defaultdict(list), {}
+    limits = {(r["what"], r["shape"]): r for r in rows(bnn + ["--only", "limits"])}
+    asked = a.only.split(",")
+    for _ in range(a.rounds):
+        for other, ours in WORK:
+            if not any(w in asked for w in ours.split(",")):
+                continue
+            for shape in ["cpu"] if ours == "gemm" else ["cpu", "baby"]:
+                for r in rows(bnn + ["--shapes", shape, "--only", ours]):
+                    mine[r["what"], r["shape"]].append(r["ms"])
+                    rate[r["what"], r["shape"]] = r
+                if ours == "gemm":
+                    them = rows([a.python, str(HERE / "torch_gemm.py"), str(a.seconds)])
+                else:
+                    them = rows([a.python, "bench_torch.py", "--shapes", shape, "--only", other], a.peer)
+                for r in them:
+                    if "ms" in r:
+                        theirs[r["what"], r["shape"]].append(r["ms"])
+    flops = limits["limit_f32", "registers"]["gflops"]
+    memory = limits["limit_memory", "10745088"]["gb_per_s"]
+    lines = []
+    for shape in ("cpu", "baby"):
+        for title, ours, other in ROWS:
+            rivals = [statistics.median(theirs[o, shape]) for o in other if theirs[o, shape]]
+            if not rivals or not mine[ours, shape]:
+                continue
+            x, y = min(rivals), statistics.median(mine[ours, shape])
+            per = 8 if "prompts8" in ours else 1
+            r = rate[ours, shape]
+            share = f"{r['gflops'] / flops:.0%} of f32" if "gflops" in r else \
+                f"{r['gb_per_s'] / memory:.0%} of memory" if "gb_per_s" in r and shape == "baby" else ""
+            lines.append(f"| {title} | `{shape}` | {x:.4g} | {y / per:.4g} | {x * per / y:.2f} | {share} |")
+    ratios = defaultdict(list)
+    for (what, shape), times in mine.items():
+        if what.startswith("gemm_") and theirs[what, shape]:
+            m = int(shape.split(",")[0])
+            ratios[what, m].append(statistics.median(theirs[what, shape]) / statistics.median(times))
+    products = [f"| {what[5:].replace('_', ' ')} | {m} | {math.exp(statistics.fmean(map(math.log, r))):.2f} | {min(r):.2f} to {max(r):.2f} |"
+                for (what, m), r in sorted(ratios.items(), key=lambda x: (x[0][1], x[0][0]))]
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    text = [f"{cpu_name()}, two threads, Linux {platform.release()}, commit {commit}; {a.rounds} round(s), medians. In registers the machine "
+            f"makes {flops:.0f} GFLOP/s of f32; a pass over three vectors of 10.7 M that writes two moves {memory:.0f} GB/s.", ""]
+    if lines:
+        text += ["| work | shape | PyTorch / posteriors, ms | bnn, ms | ratio | share of the limit |", "|---|---|---|---|---|---|", *lines, ""]
+    if products:
+        text += ["f32 products of the shapes that occur, MKL's (oneDNN's) time over bnn's, five shapes each:", "",
+                 "| product | rows | geometric mean | range |", "|---|---|---|---|", *products, ""]
+    page = ROOT / "docs/performance.md"
+    old = page.read_text()
+    begin, end = "<!-- written by tests/bench/compare.py -->\n", "<!-- until here -->"
+    head, rest = old.split(begin)
+    page.write_text(head + begin + "\n" + "\n".join(text) + "\n" + end + rest.split(end)[1])
+    print("\n".join(text))
 
 
 main()

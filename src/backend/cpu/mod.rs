@@ -8,6 +8,7 @@ mod gelu;
 pub mod gemm;
 pub mod isa;
 mod layer_norm;
+mod limits;
 mod math;
 mod ops;
 mod par;
