@@ -84,7 +84,7 @@ fn updates_match_f64_on_odd_lengths() {
                     noise: Noise::Counter { stream, step: 6 },
                 };
                 let got = cpu.langevin_update(rule, on).unwrap();
-                let (mut kinetic, mut virial) = (0.0, 0.0);
+                let (mut kinetic, mut virial, mut terms) = (0.0, 0.0, 0.0);
                 for i in 0..n {
                     let mass = if with_mass { mass[i] as f64 } else { 1.0 };
                     let (g, xi) = (grad[i] as f64, stream.normal(6, i as u64) as f64);
@@ -109,16 +109,14 @@ fn updates_match_f64_on_odd_lengths() {
                         kinetic += (m[i] as f64).powi(2) / mass;
                     }
                     virial += (theta[i] - center[i]) as f64 * g;
+                    terms += ((theta[i] - center[i]) as f64 * g).abs();
                 }
-                // 1 / M is rounded to f32; otherwise the sums are in f64.
+                // Each term has a handful of f32 roundings, 6e-8 of itself; what follows is in f64.
                 assert!(
-                    (got.kinetic - kinetic).abs() <= 1.2e-7 * kinetic,
+                    (got.kinetic - kinetic).abs() <= 3e-7 * kinetic,
                     "{rule:?} {n}"
                 );
-                assert!(
-                    (got.virial - virial).abs() <= 1e-10 * n as f64,
-                    "{rule:?} {n}"
-                );
+                assert!((got.virial - virial).abs() <= 3e-7 * terms, "{rule:?} {n}");
                 assert_eq!(got.nonfinite, None);
             }
         }

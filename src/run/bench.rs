@@ -1,9 +1,9 @@
 //! `bnn bench`: how fast this machine is at each piece of work; the rows have the names and fields of the PyTorch side's.
 
 use super::Context;
+use crate::backend::Cpu;
 use crate::backend::cpu::gemm::Mat;
 use crate::backend::vectors::{AdamW, Coefficients, Langevin, Noise, Rule, Vectors};
-use crate::backend::Cpu;
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Options};
 use crate::gpt::{Gpt, GptConfig, NAMED, Objective, WeightType, Workspace};

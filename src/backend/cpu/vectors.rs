@@ -297,6 +297,18 @@ struct Sums {
     nonfinite: bool,
 }
 
+/// The whole chunk from `at`.
+#[inline(always)]
+fn chunk(x: &[f32], at: usize) -> &[f32; CHUNK] {
+    x[at..].first_chunk().expect("a whole chunk")
+}
+
+/// The whole chunk from `at`.
+#[inline(always)]
+fn chunk_mut(x: &mut [f32], at: usize) -> &mut [f32; CHUNK] {
+    x[at..].first_chunk_mut().expect("a whole chunk")
+}
+
 /// `CHUNK` elements from `at`, what is beyond the end filled with `pad`.
 #[inline(always)]
 fn load(x: &[f32], at: usize, pad: f32) -> [f32; CHUNK] {
@@ -320,6 +332,84 @@ fn store(x: &mut [f32], at: usize, chunk: &[f32; CHUNK]) {
 
 const EXPONENT: u32 = 0x7F80_0000;
 
+/// Sums that are kept in f64, side by side.
+const LANES: usize = 16;
+
+/// Adds a chunk's terms to sums in f64, four at a time summed in f32: each term is off by 2^-22 of itself at most, whatever the
+/// number of chunks, and a quarter of the conversions is left.
+#[inline(always)]
+fn accumulate(sums: &mut [f64; LANES], x: &[f32; CHUNK]) {
+    for i in 0..LANES {
+        let four = (x[i] + x[i + LANES]) + (x[i + 2 * LANES] + x[i + 3 * LANES]);
+        sums[i] += four as f64;
+    }
+}
+
+/// What a block's chunks add to.
+struct Running {
+    kinetic: [f64; LANES],
+    virial: [f64; LANES],
+    top: [u32; CHUNK], // the largest exponent field, which is full when a number is not finite
+}
+
+/// One chunk in one loop: every number is read, moved and written once. `f` maps (theta, m, gradient, 1/M, sqrt M, noise) to (theta, m).
+#[inline(always)]
+fn move_chunk(
+    t: &mut [f32; CHUNK],
+    m: &mut [f32; CHUNK],
+    [g, c, xi]: [&[f32; CHUNK]; 3],
+    mass: Option<&[f32; CHUNK]>,
+    sums: &mut Running,
+    f: impl Fn(f32, f32, f32, f32, f32, f32) -> (f32, f32),
+) {
+    let (mut virial, mut kinetic) = ([0.0; CHUNK], [0.0; CHUNK]);
+    let mut one = |i: usize, inverse: f32, root: f32| {
+        virial[i] = (t[i] - c[i]) * g[i];
+        (t[i], m[i]) = f(t[i], m[i], g[i], inverse, root, xi[i]);
+        kinetic[i] = m[i] * m[i] * inverse;
+        let bits = (t[i].to_bits() & EXPONENT).max(m[i].to_bits() & EXPONENT);
+        sums.top[i] = bits.max(sums.top[i]);
+    };
+    match mass {
+        Some(mass) => (0..CHUNK).for_each(|i| one(i, 1.0 / mass[i], mass[i].sqrt())),
+        None => (0..CHUNK).for_each(|i| one(i, 1.0, 1.0)),
+    }
+    accumulate(&mut sums.virial, &virial);
+    accumulate(&mut sums.kinetic, &kinetic);
+}
+
+#[inline(always)]
+fn apply(
+    rule: Rule,
+    t: &mut [f32; CHUNK],
+    m: &mut [f32; CHUNK],
+    given: [&[f32; CHUNK]; 3],
+    mass: Option<&[f32; CHUNK]>,
+    sums: &mut Running,
+) {
+    match rule {
+        Rule::Sgld { drift, noise } => {
+            move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi| {
+                (t + inverse * (drift * g + noise * root * xi), m)
+            })
+        }
+        Rule::Sghmc(k) => move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi| {
+            let m = m + (k.kick * g - k.friction * m + k.noise * root * xi);
+            (t + k.drift * inverse * m, m)
+        }),
+        Rule::SghmcEuler(k) => move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi| {
+            let t = t + k.drift * inverse * m;
+            (t, m + (k.kick * g - k.friction * m + k.noise * root * xi))
+        }),
+        Rule::Baoa(k) => move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi| {
+            let half = m + k.kick * g;
+            let middle = t + k.drift * inverse * half;
+            let m = half + (k.noise * root * xi - k.friction * half);
+            (middle + k.drift * inverse * m, m)
+        }),
+    }
+}
+
 multiversion! {
     fn langevin_block(
         rule: Rule,
@@ -330,67 +420,36 @@ multiversion! {
         mass: Option<&[f32]>,
         draw: Draw<'_>,
     ) -> Sums {
-        let (mut kinetic, mut virial, mut top) = ([0.0; CHUNK], [0.0; CHUNK], [0; CHUNK]);
-        for at in (0..theta.len()).step_by(CHUNK) {
-            let (mut t, mut m) = (load(theta, at, 0.0), load(momenta, at, 0.0));
-            let (g, c) = (load(grad, at, 0.0), load(center, at, 0.0));
-            let mut xi = match draw {
-                Draw::Counter { stream, step, block } => stream.normals(step, block + (at / CHUNK) as u64),
-                Draw::Given(xi) => load(xi, at, 0.0),
-            };
-            if theta.len() - at < CHUNK {
-                xi[theta.len() - at..].fill(0.0); // beyond the end momenta stay 0 and add nothing to the sums
+        let mut sums = Running { kinetic: [0.0; LANES], virial: [0.0; LANES], top: [0; CHUNK] };
+        let noise = |at: usize| match draw {
+            Draw::Counter { stream, step, block } => stream.normals(step, block + (at / CHUNK) as u64),
+            Draw::Given(xi) => load(xi, at, 0.0),
+        };
+        let whole = theta.len() / CHUNK * CHUNK;
+        for at in (0..whole).step_by(CHUNK) {
+            let xi = noise(at);
+            let given = [chunk(grad, at), chunk(center, at), &xi];
+            let mass = mass.map(|mass| chunk(mass, at));
+            let t = chunk_mut(theta, at);
+            match momenta.is_empty() {
+                true => apply(rule, t, &mut [0.0; CHUNK], given, mass, &mut sums),
+                false => apply(rule, t, chunk_mut(momenta, at), given, mass, &mut sums),
             }
-            let (mut inverse, mut root) = ([1.0; CHUNK], [1.0; CHUNK]);
-            if let Some(mass) = mass {
-                let mass = load(mass, at, 1.0);
-                for i in 0..CHUNK {
-                    inverse[i] = 1.0 / mass[i];
-                    root[i] = mass[i].sqrt();
-                }
-            }
-            for i in 0..CHUNK {
-                virial[i] += (t[i] - c[i]) as f64 * g[i] as f64;
-            }
-            match rule {
-                Rule::Sgld { drift, noise } => {
-                    for i in 0..CHUNK {
-                        t[i] += inverse[i] * (drift * g[i] + noise * root[i] * xi[i]);
-                    }
-                }
-                Rule::Sghmc(k) => {
-                    for i in 0..CHUNK {
-                        m[i] += k.kick * g[i] - k.friction * m[i] + k.noise * root[i] * xi[i];
-                        t[i] += k.drift * inverse[i] * m[i];
-                    }
-                }
-                Rule::SghmcEuler(k) => {
-                    for i in 0..CHUNK {
-                        t[i] += k.drift * inverse[i] * m[i];
-                        m[i] += k.kick * g[i] - k.friction * m[i] + k.noise * root[i] * xi[i];
-                    }
-                }
-                Rule::Baoa(k) => {
-                    for i in 0..CHUNK {
-                        let half = m[i] + k.kick * g[i];
-                        let middle = t[i] + k.drift * inverse[i] * half;
-                        m[i] = half + (k.noise * root[i] * xi[i] - k.friction * half);
-                        t[i] = middle + k.drift * inverse[i] * m[i];
-                    }
-                }
-            }
-            for i in 0..CHUNK {
-                kinetic[i] += m[i] as f64 * m[i] as f64 * inverse[i] as f64;
-                let bits = (t[i].to_bits() & EXPONENT).max(m[i].to_bits() & EXPONENT);
-                top[i] = bits.max(top[i]);
-            }
-            store(theta, at, &t);
-            store(momenta, at, &m);
+        }
+        if whole < theta.len() {
+            let (mut t, mut m) = (load(theta, whole, 0.0), load(momenta, whole, 0.0));
+            let mut xi = noise(whole);
+            xi[theta.len() - whole..].fill(0.0); // beyond the end momenta stay 0 and add nothing to the sums
+            let given = [&load(grad, whole, 0.0), &load(center, whole, 0.0), &xi];
+            let mass = mass.map(|mass| load(mass, whole, 1.0));
+            apply(rule, &mut t, &mut m, given, mass.as_ref(), &mut sums);
+            store(theta, whole, &t);
+            store(momenta, whole, &m);
         }
         Sums {
-            kinetic: kinetic.iter().sum(),
-            virial: virial.iter().sum(),
-            nonfinite: top.contains(&EXPONENT),
+            kinetic: sums.kinetic.iter().sum(),
+            virial: sums.virial.iter().sum(),
+            nonfinite: sums.top.contains(&EXPONENT),
         }
     }
 }
