@@ -1,7 +1,7 @@
 //! The matrix product on the CPU against a triple loop in f64, and its promise that threads change no bit.
 
 use bnn::backend::cpu::gemm::{Mat, serial};
-use bnn::backend::cpu::{Cpu, Isa};
+use bnn::backend::cpu::{Cpu, Isa, Precision};
 use proptest::prelude::*;
 
 /// Uniform in [-1, 1), the same for a seed.
@@ -446,4 +446,106 @@ fn short_slices_are_refused() {
         None
     ));
     assert!(refused(3, 4, 3, a, b, 12, usize::MAX / 2 + 1, None));
+}
+
+/// Rounded to 8 significant bits, ties to even.
+fn to_bf16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    f32::from_bits((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff_0000)
+}
+
+/// `medium` is the product of the rounded operands where the machine multiplies bf16s, else `highest`; `high` is `highest`.
+#[test]
+fn medium_rounds_its_operands_and_high_does_not() {
+    for (m, n, k) in [
+        (17, 1, 1),
+        (17, 33, 31),
+        (45, 70, 129),
+        (300, 129, 33),
+        (33, 65, 800),
+    ] {
+        for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
+            let a = Operand::new(3, m, k, 2, ta);
+            let b = Operand::new(4, k, n, 1, tb);
+            let round = |x: &Operand| Operand {
+                data: x.data.iter().map(|&v| to_bf16(v)).collect(),
+                ..x.clone()
+            };
+            let (before, bias) = (random(5, m * n), random(6, n));
+            let run = |cpu: &Cpu| {
+                let mut c = before.clone();
+                cpu.gemm_bias(m, n, k, a.mat(), b.mat(), true, &mut c, Some(&bias));
+                c
+            };
+            for isa in Isa::all() {
+                let cpu = Cpu::with_isa(1, isa).unwrap();
+                let exact = run(&cpu);
+                let of = |p| run(&cpu.clone().with_precision(p));
+                assert_eq!(bits(&of(Precision::High)), bits(&exact));
+                let got = of(Precision::Medium);
+                if !isa.has_bf16() {
+                    assert_eq!(bits(&got), bits(&exact), "{isa:?}");
+                    continue;
+                }
+                let (want, bound) = expected(&round(&a), &round(&b), Some(&before), n, Some(&bias));
+                for ((got, want), bound) in got.iter().zip(&want).zip(&bound) {
+                    assert!((f64::from(*got) - want).abs() <= *bound, "{m}, {n}, {k}");
+                }
+                let (exact, bound) = expected(&a, &b, Some(&before), n, Some(&bias));
+                let far = got.iter().zip(&exact).zip(&bound);
+                let rounded = far.filter(|((g, e), b)| (f64::from(**g) - **e).abs() > **b);
+                assert!(rounded.count() * 4 > m * n, "the operands were not rounded");
+                for threads in [2, 3] {
+                    let cpu = Cpu::with_isa(threads, isa).unwrap();
+                    let many = run(&cpu.with_precision(Precision::Medium));
+                    assert_eq!(bits(&many), bits(&got), "{threads} threads");
+                }
+            }
+        }
+    }
+}
+
+/// What is not finite comes through `medium`, too, and denormals count as 0.
+#[test]
+fn medium_hides_no_infinity() {
+    let cpu = Cpu::new(1).unwrap().with_precision(Precision::Medium);
+    let (m, n, k) = (20, 40, 7);
+    for bad in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+        for at in [0, 6] {
+            for transposed in [false, true] {
+                let mut a = Operand::new(1, m, k, 0, transposed);
+                let place = if transposed { at * m + 18 } else { 18 * k + at };
+                a.data[place] = bad;
+                let b = vec![1.0; k * n];
+                let mut c = vec![0.0; m * n];
+                cpu.gemm(m, n, k, a.mat(), Mat::rows(&b, n), false, &mut c);
+                for (i, row) in c.chunks(n).enumerate() {
+                    let hit = |v: &f32| !v.is_finite();
+                    assert!(row.iter().all(|v| hit(v) == (i == 18)), "row {i}");
+                }
+            }
+        }
+    }
+    let tiny = vec![f32::MIN_POSITIVE / 4.0; m * k];
+    let big = vec![1e38; k * n];
+    let mut c = vec![1.0; m * n];
+    cpu.gemm(
+        m,
+        n,
+        k,
+        Mat::rows(&tiny, k),
+        Mat::rows(&big, n),
+        false,
+        &mut c,
+    );
+    let want = if cpu.precision().rounds(cpu.isa()) {
+        0.0
+    } else {
+        7.0 * f32::MIN_POSITIVE / 4.0 * 1e38
+    };
+    assert!(
+        c.iter().all(|v| (v - want).abs() <= 1e-6 * want),
+        "{}",
+        c[0]
+    );
 }

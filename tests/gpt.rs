@@ -2,7 +2,7 @@
 
 mod common;
 
-use bnn::backend::{Cpu, Vectors, cpu::Isa};
+use bnn::backend::{Cpu, Precision, Vectors, cpu::Isa};
 use bnn::gpt::{
     Cache, Decoder, Gelu, Gpt, GptConfig, Objective, Piece, Training, WeightType, Weights,
     Workspace,
@@ -134,6 +134,26 @@ fn verify_passes_on_every_fixture() {
                 assert!(check.tolerance <= tolerance, "{check:?}");
                 assert_eq!(check.file, file);
             }
+        }
+    }
+}
+
+/// With `medium` the same values hold to what 8 bits leave of them, and not closer where the machine rounds.
+#[test]
+fn verify_passes_with_rounded_products() {
+    for cpu in every_cpu() {
+        let cpu = cpu.with_precision(Precision::Medium);
+        let rounds = cpu.precision().rounds(cpu.isa());
+        let mut worst = 0.0;
+        for file in FIXTURES {
+            let checks = bnn::run::verify::verify_file(&cpu, &data(file)).unwrap();
+            assert!(checks.iter().all(|c| c.pass), "{file}: {checks:?}");
+            worst = checks.iter().map(|c| c.error).fold(worst, f64::max);
+        }
+        if rounds {
+            assert!(worst > 1e-4, "{worst:e}");
+        } else {
+            assert!(worst < FISHER_TOLERANCE, "{worst:e}");
         }
     }
 }

@@ -7,7 +7,7 @@ pub mod cpu;
 mod ops;
 pub mod vectors;
 
-pub use cpu::Cpu;
+pub use cpu::{Cpu, Precision};
 pub use ops::{
     Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR, Span, WeightType,
 };

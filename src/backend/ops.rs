@@ -130,6 +130,9 @@ pub trait Backend: Vectors {
     /// multiplications they are: few are not worth the one hand-over.
     fn batch<R: Send>(&self, work: usize, f: impl FnOnce() -> R + Send) -> R;
 
+    /// Whether products of matrices round their operands to fewer bits than f32 has.
+    fn rounds_products(&self) -> bool;
+
     /// How many items [`Backend::each`] runs at a time, at least 1.
     fn lanes(&self) -> usize;
 

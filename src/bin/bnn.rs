@@ -1,6 +1,6 @@
 //! The command `bnn`: flags to library calls. Exit code 0, 1 on an error, 130 when interrupted.
 
-use bnn::backend::Cpu;
+use bnn::backend::{Cpu, Precision};
 use bnn::error::{Error, Result};
 use bnn::generate::{Context as ContextRule, Options};
 use bnn::gpt::WeightType;
@@ -153,6 +153,9 @@ struct Verify {
     /// Threads; 0 takes all.
     #[arg(long, default_value_t = 0)]
     threads: usize,
+    /// Precision of matrix products: highest, high or medium; the tolerances follow.
+    #[arg(long, default_value = "highest", value_parser = word::<Precision>)]
+    precision: Precision,
     /// The result as one JSON object on standard output.
     #[arg(long)]
     json: bool,
@@ -355,7 +358,7 @@ fn measure(a: &Bench) -> Result<()> {
 }
 
 fn verify_files(a: &Verify) -> Result<ExitCode> {
-    let backend = Cpu::new(a.threads)?;
+    let backend = Cpu::new(a.threads)?.with_precision(a.precision);
     let mut checks = Vec::new();
     for file in &a.files {
         checks.extend(verify::verify_file(&backend, file)?);

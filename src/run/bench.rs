@@ -1,9 +1,9 @@
 //! `bnn bench`: how fast this machine is at each piece of work; the rows have the names and fields of the PyTorch side's.
 
 use super::Context;
-use crate::backend::Cpu;
 use crate::backend::cpu::gemm::Mat;
 use crate::backend::vectors::{AdamW, Coefficients, Langevin, Noise, Rule, Vectors};
+use crate::backend::{Cpu, Precision};
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Options};
 use crate::gpt::{Gpt, GptConfig, NAMED, Objective, WeightType, Workspace};
@@ -282,7 +282,25 @@ impl Bench<'_> {
     }
 
     fn gradient(&mut self, shape: &str, gpt: &Gpt, b: usize, t: usize) -> Result<()> {
-        let cpu = &self.cpu;
+        for (what, precision) in [
+            ("grad", Precision::Highest),
+            ("grad_medium", Precision::Medium),
+        ] {
+            self.gradient_at(what, precision, shape, gpt, b, t)?;
+        }
+        Ok(())
+    }
+
+    fn gradient_at(
+        &mut self,
+        what: &str,
+        precision: Precision,
+        shape: &str,
+        gpt: &Gpt,
+        b: usize,
+        t: usize,
+    ) -> Result<()> {
+        let cpu = &self.cpu.clone().with_precision(precision);
         let params = gpt.layout().init(1);
         let (x, y) = (tokens(b * t), tokens(b * t));
         let mut ws = Workspace::for_gradients(cpu, gpt.config(), b, t)?;
@@ -302,7 +320,7 @@ impl Bench<'_> {
             .map(drop)
         })?;
         let more = rates(gpt, b * t, t, 6, 12, time.0);
-        self.say("grad", shape, time, &more)
+        self.say(what, shape, time, &more)
     }
 
     /// The forward pass alone, as an evaluation runs it.

@@ -2,6 +2,7 @@
 //!
 //! A flag wins over `--config FILE.toml`, that over the environment, that over the preset's defaults.
 
+use crate::backend::Precision;
 use crate::baseline::Recipe;
 use crate::error::{Error, Result};
 use crate::gpt::{Gelu, GptConfig, NAMED, Objective};
@@ -182,6 +183,9 @@ settings! {
         checkpoint_every: u64,
         /// Threads; 0 takes all.
         threads: usize,
+        /// Matrix products of the passes: highest (f32), high (16 bits or more), medium (bf16 where the machine is faster at that).
+        #[arg(value_parser = word::<Precision>)]
+        precision: Precision,
         /// Run a step that is provably unstable.
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         force: bool,
@@ -366,6 +370,7 @@ impl Settings {
             sample_dtype: Some(SampleDtype::F32),
             checkpoint_every: Some(500),
             threads: Some(0),
+            precision: Some(Precision::Highest),
             force: Some(false),
             save_dir: Some("checkpoints/samplers".into()),
             eval: Some(false),

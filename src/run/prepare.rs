@@ -3,7 +3,7 @@
 use super::Context;
 use super::config::Config;
 use super::progress::Progress;
-use crate::backend::Cpu;
+use crate::backend::{Backend, Cpu};
 use crate::baseline::Trainer;
 use crate::data::{Batch, Corpus, Windows};
 use crate::error::{Error, Result};
@@ -61,7 +61,7 @@ impl Setting {
         let gpt = Gpt::new(config.model(corpus.tokenizer.vocab_size())?)?;
         corpus.check_block(gpt.config().block_size)?;
         Ok(Self {
-            backend: Cpu::new(config.threads)?,
+            backend: Cpu::new(config.threads)?.with_precision(config.precision),
             corpus,
             gpt,
         })
@@ -114,7 +114,10 @@ impl Setting {
         recipe.iters = iters;
         let (b, t) = config.baseline_batch(self.gpt.config());
         let bad = |e: serde_json::Error| Error::invalid("recipe", "JSON", e);
-        let text = serde_json::to_string(&(&recipe, b, t)).map_err(bad)?;
+        let mut text = serde_json::to_string(&(&recipe, b, t)).map_err(bad)?;
+        if self.backend.rounds_products() {
+            text.push_str(" bf16"); // another model comes of it
+        }
         let key = Sha256::new()
             .chain_update(self.corpus.sha256)
             .chain_update(self.model_json()?)

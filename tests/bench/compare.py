@@ -23,7 +23,7 @@ WORK = [("gemm", "gemm"), ("grad,grad_compile,grad_bf16", "grad"), ("adamw", "ad
 # (title, our row, their rows of which the fastest counts, scale to the same work)
 ROWS = [
     ("gradient", "grad", ["grad", "grad_compile"]),
-    ("gradient, beside bf16 autocast", "grad", ["grad_bf16"]),
+    ("gradient, `medium` beside bf16 autocast", "grad_medium", ["grad_bf16"]),
     ("AdamW step", "adamw_step", ["adamw_step"]),
     ("SGLD update", "sgld_update_inplace", ["sgld_update_inplace"]),
     ("SGHMC update", "sghmc_update_inplace", ["sghmc_update_inplace"]),

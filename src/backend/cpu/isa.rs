@@ -57,6 +57,16 @@ impl Isa {
             .collect()
     }
 
+    /// Whether AVX-512 is in use and multiplies pairs of bf16 (AVX512_BF16).
+    pub fn has_bf16(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            self.0 == Level::Avx512 && is_x86_feature_detected!("avx512bf16")
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     /// The level.
     pub fn level(self) -> Level {
         self.0

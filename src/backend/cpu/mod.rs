@@ -12,11 +12,13 @@ mod limits;
 mod math;
 mod ops;
 mod par;
+mod precision;
 mod prior;
 mod vectors;
 
 pub use isa::Isa;
 use par::Rows;
+pub use precision::Precision;
 
 use crate::error::{Error, Result};
 use std::sync::Arc;
@@ -29,6 +31,7 @@ pub struct Cpu {
     pool: Option<Arc<rayon::ThreadPool>>, // None: one thread, the caller's
     threads: usize,
     isa: Isa,
+    precision: Precision,
 }
 
 impl std::fmt::Debug for Cpu {
@@ -36,6 +39,7 @@ impl std::fmt::Debug for Cpu {
         f.debug_struct("Cpu")
             .field("threads", &self.threads)
             .field("isa", &self.isa)
+            .field("precision", &self.precision)
             .finish()
     }
 }
@@ -70,7 +74,23 @@ impl Cpu {
                     })
             })
             .transpose()?;
-        Ok(Self { pool, threads, isa })
+        Ok(Self {
+            pool,
+            threads,
+            isa,
+            precision: Precision::default(),
+        })
+    }
+
+    /// The same context with products of another precision; its threads are shared.
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// How exactly products are computed.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// How many threads compute.

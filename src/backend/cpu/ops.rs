@@ -38,6 +38,10 @@ impl Backend for Cpu {
         }
     }
 
+    fn rounds_products(&self) -> bool {
+        self.precision.rounds(self.isa)
+    }
+
     fn lanes(&self) -> usize {
         self.threads
     }

@@ -2,6 +2,7 @@
 
 use super::pack;
 use super::tile::{Tile, tile};
+use super::vector::Pairs;
 use super::{Line, Mat, Product};
 use std::arch::x86_64::{__m256, __m512};
 use std::cell::RefCell;
@@ -106,6 +107,10 @@ macro_rules! kernel {
 kernel! {
     /// 24 accumulators, 2 vectors of B and a broadcast, of 32 registers.
     Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", __m512, 12, 32, 144, 1 2 3 4 5 6 7 8 9 10 11 12
+}
+kernel! {
+    /// As [`Avx512`], of pairs of bf16 along k.
+    Avx512Bf16, "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", Pairs, 12, 32, 144, 1 2 3 4 5 6 7 8 9 10 11 12
 }
 kernel! {
     /// 12 accumulators, 2 vectors of B and a broadcast, of 16 registers.

@@ -11,6 +11,8 @@ mod blocked;
 mod dot;
 #[cfg(target_arch = "x86_64")]
 mod pack;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod panels;
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -20,7 +22,7 @@ mod vector;
 pub use panels::Panels;
 
 use super::isa::Level;
-use super::{Cpu, Isa};
+use super::{Cpu, Isa, Precision};
 use std::ops::Range;
 
 /// A cache line, for the alignment of what is packed.
@@ -113,6 +115,8 @@ unsafe impl Sync for Product<'_> {}
 enum Method {
     Dot,
     Blocked,
+    /// Blocked, of operands rounded to bf16.
+    Pairs,
 }
 
 impl<'a> Product<'a> {
@@ -163,8 +167,11 @@ impl<'a> Product<'a> {
     }
 
     /// How to compute the whole product.
-    fn method(&self) -> Method {
-        if self.m <= dot::MAX_ROWS && self.a.cs == 1 && self.b.rs == 1 {
+    fn method(&self, isa: Isa, precision: Precision) -> Method {
+        let strided = |mat: Mat| mat.rs == 1 || mat.cs == 1;
+        if precision.rounds(isa) && self.m > dot::MAX_ROWS && strided(self.a) && strided(self.b) {
+            Method::Pairs
+        } else if self.m <= dot::MAX_ROWS && self.a.cs == 1 && self.b.rs == 1 {
             Method::Dot
         } else {
             Method::Blocked
@@ -194,15 +201,18 @@ impl<'a> Product<'a> {
         if self.m == 0 || self.n == 0 {
             return;
         }
-        // SAFETY: the caller's promise, and an `Isa` of a level is made only after its features were detected.
+        // SAFETY: the caller's promise, and an `Isa` of a level is made only after its features were detected; pairs are chosen only
+        // where AVX512_BF16 was detected, too.
         unsafe {
             match (method, isa.level()) {
                 (Method::Dot, _) => dot::product(isa, self),
                 #[cfg(target_arch = "x86_64")]
+                (Method::Pairs, _) => pairs::product(self),
+                #[cfg(target_arch = "x86_64")]
                 (Method::Blocked, Level::Avx512) => blocked::product::<blocked::Avx512>(self),
                 #[cfg(target_arch = "x86_64")]
                 (Method::Blocked, Level::Avx2) => blocked::product::<blocked::Avx2>(self),
-                (Method::Blocked, _) => portable::product(self),
+                _ => portable::product(self),
             }
         }
     }
@@ -229,7 +239,7 @@ pub fn serial(
 ) {
     let product = Product::new(m, n, k, a, b, accumulate, c, ldc, bias);
     // SAFETY: C is borrowed mutably by this call.
-    unsafe { product.run(isa, product.method()) }
+    unsafe { product.run(isa, product.method(isa, Precision::Highest)) }
 }
 
 /// How a product is split over threads: `down` parts of the rows times `across` parts of the columns.
@@ -317,7 +327,7 @@ impl Cpu {
         bias: Option<&[f32]>,
     ) {
         let product = Product::new(m, n, k, a, b, accumulate, c, n, bias);
-        let method = product.method();
+        let method = product.method(self.isa, self.precision);
         let grid = Grid::new(self.threads, m, n, k);
         let parts = grid.down * grid.across;
         if parts == 1 {

@@ -80,6 +80,9 @@ impl TileVector for [f32; 8] {
 }
 
 #[cfg(target_arch = "x86_64")]
+pub use x86::Pairs;
+
+#[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{TileVector, Vector};
     use std::arch::x86_64::*;
@@ -199,6 +202,56 @@ mod x86 {
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
             _mm512_add_ps(self, other)
+        }
+    }
+
+    /// Sixteen f32 sums, or sixteen pairs of bf16 that are multiplied into them (AVX512_BF16). A product of two bf16s is exact in f32;
+    /// denormals count as 0.
+    #[derive(Clone, Copy)]
+    pub struct Pairs(__m512);
+
+    impl Vector for Pairs {
+        const LANES: usize = 16;
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            Self(_mm512_setzero_ps())
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            Self(_mm512_loadu_ps(p))
+        }
+        #[inline(always)]
+        unsafe fn load_first(n: usize, p: *const f32) -> Self {
+            Self(_mm512_maskz_loadu_ps(first16(n), p))
+        }
+        /// c plus both products of each lane's pairs.
+        #[inline(always)]
+        unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+            let pairs = |x: __m512| std::mem::transmute::<__m512, __m512bh>(x);
+            Self(_mm512_dpbf16_ps(c.0, pairs(self.0), pairs(b.0)))
+        }
+        #[inline(always)]
+        unsafe fn sums(v: [Self; 8]) -> [f32; 8] {
+            __m512::sums(v.map(|v| v.0))
+        }
+    }
+
+    impl TileVector for Pairs {
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            Self(_mm512_set1_ps(x))
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(p: *const u16) -> Self {
+            Self(__m512::load_bf16(p))
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            _mm512_storeu_ps(p, self.0)
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            Self(_mm512_add_ps(self.0, other.0))
         }
     }
 
