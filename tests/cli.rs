@@ -321,6 +321,16 @@ fn train_leaves_every_file_and_key() {
     )
     .expect("JSON");
     assert_eq!(kept.as_object().expect("an object").len(), 2);
+    // A run from before a setting was there: it has the default, and what follows is the same.
+    let toml = run.join("config.toml");
+    let text = std::fs::read_to_string(&toml).expect("settings");
+    let without: Vec<&str> = text
+        .lines()
+        .filter(|l| !l.starts_with("precision"))
+        .collect();
+    assert_eq!(without.len() + 1, text.lines().count());
+    std::fs::write(&toml, without.join("\n")).expect("settings");
+
     // Several prompts at once: the first text is that of the prompt alone; the rounded weights change the draws' probabilities a little.
     let run_dir = v["run_dir"].as_str().expect("run_dir");
     let many = |weights: &str| {

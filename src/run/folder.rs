@@ -1,6 +1,6 @@
 //! The run folder: the original's names, in one place.
 
-use super::config::Config;
+use super::config::{Config, Settings};
 use crate::error::{Error, Result};
 use crate::store::replace_file;
 use serde::Serialize;
@@ -56,9 +56,8 @@ impl RunFolder {
     /// When it holds no `config.toml` or is not named like a run.
     pub fn open(path: &Path) -> Result<(Self, Config)> {
         let at = path.join("config.toml");
-        let text = std::fs::read_to_string(&at).map_err(Error::io(&at))?;
-        let config: Config = toml::from_str(&text)
-            .map_err(|e| Error::data(at.display().to_string(), e.to_string()))?;
+        // A setting that came after the run was made has its default.
+        let config = Settings::from_toml(&at)?.resolve()?;
         let name = path.canonicalize().map_err(Error::io(path))?;
         let stamp = name
             .file_name()

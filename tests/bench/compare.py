@@ -1,7 +1,9 @@
 """bnn beside PyTorch and posteriors, in turn, in one go; writes the table of docs/performance.md.
 
-    cargo build --release && python3 tests/bench/compare.py PYTHON PEER [--rounds N] [--only NAME,...]
+    cargo build --release && python3 tests/bench/compare.py PYTHON PEER [--data TEXT] [--rounds N] [--only NAME,...]
 
+With --data the main job runs, too: 1,200 BAOA steps at batch (16, 64) on shape `cpu`, a sample every 10, then the whole validation split with
+the last 10 samples; each side starts from its own baseline of 2,000 iterations, whose training is not counted.
 PYTHON has torch, posteriors and numpy; PEER is the folder with bench_torch.py. Both sides use two threads; each piece of work is run by
 one side and at once by the other, and a ratio is of the medians of the rounds.
 """
@@ -13,6 +15,7 @@ import platform
 import re
 import statistics
 import subprocess
+import tempfile
 from collections import defaultdict
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -43,6 +46,34 @@ def rows(command, cwd=None):
     return [json.loads(line) for line in out.splitlines()]
 
 
+def timed(command, cwd=None):
+    """Its last line as JSON, and its peak memory in MB."""
+    out = subprocess.run(["/usr/bin/time", "-f", "%M", *command], cwd=cwd, check=True, capture_output=True, text=True)
+    return json.loads(out.stdout.splitlines()[-1]), int(out.stderr.splitlines()[-1]) * 1024e-6
+
+
+def main_job(python, peer, data):
+    """Rows of the main job: seconds of sampling and of evaluation, peak memory."""
+    with tempfile.TemporaryDirectory() as work:
+        bnn, base = str(ROOT / "target/release/bnn"), f"{work}/base.pt"
+        rows([python, "train_torch.py", "--data", data, "--save", base], peer)
+        them, their_mb = timed([python, "bayes_torch.py", "--ckpt", base, "--data", data, "--sampler", "baoa"], peer)
+        theirs = (them["sampling_seconds"], them["eval_seconds"])
+        lines = []
+        for precision in ("highest", "medium"):
+            common = ["--data", data, "--save-dir", work, "--precision", precision, "--threads", "2", "--json"]
+            kept = json.loads(subprocess.run([bnn, "baseline", *common], check=True, capture_output=True, text=True).stdout)
+            job = ["--model-path", kept["path"], "--batch-size", "16", "--thinning", "10", "--eval", "--eval-splits", "val",
+                   "--eval-num-posterior-samples", "10", "--eval-num-text-samples", "0", "--eval-control=false"]
+            us, our_mb = timed([bnn, "train", "--sampler", "baoa", *common, *job])
+            report = next(pathlib.Path(us["run_dir"]).glob("bayesian_eval_*.json"))
+            ours = (us["sampling_seconds"], json.loads(report.read_text())["results"]["val"]["elapsed_seconds"])
+            for name, x, y in (("1,200 steps", theirs[0], ours[0]), ("evaluation", theirs[1], ours[1]), ("both", sum(theirs), sum(ours))):
+                lines.append(f"| {name}, `{precision}` | {x:.1f} s | {y:.1f} s | {x / y:.2f} |")
+            lines.append(f"| peak memory, `{precision}` | {their_mb:.0f} MB | {our_mb:.0f} MB | {their_mb / our_mb:.1f} |")
+        return ["The main job (see the script's first lines):", "", "| part | PyTorch / posteriors | bnn | ratio |", "|---|---|---|---|", *lines, ""]
+
+
 def cpu_name():
     text = pathlib.Path("/proc/cpuinfo").read_text()
     name = re.search(r"model name\s*: (.*)", text).group(1)
@@ -55,6 +86,7 @@ def main():
     a = argparse.ArgumentParser()
     a.add_argument("python")
     a.add_argument("peer")
+    a.add_argument("--data")
     a.add_argument("--rounds", type=int, default=1)
     a.add_argument("--only", default=",".join(ours for _, ours in WORK))
     a.add_argument("--seconds", type=float, default=2.0)
@@ -107,6 +139,8 @@ def main():
     if products:
         text += ["f32 products of the shapes that occur, MKL's (oneDNN's) time over bnn's, five shapes each:", "",
                  "| product | rows | geometric mean | range |", "|---|---|---|---|", *products, ""]
+    if a.data:
+        text += main_job(a.python, a.peer, str(pathlib.Path(a.data).resolve()))
     page = ROOT / "docs/performance.md"
     old = page.read_text()
     begin, end = "<!-- written by tests/bench/compare.py -->\n", "<!-- until here -->"

@@ -32,36 +32,60 @@ fn with_scratch<R>(n: usize, f: impl FnOnce(&mut [f32], &mut [f32]) -> R) -> R {
     })
 }
 
+/// Sixteen lanes to one, halving: four steps where one after the other would be fifteen.
+#[inline(always)]
+fn tree(mut x: [f32; 16], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut width = 8;
+    while width > 0 {
+        for i in 0..width {
+            x[i] = f(x[i], x[i + width]);
+        }
+        width /= 2;
+    }
+    x[0]
+}
+
+/// A row's scores that are seen, and after them as many masked ones, now -infinity, as make whole vectors (but for the row's end).
+#[inline(always)]
+fn whole_vectors(row: &mut [f32], seen: usize) -> &mut [f32] {
+    let end = seen.next_multiple_of(16).min(row.len());
+    row[seen..end].fill(f32::NEG_INFINITY);
+    &mut row[..end]
+}
+
 multiversion! {
     // Row r of s (rows, cols) holds scores; the first `past + r + 1` become probabilities, the rest 0. lse gets each log-sum-exp.
     fn softmax_rows(s: &mut [f32], lse: &mut [f32], cols: usize, past: usize, scale: f32) {
         for (r, (row, lse)) in s.chunks_exact_mut(cols).zip(lse).enumerate() {
-            let (seen, masked) = row.split_at_mut(past + r + 1);
-            masked.fill(0.0);
+            let seen = past + r + 1;
+            let scores = whole_vectors(row, seen);
+            let larger = |a: f32, b: f32| if b > a { b } else { a };
             let mut lanes = [f32::NEG_INFINITY; 16];
-            for chunk in seen.chunks(16) {
-                for (l, &v) in lanes.iter_mut().zip(chunk) {
-                    *l = if v > *l { v } else { *l };
-                }
+            let (whole, rest) = scores.as_chunks::<16>();
+            for chunk in whole {
+                lanes = std::array::from_fn(|i| larger(lanes[i], chunk[i]));
             }
-            let top = lanes.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+            for (l, &v) in lanes.iter_mut().zip(rest) {
+                *l = larger(*l, v);
+            }
+            let top = tree(lanes, larger);
             let mut sums = [0.0f32; 16];
-            let mut chunks = seen.chunks_exact_mut(16);
-            for chunk in &mut chunks {
-                for (l, v) in sums.iter_mut().zip(chunk) {
-                    *v = exp((*v - top) * scale);
-                    *l += *v;
-                }
+            let (whole, rest) = scores.as_chunks_mut::<16>();
+            for chunk in whole {
+                *chunk = std::array::from_fn(|i| exp((chunk[i] - top) * scale));
+                // a masked one adds e^-87 to a sum of at least 1
+                sums = std::array::from_fn(|i| sums[i] + chunk[i]);
             }
-            for (l, v) in sums.iter_mut().zip(chunks.into_remainder()) {
+            for (l, v) in sums.iter_mut().zip(rest) {
                 *v = exp((*v - top) * scale);
                 *l += *v;
             }
-            let total: f32 = sums.iter().sum();
+            let total = tree(sums, |a, b| a + b);
             let inverse = 1.0 / total;
-            for v in seen.iter_mut() {
+            for v in scores.iter_mut() {
                 *v *= inverse;
             }
+            row[seen..].fill(0.0);
             *lse = top * scale + total.ln();
         }
     }
@@ -71,11 +95,11 @@ multiversion! {
     // Scores back to probabilities with the kept log-sum-exp.
     fn probabilities(s: &mut [f32], lse: &[f32], cols: usize, past: usize, scale: f32) {
         for (r, (row, &lse)) in s.chunks_exact_mut(cols).zip(lse).enumerate() {
-            let (seen, masked) = row.split_at_mut(past + r + 1);
-            masked.fill(0.0);
-            for v in seen {
+            let seen = past + r + 1;
+            for v in whole_vectors(row, seen) {
                 *v = exp(*v * scale - lse);
             }
+            row[seen..].fill(0.0);
         }
     }
 }

@@ -8,20 +8,18 @@ use std::ops::Range;
 const EPS: f32 = 1e-5;
 const LANES: usize = 16;
 
-/// The sum of f(i) over a row, in 16 lanes and then pairwise: the order depends on the row's length alone.
+/// The sum over rows of equal length of f at each place, in 16 lanes and then pairwise: the order depends on the length alone.
 #[inline(always)]
-fn sum(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+fn sum<const N: usize>(rows: [&[f32]; N], f: impl Fn([f32; N]) -> f32) -> f32 {
+    let n = rows[0].len();
+    let rows = rows.map(|row| row[..n].as_chunks::<LANES>());
     let mut lanes = [0.0f32; LANES];
-    let whole = n / LANES * LANES;
-    let mut i = 0;
-    while i < whole {
-        for (j, lane) in lanes.iter_mut().enumerate() {
-            *lane += f(i + j);
-        }
-        i += LANES;
+    for i in 0..n / LANES {
+        let chunks = rows.map(|row| &row.0[i]);
+        lanes = std::array::from_fn(|j| lanes[j] + f(chunks.map(|c| c[j])));
     }
-    for (j, lane) in lanes.iter_mut().enumerate().take(n - whole) {
-        *lane += f(whole + j);
+    for (j, lane) in lanes.iter_mut().enumerate().take(n % LANES) {
+        *lane += f(rows.map(|row| row.1[j]));
     }
     let mut w = LANES / 2;
     while w > 0 {
@@ -37,20 +35,20 @@ multiversion! {
     fn forward_rows(out: &mut [f32], stats: &mut [f32], x: &[f32], w: &[f32], b: &[f32]) {
         let c = w.len();
         for ((y, s), x) in out.chunks_exact_mut(c).zip(stats.chunks_exact_mut(2)).zip(x.chunks_exact(c)) {
-            let mean = sum(c, |i| x[i]) / c as f32;
+            let mean = sum([x], |[x]| x) / c as f32;
             // two passes: the variance of values with a large mean would cancel in one
-            let var = sum(c, |i| (x[i] - mean) * (x[i] - mean)) / c as f32;
+            let var = sum([x], |[x]| (x - mean) * (x - mean)) / c as f32;
             // A variance that overflows must be seen; 1 / infinity would make a row of zeros of it.
             let rstd = if var < f32::INFINITY { 1.0 / (var + EPS).sqrt() } else { f32::NAN };
             s[0] = mean;
             s[1] = rstd;
             if b.is_empty() {
-                for i in 0..c {
-                    y[i] = (x[i] - mean) * rstd * w[i];
+                for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
+                    *y = (x - mean) * rstd * w;
                 }
             } else {
-                for i in 0..c {
-                    y[i] = (x[i] - mean) * rstd * w[i] + b[i];
+                for (((y, x), w), b) in y.iter_mut().zip(x).zip(w).zip(b) {
+                    *y = (x - mean) * rstd * w + b;
                 }
             }
         }
@@ -63,10 +61,10 @@ multiversion! {
         let c = w.len();
         for (((dx, d), x), s) in dx.chunks_exact_mut(c).zip(dout.chunks_exact(c)).zip(x.chunks_exact(c)).zip(stats.chunks_exact(2)) {
             let (mean, rstd) = (s[0], s[1]);
-            let g = sum(c, |i| d[i] * w[i]) / c as f32;
-            let gx = sum(c, |i| d[i] * w[i] * ((x[i] - mean) * rstd)) / c as f32;
-            for i in 0..c {
-                dx[i] += rstd * (d[i] * w[i] - g - (x[i] - mean) * rstd * gx);
+            let g = sum([d, w], |[d, w]| d * w) / c as f32;
+            let gx = sum([d, w, x], |[d, w, x]| d * w * ((x - mean) * rstd)) / c as f32;
+            for (((o, d), x), w) in dx.iter_mut().zip(d).zip(x).zip(w) {
+                *o += rstd * (d * w - g - (x - mean) * rstd * gx);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The CPU as a [`Backend`]: each operation's buffers cut to size and handed to its file.
 
 use super::gemm::{Mat, Panels};
+use super::isa::multiversion;
 use super::{Cpu, Rows, par};
 use super::{attention, cross_entropy, dropout, embed, gelu, layer_norm, prior};
 use crate::backend::{Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, Span, WeightType};
@@ -12,6 +13,14 @@ const MIN_BATCH: usize = 1 << 21;
 
 /// Rows at a time when a bias gradient is summed over columns.
 const COLUMNS: usize = 16;
+
+multiversion! {
+    fn add(out: &mut [f32], a: &[f32], b: &[f32]) {
+        for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
+            *o = a + b;
+        }
+    }
+}
 
 impl Backend for Cpu {
     type Tokens = Vec<u16>;
@@ -271,9 +280,7 @@ impl Backend for Cpu {
     fn add(&self, out: &mut Vec<f32>, a: &Vec<f32>, b: &Vec<f32>, n: usize) -> Result<()> {
         let (a, b) = (&a[..n], &b[..n]);
         self.rows(n, 1024, [Rows::new(out, 1)], |r, [out]| {
-            for ((o, a), b) in out.iter_mut().zip(&a[r.clone()]).zip(&b[r]) {
-                *o = a + b;
-            }
+            add(self.isa, out, &a[r.clone()], &b[r]);
         });
         Ok(())
     }
