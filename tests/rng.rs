@@ -252,3 +252,84 @@ fn uniforms_and_integers() {
     assert_eq!(s.below(1, 0, 0), 0);
     assert!((0..1000).any(|i| s.below(u64::MAX, 0, i) > u64::MAX / 2));
 }
+
+/// A billion draws: moments, tails out to 6, the largest, and Kolmogorov's distance over 2^16 bins.
+///
+/// Nine checks at Z and Kolmogorov's at 3 (3e-8): a false alarm with probability below 4e-7.
+#[test]
+fn a_billion_normals() {
+    const BLOCK: usize = 1 << 18;
+    const BLOCKS: u64 = 3815; // 1.00006e9
+    const BINS: usize = 1 << 16;
+    const BEYOND: [f32; 4] = [3.0, 4.0, 5.0, 6.0];
+    #[derive(Clone)]
+    struct Counts {
+        moments: [f64; 4],
+        beyond: [u64; 4],
+        bins: Vec<u64>,
+        top: f32,
+    }
+    let stream = Stream::new(7, Purpose::Noise, 1);
+    let count = |blocks: std::ops::Range<u64>| {
+        let cpu = Cpu::new(1).unwrap();
+        let mut z = cpu.zeros(BLOCK).unwrap();
+        let mut c = Counts {
+            moments: [0.0; 4],
+            beyond: [0; 4],
+            bins: vec![0; BINS],
+            top: 0.0,
+        };
+        for block in blocks {
+            cpu.normal(&mut z, stream, block).unwrap();
+            for &z in &z {
+                let (x, square) = (z as f64, z as f64 * z as f64);
+                c.moments[0] += x;
+                c.moments[1] += square;
+                c.moments[2] += x * square;
+                c.moments[3] += square * square;
+                c.top = c.top.max(z.abs());
+                for (n, limit) in c.beyond.iter_mut().zip(BEYOND) {
+                    *n += (z.abs() > limit) as u64;
+                }
+                c.bins[((z + 8.0) * (BINS as f32 / 16.0)) as usize] += 1;
+            }
+        }
+        c
+    };
+    let [mut all, other] = std::thread::scope(|s| {
+        let other = s.spawn(|| count(BLOCKS / 2..BLOCKS));
+        [count(0..BLOCKS / 2), other.join().unwrap()]
+    });
+    for i in 0..4 {
+        all.moments[i] += other.moments[i];
+        all.beyond[i] += other.beyond[i];
+    }
+    all.bins
+        .iter_mut()
+        .zip(&other.bins)
+        .for_each(|(a, b)| *a += b);
+    let n = BLOCKS as f64 * BLOCK as f64;
+    let moments = [(0.0, 1.0), (1.0, 2.0), (0.0, 15.0), (3.0, 96.0)];
+    for (i, (want, variance)) in moments.into_iter().enumerate() {
+        let off = (all.moments[i] / n - want) / (variance / n).sqrt();
+        assert!(off.abs() < Z, "moment {}: {off} standard errors", i + 1);
+    }
+    // P(|z| > 3, 4, 5, 6); the last expects 2 and is Poisson, above 18 with probability 1e-11
+    let tails = [2.699_796_063e-3, 6.334_248_367e-5, 5.733_031_438e-7];
+    for (i, p) in tails.into_iter().enumerate() {
+        let off = (all.beyond[i] as f64 - n * p) / (n * p).sqrt();
+        assert!(off.abs() < Z, "beyond {}: {off} standard errors", BEYOND[i]);
+    }
+    assert!(all.beyond[3] <= 18, "{} beyond 6", all.beyond[3]);
+    let top = all.top.max(other.top);
+    assert!(top > 5.5 && top < 6.77, "{top}");
+    let (mut below, mut d) = (0, 0f64);
+    for (i, count) in all.bins.iter().enumerate() {
+        below += count;
+        let edge = (i + 1) as f64 * 16.0 / BINS as f64 - 8.0;
+        d = d.max((below as f64 / n - normal_cdf(edge)).abs());
+    }
+    // A number at an edge may be counted on either side of it: f32 has 24 bits, which is 1e-7 of them, and the reference is off
+    // by as much; a hundredth of what is asked.
+    assert!(d * n.sqrt() < 3.0, "Kolmogorov: {}", d * n.sqrt());
+}
