@@ -746,3 +746,62 @@ fn verify_passes_on_good_files_and_fails_on_bad_ones() {
         _ => assert_eq!(out.status.code(), Some(1)),
     }
 }
+
+/// A row a line, with the names and fields of the programs that it is laid beside; a bad name is refused before anything runs.
+#[test]
+fn bench_prints_a_row_for_every_piece_of_work() {
+    let dir = folder();
+    let work = "limits,grad,logits,adamw,sgld,sghmc,baoa,generate,bma,per_sample";
+    let args = |only: &'static str| {
+        [
+            "bench",
+            "--shapes",
+            "tiny",
+            "--seconds",
+            "0.01",
+            "--threads",
+            "1",
+            "--json",
+            "--only",
+            only,
+        ]
+    };
+    let out = run(dir.path(), &args(work));
+    assert!(out.status.success(), "{}", words(&out));
+    let text = String::from_utf8(out.stdout).expect("UTF-8");
+    let rows: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a row"))
+        .collect();
+    let of = |what: &str| rows.iter().find(|r| r["what"] == what);
+    for (what, more) in [
+        ("limit_f32", "gflops"),
+        ("limit_memory", "gb_per_s"),
+        ("grad", "tokens_per_s"),
+        ("grad_medium", "gflops"),
+        ("logits", "tokens_per_s"),
+        ("adamw_step", "params"),
+        ("sgld_update_inplace", "params"),
+        ("sghmc_update_inplace", "params"),
+        ("baoa_update_inplace", "gb_per_s"),
+        ("generate_1", "tokens_per_s"),
+        ("generate_1_bf16", "tokens_per_s"),
+        ("generate_bma10", "tokens_per_s"),
+        ("generate_bma10_prompts8", "tokens_per_s"),
+        ("per_sample_fisher_B4", "ms_per_sequence"),
+    ] {
+        let row = of(what).unwrap_or_else(|| panic!("no row {what}: {text}"));
+        assert!(row["ms"].as_f64().is_some_and(|ms| ms > 0.0), "{row}");
+        assert!(row["runs"].as_u64().is_some_and(|n| n >= 1), "{row}");
+        assert!(row[more].as_f64().is_some_and(|v| v > 0.0), "{row}");
+    }
+    for bad in [
+        &["bench", "--only", "nothing"][..],
+        &["bench", "--shapes", "round"],
+        &["bench", "--seconds", "0"],
+    ] {
+        let out = run(dir.path(), bad);
+        assert_eq!(out.status.code(), Some(1), "{bad:?}");
+        assert!(out.stdout.is_empty());
+    }
+}

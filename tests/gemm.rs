@@ -1,6 +1,7 @@
 //! The matrix product on the CPU against a triple loop in f64, and its promise that threads change no bit.
 
-use bnn::backend::cpu::gemm::{Mat, serial};
+use bnn::backend::WeightType;
+use bnn::backend::cpu::gemm::{Mat, Panels, serial};
 use bnn::backend::cpu::{Cpu, Isa, Precision};
 use proptest::prelude::*;
 
@@ -548,4 +549,35 @@ fn medium_hides_no_infinity() {
         "{}",
         c[0]
     );
+}
+
+#[test]
+fn panels_of_no_rows_and_of_wrong_shapes() {
+    for isa in Isa::all() {
+        let cpu = Cpu::with_isa(1, isa).unwrap();
+        let w = random(1, 130 * 3);
+        for form in [WeightType::F32, WeightType::Bf16] {
+            let panels = Panels::new(isa, &w, 130, 3, form).unwrap();
+            cpu.gemm_panels(0, &[], &panels, None, &mut []);
+            assert!(Panels::new(isa, &w, 131, 3, form).is_err());
+            assert!(Panels::new(isa, &w, usize::MAX, usize::MAX, form).is_err());
+            // W (n, 0): what is left is the bias.
+            let none = Panels::new(isa, &[], 130, 0, form).unwrap();
+            let (bias, mut c) = (random(2, 130), vec![7.0; 260]);
+            cpu.gemm_panels(2, &[], &none, Some(&bias), &mut c);
+            assert_eq!(c, [&bias[..], &bias].concat());
+            // -0 stays what it is, in whole panels and in the last.
+            let tiny = Panels::new(isa, &[1e-30; 130], 130, 1, form).unwrap();
+            let mut c = vec![7.0; 3 * 130];
+            cpu.gemm_panels(3, &[-1e-30; 3], &tiny, None, &mut c);
+            let mut one = vec![7.0; 130];
+            cpu.gemm_panels(1, &[-1e-30], &tiny, None, &mut one);
+            assert_eq!(bits(&c[..130]), bits(&one));
+        }
+        let panels = Panels::new(isa, &w, 130, 3, WeightType::F32).unwrap();
+        let huge = std::panic::AssertUnwindSafe(|| {
+            cpu.gemm_panels(1 << 63, &[], &panels, None, &mut []);
+        });
+        assert!(std::panic::catch_unwind(huge).is_err());
+    }
 }

@@ -785,6 +785,32 @@ fn a_decoder_refuses_what_does_not_fit() {
     read(&mut cache, &[(1, &[1; 2])], 11).unwrap();
     let text = read(&mut cache, &[(1, &[1])], 11).unwrap_err();
     assert!(text.contains("12 of 12"), "{text}");
+    assert!(Decoder::new(&cpu, &model.gpt, 0).is_err());
+    // what another model made
+    let deeper = GptConfig {
+        n_layer: 5,
+        ..model.gpt.config().clone()
+    };
+    let other = Gpt::new(deeper).unwrap();
+    let flat = other.layout().init(1);
+    let others = Weights::new(&cpu, &other, &flat, WeightType::F32).unwrap();
+    let mut its_cache = Cache::new(&cpu, other.config(), 3).unwrap();
+    let mut its_decoder = Decoder::new(&cpu, &other, 2).unwrap();
+    let piece = [Piece {
+        sequence: 0,
+        tokens: &[1],
+    }];
+    let mut out = [0.0; 11];
+    let mut decoder = Decoder::new(&cpu, &model.gpt, 2).unwrap();
+    let results = [
+        decoder.read(&cpu, &model.gpt, &others, &mut cache, &piece, &mut out),
+        decoder.read(&cpu, &model.gpt, &weights, &mut its_cache, &piece, &mut out),
+        its_decoder.read(&cpu, &model.gpt, &weights, &mut cache, &piece, &mut out),
+    ];
+    for (result, what) in results.into_iter().zip(["weights", "cache", "decoder"]) {
+        let text = result.unwrap_err().to_string();
+        assert!(text.contains(what) && text.contains("n_layer: 5"), "{text}");
+    }
     let short = Weights::new(&cpu, &model.gpt, &vec![0.0; 3], WeightType::F32);
     let text = short.err().unwrap().to_string();
     assert!(

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 
 /// One parameter vector as decoding reads it: the matrices packed, for every row of a batch to use while they pass; the rest flat.
 pub struct Weights<B: Backend> {
+    config: GptConfig,
     rest: B::Buf,                // what layout.without_matrices() keeps
     layout: Layout,              // of it
     blocks: Vec<[B::Packed; 4]>, // c_attn, attn_proj, c_fc, mlp_proj
@@ -43,6 +44,7 @@ impl<B: Backend> Weights<B> {
             ])
         });
         Ok(Self {
+            config: gpt.config.clone(),
             rest: buf,
             layout,
             blocks: blocks.collect::<Result<_>>()?,
@@ -53,6 +55,7 @@ impl<B: Backend> Weights<B> {
 
 /// Keys and values of the tokens read so far in some sequences, by one parameter vector.
 pub struct Cache<B: Backend> {
+    config: GptConfig,
     kv: B::Buf, // (sequences, L, 2, block_size, C)
     lens: Vec<usize>,
 }
@@ -68,6 +71,7 @@ impl<B: Backend> Cache<B> {
             .and_then(|n| n.checked_mul(sequences))
             .ok_or_else(|| Error::invalid("sequences", "few enough for the memory", sequences))?;
         Ok(Self {
+            config: c.clone(),
             kv: backend.zeros(n)?,
             lens: vec![0; sequences],
         })
@@ -110,6 +114,7 @@ pub struct Piece<'a> {
 
 /// Buffers for reading pieces of sequences. One thread at a time; serves any number of parameter vectors and caches in turn.
 pub struct Decoder<B: Backend> {
+    config: GptConfig,
     ws: Workspace<B>,
     rows: usize,
     sequences: usize,
@@ -124,8 +129,12 @@ impl<B: Backend> Decoder<B> {
     /// # Errors
     /// When `sequences` is 0 or the device has no room.
     pub fn new(backend: &B, gpt: &Gpt, sequences: usize) -> Result<Self> {
+        if sequences == 0 {
+            return Err(Error::invalid("sequences", "at least 1", 0));
+        }
         let rows = gpt.config.block_size.max(sequences);
         Ok(Self {
+            config: gpt.config.clone(),
             ws: Workspace::for_decoding(backend, &gpt.config, rows, sequences)?,
             rows,
             sequences,
@@ -143,7 +152,7 @@ impl<B: Backend> Decoder<B> {
     /// Reads the pieces; `out` (pieces, V) gets the logits after the last token of each. They do not depend on what else is read with it.
     ///
     /// # Errors
-    /// When a piece is empty or more than what the block has left, a sequence is not there or comes twice, the pieces are too many or too
+    /// When weights, cache or decoder are another model's, a piece is empty or more than what the block has left, a sequence is not there or comes twice, the pieces are too many or too
     /// long together, or a token is out of range. The cache is then as before.
     pub fn read(
         &mut self,
@@ -158,7 +167,7 @@ impl<B: Backend> Decoder<B> {
         if out.len() != pieces.len() * v {
             return Err(Error::shape("logits", [pieces.len(), v], [out.len()]));
         }
-        self.take(gpt, cache, pieces)?;
+        self.take(gpt, weights, cache, pieces)?;
         let Self {
             ws,
             tokens,
@@ -174,15 +183,36 @@ impl<B: Backend> Decoder<B> {
         backend.batch(gpt.work(tokens.len()), || {
             pass(ws, backend, gpt, weights, cache, tokens.len(), spans)
         })?;
+        backend.download_part(&ws.logits, 0, out)?;
         for p in pieces {
             cache.lens[p.sequence] += p.tokens.len();
         }
-        backend.download_part(&ws.logits, 0, out)
+        Ok(())
     }
 
     /// Checks the pieces and lays them out as rows.
-    fn take(&mut self, gpt: &Gpt, cache: &Cache<B>, pieces: &[Piece]) -> Result<()> {
+    fn take(
+        &mut self,
+        gpt: &Gpt,
+        weights: &Weights<B>,
+        cache: &Cache<B>,
+        pieces: &[Piece],
+    ) -> Result<()> {
         let c = &gpt.config;
+        for (what, of) in [
+            ("weights", &weights.config),
+            ("cache", &cache.config),
+            ("decoder", &self.config),
+        ] {
+            if of != c {
+                let shape = |c: &GptConfig| format!("{c:?}");
+                return Err(Error::invalid(
+                    format!("{what} of a model"),
+                    shape(c),
+                    shape(of),
+                ));
+            }
+        }
         self.tokens.clear();
         self.places.clear();
         self.spans.clear();

@@ -197,17 +197,20 @@ impl Bench<'_> {
         })
     }
 
-    /// What the rest is to be compared with.
+    /// What the rest is to be compared with: the best of each, not the median.
     fn limits(&mut self) -> Result<()> {
-        let start = Instant::now();
-        let flops = self.cpu.peak_flops(200);
-        let time = (start.elapsed().as_secs_f64() / 200.0, 200);
-        self.say("limit_f32", "registers", time, &[("gflops", flops / 1e9)])?;
+        let (flops, runs) = self.cpu.peak_flops();
+        let time = (2e9 / flops, runs);
+        self.say(
+            "limit_f32",
+            "1e9 multiply-adds",
+            time,
+            &[("gflops", flops / 1e9)],
+        )?;
         // The sizes of the samplers' vectors, the smaller of which a cache may hold.
         for n in [804_096, 10_745_088] {
-            let start = Instant::now();
-            let bytes = self.cpu.peak_bandwidth(n, 20);
-            let time = (start.elapsed().as_secs_f64() / 20.0, 20);
+            let (bytes, runs) = self.cpu.peak_bandwidth(n);
+            let time = (20.0 * n as f64 / bytes, runs);
             self.say(
                 "limit_memory",
                 &n.to_string(),

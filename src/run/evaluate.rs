@@ -487,8 +487,8 @@ fn texts(
         .collect();
     let prompts: Vec<&[u16]> = starts.iter().map(|&at| &tokens[at..at + prompt]).collect();
     let mut all = Vec::with_capacity(n);
-    for (i, prompts) in prompts.chunks(TEXTS_AT_ONCE).enumerate() {
-        let first = (i * TEXTS_AT_ONCE) as u64;
+    for (i, prompts) in (0..).zip(prompts.chunks(TEXTS_AT_ONCE as usize)) {
+        let first = i * TEXTS_AT_ONCE;
         all.extend(generator.generate_batch(prompts, &options, first, |_, _| true)?);
     }
     let (mut references, mut predictions) = (Vec::new(), Vec::new());

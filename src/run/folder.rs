@@ -1,11 +1,14 @@
 //! The run folder: the original's names, in one place.
 
-use super::config::{Config, Settings};
+use super::config::Config;
 use crate::error::{Error, Result};
 use crate::store::replace_file;
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// Settings that came after the first format of `config.toml`, with what runs from before them did.
+const LATER: &[(&str, &str)] = &[("precision", "highest")];
 
 /// `<save_dir>/<s>_sampler/run_<time>/`.
 #[derive(Clone, Debug)]
@@ -53,11 +56,16 @@ impl RunFolder {
     /// Opens a run's folder.
     ///
     /// # Errors
-    /// When it holds no `config.toml` or is not named like a run.
+    /// When it holds no whole `config.toml`.
     pub fn open(path: &Path) -> Result<(Self, Config)> {
         let at = path.join("config.toml");
-        // A setting that came after the run was made has its default.
-        let config = Settings::from_toml(&at)?.resolve()?;
+        let text = std::fs::read_to_string(&at).map_err(Error::io(&at))?;
+        let bad = |e: toml::de::Error| Error::data(at.display().to_string(), e.to_string());
+        let mut table: toml::Table = text.parse().map_err(bad)?;
+        for (name, then) in LATER {
+            table.entry(*name).or_insert_with(|| (*then).into());
+        }
+        let config: Config = table.try_into().map_err(bad)?;
         let name = path.canonicalize().map_err(Error::io(path))?;
         let stamp = name
             .file_name()

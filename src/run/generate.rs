@@ -11,7 +11,7 @@ use crate::store::Store;
 use serde_json::{Map, Value, json};
 
 /// Texts written at once: each sample's weights are read once for all of them, each keeps its own keys and values.
-pub(super) const TEXTS_AT_ONCE: usize = 8;
+pub(super) const TEXTS_AT_ONCE: u64 = 8;
 
 /// What to generate.
 #[derive(Clone, Debug)]
@@ -56,13 +56,24 @@ pub fn generate(
     let prompts = each.collect::<Result<Vec<_>>>()?;
     let mut generator =
         Generator::with_weights(&setting.backend, &setting.gpt, samples, request.weights)?;
-    let jobs: Vec<usize> = (0..prompts.len())
-        .flat_map(|p| (0..request.texts).map(move |_| p))
-        .collect();
-    let alone = jobs.len() == 1;
-    let mut made = Vec::with_capacity(jobs.len());
-    for (chunk, jobs) in jobs.chunks(TEXTS_AT_ONCE).enumerate() {
-        let first = chunk * TEXTS_AT_ONCE;
+    if prompts.is_empty() || request.texts == 0 {
+        return Err(Error::invalid(
+            "prompts and texts",
+            "at least one of each",
+            "none",
+        ));
+    }
+    let total = request
+        .texts
+        .checked_mul(prompts.len() as u64)
+        .ok_or_else(|| Error::invalid("texts", "fewer than 2^64 in all", request.texts))?;
+    let alone = total == 1;
+    let mut made = Vec::new();
+    let mut first = 0;
+    while first < total {
+        let end = total.min(first + TEXTS_AT_ONCE);
+        // Text i goes on from prompt i / texts.
+        let jobs: Vec<usize> = (first..end).map(|i| (i / request.texts) as usize).collect();
         let now: Vec<&[u16]> = jobs.iter().map(|&p| &prompts[p][..]).collect();
         if alone {
             on_text(&request.prompts[jobs[0]])?;
@@ -70,7 +81,7 @@ pub fn generate(
         // The first failure to show a piece ends the text and is given back.
         let mut shown = Ok(());
         let stop = &*ctx;
-        let these = generator.generate_batch(&now, &request.options, first as u64, |_, t| {
+        let these = generator.generate_batch(&now, &request.options, first, |_, t| {
             // Of several texts at once, each is shown when it is whole.
             if alone {
                 shown = tokenizer
@@ -84,13 +95,14 @@ pub fn generate(
         if alone {
             on_text("\n")?;
         } else {
-            for (i, (g, &p)) in these.iter().zip(jobs).enumerate() {
-                let (number, prompt) = (first + i + 1, &request.prompts[p]);
+            for ((number, g), &p) in (first + 1..).zip(&these).zip(&jobs) {
+                let prompt = &request.prompts[p];
                 let new = tokenizer.decode(&g.tokens)?;
                 on_text(&format!("--- text {number} ---\n{prompt}{new}\n"))?;
             }
         }
-        made.extend(these.into_iter().zip(jobs.iter().copied()));
+        made.extend(these.into_iter().zip(jobs));
+        first = end;
     }
     let entry = entry(folder, request, &setting, generator.num_samples(), &made)?;
     let path = folder.file("generation_results.json");

@@ -102,7 +102,8 @@ def main():
             for shape in ["cpu"] if ours == "gemm" else ["cpu", "baby"]:
                 for r in rows(bnn + ["--shapes", shape, "--only", ours]):
                     mine[r["what"], r["shape"]].append(r["ms"])
-                    rate[r["what"], r["shape"]] = r
+                    # what a run makes or moves, in rate x milliseconds
+                    rate[r["what"], r["shape"]] = {k: r[k] * r["ms"] for k in ("gflops", "gb_per_s") if k in r}
                 if ours == "gemm":
                     them = rows([a.python, str(HERE / "torch_gemm.py"), str(a.seconds)])
                 else:
@@ -110,7 +111,7 @@ def main():
                 for r in them:
                     if "ms" in r:
                         theirs[r["what"], r["shape"]].append(r["ms"])
-    flops = limits["limit_f32", "registers"]["gflops"]
+    flops = limits["limit_f32", "1e9 multiply-adds"]["gflops"]
     memory = limits["limit_memory", "10745088"]["gb_per_s"]
     lines = []
     for shape in ("cpu", "baby"):
@@ -121,8 +122,8 @@ def main():
             x, y = min(rivals), statistics.median(mine[ours, shape])
             per = 8 if "prompts8" in ours else 1
             r = rate[ours, shape]
-            share = f"{r['gflops'] / flops:.0%} of f32" if "gflops" in r else \
-                f"{r['gb_per_s'] / memory:.0%} of memory" if "gb_per_s" in r and shape == "baby" else ""
+            share = f"{r['gflops'] / y / flops:.0%} of f32" if "gflops" in r else \
+                f"{r['gb_per_s'] / y / memory:.0%} of memory" if "gb_per_s" in r and shape == "baby" else ""
             lines.append(f"| {title} | `{shape}` | {x:.4g} | {y / per:.4g} | {x * per / y:.2f} | {share} |")
     ratios = defaultdict(list)
     for (what, shape), times in mine.items():
@@ -145,7 +146,9 @@ def main():
     old = page.read_text()
     begin, end = "<!-- written by tests/bench/compare.py -->\n", "<!-- until here -->"
     head, rest = old.split(begin)
-    page.write_text(head + begin + "\n" + "\n".join(text) + "\n" + end + rest.split(end)[1])
+    # A part is printed alone: it must not take the place of the whole.
+    if a.data and set(asked) == {ours for _, work in WORK for ours in work.split(",")}:
+        page.write_text(head + begin + "\n" + "\n".join(text) + "\n" + end + rest.split(end)[1])
     print("\n".join(text))
 
 

@@ -23,7 +23,9 @@ def count(program, work, times):
 
 
 def main():
-    built = subprocess.run(["cargo", "bench", "--bench", "instructions", "--no-run", "--message-format=json"], cwd=ROOT, check=True,
+    # In one unit: how code is spread over several, and what is inlined with it, would depend on names and paths.
+    built = subprocess.run(["cargo", "bench", "--bench", "instructions", "--no-run", "--message-format=json", "--config",
+                            "profile.bench.codegen-units=1", "--config", "profile.bench.debug=0"], cwd=ROOT, check=True,
                            capture_output=True, text=True).stdout
     program = next(m["executable"] for m in map(json.loads, built.splitlines()) if m.get("executable") and m["target"]["name"] == "instructions")
     rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.strip()

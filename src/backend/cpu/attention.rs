@@ -389,7 +389,7 @@ pub fn cached(
                 let q = Mat::rows(&qkv[i0 * 3 * c + c0..], 3 * c);
                 let (k_t, v) = (Mat::cols(&keys[c0..], c), Mat::rows(&values[c0..], c));
                 let out = &mut out[at * c + c0..];
-                with_scratch(CACHED * n, |p, lse| {
+                with_scratch(CACHED * block, |p, lse| {
                     let p = &mut p[..m * n];
                     gemm::serial(cpu.isa, m, n, size, q, k_t, false, p, n, None);
                     softmax_rows(cpu.isa, p, &mut lse[..m], n, past + i0, scale);

@@ -170,7 +170,7 @@ impl Backend for Cpu {
 
     fn pack(&self, params: &Vec<f32>, layer: &Linear, form: WeightType) -> Result<Panels> {
         let w = &params[layer.weight.clone()];
-        Ok(Panels::new(self.isa, w, layer.n_out, layer.n_in, form))
+        Panels::new(self.isa, w, layer.n_out, layer.n_in, form)
     }
 
     fn linear_packed(

@@ -366,7 +366,7 @@ fn move_chunk(
     let mut one = |i: usize, inverse: f32, root: f32| {
         virial[i] = (t[i] - c[i]) * g[i];
         (t[i], m[i]) = f(t[i], m[i], g[i], inverse, root, xi[i]);
-        kinetic[i] = m[i] * m[i] * inverse;
+        kinetic[i] = m[i] * inverse * m[i]; // in this order neither a large nor a small mass leaves f32's range
         let bits = (t[i].to_bits() & EXPONENT).max(m[i].to_bits() & EXPONENT);
         sums.top[i] = bits.max(sums.top[i]);
     };

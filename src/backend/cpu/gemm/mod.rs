@@ -23,6 +23,7 @@ pub use panels::Panels;
 
 use super::isa::Level;
 use super::{Cpu, Isa, Precision};
+use crate::error::{Error, Result};
 use std::ops::Range;
 
 /// A cache line, for the alignment of what is packed.
@@ -34,8 +35,14 @@ impl Line {
     const ZERO: Self = Self([0.0; 16]);
 
     /// Lines for n floats.
-    fn room(n: usize) -> Vec<Self> {
-        vec![Self::ZERO; n.div_ceil(16)]
+    fn room(n: usize) -> Result<Vec<Self>> {
+        let mut lines = Vec::new();
+        let count = n.div_ceil(16);
+        lines
+            .try_reserve_exact(count)
+            .map_err(|e| Error::Unsupported(format!("no memory for {n} elements: {e}")))?;
+        lines.resize(count, Self::ZERO);
+        Ok(lines)
     }
 
     fn floats(lines: &mut [Self]) -> &mut [f32] {

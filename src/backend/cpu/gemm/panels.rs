@@ -7,6 +7,7 @@ use crate::backend::WeightType;
 use crate::backend::cpu::isa::Level;
 use crate::backend::cpu::{Cpu, Isa};
 use crate::bf16;
+use crate::error::{Error, Result};
 use std::ops::Range;
 
 /// W (n, k) as panels of NR rows: element (j, k) is number `(j / NR * k_total + k) * NR + j % NR`; rows that are not there are 0.
@@ -51,16 +52,22 @@ fn panel_width(isa: Isa) -> usize {
 
 impl Panels {
     /// Packs W (n, k), row-major.
-    pub fn new(isa: Isa, w: &[f32], n: usize, k: usize, form: WeightType) -> Self {
+    ///
+    /// # Errors
+    /// When W has another number of elements, or there is no memory for them.
+    pub fn new(isa: Isa, w: &[f32], n: usize, k: usize, form: WeightType) -> Result<Self> {
+        if n.checked_mul(k) != Some(w.len()) {
+            return Err(Error::shape("a weight", [n, k], [w.len()]));
+        }
         let nr = panel_width(isa);
-        let count = n.div_ceil(nr) * nr * k;
+        let count = n.next_multiple_of(nr).saturating_mul(k);
         let mut lines = Line::room(match form {
             WeightType::F32 => count,
             WeightType::Bf16 => count.div_ceil(2),
-        });
+        })?;
         let place = |j: usize, i: usize| (j / nr * k + i) * nr + j % nr;
         let floats = Line::floats(&mut lines);
-        for (j, row) in w.chunks_exact(k).take(n).enumerate() {
+        for (j, row) in w.chunks_exact(k.max(1)).enumerate() {
             for (i, &v) in row.iter().enumerate() {
                 let at = place(j, i);
                 match form {
@@ -74,13 +81,13 @@ impl Panels {
                 }
             }
         }
-        Self {
+        Ok(Self {
             lines,
             form,
             isa,
             n,
             k,
-        }
+        })
     }
 
     /// Bytes that the weight takes.
@@ -119,13 +126,18 @@ impl Cpu {
     ) {
         let (n, k) = (w.n, w.k);
         assert!(
-            a.len() == m * k && c.len() == m * n && bias.is_none_or(|b| b.len() == n),
+            m.checked_mul(k) == Some(a.len())
+                && m.checked_mul(n) == Some(c.len())
+                && bias.is_none_or(|b| b.len() == n),
             "gemm: A has {} elements, C {}, the bias {:?}, for (m, n, k) = ({m}, {n}, {k})",
             a.len(),
             c.len(),
             bias.map(<[f32]>::len),
         );
         assert!(w.isa == self.isa, "gemm: panels of another instruction set");
+        if m == 0 || n == 0 {
+            return;
+        }
         let product = Product {
             panels: w,
             a,
@@ -349,8 +361,9 @@ impl Product<'_> {
             }
             for (r, out) in out.iter().enumerate() {
                 for l in 0..width {
-                    let bias = self.bias.map_or(0.0, |bias| bias[j0 + l]);
-                    *c.add(r * n + l) = out[l / nr][l % nr] + bias;
+                    let sum = out[l / nr][l % nr];
+                    // Without a bias nothing is added: + 0 would make 0 of -0, and whole panels do not.
+                    *c.add(r * n + l) = self.bias.map_or(sum, |bias| sum + bias[j0 + l]);
                 }
             }
         }
