@@ -54,7 +54,7 @@ pub unsafe fn product(p: &Product<'_>) {
 #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe fn pair<'a>(x: Mat<'_>, rows: usize, k: usize, out: &'a mut [f32]) -> Mat<'a> {
     let depth = k.div_ceil(2);
-    // SAFETY: the caller's promise; masks and loops end at k and at rows.
+    // SAFETY: the caller's promise; whole vectors end at k or at rows, and what is left goes one by one.
     unsafe {
         let (from, to) = (x.data.as_ptr(), out.as_mut_ptr());
         if x.cs == 1 {

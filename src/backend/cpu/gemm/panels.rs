@@ -89,11 +89,6 @@ impl Panels {
             k,
         })
     }
-
-    /// Bytes that the weight takes.
-    pub fn bytes(&self) -> usize {
-        std::mem::size_of_val(&self.lines[..])
-    }
 }
 
 /// Some rows and columns of C = A W^T + bias.
