@@ -47,6 +47,11 @@
 #define BNN_PHASE_DONE 2
 
 /**
+ * The part of a cycle in which the chain moves without noise, and no sample falls due.
+ */
+#define BNN_PHASE_EXPLORATION 3
+
+/**
  * Major version of the header.
  */
 #define BNN_VERSION_MAJOR 0

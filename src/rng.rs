@@ -126,6 +126,20 @@ impl Stream {
         z
     }
 
+    /// The 64 uniforms in [0, 1) of (step, block), 24 bits each: the words that [`Stream::normals`] makes its numbers from, number
+    /// `16 * i + lane` from word i of counter `16 * block + lane`.
+    #[inline(always)]
+    pub fn uniforms(&self, step: u64, block: u64) -> [f32; NORMALS] {
+        let mut u = [0.0; NORMALS];
+        for lane in 0..16 {
+            let w = self.words(step, 16 * block + lane as u64);
+            for (i, w) in w.into_iter().enumerate() {
+                u[16 * i + lane] = (w >> 8) as f32 * (1.0 / (1u32 << 24) as f32);
+            }
+        }
+        u
+    }
+
     /// The standard normal at (step, index): number `index % 64` of the block `index / 64`.
     pub fn normal(&self, step: u64, index: u64) -> f32 {
         let (block, at) = (index / NORMALS as u64, index % NORMALS as u64);

@@ -452,11 +452,12 @@ fn not_finite(result: Result<ChainReport>) -> (u64, String, f32) {
 #[test]
 fn a_diverged_chain_names_the_step_and_the_tensor() {
     let cpu = Cpu::new(1).unwrap();
-    for method in Method::ALL {
+    // The lattice walk's steps are clamped.
+    for method in Method::ALL.into_iter().filter(|&m| m != Method::Sglrw) {
         for (preconditioner, first) in [(Preconditioner::None, 0), (RMS, 4)] {
             let mut config = config(method);
             config.step_size = 1e30;
-            if method != Method::Sgld {
+            if method.has_momenta() {
                 config.alpha = 1e-31; // friction that such a step can still have
             }
             let mut chain = chain(&cpu, config, preconditioner);

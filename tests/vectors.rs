@@ -24,7 +24,7 @@ const K: Coefficients = Coefficients {
     noise: 0.7,
     drift: 0.4,
 };
-const RULES: [Rule; 4] = [
+const RULES: [Rule; 5] = [
     Rule::Sgld {
         drift: 0.3,
         noise: 0.7,
@@ -32,6 +32,10 @@ const RULES: [Rule; 4] = [
     Rule::Sghmc(K),
     Rule::SghmcEuler(K),
     Rule::Baoa(K),
+    Rule::Sglrw {
+        pull: 0.6,
+        length: 0.7,
+    },
 ];
 
 /// One element of each rule in f64, written from its definition.
@@ -44,6 +48,11 @@ fn reference(rule: Rule, t: f64, m: f64, g: f64, mass: f64, xi: f64) -> (f64, f6
             t + drift as f64 * g / mass + noise as f64 * xi / mass.sqrt(),
             m,
         ),
+        Rule::Sglrw { pull, length } => {
+            let up = 0.5 + 0.5 * (pull as f64 * g / mass.sqrt()).clamp(-1.0, 1.0);
+            let step = length as f64 / mass.sqrt();
+            (if xi < up { t + step } else { t - step }, m)
+        }
         Rule::Sghmc(k) => (t + k.drift as f64 * kicked(k, m) / mass, kicked(k, m)),
         Rule::SghmcEuler(k) => (t + k.drift as f64 * m / mass, kicked(k, m)),
         Rule::Baoa(k) => {
@@ -87,7 +96,11 @@ fn updates_match_f64_on_odd_lengths() {
                 let (mut kinetic, mut virial, mut terms) = (0.0, 0.0, 0.0);
                 for i in 0..n {
                     let mass = if with_mass { mass[i] as f64 } else { 1.0 };
-                    let (g, xi) = (grad[i] as f64, stream.normal(6, i as u64) as f64);
+                    let g = grad[i] as f64;
+                    let xi = match rule {
+                        Rule::Sglrw { .. } => stream.uniforms(6, i as u64 / 64)[i % 64] as f64,
+                        _ => stream.normal(6, i as u64) as f64,
+                    };
                     let (want_t, want_m) =
                         reference(rule, theta[i] as f64, momenta[i] as f64, g, mass, xi);
                     // A handful of roundings of terms whose size is at most `scale`.
@@ -105,7 +118,7 @@ fn updates_match_f64_on_odd_lengths() {
                         (m[i] as f64 - want_m).abs() < 3e-7 * scale,
                         "{rule:?} m[{i}] of {n}"
                     );
-                    if !matches!(rule, Rule::Sgld { .. }) {
+                    if rule.has_momenta() {
                         kinetic += (m[i] as f64).powi(2) / mass;
                     }
                     virial += (theta[i] - center[i]) as f64 * g;

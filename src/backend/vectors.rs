@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::rng::Stream;
 use std::ops::Range;
 
-/// Where an update's standard normals come from.
+/// Where an update's random numbers come from: standard normals but for [`Rule::Sglrw`].
 pub enum Noise<'a, V: Vectors> {
     /// The numbers at (step, element) of a stream, made on the fly: [`Stream::normal`].
     Counter {
@@ -28,12 +28,27 @@ pub enum Rule {
         /// The noise's standard deviation at M = 1.
         noise: f32,
     },
+    /// theta += length / sqrt(M) * s, s = 1 where a uniform is below (1 + clamp(pull / sqrt(M) * g, -1, 1)) / 2, else -1. No momenta; the
+    /// noise is uniform: [`Stream::uniforms`], or numbers in [0, 1).
+    Sglrw {
+        /// Of the gradient in the probability.
+        pull: f32,
+        /// The step's length at M = 1.
+        length: f32,
+    },
     /// m += kick * g - friction * m + noise * sqrt(M) * xi, then theta += drift / M * m with the new m.
     Sghmc(Coefficients),
     /// Both from the old state: theta += drift / M * m, m += kick * g - friction * m + noise * sqrt(M) * xi.
     SghmcEuler(Coefficients),
     /// m += kick * g; theta += drift / M * m; m += noise * sqrt(M) * xi - friction * m; theta += drift / M * m.
     Baoa(Coefficients),
+}
+
+impl Rule {
+    /// Whether it moves momenta.
+    pub fn has_momenta(&self) -> bool {
+        !matches!(self, Self::Sgld { .. } | Self::Sglrw { .. })
+    }
 }
 
 /// The coefficients of a scheme with momenta.
@@ -54,7 +69,7 @@ pub struct Coefficients {
 pub struct Langevin<'a, V: Vectors> {
     /// Parameters. [in, out]
     pub theta: &'a mut V::Buf,
-    /// Momenta; ignored (and may be empty) under [`Rule::Sgld`]. [in, out]
+    /// Momenta; ignored (and may be empty) under rules that have none. [in, out]
     pub momenta: &'a mut V::Buf,
     /// Gradient of the log posterior at the old parameters.
     pub grad: &'a V::Buf,

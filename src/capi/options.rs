@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::generate::{Context, Options};
 use crate::gpt::{Gelu, GptConfig, Objective};
 use crate::posterior::Prior;
-use crate::samplers::{Config, Method, Preconditioner, stability};
+use crate::samplers::{Config, Method, Preconditioner, Schedule, stability};
 use std::collections::BTreeMap;
 use std::ffi::c_char;
 use std::sync::Mutex;
@@ -130,7 +130,7 @@ const TABLE: &[(&str, Initial, &str, &str)] = &[
     (
         "sampler",
         Initial::Str("baoa"),
-        "sgld, sghmc, sghmc_euler, baoa",
+        "sgld, sghmc, sghmc_euler, baoa, sgnht, sgnht_euler, sglrw",
         "method",
     ),
     (
@@ -162,6 +162,60 @@ const TABLE: &[(&str, Initial, &str, &str)] = &[
         Initial::F64(0.0),
         "at least 0",
         "gradient noise taken as given (sgld, sghmc)",
+    ),
+    (
+        "xi",
+        Initial::F64Unset,
+        "any",
+        "sgnht's thermostat at the start; alpha when unset",
+    ),
+    (
+        "thermostat_mass",
+        Initial::F64(1.0),
+        "above 0",
+        "how slowly sgnht's friction follows",
+    ),
+    (
+        "schedule",
+        Initial::Str("constant"),
+        "constant, linear, cosine, polynomial, cyclical",
+        "of the step size while sampling",
+    ),
+    (
+        "temperature_schedule",
+        Initial::Str("constant"),
+        "constant, linear, cosine, polynomial",
+        "of the temperature while sampling",
+    ),
+    (
+        "final_fraction",
+        Initial::F64(0.1),
+        "above 0, at most 1",
+        "what linear, cosine and cyclical schedules end at",
+    ),
+    (
+        "schedule_delay",
+        Initial::F64(100.0),
+        "above 0",
+        "steps: a polynomial schedule is (1 + step / delay)^(-power)",
+    ),
+    (
+        "schedule_power",
+        Initial::F64(0.55),
+        "above 0, at most 1",
+        "of a polynomial schedule",
+    ),
+    (
+        "cycles",
+        Initial::U64(4),
+        "1 to sampling_steps",
+        "of a cyclical schedule",
+    ),
+    (
+        "exploration",
+        Initial::F64(0.0),
+        "0 to below 1",
+        "share of a cycle without noise and samples",
     ),
     (
         "temperature",
@@ -385,6 +439,10 @@ impl Set {
         let chain = self.u64("chain").unwrap_or(0);
         c.chain =
             u32::try_from(chain).map_err(|_| Error::invalid("chain", "0 to 2^32 - 1", chain))?;
+        c.xi = self.f64("xi");
+        c.thermostat_mass = self.f64("thermostat_mass").unwrap_or(c.thermostat_mass);
+        c.schedule = self.schedule("schedule")?;
+        c.temperature_schedule = self.schedule("temperature_schedule")?;
         match (self.f64("alpha"), self.f64("momentum")) {
             (Some(alpha), _) => c.alpha = alpha,
             (None, Some(m)) if method.has_momenta() => {
@@ -394,6 +452,29 @@ impl Set {
         }
         c.validate()?;
         Ok(c)
+    }
+
+    fn schedule(&self, name: &str) -> Result<Schedule> {
+        let number = |name| self.f64(name).unwrap_or(f64::NAN);
+        let final_fraction = number("final_fraction");
+        match self.word::<String>(name)?.as_str() {
+            "constant" => Ok(Schedule::Constant),
+            "linear" => Ok(Schedule::Linear { final_fraction }),
+            "cosine" => Ok(Schedule::Cosine { final_fraction }),
+            "polynomial" => Ok(Schedule::Polynomial {
+                delay: number("schedule_delay"),
+                power: number("schedule_power"),
+            }),
+            "cyclical" => Ok(Schedule::Cyclical {
+                cycles: self.u64("cycles").unwrap_or(0),
+                exploration: number("exploration"),
+                final_fraction,
+            }),
+            other => {
+                let expected = "constant, linear, cosine, polynomial, cyclical";
+                Err(Error::invalid(name, expected, other))
+            }
+        }
     }
 
     pub fn preconditioner(&self) -> Result<Preconditioner> {

@@ -20,12 +20,15 @@ pub const BNN_PHASE_WARMUP: i32 = 0;
 pub const BNN_PHASE_SAMPLING: i32 = 1;
 /// Every step was made.
 pub const BNN_PHASE_DONE: i32 = 2;
+/// The part of a cycle in which the chain moves without noise, and no sample falls due.
+pub const BNN_PHASE_EXPLORATION: i32 = 3;
 
 pub(super) fn phase_number(p: Phase) -> i32 {
     match p {
         Phase::Warmup => BNN_PHASE_WARMUP,
         Phase::Sampling => BNN_PHASE_SAMPLING,
         Phase::Done => BNN_PHASE_DONE,
+        Phase::Exploration => BNN_PHASE_EXPLORATION,
     }
 }
 

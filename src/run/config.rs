@@ -6,7 +6,7 @@ use crate::backend::Precision;
 use crate::baseline::Recipe;
 use crate::error::{Error, Result};
 use crate::gpt::{Gelu, GptConfig, NAMED, Objective};
-use crate::samplers::{self, Method, Preconditioner, stability};
+use crate::samplers::{self, Method, Preconditioner, Schedule, stability};
 use clap::Args;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::path::{Path, PathBuf};
@@ -49,6 +49,22 @@ pub enum MassChoice {
     None,
     /// From the root mean square of gradients at the chain's start.
     Rms,
+}
+
+/// The shape of a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleChoice {
+    /// No change.
+    Constant,
+    /// A straight line down to the final fraction.
+    Linear,
+    /// Half a cosine down to it.
+    Cosine,
+    /// (1 + step / delay)^(-power).
+    Polynomial,
+    /// A cosine in each of several cycles, whose first part explores without noise.
+    Cyclical,
 }
 
 /// How stored samples are rounded.
@@ -117,7 +133,7 @@ settings! {
         /// Named set of defaults: default, original.
         #[arg(value_parser = word::<Preset>)]
         preset: Preset,
-        /// Sampling method: sgld, sghmc, sghmc_euler, baoa.
+        /// Sampling method: sgld, sghmc, sghmc_euler, baoa, sgnht, sgnht_euler, sglrw.
         #[arg(value_parser = word::<Method>)]
         sampler: Method,
 
@@ -145,6 +161,22 @@ settings! {
         beta: f64,
         /// Temperature T of the target exp(log posterior / T).
         temperature: f64,
+        /// How the step size changes while sampling: constant, linear, cosine, polynomial, cyclical.
+        #[arg(value_parser = word::<ScheduleChoice>)]
+        schedule: ScheduleChoice,
+        /// How the temperature changes while sampling: constant, linear, cosine, polynomial.
+        #[arg(value_parser = word::<ScheduleChoice>)]
+        temperature_schedule: ScheduleChoice,
+        /// What linear, cosine and cyclical schedules end at, as a share of the start.
+        final_fraction: f64,
+        /// Delay of polynomial schedules, in steps.
+        schedule_delay: f64,
+        /// Power of polynomial schedules.
+        schedule_power: f64,
+        /// Cycles of a cyclical schedule.
+        cycles: u64,
+        /// Share of a cycle that explores: no noise, no samples.
+        exploration: f64,
         /// The mass: none, rms.
         #[arg(value_parser = word::<MassChoice>)]
         preconditioner: MassChoice,
@@ -247,6 +279,10 @@ settings! {
         alpha: f64,
         /// Momentum of the same step in an optimiser's terms, which sets alpha.
         momentum: f64,
+        /// Thermostat of sgnht at the start; alpha without.
+        xi: f64,
+        /// Mass of sgnht's thermostat: how slowly its friction follows the momenta's temperature; 1 without.
+        thermostat_mass: f64,
         /// Accepted for the original's sake: sgld, sghmc and baoa are counted in steps.
         #[arg(alias = "epochs")]
         num_epochs: u64,
@@ -348,8 +384,21 @@ impl Settings {
             weight_decay: Some(recipe.weight_decay),
             grad_clip: Some(recipe.grad_clip),
             learning_rate: Some(match sampler {
-                Method::Sgld => 2e-4,
+                Method::Sgld | Method::Sglrw => 2e-4,
                 _ => 4.5e-3,
+            }),
+            // With the default friction near 23, xi then relaxes within some fiftieth of the run.
+            thermostat_mass: sampler.has_thermostat().then_some(4e-4),
+            schedule: Some(ScheduleChoice::Constant),
+            temperature_schedule: Some(ScheduleChoice::Constant),
+            final_fraction: Some(0.1),
+            schedule_delay: Some(100.0),
+            schedule_power: Some(0.55),
+            cycles: Some(4),
+            exploration: Some(if sampler.has_thermostat() || sampler == Method::Sglrw {
+                0.0
+            } else {
+                0.5
             }),
             momentum,
             sigma: Some(1.0),
@@ -388,12 +437,12 @@ impl Settings {
                 preset: Some(Preset::Original),
                 learning_rate: Some(match sampler {
                     Method::Sghmc | Method::SghmcEuler => 1e-5,
-                    Method::Sgld | Method::Baoa => 1e-6,
+                    _ => 1e-6,
                 }),
                 alpha: match sampler {
-                    Method::Sgld => None,
+                    Method::Sgld | Method::Sglrw => None,
                     Method::Sghmc | Method::SghmcEuler => Some(0.1),
-                    Method::Baoa => Some(0.01),
+                    Method::Baoa | Method::Sgnht | Method::SgnhtEuler => Some(0.01),
                 },
                 temperature: Some(1.0),
                 preconditioner: Some(MassChoice::None),
@@ -412,6 +461,7 @@ impl Settings {
             }
             .or(Self {
                 momentum: None,
+                thermostat_mass: None,
                 ..own
             }),
         }
@@ -528,6 +578,10 @@ impl Config {
         c.thinning = self.thinning;
         c.seed = self.seed;
         c.chain = chain;
+        c.schedule = self.schedule(self.schedule);
+        c.temperature_schedule = self.schedule(self.temperature_schedule);
+        c.xi = self.xi;
+        c.thermostat_mass = self.thermostat_mass.unwrap_or(c.thermostat_mass);
         if let Some(alpha) = self.alpha {
             c.alpha = alpha;
         }
@@ -535,6 +589,24 @@ impl Config {
             c.alpha = stability::alpha_for_momentum(&c, momentum)?;
         }
         Ok(c)
+    }
+
+    fn schedule(&self, choice: ScheduleChoice) -> Schedule {
+        let final_fraction = self.final_fraction;
+        match choice {
+            ScheduleChoice::Constant => Schedule::Constant,
+            ScheduleChoice::Linear => Schedule::Linear { final_fraction },
+            ScheduleChoice::Cosine => Schedule::Cosine { final_fraction },
+            ScheduleChoice::Polynomial => Schedule::Polynomial {
+                delay: self.schedule_delay,
+                power: self.schedule_power,
+            },
+            ScheduleChoice::Cyclical => Schedule::Cyclical {
+                cycles: self.cycles,
+                exploration: self.exploration,
+                final_fraction,
+            },
+        }
     }
 
     /// How the mass is chosen.

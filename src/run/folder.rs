@@ -8,7 +8,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Settings that came after the first format of `config.toml`, with what runs from before them did.
-const LATER: &[(&str, &str)] = &[("precision", "highest")];
+const LATER: &str = r#"
+precision = "highest"
+schedule = "constant"
+temperature_schedule = "constant"
+final_fraction = 0.1
+schedule_delay = 100.0
+schedule_power = 0.55
+cycles = 4
+exploration = 0.5
+"#;
 
 /// `<save_dir>/<s>_sampler/run_<time>/`.
 #[derive(Clone, Debug)]
@@ -62,8 +71,8 @@ impl RunFolder {
         let text = std::fs::read_to_string(&at).map_err(Error::io(&at))?;
         let bad = |e: toml::de::Error| Error::data(at.display().to_string(), e.to_string());
         let mut table: toml::Table = text.parse().map_err(bad)?;
-        for (name, then) in LATER {
-            table.entry(*name).or_insert_with(|| (*then).into());
+        for (name, then) in LATER.parse::<toml::Table>().map_err(bad)? {
+            table.entry(name).or_insert(then);
         }
         let config: Config = table.try_into().map_err(bad)?;
         let name = path.canonicalize().map_err(Error::io(path))?;

@@ -12,7 +12,7 @@ use crate::data::{Batch, Windows};
 use crate::error::{Error, Result};
 use crate::gpt::Objective;
 use crate::posterior::{Posterior, Prior};
-use crate::samplers::{Chain, ChainState, Phase, SamplerState};
+use crate::samplers::{Chain, ChainState, Phase, SamplerState, Thermostat};
 use crate::store::{self, Dtype, Header, Kind, Provenance, Reader, Store, TensorData};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -391,6 +391,10 @@ impl Run<'_> {
         if let Some(m) = sampler.mass() {
             tensors.push(("mass", TensorData::F32(m)));
         }
+        let thermostat = sampler.thermostat().map(|t| [t.xi, t.kinetic]);
+        if let Some(t) = &thermostat {
+            tensors.push(("thermostat", TensorData::F64(t)));
+        }
         if let Some(s) = chain.squares() {
             tensors.push(("squares", TensorData::F32(s)));
         }
@@ -468,6 +472,15 @@ impl Run<'_> {
             kinetic: series("trace.kinetic_temperature")?,
             configurational: series("trace.configurational_temperature")?,
         };
+        let thermostat = match self.config.sampler.has_thermostat() {
+            true => {
+                let mut pair = [0.0; 2];
+                r.read_f64("thermostat", &mut pair)?;
+                let [xi, kinetic] = pair;
+                Some(Thermostat { xi, kinetic })
+            }
+            false => None,
+        };
         let state = ChainState {
             preconditioned: r.counter("preconditioned")?,
             squares,
@@ -478,6 +491,7 @@ impl Run<'_> {
                 mass,
                 // A chain starts at its baseline, whose hash was compared.
                 center: start.to_vec(),
+                thermostat,
             },
         };
         Ok((state, trace))
@@ -613,7 +627,8 @@ impl Run<'_> {
         v["num_epochs"] = c.num_epochs.into();
         v["max_seq_length"] = self.batch.1.into();
         v["train_samples"] = c.train_samples.unwrap_or(self.windows.num_windows()).into();
-        v["num_samples"] = (c.sampling_steps / c.thinning * c.chains as u64).into();
+        v["num_samples"] =
+            (c.sampler_config(0).map_or(0, |s| s.num_samples()) * c.chains as u64).into();
         v["num_data"] = self.num_data.into();
         v
     }

@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, GptConfig, Objective, Workspace};
 use crate::metrics::{self, Unit};
-use crate::samplers::{Config, Method, Sampler, SamplerState};
+use crate::samplers::{Config, Method, Sampler, SamplerState, Thermostat};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
 
@@ -231,12 +231,14 @@ fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     };
     let mut checks = Vec::new();
     for (name, values) in &settings {
-        // The file also has methods that this library does not: those are no check of it.
+        // A method of another program is no check of this library.
         let method = match name.as_str() {
             "sgld" => Method::Sgld,
             "baoa" => Method::Baoa,
             // posteriors' SGHMC is the explicit Euler form
             "sghmc" => Method::SghmcEuler,
+            "sgnht" => Method::SgnhtEuler,
+            "sglrw" => Method::Sglrw,
             _ => continue,
         };
         let get = |key: &str, default: f64| values.get(key).map_or(Some(default), |v| v.as_f64());
@@ -266,11 +268,20 @@ fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
             momenta: momenta.clone(),
             mass: None,
             center: theta0.clone(),
+            thermostat: method.has_thermostat().then(|| Thermostat {
+                xi: c.alpha,
+                kinetic: momenta
+                    .iter()
+                    .flatten()
+                    .map(|&m| (m as f64).powi(2))
+                    .sum::<f64>()
+                    / (d as f64 * c.sigma * c.sigma),
+            }),
         };
         let mut sampler = Sampler::restore(be.clone(), c, &state)?;
         let mut theta = theta0.clone();
         let (mut path, mut path_m) = (theta0.clone(), momenta.unwrap_or_default());
-        let mut log_post = Vec::new();
+        let (mut log_post, mut thermostat) = (Vec::new(), Vec::new());
         for xi in noise.chunks_exact(d) {
             let e: Vec<f64> = theta.iter().zip(&b).map(|(t, b)| (t - b) as f64).collect();
             let grad: Vec<f32> = a
@@ -279,7 +290,8 @@ fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
                 .collect();
             let lp: f64 = 0.5 * grad.iter().zip(&e).map(|(g, e)| *g as f64 * e).sum::<f64>();
             log_post.push(lp as f32);
-            sampler.step_with_noise(&up(&grad)?, lp, &up(xi)?)?;
+            let report = sampler.step_with_noise(&up(&grad)?, lp, &up(xi)?)?;
+            thermostat.extend(report.xi.map(|xi| xi as f32));
             be.download(sampler.params(), &mut theta)?;
             path.extend_from_slice(&theta);
             if let Some(m) = sampler.momenta() {
@@ -298,6 +310,9 @@ fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
         check("log_posterior", &log_post)?;
         if method.has_momenta() {
             check("momenta", &path_m)?;
+        }
+        if method.has_thermostat() {
+            check("xi", &thermostat)?;
         }
     }
     Ok(checks)

@@ -1,6 +1,6 @@
 //! A chain's settings: which method, its hyperparameters, how long.
 
-use super::{Schedule, baoa, sghmc, sghmc_euler, sgld};
+use super::{Schedule, baoa, sghmc, sghmc_euler, sgld, sglrw, sgnht, sgnht_euler};
 use crate::backend::vectors::Rule;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -17,25 +17,47 @@ pub enum Method {
     SghmcEuler,
     /// The BAOA splitting of Langevin dynamics: [`baoa`].
     Baoa,
+    /// Stochastic gradient Nosé-Hoover thermostat: [`sgnht`].
+    Sgnht,
+    /// The same by explicit Euler, as posteriors has it: [`sgnht_euler`].
+    SgnhtEuler,
+    /// Stochastic gradient lattice random walk: [`sglrw`].
+    Sglrw,
 }
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Sgld, Self::Sghmc, Self::SghmcEuler, Self::Baoa];
+    pub const ALL: [Self; 7] = [
+        Self::Sgld,
+        Self::Sghmc,
+        Self::SghmcEuler,
+        Self::Baoa,
+        Self::Sgnht,
+        Self::SgnhtEuler,
+        Self::Sglrw,
+    ];
 
-    /// The name in flags and files: `sgld`, `sghmc`, `sghmc_euler` or `baoa`.
+    /// The name in flags and files: `sgld`, `sghmc`, `sghmc_euler`, `baoa`, `sgnht`, `sgnht_euler` or `sglrw`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sgld => "sgld",
             Self::Sghmc => "sghmc",
             Self::SghmcEuler => "sghmc_euler",
             Self::Baoa => "baoa",
+            Self::Sgnht => "sgnht",
+            Self::SgnhtEuler => "sgnht_euler",
+            Self::Sglrw => "sglrw",
         }
     }
 
     /// Whether the state has momenta.
     pub fn has_momenta(self) -> bool {
-        self != Self::Sgld
+        !matches!(self, Self::Sgld | Self::Sglrw)
+    }
+
+    /// Whether the state has a thermostat.
+    pub fn has_thermostat(self) -> bool {
+        matches!(self, Self::Sgnht | Self::SgnhtEuler)
     }
 }
 
@@ -52,7 +74,10 @@ impl std::str::FromStr for Method {
         Self::ALL
             .into_iter()
             .find(|m| m.name() == name)
-            .ok_or_else(|| Error::invalid("method", "sgld, sghmc, sghmc_euler or baoa", name))
+            .ok_or_else(|| {
+                let names = Self::ALL.map(Self::name).join(", ");
+                Error::invalid("method", format!("one of {names}"), name)
+            })
     }
 }
 
@@ -68,6 +93,15 @@ pub enum Momenta {
     Constant(f32),
 }
 
+/// The friction of a thermostat, which follows the momenta: [`sgnht`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Thermostat {
+    /// The friction coefficient xi.
+    pub xi: f64,
+    /// The kinetic temperature of the momenta as they are: mean of m^2 / M'.
+    pub kinetic: f64,
+}
+
 /// A chain's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
@@ -77,14 +111,21 @@ pub struct Config {
     pub step_size: f64,
     /// How the step size changes after the warm-up.
     pub schedule: Schedule,
-    /// Friction coefficient, > 0: the momentum decays at the rate alpha / sigma^2. SGLD has none, and wants 0.
+    /// How the temperature changes after the warm-up: any but [`Schedule::Cyclical`].
+    pub temperature_schedule: Schedule,
+    /// Friction coefficient, > 0: the momentum decays at the rate alpha / sigma^2. For SGNHT, >= 0, the noise that is added. Methods without
+    /// momenta want 0.
     pub alpha: f64,
     /// Gradient noise that is already there and need not be added, >= 0: the variance of grad / T, in units of the
-    /// mass. BAOA wants 0.
+    /// mass. BAOA and SGLRW want 0.
     pub beta: f64,
-    /// Standard deviation of the momenta at T = 1 and M = 1, > 0: the mass is sigma^2 * M. SGLD wants 1.
+    /// Standard deviation of the momenta at T = 1 and M = 1, > 0: the mass is sigma^2 * M. Methods without momenta want 1.
     pub sigma: f64,
-    /// Temperature T of the target exp(log_post / T), >= 0. At 0 there is no noise, and the method is an optimiser.
+    /// SGNHT's thermostat at the start; `None` is alpha. Other methods want `None`.
+    pub xi: Option<f64>,
+    /// SGNHT's mass Q of the thermostat, > 0: how slowly the friction follows. Others ignore it.
+    pub thermostat_mass: f64,
+    /// Temperature T of the target exp(log_post / T), >= 0. At 0 there is no noise, and the method is an optimiser (SGLRW wants it above 0).
     pub temperature: f64,
     /// Steps before sampling.
     pub warmup_steps: u64,
@@ -109,12 +150,18 @@ impl Config {
             method,
             step_size,
             schedule: Schedule::Constant,
+            temperature_schedule: Schedule::Constant,
             alpha: match method {
                 Method::Sgld => sgld::ALPHA,
                 Method::Sghmc => sghmc::ALPHA,
                 Method::SghmcEuler => sghmc_euler::ALPHA,
                 Method::Baoa => baoa::ALPHA,
+                Method::Sgnht => sgnht::ALPHA,
+                Method::SgnhtEuler => sgnht_euler::ALPHA,
+                Method::Sglrw => sglrw::ALPHA,
             },
+            xi: None,
+            thermostat_mass: 1.0,
             beta: 0.0,
             sigma: 1.0,
             temperature: 1.0,
@@ -149,10 +196,25 @@ impl Config {
                 return Err(Error::invalid(name, "0 or a positive number", value));
             }
         }
-        if let Schedule::Cosine { final_fraction: f } = self.schedule
-            && !(f > 0.0 && f <= 1.0)
+        self.schedule.check(self.sampling_steps)?;
+        self.temperature_schedule.check(self.sampling_steps)?;
+        if let Schedule::Cyclical { .. } = self.temperature_schedule {
+            let expected = "constant, linear, cosine or polynomial";
+            return Err(Error::invalid("temperature_schedule", expected, "cyclical"));
+        }
+        if let Schedule::Cyclical { exploration, .. } = self.schedule
+            && exploration > 0.0
+            && (self.method.has_thermostat() || self.method == Method::Sglrw)
         {
-            return Err(Error::invalid("final_fraction", "above 0 and at most 1", f));
+            // A thermostat would freeze the chain that it is to hold at T = 0; a lattice walk has no step without temperature.
+            let expected = format!("0 for {}", self.method);
+            return Err(Error::invalid("exploration", expected, exploration));
+        }
+        if let Some(xi) = self.xi
+            && !self.method.has_thermostat()
+        {
+            let expected = format!("none ({} has no thermostat)", self.method);
+            return Err(Error::invalid("xi", expected, xi));
         }
         if let Momenta::Constant(value) = self.momenta {
             if !self.method.has_momenta() {
@@ -180,6 +242,9 @@ impl Config {
             Method::Sghmc => sghmc::validate(self),
             Method::SghmcEuler => sghmc_euler::validate(self),
             Method::Baoa => baoa::validate(self),
+            Method::Sgnht => sgnht::validate(self),
+            Method::SgnhtEuler => sgnht_euler::validate(self),
+            Method::Sglrw => sglrw::validate(self),
         }
     }
 
@@ -190,14 +255,27 @@ impl Config {
 
     /// Samples that fall due in the whole run.
     pub fn num_samples(&self) -> u64 {
-        self.sampling_steps / self.thinning.max(1)
+        let due = self.sampling_steps / self.thinning.max(1);
+        match self.schedule {
+            Schedule::Cyclical { .. } => {
+                let last = |i: &u64| self.warmup_steps + i * self.thinning - 1;
+                (1..=due).filter(|i| !self.explores(last(i))).count() as u64
+            }
+            _ => due,
+        }
     }
 
-    /// The rate at which momenta decay, alpha / sigma^2; `None` for SGLD.
+    /// Whether a step of the run, counted from 0, explores: it adds no noise, and gives no sample.
+    pub fn explores(&self, step: u64) -> bool {
+        step.checked_sub(self.warmup_steps)
+            .is_some_and(|i| self.schedule.explores(i, self.sampling_steps))
+    }
+
+    /// The rate at which momenta decay, alpha / sigma^2 (SGNHT: at the start, xi / sigma^2); `None` without momenta.
     pub fn friction_rate(&self) -> Option<f64> {
         self.method
             .has_momenta()
-            .then(|| self.alpha / (self.sigma * self.sigma))
+            .then(|| self.xi.unwrap_or(self.alpha) / (self.sigma * self.sigma))
     }
 
     /// The step size at a step of the run, counted from 0.
@@ -208,14 +286,33 @@ impl Config {
         }
     }
 
-    /// The update's coefficients at a step.
-    pub(super) fn rule_at(&self, step: u64) -> Rule {
-        let h = self.step_size_at(step);
+    /// The temperature at a step of the run, counted from 0; while the step explores, 0.
+    pub fn temperature_at(&self, step: u64) -> f64 {
+        let factor = |i| match self.schedule.explores(i, self.sampling_steps) {
+            true => 0.0,
+            false => self.temperature_schedule.factor(i, self.sampling_steps),
+        };
+        self.temperature * step.checked_sub(self.warmup_steps).map_or(1.0, factor)
+    }
+
+    /// The update's coefficients for a step of size h at these settings' temperature.
+    pub(super) fn rule(&self, h: f64, xi: f64) -> Rule {
         match self.method {
             Method::Sgld => sgld::rule(self, h),
             Method::Sghmc => sghmc::rule(self, h),
             Method::SghmcEuler => sghmc_euler::rule(self, h),
             Method::Baoa => baoa::rule(self, h),
+            Method::Sgnht => sgnht::rule(self, h, xi),
+            Method::SgnhtEuler => sgnht_euler::rule(self, h, xi),
+            Method::Sglrw => sglrw::rule(self, h),
+        }
+    }
+
+    /// The thermostat after a step of size h that left the kinetic temperature `kinetic`.
+    pub(super) fn follow(&self, h: f64, now: Thermostat, kinetic: f64) -> Thermostat {
+        match self.method {
+            Method::SgnhtEuler => sgnht_euler::follow(self, h, now, kinetic),
+            _ => sgnht::follow(self, h, now, kinetic),
         }
     }
 }

@@ -9,6 +9,9 @@
 //! | SGHMC | [`sghmc`] | variance too large at second order in the step size |
 //! | SGHMC, explicit Euler | [`sghmc_euler`] | variance too large at first order: for comparison with other programs only |
 //! | BAOA | [`baoa`] | exact variance of the parameters |
+//! | SGNHT | [`sgnht`] | that of SGHMC with the friction at which the kinetic temperature is T |
+//! | SGNHT, explicit Euler | [`sgnht_euler`] | the same of SGHMC by explicit Euler: for comparison only |
+//! | SGLRW | [`sglrw`] | exact variance of each parameter, whatever the gradient's noise |
 //!
 //! What a step size means, and which is too large, is in [`stability`].
 
@@ -21,10 +24,13 @@ mod schedule;
 pub mod sghmc;
 pub mod sghmc_euler;
 pub mod sgld;
+pub mod sglrw;
+pub mod sgnht;
+pub mod sgnht_euler;
 pub mod stability;
 
 pub use chain::{Chain, ChainReport, ChainState};
-pub use config::{Config, Method, Momenta};
+pub use config::{Config, Method, Momenta, Thermostat};
 pub use preconditioner::Preconditioner;
-pub use sampler::{Phase, Sampler, SamplerState, StepReport};
+pub use sampler::{Factors, Phase, Sampler, SamplerState, StepReport};
 pub use schedule::Schedule;

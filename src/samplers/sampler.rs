@@ -1,6 +1,6 @@
 //! The state machine of a chain: one gradient in, one step made, a report out.
 
-use super::{Config, Momenta};
+use super::{Config, Momenta, Thermostat};
 use crate::backend::vectors::{Langevin, Noise, Vectors};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
@@ -14,6 +14,8 @@ pub enum Phase {
     Warmup,
     /// Samples fall due.
     Sampling,
+    /// The part of a cycle in which the chain moves without noise, and no sample falls due.
+    Exploration,
     /// Every step was made.
     Done,
 }
@@ -23,8 +25,12 @@ pub enum Phase {
 pub struct StepReport {
     /// Which step this was, counted from 0 over the whole run.
     pub step: u64,
-    /// The phase that the step belonged to: warm-up or sampling. [`Sampler::phase`] is that of the next.
+    /// The phase that the step belonged to: warm-up, sampling or exploration. [`Sampler::phase`] is that of the next.
     pub phase: Phase,
+    /// The step size that it had.
+    pub step_size: f64,
+    /// The temperature that it had: 0 while exploring.
+    pub temperature: f64,
     /// The log posterior that the caller gave: at the parameters before the step.
     pub log_post: f64,
     /// Mean of m^2 / M' over the parameters, after the step: near T in equilibrium. `None` without momenta.
@@ -34,6 +40,8 @@ pub struct StepReport {
     /// Minus the mean of (theta - theta_0) * grad over the parameters, before the step: its expectation is T in
     /// equilibrium, whatever the chain's start theta_0, and 0 at the start.
     pub configurational_temperature: f64,
+    /// SGNHT's friction coefficient xi after the step.
+    pub xi: Option<f64>,
     /// Whether the parameters after this step are a sample to keep.
     pub sample_due: bool,
 }
@@ -51,6 +59,18 @@ pub struct SamplerState {
     pub mass: Option<Vec<f32>>,
     /// Where the chain started.
     pub center: Vec<f32>,
+    /// The thermostat; `None` for a method without.
+    #[serde(default)]
+    pub thermostat: Option<Thermostat>,
+}
+
+/// Factors on the step size and the temperature, in place of the schedules'.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Factors {
+    /// On the step size, above 0.
+    pub step_size: f64,
+    /// On the temperature, 0 or more.
+    pub temperature: f64,
 }
 
 /// A chain: parameters, momenta and mass on a device, and how far it is.
@@ -66,6 +86,8 @@ pub struct Sampler<V: Vectors> {
     momenta: V::Buf, // empty without momenta
     mass: Option<V::Buf>,
     center: V::Buf,
+    thermostat: Option<Thermostat>,
+    factors: Option<Factors>,
     nonfinite: Option<usize>,
 }
 
@@ -81,12 +103,17 @@ impl<V: Vectors> Sampler<V> {
             Momenta::Constant(value) => vec![value; theta0.len()],
             Momenta::Thermal => thermal_momenta(&config, theta0.len(), None, 0),
         });
+        let thermostat = config.method.has_thermostat().then(|| Thermostat {
+            xi: config.xi.unwrap_or(config.alpha),
+            kinetic: kinetic(&config, momenta.as_deref(), None),
+        });
         let state = SamplerState {
             step: 0,
             theta: theta0.to_vec(),
             momenta,
             mass: None,
             center: theta0.to_vec(),
+            thermostat,
         };
         Self::restore(vectors, config, &state)
     }
@@ -111,6 +138,18 @@ impl<V: Vectors> Sampler<V> {
             (Some(m), false) => return Err(Error::shape("momenta", [0], [m.len()])),
             _ => {}
         }
+        match (state.thermostat, config.method.has_thermostat()) {
+            (None, true) => return Err(Error::invalid("thermostat", "one", "none")),
+            (Some(_), false) => return Err(Error::invalid("thermostat", "none", "one")),
+            (Some(t), true) if !(t.xi.is_finite() && t.kinetic.is_finite()) => {
+                return Err(Error::invalid(
+                    "thermostat",
+                    "finite numbers",
+                    format!("{t:?}"),
+                ));
+            }
+            _ => {}
+        }
         check_finite("params", &state.theta, n)?;
         check_finite("center", &state.center, n)?;
         if let Some(momenta) = &state.momenta {
@@ -131,6 +170,8 @@ impl<V: Vectors> Sampler<V> {
             center: put(&state.center)?,
             stream: Stream::new(config.seed, Purpose::Noise, config.chain),
             step: state.step,
+            thermostat: state.thermostat,
+            factors: None,
             nonfinite: None,
             vectors,
             config,
@@ -150,6 +191,7 @@ impl<V: Vectors> Sampler<V> {
             momenta: self.momenta().map(get).transpose()?,
             mass: self.mass.as_ref().map(get).transpose()?,
             center: get(&self.center)?,
+            thermostat: self.thermostat,
         })
     }
 
@@ -200,6 +242,9 @@ impl<V: Vectors> Sampler<V> {
             let value = self.vectors.read(grad, at)?;
             return Err(self.not_finite("gradient", at, value));
         }
+        let now = self.settings_at(step)?;
+        let (h, xi) = (now.step_size, self.thermostat.map_or(0.0, |t| t.xi));
+        let rule = now.rule(h, xi);
         let on = Langevin {
             theta: &mut self.theta,
             momenta: &mut self.momenta,
@@ -208,9 +253,7 @@ impl<V: Vectors> Sampler<V> {
             mass: self.mass.as_ref(),
             noise,
         };
-        let moments = self
-            .vectors
-            .langevin_update(self.config.rule_at(step), on)?;
+        let moments = self.vectors.langevin_update(rule, on)?;
         if let Some(at) = moments.nonfinite {
             let value = self.vectors.read(&self.theta, at)?;
             if !value.is_finite() {
@@ -219,22 +262,50 @@ impl<V: Vectors> Sampler<V> {
             let value = self.vectors.read(&self.momenta, at)?;
             return Err(self.not_finite("momenta", at, value));
         }
-        self.step += 1;
         let d = n as f64;
         let mass_scale = self.config.sigma * self.config.sigma;
+        let kinetic = moments.kinetic / (mass_scale * d);
+        if let Some(t) = &mut self.thermostat {
+            *t = now.follow(h, *t, kinetic);
+        }
+        self.step += 1;
         let sampled = self.step.saturating_sub(self.config.warmup_steps);
         Ok(StepReport {
             step,
             phase,
+            step_size: h,
+            temperature: now.temperature,
             log_post,
-            kinetic_temperature: self
-                .config
-                .method
-                .has_momenta()
-                .then(|| moments.kinetic / (mass_scale * d)),
+            kinetic_temperature: self.config.method.has_momenta().then_some(kinetic),
             configurational_temperature: -moments.virial / d,
-            sample_due: sampled > 0 && sampled.is_multiple_of(self.config.thinning),
+            xi: self.thermostat.map(|t| t.xi),
+            sample_due: phase == Phase::Sampling && sampled.is_multiple_of(self.config.thinning),
         })
+    }
+
+    /// The settings with the step size and the temperature of a step.
+    fn settings_at(&self, step: u64) -> Result<Config> {
+        let c = &self.config;
+        let Some(f) = self.factors else {
+            return Ok(Config {
+                step_size: c.step_size_at(step),
+                temperature: c.temperature_at(step),
+                ..c.clone()
+            });
+        };
+        let now = Config {
+            step_size: c.step_size * f.step_size,
+            temperature: c.temperature * f.temperature,
+            ..c.clone()
+        };
+        now.validate()?;
+        Ok(now)
+    }
+
+    /// Sets the factors of all following steps, in place of the schedules'; `None` gives these their place back. For a schedule of the caller's
+    /// own, called before each step. They are no part of the state.
+    pub fn set_factors(&mut self, factors: Option<Factors>) {
+        self.factors = factors;
     }
 
     fn not_finite(&mut self, tensor: &str, at: usize, value: f32) -> Error {
@@ -281,6 +352,9 @@ impl<V: Vectors> Sampler<V> {
         if self.config.method.has_momenta() {
             let momenta = thermal_momenta(&self.config, mass.len(), Some(mass), self.step);
             self.vectors.upload(&mut self.momenta, &momenta)?;
+            if let Some(t) = &mut self.thermostat {
+                t.kinetic = kinetic(&self.config, Some(&momenta), Some(mass));
+            }
         }
         Ok(())
     }
@@ -293,6 +367,11 @@ impl<V: Vectors> Sampler<V> {
     /// The momenta, if the method has them.
     pub fn momenta(&self) -> Option<&V::Buf> {
         self.config.method.has_momenta().then_some(&self.momenta)
+    }
+
+    /// The thermostat, if the method has one.
+    pub fn thermostat(&self) -> Option<Thermostat> {
+        self.thermostat
     }
 
     /// The diagonal mass, if one was set.
@@ -316,7 +395,10 @@ impl<V: Vectors> Sampler<V> {
         if self.step < self.config.warmup_steps {
             Phase::Warmup
         } else if self.step < self.config.total_steps() {
-            Phase::Sampling
+            match self.config.explores(self.step) && self.factors.is_none() {
+                true => Phase::Exploration,
+                false => Phase::Sampling,
+            }
         } else {
             Phase::Done
         }
@@ -351,6 +433,17 @@ fn thermal_momenta(c: &Config, n: usize, mass: Option<&[f32]>, step: u64) -> Vec
             .for_each(|(m, mass)| *m *= mass.sqrt());
     }
     m
+}
+
+/// Mean of m^2 / M'; 0 without momenta.
+fn kinetic(c: &Config, momenta: Option<&[f32]>, mass: Option<&[f32]>) -> f64 {
+    let m = momenta.unwrap_or_default();
+    let over = |i: usize| mass.map_or(1.0, |mass| mass[i] as f64) * c.sigma * c.sigma;
+    let each = m
+        .iter()
+        .enumerate()
+        .map(|(i, &m)| (m as f64).powi(2) / over(i));
+    each.sum::<f64>() / m.len().max(1) as f64
 }
 
 fn check_finite(what: &str, x: &[f32], n: usize) -> Result<()> {

@@ -1,31 +1,133 @@
-//! The step size over a run.
+//! How the step size and the temperature change over a run.
 
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How the step size changes after the warm-up, in which it is constant.
+/// A factor on the step size or the temperature after the warm-up, in which it is 1.
+///
+/// With u = i / (n - 1) for sampling step i of n, or of its cycle, and f the final fraction:
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
-    /// Not at all.
+    /// 1.
     #[default]
     Constant,
-    /// From the whole step size down to this fraction of it, in (0, 1], along half a cosine over the sampling steps.
+    /// 1 - (1 - f) u.
+    Linear {
+        /// The factor at the last step, in (0, 1].
+        final_fraction: f64,
+    },
+    /// f + (1 - f) (1 + cos(pi u)) / 2.
     Cosine {
-        /// The fraction at the last step.
+        /// The factor at the last step, in (0, 1].
+        final_fraction: f64,
+    },
+    /// (1 + i / delay)^(-power): Welling & Teh 2011, a (b + t)^-gamma with a b^-gamma as the step size. It falls for ever when the
+    /// power is in (1/2, 1], which is what their convergence needs.
+    Polynomial {
+        /// Steps until it begins to matter, above 0.
+        delay: f64,
+        /// In (0, 1].
+        power: f64,
+    },
+    /// f + (1 - f) (1 + cos(pi u)) / 2 over each of several cycles: Zhang et al. 2020, "Cyclical stochastic gradient MCMC", eq. 1, which
+    /// has f = 0. During the first part of a cycle the chain explores: no noise is added and no sample falls due.
+    Cyclical {
+        /// How many cycles the sampling steps are cut into, at least 1. Steps that are left over lengthen the last.
+        cycles: u64,
+        /// The share of a cycle that explores, in [0, 1).
+        exploration: f64,
+        /// The factor at a cycle's last step, in (0, 1].
         final_fraction: f64,
     },
 }
 
 impl Schedule {
-    /// The factor on the step size at sampling step `step` (from 0) of `steps`.
+    /// Whether its numbers are in range, for a run of `steps` sampling steps.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the number that is not.
+    pub fn check(&self, steps: u64) -> Result<()> {
+        let fraction = |f: f64| match f > 0.0 && f <= 1.0 {
+            true => Ok(()),
+            false => Err(Error::invalid("final_fraction", "above 0 and at most 1", f)),
+        };
+        match *self {
+            Self::Constant => Ok(()),
+            Self::Linear { final_fraction } | Self::Cosine { final_fraction } => {
+                fraction(final_fraction)
+            }
+            Self::Polynomial { delay, power } => {
+                if !(delay > 0.0 && delay.is_finite()) {
+                    return Err(Error::invalid("schedule_delay", "above 0", delay));
+                }
+                match power > 0.0 && power <= 1.0 {
+                    true => Ok(()),
+                    false => Err(Error::invalid(
+                        "schedule_power",
+                        "above 0, at most 1",
+                        power,
+                    )),
+                }
+            }
+            Self::Cyclical {
+                cycles,
+                exploration,
+                final_fraction,
+            } => {
+                if cycles == 0 || cycles > steps.max(1) {
+                    let expected = format!("1 to sampling_steps ({steps})");
+                    return Err(Error::invalid("cycles", expected, cycles));
+                }
+                if !(0.0..1.0).contains(&exploration) {
+                    return Err(Error::invalid("exploration", "0 to below 1", exploration));
+                }
+                fraction(final_fraction)
+            }
+        }
+    }
+
+    /// The factor at sampling step `step` (from 0) of `steps`, in (0, 1].
     pub fn factor(&self, step: u64, steps: u64) -> f64 {
+        let share = |i: u64, n: u64| (i as f64 / n.saturating_sub(1).max(1) as f64).min(1.0);
+        let cosine =
+            |f: f64, u: f64| f + (1.0 - f) * 0.5 * (1.0 + (std::f64::consts::PI * u).cos());
         match *self {
             Self::Constant => 1.0,
-            Self::Cosine { final_fraction } => {
-                let done = step as f64 / steps.saturating_sub(1).max(1) as f64;
-                let wave = 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos());
-                final_fraction + (1.0 - final_fraction) * wave
+            Self::Linear { final_fraction: f } => 1.0 - (1.0 - f) * share(step, steps),
+            Self::Cosine { final_fraction: f } => cosine(f, share(step, steps)),
+            Self::Polynomial { delay, power } => (1.0 + step as f64 / delay).powf(-power),
+            Self::Cyclical {
+                final_fraction: f, ..
+            } => {
+                let (i, n) = self.place(step, steps);
+                cosine(f, share(i, n))
             }
+        }
+    }
+
+    /// Whether sampling step `step` explores: it adds no noise, and gives no sample.
+    pub fn explores(&self, step: u64, steps: u64) -> bool {
+        match *self {
+            Self::Cyclical { exploration, .. } => {
+                let (i, n) = self.place(step, steps);
+                (i as f64) < exploration * n as f64
+            }
+            _ => false,
+        }
+    }
+
+    /// The step's place in its cycle, and the cycle's length; the whole run is one where there are no cycles.
+    fn place(&self, step: u64, steps: u64) -> (u64, u64) {
+        let Self::Cyclical { cycles, .. } = *self else {
+            return (step, steps);
+        };
+        let length = (steps / cycles.max(1)).max(1);
+        let cycle = (step / length).min(cycles.saturating_sub(1));
+        let begin = cycle * length;
+        match cycle + 1 == cycles {
+            true => (step - begin, steps.saturating_sub(begin).max(1)),
+            false => (step - begin, length),
         }
     }
 }

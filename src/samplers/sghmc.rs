@@ -39,6 +39,19 @@ pub(super) fn validate(c: &Config) -> Result<()> {
     if c.alpha <= 0.0 {
         return Err(Error::invalid("alpha", "a positive number", c.alpha));
     }
+    validate_noise(c)?;
+    let lost = c.step_size * c.alpha / (c.sigma * c.sigma);
+    if lost >= 2.0 {
+        return Err(Error::Unstable(format!(
+            "{}: step_size * alpha / sigma^2 is {lost}, and from 2 on the momentum grows on any target",
+            c.method
+        )));
+    }
+    Ok(())
+}
+
+/// The noise that is added has a variance.
+pub(super) fn validate_noise(c: &Config) -> Result<()> {
     let noise = c.temperature * c.step_size * c.beta;
     if noise > 2.0 * c.alpha {
         let expected = format!(
@@ -50,13 +63,6 @@ pub(super) fn validate(c: &Config) -> Result<()> {
             expected,
             format!("{} (product {noise})", c.beta),
         ));
-    }
-    let lost = c.step_size * c.alpha / (c.sigma * c.sigma);
-    if lost >= 2.0 {
-        return Err(Error::Unstable(format!(
-            "{}: step_size * alpha / sigma^2 is {lost}, and from 2 on the momentum grows on any target",
-            c.method
-        )));
     }
     Ok(())
 }

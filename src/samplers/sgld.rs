@@ -29,13 +29,19 @@ use crate::error::{Error, Result};
 /// No friction.
 pub const ALPHA: f64 = 0.0;
 
-pub(super) fn validate(c: &Config) -> Result<()> {
+pub(super) fn validate_no_momenta(c: &Config) -> Result<()> {
+    let of = |what: &str| format!("{what} ({} has no momenta)", c.method);
     if c.alpha != 0.0 {
-        return Err(Error::invalid("alpha", "0 (sgld has no friction)", c.alpha));
+        return Err(Error::invalid("alpha", of("0"), c.alpha));
     }
     if c.sigma != 1.0 {
-        return Err(Error::invalid("sigma", "1 (sgld has no momenta)", c.sigma));
+        return Err(Error::invalid("sigma", of("1"), c.sigma));
     }
+    Ok(())
+}
+
+pub(super) fn validate(c: &Config) -> Result<()> {
+    validate_no_momenta(c)?;
     let noise = c.temperature * c.step_size * c.beta;
     if noise > 2.0 {
         let expected =

@@ -9,6 +9,7 @@
 //! | SGHMC | 2 - gamma h - h^2 omega^2 | 1 - gamma h |
 //! | SGHMC, Euler | 2 - gamma h | 1 - gamma h + h^2 omega^2 |
 //! | BAOA | (1 + c) (1 - h^2 omega^2 / 2) | c |
+//! | SGNHT | as SGHMC with gamma = xi / sigma^2, xi as it is then | |
 //!
 //! and the eigenvalues lie inside the unit circle just when |d| < 1 and |t| < 1 + d (Jury's conditions). That gives
 //!
@@ -20,7 +21,7 @@
 //! | BAOA | h^2 omega^2 < 4 |
 //!
 //! For Euler's scheme the lower bound bites from gamma h = 2 on, where any flat direction diverges; such a step is
-//! refused. The temperature has no part in it: log_post is not divided by T.
+//! refused. SGLRW's clamped steps cannot diverge; from epsilon lambda / M = 2 on they only jump back and forth. The temperature has no part in it: log_post is not divided by T.
 
 use super::{Config, Method};
 use crate::error::{Error, Result};
@@ -35,10 +36,10 @@ pub fn stability_limit(config: &Config, lambda_over_mass: f64) -> f64 {
     let omega2 = lambda / (config.sigma * config.sigma);
     let gamma = config.friction_rate().unwrap_or(0.0);
     match config.method {
-        Method::Sgld => 2.0 / lambda,
+        Method::Sgld | Method::Sglrw => 2.0 / lambda,
         // The positive root of h^2 omega^2 + 2 gamma h = 4, in a form that does not cancel.
-        Method::Sghmc => 4.0 / (gamma + (gamma * gamma + 4.0 * omega2).sqrt()),
-        Method::SghmcEuler => (gamma / omega2).min(2.0 / gamma),
+        Method::Sghmc | Method::Sgnht => 4.0 / (gamma + (gamma * gamma + 4.0 * omega2).sqrt()),
+        Method::SghmcEuler | Method::SgnhtEuler => (gamma / omega2).min(2.0 / gamma),
         Method::Baoa => 2.0 / omega2.sqrt(),
     }
 }
@@ -75,7 +76,7 @@ pub fn physical_time(config: &Config, steps: u64) -> f64 {
 }
 
 /// How often the momentum is forgotten in `steps` steps: [`physical_time`] times the friction rate. Samples that
-/// are less than one apart share their direction. `None` for SGLD.
+/// are less than one apart share their direction. `None` without momenta.
 pub fn friction_times(config: &Config, steps: u64) -> Option<f64> {
     config
         .friction_rate()
@@ -94,8 +95,8 @@ pub struct OptimizerPair {
 /// The optimiser's pair for a log posterior of `num_data` times a mean: at T = 0 the chain's gradients are taken at
 /// just the points where that optimiser takes them.
 ///
-/// - SGLD: lr = epsilon num_data, momentum 0.
-/// - SGHMC: lr = h^2 num_data / sigma^2, momentum = 1 - gamma h. By Euler's scheme the same, with each gradient
+/// - SGLD, and SGLRW in the mean: lr = epsilon num_data, momentum 0.
+/// - SGHMC, and SGNHT with its friction at the start: lr = h^2 num_data / sigma^2, momentum = 1 - gamma h. By Euler's scheme the same, with each gradient
 ///   used a step late.
 /// - BAOA: momentum = c = exp(-gamma h), lr = h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2
 ///   up to order h^3.
@@ -104,11 +105,11 @@ pub fn optimizer_pair(config: &Config, num_data: f64) -> OptimizerPair {
     let lr = h * h * num_data / (config.sigma * config.sigma);
     let lost = h * config.friction_rate().unwrap_or(0.0);
     match config.method {
-        Method::Sgld => OptimizerPair {
+        Method::Sgld | Method::Sglrw => OptimizerPair {
             lr: h * num_data,
             momentum: 0.0,
         },
-        Method::Sghmc | Method::SghmcEuler => OptimizerPair {
+        Method::Sghmc | Method::SghmcEuler | Method::Sgnht | Method::SgnhtEuler => OptimizerPair {
             lr,
             momentum: 1.0 - lost,
         },
@@ -123,17 +124,17 @@ pub fn optimizer_pair(config: &Config, num_data: f64) -> OptimizerPair {
 /// [`optimizer_pair`]'s.
 ///
 /// # Errors
-/// [`Error::Invalid`] for SGLD, or a momentum outside (0, 1).
+/// [`Error::Invalid`] for a method without momenta, or a momentum outside (0, 1).
 pub fn alpha_for_momentum(config: &Config, momentum: f64) -> Result<f64> {
     if !(momentum > 0.0 && momentum < 1.0) {
         return Err(Error::invalid("momentum", "above 0 and below 1", momentum));
     }
     let lost = match config.method {
-        Method::Sgld => {
-            let expected = "a method that has one (not sgld)";
+        Method::Sgld | Method::Sglrw => {
+            let expected = format!("none ({} has no momenta)", config.method);
             return Err(Error::invalid("momentum", expected, momentum));
         }
-        Method::Sghmc | Method::SghmcEuler => 1.0 - momentum,
+        Method::Sghmc | Method::SghmcEuler | Method::Sgnht | Method::SgnhtEuler => 1.0 - momentum,
         Method::Baoa => -momentum.ln(),
     };
     Ok(lost * config.sigma * config.sigma / config.step_size)

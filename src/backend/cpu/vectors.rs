@@ -172,9 +172,9 @@ impl Vectors for Cpu {
 
     fn langevin_update(&self, rule: Rule, on: Langevin<'_, Self>) -> Result<Moments> {
         let n = on.theta.len();
-        let momenta = match rule {
-            Rule::Sgld { .. } => &mut [][..],
-            _ => {
+        let momenta = match rule.has_momenta() {
+            false => &mut [][..],
+            true => {
                 same("momenta", n, on.momenta.len())?;
                 &mut on.momenta[..]
             }
@@ -393,6 +393,14 @@ fn apply(
                 (t + inverse * (drift * g + noise * root * xi), m)
             })
         }
+        Rule::Sglrw { pull, length } => {
+            move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, u| {
+                let over_root = inverse * root;
+                let up = 0.5 + 0.5 * (pull * over_root * g).clamp(-1.0, 1.0);
+                let step = length * over_root;
+                (if u < up { t + step } else { t - step }, m)
+            })
+        }
         Rule::Sghmc(k) => move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi| {
             let m = m + (k.kick * g - k.friction * m + k.noise * root * xi);
             (t + k.drift * inverse * m, m)
@@ -422,7 +430,13 @@ multiversion! {
     ) -> Sums {
         let mut sums = Running { kinetic: [0.0; LANES], virial: [0.0; LANES], top: [0; CHUNK] };
         let noise = |at: usize| match draw {
-            Draw::Counter { stream, step, block } => stream.normals(step, block + (at / CHUNK) as u64),
+            Draw::Counter { stream, step, block } => {
+                let block = block + (at / CHUNK) as u64;
+                match rule {
+                    Rule::Sglrw { .. } => stream.uniforms(step, block),
+                    _ => stream.normals(step, block),
+                }
+            }
             Draw::Given(xi) => load(xi, at, 0.0),
         };
         let whole = theta.len() / CHUNK * CHUNK;
