@@ -207,6 +207,9 @@ fn the_first_bad_element_is_found() {
         }
         // The same from an update: an infinity where the drift overflows, in momenta alone under Euler.
         for rule in RULES {
+            if let Rule::Sglrw { .. } = rule {
+                continue; // no gradient is too large for it
+            }
             let (mut t, mut m, mut grad) = (vec![1.0; n], vec![0.0; n], vec![0.0; n]);
             (grad[4096 * 2 + 9], grad[n - 2]) = (f32::INFINITY, f32::NAN);
             let zeros = vec![0.0; n];

@@ -290,7 +290,12 @@ fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
                 .collect();
             let lp: f64 = 0.5 * grad.iter().zip(&e).map(|(g, e)| *g as f64 * e).sum::<f64>();
             log_post.push(lp as f32);
-            let report = sampler.step_with_noise(&up(&grad)?, lp, &up(xi)?)?;
+            let report = match sampler.step_with_noise(&up(&grad)?, lp, &up(xi)?) {
+                Ok(report) => report,
+                // A chain that diverges where the recorded one did not is a difference: the paths end here and fail for their length.
+                Err(Error::NotFinite { .. }) => break,
+                Err(e) => return Err(e),
+            };
             thermostat.extend(report.xi.map(|xi| xi as f32));
             be.download(sampler.params(), &mut theta)?;
             path.extend_from_slice(&theta);
