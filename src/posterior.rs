@@ -155,18 +155,37 @@ impl<B: Backend> Posterior<B> {
     /// # Errors
     /// When shapes or tokens do not fit.
     pub fn evaluate(&mut self, params: &B::Buf, batch: &Batch) -> Result<LogPosterior> {
-        let loss = self.gpt.gradient(
-            &self.backend,
-            params,
-            &batch.x,
-            &batch.y,
-            batch.t,
-            self.objective,
-            None,
-            &mut self.ws,
-            &mut self.grad,
-        )?;
-        let squares = self.backend.posterior_gradient(
+        self.evaluate_likelihood(params, batch, None)
+    }
+
+    /// As [`Posterior::evaluate`]; and adds to `squares` (n_params) the squares of the gradients of the sequences' log likelihoods, without
+    /// prior and without `num_data`: see [`Gpt::gradient_and_squares`].
+    ///
+    /// # Errors
+    /// As [`Posterior::evaluate`], and when `squares` has another length than the model.
+    pub fn evaluate_with_squares(
+        &mut self,
+        params: &B::Buf,
+        batch: &Batch,
+        squares: &mut B::Buf,
+    ) -> Result<LogPosterior> {
+        self.evaluate_likelihood(params, batch, Some(squares))
+    }
+
+    fn evaluate_likelihood(
+        &mut self,
+        params: &B::Buf,
+        batch: &Batch,
+        squares: Option<&mut B::Buf>,
+    ) -> Result<LogPosterior> {
+        let (be, x, y, t) = (&self.backend, &batch.x, &batch.y, batch.t);
+        let (ws, grad, objective) = (&mut self.ws, &mut self.grad, self.objective);
+        let loss = match squares {
+            None => (self.gpt).gradient(be, params, x, y, t, objective, None, ws, grad)?,
+            Some(squares) => (self.gpt)
+                .gradient_and_squares(be, params, x, y, t, objective, ws, grad, squares)?,
+        };
+        let distance = self.backend.posterior_gradient(
             &mut self.grad,
             params,
             self.center.as_ref(),
@@ -174,7 +193,7 @@ impl<B: Backend> Posterior<B> {
             self.std,
             self.num_data as f32,
         )?;
-        let (log_lik, log_prior) = (-loss, -0.5 * squares);
+        let (log_lik, log_prior) = (-loss, -0.5 * distance);
         Ok(LogPosterior {
             log_lik,
             log_prior,

@@ -103,6 +103,23 @@ impl Model {
         Ok((loss, host))
     }
 
+    /// Loss, gradient and the sequences' squares; the gradient's buffer holds rubbish before, the squares' zeros.
+    fn squares(
+        &mut self,
+        x: &[u16],
+        y: &[u16],
+        t: usize,
+        objective: Objective,
+    ) -> Result<(f64, Vec<f32>, Vec<f32>)> {
+        let (cpu, params) = (&self.cpu, &self.params);
+        cpu.fill(&mut self.grad, f32::NAN)?;
+        let (gpt, ws, grad) = (&self.gpt, &mut self.ws, &mut self.grad);
+        let mut squares = cpu.zeros(gpt.n_params())?;
+        let loss =
+            gpt.gradient_and_squares(cpu, params, x, y, t, objective, ws, grad, &mut squares)?;
+        Ok((loss, grad.clone(), squares))
+    }
+
     fn reference_gradient(
         &self,
         x: &[u16],
@@ -227,15 +244,9 @@ fn recorded_values_on_every_instruction_set() {
                     seen.push(bits(&grad));
                     seen.push(bits(&[loss as f32, alone as f32]));
                 }
-                let mut fisher = vec![0.0; flat.len()];
-                for i in 0..b {
-                    let of = i * t..(i + 1) * t;
-                    let (x, y) = (&x[of.clone()], &y[of]);
-                    let (_, grad) = model.gradient(x, y, t, Objective::All, None).unwrap();
-                    for (f, g) in fisher.iter_mut().zip(&grad) {
-                        *f += (g * t as f32).powi(2) / b as f32;
-                    }
-                }
+                let (_, grad, mut fisher) = model.squares(&x, &y, t, Objective::All).unwrap();
+                close_tensors(&grad, "grad", TOLERANCE);
+                fisher.iter_mut().for_each(|f| *f /= b as f32);
                 close_tensors(&fisher, "fisher", FISHER_TOLERANCE);
                 seen.push(bits(&fisher));
                 let first = first.get_or_insert_with(|| seen.clone());

@@ -890,7 +890,8 @@ fn cross_entropy() {
                 let (mut nll, mut nll_2) = (rubbish(n + 2), rubbish(n + 2));
                 let mut z = [&logits[..], &rubbish(v)].concat();
                 cpu.cross_entropy(&mut nll, &z, &y, n, v).unwrap();
-                cpu.cross_entropy_backward(&mut nll_2, &mut z, &y, n, t, v, objective)
+                let weight = 1.0 / count as f32;
+                cpu.cross_entropy_backward(&mut nll_2, &mut z, &y, n, t, v, objective, weight)
                     .unwrap();
                 for objective in [Objective::All, Objective::Last] {
                     let rows = if objective == Objective::All {
@@ -939,7 +940,8 @@ fn cross_entropy_at_its_ends() {
         let (mut nll, mut back) = (rubbish(1), rubbish(1));
         cpu.cross_entropy(&mut nll, z, &vec![5], 1, v).unwrap();
         let objective = Objective::All;
-        cpu.cross_entropy_backward(&mut back, &mut z.clone(), &vec![5], 1, 1, v, objective)
+        let mut z = z.clone();
+        cpu.cross_entropy_backward(&mut back, &mut z, &vec![5], 1, 1, v, objective, 0.5)
             .unwrap();
         assert_eq!(bits(&nll), bits(&back));
         nll[0]

@@ -105,6 +105,16 @@ pub enum Objective {
     Last,
 }
 
+impl Objective {
+    /// How many of `rows` positions, in sequences of `t`, count.
+    pub fn count(self, rows: usize, t: usize) -> usize {
+        match self {
+            Self::All => rows,
+            Self::Last => rows / t,
+        }
+    }
+}
+
 /// Added to |w| in a prior whose standard deviation is relative to the weights, as the original.
 pub const PRIOR_FLOOR: f32 = 1e-4;
 
@@ -189,6 +199,25 @@ pub trait Backend: Vectors {
         c: usize,
     ) -> Result<()>;
 
+    /// The tied table's and wpe's gradient, written, with the squares by sequence added to `squares`: `dout` (N, C) is the embedding's
+    /// gradient, and the head's part is made of `dlogits` (N, V) and its input `norm` (N, C). Of a token's row both parts are added before
+    /// squaring.
+    #[allow(clippy::too_many_arguments)]
+    fn embed_backward_squares(
+        &self,
+        grad: &mut Self::Buf,
+        squares: &mut Self::Buf,
+        wte: &Range<usize>,
+        wpe: &Range<usize>,
+        dlogits: &Self::Buf,
+        norm: &Self::Buf,
+        dout: &Self::Buf,
+        x: &Self::Tokens,
+        rows: usize,
+        t: usize,
+        c: usize,
+    ) -> Result<()>;
+
     /// out (N, C) = (x - mean) rstd w + b, eps 1e-5; `stats` (N, 2) gets mean and rstd.
     #[allow(clippy::too_many_arguments)]
     fn layer_norm(
@@ -214,6 +243,23 @@ pub trait Backend: Vectors {
         params: &Self::Buf,
         norm: &Norm,
         rows: usize,
+        c: usize,
+    ) -> Result<()>;
+
+    /// The same; and the squares of the gain's and the bias's gradient of each sequence of `t` rows are added to `squares`.
+    #[allow(clippy::too_many_arguments)]
+    fn layer_norm_backward_squares(
+        &self,
+        dx: &mut Self::Buf,
+        grad: &mut Self::Buf,
+        squares: &mut Self::Buf,
+        dout: &Self::Buf,
+        x: &Self::Buf,
+        stats: &Self::Buf,
+        params: &Self::Buf,
+        norm: &Norm,
+        rows: usize,
+        t: usize,
         c: usize,
     ) -> Result<()>;
 
@@ -252,6 +298,30 @@ pub trait Backend: Vectors {
         params: &Self::Buf,
         layer: &Linear,
         rows: usize,
+    ) -> Result<()>;
+
+    /// dx (N, in) = dout (N, out) W.
+    fn linear_backward_input(
+        &self,
+        dx: &mut Self::Buf,
+        dout: &Self::Buf,
+        params: &Self::Buf,
+        layer: &Linear,
+        rows: usize,
+    ) -> Result<()>;
+
+    /// Writes the weight's and bias's gradient from dout (N, out) and x (N, in); the squares of those of each sequence of `t` rows are
+    /// added to `squares`.
+    #[allow(clippy::too_many_arguments)]
+    fn linear_backward_squares(
+        &self,
+        grad: &mut Self::Buf,
+        squares: &mut Self::Buf,
+        dout: &Self::Buf,
+        x: &Self::Buf,
+        layer: &Linear,
+        rows: usize,
+        t: usize,
     ) -> Result<()>;
 
     /// Causal attention: out (N, C) from qkv (N, 3C), scale 1/sqrt(head); `lse` (B, H, T) keeps each row's log-sum-exp.
@@ -314,7 +384,7 @@ pub trait Backend: Vectors {
         v: usize,
     ) -> Result<()>;
 
-    /// The same, and the gradient of the mean in place of the logits. Rows that the objective leaves out get 0.
+    /// The same, and `weight` times the gradient of the sum in place of the logits. Rows that the objective leaves out get 0.
     #[allow(clippy::too_many_arguments)]
     fn cross_entropy_backward(
         &self,
@@ -325,6 +395,7 @@ pub trait Backend: Vectors {
         t: usize,
         v: usize,
         objective: Objective,
+        weight: f32,
     ) -> Result<()>;
 
     /// grad = -num_data * grad - (theta - center) / sd^2, in place: from a mean loss to a log posterior. Returns

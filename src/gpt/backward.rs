@@ -3,21 +3,78 @@
 //! What is cheap is made again rather than kept: layer norms' outputs from their statistics, GELU's from its input.
 
 use super::{Gpt, Training, Workspace};
-use crate::backend::Backend;
+use crate::backend::{Backend, Linear, Norm};
 use crate::error::{Error, Result};
 
-/// Overwrites `grad` (n_params). `ws.logits` holds the gradient of the loss in the logits.
-#[allow(clippy::too_many_arguments)]
-pub(super) fn backward<B: Backend>(
-    gpt: &Gpt,
-    be: &B,
-    params: &B::Buf,
+/// Where the gradient of the parameters goes, and by sequence its squares if they are asked for.
+pub(super) struct Gradient<'a, B: Backend> {
+    be: &'a B,
+    params: &'a B::Buf,
+    grad: &'a mut B::Buf,            // (n_params), overwritten
+    squares: Option<&'a mut B::Buf>, // (n_params), added to
     rows: usize,
     t: usize,
+}
+
+impl<'a, B: Backend> Gradient<'a, B> {
+    pub fn new(
+        be: &'a B,
+        params: &'a B::Buf,
+        grad: &'a mut B::Buf,
+        squares: Option<&'a mut B::Buf>,
+        rows: usize,
+        t: usize,
+    ) -> Self {
+        Self {
+            be,
+            params,
+            grad,
+            squares,
+            rows,
+            t,
+        }
+    }
+
+    /// dx (N, in) from dout (N, out), and the layer's gradient.
+    fn linear(&mut self, dx: &mut B::Buf, dout: &B::Buf, x: &B::Buf, layer: &Linear) -> Result<()> {
+        let (be, params, rows, t) = (self.be, self.params, self.rows, self.t);
+        match &mut self.squares {
+            None => be.linear_backward(dx, self.grad, dout, x, params, layer, rows),
+            Some(squares) => {
+                be.linear_backward_input(dx, dout, params, layer, rows)?;
+                be.linear_backward_squares(self.grad, squares, dout, x, layer, rows, t)
+            }
+        }
+    }
+
+    /// dx (N, C) += gradient, and the norm's gradient.
+    fn layer_norm(
+        &mut self,
+        dx: &mut B::Buf,
+        dout: &B::Buf,
+        x: &B::Buf,
+        stats: &B::Buf,
+        norm: &Norm,
+        c: usize,
+    ) -> Result<()> {
+        let (be, params, rows, t) = (self.be, self.params, self.rows, self.t);
+        match &mut self.squares {
+            None => be.layer_norm_backward(dx, self.grad, dout, x, stats, params, norm, rows, c),
+            Some(squares) => be.layer_norm_backward_squares(
+                dx, self.grad, squares, dout, x, stats, params, norm, rows, t, c,
+            ),
+        }
+    }
+}
+
+/// Overwrites the gradient. `ws.logits` holds the gradient of the loss in the logits.
+pub(super) fn backward<B: Backend>(
+    gpt: &Gpt,
+    mut to: Gradient<'_, B>,
     ws: &mut Workspace<B>,
     training: Option<Training>,
-    grad: &mut B::Buf,
 ) -> Result<()> {
+    let (be, params, rows, t) = (to.be, to.params, to.rows, to.t);
     let (c, layout) = (gpt.config.n_embd, &gpt.layout);
     let heads = gpt.heads(rows, t);
     let d = ws
@@ -26,25 +83,18 @@ pub(super) fn backward<B: Backend>(
         .ok_or_else(|| Error::invalid("workspace", "one for gradients", "one for prediction"))?;
 
     // The head and the last norm. `norm` still holds the last norm's output.
-    be.linear_backward(
-        &mut d.norm,
-        grad,
-        &ws.logits,
-        &ws.norm,
-        params,
-        &gpt.head(),
-        rows,
-    )?;
+    match to.squares {
+        None => to.linear(&mut d.norm, &ws.logits, &ws.norm, &gpt.head())?,
+        // The table's squares wait for the embedding's part.
+        Some(_) => be.linear_backward_input(&mut d.norm, &ws.logits, params, &gpt.head(), rows)?,
+    }
     be.fill(&mut d.stream, 0.0)?;
-    be.layer_norm_backward(
+    to.layer_norm(
         &mut d.stream,
-        grad,
         &d.norm,
         &ws.x_out,
         &ws.stats_f,
-        params,
         &layout.ln_f,
-        rows,
         c,
     )?;
 
@@ -62,7 +112,7 @@ pub(super) fn backward<B: Backend>(
             None => &d.stream,
         };
         be.gelu(&mut ws.act, &slot.fc, rows * 4 * c, gpt.config.gelu)?;
-        be.linear_backward(&mut d.fc, grad, up, &ws.act, params, &block.mlp_proj, rows)?;
+        to.linear(&mut d.fc, up, &ws.act, &block.mlp_proj)?;
         be.gelu_backward(&mut d.fc, &slot.fc, rows * 4 * c, gpt.config.gelu)?;
         be.layer_norm(
             &mut ws.norm,
@@ -73,24 +123,13 @@ pub(super) fn backward<B: Backend>(
             rows,
             c,
         )?;
-        be.linear_backward(
-            &mut d.norm,
-            grad,
-            &d.fc,
-            &ws.norm,
-            params,
-            &block.c_fc,
-            rows,
-        )?;
-        be.layer_norm_backward(
+        to.linear(&mut d.norm, &d.fc, &ws.norm, &block.c_fc)?;
+        to.layer_norm(
             &mut d.stream,
-            grad,
             &d.norm,
             &slot.x_mid,
             &slot.stats_2,
-            params,
             &block.ln_2,
-            rows,
             c,
         )?;
 
@@ -103,15 +142,7 @@ pub(super) fn backward<B: Backend>(
             }
             None => &d.stream,
         };
-        be.linear_backward(
-            &mut d.att,
-            grad,
-            up,
-            &slot.att,
-            params,
-            &block.attn_proj,
-            rows,
-        )?;
+        to.linear(&mut d.att, up, &slot.att, &block.attn_proj)?;
         let drop = gpt.dropout(training, site);
         be.attention_backward(
             &mut d.qkv, &d.att, &slot.att, &slot.lse, &slot.qkv, heads, drop,
@@ -125,29 +156,33 @@ pub(super) fn backward<B: Backend>(
             rows,
             c,
         )?;
-        be.linear_backward(
-            &mut d.norm,
-            grad,
-            &d.qkv,
-            &ws.norm,
-            params,
-            &block.c_attn,
-            rows,
-        )?;
-        be.layer_norm_backward(
+        to.linear(&mut d.norm, &d.qkv, &ws.norm, &block.c_attn)?;
+        to.layer_norm(
             &mut d.stream,
-            grad,
             &d.norm,
             &slot.x_in,
             &slot.stats_1,
-            params,
             &block.ln_1,
-            rows,
             c,
         )?;
     }
     if let Some(drop) = gpt.dropout(training, 0) {
         be.dropout(&mut d.stream, rows * c, drop)?;
     }
-    be.embed_backward(grad, &layout.wte, &layout.wpe, &d.stream, &ws.x, rows, t, c)
+    let (wte, wpe) = (&layout.wte, &layout.wpe);
+    let Some(squares) = to.squares else {
+        return be.embed_backward(to.grad, wte, wpe, &d.stream, &ws.x, rows, t, c);
+    };
+    be.layer_norm(
+        &mut ws.norm,
+        &mut ws.stats_f,
+        &ws.x_out,
+        params,
+        &layout.ln_f,
+        rows,
+        c,
+    )?;
+    be.embed_backward_squares(
+        to.grad, squares, wte, wpe, &ws.logits, &ws.norm, &d.stream, &ws.x, rows, t, c,
+    )
 }

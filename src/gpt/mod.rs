@@ -18,6 +18,7 @@ pub use workspace::Workspace;
 
 use crate::backend::{Backend, Heads, Linear};
 use crate::error::{Error, Result};
+use backward::Gradient;
 
 /// A GPT's shape with the layout of its parameters. Shareable between threads.
 #[derive(Clone, Debug)]
@@ -142,20 +143,73 @@ impl Gpt {
         let rows = x.len();
         backend.batch(self.work(rows), || {
             forward::forward(self, backend, params, rows, t, ws, training)?;
-            let v = self.config.vocab_size;
-            backend.cross_entropy_backward(
-                &mut ws.nll,
-                &mut ws.logits,
-                &ws.y,
-                rows,
-                t,
-                v,
-                objective,
-            )?;
-            let (sum, count) = backend.sum_nll(&ws.nll, rows, t, objective)?;
-            backward::backward(self, backend, params, rows, t, ws, training, grad)?;
-            Ok(sum / count as f64)
+            // The gradient of the mean from the start: no pass of its own for the scale.
+            let weight = 1.0 / objective.count(rows, t) as f32;
+            let loss = self.loss_backward(backend, rows, t, objective, weight, ws)?;
+            let to = Gradient::new(backend, params, grad, None, rows, t);
+            backward::backward(self, to, ws, training)?;
+            Ok(loss)
         })
+    }
+
+    /// As [`Gpt::gradient`] without dropout; and adds to `squares` (n_params), for each sequence of the batch, the square of the gradient
+    /// of its log likelihood, summed over the positions that the objective counts. Divided by the number of sequences that went in, that
+    /// is the diagonal of the empirical Fisher information of a sequence.
+    ///
+    /// One pass over the batch: no sequence's gradient is ever there as a whole. The mean's gradient is off [`Gpt::gradient`]'s by
+    /// rounding alone.
+    ///
+    /// Range: squares are taken of the *summed* log likelihood's gradient, not of the mean's, which would be (B T)^2 times smaller. An
+    /// element of that gradient between 1.1e-19 and 1.8e19 in size has a square that f32 holds with all its digits; below, the square
+    /// loses digits, and below 2.6e-23 it counts as 0. `squares` is an f32 sum: it stops growing where a square is below 6e-8 of it.
+    ///
+    /// # Errors
+    /// As [`Gpt::gradient`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn gradient_and_squares<B: Backend>(
+        &self,
+        backend: &B,
+        params: &B::Buf,
+        x: &[u16],
+        y: &[u16],
+        t: usize,
+        objective: Objective,
+        ws: &mut Workspace<B>,
+        grad: &mut B::Buf,
+        squares: &mut B::Buf,
+    ) -> Result<f64> {
+        ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
+        for (what, buf) in [("gradient", &*grad), ("squares", &*squares)] {
+            if backend.len(buf) != self.n_params() {
+                return Err(Error::shape(what, [self.n_params()], [backend.len(buf)]));
+            }
+        }
+        let rows = x.len();
+        backend.batch(self.work(rows), || {
+            forward::forward(self, backend, params, rows, t, ws, None)?;
+            let loss = self.loss_backward(backend, rows, t, objective, 1.0, ws)?;
+            let to = Gradient::new(backend, params, grad, Some(squares), rows, t);
+            backward::backward(self, to, ws, None)?;
+            backend.scale(grad, 1.0 / objective.count(rows, t) as f32)?;
+            Ok(loss)
+        })
+    }
+
+    /// The mean loss of the workspace's logits, whose place `weight` times the gradient of the summed loss takes.
+    fn loss_backward<B: Backend>(
+        &self,
+        backend: &B,
+        rows: usize,
+        t: usize,
+        objective: Objective,
+        weight: f32,
+        ws: &mut Workspace<B>,
+    ) -> Result<f64> {
+        let v = self.config.vocab_size;
+        let (nll, logits) = (&mut ws.nll, &mut ws.logits);
+        backend.cross_entropy_backward(nll, logits, &ws.y, rows, t, v, objective, weight)?;
+        let (sum, count) = backend.sum_nll(&ws.nll, rows, t, objective)?;
+        Ok(sum / count as f64)
     }
 
     /// About how many multiplications `rows` tokens take forward.

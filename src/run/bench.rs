@@ -143,7 +143,10 @@ pub fn bench(
             b.generate(shape, &gpt, what, 10, 8, WeightType::Bf16)?;
         }
         if asked("per_sample") {
-            b.per_sample_fisher(shape, &gpt, rows.min(4), t)?;
+            // Four sequences as the PyTorch side, then the shape's batch.
+            for b_of in [rows.min(4), rows] {
+                b.per_sample_fisher(shape, &gpt, b_of, t)?;
+            }
         }
     }
     Ok(())
@@ -155,6 +158,11 @@ fn tokens(n: usize) -> Vec<u16> {
     (0..n as u64)
         .map(|i| stream.below(VOCABULARY as u64, 0, i) as u16)
         .collect()
+}
+
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
 impl Bench<'_> {
@@ -173,8 +181,7 @@ impl Bench<'_> {
                 break;
             }
         }
-        times.sort_by(f64::total_cmp);
-        Ok((times[times.len() / 2], times.len()))
+        Ok((median(&mut times), times.len()))
     }
 
     fn say(
@@ -438,34 +445,34 @@ impl Bench<'_> {
         self.say(what, shape, time, &[("tokens_per_s", rate)])
     }
 
-    /// The diagonal of the empirical Fisher over b sequences: a gradient each, squared and summed.
+    /// The diagonal of the empirical Fisher over b sequences, gradient included, in turn with the plain gradient of the same batch.
     fn per_sample_fisher(&mut self, shape: &str, gpt: &Gpt, b: usize, t: usize) -> Result<()> {
         let cpu = &self.cpu;
         let params = gpt.layout().init(1);
         let (x, y) = (tokens(b * t), tokens(b * t));
-        let mut ws = Workspace::for_gradients(cpu, gpt.config(), 1, t)?;
-        let mut grad = cpu.zeros(params.len())?;
-        let mut squares = cpu.zeros(params.len())?;
-        let time = self.time(|| {
-            for (x, y) in x.chunks(t).zip(y.chunks(t)) {
-                gpt.gradient(
-                    cpu,
-                    &params,
-                    x,
-                    y,
-                    t,
-                    Objective::All,
-                    None,
-                    &mut ws,
-                    &mut grad,
-                )?;
-                cpu.square_accumulate(&mut squares, &grad)?;
-            }
+        let (ws, all) = (
+            &mut Workspace::for_gradients(cpu, gpt.config(), b, t)?,
+            Objective::All,
+        );
+        let (grad, squares) = (&mut cpu.zeros(params.len())?, &mut cpu.zeros(params.len())?);
+        let (mut plain, mut times) = (Vec::new(), Vec::new());
+        let (_, runs) = self.time(|| {
+            let start = Instant::now();
+            gpt.gradient(cpu, &params, &x, &y, t, all, None, ws, grad)?;
+            let between = Instant::now();
+            gpt.gradient_and_squares(cpu, &params, &x, &y, t, all, ws, grad, squares)?;
+            plain.push((between - start).as_secs_f64());
+            times.push(between.elapsed().as_secs_f64());
             Ok(())
         })?;
-        let each = time.0 * 1e3 / b as f64;
+        let (plain, seconds) = (median(&mut plain), median(&mut times));
+        let more = [
+            ("ms_per_sequence", seconds * 1e3 / b as f64),
+            ("gradient_ms", plain * 1e3),
+            ("percent_of_gradient", seconds / plain * 100.0),
+        ];
         let what = format!("per_sample_fisher_B{b}");
-        self.say(&what, shape, time, &[("ms_per_sequence", each)])
+        self.say(&what, shape, (seconds, runs), &more)
     }
 }
 

@@ -84,7 +84,8 @@ pub fn forward(cpu: &Cpu, nll: &mut [f32], logits: &[f32], targets: &[u16], v: u
     });
 }
 
-/// nll (N), and the gradient of the mean over the rows that count in place of the logits (N, V).
+/// nll (N), and `weight` times the gradient of the sum over the rows that count in place of the logits (N, V).
+#[allow(clippy::too_many_arguments)]
 pub fn backward(
     cpu: &Cpu,
     nll: &mut [f32],
@@ -93,10 +94,10 @@ pub fn backward(
     t: usize,
     v: usize,
     objective: Objective,
+    weight: f32,
 ) {
     let rows = targets.len();
     let last = objective == Objective::Last;
-    let weight = 1.0 / if last { rows / t } else { rows } as f32;
     cpu.rows(
         rows,
         8,
@@ -110,11 +111,9 @@ pub fn backward(
 
 /// Sum in f64, in order, over the rows that count, and how many they are.
 pub fn sum(nll: &[f32], t: usize, objective: Objective) -> (f64, usize) {
-    match objective {
-        Objective::All => (nll.iter().map(|&v| v as f64).sum(), nll.len()),
-        Objective::Last => (
-            nll.iter().skip(t - 1).step_by(t).map(|&v| v as f64).sum(),
-            nll.len() / t,
-        ),
-    }
+    let sum = match objective {
+        Objective::All => nll.iter().map(|&v| v as f64).sum(),
+        Objective::Last => nll.iter().skip(t - 1).step_by(t).map(|&v| v as f64).sum(),
+    };
+    (sum, objective.count(nll.len(), t))
 }

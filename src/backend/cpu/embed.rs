@@ -1,6 +1,6 @@
-//! Token and position embedding, forward and backward.
+//! Token and position embedding, forward and backward, and with the squares by sequence of the table that the head shares.
 
-use super::{Cpu, Rows};
+use super::{Cpu, Rows, squares};
 use std::ops::Range;
 
 /// out (N, C) = wte[x] + wpe[place(n)].
@@ -70,4 +70,51 @@ pub fn backward(
             }
         },
     );
+}
+
+/// Writes wte's gradient, the tied head's part included, and wpe's; their squares by sequence are added to `squares`.
+#[allow(clippy::too_many_arguments)]
+pub fn backward_squares(
+    cpu: &Cpu,
+    grad: &mut [f32],
+    squares: &mut [f32],
+    wte: &Range<usize>,
+    wpe: &Range<usize>,
+    dlogits: &[f32], // (N, V)
+    norm: &[f32],    // (N, C) the head's input
+    dout: &[f32],    // (N, C)
+    x: &[u16],       // (N)
+    t: usize,
+    c: usize,
+) {
+    let vocab = wte.len() / c;
+    let (dlogits, norm) = (&dlogits[..x.len() * vocab], &norm[..x.len() * c]);
+    let (dw, sq) = (&mut grad[wte.clone()], &mut squares[wte.clone()]);
+    cpu.gemm_squares(vocab, c, t, dlogits, norm, dw, sq, |s, rows, cols, part| {
+        for n in s * t..(s + 1) * t {
+            let v = x[n] as usize;
+            if rows.contains(&v) {
+                let row = &mut part[(v - rows.start) * cols.len()..][..cols.len()];
+                for (o, g) in row.iter_mut().zip(&dout[n * c..][cols.clone()]) {
+                    *o += g;
+                }
+            }
+        }
+    });
+    let tables = [
+        Rows::new(&mut grad[wpe.clone()], c),
+        Rows::new(&mut squares[wpe.clone()], c),
+    ];
+    cpu.rows(wpe.len() / c, 1, tables, |range, [d, sq]| {
+        let rows = d.chunks_exact_mut(c).zip(sq.chunks_exact_mut(c));
+        for ((d, sq), place) in rows.zip(range) {
+            if place >= t {
+                d.fill(0.0);
+                continue;
+            }
+            for n in (place..x.len()).step_by(t) {
+                squares::add(cpu.isa, d, sq, c, &dout[n * c..][..c], c, n == place);
+            }
+        }
+    });
 }

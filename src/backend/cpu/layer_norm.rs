@@ -1,7 +1,7 @@
 //! Layer norm (Ba et al. 2016), eps 1e-5: y = (x - mean) / sqrt(var + eps) * w + b, forward and backward.
 
 use super::isa::multiversion;
-use super::{Cpu, Rows};
+use super::{Cpu, Rows, squares};
 use crate::backend::Norm;
 use std::ops::Range;
 
@@ -112,6 +112,65 @@ pub fn forward(
     );
 }
 
+/// dx (N, C) += gradient.
+#[allow(clippy::too_many_arguments)]
+fn backward_input(
+    cpu: &Cpu,
+    dx: &mut [f32],
+    dout: &[f32],
+    x: &[f32],
+    stats: &[f32],
+    params: &[f32],
+    norm: &Norm,
+    rows: usize,
+    c: usize,
+) {
+    let w = &params[norm.weight.clone()];
+    cpu.rows(rows, 8, [Rows::new(dx, c)], |r, [dx]| {
+        let of = r.start * c..r.end * c;
+        backward_rows(
+            cpu.isa,
+            dx,
+            &dout[of.clone()],
+            &x[of],
+            &stats[r.start * 2..r.end * 2],
+            w,
+        );
+    });
+}
+
+/// dx (N, C) += gradient; the gain's and bias's gradients are written, and their squares by sequence added to `squares`.
+#[allow(clippy::too_many_arguments)]
+pub fn backward_squares(
+    cpu: &Cpu,
+    dx: &mut [f32],
+    grad: &mut [f32],
+    squares: &mut [f32],
+    dout: &[f32],
+    x: &[f32],
+    stats: &[f32],
+    params: &[f32],
+    norm: &Norm,
+    rows: usize,
+    t: usize,
+    c: usize,
+) {
+    backward_input(cpu, dx, dout, x, stats, params, norm, rows, c);
+    let w = norm.weight.clone();
+    let (dw, sq) = (&mut grad[w.clone()], &mut squares[w]);
+    cpu.column_squares(rows / t, dw, sq, |s, cols, dw| {
+        let of = |width: usize| s * t * width..(s + 1) * t * width;
+        let (dout, x, stats) = (&dout[of(c)], &x[of(c)], &stats[of(2)]);
+        backward_columns(cpu.isa, dw, &mut [], dout, x, stats, c, cols);
+    });
+    if let Some(b) = norm.bias.clone() {
+        let (db, sq) = (&mut grad[b.clone()], &mut squares[b]);
+        cpu.column_squares(rows / t, db, sq, |s, cols, db| {
+            squares::column_sums(db, &dout[s * t * c..][..t * c], c, cols);
+        });
+    }
+}
+
 /// dx (N, C) += gradient; the gain's and bias's gradients are written.
 #[allow(clippy::too_many_arguments)]
 pub fn backward(
@@ -126,19 +185,8 @@ pub fn backward(
     rows: usize,
     c: usize,
 ) {
-    let w = &params[norm.weight.clone()];
+    backward_input(cpu, dx, dout, x, stats, params, norm, rows, c);
     let (dout, x, stats) = (&dout[..rows * c], &x[..rows * c], &stats[..rows * 2]);
-    cpu.rows(rows, 8, [Rows::new(dx, c)], |r, [dx]| {
-        let of = r.start * c..r.end * c;
-        backward_rows(
-            cpu.isa,
-            dx,
-            &dout[of.clone()],
-            &x[of],
-            &stats[r.start * 2..r.end * 2],
-            w,
-        );
-    });
     match &norm.bias {
         // The bias follows the gain in the flat vector.
         Some(b) => {

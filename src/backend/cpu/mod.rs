@@ -14,6 +14,7 @@ mod ops;
 mod par;
 mod precision;
 mod prior;
+mod squares;
 mod vectors;
 
 pub use isa::Isa;

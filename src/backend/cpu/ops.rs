@@ -3,7 +3,7 @@
 use super::gemm::{Mat, Panels};
 use super::isa::multiversion;
 use super::{Cpu, Rows, par};
-use super::{attention, cross_entropy, dropout, embed, gelu, layer_norm, prior};
+use super::{attention, cross_entropy, dropout, embed, gelu, layer_norm, prior, squares};
 use crate::backend::{Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, Span, WeightType};
 use crate::error::Result;
 use std::ops::Range;
@@ -121,6 +121,25 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn embed_backward_squares(
+        &self,
+        grad: &mut Vec<f32>,
+        squares: &mut Vec<f32>,
+        wte: &Range<usize>,
+        wpe: &Range<usize>,
+        dlogits: &Vec<f32>,
+        norm: &Vec<f32>,
+        dout: &Vec<f32>,
+        x: &Vec<u16>,
+        rows: usize,
+        t: usize,
+        c: usize,
+    ) -> Result<()> {
+        let x = &x[..rows];
+        embed::backward_squares(self, grad, squares, wte, wpe, dlogits, norm, dout, x, t, c);
+        Ok(())
+    }
+
     fn layer_norm(
         &self,
         out: &mut Vec<f32>,
@@ -148,6 +167,26 @@ impl Backend for Cpu {
         c: usize,
     ) -> Result<()> {
         layer_norm::backward(self, dx, grad, dout, x, stats, params, norm, rows, c);
+        Ok(())
+    }
+
+    fn layer_norm_backward_squares(
+        &self,
+        dx: &mut Vec<f32>,
+        grad: &mut Vec<f32>,
+        squares: &mut Vec<f32>,
+        dout: &Vec<f32>,
+        x: &Vec<f32>,
+        stats: &Vec<f32>,
+        params: &Vec<f32>,
+        norm: &Norm,
+        rows: usize,
+        t: usize,
+        c: usize,
+    ) -> Result<()> {
+        layer_norm::backward_squares(
+            self, dx, grad, squares, dout, x, stats, params, norm, rows, t, c,
+        );
         Ok(())
     }
 
@@ -198,22 +237,55 @@ impl Backend for Cpu {
         layer: &Linear,
         rows: usize,
     ) -> Result<()> {
+        self.linear_backward_input(dx, dout, params, layer, rows)?;
         let (k, n) = (layer.n_in, layer.n_out);
-        let w = Mat::rows(&params[layer.weight.clone()], k);
         let dy = &dout[..rows * n];
-        self.gemm(rows, k, n, Mat::rows(dy, n), w, false, &mut dx[..rows * k]);
         let x = Mat::rows(&x[..rows * k], k);
         let dw = &mut grad[layer.weight.clone()];
         self.gemm(n, k, rows, Mat::cols(dy, n), x, false, dw);
         if let Some(b) = &layer.bias {
             let db = &mut grad[b.clone()];
             self.rows(n, COLUMNS, [Rows::new(db, 1)], |cols, [db]| {
-                db.fill(0.0);
-                for row in dy.chunks_exact(n) {
-                    for (o, d) in db.iter_mut().zip(&row[cols.clone()]) {
-                        *o += d;
-                    }
-                }
+                squares::column_sums(db, dy, n, cols);
+            });
+        }
+        Ok(())
+    }
+
+    fn linear_backward_input(
+        &self,
+        dx: &mut Vec<f32>,
+        dout: &Vec<f32>,
+        params: &Vec<f32>,
+        layer: &Linear,
+        rows: usize,
+    ) -> Result<()> {
+        let (k, n) = (layer.n_in, layer.n_out);
+        let w = Mat::rows(&params[layer.weight.clone()], k);
+        let dy = Mat::rows(&dout[..rows * n], n);
+        self.gemm(rows, k, n, dy, w, false, &mut dx[..rows * k]);
+        Ok(())
+    }
+
+    fn linear_backward_squares(
+        &self,
+        grad: &mut Vec<f32>,
+        squares: &mut Vec<f32>,
+        dout: &Vec<f32>,
+        x: &Vec<f32>,
+        layer: &Linear,
+        rows: usize,
+        t: usize,
+    ) -> Result<()> {
+        let (k, n) = (layer.n_in, layer.n_out);
+        let (dy, x) = (&dout[..rows * n], &x[..rows * k]);
+        let w = layer.weight.clone();
+        let (dw, sq) = (&mut grad[w.clone()], &mut squares[w]);
+        self.gemm_squares(n, k, t, dy, x, dw, sq, |_, _, _, _| ());
+        if let Some(b) = layer.bias.clone() {
+            let (db, sq) = (&mut grad[b.clone()], &mut squares[b]);
+            self.column_squares(rows / t, db, sq, |s, cols, sums| {
+                squares::column_sums(sums, &dy[s * t * n..][..t * n], n, cols);
             });
         }
         Ok(())
@@ -311,8 +383,10 @@ impl Backend for Cpu {
         t: usize,
         v: usize,
         objective: Objective,
+        weight: f32,
     ) -> Result<()> {
-        cross_entropy::backward(self, nll, logits, &targets[..rows], t, v, objective);
+        let targets = &targets[..rows];
+        cross_entropy::backward(self, nll, logits, targets, t, v, objective, weight);
         Ok(())
     }
 

@@ -15,6 +15,7 @@ mod pack;
 mod pairs;
 mod panels;
 mod portable;
+mod squares;
 #[cfg(target_arch = "x86_64")]
 mod tile;
 mod vector;
