@@ -27,6 +27,10 @@ pub enum Purpose {
     Bootstrap = 7,
     /// Choosing texts and windows for an evaluation.
     Evaluate = 8,
+    /// Draws from a fitted normal.
+    Posterior = 9,
+    /// Labels drawn from a model's own prediction.
+    Labels = 10,
 }
 
 /// An independent stream of numbers, addressed by (step, index).

@@ -113,6 +113,48 @@ pub struct AdamW {
     pub grad_scale: f64,
 }
 
+/// The standard deviations of independent normals, as they are kept.
+#[derive(Debug)]
+pub enum Spread<'a, B> {
+    /// Themselves.
+    Sd(&'a B),
+    /// Their natural logarithms.
+    LogSd(&'a B),
+    /// Precisions: with p added to each and T the temperature, sd = sqrt(T / (precision + p)).
+    Precision {
+        /// The precisions.
+        precision: &'a B,
+        /// What is added: the prior's.
+        plus: f32,
+        /// T.
+        temperature: f32,
+    },
+}
+
+/// A step of the extended Kalman filter on independent normals; [`crate::samplers::ekf`] has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EkfStep {
+    /// Variance that is added to each coordinate first.
+    pub transition_variance: f32,
+    /// Of the squares in the precision.
+    pub squares: f32,
+    /// Of the gradient in the mean.
+    pub gradient: f32,
+}
+
+/// What one draw adds to the gradient of the negative evidence lower bound; [`crate::samplers::vi`] has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ViDraw {
+    /// T.
+    pub temperature: f32,
+    /// Whether the density's own dependence on mean and deviation is left out (stick the landing).
+    pub stick_the_landing: bool,
+    /// The draw's share: 1 over the number of draws.
+    pub weight: f32,
+    /// Whether this is the first draw of a step: it overwrites what the others add to.
+    pub first: bool,
+}
+
 /// A device's flat `f32` vectors. Cloning a handle shares the device.
 ///
 /// Every sum is in f64 and does not depend on the number of threads. Buffers of different lengths in one call are an
@@ -179,4 +221,41 @@ pub trait Vectors: Clone + Send + Sync {
         decay: &[Range<usize>],
         adamw: &AdamW,
     ) -> Result<()>;
+
+    /// out = mean + sd * z, z standard normal.
+    fn gaussian_point(
+        &self,
+        out: &mut Self::Buf,
+        mean: &Self::Buf,
+        spread: Spread<'_, Self::Buf>,
+        noise: Noise<'_, Self>,
+    ) -> Result<()>;
+
+    /// Sum in f64 of the standard deviations.
+    fn sum_of_sds(&self, spread: Spread<'_, Self::Buf>) -> Result<f64>;
+
+    /// One step of the extended Kalman filter. `grad` and `squares` are scaled by the step's factors. Returns the first element that became
+    /// NaN or infinite.
+    fn ekf_update(
+        &self,
+        mean: &mut Self::Buf,
+        sd: &mut Self::Buf,
+        grad: &Self::Buf,
+        squares: &Self::Buf,
+        step: EkfStep,
+    ) -> Result<Option<usize>>;
+
+    /// Adds one draw's part to the gradients of the negative evidence lower bound in mean and log sd, given the gradient of the log
+    /// posterior at the point mean + sd * z; `noise` gives the same z as it did to [`Vectors::gaussian_point`]. Returns the sum in f64 of
+    /// z^2 / 2 + log sd.
+    #[allow(clippy::too_many_arguments)]
+    fn vi_gradient(
+        &self,
+        d_mean: &mut Self::Buf,
+        d_log_sd: &mut Self::Buf,
+        grad: &Self::Buf,
+        log_sd: &Self::Buf,
+        noise: Noise<'_, Self>,
+        draw: ViDraw,
+    ) -> Result<f64>;
 }

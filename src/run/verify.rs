@@ -1,5 +1,7 @@
 //! Checks this build on this machine against reference files: one line a quantity, with its error and pass or fail.
 
+mod gaussians;
+
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, GptConfig, Objective, Workspace};
@@ -450,10 +452,12 @@ pub fn verify_file<B: Backend>(be: &B, path: &Path) -> Result<Vec<Check>> {
         samplers(be, &r)?
     } else if r.metadata.contains_key("scores") {
         predictive(&r)?
+    } else if r.metadata.contains_key("laplace_fisher") {
+        gaussians::gaussians(be, &r)?
     } else {
         return Err(Error::data(
             path.display().to_string(),
-            "expected metadata `config` (a GPT), `hyperparameters` (samplers) or `scores` (predictive), found none of them",
+            "expected metadata `config` (a GPT), `hyperparameters` (samplers), `laplace_fisher` (normals) or `scores` (predictive), found none of them",
         ));
     };
     match checks.is_empty() {

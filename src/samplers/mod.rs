@@ -13,11 +13,21 @@
 //! | SGNHT, explicit Euler | [`sgnht_euler`] | the same of SGHMC by explicit Euler: for comparison only |
 //! | SGLRW | [`sglrw`] | exact variance of each parameter, whatever the gradient's noise |
 //!
+//! Three methods fit independent normals instead of sampling, and hand out draws from them:
+//!
+//! | method | file | the fit on a Gaussian |
+//! |---|---|---|
+//! | EKF, diagonal Fisher | [`ekf`] | mean and precision of the data seen once, where coordinates do not interact |
+//! | VI | [`vi`] | the mean, and the precision's diagonal |
+//! | Laplace | [`laplace`] | the precision's diagonal at the mode, from squared gradients |
+//!
 //! What a step size means, and which is too large, is in [`stability`].
 
 pub mod baoa;
 mod chain;
 mod config;
+pub mod ekf;
+pub mod laplace;
 mod preconditioner;
 mod sampler;
 mod schedule;
@@ -28,9 +38,13 @@ pub mod sglrw;
 pub mod sgnht;
 pub mod sgnht_euler;
 pub mod stability;
+pub mod vi;
 
 pub use chain::{Chain, ChainReport, ChainState};
 pub use config::{Config, Method, Momenta, Thermostat};
+pub use ekf::Ekf;
+pub use laplace::Laplace;
 pub use preconditioner::Preconditioner;
 pub use sampler::{Factors, Phase, Sampler, SamplerState, StepReport};
 pub use schedule::Schedule;
+pub use vi::Vi;

@@ -446,7 +446,7 @@ fn kinetic(c: &Config, momenta: Option<&[f32]>, mass: Option<&[f32]>) -> f64 {
     each.sum::<f64>() / m.len().max(1) as f64
 }
 
-fn check_finite(what: &str, x: &[f32], n: usize) -> Result<()> {
+pub(super) fn check_finite(what: &str, x: &[f32], n: usize) -> Result<()> {
     check(what, x, n, "a finite number", |x| x.is_finite())
 }
 
@@ -457,7 +457,13 @@ pub(super) fn check_mass(mass: &[f32], n: usize) -> Result<()> {
     })
 }
 
-fn check(what: &str, x: &[f32], n: usize, expected: &str, ok: impl Fn(f32) -> bool) -> Result<()> {
+pub(super) fn check(
+    what: &str,
+    x: &[f32],
+    n: usize,
+    expected: &str,
+    ok: impl Fn(f32) -> bool,
+) -> Result<()> {
     if x.len() != n {
         return Err(Error::shape(what, [n], [x.len()]));
     }

@@ -4,6 +4,7 @@ mod attention;
 mod cross_entropy;
 mod dropout;
 mod embed;
+mod gaussian;
 mod gelu;
 pub mod gemm;
 pub mod isa;

@@ -1,8 +1,11 @@
 //! Flat vectors on the CPU: one pass over memory an update, in blocks that any thread may take.
 
 use super::Cpu;
+use super::gaussian;
 use super::isa::multiversion;
-use crate::backend::vectors::{AdamW, Langevin, Moments, Noise, Rule, Vectors};
+use crate::backend::vectors::{
+    AdamW, EkfStep, Langevin, Moments, Noise, Rule, Spread, Vectors, ViDraw,
+};
 use crate::error::{Error, Result};
 use crate::rng::{NORMALS, Stream};
 use std::ops::Range;
@@ -12,7 +15,7 @@ const BLOCK: usize = 4096;
 /// Blocks that a thread takes at least: starting a task costs as much as a part of one.
 const GRAIN: usize = 4;
 /// Elements that are in registers together.
-const CHUNK: usize = NORMALS;
+pub(super) const CHUNK: usize = NORMALS;
 
 impl Cpu {
     /// Runs `leaf` on each block of `0..n` and on that part of every output (an empty output stays empty), and
@@ -188,14 +191,7 @@ impl Vectors for Cpu {
             same("noise", n, xi.len())?;
         }
         let leaf = |range: Range<usize>, [theta, momenta]: [&mut [f32]; 2]| {
-            let draw = match on.noise {
-                Noise::Counter { stream, step } => Draw::Counter {
-                    stream,
-                    step,
-                    block: (range.start / NORMALS) as u64,
-                },
-                Noise::Given(xi) => Draw::Given(&xi[range.clone()]),
-            };
+            let draw = Draw::of(&on.noise, &range);
             let (grad, center) = (&on.grad[range.clone()], &on.center[range.clone()]);
             let mass = on.mass.map(|mass| &mass[range.clone()]);
             let sums = langevin_block(
@@ -271,9 +267,46 @@ impl Vectors for Cpu {
         }
         Ok(())
     }
+
+    fn gaussian_point(
+        &self,
+        out: &mut Vec<f32>,
+        mean: &Vec<f32>,
+        spread: Spread<'_, Vec<f32>>,
+        noise: Noise<'_, Self>,
+    ) -> Result<()> {
+        gaussian::point(self, out, mean, spread, noise)
+    }
+
+    fn sum_of_sds(&self, spread: Spread<'_, Vec<f32>>) -> Result<f64> {
+        Ok(gaussian::sum_of_sds(self, spread))
+    }
+
+    fn ekf_update(
+        &self,
+        mean: &mut Vec<f32>,
+        sd: &mut Vec<f32>,
+        grad: &Vec<f32>,
+        squares: &Vec<f32>,
+        step: EkfStep,
+    ) -> Result<Option<usize>> {
+        gaussian::ekf(self, mean, sd, grad, squares, step)
+    }
+
+    fn vi_gradient(
+        &self,
+        d_mean: &mut Vec<f32>,
+        d_log_sd: &mut Vec<f32>,
+        grad: &Vec<f32>,
+        log_sd: &Vec<f32>,
+        noise: Noise<'_, Self>,
+        draw: ViDraw,
+    ) -> Result<f64> {
+        gaussian::vi_gradient(self, d_mean, d_log_sd, grad, log_sd, noise, draw)
+    }
 }
 
-fn same(what: &str, expected: usize, got: usize) -> Result<()> {
+pub(super) fn same(what: &str, expected: usize, got: usize) -> Result<()> {
     (expected == got)
         .then_some(())
         .ok_or_else(|| Error::shape(what, [expected], [got]))
@@ -281,13 +314,39 @@ fn same(what: &str, expected: usize, got: usize) -> Result<()> {
 
 /// A block's noise.
 #[derive(Clone, Copy)]
-enum Draw<'a> {
+pub(super) enum Draw<'a> {
     Counter {
         stream: Stream,
         step: u64,
         block: u64,
     },
     Given(&'a [f32]),
+}
+
+impl<'a> Draw<'a> {
+    pub fn of(noise: &Noise<'a, Cpu>, range: &Range<usize>) -> Self {
+        match *noise {
+            Noise::Counter { stream, step } => Self::Counter {
+                stream,
+                step,
+                block: (range.start / NORMALS) as u64,
+            },
+            Noise::Given(xi) => Self::Given(&xi[range.clone()]),
+        }
+    }
+
+    /// The standard normals of the chunk that begins at `at`.
+    #[inline(always)]
+    pub fn normals(&self, at: usize) -> [f32; CHUNK] {
+        match *self {
+            Self::Counter {
+                stream,
+                step,
+                block,
+            } => stream.normals(step, block + (at / CHUNK) as u64),
+            Self::Given(xi) => load(xi, at, 0.0),
+        }
+    }
 }
 
 /// A block's sums.
@@ -311,7 +370,7 @@ fn chunk_mut(x: &mut [f32], at: usize) -> &mut [f32; CHUNK] {
 
 /// `CHUNK` elements from `at`, what is beyond the end filled with `pad`.
 #[inline(always)]
-fn load(x: &[f32], at: usize, pad: f32) -> [f32; CHUNK] {
+pub(super) fn load(x: &[f32], at: usize, pad: f32) -> [f32; CHUNK] {
     let x = x.get(at..).unwrap_or_default();
     x.first_chunk().copied().unwrap_or_else(|| {
         let mut chunk = [pad; CHUNK];
@@ -429,15 +488,11 @@ multiversion! {
         draw: Draw<'_>,
     ) -> Sums {
         let mut sums = Running { kinetic: [0.0; LANES], virial: [0.0; LANES], top: [0; CHUNK] };
-        let noise = |at: usize| match draw {
-            Draw::Counter { stream, step, block } => {
-                let block = block + (at / CHUNK) as u64;
-                match rule {
-                    Rule::Sglrw { .. } => stream.uniforms(step, block),
-                    _ => stream.normals(step, block),
-                }
+        let noise = |at: usize| match (rule, draw) {
+            (Rule::Sglrw { .. }, Draw::Counter { stream, step, block }) => {
+                stream.uniforms(step, block + (at / CHUNK) as u64)
             }
-            Draw::Given(xi) => load(xi, at, 0.0),
+            _ => draw.normals(at),
         };
         let whole = theta.len() / CHUNK * CHUNK;
         for at in (0..whole).step_by(CHUNK) {

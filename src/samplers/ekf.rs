@@ -1,0 +1,200 @@
+//! EKF: the extended Kalman filter on independent normals, with the diagonal empirical Fisher information for the Hessian.
+//!
+//! **Target.** pi(theta) ~ N(theta; mean_0, sd_0^2) prod_n p(y_n | theta)^lr, the data taken in batch by batch, each batch as if it were
+//! one observation of its mean log likelihood, lr times.
+//!
+//! **Update** (posteriors, `ekf.diag_fisher`; Ollivier 2018, "Online natural gradient as a Kalman filter", section 2, with an inverse
+//! temperature), for each coordinate, where the means run over the batch's observations and g_n is the gradient of one's log likelihood at
+//! the old mean:
+//!
+//! ```text
+//! predict: v = sd^2 + transition_sd^2
+//! update:  sd'^-2 = v^-1 + lr mean(g_n^2)
+//!          mean' = mean + lr sd'^2 mean(g_n)
+//! ```
+//!
+//! **Hyperparameters.**
+//! - `lr` > 0: how often an observation of the batch's mean counts. In one pass over N observations in batches of any size, N over the number of
+//!   batches counts each once; over T at temperature T.
+//! - `transition_sd` >= 0, default 0: what the parameters may drift from batch to batch.
+//! - `init_sd` > 0, default 1: the deviation before any data, of every coordinate or of each. It is the filter's prior.
+//!
+//! **State.** mean, sd, steps. **Init.** As given.
+//!
+//! **Where it differs.** Nothing but that variances are kept finite for sd below 1e-19, where 1 / sd^2 would overflow.
+
+use crate::backend::vectors::{EkfStep, Noise, Spread, Vectors};
+use crate::error::{Error, Result};
+use crate::rng::{Purpose, Stream};
+
+/// The filter's settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EkfConfig {
+    /// How often a batch's mean observation counts, > 0.
+    pub lr: f64,
+    /// Deviation of the parameters' drift a step, >= 0.
+    pub transition_sd: f64,
+}
+
+/// The filter's whole state as plain data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EkfState {
+    /// Steps made.
+    pub step: u64,
+    /// Means.
+    pub mean: Vec<f32>,
+    /// Standard deviations.
+    pub sd: Vec<f32>,
+}
+
+/// A filter. One thread at a time.
+pub struct Ekf<V: Vectors> {
+    vectors: V,
+    config: EkfConfig,
+    step: u64,
+    mean: V::Buf,
+    sd: V::Buf,
+}
+
+impl<V: Vectors> Ekf<V> {
+    /// A filter with the same deviation `init_sd` > 0 in every coordinate.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a mean is not finite.
+    pub fn new(vectors: V, mean: &[f32], init_sd: f32, config: EkfConfig) -> Result<Self> {
+        let state = EkfState {
+            step: 0,
+            mean: mean.to_vec(),
+            sd: vec![init_sd; mean.len()],
+        };
+        Self::restore(vectors, config, &state)
+    }
+
+    /// A filter that goes on from a saved state, bit for bit.
+    ///
+    /// # Errors
+    /// As [`Ekf::new`], and when a deviation is not positive and finite.
+    pub fn restore(vectors: V, config: EkfConfig, state: &EkfState) -> Result<Self> {
+        let EkfConfig { lr, transition_sd } = config;
+        if !(lr > 0.0 && lr.is_finite()) {
+            return Err(Error::invalid("lr", "a positive number", lr));
+        }
+        if !(transition_sd >= 0.0 && transition_sd.is_finite()) {
+            let expected = "0 or a positive number";
+            return Err(Error::invalid("transition_sd", expected, transition_sd));
+        }
+        let n = state.mean.len();
+        super::sampler::check_finite("mean", &state.mean, n)?;
+        super::sampler::check("sd", &state.sd, n, "a positive number", |s| {
+            s > 0.0 && s.is_finite()
+        })?;
+        let put = |from: &[f32]| -> Result<V::Buf> {
+            let mut buf = vectors.zeros(n)?;
+            vectors.upload(&mut buf, from)?;
+            Ok(buf)
+        };
+        Ok(Self {
+            step: state.step,
+            mean: put(&state.mean)?,
+            sd: put(&state.sd)?,
+            vectors,
+            config,
+        })
+    }
+
+    /// The state as plain data.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn state(&self) -> Result<EkfState> {
+        let get = |buf: &V::Buf| -> Result<Vec<f32>> {
+            let mut out = vec![0.0; self.vectors.len(buf)];
+            self.vectors.download(buf, &mut out)?;
+            Ok(out)
+        };
+        Ok(EkfState {
+            step: self.step,
+            mean: get(&self.mean)?,
+            sd: get(&self.sd)?,
+        })
+    }
+
+    /// Takes in one batch: `grad` times `gradient_scale` is the mean gradient of the observations' log likelihoods at [`Ekf::mean`],
+    /// `squares` times `squares_scale` the mean of their squares.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with step and element for a gradient, a square or a state that is NaN or infinite. For a gradient the state is as
+    /// before.
+    pub fn step(
+        &mut self,
+        grad: &V::Buf,
+        gradient_scale: f64,
+        squares: &V::Buf,
+        squares_scale: f64,
+    ) -> Result<()> {
+        for (what, x) in [("gradient", grad), ("squares", squares)] {
+            if let Some(at) = self.vectors.first_non_finite(x)? {
+                let value = self.vectors.read(x, at)?;
+                return Err(self.not_finite(what, at, value));
+            }
+        }
+        let EkfConfig { lr, transition_sd } = self.config;
+        let step = EkfStep {
+            transition_variance: (transition_sd * transition_sd) as f32,
+            squares: (lr * squares_scale) as f32,
+            gradient: (lr * gradient_scale) as f32,
+        };
+        let v = &self.vectors;
+        if let Some(at) = v.ekf_update(&mut self.mean, &mut self.sd, grad, squares, step)? {
+            let value = v.read(&self.mean, at)?;
+            return Err(self.not_finite("mean", at, value));
+        }
+        self.step += 1;
+        Ok(())
+    }
+
+    fn not_finite(&self, what: &str, at: usize, value: f32) -> Error {
+        Error::NotFinite {
+            step: self.step,
+            tensor: format!("{what}[{at}]"),
+            value,
+        }
+    }
+
+    /// The mean: where the next gradient is to be taken.
+    pub fn mean(&self) -> &V::Buf {
+        &self.mean
+    }
+
+    /// The standard deviations.
+    pub fn sd(&self) -> &V::Buf {
+        &self.sd
+    }
+
+    /// Steps made.
+    pub fn steps_made(&self) -> u64 {
+        self.step
+    }
+
+    /// Mean standard deviation over the parameters.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn average_sd(&self) -> Result<f64> {
+        let sum = self.vectors.sum_of_sds(Spread::Sd(&self.sd))?;
+        Ok(sum / self.vectors.len(&self.sd) as f64)
+    }
+
+    /// Draw number `index` of `seed` from the normals, into `out`.
+    ///
+    /// # Errors
+    /// When `out` has another length.
+    pub fn draw(&self, seed: u64, index: u64, out: &mut V::Buf) -> Result<()> {
+        let noise = Noise::Counter {
+            stream: Stream::new(seed, Purpose::Posterior, 0),
+            step: index,
+        };
+        self.vectors
+            .gaussian_point(out, &self.mean, Spread::Sd(&self.sd), noise)
+    }
+}

@@ -1,0 +1,244 @@
+//! Laplace: independent normals around a mode, with precisions from squared gradients.
+//!
+//! **Target.** pi(theta) ~ exp(log_post(theta) / T) near its mode: N(theta; mean, T / (h + p)) with h the diagonal of the log likelihood's
+//! negative Hessian, approximated, and p the prior's precision.
+//!
+//! **Update** (posteriors, `laplace.diag_fisher`; MacKay 1992, "A practical Bayesian framework for backpropagation networks"; Daxberger et
+//! al. 2021, section 3), for each coordinate:
+//!
+//! ```text
+//! h += scale sum_n g_n^2
+//! ```
+//!
+//! where g_n is the gradient of one observation's log likelihood at the mode. With the data's own labels that is the empirical Fisher
+//! information; with labels drawn from the model's prediction the true Fisher, which for a softmax is the generalised Gauss-Newton matrix in
+//! expectation (Martens 2020, section 9.2).
+//!
+//! **The prior's precision by marginal likelihood.** log p(D) = log_lik + d/2 log p - p |theta|^2 / 2 - sum log(h + p) / 2 + const has its
+//! maximum in p where p = gamma / |theta|^2, gamma = sum h / (h + p) the number of well-determined parameters (MacKay 1992, eq. 4.9):
+//! iterated from the given start.
+//!
+//! **Hyperparameters.** `init_precision` >= 0, default 0: of every coordinate, before any data. `scale` > 0: num_data over the data taken in,
+//! where not all were. `temperature` > 0 of the draws.
+//!
+//! **State.** mean, h, steps. **Init.** As given.
+
+use crate::backend::vectors::{Noise, Spread, Vectors};
+use crate::error::{Error, Result};
+use crate::rng::{Purpose, Stream};
+
+/// A Laplace approximation's whole state as plain data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaplaceState {
+    /// Batches taken in.
+    pub step: u64,
+    /// The mode.
+    pub mean: Vec<f32>,
+    /// Precisions so far.
+    pub precision: Vec<f32>,
+}
+
+/// A Laplace approximation. One thread at a time.
+pub struct Laplace<V: Vectors> {
+    vectors: V,
+    step: u64,
+    mean: V::Buf,
+    precision: V::Buf,
+}
+
+/// What the marginal likelihood says of an isotropic normal prior about 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PriorFit {
+    /// The precision with the largest marginal likelihood.
+    pub precision: f64,
+    /// The number of parameters that the data determine, gamma.
+    pub effective_parameters: f64,
+    /// d/2 log p - p |theta|^2 / 2 - sum log(h + p) / 2: what of the log marginal likelihood depends on p.
+    pub log_evidence: f64,
+}
+
+impl<V: Vectors> Laplace<V> {
+    /// An approximation about `mean`, with precision `init_precision` >= 0 everywhere.
+    ///
+    /// # Errors
+    /// When the precision is out of range or a mean not finite.
+    pub fn new(vectors: V, mean: &[f32], init_precision: f32) -> Result<Self> {
+        let state = LaplaceState {
+            step: 0,
+            mean: mean.to_vec(),
+            precision: vec![init_precision; mean.len()],
+        };
+        Self::restore(vectors, &state)
+    }
+
+    /// One that goes on from a saved state, bit for bit.
+    ///
+    /// # Errors
+    /// As [`Laplace::new`], and when a precision is negative or not finite.
+    pub fn restore(vectors: V, state: &LaplaceState) -> Result<Self> {
+        let n = state.mean.len();
+        super::sampler::check_finite("mean", &state.mean, n)?;
+        let what = "0 or a positive number";
+        super::sampler::check("precision", &state.precision, n, what, |p| {
+            p >= 0.0 && p.is_finite()
+        })?;
+        let put = |from: &[f32]| -> Result<V::Buf> {
+            let mut buf = vectors.zeros(n)?;
+            vectors.upload(&mut buf, from)?;
+            Ok(buf)
+        };
+        Ok(Self {
+            step: state.step,
+            mean: put(&state.mean)?,
+            precision: put(&state.precision)?,
+            vectors,
+        })
+    }
+
+    /// The state as plain data.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn state(&self) -> Result<LaplaceState> {
+        let get = |buf: &V::Buf| -> Result<Vec<f32>> {
+            let mut out = vec![0.0; self.vectors.len(buf)];
+            self.vectors.download(buf, &mut out)?;
+            Ok(out)
+        };
+        Ok(LaplaceState {
+            step: self.step,
+            mean: get(&self.mean)?,
+            precision: get(&self.precision)?,
+        })
+    }
+
+    /// Takes in one batch: adds `scale` times the sum of its observations' squared gradients at the mode.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with step and element for a square that is NaN or infinite; the state is then as before.
+    pub fn step(&mut self, squares: &V::Buf, scale: f64) -> Result<()> {
+        if let Some(at) = self.vectors.first_non_finite(squares)? {
+            return Err(Error::NotFinite {
+                step: self.step,
+                tensor: format!("squares[{at}]"),
+                value: self.vectors.read(squares, at)?,
+            });
+        }
+        self.vectors
+            .axpy(&mut self.precision, scale as f32, squares)?;
+        self.step += 1;
+        Ok(())
+    }
+
+    /// The mode.
+    pub fn mean(&self) -> &V::Buf {
+        &self.mean
+    }
+
+    /// The precisions h, (d), without the prior's.
+    pub fn precision(&self) -> &V::Buf {
+        &self.precision
+    }
+
+    /// Batches taken in.
+    pub fn steps_made(&self) -> u64 {
+        self.step
+    }
+
+    fn spread(&self, prior_precision: f64, temperature: f64) -> Result<Spread<'_, V::Buf>> {
+        if !(prior_precision >= 0.0 && prior_precision.is_finite()) {
+            let expected = "0 or a positive number";
+            return Err(Error::invalid("prior_precision", expected, prior_precision));
+        }
+        if !(temperature > 0.0 && temperature.is_finite()) {
+            return Err(Error::invalid(
+                "temperature",
+                "a positive number",
+                temperature,
+            ));
+        }
+        Ok(Spread::Precision {
+            precision: &self.precision,
+            plus: prior_precision as f32,
+            temperature: temperature as f32,
+        })
+    }
+
+    /// Mean standard deviation over the parameters, sqrt(T / (h + p)); infinite where both are 0.
+    ///
+    /// # Errors
+    /// When a number is out of range.
+    pub fn average_sd(&self, prior_precision: f64, temperature: f64) -> Result<f64> {
+        let sum = self
+            .vectors
+            .sum_of_sds(self.spread(prior_precision, temperature)?)?;
+        Ok(sum / self.vectors.len(&self.mean) as f64)
+    }
+
+    /// Draw number `index` of `seed` from N(mean, T / (h + p)), into `out`.
+    ///
+    /// # Errors
+    /// When a number is out of range, and [`Error::NotFinite`] when a draw is: a coordinate without any precision has no deviation.
+    pub fn draw(
+        &self,
+        prior_precision: f64,
+        temperature: f64,
+        seed: u64,
+        index: u64,
+        out: &mut V::Buf,
+    ) -> Result<()> {
+        let noise = Noise::Counter {
+            stream: Stream::new(seed, Purpose::Posterior, 0),
+            step: index,
+        };
+        let spread = self.spread(prior_precision, temperature)?;
+        let v = &self.vectors;
+        v.gaussian_point(out, &self.mean, spread, noise)?;
+        match v.first_non_finite(out)? {
+            Some(at) => Err(Error::NotFinite {
+                step: index,
+                tensor: format!("draw[{at}]"),
+                value: v.read(out, at)?,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The precision of an isotropic normal prior about 0 that maximises the marginal likelihood, by MacKay's fixed point from `start`, to a
+    /// relative change below 1e-6 or 1000 rounds.
+    ///
+    /// # Errors
+    /// When `start` is not positive, the mode is 0, or no coordinate has any precision.
+    pub fn fit_prior(&self, start: f64) -> Result<PriorFit> {
+        if !(start > 0.0 && start.is_finite()) {
+            return Err(Error::invalid("start", "a positive number", start));
+        }
+        let LaplaceState {
+            mean, precision, ..
+        } = self.state()?;
+        let square: f64 = mean.iter().map(|&m| (m as f64).powi(2)).sum();
+        let determined = |p: f64| -> f64 {
+            let each = precision.iter().map(|&h| h as f64 / (h as f64 + p));
+            each.sum()
+        };
+        if square == 0.0 || determined(start) == 0.0 {
+            let expected = "a mode and precisions that are not all 0";
+            return Err(Error::invalid("marginal likelihood", expected, "zeros"));
+        }
+        let mut p = start;
+        for _ in 0..1000 {
+            let next = determined(p) / square;
+            let done = (next / p - 1.0).abs() < 1e-6;
+            p = next;
+            if done {
+                break;
+            }
+        }
+        let logs: f64 = precision.iter().map(|&h| (h as f64 + p).ln()).sum();
+        Ok(PriorFit {
+            precision: p,
+            effective_parameters: determined(p),
+            log_evidence: 0.5 * (mean.len() as f64 * p.ln() - p * square - logs),
+        })
+    }
+}

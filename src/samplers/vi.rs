@@ -1,0 +1,353 @@
+//! VI: variational inference with independent normals, their means and log deviations moved by Adam.
+//!
+//! **Target.** The q(theta) = N(theta; mean, sd^2) with the least NELBO = -E_q(log_post(theta) - T log q(theta)): for T = 1 the nearest to
+//! exp(log_post) in KL(q || p).
+//!
+//! **Update** (posteriors, `vi.diag`; Kingma & Welling 2014; Blundell et al. 2015, section 3.2), with draws theta = mean + sd z and g the
+//! gradient of log_post at theta, averaged over the draws of a step, then Adam (Kingma & Ba 2015, algorithm 1) on both:
+//!
+//! ```text
+//! plain:             d mean = -g                  d log sd = -(g sd z + T)
+//! stick the landing: d mean = -(g + T z / sd)     d log sd = -(g sd z + T z^2)
+//! ```
+//!
+//! The second form (Roeder, Wu & Duvenaud 2017, eq. 4) leaves out a part whose expectation is 0; near the optimum its variance goes to 0.
+//!
+//! **Hyperparameters.**
+//! - `lr` > 0: Adam's rate, times the caller's factor of a step; betas 0.9 and 0.999, eps 1e-8.
+//! - `temperature` T >= 0, default 1. `draws` >= 1, default 1: gradients a step. `stick_the_landing`, default true.
+//! - `init_log_sd`, default -5: of every coordinate.
+//!
+//! **State.** mean, log sd, Adam's two means of each, steps, and within a step how many draws were made and what they added up to.
+//! **Init.** As given.
+
+use crate::backend::vectors::{AdamW, Noise, Spread, Vectors, ViDraw};
+use crate::error::{Error, Result};
+use crate::rng::{Purpose, Stream};
+
+/// The settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ViConfig {
+    /// Adam's rate, > 0.
+    pub lr: f64,
+    /// T, >= 0.
+    pub temperature: f64,
+    /// Draws, each with a gradient, a step of Adam; at least 1.
+    pub draws: u32,
+    /// Which estimator of the gradient.
+    pub stick_the_landing: bool,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+impl Default for ViConfig {
+    fn default() -> Self {
+        Self {
+            lr: 1e-4,
+            temperature: 1.0,
+            draws: 1,
+            stick_the_landing: true,
+            seed: 0,
+        }
+    }
+}
+
+/// The whole state between two steps as plain data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ViState {
+    /// Steps of Adam made.
+    pub step: u64,
+    /// Means.
+    pub mean: Vec<f32>,
+    /// Logarithms of the standard deviations.
+    pub log_sd: Vec<f32>,
+    /// Adam's first and second moments of the means, then of the log deviations; empty is 0.
+    pub adam: [Vec<f32>; 4],
+}
+
+/// What a step of Adam found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ViReport {
+    /// Which step this was, counted from 0.
+    pub step: u64,
+    /// The negative evidence lower bound, estimated from the step's draws: nats, up to log_post's constant.
+    pub nelbo: f64,
+    /// Mean log posterior of the draws.
+    pub log_post: f64,
+}
+
+/// Variational inference. One thread at a time.
+pub struct Vi<V: Vectors> {
+    vectors: V,
+    config: ViConfig,
+    step: u64,
+    mean: V::Buf,
+    log_sd: V::Buf,
+    adam: [V::Buf; 4],
+    point: V::Buf,
+    d_mean: V::Buf,
+    d_log_sd: V::Buf,
+    draw: u32,
+    nelbo: f64,
+    log_post: f64,
+    stream: Stream,
+}
+
+impl<V: Vectors> Vi<V> {
+    /// Begins at `mean`, with exp(`init_log_sd`) everywhere.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or a number is not finite.
+    pub fn new(vectors: V, mean: &[f32], init_log_sd: f32, config: ViConfig) -> Result<Self> {
+        let state = ViState {
+            step: 0,
+            mean: mean.to_vec(),
+            log_sd: vec![init_log_sd; mean.len()],
+            adam: Default::default(),
+        };
+        Self::restore(vectors, config, &state)
+    }
+
+    /// Goes on from a saved state, bit for bit.
+    ///
+    /// # Errors
+    /// As [`Vi::new`].
+    pub fn restore(vectors: V, config: ViConfig, state: &ViState) -> Result<Self> {
+        if !(config.lr > 0.0 && config.lr.is_finite()) {
+            return Err(Error::invalid("lr", "a positive number", config.lr));
+        }
+        let t = config.temperature;
+        if !(t >= 0.0 && t.is_finite()) {
+            return Err(Error::invalid("temperature", "0 or a positive number", t));
+        }
+        if config.draws == 0 {
+            return Err(Error::invalid("draws", "at least 1", 0));
+        }
+        let n = state.mean.len();
+        super::sampler::check_finite("mean", &state.mean, n)?;
+        super::sampler::check_finite("log_sd", &state.log_sd, n)?;
+        let put = |from: &[f32]| -> Result<V::Buf> {
+            let mut buf = vectors.zeros(n)?;
+            if !from.is_empty() {
+                super::sampler::check_finite("adam", from, n)?;
+                vectors.upload(&mut buf, from)?;
+            }
+            Ok(buf)
+        };
+        let [a, b, c, d] = &state.adam;
+        let mut vi = Self {
+            step: state.step,
+            mean: put(&state.mean)?,
+            log_sd: put(&state.log_sd)?,
+            adam: [put(a)?, put(b)?, put(c)?, put(d)?],
+            point: vectors.zeros(n)?,
+            d_mean: vectors.zeros(n)?,
+            d_log_sd: vectors.zeros(n)?,
+            draw: 0,
+            nelbo: 0.0,
+            log_post: 0.0,
+            stream: Stream::new(config.seed, Purpose::Noise, 0),
+            vectors,
+            config,
+        };
+        vi.next_point()?;
+        Ok(vi)
+    }
+
+    /// The state as plain data, between two steps.
+    ///
+    /// # Errors
+    /// When some of a step's draws are made already, or the device cannot be read.
+    pub fn state(&self) -> Result<ViState> {
+        if self.draw > 0 {
+            let got = format!("{} of {} draws", self.draw, self.config.draws);
+            return Err(Error::invalid("state", "all draws of a step made", got));
+        }
+        let get = |buf: &V::Buf| -> Result<Vec<f32>> {
+            let mut out = vec![0.0; self.vectors.len(buf)];
+            self.vectors.download(buf, &mut out)?;
+            Ok(out)
+        };
+        let [a, b, c, d] = &self.adam;
+        Ok(ViState {
+            step: self.step,
+            mean: get(&self.mean)?,
+            log_sd: get(&self.log_sd)?,
+            adam: [get(a)?, get(b)?, get(c)?, get(d)?],
+        })
+    }
+
+    fn noise<'a>(&self) -> Noise<'a, V>
+    where
+        V: 'a,
+    {
+        Noise::Counter {
+            stream: self.stream,
+            step: self.step * self.config.draws as u64 + self.draw as u64,
+        }
+    }
+
+    fn next_point(&mut self) -> Result<()> {
+        let (noise, spread) = (self.noise(), Spread::LogSd(&self.log_sd));
+        self.vectors
+            .gaussian_point(&mut self.point, &self.mean, spread, noise)
+    }
+
+    /// The draw at which the next gradient is to be taken.
+    pub fn point(&self) -> &V::Buf {
+        &self.point
+    }
+
+    /// Takes in the gradient of the log posterior at [`Vi::point`], and its value. After the last draw of a step Adam moves by its rate times
+    /// `rate`, and the step's report comes back.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with step and element for a gradient or value that is NaN or infinite, with the state as before, and for a mean or
+    /// deviation that the step made so.
+    pub fn step_with_gradient(
+        &mut self,
+        grad: &V::Buf,
+        log_post: f64,
+        rate: f64,
+    ) -> Result<Option<ViReport>> {
+        let noise = self.noise();
+        let report = self.advance(grad, log_post, rate, noise)?;
+        self.next_point()?;
+        Ok(report)
+    }
+
+    /// Moves [`Vi::point`] to where these standard normals put it: to replay what another program drew. The next step must be
+    /// [`Vi::step_with_noise`].
+    ///
+    /// # Errors
+    /// When there are not as many as parameters.
+    pub fn set_noise(&mut self, noise: &V::Buf) -> Result<()> {
+        let spread = Spread::LogSd(&self.log_sd);
+        self.vectors
+            .gaussian_point(&mut self.point, &self.mean, spread, Noise::Given(noise))
+    }
+
+    /// [`Vi::step_with_gradient`] at the point of [`Vi::set_noise`].
+    ///
+    /// # Errors
+    /// As [`Vi::step_with_gradient`].
+    pub fn step_with_noise(
+        &mut self,
+        grad: &V::Buf,
+        log_post: f64,
+        rate: f64,
+        noise: &V::Buf,
+    ) -> Result<Option<ViReport>> {
+        let report = self.advance(grad, log_post, rate, Noise::Given(noise))?;
+        self.next_point()?;
+        Ok(report)
+    }
+
+    fn advance(
+        &mut self,
+        grad: &V::Buf,
+        log_post: f64,
+        rate: f64,
+        noise: Noise<'_, V>,
+    ) -> Result<Option<ViReport>> {
+        let v = &self.vectors;
+        if !log_post.is_finite() {
+            return Err(self.not_finite("log_posterior".into(), log_post as f32));
+        }
+        if let Some(at) = v.first_non_finite(grad)? {
+            return Err(self.not_finite(format!("gradient[{at}]"), v.read(grad, at)?));
+        }
+        let ViConfig {
+            temperature, draws, ..
+        } = self.config;
+        let draw = ViDraw {
+            temperature: temperature as f32,
+            stick_the_landing: self.config.stick_the_landing,
+            weight: 1.0 / draws as f32,
+            first: self.draw == 0,
+        };
+        let (dm, ds) = (&mut self.d_mean, &mut self.d_log_sd);
+        let sum = v.vi_gradient(dm, ds, grad, &self.log_sd, noise, draw)?;
+        // -log q without its constant, and with it.
+        let entropy = sum + 0.5 * v.len(grad) as f64 * (2.0 * std::f64::consts::PI).ln();
+        if self.draw == 0 {
+            (self.nelbo, self.log_post) = (0.0, 0.0);
+        }
+        self.nelbo -= (log_post + temperature * entropy) / draws as f64;
+        self.log_post += log_post / draws as f64;
+        self.draw += 1;
+        if self.draw < draws {
+            return Ok(None);
+        }
+        self.draw = 0;
+        let adam = AdamW {
+            lr: self.config.lr * rate,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            step: self.step + 1,
+            grad_scale: 1.0,
+        };
+        let [m, v2, m_sd, v_sd] = &mut self.adam;
+        v.adamw_update(&mut self.mean, &self.d_mean, m, v2, &[], &adam)?;
+        v.adamw_update(&mut self.log_sd, &self.d_log_sd, m_sd, v_sd, &[], &adam)?;
+        for (what, x) in [("mean", &self.mean), ("log_sd", &self.log_sd)] {
+            if let Some(at) = v.first_non_finite(x)? {
+                return Err(self.not_finite(format!("{what}[{at}]"), v.read(x, at)?));
+            }
+        }
+        let step = self.step;
+        self.step += 1;
+        Ok(Some(ViReport {
+            step,
+            nelbo: self.nelbo,
+            log_post: self.log_post,
+        }))
+    }
+
+    fn not_finite(&self, tensor: String, value: f32) -> Error {
+        Error::NotFinite {
+            step: self.step,
+            tensor,
+            value,
+        }
+    }
+
+    /// The means.
+    pub fn mean(&self) -> &V::Buf {
+        &self.mean
+    }
+
+    /// Logarithms of the standard deviations.
+    pub fn log_sd(&self) -> &V::Buf {
+        &self.log_sd
+    }
+
+    /// Steps of Adam made.
+    pub fn steps_made(&self) -> u64 {
+        self.step
+    }
+
+    /// Mean standard deviation over the parameters.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn average_sd(&self) -> Result<f64> {
+        let sum = self.vectors.sum_of_sds(Spread::LogSd(&self.log_sd))?;
+        Ok(sum / self.vectors.len(&self.mean) as f64)
+    }
+
+    /// Draw number `index` of `seed` from q, into `out`.
+    ///
+    /// # Errors
+    /// When `out` has another length.
+    pub fn draw(&self, seed: u64, index: u64, out: &mut V::Buf) -> Result<()> {
+        let noise = Noise::Counter {
+            stream: Stream::new(seed, Purpose::Posterior, 0),
+            step: index,
+        };
+        let spread = Spread::LogSd(&self.log_sd);
+        self.vectors.gaussian_point(out, &self.mean, spread, noise)
+    }
+}
