@@ -7,6 +7,7 @@ use crate::backend::{Backend, PRIOR_FLOOR};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective, Workspace};
+use crate::rng::{Purpose, Stream};
 
 /// A Gaussian prior, independent for each parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -170,6 +171,62 @@ impl<B: Backend> Posterior<B> {
         squares: &mut B::Buf,
     ) -> Result<LogPosterior> {
         self.evaluate_likelihood(params, batch, Some(squares))
+    }
+
+    /// The mean log-likelihood of a batch at `params`; minus its gradient (of the mean loss, that is) is then in [`Posterior::grad`], and the
+    /// squares of the sequences' are added to `squares` (n_params). The prior has no part in it.
+    ///
+    /// # Errors
+    /// As [`Posterior::evaluate_with_squares`].
+    pub fn likelihood_with_squares(
+        &mut self,
+        params: &B::Buf,
+        batch: &Batch,
+        squares: &mut B::Buf,
+    ) -> Result<f64> {
+        let (be, x, y, t) = (&self.backend, &batch.x, &batch.y, batch.t);
+        let (ws, grad, objective) = (&mut self.ws, &mut self.grad, self.objective);
+        let loss =
+            (self.gpt).gradient_and_squares(be, params, x, y, t, objective, ws, grad, squares)?;
+        Ok(-loss)
+    }
+
+    /// Puts labels drawn from the model's own prediction at `params` in place of the batch's: number `draw` of `seed`.
+    ///
+    /// # Errors
+    /// When shapes or tokens do not fit, and [`Error::NotFinite`] when a prediction is not finite.
+    pub fn draw_labels(
+        &mut self,
+        params: &B::Buf,
+        seed: u64,
+        draw: u64,
+        batch: &mut Batch,
+    ) -> Result<()> {
+        let v = self.gpt.config().vocab_size;
+        let mut logits = vec![0.0; batch.x.len() * v];
+        let (be, ws) = (&self.backend, &mut self.ws);
+        self.gpt
+            .logits(be, params, &batch.x, batch.t, ws, &mut logits)?;
+        let stream = Stream::new(seed, Purpose::Labels, 0);
+        for (row, (z, y)) in logits.chunks(v).zip(&mut batch.y).enumerate() {
+            let top = z.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b)) as f64;
+            let weight = |z: f32| (z as f64 - top).exp();
+            let total: f64 = z.iter().map(|&z| weight(z)).sum();
+            if !total.is_finite() {
+                return Err(Error::NotFinite {
+                    step: draw,
+                    tensor: format!("logits of row {row}"),
+                    value: top as f32,
+                });
+            }
+            let mut left = stream.uniform(draw, row as u64) * total;
+            let drawn = z.iter().position(|&z| {
+                left -= weight(z);
+                left < 0.0
+            });
+            *y = drawn.unwrap_or(v - 1) as u16;
+        }
+        Ok(())
     }
 
     fn evaluate_likelihood(

@@ -142,6 +142,17 @@ impl Windows {
         }
     }
 
+    /// Tokens a window, T.
+    #[allow(clippy::len_without_is_empty)] // there is at least one
+    pub fn len(&self) -> usize {
+        self.t
+    }
+
+    /// Whether these are some of the text's windows only.
+    pub fn is_subset(&self) -> bool {
+        self.starts.is_some()
+    }
+
     /// The start position of window `at`, counted from 0; None past the last.
     pub fn start(&self, at: usize) -> Option<usize> {
         match &self.starts {
@@ -163,10 +174,6 @@ impl Windows {
         step: u64,
         batch: &mut Batch,
     ) -> Result<()> {
-        if tokens.len() != self.n_tokens {
-            return Err(Error::shape("tokens", self.n_tokens, tokens.len()));
-        }
-        batch.check_t(self.t)?;
         if batch.b == 0 {
             return Err(Error::shape(
                 "batch",
@@ -180,7 +187,22 @@ impl Windows {
             let at = stream.below(n as u64, step, row as u64) as usize;
             self.starts.as_ref().map_or(at, |starts| starts[at])
         };
-        batch.gather(tokens, (0..batch.b).map(draw));
+        let b = batch.b;
+        self.gather(tokens, (0..b).map(draw), batch)
+    }
+
+    /// Fills the batch with the windows that begin at `starts`.
+    pub(super) fn gather(
+        &self,
+        tokens: &[u16],
+        starts: impl ExactSizeIterator<Item = usize>,
+        batch: &mut Batch,
+    ) -> Result<()> {
+        if tokens.len() != self.n_tokens {
+            return Err(Error::shape("tokens", self.n_tokens, tokens.len()));
+        }
+        batch.check_t(self.t)?;
+        batch.gather(tokens, starts);
         Ok(())
     }
 }

@@ -3,8 +3,10 @@
 mod batch;
 mod corpus;
 mod meta;
+mod order;
 mod tokenizer;
 
 pub use batch::{Batch, Consecutive, Windows, consecutive};
 pub use corpus::Corpus;
+pub use order::{Batches, Order};
 pub use tokenizer::Tokenizer;

@@ -4,12 +4,89 @@
 
 use crate::backend::Precision;
 use crate::baseline::Recipe;
+use crate::data::Order;
 use crate::error::{Error, Result};
 use crate::gpt::{Gelu, GptConfig, NAMED, Objective};
 use crate::samplers::{self, Method, Preconditioner, Schedule, stability};
 use clap::Args;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::path::{Path, PathBuf};
+
+/// The methods that fit independent normals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normal {
+    /// Extended Kalman filter: [`crate::samplers::ekf`].
+    Ekf,
+    /// Variational inference: [`crate::samplers::vi`].
+    Vi,
+    /// Laplace's approximation: [`crate::samplers::laplace`].
+    Laplace,
+}
+
+/// What `--sampler` names: a chain's method, or one that fits normals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Sampler {
+    /// A Markov chain.
+    Chain(Method),
+    /// Independent normals.
+    Normal(Normal),
+}
+
+impl Sampler {
+    /// The name in flags and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chain(m) => m.name(),
+            Self::Normal(Normal::Ekf) => "ekf",
+            Self::Normal(Normal::Vi) => "vi",
+            Self::Normal(Normal::Laplace) => "laplace",
+        }
+    }
+
+    /// The chain's method.
+    pub fn chain(self) -> Option<Method> {
+        match self {
+            Self::Chain(m) => Some(m),
+            Self::Normal(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Sampler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl From<Sampler> for String {
+    fn from(s: Sampler) -> Self {
+        s.name().into()
+    }
+}
+
+impl TryFrom<String> for Sampler {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        let normals = [Normal::Ekf, Normal::Vi, Normal::Laplace].map(Self::Normal);
+        let mut all = Method::ALL.map(Self::Chain).into_iter().chain(normals);
+        all.clone().find(|s| s.name() == name).ok_or_else(|| {
+            let names: Vec<_> = all.by_ref().map(Self::name).collect();
+            Error::invalid("sampler", format!("one of {}", names.join(", ")), name)
+        })
+    }
+}
+
+/// Whose labels the Laplace approximation's gradients are taken with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Labels {
+    /// The data's: the empirical Fisher information.
+    Data,
+    /// Drawn from the model's prediction: the Fisher information.
+    Model,
+}
 
 /// Named sets of defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,9 +210,9 @@ settings! {
         /// Named set of defaults: default, original.
         #[arg(value_parser = word::<Preset>)]
         preset: Preset,
-        /// Sampling method: sgld, sghmc, sghmc_euler, baoa, sgnht, sgnht_euler, sglrw.
-        #[arg(value_parser = word::<Method>)]
-        sampler: Method,
+        /// Method: sgld, sghmc, sghmc_euler, baoa, sgnht, sgnht_euler, sglrw (chains); ekf, vi, laplace (independent normals).
+        #[arg(value_parser = word::<Sampler>)]
+        sampler: Sampler,
 
         /// Named shape of the model: tiny, cpu, baby, baby-full, gpt2.
         shape: String,
@@ -152,7 +229,8 @@ settings! {
         /// The largest norm of the baseline's gradient; 0 does not clip.
         grad_clip: f64,
 
-        /// The sampler's step size: h of time for sghmc and baoa, epsilon for sgld. Under a preconditioner per preconditioned unit.
+        /// The sampler's step size: h of time for methods with momenta, epsilon for sgld and sglrw; per preconditioned unit under a
+        /// preconditioner. Adam's rate for vi. How often a batch's mean counts for ekf; 0 counts the data once.
         #[arg(alias = "step-size")]
         learning_rate: f64,
         /// Standard deviation of the momenta at T = 1.
@@ -197,6 +275,9 @@ settings! {
         objective: Objective,
         /// Sequences a batch of the sampler.
         batch_size: usize,
+        /// How batches follow each other: independent, sweep (each window once a sweep), symmetric (sweeps there and back).
+        #[arg(value_parser = word::<Order>)]
+        batch_order: Order,
         /// Steps before sampling, after the mass is set.
         warmup_steps: u64,
         /// Steps of sampling.
@@ -207,6 +288,26 @@ settings! {
         chains: u32,
         /// Seed of everything random.
         seed: u64,
+
+        /// Draws from the fitted normals that are stored: ekf, vi, laplace.
+        num_samples: u64,
+        /// Deviation of ekf's normals before any data.
+        init_sd: f64,
+        /// Deviation that ekf adds to every parameter a step.
+        transition_sd: f64,
+        /// Logarithm of the deviation that vi's normals begin with.
+        init_log_scale: f64,
+        /// Draws, each with a gradient, a step of vi.
+        vi_n_samples: u32,
+        /// Whether vi's gradient leaves out the part whose expectation is 0.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        stick_the_landing: bool,
+        /// Labels of laplace's gradients: data (empirical Fisher), model (Fisher).
+        #[arg(value_parser = word::<Labels>)]
+        laplace_labels: Labels,
+        /// Let the marginal likelihood choose the precision of laplace's prior, in place of prior_std.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        laplace_fit_prior: bool,
 
         /// Stored samples: f32, bf16.
         #[arg(value_parser = word::<SampleDtype>)]
@@ -283,7 +384,7 @@ settings! {
         xi: f64,
         /// Mass of sgnht's thermostat: how slowly its friction follows the momenta's temperature; 1 without.
         thermostat_mass: f64,
-        /// Accepted for the original's sake: sgld, sghmc and baoa are counted in steps.
+        /// Passes over the data of ekf, vi and laplace; chains are counted in steps.
         #[arg(alias = "epochs")]
         num_epochs: u64,
         /// A second place for the run's log.
@@ -345,7 +446,7 @@ impl Settings {
             self.meta_path = None;
         }
         let preset = self.preset.unwrap_or(Preset::Default);
-        let sampler = self.sampler.unwrap_or(Method::Baoa);
+        let sampler = self.sampler.unwrap_or(Sampler::Chain(Method::Baoa));
         if self.alpha.is_some() && self.momentum.is_some() {
             return Err(Error::invalid(
                 "alpha and momentum",
@@ -371,12 +472,54 @@ impl Settings {
     }
 
     /// The preset's value of every setting that has one.
-    pub fn defaults(preset: Preset, sampler: Method) -> Self {
+    pub fn defaults(preset: Preset, sampler: Sampler) -> Self {
+        match sampler {
+            Sampler::Chain(method) => Self::chain_defaults(preset, method),
+            Sampler::Normal(normal) => Self::normal_defaults(preset, normal),
+        }
+    }
+
+    /// What the normals have of their own, over a chain's.
+    fn normal_defaults(preset: Preset, normal: Normal) -> Self {
+        let original = preset == Preset::Original;
+        Self {
+            sampler: Some(Sampler::Normal(normal)),
+            learning_rate: Some(match (normal, original) {
+                (Normal::Vi, false) => 1e-3,
+                (Normal::Vi, true) => 1e-4,
+                (Normal::Ekf, false) => 0.0,
+                (Normal::Ekf, true) => 5e-6,
+                (Normal::Laplace, _) => 1e-5, // not used
+            }),
+            init_sd: Some(if original { 1.0 } else { 0.01 }),
+            num_epochs: Some(if original { 15 } else { 1 }),
+            num_samples: Some(if original { 10 } else { 25 }),
+            batch_order: Some(if original {
+                Order::Independent
+            } else {
+                Order::Sweep
+            }),
+            schedule: Some(match normal {
+                Normal::Vi => ScheduleChoice::Linear,
+                _ => ScheduleChoice::Constant,
+            }),
+            final_fraction: Some(0.01),
+            preconditioner: Some(MassChoice::None),
+            ..Self::default()
+        }
+        .or(Self {
+            alpha: None,
+            momentum: None,
+            ..Self::chain_defaults(preset, Method::Sgld)
+        })
+    }
+
+    fn chain_defaults(preset: Preset, sampler: Method) -> Self {
         let recipe = Recipe::default();
         let momentum = sampler.has_momenta().then_some(0.9);
         let own = Self {
             preset: Some(Preset::Default),
-            sampler: Some(sampler),
+            sampler: Some(Sampler::Chain(sampler)),
             shape: Some("cpu".into()),
             baseline_iters: Some(recipe.iters),
             baseline_learning_rate: Some(recipe.learning_rate),
@@ -411,6 +554,15 @@ impl Settings {
             prior_center: Some(PriorCenter::Zero),
             prior_scale: Some(PriorUnit::Absolute),
             objective: Some(Objective::All),
+            batch_order: Some(Order::Independent),
+            num_samples: Some(25),
+            init_sd: Some(0.01),
+            transition_sd: Some(0.0),
+            init_log_scale: Some(-5.0),
+            vi_n_samples: Some(1),
+            stick_the_landing: Some(true),
+            laplace_labels: Some(Labels::Data),
+            laplace_fit_prior: Some(false),
             warmup_steps: Some(100),
             sampling_steps: Some(1000),
             thinning: Some(40),
@@ -503,7 +655,33 @@ impl Config {
             ));
         }
         self.recipe().check()?;
+        if let Sampler::Normal(normal) = self.sampler {
+            return self.check_normal(normal);
+        }
         self.sampler_config(0)?.validate()
+    }
+
+    fn check_normal(&self, normal: Normal) -> Result<()> {
+        let positive = |what: &str, v: f64| match v > 0.0 && v.is_finite() {
+            true => Ok(()),
+            false => Err(Error::invalid(what, "a positive number", v)),
+        };
+        if self.num_epochs == Some(0) || self.num_samples == 0 {
+            let expected = "at least 1 each";
+            let got = format!("{:?} and {}", self.num_epochs, self.num_samples);
+            return Err(Error::invalid("num_epochs and num_samples", expected, got));
+        }
+        if self.chains != 1 {
+            let expected = format!("1 ({} fits one set of normals)", self.sampler);
+            return Err(Error::invalid("chains", expected, self.chains));
+        }
+        positive("temperature", self.temperature)?;
+        match normal {
+            Normal::Vi => positive("learning_rate", self.learning_rate),
+            Normal::Ekf if self.learning_rate == 0.0 => Ok(()),
+            Normal::Ekf => positive("learning_rate", self.learning_rate),
+            Normal::Laplace => positive("prior_std", self.prior_std),
+        }
     }
 
     /// The model's shape for a vocabulary.
@@ -569,7 +747,11 @@ impl Config {
     /// # Errors
     /// When momentum and the method do not fit.
     pub fn sampler_config(&self, chain: u32) -> Result<samplers::Config> {
-        let mut c = samplers::Config::new(self.sampler, self.learning_rate);
+        let method = self
+            .sampler
+            .chain()
+            .ok_or_else(|| Error::invalid("sampler", "a chain's method", self.sampler.name()))?;
+        let mut c = samplers::Config::new(method, self.learning_rate);
         c.sigma = self.sigma;
         c.beta = self.beta;
         c.temperature = self.temperature;
@@ -591,7 +773,8 @@ impl Config {
         Ok(c)
     }
 
-    fn schedule(&self, choice: ScheduleChoice) -> Schedule {
+    /// A schedule of that shape.
+    pub fn schedule(&self, choice: ScheduleChoice) -> Schedule {
         let final_fraction = self.final_fraction;
         match choice {
             ScheduleChoice::Constant => Schedule::Constant,

@@ -233,7 +233,7 @@ fn chosen(store: &Store, n: usize) -> std::ops::Range<usize> {
 }
 
 /// The front of a split that an evaluation may use.
-fn limited<'a>(config: &Config, setting: &'a Setting, split: &str) -> &'a [u16] {
+pub(super) fn limited<'a>(config: &Config, setting: &'a Setting, split: &str) -> &'a [u16] {
     let tokens = setting.split(split);
     let t = setting.gpt.config().block_size;
     let by_windows = config.eval_max_samples.map(|n| n.saturating_mul(t) + 1);
@@ -390,7 +390,7 @@ pub fn evaluate(
 ) -> Result<Vec<SplitReport>> {
     let control = match config.eval_control {
         true => {
-            let iters = baseline.iters + config.chain_gradients();
+            let iters = baseline.iters + setting.gradients(config)?;
             Some(setting.deterministic(config, iters, "control", ctx)?)
         }
         false => None,

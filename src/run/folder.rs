@@ -17,6 +17,15 @@ schedule_delay = 100.0
 schedule_power = 0.55
 cycles = 4
 exploration = 0.5
+batch_order = "independent"
+num_samples = 25
+init_sd = 0.01
+transition_sd = 0.0
+init_log_scale = -5.0
+vi_n_samples = 1
+stick_the_landing = true
+laplace_labels = "data"
+laplace_fit_prior = false
 "#;
 
 /// `<save_dir>/<s>_sampler/run_<time>/`.

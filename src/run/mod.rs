@@ -6,6 +6,7 @@ pub mod evaluate;
 pub mod folder;
 pub mod generate;
 pub mod honesty;
+pub mod normal;
 pub mod prepare;
 pub mod progress;
 pub mod train;

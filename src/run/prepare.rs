@@ -1,11 +1,11 @@
 //! What every command begins with: the corpus, the model, and its baseline, trained once and kept.
 
-use super::Context;
-use super::config::Config;
+use super::config::{Config, Normal, Sampler};
 use super::progress::Progress;
+use super::{Context, hex};
 use crate::backend::{Backend, Cpu};
 use crate::baseline::Trainer;
-use crate::data::{Batch, Corpus, Windows};
+use crate::data::{Batch, Batches, Corpus, Windows};
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, GptConfig};
 use crate::metrics::split_loss;
@@ -47,6 +47,20 @@ pub struct Baseline {
     pub cached: bool,
 }
 
+impl Baseline {
+    /// As the metrics file has it.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "path": self.path,
+            "sha256": hex(&self.sha256),
+            "iters": self.iters,
+            "train_loss": self.train_loss,
+            "val_loss": self.val_loss,
+            "seconds": self.seconds,
+        })
+    }
+}
+
 impl Setting {
     /// Reads the corpus and builds the model.
     ///
@@ -72,6 +86,47 @@ impl Setting {
         match name {
             "train" => &self.corpus.train,
             _ => &self.corpus.val,
+        }
+    }
+
+    /// The sampler's batches of the training split.
+    ///
+    /// # Errors
+    /// When the window does not fit the model or the text, or a sweep the batch.
+    pub fn batches(&self, config: &Config) -> Result<Batches> {
+        let t = config.window(self.gpt.config())?;
+        let n = self.corpus.train.len();
+        let windows = match config.train_samples {
+            // A corpus with fewer windows than the original's 10,000 gives all it has.
+            Some(some) if some < n - t => Windows::subset(n, t, some, config.seed)?,
+            _ => Windows::all(n, t)?,
+        };
+        Batches::new(windows, config.batch_order, config.batch_size)
+    }
+
+    /// Steps that a method which fits normals makes.
+    ///
+    /// # Errors
+    /// As [`Setting::batches`].
+    pub fn normal_steps(&self, config: &Config) -> Result<u64> {
+        let epochs = config.num_epochs.unwrap_or(1);
+        Ok(epochs.saturating_mul(self.batches(config)?.per_sweep()))
+    }
+
+    /// Gradients of a whole run, the baseline's not counted.
+    ///
+    /// # Errors
+    /// As [`Setting::batches`].
+    pub fn gradients(&self, config: &Config) -> Result<u64> {
+        match config.sampler {
+            Sampler::Chain(_) => Ok(config.chain_gradients()),
+            Sampler::Normal(normal) => {
+                let a_step = match normal {
+                    Normal::Vi => config.vi_n_samples as u64,
+                    _ => 1,
+                };
+                Ok(self.normal_steps(config)?.saturating_mul(a_step))
+            }
         }
     }
 

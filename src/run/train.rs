@@ -1,6 +1,6 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
-use super::config::{Config, PriorCenter, PriorUnit, SampleDtype};
+use super::config::{Config, PriorCenter, PriorUnit, SampleDtype, Sampler};
 use super::evaluate::{self, SplitReport};
 use super::folder::{RunFolder, now, write_json, write_text};
 use super::honesty::{Movement, Prospect, stability_line};
@@ -8,11 +8,11 @@ use super::prepare::{Baseline, Setting};
 use super::progress::Progress;
 use super::{Context, hex};
 use crate::backend::Cpu;
-use crate::data::{Batch, Windows};
+use crate::data::{Batch, Batches, Windows};
 use crate::error::{Error, Result};
 use crate::gpt::Objective;
 use crate::posterior::{Posterior, Prior};
-use crate::samplers::{Chain, ChainState, Phase, SamplerState, Thermostat};
+use crate::samplers::{Chain, ChainState, Method, Phase, SamplerState, Thermostat};
 use crate::store::{self, Dtype, Header, Kind, Provenance, Reader, Store, TensorData};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -57,15 +57,15 @@ struct Trace {
 }
 
 /// A run: everything that stays the same over its chains.
-struct Run<'a> {
-    config: &'a Config,
-    setting: &'a Setting,
-    folder: RunFolder,
-    prior: Prior,
-    num_data: f64,
-    windows: Windows,
-    batch: (usize, usize),
-    baseline_sha256: [u8; 32],
+pub(super) struct Run<'a> {
+    pub config: &'a Config,
+    pub setting: &'a Setting,
+    pub folder: RunFolder,
+    pub prior: Prior,
+    pub num_data: f64,
+    pub batches: Batches,
+    pub batch: (usize, usize),
+    pub baseline_sha256: [u8; 32],
 }
 
 /// Begins a new run.
@@ -75,7 +75,7 @@ struct Run<'a> {
 /// before stays readable.
 pub fn train(config: &Config, ctx: &mut Context) -> Result<TrainReport> {
     let setting = Setting::new(config)?;
-    if config.num_epochs.is_some() {
+    if config.num_epochs.is_some() && config.sampler.chain().is_some() {
         ctx.log.say(&format!(
             "note: --epochs does not apply to {}, which is counted in --warmup-steps and --sampling-steps",
             config.sampler
@@ -129,16 +129,11 @@ fn go(
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
         ctx.log.open(&dir.join(&name))?;
     }
-    let t = config.window(setting.gpt.config())?;
-    let n_train = setting.corpus.train.len();
-    let windows = match config.train_samples {
-        // A corpus with fewer windows than the original's 10,000 gives all it has.
-        Some(n) if n < n_train - t => Windows::subset(n_train, t, n, config.seed)?,
-        _ => Windows::all(n_train, t)?,
-    };
+    let batches = setting.batches(config)?;
+    let (t, n_train) = (batches.windows().len(), setting.corpus.train.len());
     let num_data = config
         .num_data
-        .unwrap_or_else(|| count_data(config.objective, &windows, n_train, t));
+        .unwrap_or_else(|| count_data(config.objective, batches.windows(), n_train, t));
     let prior = Prior {
         std: config.prior_std as f32,
         center: (config.prior_center == PriorCenter::Pretrained).then(|| baseline.params.clone()),
@@ -150,7 +145,7 @@ fn go(
         folder,
         prior,
         num_data,
-        windows,
+        batches,
         batch: (config.batch_size, t),
         baseline_sha256: baseline.sha256,
     };
@@ -158,7 +153,6 @@ fn go(
         Objective::All => "tokens",
         Objective::Last => "windows",
     };
-    let sampler = config.sampler_config(0)?;
     ctx.log.say(&format!(
         "{} on {} parameters: num_data {num_data} {unit}, T {}, prior sd {} ({:?}, centre {:?}), batch {:?}",
         config.sampler,
@@ -169,6 +163,10 @@ fn go(
         config.prior_center,
         run.batch,
     ))?;
+    if let Sampler::Normal(normal) = config.sampler {
+        return super::normal::fit(&run, normal, &mut baseline, ctx);
+    }
+    let sampler = config.sampler_config(0)?;
     let preconditioned = config.mass().steps() > 0;
     for line in Prospect::new(&sampler, num_data).lines(&sampler, preconditioned) {
         ctx.log.say(&line)?;
@@ -230,7 +228,7 @@ fn count_data(objective: Objective, windows: &Windows, n_train: usize, t: usize)
 }
 
 impl Run<'_> {
-    fn provenance(&self) -> Result<Provenance> {
+    pub fn provenance(&self) -> Result<Provenance> {
         Ok(Provenance {
             config: self.config.to_toml()?,
             model: self.setting.model_json()?,
@@ -312,7 +310,7 @@ impl Run<'_> {
                 self.save_chain(&path, index, &chain, &trace)?;
                 return Err(Error::Interrupted);
             }
-            self.windows.fill(
+            self.batches.fill(
                 &self.setting.corpus.train,
                 config.seed,
                 index,
@@ -409,9 +407,8 @@ impl Run<'_> {
         store::write(path, &header, &tensors)
     }
 
-    fn load_chain(&self, path: &Path, index: u32, start: &[f32]) -> Result<(ChainState, Trace)> {
-        let mut r = Reader::open(path, Kind::Chain)?;
-        let h = r.header().clone();
+    /// Whether a checkpoint is of this run.
+    pub fn check_header(&self, path: &Path, h: &Header, index: u32) -> Result<()> {
         let model = self.setting.model_json()?;
         let expected = [
             ("model", &model, &h.model),
@@ -438,6 +435,12 @@ impl Run<'_> {
                 });
             }
         }
+        Ok(())
+    }
+
+    fn load_chain(&self, path: &Path, index: u32, start: &[f32]) -> Result<(ChainState, Trace)> {
+        let mut r = Reader::open(path, Kind::Chain)?;
+        self.check_header(path, r.header(), index)?;
         let names: Vec<String> = r.tensors().iter().map(|t| t.name.clone()).collect();
         let mut floats = |name: &str| -> Result<Option<Vec<f32>>> {
             if !names.iter().any(|n| n == name) {
@@ -472,7 +475,8 @@ impl Run<'_> {
             kinetic: series("trace.kinetic_temperature")?,
             configurational: series("trace.configurational_temperature")?,
         };
-        let thermostat = match self.config.sampler.has_thermostat() {
+        let has_thermostat = |m: Method| m.has_thermostat();
+        let thermostat = match self.config.sampler.chain().is_some_and(has_thermostat) {
             true => {
                 let mut pair = [0.0; 2];
                 r.read_f64("thermostat", &mut pair)?;
@@ -587,14 +591,7 @@ impl Run<'_> {
                 "mutual_information": val.mutual_information,
             },
             "num_data": self.num_data,
-            "baseline": {
-                "path": baseline.path,
-                "sha256": hex(&baseline.sha256),
-                "iters": baseline.iters,
-                "train_loss": baseline.train_loss,
-                "val_loss": baseline.val_loss,
-                "seconds": baseline.seconds,
-            },
+            "baseline": baseline.json(),
             "samples_hash": samples_hash,
             "chains": chains,
             "results": results,
@@ -621,14 +618,18 @@ impl Run<'_> {
     }
 
     /// The configuration under the original's keys, bnn's own beside them.
-    fn original_config(&self) -> Value {
+    pub fn original_config(&self) -> Value {
         let c = self.config;
         let mut v = serde_json::to_value(c).unwrap_or(Value::Null);
         v["num_epochs"] = c.num_epochs.into();
         v["max_seq_length"] = self.batch.1.into();
-        v["train_samples"] = c.train_samples.unwrap_or(self.windows.num_windows()).into();
-        v["num_samples"] =
-            (c.sampler_config(0).map_or(0, |s| s.num_samples()) * c.chains as u64).into();
+        v["train_samples"] = c
+            .train_samples
+            .unwrap_or(self.batches.windows().num_windows())
+            .into();
+        if let Ok(s) = c.sampler_config(0) {
+            v["num_samples"] = (s.num_samples() * c.chains as u64).into();
+        }
         v["num_data"] = self.num_data.into();
         v
     }
