@@ -121,6 +121,7 @@ fn a_gradient_allocates_nothing() {
         cpu.upload(&mut params, &gpt.layout().init(1)).unwrap();
         let mut ws = Workspace::for_gradients(&cpu, gpt.config(), 3, 70).unwrap();
         let mut grad = cpu.zeros(gpt.n_params()).unwrap();
+        let mut squares = cpu.zeros(gpt.n_params()).unwrap();
         let mut logits = vec![0.0; 3 * 70 * 31];
         for step in 0..3 {
             let count = allocations(|| {
@@ -136,6 +137,18 @@ fn a_gradient_allocates_nothing() {
                         )
                         .unwrap();
                     }
+                    gpt.gradient_and_squares(
+                        &cpu,
+                        &params,
+                        x,
+                        y,
+                        t,
+                        objective,
+                        &mut ws,
+                        &mut grad,
+                        &mut squares,
+                    )
+                    .unwrap();
                 }
                 gpt.logits(&cpu, &params, x, t, &mut ws, &mut logits)
                     .unwrap();

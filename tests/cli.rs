@@ -789,6 +789,8 @@ fn bench_prints_a_row_for_every_piece_of_work() {
         ("generate_bma10", "tokens_per_s"),
         ("generate_bma10_prompts8", "tokens_per_s"),
         ("per_sample_fisher_B4", "ms_per_sequence"),
+        ("per_sample_fisher_B4", "gradient_ms"),
+        ("per_sample_fisher_B4", "percent_of_gradient"),
     ] {
         let row = of(what).unwrap_or_else(|| panic!("no row {what}: {text}"));
         assert!(row["ms"].as_f64().is_some_and(|ms| ms > 0.0), "{row}");

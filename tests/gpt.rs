@@ -340,14 +340,29 @@ fn compare(cpu: &Cpu, case: &Case) {
     let (want, want_grad) = model.reference_gradient(&x, &y, t, objective, training);
     check("training loss", (got - want).abs() / (1.0 + want));
     // Of the whole gradient's norm: that of a key's bias, for one, is exactly 0.
-    let whole = norm(&want_grad);
-    for tensor in model.gpt.layout().tensors() {
-        let of = tensor.range.clone();
-        check(
-            &tensor.name,
-            distance(&grad[of.clone()], &want_grad[of]) / whole,
-        );
+    let layout = model.gpt.layout().clone();
+    let check_tensors = |what: &str, got: &[f32], want: &[f64]| {
+        let whole = norm(want);
+        for tensor in layout.tensors() {
+            let of = tensor.range.clone();
+            let error = distance(&got[of.clone()], &want[of]) / whole;
+            check(&format!("{what} of {}", tensor.name), error);
+        }
+    };
+    check_tensors("gradient", &grad, &want_grad);
+
+    // The sequences' squares, without dropout.
+    let (mut want_grad, mut want_squares) = (vec![0.0; flat.len()], vec![0.0; flat.len()]);
+    for (x, y) in x.chunks(t).zip(y.chunks(t)) {
+        let (_, one) = model.reference_gradient(x, y, t, objective, None);
+        for (i, g) in one.iter().enumerate() {
+            want_grad[i] += g / b as f64;
+            want_squares[i] += (g * objective.count(t, t) as f64).powi(2);
+        }
     }
+    let (_, grad, squares) = model.squares(&x, &y, t, objective).unwrap();
+    check_tensors("mean gradient", &grad, &want_grad);
+    check_tensors("squares", &squares, &want_squares);
 }
 
 proptest! {
@@ -466,6 +481,126 @@ fn a_width_of_one_works() {
     assert!(relative_error(&grad, &want) < TOLERANCE);
 }
 
+// ---------------------------------------------------------------- squares of the sequences' gradients
+
+/// By a gradient a sequence: the mean's gradient, and the sum of squares of the summed log likelihood's, in f64.
+fn one_by_one(
+    model: &mut Model,
+    x: &[u16],
+    y: &[u16],
+    t: usize,
+    objective: Objective,
+) -> (Vec<f64>, Vec<f64>) {
+    let n = model.flat.len();
+    let (mut grad, mut squares) = (vec![0.0; n], vec![0.0; n]);
+    for (x_s, y_s) in x.chunks(t).zip(y.chunks(t)) {
+        let (_, one) = model.gradient(x_s, y_s, t, objective, None).unwrap();
+        for (i, &g) in one.iter().enumerate() {
+            grad[i] += g as f64 / (x.len() / t) as f64;
+            squares[i] += (g as f64 * objective.count(t, t) as f64).powi(2);
+        }
+    }
+    (grad, squares)
+}
+
+/// Tables and matrices of more rows and columns than a part of a product has, odd lengths, fewer positions than the block; in f32 and, where
+/// the machine has it, in bf16. The squares' buffer is added to, and the threads change no bit.
+#[test]
+fn squares_are_those_of_a_gradient_a_sequence() {
+    for (shape, bias, b, t) in [
+        ([11, 12, 3, 2, 10], true, 1, 12),
+        ([67, 40, 2, 3, 51], true, 5, 37),
+        ([301, 9, 1, 2, 98], false, 4, 9),
+        ([17, 405, 1, 1, 20], true, 2, 401),
+        ([67, 33, 2, 3, 51], true, 4, 32),
+        ([90, 8, 1, 2, 34], true, 3, 1),
+    ] {
+        let config = config(shape, bias, Gelu::Exact);
+        let of = |what| common::tokens(b * t, shape[0], what);
+        let (x, y) = (of(70), of(71));
+        for precision in [Precision::Highest, Precision::Medium] {
+            for objective in [Objective::All, Objective::Last] {
+                let mut seen: Vec<(Isa, Vec<u32>, Vec<u32>)> = Vec::new();
+                for cpu in every_cpu() {
+                    let cpu = cpu.with_precision(precision);
+                    let mut model = Model::random(&cpu, &config, b, t, 72);
+                    let (tolerance, squared) = match precision.rounds(cpu.isa()) {
+                        // Products of up to 16 rows are not rounded: a sequence's must have as many as not to differ from the batch's.
+                        true if t <= 16 => continue,
+                        // A scale by a power of two commutes with the roundings of operands, any other does not.
+                        true if !(b * t).is_power_of_two() => (2e-2, 4e-2),
+                        _ => (TOLERANCE, FISHER_TOLERANCE),
+                    };
+                    let (want_grad, want) = one_by_one(&mut model, &x, &y, t, objective);
+                    let (want_loss, plain) = model.gradient(&x, &y, t, objective, None).unwrap();
+                    let (loss, grad, squares) = model.squares(&x, &y, t, objective).unwrap();
+                    assert_eq!(loss, want_loss);
+                    for tensor in model.gpt.layout().tensors() {
+                        let r = tensor.range.clone();
+                        let (name, floor) = (&tensor.name, 1e-4);
+                        // Next to nothing is left of a key's bias, which is exactly 0.
+                        let near = |got: &[f32], want: &[f64], tolerance: f64| {
+                            let size = norm(&want[r.clone()]).max(floor * norm(want));
+                            let error = distance(&got[r.clone()], &want[r.clone()]) / size;
+                            assert!(error < tolerance, "{cpu:?}: {name} is off by {error:e}");
+                        };
+                        near(&grad, &want_grad, tolerance);
+                        near(&grad, &wide(&plain), tolerance);
+                        near(&squares, &want, squared);
+                    }
+                    // A second call adds the same again.
+                    let (gpt, ws, params) = (&model.gpt, &mut model.ws, &model.params);
+                    let (grad, mut twice) = (&mut model.grad, squares.clone());
+                    gpt.gradient_and_squares(
+                        &cpu, params, &x, &y, t, objective, ws, grad, &mut twice,
+                    )
+                    .unwrap();
+                    let doubled: Vec<f64> = squares.iter().map(|&s| 2.0 * s as f64).collect();
+                    assert!(relative_error(&twice, &doubled) < 1e-6);
+                    seen.push((cpu.isa(), bits(grad), bits(&squares)));
+                }
+                for pair in seen.chunks(3) {
+                    assert!(pair.iter().all(|one| *one == pair[0]), "threads");
+                }
+            }
+        }
+    }
+}
+
+/// A last norm with a gain of 5e-20 makes gradients of about that size everywhere but in the gain: the squares, the largest of a tensor
+/// 1e-38 to 1e-35, keep their digits. In the scale of the mean they would not, as the test itself shows.
+#[test]
+fn squares_of_tiny_gradients_keep_their_digits() {
+    let (b, t) = (4, 100);
+    let config = config([13, t, 2, 2, 12], false, Gelu::Exact);
+    let (x, y) = (common::tokens(b * t, 13, 73), common::tokens(b * t, 13, 74));
+    let mut flat = Model::random(&Cpu::new(1).unwrap(), &config, b, t, 75).flat;
+    let gpt = Gpt::new(config.clone()).unwrap();
+    let gain = gpt.layout().tensor("transformer.ln_f.weight").unwrap();
+    flat[gain.range.clone()]
+        .iter_mut()
+        .for_each(|w| *w *= 5e-20);
+    for cpu in every_cpu() {
+        let mut model = Model::new(&cpu, &config, &flat, b, t);
+        let (_, want) = one_by_one(&mut model, &x, &y, t, Objective::All);
+        let (_, _, squares) = model.squares(&x, &y, t, Objective::All).unwrap();
+        let n = (b * t) as f32;
+        let mean = |s: &f64| (s / (n * n) as f64) as f32;
+        let of_the_mean: Vec<f32> = want.iter().map(mean).collect();
+        for tensor in gpt.layout().tensors().iter().filter(|t| *t != gain) {
+            let of = tensor.range.clone();
+            let (name, want) = (&tensor.name, &want[of.clone()]);
+            let top = want.iter().copied().fold(0.0, f64::max);
+            assert!((1e-38..1e-35).contains(&top), "{name}: {top:e}");
+            let error = relative_error(&squares[of.clone()], want);
+            assert!(error < FISHER_TOLERANCE, "{name} is off by {error:e}");
+            let lost: Vec<f32> = of_the_mean[of].iter().map(|&s| s * n * n).collect();
+            let error = relative_error(&lost, want);
+            assert!(error > 2.0 * FISHER_TOLERANCE, "{name}: {error:e}");
+        }
+    }
+}
+
 // ---------------------------------------------------------------- batches and workspaces
 
 const SHAPE: [usize; 5] = [11, 12, 3, 2, 10];
@@ -515,12 +650,16 @@ fn a_prediction_workspace_predicts_the_same() {
         model.ws = Workspace::for_prediction(&cpu, &config, 2, 7).unwrap();
         assert_eq!(bits(&logits), bits(&model.logits(&x, 7).unwrap()));
         assert_eq!(loss, model.loss(&x, &y, 7, Objective::Last).unwrap());
-        let refused = model.gradient(&x, &y, 7, Objective::All, None).unwrap_err();
-        let text = refused.to_string();
-        assert!(
-            text.contains("workspace") && text.contains("gradients"),
-            "{text}"
-        );
+        for refused in [
+            model.gradient(&x, &y, 7, Objective::All, None).unwrap_err(),
+            model.squares(&x, &y, 7, Objective::All).unwrap_err(),
+        ] {
+            let text = refused.to_string();
+            assert!(
+                text.contains("workspace") && text.contains("gradients"),
+                "{text}"
+            );
+        }
     }
 }
 
@@ -865,6 +1004,7 @@ fn batches_that_do_not_fit_are_refused() {
         let text = [
             model.loss(&x, &y, t, Objective::All).unwrap_err(),
             model.gradient(&x, &y, t, Objective::All, None).unwrap_err(),
+            model.squares(&x, &y, t, Objective::All).unwrap_err(),
         ]
         .map(|e| e.to_string());
         for text in text {
@@ -898,6 +1038,19 @@ fn batches_that_do_not_fit_are_refused() {
     says(
         gpt.gradient(cpu, params, &x, &y, 6, all, None, ws, short),
         "gradient",
+    );
+    let squares = &mut vec![0.0; n];
+    says(
+        gpt.gradient_and_squares(cpu, short, &x, &y, 6, all, ws, grad, squares),
+        "parameters",
+    );
+    says(
+        gpt.gradient_and_squares(cpu, params, &x, &y, 6, all, ws, short, squares),
+        "gradient",
+    );
+    says(
+        gpt.gradient_and_squares(cpu, params, &x, &y, 6, all, ws, grad, short),
+        "squares",
     );
     let text = gpt
         .logits(cpu, params, &x, 6, ws, &mut [0.0; 131])

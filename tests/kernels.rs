@@ -6,8 +6,8 @@
 mod common;
 
 use bnn::backend::{
-    Backend, Cpu, Dropout, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR, Span, WeightType,
-    cpu::Isa,
+    Backend, Cpu, Dropout, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR, Precision, Span,
+    WeightType, cpu::Isa,
 };
 use bnn::rng::{Purpose, Stream};
 use common::reference::{gelu, gelu_derivative};
@@ -128,6 +128,232 @@ fn embedding_backward() {
             close("token gradient", &token, &want_token, SUMS);
             close("position gradient", &place, &want_place, SUMS);
             assert!(place[t * c..].iter().all(|&g| g == 0.0));
+        }
+    }
+}
+
+// ---------------------------------------------------------------- squares by sequence
+
+/// Squares carry twice the relative error.
+const SQUARES: f64 = 2.0 * SUMS;
+
+/// Sequences' parts (S, n), summed; and their squares on top of `before`.
+fn totals(parts: &[Vec<f64>], before: &[f32]) -> (Vec<f64>, Vec<f64>) {
+    let (mut sum, mut squares) = (vec![0.0; before.len()], wide(before));
+    for part in parts {
+        for (i, p) in part.iter().enumerate() {
+            sum[i] += p;
+            squares[i] += p * p;
+        }
+    }
+    (sum, squares)
+}
+
+/// What `squares` holds before: positive, as large as what is added, and rubbish where nothing must be.
+fn squares_before<const N: usize>(len: usize, ranges: [std::ops::Range<usize>; N]) -> Vec<f32> {
+    let mut before = rubbish(len);
+    for r in ranges {
+        let z = normals(r.len(), 70 + r.start as u64);
+        before[r].iter_mut().zip(z).for_each(|(b, z)| *b = z * z);
+    }
+    before
+}
+
+/// To the nearest of 8 significant bits, ties to even: the sum rounds what the lower half is worth.
+fn to_bf16(x: &mut [f32]) {
+    let big = |v: f32| v * 65537.0; // 2^16 + 1 (Dekker's splitting)
+    x.iter_mut().for_each(|v| *v = big(*v) - (big(*v) - *v));
+}
+
+/// One sequence, one row, more rows and columns of a weight than are made at a time, sequences longer than a block of k; enough for
+/// several threads. Operands are bf16s, so that both precisions have one answer; odd lengths leave a row without its partner in a pair.
+#[test]
+fn linear_backward_squares() {
+    for (b, t, n_in, n_out, bias) in [
+        (1, 1, 1, 1, true),
+        (5, 1, 3, 40, true),
+        (1, 37, 20, 7, false),
+        (3, 7, 37, 65, true),
+        (4, 33, 96, 200, true),
+        (2, 400, 30, 150, false),
+        (3, 11, 400, 300, true),
+    ] {
+        let (rows, at) = (b * t, 3);
+        let layer = Linear {
+            weight: at..at + n_out * n_in,
+            bias: bias.then(|| at + n_out * n_in..at + n_out * n_in + n_out),
+            n_in,
+            n_out,
+        };
+        let ranges = [layer.weight.clone(), layer.bias.clone().unwrap_or(0..0)];
+        let before = squares_before(at + n_out * (n_in + 1) + 2, ranges.clone());
+        let (mut x, mut dout) = (normals(rows * n_in, 71), normals(rows * n_out, 72));
+        to_bf16(&mut x);
+        to_bf16(&mut dout);
+        let (mut dws, mut dbs) = (Vec::new(), Vec::new());
+        for (x, d) in x.chunks(t * n_in).zip(dout.chunks(t * n_out)) {
+            let (mut dw, mut db) = (vec![0.0; n_out * n_in], vec![0.0; n_out]);
+            for (x, d) in x.chunks(n_in).zip(d.chunks(n_out)) {
+                for (o, &d) in d.iter().enumerate() {
+                    db[o] += d as f64;
+                    for (i, &x) in x.iter().enumerate() {
+                        dw[o * n_in + i] += d as f64 * x as f64;
+                    }
+                }
+            }
+            dws.push(dw);
+            dbs.push(db);
+        }
+        let (want_dw, want_dw_sq) = totals(&dws, &before[layer.weight.clone()]);
+        let (x, dout) = ([x, rubbish(4)].concat(), [dout, rubbish(4)].concat());
+        let answers = |precision| {
+            let on = |cpu: &Cpu| {
+                let cpu = cpu.clone().with_precision(precision);
+                let (mut grad, mut squares) = (rubbish(before.len()), before.clone());
+                cpu.linear_backward_squares(&mut grad, &mut squares, &dout, &x, &layer, rows, t)
+                    .unwrap();
+                let [dw, db] = parts(&grad, ranges.clone());
+                let [dw_sq, db_sq] = parts(&squares, ranges.clone());
+                [dw, db, dw_sq, db_sq]
+            };
+            everywhere(false, on)
+        };
+        let both = [Precision::Highest, Precision::Medium].map(answers);
+        for [dw, db, dw_sq, db_sq] in both.into_iter().flatten() {
+            close("weight gradient", &dw, &want_dw, SUMS);
+            close("weight squares", &dw_sq, &want_dw_sq, SQUARES);
+            if let Some(bias) = layer.bias.clone() {
+                let (want_db, want_db_sq) = totals(&dbs, &before[bias]);
+                close("bias gradient", &db, &want_db, SUMS);
+                close("bias squares", &db_sq, &want_db_sq, SQUARES);
+            }
+        }
+    }
+}
+
+/// The input's gradient and the sums are those of the operation without squares, up to the order of the sums.
+#[test]
+fn layer_norm_backward_squares() {
+    for (b, t, c, bias) in [
+        (1, 1, 3, true),
+        (9, 1, 17, false),
+        (4, 9, 384, true),
+        (3, 17, 65, true),
+    ] {
+        let rows = b * t;
+        let it = Normed::new(rows, c, bias, 0.5);
+        let hat = it.standardised();
+        let dout = normals(rows * c, 73);
+        let ranges = [it.norm.weight.clone(), it.norm.bias.clone().unwrap_or(0..0)];
+        let before = squares_before(it.params.len(), ranges.clone());
+        let (mut dws, mut dbs) = (Vec::new(), Vec::new());
+        for (d, hat) in dout.chunks(t * c).zip(hat.chunks(t * c)) {
+            let (mut dw, mut db) = (vec![0.0; c], vec![0.0; c]);
+            for (i, (&d, hat)) in d.iter().zip(hat).enumerate() {
+                dw[i % c] += d as f64 * hat;
+                db[i % c] += d as f64;
+            }
+            dws.push(dw);
+            dbs.push(db);
+        }
+        let (want_dw, want_dw_sq) = totals(&dws, &before[it.norm.weight.clone()]);
+        let dx_before = normals(rows * c, 74);
+        for [dx, want_dx, dw, db, dw_sq, db_sq] in everywhere(true, |cpu| {
+            let with_rubbish = |x: &[f32]| [x, &rubbish(c)].concat();
+            let (mut out, mut stats) = (rubbish(rows * c), rubbish(rows * 2 + 2));
+            let (x, dout) = (with_rubbish(&it.x), with_rubbish(&dout));
+            let (params, norm) = (&it.params, &it.norm);
+            cpu.layer_norm(&mut out, &mut stats, &x, params, norm, rows, c)
+                .unwrap();
+            let mut dx = with_rubbish(&dx_before);
+            let (mut plain, mut grad) = (dx.clone(), rubbish(before.len()));
+            cpu.layer_norm_backward(
+                &mut plain, &mut grad, &dout, &x, &stats, params, norm, rows, c,
+            )
+            .unwrap();
+            let (mut grad, mut squares) = (rubbish(before.len()), before.clone());
+            cpu.layer_norm_backward_squares(
+                &mut dx,
+                &mut grad,
+                &mut squares,
+                &dout,
+                &x,
+                &stats,
+                params,
+                norm,
+                rows,
+                t,
+                c,
+            )
+            .unwrap();
+            let [dw, db] = parts(&grad, ranges.clone());
+            let [dw_sq, db_sq] = parts(&squares, ranges.clone());
+            let [dx, plain] = [dx, plain].map(|dx| front(dx, rows * c));
+            [dx, plain, dw, db, dw_sq, db_sq]
+        }) {
+            assert_eq!(bits(&dx), bits(&want_dx));
+            close("gain gradient", &dw, &want_dw, SUMS);
+            close("gain squares", &dw_sq, &want_dw_sq, SQUARES);
+            if let Some(bias) = it.norm.bias.clone() {
+                let (want_db, want_db_sq) = totals(&dbs, &before[bias]);
+                close("bias gradient", &db, &want_db, SUMS);
+                close("bias squares", &db_sq, &want_db_sq, SQUARES);
+            }
+        }
+    }
+}
+
+/// The table's rows get both parts before they are squared; a table of more rows than are made at a time; places beyond the sequences
+/// get no gradient, and their squares stay.
+#[test]
+fn embedding_backward_squares() {
+    for (b, t, v, c) in [
+        (1, 1, 1, 1),
+        (3, 5, 7, 33),
+        (2, 9, 11, 16),
+        (5, 8, 301, 400),
+    ] {
+        let (rows, block) = (b * t, 9);
+        let x = [tokens(rows, v, 75), vec![u16::MAX; 5]].concat();
+        let (wte, wpe) = (3..3 + v * c, 3 + v * c..3 + (v + block) * c);
+        let ranges = [wte.clone(), wpe.clone()];
+        let before = squares_before(wpe.end + 4, ranges.clone());
+        let (dlogits, norm) = (normals(rows * v, 76), normals(rows * c, 77));
+        let dout = normals(rows * c, 78);
+        let (mut tokens, mut places) = (Vec::new(), Vec::new());
+        for s in 0..b {
+            let (mut token, mut place) = (vec![0.0; v * c], vec![0.0; block * c]);
+            for n in s * t..(s + 1) * t {
+                for i in 0..c {
+                    for o in 0..v {
+                        token[o * c + i] += dlogits[n * v + o] as f64 * norm[n * c + i] as f64;
+                    }
+                    token[x[n] as usize * c + i] += dout[n * c + i] as f64;
+                    place[n % t * c + i] += dout[n * c + i] as f64;
+                }
+            }
+            tokens.push(token);
+            places.push(place);
+        }
+        let (want_token, want_token_sq) = totals(&tokens, &before[wte.clone()]);
+        let (want_place, want_place_sq) = totals(&places, &before[wpe.clone()]);
+        let longer = |x: &[f32]| [x, &rubbish(c)].concat();
+        let (dlogits, norm, dout) = (longer(&dlogits), longer(&norm), longer(&dout));
+        for [token, place, token_sq, place_sq] in everywhere(false, |cpu| {
+            let (mut grad, mut squares) = (rubbish(before.len()), before.clone());
+            let (g, s) = (&mut grad, &mut squares);
+            cpu.embed_backward_squares(g, s, &wte, &wpe, &dlogits, &norm, &dout, &x, rows, t, c)
+                .unwrap();
+            let [token, place] = parts(&grad, ranges.clone());
+            let [token_sq, place_sq] = parts(&squares, ranges.clone());
+            [token, place, token_sq, place_sq]
+        }) {
+            close("token gradient", &token, &want_token, SUMS);
+            close("token squares", &token_sq, &want_token_sq, SQUARES);
+            close("position gradient", &place, &want_place, SUMS);
+            close("position squares", &place_sq, &want_place_sq, SQUARES);
+            assert!(place[t * c..].iter().all(|&g| g == 0.0));
+            assert_eq!(place_sq[t * c..], before[wpe.clone()][t * c..]);
         }
     }
 }
@@ -322,9 +548,7 @@ fn linear_packed() {
         for form in [WeightType::F32, WeightType::Bf16] {
             let mut w = params[layer.weight.clone()].to_vec();
             if form == WeightType::Bf16 {
-                // To the nearest of 8 significant bits, ties to even: the sum rounds what the lower half is worth.
-                let big = |v: f32| v * 65537.0; // 2^16 + 1 (Dekker's splitting)
-                w.iter_mut().for_each(|v| *v = big(*v) - (big(*v) - *v));
+                to_bf16(&mut w);
             }
             let w = wide(&w);
             for rows in [1, 2, 3, 4, 5, 8, 11, 12, 13, 25, 35] {
@@ -411,6 +635,10 @@ fn linear() {
                 .unwrap();
             let bias = layer.bias.clone().unwrap_or(0..0);
             let [dw, db] = parts(&grad, [layer.weight.clone(), bias]);
+            let mut alone = rubbish(dx.len());
+            cpu.linear_backward_input(&mut alone, &dout, &params, &layer, rows)
+                .unwrap();
+            assert_eq!(bits(&alone), bits(&dx));
             [front(out, rows * n_out), front(dx, rows * n_in), dw, db]
         }) {
             close("output", &out, &want, SUMS);

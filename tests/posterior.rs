@@ -124,6 +124,53 @@ fn the_parts_and_the_gradient() {
     }
 }
 
+/// With the squares of the sequences' likelihoods: the posterior's parts and gradient are the same up to the order of sums, and neither the
+/// prior nor `num_data` is in the squares.
+#[test]
+fn squares_are_the_likelihoods_alone() {
+    let gpt = gpt(7);
+    let theta = params(&gpt);
+    let batch = batch(7, 9);
+    let flat = wide(&theta);
+    for objective in [Objective::All, Objective::Last] {
+        let before = normals(theta.len(), 10);
+        let mut want: Vec<f64> = before.iter().map(|z| (z * z) as f64).collect();
+        let count = if objective == Objective::All {
+            5.0
+        } else {
+            1.0
+        };
+        for (x, y) in batch.x.chunks(5).zip(batch.y.chunks(5)) {
+            let loss = |flat: &[f64]| reference::loss(&gpt, flat, (x, y), 5, objective, None);
+            let one = reference::gradient(&flat, loss);
+            (want.iter_mut().zip(one)).for_each(|(w, g)| *w += (g * count).powi(2));
+        }
+        for prior in priors(theta.len()) {
+            for cpu in common::every_cpu() {
+                let mut posterior =
+                    Posterior::new(&cpu, &gpt, &prior, 137.5, objective, 3, 5).unwrap();
+                let plain = posterior.evaluate(&theta, &batch).unwrap();
+                let want_grad = wide(posterior.grad());
+                let mut squares: Vec<f32> = before.iter().map(|z| z * z).collect();
+                let at = posterior
+                    .evaluate_with_squares(&theta, &batch, &mut squares)
+                    .unwrap();
+                assert_eq!(at, plain);
+                let error = relative_error(posterior.grad(), &want_grad);
+                assert!(error < 1e-6, "the gradient is off by {error:e}");
+                let error = relative_error(&squares, &want);
+                assert!(error < 4e-5, "the squares are off by {error:e}");
+            }
+        }
+        let cpu = Cpu::new(1).unwrap();
+        let prior = Prior::isotropic(1.0);
+        let mut posterior = Posterior::new(&cpu, &gpt, &prior, 1.0, objective, 3, 5).unwrap();
+        let refused = posterior.evaluate_with_squares(&theta, &batch, &mut vec![0.0; 7]);
+        let text = refused.unwrap_err().to_string();
+        assert!(text.contains("squares") && text.contains('7'), "{text}");
+    }
+}
+
 /// The prior's gradient by differences of its own log density, where nothing else is in the way: with one token in the
 /// vocabulary the likelihood is 1 whatever the parameters.
 #[test]

@@ -164,7 +164,7 @@ impl Gpt {
     /// loses digits, and below 2.6e-23 it counts as 0. `squares` is an f32 sum: it stops growing where a square is below 6e-8 of it.
     ///
     /// # Errors
-    /// As [`Gpt::gradient`].
+    /// As [`Gpt::gradient`], and `squares` is then as it was. A loss that is not finite is returned as it is, and `squares` is spoilt.
     #[allow(clippy::too_many_arguments)]
     pub fn gradient_and_squares<B: Backend>(
         &self,

@@ -143,9 +143,10 @@ pub fn bench(
             b.generate(shape, &gpt, what, 10, 8, WeightType::Bf16)?;
         }
         if asked("per_sample") {
-            // Four sequences as the PyTorch side, then the shape's batch.
-            for b_of in [rows.min(4), rows] {
-                b.per_sample_fisher(shape, &gpt, b_of, t)?;
+            // Four sequences as the PyTorch side, and the shape's batch.
+            b.per_sample_fisher(shape, &gpt, rows.min(4), t)?;
+            if rows > 4 {
+                b.per_sample_fisher(shape, &gpt, rows, t)?;
             }
         }
     }
@@ -165,10 +166,13 @@ fn median(times: &mut [f64]) -> f64 {
     times[times.len() / 2]
 }
 
+/// Runs before those that count.
+const WARM_UP: usize = 2;
+
 impl Bench<'_> {
-    /// Median seconds of `f` after two runs, and how many there were.
+    /// Median seconds of `f` after [`WARM_UP`] runs, and how many there were.
     fn time(&self, mut f: impl FnMut() -> Result<()>) -> Result<(f64, usize)> {
-        for _ in 0..2 {
+        for _ in 0..WARM_UP {
             f()?;
         }
         let (mut times, start) = (Vec::new(), Instant::now());
@@ -450,10 +454,8 @@ impl Bench<'_> {
         let cpu = &self.cpu;
         let params = gpt.layout().init(1);
         let (x, y) = (tokens(b * t), tokens(b * t));
-        let (ws, all) = (
-            &mut Workspace::for_gradients(cpu, gpt.config(), b, t)?,
-            Objective::All,
-        );
+        let ws = &mut Workspace::for_gradients(cpu, gpt.config(), b, t)?;
+        let all = Objective::All;
         let (grad, squares) = (&mut cpu.zeros(params.len())?, &mut cpu.zeros(params.len())?);
         let (mut plain, mut times) = (Vec::new(), Vec::new());
         let (_, runs) = self.time(|| {
@@ -465,7 +467,7 @@ impl Bench<'_> {
             times.push(between.elapsed().as_secs_f64());
             Ok(())
         })?;
-        let (plain, seconds) = (median(&mut plain), median(&mut times));
+        let [plain, seconds] = [&mut plain, &mut times].map(|times| median(&mut times[WARM_UP..]));
         let more = [
             ("ms_per_sequence", seconds * 1e3 / b as f64),
             ("gradient_ms", plain * 1e3),

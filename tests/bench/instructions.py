@@ -13,7 +13,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 KEPT = ROOT / "tests/data/instructions.json"
-WORK = {"gradient": 2, "baoa_update": 2, "generation": 2}
+WORK = {"gradient": 2, "gradient_and_squares": 2, "baoa_update": 2, "generation": 2}
 
 
 def count(program, work, times):

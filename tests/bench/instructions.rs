@@ -37,6 +37,24 @@ fn main() {
                 .expect("a gradient");
             }
         }
+        "gradient_and_squares" => {
+            let mut ws = Workspace::for_gradients(&cpu, gpt.config(), 4, 16).expect("room");
+            let (mut grad, mut squares) = (vec![0.0; params.len()], vec![0.0; params.len()]);
+            for _ in 0..times {
+                gpt.gradient_and_squares(
+                    &cpu,
+                    &params,
+                    &tokens,
+                    &tokens,
+                    16,
+                    Objective::All,
+                    &mut ws,
+                    &mut grad,
+                    &mut squares,
+                )
+                .expect("a gradient with squares");
+            }
+        }
         "baoa_update" => {
             let n = 100_000;
             let (mut theta, mut momenta) = (vec![0.1; n], vec![0.1; n]);
