@@ -733,6 +733,14 @@ fn verify_passes_on_good_files_and_fails_on_bad_ones() {
         text.contains("baoa.theta") && text.contains("0 failed"),
         "{text}"
     );
+    let of_chains = data.join("chains_more.safetensors");
+    let out = run(dir.path(), &["verify", of_chains.to_str().expect("UTF-8")]);
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.success(), "{text}");
+    assert!(
+        text.contains("odd.ess_tail") && text.contains("50 passed"),
+        "{text}"
+    );
     // One float of the recorded trajectory changed: near the end lies a tensor's data.
     let mut bytes = std::fs::read(&good).expect("the reference");
     let n = bytes.len();

@@ -147,7 +147,7 @@ struct Bench {
 
 #[derive(Args)]
 struct Verify {
-    /// Reference files: gpt_*.safetensors, samplers.safetensors, predictive.safetensors, text_scores.json or others of these formats.
+    /// Reference files: gpt_*.safetensors, samplers.safetensors, predictive.safetensors, chains.safetensors, text_scores.json or others of these formats.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Threads; 0 takes all.
