@@ -1,6 +1,7 @@
 //! The command as a user runs it: files, keys, exit codes, stopping and resuming.
 #![cfg(feature = "cli")]
 
+use bnn::store::{Kind, Reader};
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -326,9 +327,9 @@ fn train_leaves_every_file_and_key() {
     let text = std::fs::read_to_string(&toml).expect("settings");
     let without: Vec<&str> = text
         .lines()
-        .filter(|l| !l.starts_with("precision"))
+        .filter(|l| !l.starts_with("precision") && !l.starts_with("probe_"))
         .collect();
-    assert_eq!(without.len() + 1, text.lines().count());
+    assert_eq!(without.len() + 3, text.lines().count());
     std::fs::write(&toml, without.join("\n")).expect("settings");
 
     // Several prompts at once: the first text is that of the prompt alone; the rounded weights change the draws' probabilities a little.
@@ -443,6 +444,10 @@ const LONG: &[&str] = &[
     "100",
     "--checkpoint-every",
     "37",
+    "--probe-tokens",
+    "100",
+    "--probe-every",
+    "7",
 ];
 
 #[cfg(unix)]
@@ -482,11 +487,26 @@ fn start_and(dir: &Path, name: &str, samples: usize) -> (PathBuf, Option<i32>, S
     (run, code, text)
 }
 
+/// The draws of the probes in the file of a run's first chain: log-probabilities and projections.
+fn draws(run: &Path) -> (Vec<f32>, Vec<f64>) {
+    let mut r = Reader::open(run.join("chain_00.bnn"), Kind::Chain).expect("the chain's file");
+    let len = |name: &str| r.tensor(name).expect(name).len as usize;
+    let (mut a, mut b) = (
+        vec![0.0; len("probe.log_prob")],
+        vec![0.0; len("probe.projection")],
+    );
+    r.read_f32("probe.log_prob", &mut a).expect("scores");
+    r.read_f64("probe.projection", &mut b).expect("projections");
+    (a, b)
+}
+
 #[cfg(unix)]
 #[test]
 fn a_run_that_was_stopped_or_killed_goes_on_bit_for_bit() {
     let whole = folder();
     let want = json(&train(whole.path(), LONG));
+    let whole_draws = draws(&whole.path().join(run_dir(&want)));
+    assert_eq!(whole_draws.0.len(), 428 * 100);
     for name in ["-INT", "-KILL"] {
         let dir = folder();
         let (run, code, text) = start_and(dir.path(), name, 3);
@@ -524,6 +544,8 @@ fn a_run_that_was_stopped_or_killed_goes_on_bit_for_bit() {
         assert_eq!(got["samples_collected"], 30);
         // The trace of temperatures is whole again, too.
         assert_eq!(got["chains"], want["chains"]);
+        // And so are the probes' draws.
+        assert!(draws(&run) == whole_draws, "{name}");
     }
 }
 

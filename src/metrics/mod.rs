@@ -6,6 +6,7 @@ mod calibration;
 mod chains;
 mod loss;
 mod predictive;
+mod probe;
 mod text;
 
 pub use bootstrap::{DEFAULT_BLOCK, PairedDifference, paired_block_bootstrap};
@@ -16,4 +17,5 @@ pub use predictive::{
     ECE_BINS, PredictiveAccumulator, PredictiveScores, Summary, TokenScores, log_mean_exp,
     predictive_scores,
 };
+pub use probe::{PROJECTIONS, Probe, random_projections};
 pub use text::{ROUGE_RESAMPLES, Rouge, Unit, bleu, rouge, rouge_bootstrap, rouge_mean};

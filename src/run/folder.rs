@@ -8,7 +8,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Settings that came after the first format of `config.toml`, with what runs from before them did.
-const LATER: &[(&str, &str)] = &[("precision", "highest")];
+const LATER: &[(&str, &str)] = &[
+    ("precision", "highest"),
+    ("probe_tokens", "0"),
+    ("probe_every", "20"),
+];
 
 /// `<save_dir>/<s>_sampler/run_<time>/`.
 #[derive(Clone, Debug)]
@@ -63,7 +67,11 @@ impl RunFolder {
         let bad = |e: toml::de::Error| Error::data(at.display().to_string(), e.to_string());
         let mut table: toml::Table = text.parse().map_err(bad)?;
         for (name, then) in LATER {
-            table.entry(*name).or_insert_with(|| (*then).into());
+            let then = match then.parse::<i64>() {
+                Ok(number) => number.into(),
+                Err(_) => (*then).into(),
+            };
+            table.entry(*name).or_insert(then);
         }
         let config: Config = table.try_into().map_err(bad)?;
         let name = path.canonicalize().map_err(Error::io(path))?;

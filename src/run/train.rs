@@ -1,6 +1,7 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
 use super::config::{Config, PriorCenter, PriorUnit, SampleDtype};
+use super::draws::{self, Draws};
 use super::evaluate::{self, SplitReport};
 use super::folder::{RunFolder, now, write_json, write_text};
 use super::honesty::{Movement, Prospect, stability_line};
@@ -54,6 +55,7 @@ struct Trace {
     log_prior: Vec<f64>,
     kinetic: Vec<f64>,
     configurational: Vec<f64>,
+    draws: Draws,
 }
 
 /// A run: everything that stays the same over its chains.
@@ -304,6 +306,7 @@ impl Run<'_> {
         }
 
         let mut batch = Batch::new(b, t)?;
+        let mut probe = draws::probe(config, self.setting)?;
         let total = chain.total_steps();
         let mut progress = Progress::new(&format!("chain {index}"), chain.steps_made(), total);
         while chain.phase() != Phase::Done {
@@ -333,6 +336,14 @@ impl Run<'_> {
                     .configurational
                     .extend(report.configurational_temperature);
             }
+            draws::record(
+                &mut trace.draws,
+                &mut probe,
+                config,
+                self.setting,
+                step + 1,
+                chain.params(),
+            )?;
             if report.sample_due {
                 store.append(index, step + 1, chain.params())?;
             }
@@ -402,6 +413,9 @@ impl Run<'_> {
         ] {
             tensors.push((name, TensorData::F64(series)));
         }
+        if self.config.probe_tokens > 0 {
+            tensors.extend(trace.draws.tensors());
+        }
         store::write(path, &header, &tensors)
     }
 
@@ -462,12 +476,16 @@ impl Run<'_> {
             r.read_f64(name, &mut v)?;
             Ok(v)
         };
-        let trace = Trace {
+        let mut trace = Trace {
             log_lik: series("trace.log_lik")?,
             log_prior: series("trace.log_prior")?,
             kinetic: series("trace.kinetic_temperature")?,
             configurational: series("trace.configurational_temperature")?,
+            draws: Draws::default(),
         };
+        if self.config.probe_tokens > 0 {
+            trace.draws = Draws::read(&mut r, path, draws::due(self.config, h.step))?;
+        }
         let state = ChainState {
             preconditioned: r.counter("preconditioned")?,
             squares,
