@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod config;
+pub mod diagnose;
 pub mod draws;
 pub mod evaluate;
 pub mod folder;
