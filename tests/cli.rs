@@ -634,6 +634,25 @@ fn diagnose_judges_runs_that_belong_together_and_refuses_others() {
     assert!(text.contains("R-hat") && text.contains("draws a chain are few"));
     assert!(!text.contains("with one chain"), "{text}");
 
+    // Exported, the draws lie in an HDF5 file; the statistics are those of the steps that led to them, after 15 steps of preparation.
+    let out = run_cmd(dir.path(), &["diagnose", &two_dir, "--export", "two.nc"]);
+    assert!(out.status.success(), "{}", words(&out));
+    let bytes = std::fs::read(dir.path().join("two.nc")).expect("the file");
+    assert!(bytes.starts_with(b"\x89HDF\r\n\x1a\n") && bytes.len() > 2 * 50 * 50 * 4);
+    let run = bnn::run::diagnose::RunDraws::open(&dir.path().join(&two_dir)).expect("a run");
+    for chain in &run.chains {
+        let mut r = Reader::open(&chain.path, Kind::Chain).expect("the chain's file");
+        let (mut log_lik, mut kinetic) = (vec![0.0; 215], vec![0.0; 200]);
+        r.read_f64("trace.log_lik", &mut log_lik).expect("a trace");
+        r.read_f64("trace.kinetic_temperature", &mut kinetic)
+            .expect("a trace");
+        assert_eq!(chain.log_lik.len(), 50);
+        for d in 0..50 {
+            assert_eq!(chain.log_lik[d], log_lik[15 + 4 * d + 3]);
+            assert_eq!(chain.kinetic[d], kinetic[4 * d + 3]);
+        }
+    }
+
     // Runs of one target together, whatever their methods.
     let d = json(&run_cmd(
         dir.path(),
@@ -669,6 +688,10 @@ fn diagnose_judges_runs_that_belong_together_and_refuses_others() {
         "{verdict}"
     );
     assert!(few["diagnostics"]["log_prob"].is_null());
+    let none = name(&json(&train(dir.path(), &["--probe-every", "41"])));
+    let out = run_cmd(dir.path(), &["diagnose", &none, "--export", "none.nc"]);
+    assert!(words(&out).contains("draws to export"), "{}", words(&out));
+    assert!(!dir.path().join("none.nc").exists());
 }
 
 #[test]

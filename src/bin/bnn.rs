@@ -7,7 +7,7 @@ use bnn::gpt::WeightType;
 use bnn::run::config::{Config, Settings, word};
 use bnn::run::folder::RunFolder;
 use bnn::run::prepare::Setting;
-use bnn::run::{Context, bench, diagnose, evaluate, generate, hex, train, verify};
+use bnn::run::{Context, bench, diagnose, evaluate, export, generate, hex, train, verify};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -91,6 +91,9 @@ struct Diagnose {
     /// Folders of runs of one model, text and target, done or not.
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
+    /// Write the draws to a NetCDF file that `arviz.from_netcdf` opens, too.
+    #[arg(long, value_name = "FILE")]
+    export: Option<PathBuf>,
     /// Threads; 0 takes all.
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -304,6 +307,9 @@ fn diagnose_runs(a: &Diagnose) -> Result<()> {
     let open = |path: &PathBuf| diagnose::RunDraws::open(path);
     let runs: Vec<_> = a.runs.iter().map(open).collect::<Result<_>>()?;
     let diagnosis = diagnose::diagnose(&Cpu::new(a.threads)?, &runs)?;
+    if let Some(path) = &a.export {
+        export::netcdf(&runs, path)?;
+    }
     match a.json {
         true => print_json(&serde_json::to_value(&diagnosis).map_err(not_json)?),
         false => print(&diagnosis.text()),

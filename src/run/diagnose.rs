@@ -99,10 +99,9 @@ impl RunDraws {
         })
     }
 
-    /// The draws of its chains that have at least so many.
-    fn used(&self, fewest: usize) -> impl Iterator<Item = &Draws> {
-        let enough = move |d: &&Draws| d.len() >= fewest;
-        self.chains.iter().map(|c| &c.draws).filter(enough)
+    /// Its chains that have at least so many draws.
+    fn used(&self, fewest: usize) -> impl Iterator<Item = &ChainDraws> {
+        self.chains.iter().filter(move |c| c.draws.len() >= fewest)
     }
 
     /// Gradients that one chain took for its first `draws` draws, warm-up and the mass's among them.
@@ -332,20 +331,30 @@ pub struct Diagnosis {
     pub each: Option<Each>,
 }
 
+/// The chains that count, and the fewest draws that one of them needs: a chain that has just begun would leave nothing of the others.
+pub(super) fn select(runs: &[RunDraws]) -> (usize, Vec<&ChainDraws>) {
+    let of =
+        |fewest: usize| -> Vec<&ChainDraws> { runs.iter().flat_map(|r| r.used(fewest)).collect() };
+    match of(MIN_DRAWS) {
+        none if none.is_empty() => (0, of(0)),
+        some => (MIN_DRAWS, some),
+    }
+}
+
+/// The draws that every one of the chains has.
+pub(super) fn shortest(chains: &[&ChainDraws]) -> usize {
+    chains.iter().map(|c| c.draws.len()).min().unwrap_or(0)
+}
+
 /// Diagnoses the chains of runs that belong together.
 ///
 /// # Errors
 /// As [`check_together`].
 pub fn diagnose(be: &Cpu, runs: &[RunDraws]) -> Result<Diagnosis> {
     check_together(runs)?;
-    let count = |fewest: usize| runs.iter().map(|r| r.used(fewest).count()).sum::<usize>();
-    // A chain that has just begun would leave nothing of the others.
-    let fewest = match count(MIN_DRAWS) {
-        0 => 0,
-        _ => MIN_DRAWS,
-    };
-    let all: Vec<&Draws> = runs.iter().flat_map(|r| r.used(fewest)).collect();
-    let draws = all.iter().map(|d| d.len()).min().unwrap_or(0);
+    let (fewest, used) = select(runs);
+    let all: Vec<&Draws> = used.iter().map(|c| &c.draws).collect();
+    let draws = shortest(&used);
     let gradients = |r: &RunDraws| r.used(fewest).count() as u64 * r.gradients(draws);
     let seconds = runs
         .iter()
@@ -356,7 +365,7 @@ pub fn diagnose(be: &Cpu, runs: &[RunDraws]) -> Result<Diagnosis> {
         chains: all.len(),
         draws,
         cut: all.iter().any(|d| d.len() > draws),
-        left_out: count(0) - all.len(),
+        left_out: runs.iter().map(|r| r.chains.len()).sum::<usize>() - all.len(),
         probe_every: runs[0].config.probe_every,
         gradients: runs.iter().map(gradients).sum(),
         seconds,
