@@ -7,7 +7,7 @@ use bnn::gpt::WeightType;
 use bnn::run::config::{Config, Settings, word};
 use bnn::run::folder::RunFolder;
 use bnn::run::prepare::Setting;
-use bnn::run::{Context, bench, evaluate, generate, hex, train, verify};
+use bnn::run::{Context, bench, diagnose, evaluate, export, generate, hex, train, verify};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -35,6 +35,8 @@ enum Command {
     /// Score a run's samples: averaged prediction, baseline, a deterministic model of equal cost, texts.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Eval(Eval),
+    /// Whether the chains of one or several runs agree on what they predict, and what their draws are worth.
+    Diagnose(Diagnose),
     /// Write text from a run's samples, with each token's uncertainty.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Generate(Generate),
@@ -80,6 +82,22 @@ struct Eval {
     #[command(flatten)]
     settings: Settings,
     /// The result as one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Diagnose {
+    /// Folders of runs of one model, text and target, done or not.
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// Write the draws to a NetCDF file that `arviz.from_netcdf` opens, too.
+    #[arg(long, value_name = "FILE")]
+    export: Option<PathBuf>,
+    /// Threads; 0 takes all.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// The result as one JSON object on standard output, every quantity's own numbers among it.
     #[arg(long)]
     json: bool,
 }
@@ -147,7 +165,7 @@ struct Bench {
 
 #[derive(Args)]
 struct Verify {
-    /// Reference files: gpt_*.safetensors, samplers.safetensors, predictive.safetensors, text_scores.json or others of these formats.
+    /// Reference files: gpt_*.safetensors, samplers.safetensors, predictive.safetensors, chains.safetensors, text_scores.json or others of these formats.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Threads; 0 takes all.
@@ -270,6 +288,7 @@ fn go(command: Command) -> Result<ExitCode> {
                 }
             }
         }
+        Command::Diagnose(a) => diagnose_runs(&a)?,
         Command::Generate(a) => return generate_text(&a),
         Command::Config(a) => {
             let config = resolve(&a)?;
@@ -282,6 +301,19 @@ fn go(command: Command) -> Result<ExitCode> {
         Command::Bench(a) => measure(&a)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn diagnose_runs(a: &Diagnose) -> Result<()> {
+    let open = |path: &PathBuf| diagnose::RunDraws::open(path);
+    let runs: Vec<_> = a.runs.iter().map(open).collect::<Result<_>>()?;
+    let diagnosis = diagnose::diagnose(&Cpu::new(a.threads)?, &runs)?;
+    if let Some(path) = &a.export {
+        export::netcdf(&runs, path)?;
+    }
+    match a.json {
+        true => print_json(&serde_json::to_value(&diagnosis).map_err(not_json)?),
+        false => print(&diagnosis.text()),
+    }
 }
 
 fn generate_text(a: &Generate) -> Result<ExitCode> {

@@ -86,6 +86,36 @@ impl Gpt {
         backend.download_part(&ws.logits, 0, out)
     }
 
+    /// Log-probability in nats of each of y given x, both (B, T), into the caller's slice (B, T).
+    ///
+    /// # Errors
+    /// As [`Gpt::logits`]. What is not finite is returned as it is.
+    #[allow(clippy::too_many_arguments)]
+    pub fn log_prob<B: Backend>(
+        &self,
+        backend: &B,
+        params: &B::Buf,
+        x: &[u16],
+        y: &[u16],
+        t: usize,
+        ws: &mut Workspace<B>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        if out.len() != x.len() {
+            return Err(Error::shape("log-probabilities", [x.len()], [out.len()]));
+        }
+        ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
+        let rows = x.len();
+        backend.batch(self.work(rows), || {
+            forward::forward(self, backend, params, rows, t, ws, None)?;
+            let v = self.config.vocab_size;
+            backend.cross_entropy(&mut ws.nll, &ws.logits, &ws.y, rows, v)
+        })?;
+        backend.download_part(&ws.nll, 0, out)?;
+        out.iter_mut().for_each(|v| *v = -*v);
+        Ok(())
+    }
+
     /// Mean negative log-likelihood in nats of y given x, both (B, T), over the positions that the objective counts; summed in f64.
     ///
     /// # Errors

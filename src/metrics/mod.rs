@@ -1,17 +1,21 @@
 //! What predictions are worth: scores of averaged predictions, their calibration, texts against references, and the
-//! bootstrap that says whether a difference is more than noise.
+//! bootstrap that says whether a difference is more than noise. What chains are worth: whether they agree, and how many draws.
 
 mod bootstrap;
 mod calibration;
+mod chains;
 mod loss;
 mod predictive;
+mod probe;
 mod text;
 
 pub use bootstrap::{DEFAULT_BLOCK, PairedDifference, paired_block_bootstrap};
 pub use calibration::{brier_score, expected_calibration_error};
+pub use chains::{ChainDiagnostics, MIN_DRAWS, chain_diagnostics};
 pub use loss::{eval_batch, for_each_logits, split_loss};
 pub use predictive::{
     ECE_BINS, PredictiveAccumulator, PredictiveScores, Summary, TokenScores, log_mean_exp,
     predictive_scores,
 };
+pub use probe::{PROJECTIONS, Probe, random_projections};
 pub use text::{ROUGE_RESAMPLES, Rouge, Unit, bleu, rouge, rouge_bootstrap, rouge_mean};

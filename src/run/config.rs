@@ -314,6 +314,10 @@ settings! {
         sample_dtype: SampleDtype,
         /// Steps between checkpoints of a chain; one is also written when a run is stopped.
         checkpoint_every: u64,
+        /// Validation tokens whose log-probability is recorded while a chain runs, for R-hat and effective sizes; 0 records nothing.
+        probe_tokens: usize,
+        /// Sampling steps between two such records.
+        probe_every: u64,
         /// Threads; 0 takes all.
         threads: usize,
         /// Matrix products of the passes: highest (f32), high (16 bits or more), medium (bf16 where the machine is faster at that).
@@ -570,6 +574,8 @@ impl Settings {
             seed: Some(42),
             sample_dtype: Some(SampleDtype::F32),
             checkpoint_every: Some(500),
+            probe_tokens: Some(4096),
+            probe_every: Some(20),
             threads: Some(0),
             precision: Some(Precision::Highest),
             force: Some(false),
@@ -630,6 +636,7 @@ impl Config {
         at_least_1("batch_size", self.batch_size as u64)?;
         at_least_1("chains", self.chains.into())?;
         at_least_1("checkpoint_every", self.checkpoint_every)?;
+        at_least_1("probe_every", self.probe_every)?;
         at_least_1("sampling_steps", self.sampling_steps)?;
         at_least_1("eval_prompt_length", self.eval_prompt_length as u64)?;
         at_least_1("eval_generation_length", self.eval_generation_length as u64)?;

@@ -2,7 +2,10 @@
 
 pub mod bench;
 pub mod config;
+pub mod diagnose;
+pub mod draws;
 pub mod evaluate;
+pub mod export;
 pub mod folder;
 pub mod generate;
 pub mod honesty;

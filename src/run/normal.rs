@@ -373,6 +373,7 @@ fn draw_and_report(
         loss_averaged_prediction: val.loss_averaged_prediction,
         temperature: c.temperature,
         chains: Vec::new(),
+        diagnostics: None,
         results,
     };
     let mut summary = format!(

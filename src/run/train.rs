@@ -1,6 +1,8 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
 use super::config::{Config, PriorCenter, PriorUnit, SampleDtype, Sampler};
+use super::diagnose::{self, Diagnosis, RunDraws};
+use super::draws::{self, Draws};
 use super::evaluate::{self, SplitReport};
 use super::folder::{RunFolder, now, write_json, write_text};
 use super::honesty::{Movement, Prospect, stability_line};
@@ -43,6 +45,8 @@ pub struct TrainReport {
     pub temperature: f64,
     /// How each chain moved.
     pub chains: Vec<Movement>,
+    /// Whether the chains agree on what they predict, by the probes; none where those are off.
+    pub diagnostics: Option<Diagnosis>,
     /// The validation split's scores; with `--eval`, of every split asked for.
     pub results: Map<String, Value>,
 }
@@ -54,6 +58,13 @@ struct Trace {
     log_prior: Vec<f64>,
     kinetic: Vec<f64>,
     configurational: Vec<f64>,
+    draws: Draws,
+}
+
+/// What this process spent on sampling; one that resumes a run did not make all of its gradients.
+struct Timed {
+    seconds: f64,
+    gradients: u64,
 }
 
 /// A run: everything that stays the same over its chains.
@@ -174,12 +185,13 @@ fn go(
 
     let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
     let start = std::time::Instant::now();
+    let mut made = 0;
     let mut traces = Vec::new();
     let mut avg_momentum = None;
     // While chains run nobody needs the baseline's vector: a large model's is as large as one of the sampler's.
     drop(std::mem::take(&mut baseline.params));
     for chain in 0..config.chains {
-        match run.chain(chain, &baseline, &mut store, ctx) {
+        match run.chain(chain, &baseline, &mut store, &mut made, ctx) {
             Ok((trace, momentum)) => {
                 traces.push(trace);
                 avg_momentum = momentum;
@@ -212,7 +224,10 @@ fn go(
         chains,
         &traces,
         avg_momentum,
-        sampling_seconds,
+        Timed {
+            seconds: sampling_seconds,
+            gradients: made,
+        },
         ctx,
     )
 }
@@ -258,12 +273,13 @@ impl Run<'_> {
         Ok(read.params)
     }
 
-    /// Runs one chain to its end; its trace and the mean absolute standardised momentum at the end.
+    /// Runs one chain to its end, counting its steps in `made`; its trace and the mean absolute standardised momentum at the end.
     fn chain(
         &self,
         index: u32,
         baseline: &Baseline,
         store: &mut Store,
+        made: &mut u64,
         ctx: &mut Context,
     ) -> Result<(Trace, Option<f64>)> {
         let config = self.config;
@@ -302,6 +318,7 @@ impl Run<'_> {
         }
 
         let mut batch = Batch::new(b, t)?;
+        let mut probe = draws::probe(config, self.setting)?;
         let total = chain.total_steps();
         let mut progress = Progress::new(&format!("chain {index}"), chain.steps_made(), total);
         while chain.phase() != Phase::Done {
@@ -318,6 +335,7 @@ impl Run<'_> {
                 &mut batch,
             )?;
             let report = chain.step(&batch)?;
+            *made += 1;
             if step + 1 == mass_at {
                 let mass = chain.sampler().mass().map(Vec::as_slice);
                 let line = stability_line(config, &sampler, &self.prior, mass)?;
@@ -331,6 +349,14 @@ impl Run<'_> {
                     .configurational
                     .extend(report.configurational_temperature);
             }
+            draws::record(
+                &mut trace.draws,
+                &mut probe,
+                config,
+                self.setting,
+                step + 1,
+                chain.params(),
+            )?;
             if report.sample_due {
                 store.append(index, step + 1, chain.params())?;
             }
@@ -404,6 +430,9 @@ impl Run<'_> {
         ] {
             tensors.push((name, TensorData::F64(series)));
         }
+        if self.config.probe_tokens > 0 {
+            tensors.extend(trace.draws.tensors());
+        }
         store::write(path, &header, &tensors)
     }
 
@@ -469,11 +498,12 @@ impl Run<'_> {
             r.read_f64(name, &mut v)?;
             Ok(v)
         };
-        let trace = Trace {
+        let mut trace = Trace {
             log_lik: series("trace.log_lik")?,
             log_prior: series("trace.log_prior")?,
             kinetic: series("trace.kinetic_temperature")?,
             configurational: series("trace.configurational_temperature")?,
+            draws: Draws::default(),
         };
         let has_thermostat = |m: Method| m.has_thermostat();
         let thermostat = match self.config.sampler.chain().is_some_and(has_thermostat) {
@@ -485,6 +515,9 @@ impl Run<'_> {
             }
             false => None,
         };
+        if self.config.probe_tokens > 0 {
+            trace.draws = Draws::read(&mut r, path, draws::due(self.config, h.step))?;
+        }
         let state = ChainState {
             preconditioned: r.counter("preconditioned")?,
             squares,
@@ -538,7 +571,7 @@ impl Run<'_> {
         chains: Vec<Movement>,
         traces: &[Trace],
         avg_momentum: Option<f64>,
-        sampling_seconds: f64,
+        timed: Timed,
         ctx: &mut Context,
     ) -> Result<TrainReport> {
         let config = self.config;
@@ -577,7 +610,9 @@ impl Run<'_> {
         let last = |f: fn(&Trace) -> &Vec<f64>| traces.last().and_then(|t| f(t).last().copied());
         training["last_log_lik"] = last(|t| &t.log_lik).into();
         training["last_log_prior"] = last(|t| &t.log_prior).into();
-        training["sampling_seconds"] = sampling_seconds.into();
+        training["sampling_seconds"] = timed.seconds.into();
+        training["timed_gradients"] = timed.gradients.into();
+        let diagnostics = self.diagnose(&timed)?;
         let metrics = json!({
             "sampler_type": config.sampler.name(),
             "config": self.original_config(),
@@ -594,6 +629,7 @@ impl Run<'_> {
             "baseline": baseline.json(),
             "samples_hash": samples_hash,
             "chains": chains,
+            "diagnostics": diagnostics,
             "results": results,
         });
         write_json(&self.folder.metrics(), &metrics)?;
@@ -603,18 +639,33 @@ impl Run<'_> {
             samples_hash,
             samples_collected: store.len(),
             total_steps: config.chain_gradients(),
-            sampling_seconds,
+            sampling_seconds: timed.seconds,
             loss_baseline: val.loss_baseline,
             loss_mean_of_samples: val.loss_mean_of_samples,
             loss_averaged_prediction: val.loss_averaged_prediction,
             temperature: config.temperature,
             chains,
+            diagnostics,
             results,
         };
         let summary = self.summary(&report, baseline, &reports);
         write_text(&self.folder.summary(), &summary)?;
         ctx.log.keep(&summary)?;
         Ok(report)
+    }
+
+    /// What the chains' files say of each other; none where the probes are off.
+    fn diagnose(&self, timed: &Timed) -> Result<Option<Diagnosis>> {
+        if self.config.probe_tokens == 0 {
+            return Ok(None);
+        }
+        let mut draws = RunDraws::open(&self.folder.path)?;
+        draws.seconds_a_gradient =
+            (timed.gradients > 0).then(|| timed.seconds / timed.gradients as f64);
+        let mut diagnosis = diagnose::diagnose(&self.setting.backend, &[draws])?;
+        // A report is read by people: the tokens' own numbers are `bnn diagnose`'s.
+        diagnosis.each = None;
+        Ok(Some(diagnosis))
     }
 
     /// The configuration under the original's keys, bnn's own beside them.
@@ -669,6 +720,10 @@ impl Run<'_> {
         for line in r.chains.iter().flat_map(|m| m.lines(c.temperature)) {
             text.push_str(&line);
             text.push('\n');
+        }
+        if let Some(d) = &r.diagnostics {
+            text.push('\n');
+            text.push_str(&d.text());
         }
         text
     }

@@ -80,6 +80,12 @@ impl<'a> Reference<'a> {
         ))
     }
 
+    fn f64(&self, name: &str) -> Result<(Vec<usize>, Vec<f64>)> {
+        let (shape, bytes) = self.tensor(name, Dtype::F64)?;
+        let values = bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b));
+        Ok((shape, values.collect()))
+    }
+
     fn tokens(&self, name: &str) -> Result<(Vec<usize>, Vec<u16>)> {
         let (shape, bytes) = self.tensor(name, Dtype::I32)?;
         let tokens = bytes
@@ -202,6 +208,8 @@ fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
 const TRAJECTORY_TOLERANCE: f64 = 1e-5;
 /// Sums and logarithms in f64 of f32 logits.
 const PREDICTIVE_TOLERANCE: f64 = 1e-6;
+/// Sums in f64, and ranks that rounding could swap.
+const CHAINS_TOLERANCE: f64 = 1e-6;
 /// Counts and a few f64 operations.
 const TEXT_TOLERANCE: f64 = 1e-9;
 
@@ -353,6 +361,35 @@ fn predictive(r: &Reference<'_>) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
+/// R-hat, effective sample sizes and Monte Carlo errors of chains (`chains*.safetensors`): one tensor (chains, draws) a name.
+fn chains(r: &Reference<'_>) -> Result<Vec<Check>> {
+    type Numbers = std::collections::BTreeMap<String, f64>;
+    let want: std::collections::BTreeMap<String, Numbers> = r.json("arviz")?;
+    let mut checks = Vec::new();
+    for (name, want) in &want {
+        let (shape, draws) = r.f64(name)?;
+        let &[_, n] = shape.as_slice() else {
+            return Err(Error::shape(name, "(chains, draws)", shape));
+        };
+        let chains: Vec<&[f64]> = draws.chunks_exact(n.max(1)).collect();
+        let got = metrics::chain_diagnostics(&chains)?;
+        for (what, value) in [
+            ("rhat", got.rhat),
+            ("ess_bulk", got.ess_bulk),
+            ("ess_tail", got.ess_tail),
+            ("ess_mean", got.ess_mean),
+            ("mcse_mean", got.mcse_mean),
+        ] {
+            // A number that the file leaves out is not checked.
+            if let Some(want) = want.get(what) {
+                let quantity = format!("{name}.{what}");
+                checks.push(scalar(r.path, &quantity, value, *want, CHAINS_TOLERANCE));
+            }
+        }
+    }
+    Ok(checks)
+}
+
 /// BLEU and ROUGE of one kind of unit in `text_scores.json`.
 #[derive(serde::Deserialize)]
 struct Scores {
@@ -454,10 +491,12 @@ pub fn verify_file<B: Backend>(be: &B, path: &Path) -> Result<Vec<Check>> {
         predictive(&r)?
     } else if r.metadata.contains_key("laplace_fisher") {
         gaussians::gaussians(be, &r)?
+    } else if r.metadata.contains_key("arviz") {
+        chains(&r)?
     } else {
         return Err(Error::data(
             path.display().to_string(),
-            "expected metadata `config` (a GPT), `hyperparameters` (samplers), `laplace_fisher` (normals) or `scores` (predictive), found none of them",
+            "expected metadata `config` (a GPT), `hyperparameters` (samplers), `scores` (predictive), `laplace_fisher` (normals) or `arviz` (chains), found none of them",
         ));
     };
     match checks.is_empty() {

@@ -89,6 +89,14 @@ impl Reference {
         all.into_iter().map(f32::from_le_bytes).collect()
     }
 
+    pub fn f64(&self, name: &str) -> Vec<f64> {
+        let file = safetensors::SafeTensors::deserialize(&self.bytes).unwrap();
+        let view = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(view.dtype(), safetensors::Dtype::F64);
+        let eight = |b: &[u8]| f64::from_le_bytes(b.try_into().unwrap());
+        view.data().chunks_exact(8).map(eight).collect()
+    }
+
     pub fn tokens(&self, name: &str) -> Vec<u16> {
         let all = self.bytes_of(name);
         let token = |b| u16::try_from(i32::from_le_bytes(b)).unwrap();

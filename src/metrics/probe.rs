@@ -1,0 +1,115 @@
+//! Fixed functions of the parameters, recorded while a chain runs: log-probabilities of probe tokens, and random projections of the weights.
+//!
+//! A network's weights have symmetries, so two chains can agree on every prediction and share no weight. What chains should agree on is the
+//! function; the projections stand beside it as a few views of the weights.
+
+use crate::backend::Backend;
+use crate::data::consecutive;
+use crate::error::{Error, Result};
+use crate::gpt::{Gpt, Workspace};
+use crate::rng::{Purpose, Stream};
+
+/// Tokens that are run at once: enough to keep the threads busy, few enough to be small beside a sampler's own buffers.
+const ROWS: usize = 1024;
+
+/// Probe tokens of a text: windows spread evenly over it, without overlap, and room to score them.
+pub struct Probe<B: Backend> {
+    x: Vec<u16>, // (W, T)
+    y: Vec<u16>, // (W, T)
+    t: usize,
+    tokens: usize,
+    ws: Workspace<B>,
+    scores: Vec<f32>,
+}
+
+impl<B: Backend> Probe<B> {
+    /// Chooses `tokens` targets of a split, at most those that its consecutive windows of `t` tokens have: the first of ceil(`tokens` / `t`)
+    /// windows is the split's first, the others follow at even distances.
+    ///
+    /// # Errors
+    /// When `tokens` or `t` is 0, `t` is longer than the model's block, or the split is shorter than a window.
+    pub fn new(backend: &B, gpt: &Gpt, split: &[u16], t: usize, tokens: usize) -> Result<Self> {
+        if tokens == 0 {
+            return Err(Error::invalid("probe tokens", "at least 1", 0));
+        }
+        let windows = consecutive(split, t)?;
+        let (all, tokens) = (windows.num_windows(), tokens.min(windows.num_tokens()));
+        let count = tokens.div_ceil(t);
+        let starts = (0..count).map(|i| i * all / count * t);
+        let (x, y) = starts
+            .flat_map(|start| start..start + t)
+            .map(|at| (split[at], split[at + 1]))
+            .unzip();
+        Ok(Self {
+            x,
+            y,
+            t,
+            tokens,
+            ws: Workspace::for_prediction(backend, gpt.config(), rows(t).min(count), t)?,
+            scores: vec![0.0; count * t],
+        })
+    }
+
+    /// How many tokens are scored.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// The tokens that are scored, (`tokens`).
+    pub fn targets(&self) -> &[u16] {
+        &self.y[..self.tokens]
+    }
+
+    /// Log-probabilities in nats of the probe tokens at `params`, each given the tokens before it in its window: (`tokens`).
+    ///
+    /// # Errors
+    /// When the parameters do not fit the model, or a log-probability is not finite (with its place, from 0).
+    pub fn log_prob(&mut self, backend: &B, gpt: &Gpt, params: &B::Buf) -> Result<&[f32]> {
+        let at_once = rows(self.t) * self.t;
+        let batches = self.x.chunks(at_once).zip(self.y.chunks(at_once));
+        for ((x, y), out) in batches.zip(self.scores.chunks_mut(at_once)) {
+            gpt.log_prob(backend, params, x, y, self.t, &mut self.ws, out)?;
+        }
+        let scores = &self.scores[..self.tokens];
+        match scores.iter().position(|v| !v.is_finite()) {
+            Some(i) => Err(Error::invalid(
+                format!("log-probability of probe token {i}"),
+                "a finite number",
+                scores[i],
+            )),
+            None => Ok(scores),
+        }
+    }
+}
+
+/// Sequences that are run at once.
+fn rows(t: usize) -> usize {
+    (ROWS / t).max(1)
+}
+
+/// How many random projections there are.
+pub const PROJECTIONS: usize = 16;
+
+/// The seed of their signs, which is no run's own.
+const SIGNS: u64 = 0x9d39_247e_3377_6d41;
+
+/// Projections of the weights theta (n) on [`PROJECTIONS`] fixed random directions: p_j = sum_i s_ij theta_i / sqrt(n) with signs
+/// s_ij = +-1 that are a function of i and j alone, so that chains and runs can be compared. Directions are of length 1 and nearly
+/// orthogonal (inner products of order 1 / sqrt(n)).
+pub fn random_projections(theta: &[f32]) -> [f64; PROJECTIONS] {
+    let stream = Stream::new(SIGNS, Purpose::Evaluate, 0);
+    let mut sums = [0.0f64; PROJECTIONS];
+    // A counter gives 128 bits: the signs of 8 parameters.
+    for (block, theta) in theta.chunks(8).enumerate() {
+        let words = stream.words(0, block as u64);
+        for (i, &v) in theta.iter().enumerate() {
+            let signs = (words[i / 2] >> (16 * (i % 2))) as u64;
+            let v = (v as f64).to_bits();
+            for (j, sum) in sums.iter_mut().enumerate() {
+                *sum += f64::from_bits(v ^ (signs >> j << 63));
+            }
+        }
+    }
+    let scale = 1.0 / (theta.len().max(1) as f64).sqrt();
+    sums.map(|s| s * scale)
+}
