@@ -1,7 +1,7 @@
 //! SGNHT: the stochastic gradient Nosé-Hoover thermostat, whose friction follows the momenta's temperature.
 //!
-//! **Target.** pi(theta, m, xi) ~ exp((log_post(theta) - sum m^2 / (2 M') - d Q (xi - alpha)^2 / 2) / T), with the mass M' = sigma^2 M, d
-//! parameters and the thermostat's mass Q. Noise in the gradient that nobody knows of raises the friction just as much as it heats: xi settles where the kinetic
+//! **Target.** pi(theta, m, xi) ~ exp((log_post(theta) - sum m^2 / (2 M') - d Q (xi - alpha)^2 / (2 sigma^2)) / T), with the mass M' =
+//! sigma^2 M, d parameters and the thermostat's mass Q: xi has the variance T sigma^2 / (d Q). Noise in the gradient that nobody knows of raises the friction just as much as it heats: xi settles where the kinetic
 //! temperature is T.
 //!
 //! **Update** (Ding et al. 2014, "Bayesian sampling using stochastic gradient thermostats", algorithm 2), one thermostat for all

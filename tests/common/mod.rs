@@ -1,7 +1,9 @@
 //! What several test files share.
 #![allow(dead_code)] // no test file uses all of it
 
+pub mod discretised;
 pub mod reference;
+pub mod replicas;
 
 use bnn::backend::{Cpu, cpu::Isa};
 use bnn::rng::{Purpose, Stream};
