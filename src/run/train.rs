@@ -516,7 +516,8 @@ impl Run<'_> {
             false => None,
         };
         if self.config.probe_tokens > 0 {
-            trace.draws = Draws::read(&mut r, path, draws::due(self.config, h.step))?;
+            let due = draws::due(self.config, r.header().step);
+            trace.draws = Draws::read(&mut r, path, due)?;
         }
         let state = ChainState {
             preconditioned: r.counter("preconditioned")?,
