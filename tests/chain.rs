@@ -5,7 +5,7 @@ mod common;
 use bnn::backend::{Cpu, cpu::Isa};
 use bnn::data::{Batch, Windows};
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective};
-use bnn::posterior::{Posterior, Prior};
+use bnn::posterior::{Family, Posterior, Prior};
 use bnn::samplers::{Chain, ChainReport, ChainState, Config, Method, Phase, Preconditioner};
 use bnn::{Error, Result};
 use common::{bits, norm, wide};
@@ -44,6 +44,7 @@ fn config(method: Method) -> Config {
 
 fn prior(gpt: &Gpt) -> Prior {
     Prior {
+        family: Family::Normal,
         std: 0.8,
         center: Some(gpt.layout().init(9)),
         relative_to: None,
@@ -493,6 +494,7 @@ fn an_infinite_gradient_names_its_tensor_and_changes_nothing() {
     let mut center = theta.clone();
     center[index] = 1.0;
     let prior = Prior {
+        family: Family::Normal,
         std: 1e-22,
         center: Some(center),
         relative_to: None,

@@ -2,6 +2,7 @@
 //!
 //! A flag wins over `--config FILE.toml`, that over the environment, that over the preset's defaults.
 
+use crate::backend::Family;
 use crate::backend::Precision;
 use crate::baseline::Recipe;
 use crate::data::Order;
@@ -106,6 +107,18 @@ pub enum PriorCenter {
     Zero,
     /// At the baseline's parameters, as the original: the data then count twice.
     Pretrained,
+}
+
+/// The prior's form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriorFamily {
+    /// exp(-z^2 / 2).
+    Normal,
+    /// exp(-|z|).
+    Laplace,
+    /// (1 + z^2 / nu)^(-(nu + 1) / 2).
+    StudentT,
 }
 
 /// What the prior's standard deviation is measured in.
@@ -262,8 +275,15 @@ settings! {
         preconditioner_steps: u64,
         /// Added to every root mean square, as a share of their mean.
         preconditioner_floor: f64,
-        /// Standard deviation of the Gaussian prior.
+        /// Form of the prior: normal, laplace (double exponential), student_t.
+        #[arg(value_parser = word::<PriorFamily>)]
+        prior_family: PriorFamily,
+        /// Scale of the prior: a normal's standard deviation.
         prior_std: f64,
+        /// Degrees of freedom of a student_t prior.
+        prior_dof: f64,
+        /// Power of the likelihood, beside the temperature, which tempers the prior too.
+        likelihood_weight: f64,
         /// Centre of the prior: zero, pretrained.
         #[arg(value_parser = word::<PriorCenter>)]
         prior_center: PriorCenter,
@@ -554,6 +574,9 @@ impl Settings {
             preconditioner: Some(MassChoice::Rms),
             preconditioner_steps: Some(100),
             preconditioner_floor: Some(0.1),
+            prior_family: Some(PriorFamily::Normal),
+            prior_dof: Some(3.0),
+            likelihood_weight: Some(1.0),
             prior_std: Some(1.0),
             prior_center: Some(PriorCenter::Zero),
             prior_scale: Some(PriorUnit::Absolute),
@@ -687,6 +710,15 @@ impl Config {
             Normal::Vi => positive("learning_rate", self.learning_rate),
             Normal::Ekf if self.learning_rate == 0.0 => Ok(()),
             Normal::Ekf => positive("learning_rate", self.learning_rate),
+            Normal::Laplace if self.prior_family != PriorFamily::Normal => Err(Error::invalid(
+                "prior_family",
+                "normal (laplace adds the prior's precision)",
+                format!("{:?}", self.prior_family),
+            )),
+            Normal::Laplace if self.prior_scale != PriorUnit::Absolute => {
+                let expected = "absolute (laplace has one precision for its prior)";
+                Err(Error::invalid("prior_scale", expected, "relative"))
+            }
             Normal::Laplace => positive("prior_std", self.prior_std),
         }
     }
@@ -778,6 +810,17 @@ impl Config {
             c.alpha = stability::alpha_for_momentum(&c, momentum)?;
         }
         Ok(c)
+    }
+
+    /// The prior's form.
+    pub fn prior_family(&self) -> Family {
+        match self.prior_family {
+            PriorFamily::Normal => Family::Normal,
+            PriorFamily::Laplace => Family::Laplace,
+            PriorFamily::StudentT => Family::StudentT {
+                dof: self.prior_dof as f32,
+            },
+        }
     }
 
     /// A schedule of that shape.

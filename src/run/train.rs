@@ -146,6 +146,7 @@ fn go(
         .num_data
         .unwrap_or_else(|| count_data(config.objective, batches.windows(), n_train, t));
     let prior = Prior {
+        family: config.prior_family(),
         std: config.prior_std as f32,
         center: (config.prior_center == PriorCenter::Pretrained).then(|| baseline.params.clone()),
         relative_to: (config.prior_scale == PriorUnit::Relative).then(|| baseline.params.clone()),
@@ -293,7 +294,8 @@ impl Run<'_> {
             config.objective,
             b,
             t,
-        )?;
+        )?
+        .with_likelihood_weight(config.likelihood_weight)?;
         let sampler = config.sampler_config(index)?;
         let path = self.folder.chain(index);
         let start = self.start(baseline)?;
