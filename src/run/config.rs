@@ -139,6 +139,12 @@ pub enum MassChoice {
     None,
     /// From the root mean square of gradients at the chain's start.
     Rms,
+    /// The same, going on through the warm-up.
+    Adaptive,
+    /// From the squared gradients of sequences at the chain's start: the Fisher information.
+    Fisher,
+    /// The prior's curvature.
+    Prior,
 }
 
 /// The shape of a schedule.
@@ -268,13 +274,17 @@ settings! {
         cycles: u64,
         /// Share of a cycle that explores: no noise, no samples.
         exploration: f64,
-        /// The mass: none, rms.
+        /// The mass: none, rms, adaptive (rms, going on through the warm-up), fisher, prior. Each is frozen before sampling.
         #[arg(value_parser = word::<MassChoice>)]
         preconditioner: MassChoice,
         /// Gradients that the mass is estimated from, before the warm-up.
         preconditioner_steps: u64,
-        /// Added to every root mean square, as a share of their mean.
+        /// Added to every element of the mass, as a share of their mean.
         preconditioner_floor: f64,
+        /// What a square keeps of its weight a step, in the adaptive mass.
+        preconditioner_decay: f64,
+        /// Steps of warm-up between new adaptive masses.
+        preconditioner_every: u64,
         /// Form of the prior: normal, laplace (double exponential), student_t.
         #[arg(value_parser = word::<PriorFamily>)]
         prior_family: PriorFamily,
@@ -574,6 +584,8 @@ impl Settings {
             preconditioner: Some(MassChoice::Rms),
             preconditioner_steps: Some(100),
             preconditioner_floor: Some(0.1),
+            preconditioner_decay: Some(0.99),
+            preconditioner_every: Some(25),
             prior_family: Some(PriorFamily::Normal),
             prior_dof: Some(3.0),
             likelihood_weight: Some(1.0),
@@ -850,6 +862,17 @@ impl Config {
                 steps: self.preconditioner_steps,
                 floor: self.preconditioner_floor,
             },
+            MassChoice::Adaptive => Preconditioner::Adaptive {
+                steps: self.preconditioner_steps,
+                floor: self.preconditioner_floor,
+                decay: self.preconditioner_decay,
+                every: self.preconditioner_every,
+            },
+            MassChoice::Fisher => Preconditioner::Fisher {
+                steps: self.preconditioner_steps,
+                floor: self.preconditioner_floor,
+            },
+            MassChoice::Prior => Preconditioner::Prior,
         }
     }
 

@@ -31,6 +31,8 @@ laplace_fit_prior = false
 prior_family = "normal"
 prior_dof = 3.0
 likelihood_weight = 1.0
+preconditioner_decay = 0.99
+preconditioner_every = 25
 "#;
 
 /// `<save_dir>/<s>_sampler/run_<time>/`.

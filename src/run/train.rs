@@ -179,8 +179,7 @@ fn go(
         return super::normal::fit(&run, normal, &mut baseline, ctx);
     }
     let sampler = config.sampler_config(0)?;
-    let preconditioned = config.mass().steps() > 0;
-    for line in Prospect::new(&sampler, num_data).lines(&sampler, preconditioned) {
+    for line in Prospect::new(&sampler, num_data).lines(&sampler, config.mass()) {
         ctx.log.say(&line)?;
     }
 
@@ -315,8 +314,9 @@ impl Run<'_> {
         store.truncate_after(index, chain.steps_made())?;
         let mass_at = config.mass().steps();
         if chain.steps_made() == 0 && mass_at == 0 {
+            let mass = chain.sampler().mass().map(Vec::as_slice);
             ctx.log
-                .say(&stability_line(config, &sampler, &self.prior, None)?)?;
+                .say(&stability_line(config, &sampler, &self.prior, mass)?)?;
         }
 
         let mut batch = Batch::new(b, t)?;
@@ -345,7 +345,7 @@ impl Run<'_> {
             }
             trace.log_lik.push(report.at.log_lik);
             trace.log_prior.push(report.at.log_prior);
-            if report.phase == Phase::Sampling {
+            if report.phase != Phase::Warmup {
                 trace.kinetic.extend(report.kinetic_temperature);
                 trace
                     .configurational
@@ -553,14 +553,22 @@ impl Run<'_> {
                     store.load(b, &mut last)?;
                 }
                 let c = self.config.sampler_config(chain)?;
+                // While exploring the chain is not at T.
+                let at_t = |series: &[f64]| -> Vec<f64> {
+                    let steps = (c.warmup_steps..).zip(series);
+                    steps
+                        .filter(|(step, _)| !c.explores(*step))
+                        .map(|(_, &t)| t)
+                        .collect()
+                };
                 Ok(Movement::new(
                     &c,
                     n,
                     start,
                     &first,
                     &last,
-                    &trace.kinetic,
-                    &trace.configurational,
+                    &at_t(&trace.kinetic),
+                    &at_t(&trace.configurational),
                 ))
             })
             .collect()
