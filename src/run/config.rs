@@ -525,7 +525,7 @@ impl Settings {
                 (Normal::Ekf, true) => 5e-6,
                 (Normal::Laplace, _) => 1e-5, // not used
             }),
-            init_sd: Some(if original { 1.0 } else { 0.01 }),
+            init_sd: Some(if original { 1.0 } else { 1e-3 }),
             num_epochs: Some(if original { 15 } else { 1 }),
             num_samples: Some(if original { 10 } else { 25 }),
             batch_order: Some(if original {
@@ -595,7 +595,7 @@ impl Settings {
             objective: Some(Objective::All),
             batch_order: Some(Order::Independent),
             num_samples: Some(25),
-            init_sd: Some(0.01),
+            init_sd: Some(1e-3),
             transition_sd: Some(0.0),
             init_log_scale: Some(-5.0),
             vi_n_samples: Some(1),
