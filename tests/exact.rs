@@ -354,6 +354,28 @@ fn exact_laws_of_the_discretisations() {
 }
 
 #[test]
+fn the_thermostat_starts_with_the_momentas_temperature() {
+    // Mean of m^2 / M' of the momenta that were drawn, at once and for a mass that is set; Euler's first step needs it:
+    // xi' = xi + h (kinetic - T) / Q.
+    let c = config(Method::SgnhtEuler, 0.1, (0.8, 1.3), 0.0, 0.7, 0.5);
+    let mass = [0.5, 2.0, 3.0];
+    let kinetic = |sampler: &Sampler<Cpu>, mass: &[f32; 3]| {
+        let m = sampler.momenta().unwrap().iter().zip(mass);
+        m.map(|(&m, &mass)| (m as f64).powi(2) / (1.69 * mass as f64))
+            .sum::<f64>()
+            / 3.0
+    };
+    let mut sampler = Sampler::new(Cpu::new(1).unwrap(), &[0.0; 3], c).unwrap();
+    let first = kinetic(&sampler, &[1.0; 3]);
+    assert!(first > 0.05 && (sampler.thermostat().unwrap().kinetic / first - 1.0).abs() < 1e-6);
+    sampler.set_mass(&mass).unwrap();
+    let heavy = kinetic(&sampler, &mass);
+    assert!((sampler.thermostat().unwrap().kinetic / heavy - 1.0).abs() < 1e-6);
+    let report = sampler.step_with_gradient(&vec![0.3; 3], 0.0).unwrap();
+    assert!((report.xi.unwrap() - (0.8 + 0.1 * (heavy - 0.7) / 0.5)).abs() < 1e-6);
+}
+
+#[test]
 fn the_law_of_the_thermostat() {
     // With few coordinates the thermostat moves: without gradient noise its law is normal about alpha with the variance
     // T sigma^2 / (d Q) in the limit of small steps, independent of the rest. One long chain on four coordinates, against its own
