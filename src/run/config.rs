@@ -526,6 +526,8 @@ impl Settings {
                 (Normal::Laplace, _) => 1e-5, // not used
             }),
             init_sd: Some(if original { 1.0 } else { 1e-3 }),
+            // Independent normals of the Fisher information's widths are far too wide for weights that depend on each other.
+            temperature: (normal == Normal::Laplace && !original).then_some(3e-3),
             num_epochs: Some(if original { 15 } else { 1 }),
             num_samples: Some(if original { 10 } else { 25 }),
             batch_order: Some(if original {
