@@ -250,6 +250,10 @@ fn every_choice_runs_and_makes_another_chain() {
         assert_eq!(got, samples, "{more}");
         assert_ne!(other, first, "{more} changes nothing");
     }
+    // Two chains: at one start, and at two.
+    let (shared, eight) = hash("--chains 2");
+    let (separate, same) = hash("--chains 2 --starts separate");
+    assert!(eight == 8 && same == 8 && shared != separate);
     for (more, part) in [
         ("--sampler nuts", "one of sgld"),
         ("--sampler sgld --xi 1", "xi"),

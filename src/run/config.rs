@@ -147,6 +147,16 @@ pub enum MassChoice {
     Prior,
 }
 
+/// Where chains start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Starts {
+    /// All at the baseline.
+    Shared,
+    /// The first at the baseline, each other at one of its own, trained from another seed.
+    Separate,
+}
+
 /// The shape of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -316,6 +326,9 @@ settings! {
         thinning: u64,
         /// Independent chains of the same seed, one after the other.
         chains: u32,
+        /// Where they start: shared (at the baseline), separate (each after the first at a baseline of its own, of seed + chain).
+        #[arg(value_parser = word::<Starts>)]
+        starts: Starts,
         /// Seed of everything random.
         seed: u64,
 
@@ -608,6 +621,7 @@ impl Settings {
             sampling_steps: Some(1000),
             thinning: Some(40),
             chains: Some(1),
+            starts: Some(Starts::Shared),
             seed: Some(42),
             sample_dtype: Some(SampleDtype::F32),
             checkpoint_every: Some(500),
@@ -875,6 +889,14 @@ impl Config {
                 floor: self.preconditioner_floor,
             },
             MassChoice::Prior => Preconditioner::Prior,
+        }
+    }
+
+    /// Gradients of the baselines that chains have of their own.
+    pub fn extra_baselines(&self) -> u64 {
+        match self.starts {
+            Starts::Shared => 0,
+            Starts::Separate => self.baseline_iters * (self.chains.max(1) as u64 - 1),
         }
     }
 

@@ -20,6 +20,7 @@ exploration = 0.5
 probe_tokens = 0
 probe_every = 20
 batch_order = "independent"
+starts = "shared"
 num_samples = 25
 init_sd = 0.01
 transition_sd = 0.0
