@@ -188,6 +188,24 @@ impl<B: Backend> Posterior<B> {
         self.num_data
     }
 
+    /// The power of the likelihood: [`Posterior::with_likelihood_weight`].
+    pub fn likelihood_weight(&self) -> f64 {
+        self.likelihood_weight
+    }
+
+    /// Whether the prior is a normal of one deviation for all parameters.
+    pub fn has_one_precision(&self) -> bool {
+        self.family == Family::Normal && self.relative_to.is_none()
+    }
+
+    /// Positions that count of a window of `t` tokens.
+    pub fn targets_a_window(&self, t: usize) -> f64 {
+        match self.objective {
+            Objective::All => t as f64,
+            Objective::Last => 1.0,
+        }
+    }
+
     /// The gradient of the log posterior that [`Posterior::evaluate`] left, (n_params).
     pub fn grad(&self) -> &B::Buf {
         &self.grad
