@@ -9,20 +9,10 @@ use crate::data::Order;
 use crate::error::{Error, Result};
 use crate::gpt::{Gelu, GptConfig, NAMED, Objective};
 use crate::samplers::{self, Method, Preconditioner, Schedule, stability};
+pub use crate::samplers::{Labels, NormalMethod as Normal};
 use clap::Args;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::path::{Path, PathBuf};
-
-/// The methods that fit independent normals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Normal {
-    /// Extended Kalman filter: [`crate::samplers::ekf`].
-    Ekf,
-    /// Variational inference: [`crate::samplers::vi`].
-    Vi,
-    /// Laplace's approximation: [`crate::samplers::laplace`].
-    Laplace,
-}
 
 /// What `--sampler` names: a chain's method, or one that fits normals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +29,7 @@ impl Sampler {
     pub fn name(self) -> &'static str {
         match self {
             Self::Chain(m) => m.name(),
-            Self::Normal(Normal::Ekf) => "ekf",
-            Self::Normal(Normal::Vi) => "vi",
-            Self::Normal(Normal::Laplace) => "laplace",
+            Self::Normal(n) => n.name(),
         }
     }
 
@@ -70,23 +58,13 @@ impl TryFrom<String> for Sampler {
     type Error = Error;
 
     fn try_from(name: String) -> Result<Self> {
-        let normals = [Normal::Ekf, Normal::Vi, Normal::Laplace].map(Self::Normal);
+        let normals = Normal::ALL.map(Self::Normal);
         let mut all = Method::ALL.map(Self::Chain).into_iter().chain(normals);
         all.clone().find(|s| s.name() == name).ok_or_else(|| {
             let names: Vec<_> = all.by_ref().map(Self::name).collect();
             Error::invalid("sampler", format!("one of {}", names.join(", ")), name)
         })
     }
-}
-
-/// Whose labels the Laplace approximation's gradients are taken with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Labels {
-    /// The data's: the empirical Fisher information.
-    Data,
-    /// Drawn from the model's prediction: the Fisher information.
-    Model,
 }
 
 /// Named sets of defaults.

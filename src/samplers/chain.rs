@@ -3,7 +3,7 @@
 //! Joins a [`Posterior`] to a [`Sampler`] and runs the preconditioner first. Everything is a function of the seed and of the batches.
 
 use super::preconditioner::{Estimate, Form};
-use super::{Config, Phase, Preconditioner, Sampler, SamplerState};
+use super::{Config, Factors, Phase, Preconditioner, Sampler, SamplerState};
 use crate::backend::Backend;
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -340,6 +340,11 @@ impl<B: Backend> Chain<B> {
     /// The posterior inside.
     pub fn posterior(&self) -> &Posterior<B> {
         &self.posterior
+    }
+
+    /// As [`Sampler::set_factors`]; the steps that estimate the mass have none.
+    pub fn set_factors(&mut self, factors: Option<Factors>) {
+        self.sampler.set_factors(factors);
     }
 
     /// Batches taken so far, which is the next step's index.

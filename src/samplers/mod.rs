@@ -28,6 +28,7 @@ mod chain;
 mod config;
 pub mod ekf;
 pub mod laplace;
+mod normal;
 mod preconditioner;
 mod sampler;
 mod schedule;
@@ -44,6 +45,9 @@ pub use chain::{Chain, ChainReport, ChainState};
 pub use config::{Config, Method, Momenta, Thermostat};
 pub use ekf::Ekf;
 pub use laplace::Laplace;
+pub use normal::{
+    FitReport, Labels, NormalConfig, NormalFit, NormalMethod, NormalReport, NormalState, Normals,
+};
 pub use preconditioner::Preconditioner;
 pub use sampler::{Factors, Phase, Sampler, SamplerState, StepReport};
 pub use schedule::Schedule;
