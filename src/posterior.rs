@@ -46,7 +46,7 @@ impl Prior {
         match &self.relative_to {
             None => {
                 let lightest = mass.iter().fold(f32::INFINITY, |a, &b| a.min(b));
-                self.curvature() / (self.std as f64).powi(2) / lightest as f64
+                self.family.curvature() / (self.std as f64).powi(2) / lightest as f64
             }
             Some(_) => self
                 .precisions()
@@ -56,18 +56,9 @@ impl Prior {
         }
     }
 
-    /// The largest second derivative of -log prior in z.
-    fn curvature(&self) -> f64 {
-        match self.family {
-            Family::Normal => 1.0,
-            Family::Laplace => 0.0,
-            Family::StudentT { dof } => (dof as f64 + 1.0) / dof as f64,
-        }
-    }
-
     fn precisions(&self) -> impl Iterator<Item = f64> + '_ {
         let std = self.std as f64;
-        let curvature = self.curvature();
+        let curvature = self.family.curvature();
         let one = self
             .relative_to
             .is_none()
@@ -97,6 +88,8 @@ pub struct Posterior<B: Backend> {
     backend: B,
     gpt: Gpt,
     objective: Objective,
+    b: usize,
+    t: usize,
     num_data: f64,
     likelihood_weight: f64,
     family: Family,
@@ -153,6 +146,8 @@ impl<B: Backend> Posterior<B> {
             backend: backend.clone(),
             gpt: gpt.clone(),
             objective,
+            b,
+            t,
             num_data,
             likelihood_weight: 1.0,
             family: prior.family,
@@ -188,22 +183,46 @@ impl<B: Backend> Posterior<B> {
         self.num_data
     }
 
-    /// The power of the likelihood: [`Posterior::with_likelihood_weight`].
-    pub fn likelihood_weight(&self) -> f64 {
-        self.likelihood_weight
-    }
-
     /// Whether the prior is a normal of one deviation for all parameters.
     pub fn has_one_precision(&self) -> bool {
         self.family == Family::Normal && self.relative_to.is_none()
     }
 
-    /// Positions that count of a window of `t` tokens.
-    pub fn targets_a_window(&self, t: usize) -> f64 {
+    /// Positions of a sequence that count.
+    pub fn positions(&self) -> f64 {
         match self.objective {
-            Objective::All => t as f64,
+            Objective::All => self.t as f64,
             Objective::Last => 1.0,
         }
+    }
+
+    /// How many sequences the likelihood counts as: num_data over the positions of a sequence that count, times the likelihood's weight.
+    pub fn sequences(&self) -> f64 {
+        self.likelihood_weight * self.num_data / self.positions()
+    }
+
+    /// Sequences a batch, B: the most that [`Posterior::evaluate`] takes.
+    pub fn batch(&self) -> usize {
+        self.b
+    }
+
+    /// The curvature of -log prior at its centre, (n_params).
+    ///
+    /// # Errors
+    /// When the prior has none (a Laplace prior), or the device cannot be read.
+    pub fn prior_curvature(&self) -> Result<Vec<f32>> {
+        let curvature = self.family.curvature();
+        if curvature == 0.0 {
+            let expected = "a prior with a curvature (normal or student_t)";
+            return Err(Error::invalid("preconditioner", expected, "laplace"));
+        }
+        let mut scale = vec![1.0f32; self.gpt.n_params()];
+        if let Some(w) = &self.relative_to {
+            self.backend.download(w, &mut scale)?;
+            scale.iter_mut().for_each(|w| *w = w.abs() + PRIOR_FLOOR);
+        }
+        let of = |s: &f32| (curvature / (self.std as f64 * *s as f64).powi(2)) as f32;
+        Ok(scale.iter().map(of).collect())
     }
 
     /// The gradient of the log posterior that [`Posterior::evaluate`] left, (n_params).

@@ -131,6 +131,17 @@ pub enum Family {
     },
 }
 
+impl Family {
+    /// The largest second derivative of -log density in z: at the centre, but for a Laplace prior's kink, which counts as 0.
+    pub fn curvature(self) -> f64 {
+        match self {
+            Self::Normal => 1.0,
+            Self::Laplace => 0.0,
+            Self::StudentT { dof } => (dof as f64 + 1.0) / dof as f64,
+        }
+    }
+}
+
 /// A prior as [`Backend::posterior_gradient`] takes it.
 #[derive(Debug)]
 pub struct PriorTerms<'a, B> {

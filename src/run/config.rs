@@ -117,6 +117,22 @@ pub enum MassChoice {
     None,
     /// From the root mean square of gradients at the chain's start.
     Rms,
+    /// The same, going on through the warm-up.
+    Adaptive,
+    /// From the squared gradients of sequences at the chain's start: the Fisher information.
+    Fisher,
+    /// The prior's curvature.
+    Prior,
+}
+
+/// Where chains start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Starts {
+    /// All at the baseline.
+    Shared,
+    /// The first at the baseline, each other at one of its own, trained from another seed.
+    Separate,
 }
 
 /// The shape of a schedule.
@@ -246,13 +262,17 @@ settings! {
         cycles: u64,
         /// Share of a cycle that explores: no noise, no samples.
         exploration: f64,
-        /// The mass: none, rms.
+        /// The mass: none, rms, adaptive (rms, going on through the warm-up), fisher, prior. Each is frozen before sampling.
         #[arg(value_parser = word::<MassChoice>)]
         preconditioner: MassChoice,
         /// Gradients that the mass is estimated from, before the warm-up.
         preconditioner_steps: u64,
-        /// Added to every root mean square, as a share of their mean.
+        /// Added to every element of the mass, as a share of their mean.
         preconditioner_floor: f64,
+        /// What a square keeps of its weight a step, in the adaptive mass.
+        preconditioner_decay: f64,
+        /// Steps of warm-up between new adaptive masses.
+        preconditioner_every: u64,
         /// Form of the prior: normal, laplace (double exponential), student_t.
         #[arg(value_parser = word::<PriorFamily>)]
         prior_family: PriorFamily,
@@ -284,6 +304,9 @@ settings! {
         thinning: u64,
         /// Independent chains of the same seed, one after the other.
         chains: u32,
+        /// Where they start: shared (at the baseline), separate (each after the first at a baseline of its own, of seed + chain).
+        #[arg(value_parser = word::<Starts>)]
+        starts: Starts,
         /// Seed of everything random.
         seed: u64,
 
@@ -493,7 +516,9 @@ impl Settings {
                 (Normal::Ekf, true) => 5e-6,
                 (Normal::Laplace, _) => 1e-5, // not used
             }),
-            init_sd: Some(if original { 1.0 } else { 0.01 }),
+            init_sd: Some(if original { 1.0 } else { 1e-3 }),
+            // Independent normals of the Fisher information's widths are far too wide for weights that depend on each other.
+            temperature: (normal == Normal::Laplace && !original).then_some(3e-3),
             num_epochs: Some(if original { 15 } else { 1 }),
             num_samples: Some(if original { 10 } else { 25 }),
             batch_order: Some(if original {
@@ -552,6 +577,8 @@ impl Settings {
             preconditioner: Some(MassChoice::Rms),
             preconditioner_steps: Some(100),
             preconditioner_floor: Some(0.1),
+            preconditioner_decay: Some(0.99),
+            preconditioner_every: Some(25),
             prior_family: Some(PriorFamily::Normal),
             prior_dof: Some(3.0),
             likelihood_weight: Some(1.0),
@@ -561,7 +588,7 @@ impl Settings {
             objective: Some(Objective::All),
             batch_order: Some(Order::Independent),
             num_samples: Some(25),
-            init_sd: Some(0.01),
+            init_sd: Some(1e-3),
             transition_sd: Some(0.0),
             init_log_scale: Some(-5.0),
             vi_n_samples: Some(1),
@@ -572,6 +599,7 @@ impl Settings {
             sampling_steps: Some(1000),
             thinning: Some(40),
             chains: Some(1),
+            starts: Some(Starts::Shared),
             seed: Some(42),
             sample_dtype: Some(SampleDtype::F32),
             checkpoint_every: Some(500),
@@ -828,6 +856,25 @@ impl Config {
                 steps: self.preconditioner_steps,
                 floor: self.preconditioner_floor,
             },
+            MassChoice::Adaptive => Preconditioner::Adaptive {
+                steps: self.preconditioner_steps,
+                floor: self.preconditioner_floor,
+                decay: self.preconditioner_decay,
+                every: self.preconditioner_every,
+            },
+            MassChoice::Fisher => Preconditioner::Fisher {
+                steps: self.preconditioner_steps,
+                floor: self.preconditioner_floor,
+            },
+            MassChoice::Prior => Preconditioner::Prior,
+        }
+    }
+
+    /// Gradients of the baselines that chains have of their own.
+    pub fn extra_baselines(&self) -> u64 {
+        match self.starts {
+            Starts::Shared => 0,
+            Starts::Separate => self.baseline_iters * (self.chains.max(1) as u64 - 1),
         }
     }
 

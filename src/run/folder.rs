@@ -20,6 +20,7 @@ exploration = 0.5
 probe_tokens = 0
 probe_every = 20
 batch_order = "independent"
+starts = "shared"
 num_samples = 25
 init_sd = 0.01
 transition_sd = 0.0
@@ -31,6 +32,8 @@ laplace_fit_prior = false
 prior_family = "normal"
 prior_dof = 3.0
 likelihood_weight = 1.0
+preconditioner_decay = 0.99
+preconditioner_every = 25
 "#;
 
 /// `<save_dir>/<s>_sampler/run_<time>/`.

@@ -1,6 +1,6 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
-use super::config::{Config, PriorCenter, PriorUnit, SampleDtype, Sampler};
+use super::config::{Config, PriorCenter, PriorUnit, SampleDtype, Sampler, Starts};
 use super::diagnose::{self, Diagnosis, RunDraws};
 use super::draws::{self, Draws};
 use super::evaluate::{self, SplitReport};
@@ -18,7 +18,7 @@ use crate::samplers::{Chain, ChainState, Method, Phase, SamplerState, Thermostat
 use crate::store::{self, Dtype, Header, Kind, Provenance, Reader, Store, TensorData};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What `bnn train` leaves.
 #[derive(Clone, Debug, Serialize)]
@@ -77,6 +77,8 @@ pub(super) struct Run<'a> {
     pub batches: Batches,
     pub batch: (usize, usize),
     pub baseline_sha256: [u8; 32],
+    /// Where chains start: the first at the baseline, the others there too or at baselines of their own.
+    pub starts: Vec<(PathBuf, [u8; 32])>,
 }
 
 /// Begins a new run.
@@ -160,6 +162,7 @@ fn go(
         batches,
         batch: (config.batch_size, t),
         baseline_sha256: baseline.sha256,
+        starts: starts(config, setting, &baseline, ctx)?,
     };
     let unit = match config.objective {
         Objective::All => "tokens",
@@ -179,8 +182,7 @@ fn go(
         return super::normal::fit(&run, normal, &mut baseline, ctx);
     }
     let sampler = config.sampler_config(0)?;
-    let preconditioned = config.mass().steps() > 0;
-    for line in Prospect::new(&sampler, num_data).lines(&sampler, preconditioned) {
+    for line in Prospect::new(&sampler, num_data).lines(&sampler, config.mass()) {
         ctx.log.say(&line)?;
     }
 
@@ -192,7 +194,7 @@ fn go(
     // While chains run nobody needs the baseline's vector: a large model's is as large as one of the sampler's.
     drop(std::mem::take(&mut baseline.params));
     for chain in 0..config.chains {
-        match run.chain(chain, &baseline, &mut store, &mut made, ctx) {
+        match run.chain(chain, &mut store, &mut made, ctx) {
             Ok((trace, momentum)) => {
                 traces.push(trace);
                 avg_momentum = momentum;
@@ -214,8 +216,8 @@ fn go(
         }
     }
     let sampling_seconds = start.elapsed().as_secs_f64();
-    baseline.params = run.start(&baseline)?;
-    let chains = run.movements(&store, &baseline.params, &traces)?;
+    baseline.params = run.start(0)?;
+    let chains = run.movements(&store, &traces)?;
     for line in chains.iter().flat_map(|m| m.lines(config.temperature)) {
         ctx.log.say(&line)?;
     }
@@ -231,6 +233,26 @@ fn go(
         },
         ctx,
     )
+}
+
+/// The file and its hash that each chain starts at. Baselines of the chains' own are trained where they are not kept.
+fn starts(
+    config: &Config,
+    setting: &Setting,
+    baseline: &Baseline,
+    ctx: &mut Context,
+) -> Result<Vec<(PathBuf, [u8; 32])>> {
+    let mut starts = vec![(baseline.path.clone(), baseline.sha256); config.chains as usize];
+    if config.starts == Starts::Separate {
+        for (chain, start) in (0..).zip(&mut starts).skip(1) {
+            let mut own = config.clone();
+            own.seed = config.seed.wrapping_add(chain);
+            let what = format!("baseline of chain {chain}");
+            let b = setting.deterministic(&own, config.baseline_iters, &what, ctx)?;
+            *start = (b.path, b.sha256);
+        }
+    }
+    Ok(starts)
 }
 
 /// What the mean log-likelihood runs over: distinct target tokens, or windows.
@@ -260,14 +282,15 @@ impl Run<'_> {
         })
     }
 
-    /// The parameters that chains start at, read from the baseline's file.
-    fn start(&self, baseline: &Baseline) -> Result<Vec<f32>> {
-        let read = self.setting.load(&baseline.path)?;
-        if read.sha256 != self.baseline_sha256 {
+    /// The parameters that a chain starts at, read from their file.
+    fn start(&self, chain: u32) -> Result<Vec<f32>> {
+        let (path, sha256) = &self.starts[chain as usize];
+        let read = self.setting.load(path)?;
+        if read.sha256 != *sha256 {
             return Err(Error::Mismatch {
-                path: baseline.path.clone(),
+                path: path.clone(),
                 what: "baseline".into(),
-                expected: hex(&self.baseline_sha256),
+                expected: hex(sha256),
                 got: hex(&read.sha256),
             });
         }
@@ -278,7 +301,6 @@ impl Run<'_> {
     fn chain(
         &self,
         index: u32,
-        baseline: &Baseline,
         store: &mut Store,
         made: &mut u64,
         ctx: &mut Context,
@@ -298,7 +320,7 @@ impl Run<'_> {
         .with_likelihood_weight(config.likelihood_weight)?;
         let sampler = config.sampler_config(index)?;
         let path = self.folder.chain(index);
-        let start = self.start(baseline)?;
+        let start = self.start(index)?;
         let (mut chain, mut trace) = match path.exists() {
             true => {
                 let (state, trace) = self.load_chain(&path, index, &start)?;
@@ -315,8 +337,9 @@ impl Run<'_> {
         store.truncate_after(index, chain.steps_made())?;
         let mass_at = config.mass().steps();
         if chain.steps_made() == 0 && mass_at == 0 {
+            let mass = chain.sampler().mass().map(Vec::as_slice);
             ctx.log
-                .say(&stability_line(config, &sampler, &self.prior, None)?)?;
+                .say(&stability_line(config, &sampler, &self.prior, mass)?)?;
         }
 
         let mut batch = Batch::new(b, t)?;
@@ -345,7 +368,7 @@ impl Run<'_> {
             }
             trace.log_lik.push(report.at.log_lik);
             trace.log_prior.push(report.at.log_prior);
-            if report.phase == Phase::Sampling {
+            if report.phase != Phase::Warmup {
                 trace.kinetic.extend(report.kinetic_temperature);
                 trace
                     .configurational
@@ -402,7 +425,7 @@ impl Run<'_> {
             chain: index,
             step: chain.steps_made(),
             corpus_sha256: self.setting.corpus.sha256,
-            baseline_sha256: self.baseline_sha256,
+            baseline_sha256: self.starts[index as usize].1,
             vocabulary: self.setting.vocabulary(),
             counters: vec![
                 ("sampler_step".into(), sampler.step()),
@@ -452,7 +475,7 @@ impl Run<'_> {
             ),
             (
                 "baseline",
-                &hex(&self.baseline_sha256),
+                &hex(&self.starts[index as usize].1),
                 &hex(&h.baseline_sha256),
             ),
         ];
@@ -537,12 +560,13 @@ impl Run<'_> {
         Ok((state, trace))
     }
 
-    fn movements(&self, store: &Store, start: &[f32], traces: &[Trace]) -> Result<Vec<Movement>> {
-        let (mut first, mut last) = (start.to_vec(), start.to_vec());
+    fn movements(&self, store: &Store, traces: &[Trace]) -> Result<Vec<Movement>> {
         traces
             .iter()
             .zip(0u32..)
             .map(|(trace, chain)| {
+                let start = self.start(chain)?;
+                let (mut first, mut last) = (start.clone(), start.clone());
                 let of = |id: &store::SampleId| id.chain == chain;
                 let n = store.ids().iter().filter(|id| of(id)).count();
                 if let (Some(a), Some(b)) = (
@@ -553,14 +577,22 @@ impl Run<'_> {
                     store.load(b, &mut last)?;
                 }
                 let c = self.config.sampler_config(chain)?;
+                // While exploring the chain is not at T.
+                let at_t = |series: &[f64]| -> Vec<f64> {
+                    let steps = (c.warmup_steps..).zip(series);
+                    steps
+                        .filter(|(step, _)| !c.explores(*step))
+                        .map(|(_, &t)| t)
+                        .collect()
+                };
                 Ok(Movement::new(
                     &c,
                     n,
-                    start,
+                    &start,
                     &first,
                     &last,
-                    &trace.kinetic,
-                    &trace.configurational,
+                    &at_t(&trace.kinetic),
+                    &at_t(&trace.configurational),
                 ))
             })
             .collect()
