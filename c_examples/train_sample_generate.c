@@ -109,7 +109,7 @@ int main(int argc, char **argv) {
   const char *prompt = "The ";
   set_u64(options, "max_new_tokens", 200);
   set_f64(options, "generation_temperature", 0.7);
-  check(bnn_generator_new(ensemble, corpus, &generator, &err), "generator");
+  check(bnn_generator_new(ensemble, corpus, NULL, &generator, &err), "generator");
   check(bnn_generator_generate(generator, prompt, strlen(prompt), options, 0, on_token, &uncertain, text, sizeof text, &needed,
                                &h, &text_mi, &err),
         "generate");

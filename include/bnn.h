@@ -32,7 +32,7 @@
 #define BNN_TYPE_STR 2
 
 /**
- * Steps that are thrown away: the mass is estimated, then the chain warms up.
+ * Steps that are thrown away: the mass is estimated, then the chain warms up; or normals are being fitted.
  */
 #define BNN_PHASE_WARMUP 0
 
@@ -69,7 +69,7 @@
 /**
  * Number of the binary interface; the shared library's SONAME carries it.
  */
-#define BNN_ABI 0
+#define BNN_ABI 1
 
 /**
  * A device with its thread pool. Shareable between threads. Children keep it alive.
@@ -93,7 +93,7 @@ typedef struct bnn_generator bnn_generator;
 
 /**
  * A GPT with its parameters. May be used by several threads: a call that finds the parameters in use returns BNN_ERR_BUSY. Children keep
- * it alive.
+ * it alive. The first corpus that it is used with says which characters its tokens are; one with others is refused from then on.
  */
 typedef struct bnn_model bnn_model;
 
@@ -103,7 +103,12 @@ typedef struct bnn_model bnn_model;
 typedef struct bnn_options bnn_options;
 
 /**
- * A chain. One thread at a time.
+ * Tokens of a corpus to be scored again and again. One thread at a time.
+ */
+typedef struct bnn_probe bnn_probe;
+
+/**
+ * A chain or a fit of normals. One thread at a time.
  */
 typedef struct bnn_sampler bnn_sampler;
 
@@ -113,7 +118,7 @@ typedef struct bnn_sampler bnn_sampler;
 typedef struct bnn_trainer bnn_trainer;
 
 /**
- * A chain on any differentiable log posterior. One thread at a time.
+ * A chain on any differentiable log posterior, or a fit of normals to one. One thread at a time.
  */
 typedef struct bnn_vector_sampler bnn_vector_sampler;
 
@@ -147,6 +152,19 @@ typedef int32_t (*bnn_token_callback)(void *user_data,
                                       double entropy,
                                       double mutual_information,
                                       double log_prob);
+
+/**
+ * Called before each step on the calling thread; 0 stops the step, which then returns BNN_ERR_INTERRUPTED and changes nothing, anything
+ * else goes on.
+ *
+ * step: which step of the run this is, counted from 0, as bnn_sampler_report has it. step_size_factor, temperature_factor: 1 at the call;
+ * the callback writes what the options' step_size (above 0) and temperature (0 or more) are multiplied by. A call into the same sampler
+ * from inside returns BNN_ERR_BUSY; freeing it there is fine.
+ */
+typedef int32_t (*bnn_schedule_callback)(void *user_data,
+                                         uint64_t step,
+                                         double *step_size_factor,
+                                         double *temperature_factor);
 
 /**
  * Success.
@@ -377,11 +395,12 @@ bnn_status bnn_ensemble_evaluate(const bnn_ensemble *ensemble,
 /**
  * Makes a generator from the samples that the ensemble has now.
  *
- * [in] corpus: whose characters the model knows. [out] generator: to be freed with bnn_generator_free. Errors: BNN_ERR_INVALID without a
- * sample or when the corpus has another number of characters than the model.
+ * [in] corpus: whose characters the model knows; options: weights; NULL for defaults. [out] generator: to be freed with bnn_generator_free. Errors: BNN_ERR_INVALID without a
+ * sample or when the corpus has other characters than the model.
  */
 bnn_status bnn_generator_new(const bnn_ensemble *ensemble,
                              const bnn_corpus *corpus,
+                             const bnn_options *options,
                              bnn_generator **generator,
                              bnn_error *err);
 
@@ -442,9 +461,27 @@ bnn_status bnn_rouge(const char *const *references,
                      bnn_error *err);
 
 /**
+ * Whether chains agree on one scalar quantity, and how many independent draws they are worth (Vehtari et al. 2021).
+ *
+ * [in] draws: (chains, n), the draws of one chain after the other, all finite; chains: at least 1; n: draws of each chain, at least 4.
+ * [out] rhat: rank-normalised split R-hat, about 1 where the halves of all chains agree; NaN for a constant quantity; ess_bulk, ess_tail: effective
+ * sample sizes of the middle and of the 5 % and 95 % quantiles; ess_mean: of the mean; mcse_mean: Monte Carlo standard error of the mean,
+ * in the quantity's unit. Errors: BNN_ERR_INVALID for too few chains or draws, and for a draw that is not finite.
+ */
+bnn_status bnn_chain_diagnostics(const double *draws,
+                                 size_t chains,
+                                 size_t n,
+                                 double *rhat,
+                                 double *ess_bulk,
+                                 double *ess_tail,
+                                 double *ess_mean,
+                                 double *mcse_mean,
+                                 bnn_error *err);
+
+/**
  * Makes a model at nanoGPT's initial parameters.
  *
- * [in] options: shape, n_layer, n_head, n_embd, block_size, bias, dropout, gelu, seed; NULL for defaults. vocab_size: the corpus's.
+ * [in] options: shape, n_layer, n_head, n_embd, block_size, bias, dropout, gelu, precision, seed; NULL for defaults. vocab_size: the corpus's.
  * [out] model: to be freed with bnn_model_free. Errors: BNN_ERR_INVALID for a shape that cannot be built.
  * The parameters are a function of shape and seed.
  */
@@ -533,7 +570,10 @@ bnn_status bnn_options_new(bnn_options **options, bnn_error *err);
 void bnn_options_free(bnn_options *options);
 
 /**
- * Sets an option that takes a double. [in] name: UTF-8, name_len bytes. Errors: BNN_ERR_INVALID for an unknown name or another type.
+ * Sets an option that takes a double. [in] name: UTF-8, name_len bytes.
+ *
+ * Errors: BNN_ERR_INVALID for an unknown name, another type, or a value out of the option's range; the option is then as before. What
+ * depends on several options is checked where they are used.
  */
 bnn_status bnn_options_set_f64(bnn_options *options,
                                const char *name,
@@ -557,6 +597,11 @@ bnn_status bnn_options_set_str(bnn_options *options,
                                bnn_error *err);
 
 /**
+ * Puts an option back to its default. [in] name: UTF-8, name_len bytes. Errors: BNN_ERR_INVALID for an unknown name.
+ */
+bnn_status bnn_options_unset(bnn_options *options, const char *name, size_t name_len, bnn_error *err);
+
+/**
  * How many options there are. Never fails.
  */
 size_t bnn_options_count(void);
@@ -575,12 +620,51 @@ bnn_status bnn_options_describe(size_t index,
                                 bnn_error *err);
 
 /**
- * Makes a chain that starts at the model's parameters.
+ * Chooses tokens of a split, in windows of the block's length spread evenly over it.
  *
- * [in] options: sampler, step_size, alpha or momentum, sigma, beta, temperature, warmup_steps, sampling_steps, thinning, seed, chain,
- * preconditioner, preconditioner_steps, preconditioner_floor, prior_std, num_data, objective, batch_size, window; NULL for defaults.
+ * [in] split: BNN_SPLIT_…; tokens: at least 1; at most what the split's windows have are taken. [out] probe: to be freed with bnn_probe_free.
+ * Errors: BNN_ERR_INVALID, BNN_ERR_DATA when the split is shorter than a window. The tokens are a function of corpus, block and number.
+ */
+bnn_status bnn_probe_new(const bnn_model *model,
+                         const bnn_corpus *corpus,
+                         int32_t which,
+                         size_t tokens,
+                         bnn_probe **probe,
+                         bnn_error *err);
+
+/**
+ * Frees a probe; NULL is fine.
+ */
+void bnn_probe_free(bnn_probe *probe);
+
+/**
+ * How many tokens are scored. [out] n.
+ */
+bnn_status bnn_probe_len(const bnn_probe *probe, size_t *n, bnn_error *err);
+
+/**
+ * Log-probabilities of the tokens, each given those before it in its window, at parameters such as bnn_sampler_get_params gives.
+ *
+ * [in] params: n floats, n = the model's n_params. [out] log_probs: capacity floats, nats; needed: how many there are.
+ * Errors: BNN_ERR_SHAPE, BNN_ERR_TOO_SMALL, BNN_ERR_INVALID when one is not finite. Reproducible to the bit whatever the number of threads.
+ */
+bnn_status bnn_probe_log_probs(bnn_probe *probe,
+                               const float *params,
+                               size_t n,
+                               float *log_probs,
+                               size_t capacity,
+                               size_t *needed,
+                               bnn_error *err);
+
+/**
+ * Makes a sampler that starts at the model's parameters.
+ *
+ * [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass, the schedules, warmup_steps,
+ * sampling_steps, thinning, chain, preconditioner and its settings; of ekf, vi and laplace num_epochs, step_size, init_sd, transition_sd,
+ * init_log_scale, vi_n_samples, stick_the_landing, laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options,
+ * likelihood_weight, num_data, objective, batch_size, batch_order, window; NULL for defaults.
  * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE, BNN_ERR_DATA when the text is too short.
- * The chain is a function of options, model and corpus: the same on any number of threads.
+ * The sampler is a function of options, model and corpus: the same on any number of threads.
  */
 bnn_status bnn_sampler_new(const bnn_model *model,
                            const bnn_corpus *corpus,
@@ -589,17 +673,56 @@ bnn_status bnn_sampler_new(const bnn_model *model,
                            bnn_error *err);
 
 /**
- * Frees a chain; NULL is fine.
+ * Makes a sampler that goes on from a saved state, bit for bit as it would have without the break.
+ *
+ * [in] model, corpus, options: as bnn_sampler_new had them; path: UTF-8, path_len bytes. [out] sampler. The model's parameters are read only
+ * where the prior refers to them. A schedule callback is no part of the state: set it again.
+ * Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
+ * differs, for a state of other settings, another model or another corpus.
+ */
+bnn_status bnn_sampler_load(const bnn_model *model,
+                            const bnn_corpus *corpus,
+                            const bnn_options *options,
+                            const char *path,
+                            size_t path_len,
+                            bnn_sampler **sampler,
+                            bnn_error *err);
+
+/**
+ * Writes the sampler's whole state to a file, in the place of what may be there; the file appears whole or not at all.
+ *
+ * [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO.
+ */
+bnn_status bnn_sampler_save(const bnn_sampler *sampler, const char *path, size_t path_len, bnn_error *err);
+
+/**
+ * Frees a sampler; NULL is fine.
  */
 void bnn_sampler_free(bnn_sampler *sampler);
 
 /**
+ * Sets a schedule of the caller's own, in place of the options'; a NULL callback gives these their place back.
+ *
+ * The factors stand on the step size and the temperature of chains, from the warm-up on (the steps before it, which
+ * estimate the mass, have none), and on vi's rate, whose temperature factor must stay 1; a cyclical schedule's exploration is off meanwhile.
+ * Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule. The step that gets a factor out of range fails so and is not made.
+ */
+bnn_status bnn_sampler_set_schedule(bnn_sampler *sampler,
+                                    bnn_schedule_callback callback,
+                                    void *user_data,
+                                    bnn_error *err);
+
+/**
  * One step on a batch of the corpus, which is a function of (seed, chain, step).
  *
- * [out] phase: BNN_PHASE_… of the next step; sample_due: 1 when the parameters are now a sample to keep, else 0.
- * Errors: BNN_ERR_INVALID when the run is done; BNN_ERR_NOT_FINITE with step and tensor when the chain diverges.
+ * [out] phase: BNN_PHASE_… of the next step: normals are in BNN_PHASE_WARMUP until all steps are made; sample_due: 1 when the parameters are
+ * now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_INVALID when the run is done; BNN_ERR_NOT_FINITE with step and tensor
+ * when it diverges; BNN_ERR_INTERRUPTED when the schedule's callback stopped it.
  */
-bnn_status bnn_sampler_step(bnn_sampler *sampler, int32_t *phase, int32_t *sample_due, bnn_error *err);
+bnn_status bnn_sampler_step(bnn_sampler *sampler,
+                            int32_t *phase,
+                            int32_t *sample_due,
+                            bnn_error *err);
 
 /**
  * One step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. Otherwise as bnn_sampler_step.
@@ -613,10 +736,12 @@ bnn_status bnn_sampler_step_tokens(bnn_sampler *sampler,
                                    bnn_error *err);
 
 /**
- * What the last step saw.
+ * What the last step found.
  *
- * [out] step: counted from 0; log_lik: mean log-likelihood of the batch, nats; log_post: num_data * log_lik + log prior; kinetic,
- * configurational: temperatures, NaN where there is none. Errors: BNN_ERR_INVALID before the first step.
+ * [out] step: counted from 0, preconditioning included; log_lik: mean of the batch, nats; log_post: num_data * log_lik + log prior (ekf,
+ * laplace: without the prior); kinetic, configurational: temperatures, NaN where there are none (while the mass is estimated, without momenta,
+ * of normals); xi: the thermostat's friction after the step, NaN for a method without.
+ * Errors: BNN_ERR_INVALID before the first step, also of a sampler that was loaded.
  */
 bnn_status bnn_sampler_report(const bnn_sampler *sampler,
                               uint64_t *step,
@@ -624,12 +749,38 @@ bnn_status bnn_sampler_report(const bnn_sampler *sampler,
                               double *log_post,
                               double *kinetic,
                               double *configurational,
+                              double *xi,
                               bnn_error *err);
 
 /**
- * Copies the chain's parameters out. [out] params: n floats, n = the model's n_params. Errors: BNN_ERR_SHAPE.
+ * Copies the chain's parameters out, or the mean of the normals. [out] params: n floats, n = the model's n_params. Errors: BNN_ERR_SHAPE.
  */
-bnn_status bnn_sampler_get_params(const bnn_sampler *sampler, float *params, size_t n, bnn_error *err);
+bnn_status bnn_sampler_get_params(const bnn_sampler *sampler,
+                                  float *params,
+                                  size_t n,
+                                  bnn_error *err);
+
+/**
+ * A draw from the normals that ekf, vi or laplace have fitted so far, at any time.
+ *
+ * [in] index: which draw of the seed: the same index gives the same draw. [out] params: n floats, n = the model's n_params.
+ * Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
+ */
+bnn_status bnn_sampler_draw(const bnn_sampler *sampler,
+                            uint64_t index,
+                            float *params,
+                            size_t n,
+                            bnn_error *err);
+
+/**
+ * The standard deviations of the normals that ekf, vi or laplace have fitted so far; the mean is bnn_sampler_get_params's.
+ *
+ * [out] sd: n floats, n = the model's n_params. Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
+ */
+bnn_status bnn_sampler_get_sd(const bnn_sampler *sampler,
+                              float *sd,
+                              size_t n,
+                              bnn_error *err);
 
 /**
  * Makes a trainer from the initial parameters of the options' seed.
@@ -663,10 +814,13 @@ bnn_status bnn_trainer_step(bnn_trainer *trainer,
 bnn_status bnn_trainer_finish(const bnn_trainer *trainer, bnn_error *err);
 
 /**
- * Makes a chain that starts at theta0.
+ * Makes a sampler that starts at theta0.
  *
- * [in] theta0: n finite floats, n at least 1. options: sampler, step_size, alpha or momentum, sigma, beta, temperature, warmup_steps,
- * sampling_steps, thinning, seed, chain; NULL for defaults. [out] sampler: to be freed with bnn_vector_sampler_free.
+ * [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass,
+ * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain; of ekf, vi and laplace step_size, temperature,
+ * sampling_steps (all of a fit's steps), seed, num_data (how many observations there are: ekf at step_size 0, laplace), likelihood_weight,
+ * init_sd, transition_sd, init_log_scale, vi_n_samples, stick_the_landing, prior_std, laplace_fit_prior; NULL for defaults.
+ * [out] sampler: to be freed with bnn_vector_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE.
  */
 bnn_status bnn_vector_sampler_new(const bnn_context *context,
                                   const bnn_options *options,
@@ -676,20 +830,64 @@ bnn_status bnn_vector_sampler_new(const bnn_context *context,
                                   bnn_error *err);
 
 /**
- * Frees a chain; NULL is fine.
+ * Makes a sampler that goes on from a saved state, bit for bit as it would have without the break.
+ *
+ * [in] options: as bnn_vector_sampler_new had them; n: how many parameters; path: UTF-8, path_len bytes. [out] sampler. Where the next
+ * gradient is to be taken, bnn_vector_sampler_get_params says. A schedule callback is no part of the state: set it again.
+ * Errors: those of bnn_vector_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
+ * differs, for a state of other settings; BNN_ERR_SHAPE for another n.
+ */
+bnn_status bnn_vector_sampler_load(const bnn_context *context,
+                                   const bnn_options *options,
+                                   size_t n,
+                                   const char *path,
+                                   size_t path_len,
+                                   bnn_vector_sampler **sampler,
+                                   bnn_error *err);
+
+/**
+ * Writes the sampler's whole state to a file, in the place of what may be there; the file appears whole or not at all.
+ *
+ * [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_INVALID while draws of vi's step are left.
+ */
+bnn_status bnn_vector_sampler_save(const bnn_vector_sampler *sampler,
+                                   const char *path,
+                                   size_t path_len,
+                                   bnn_error *err);
+
+/**
+ * Frees a sampler; NULL is fine.
  */
 void bnn_vector_sampler_free(bnn_vector_sampler *sampler);
 
 /**
- * Sets the diagonal mass, before sampling begins. [in] mass: n positive floats. The momenta are drawn anew.
+ * Sets a schedule of the caller's own, as bnn_sampler_set_schedule; it is asked before each call of a step.
+ */
+bnn_status bnn_vector_sampler_set_schedule(bnn_vector_sampler *sampler,
+                                           bnn_schedule_callback callback,
+                                           void *user_data,
+                                           bnn_error *err);
+
+/**
+ * Sets a chain's diagonal mass, before sampling begins. [in] mass: n positive floats. The momenta are drawn anew.
  */
 bnn_status bnn_vector_sampler_set_mass(bnn_vector_sampler *sampler, const float *mass, size_t n, bnn_error *err);
 
 /**
- * One step, given the log posterior at the chain's parameters and its gradient (not divided by the temperature).
+ * Where the next gradient is to be taken: a chain's parameters, vi's draw, the mean of ekf and laplace. [out] params: n floats.
+ */
+bnn_status bnn_vector_sampler_get_params(const bnn_vector_sampler *sampler,
+                                         float *params,
+                                         size_t n,
+                                         bnn_error *err);
+
+/**
+ * One step of a chain or of vi, given the log posterior at the sampler's parameters and its gradient (not divided by the temperature).
  *
  * [in] grad: n floats; log_post. [out] params: n floats, where the next gradient is to be taken; phase: BNN_PHASE_… of the next step;
- * sample_due: 1 when params are a sample to keep. Errors: BNN_ERR_NOT_FINITE: for the gradient or log_post the chain is as before.
+ * sample_due: 1 when params are a sample to keep. vi's first gradient is to be taken where bnn_vector_sampler_get_params says, and
+ * vi_n_samples calls make one of its steps. Errors: BNN_ERR_NOT_FINITE: for the gradient or log_post the sampler is as before;
+ * BNN_ERR_INVALID for ekf and laplace, and when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback stopped it.
  */
 bnn_status bnn_vector_sampler_step(bnn_vector_sampler *sampler,
                                    const float *grad,
@@ -698,6 +896,58 @@ bnn_status bnn_vector_sampler_step(bnn_vector_sampler *sampler,
                                    float *params,
                                    int32_t *phase,
                                    int32_t *sample_due,
+                                   bnn_error *err);
+
+/**
+ * One step of ekf or laplace, given what a batch of observations says at the sampler's parameters.
+ *
+ * [in] grad: n floats, the mean of the gradients of the observations' log likelihoods; squares: n floats, the mean of the squares of those
+ * gradients, elementwise; log_lik: the mean log likelihood. The prior has no part in them. [out] params, phase, sample_due: as
+ * bnn_vector_sampler_step. Errors: BNN_ERR_NOT_FINITE: the sampler is as before; BNN_ERR_INVALID for chains and vi, and when every step was made.
+ */
+bnn_status bnn_vector_sampler_step_squares(bnn_vector_sampler *sampler,
+                                           const float *grad,
+                                           const float *squares,
+                                           size_t n,
+                                           double log_lik,
+                                           float *params,
+                                           int32_t *phase,
+                                           int32_t *sample_due,
+                                           bnn_error *err);
+
+/**
+ * What the last step found.
+ *
+ * [out] step: counted from 0; value: the log posterior or mean log likelihood that came with it (vi: mean over the step's draws); kinetic,
+ * configurational: a chain's temperatures, NaN where there are none; xi: the thermostat's friction after the step, NaN for a method without.
+ * Errors: BNN_ERR_INVALID before the first step, also of a sampler that was loaded.
+ */
+bnn_status bnn_vector_sampler_report(const bnn_vector_sampler *sampler,
+                                     uint64_t *step,
+                                     double *value,
+                                     double *kinetic,
+                                     double *configurational,
+                                     double *xi,
+                                     bnn_error *err);
+
+/**
+ * Mean and standard deviations of the normals that ekf, vi or laplace have fitted so far.
+ *
+ * [out] mean, sd: n floats each; sd is infinite where laplace has no precision. Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
+ */
+bnn_status bnn_vector_sampler_get_normals(const bnn_vector_sampler *sampler,
+                                          float *mean,
+                                          float *sd,
+                                          size_t n,
+                                          bnn_error *err);
+
+/**
+ * A draw from the normals that ekf, vi or laplace have fitted so far, at any time: as bnn_sampler_draw.
+ */
+bnn_status bnn_vector_sampler_draw(const bnn_vector_sampler *sampler,
+                                   uint64_t index,
+                                   float *params,
+                                   size_t n,
                                    bnn_error *err);
 
 /**

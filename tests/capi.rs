@@ -40,7 +40,7 @@ fn build(source: &Path, to: &Path, shared: bool) {
     .arg("-o")
     .arg(to);
     match shared {
-        true => c.arg(lib.join("libbnn.so")),
+        true => c.arg(lib.join("libbnn.so")).arg("-lm"),
         false => c.arg(lib.join("libbnn.a")).args(STATIC),
     };
     let out = c.output().expect("gcc is needed for this test");
@@ -121,36 +121,142 @@ fn the_example_does_the_main_job_with_either_library() {
 }
 
 #[test]
-fn the_example_is_clean_under_valgrind() {
+fn the_examples_are_clean_under_valgrind() {
     if Command::new("valgrind").arg("--version").output().is_err() {
         eprintln!("valgrind is not installed: .ci/run installs it and this test then runs");
         return;
     }
     let dir = tempfile::tempdir().expect("a folder");
-    let program = dir.path().join("example");
-    build(
-        &root().join("c_examples/train_sample_generate.c"),
-        &program,
-        true,
-    );
-    // valgrind does not know AVX-512; the plain kernels are the same code.
-    let out = Command::new("valgrind")
-        .args([
-            "-q",
-            "--error-exitcode=99",
-            "--leak-check=full",
-            "--errors-for-leak-kinds=definite",
-        ])
-        .arg(&program)
-        .args(["3", "4"])
-        .env("BNN_ISA", "portable")
-        .env("LD_LIBRARY_PATH", {
-            run(&program, &["true"], &[]);
-            dir.path()
+    let state = dir.path().join("state.bnn");
+    for (name, args) in [
+        ("train_sample_generate", ["3", "4"]),
+        ("own_model", [state.to_str().expect("UTF-8"), "30"]),
+    ] {
+        let program = dir.path().join(name);
+        let source = root().join("c_examples").join(name).with_extension("c");
+        build(&source, &program, true);
+        text(&run(&program, VALGRIND, &args));
+    }
+}
+
+/// valgrind does not know AVX-512; the plain kernels are the same code.
+const VALGRIND: &[&str] = &[
+    "env",
+    "BNN_ISA=portable",
+    "valgrind",
+    "-q",
+    "--error-exitcode=99",
+    "--leak-check=full",
+    "--errors-for-leak-kinds=definite",
+];
+
+#[test]
+fn the_example_with_a_model_of_its_own_finds_its_posterior() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let source = root().join("c_examples/own_model.c");
+    let lines = std::fs::read_to_string(&source).expect("the example");
+    assert!(lines.lines().count() < 150);
+    let program = dir.path().join("own_model");
+    build(&source, &program, true);
+    let state = dir.path().join("state.bnn");
+    let out = text(&run(&program, &[], &[state.to_str().expect("UTF-8")]));
+    // The chains agree; the mean that both methods find is within a posterior deviation (some 0.2) of the truth that made the data.
+    assert!(number(&out, "largest R-hat") < 1.02, "{out}");
+    for (name, truth) in [
+        ("chain 0", 1.0),
+        ("chain 1", -2.0),
+        ("vi    0", 1.0),
+        ("vi    1", -2.0),
+    ] {
+        assert!((number(&out, name) - truth).abs() < 0.5, "{name}: {out}");
+    }
+    for i in 0..2 {
+        let (chain, vi) = (
+            number(&out, &format!("chain {i}")),
+            number(&out, &format!("vi    {i}")),
+        );
+        assert!((chain - vi).abs() < 0.1, "{out}");
+    }
+}
+
+/// Builds one of tests/capi and runs it; where valgrind is, under it.
+fn documented(name: &str, valgrind: bool) -> String {
+    let dir = tempfile::tempdir().expect("a folder");
+    let source = root().join("tests/capi").join(name).with_extension("c");
+    let program = dir.path().join(name);
+    build(&source, &program, true);
+    let folder = dir.path().to_str().expect("UTF-8");
+    let there = Command::new("valgrind").arg("--version").output().is_ok();
+    if valgrind && !there {
+        eprintln!("valgrind is not installed: .ci/run installs it and {name} then runs under it");
+    }
+    let before = if valgrind && there { VALGRIND } else { &[] };
+    let out = text(&run(&program, before, &[folder]));
+    assert!(out.contains("all as documented"), "{out}");
+    out
+}
+
+#[test]
+fn normals_are_those_of_their_formulas() {
+    documented("normals", false);
+}
+
+#[test]
+fn a_loaded_sampler_goes_on_bit_for_bit() {
+    documented("state", false);
+}
+
+#[test]
+fn a_schedule_is_asked_before_each_step() {
+    documented("schedule", true);
+}
+
+/// The draws of tests/capi/rest.c and schedule.py, and what this library says of them.
+fn expected_diagnostics() -> [f64; 5] {
+    let mut x = 12345u64;
+    let draws: Vec<f64> = (0..600)
+        .map(|i| {
+            x = (x * 1_103_515_245 + 12345) % 2_147_483_648;
+            x as f64 / 2_147_483_648.0 + 0.25 * (i / 200) as f64
         })
+        .collect();
+    let chains: Vec<&[f64]> = draws.chunks(200).collect();
+    let d = bnn::metrics::chain_diagnostics(&chains).expect("diagnostics");
+    assert!(d.rhat > 1.1, "the chains are apart");
+    [d.rhat, d.ess_bulk, d.ess_tail, d.ess_mean, d.mcse_mean]
+}
+
+fn printed_diagnostics(out: &str) -> Vec<f64> {
+    let line = out.lines().find_map(|l| l.strip_prefix("diagnostics "));
+    let words = line.expect("a line of diagnostics").split_whitespace();
+    words.map(|w| w.parse().expect("a number")).collect()
+}
+
+#[test]
+fn options_diagnostics_probes_and_weights_are_as_documented() {
+    let out = documented("rest", false);
+    assert_eq!(printed_diagnostics(&out), expected_diagnostics());
+}
+
+#[test]
+fn python_sets_a_schedule_and_reads_diagnostics() {
+    if Command::new("python3")
+        .arg("-c")
+        .arg("import ctypes")
+        .status()
+        .is_err()
+    {
+        eprintln!("python3 is not installed: this test did not run");
+        return;
+    }
+    let out = Command::new("python3")
+        .arg(root().join("tests/capi/schedule.py"))
+        .arg(libraries().join("libbnn.so"))
         .output()
-        .expect("valgrind starts");
-    text(&out);
+        .expect("python3");
+    let out = text(&out);
+    assert!(out.contains("all as documented"), "{out}");
+    assert_eq!(printed_diagnostics(&out), expected_diagnostics());
 }
 
 #[test]
@@ -252,8 +358,10 @@ int main(void) {
   char line[256]; int32_t type;
   for (size_t i = 0; i < bnn_options_count(); ++i) IS(BNN_OK, bnn_options_describe(i, &type, line, sizeof line, &needed, &err));
   IS(BNN_ERR_INVALID, bnn_options_describe(bnn_options_count(), &type, line, sizeof line, &needed, &err));
-  IS(BNN_OK, bnn_options_set_str(o, "shape", 5, "huge", 4, &err));
+  IS(BNN_ERR_INVALID, bnn_options_set_str(o, "shape", 5, "huge", 4, &err));
+  IS(BNN_OK, bnn_options_set_u64(o, "n_head", 6, 5, &err));
   IS(BNN_ERR_INVALID, bnn_model_new(ctx, o, n, &model, &err));
+  IS(BNN_OK, bnn_options_unset(o, "n_head", 6, &err));
   IS(BNN_OK, bnn_options_set_str(o, "shape", 5, "tiny", 4, &err));
   IS(BNN_OK, bnn_options_set_u64(o, "n_layer", 7, 1, &err));
   IS(BNN_OK, bnn_options_set_u64(o, "batch_size", 10, 2, &err));
@@ -281,14 +389,14 @@ int main(void) {
   if (!(loss > 3 && loss < 5)) ++failures;
   IS(BNN_ERR_INVALID, bnn_model_loss(model, corpus, 9, &loss, &err));
 
-  int32_t phase = -1, due = -1; uint64_t step; double a, b, c, f, h;
+  int32_t phase = -1, due = -1; uint64_t step; double a, b, c, f, h, xi;
   IS(BNN_OK, bnn_trainer_new(model, corpus, o, &trainer, &err));
   IS(BNN_OK, bnn_trainer_step(trainer, &loss, &err));
   IS(BNN_OK, bnn_sampler_new(model, corpus, o, &sampler, &err));
-  IS(BNN_ERR_INVALID, bnn_sampler_report(sampler, &step, &a, &b, &c, &f, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_report(sampler, &step, &a, &b, &c, &f, &xi, &err));
   IS(BNN_OK, bnn_ensemble_new(model, &e, &err));
   IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, &a, &b, &c, &f, &h, &err));
-  IS(BNN_ERR_INVALID, bnn_generator_new(e, corpus, &generator, &err));
+  IS(BNN_ERR_INVALID, bnn_generator_new(e, corpus, NULL, &generator, &err));
   IS(BNN_ERR_SHAPE, bnn_sampler_step_tokens(sampler, x, y, 4, &phase, &due, &err));
   if (phase != -1) ++failures;
   size_t steps = 0, samples = 0;
@@ -306,14 +414,14 @@ int main(void) {
   IS(BNN_ERR_INVALID, bnn_model_loss(model, other, BNN_SPLIT_TRAIN, &loss, &err));
   IS(BNN_ERR_INVALID, bnn_trainer_new(model, other, o, &no_trainer, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_new(model, other, o, &no_sampler, &err));
-  IS(BNN_ERR_INVALID, bnn_generator_new(e, other, &no_generator, &err));
+  IS(BNN_ERR_INVALID, bnn_generator_new(e, other, NULL, &no_generator, &err));
   IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, other, BNN_SPLIT_TRAIN, &a, &b, &c, &f, &h, &err));
   if (no_trainer || no_sampler || no_generator) ++failures;
   bnn_corpus_free(other);
-  IS(BNN_OK, bnn_sampler_report(sampler, &step, &a, &b, &c, &f, &err));
+  IS(BNN_OK, bnn_sampler_report(sampler, &step, &a, &b, &c, &f, &xi, &err));
   if (step != 7 || !isfinite(c)) ++failures;
 
-  IS(BNN_OK, bnn_generator_new(e, corpus, &generator, &err));
+  IS(BNN_OK, bnn_generator_new(e, corpus, NULL, &generator, &err));
   char out[64]; int refused = 0;
   IS(BNN_ERR_INVALID, bnn_generator_generate(generator, "", 0, NULL, 0, NULL, NULL, out, sizeof out, &needed, &a, &b, &err));
   IS(BNN_OK, bnn_generator_generate(generator, "T", 1, NULL, 0, inside, &refused, out, sizeof out, &needed, &a, &b, &err));
@@ -323,7 +431,7 @@ int main(void) {
 
   /* Freeing the generator from inside its own callback: the text is finished all the same. */
   bnn_generator *freed = NULL;
-  IS(BNN_OK, bnn_generator_new(e, corpus, &freed, &err));
+  IS(BNN_OK, bnn_generator_new(e, corpus, NULL, &freed, &err));
   bnn_generator *handle = freed;
   IS(BNN_OK, bnn_generator_generate(handle, "T", 1, NULL, 0, frees, &freed, line, sizeof line, &needed, &a, &b, &err));
   if (freed != NULL || needed != 100) ++failures;

@@ -34,24 +34,32 @@ pub struct bnn_generator {
 
 /// Makes a generator from the samples that the ensemble has now.
 ///
-/// [in] corpus: whose characters the model knows. [out] generator: to be freed with bnn_generator_free. Errors: BNN_ERR_INVALID without a
-/// sample or when the corpus has another number of characters than the model.
+/// [in] corpus: whose characters the model knows; options: weights; NULL for defaults. [out] generator: to be freed with bnn_generator_free. Errors: BNN_ERR_INVALID without a
+/// sample or when the corpus has other characters than the model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_generator_new(
     ensemble: *const bnn_ensemble,
     corpus: *const bnn_corpus,
+    options: *const bnn_options,
     generator: *mut *mut bnn_generator,
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        // SAFETY: both are NULL or live handles.
-        let (e, c) = unsafe { (&get(ensemble, "ensemble")?.inner, get(corpus, "corpus")?) };
+        // SAFETY: all are NULL or live handles.
+        let (e, c, o) = unsafe {
+            (
+                &get(ensemble, "ensemble")?.inner,
+                get(corpus, "corpus")?,
+                Set::from(options)?,
+            )
+        };
         e.model.fits(&c.inner)?;
         let samples = lock(&e.params, "ensemble")?.clone();
-        let inner = Arc::new(Mutex::new(Generator::new(
+        let inner = Arc::new(Mutex::new(Generator::with_weights(
             &e.model.cpu,
             &e.model.gpt,
             samples,
+            o.weights(),
         )?));
         let corpus = c.inner.clone();
         // SAFETY: `generator` is NULL or the caller's to write.

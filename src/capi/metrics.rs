@@ -1,9 +1,10 @@
-//! Text metrics: BLEU and ROUGE over characters.
+//! What texts are worth (BLEU and ROUGE over characters), and what chains are (R-hat, effective sample sizes).
 
 use super::guard::guard;
 use super::pointer::{out, slice, text};
 use super::status::{Fail, bnn_error, bnn_status};
-use crate::metrics::{Unit, bleu, rouge_mean};
+use crate::error::Error;
+use crate::metrics::{Unit, bleu, chain_diagnostics, rouge_mean};
 use std::ffi::c_char;
 
 /// # Safety
@@ -79,6 +80,51 @@ pub unsafe extern "C" fn bnn_rouge(
             r1.write(mean.rouge1);
             r2.write(mean.rouge2);
             rl.write(mean.rouge_l);
+        }
+        Ok(())
+    })
+}
+
+/// Whether chains agree on one scalar quantity, and how many independent draws they are worth (Vehtari et al. 2021).
+///
+/// [in] draws: (chains, n), the draws of one chain after the other, all finite; chains: at least 1; n: draws of each chain, at least 4.
+/// [out] rhat: rank-normalised split R-hat, about 1 where the halves of all chains agree; NaN for a constant quantity; ess_bulk, ess_tail: effective
+/// sample sizes of the middle and of the 5 % and 95 % quantiles; ess_mean: of the mean; mcse_mean: Monte Carlo standard error of the mean,
+/// in the quantity's unit. Errors: BNN_ERR_INVALID for too few chains or draws, and for a draw that is not finite.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_chain_diagnostics(
+    draws: *const f64,
+    chains: usize,
+    n: usize,
+    rhat: *mut f64,
+    ess_bulk: *mut f64,
+    ess_tail: *mut f64,
+    ess_mean: *mut f64,
+    mcse_mean: *mut f64,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        let all = chains
+            .checked_mul(n)
+            .ok_or_else(|| Error::invalid("chains * n", "a size", format!("{chains} * {n}")))?;
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let draws = slice(draws, all, "draws")?;
+            let (rhat, mcse_mean) = (out(rhat, "rhat")?, out(mcse_mean, "mcse_mean")?);
+            let (bulk, tail, mean) = (
+                out(ess_bulk, "ess_bulk")?,
+                out(ess_tail, "ess_tail")?,
+                out(ess_mean, "ess_mean")?,
+            );
+            let each: Vec<&[f64]> = (0..chains.min(all))
+                .map(|c| &draws[c * n..(c + 1) * n])
+                .collect();
+            let d = chain_diagnostics(&each)?;
+            rhat.write(d.rhat);
+            bulk.write(d.ess_bulk);
+            tail.write(d.ess_tail);
+            mean.write(d.ess_mean);
+            mcse_mean.write(d.mcse_mean);
         }
         Ok(())
     })

@@ -12,23 +12,25 @@ use crate::error::Error;
 use crate::gpt::{Gpt, Objective, Workspace};
 use crate::metrics::split_loss;
 use std::ffi::c_char;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 pub(super) struct Model {
     pub cpu: Cpu,
     pub gpt: Gpt,
     pub params: Mutex<Vec<f32>>,
+    /// The characters of the first corpus that it was used with.
+    characters: OnceLock<Vec<char>>,
 }
 
 /// A GPT with its parameters. May be used by several threads: a call that finds the parameters in use returns BNN_ERR_BUSY. Children keep
-/// it alive.
+/// it alive. The first corpus that it is used with says which characters its tokens are; one with others is refused from then on.
 pub struct bnn_model {
     pub(super) inner: Arc<Model>,
 }
 
 /// Makes a model at nanoGPT's initial parameters.
 ///
-/// [in] options: shape, n_layer, n_head, n_embd, block_size, bias, dropout, gelu, seed; NULL for defaults. vocab_size: the corpus's.
+/// [in] options: shape, n_layer, n_head, n_embd, block_size, bias, dropout, gelu, precision, seed; NULL for defaults. vocab_size: the corpus's.
 /// [out] model: to be freed with bnn_model_free. Errors: BNN_ERR_INVALID for a shape that cannot be built.
 /// The parameters are a function of shape and seed.
 #[unsafe(no_mangle)]
@@ -45,9 +47,10 @@ pub unsafe extern "C" fn bnn_model_new(
         let gpt = Gpt::new(o.model(vocab_size)?)?;
         let params = Mutex::new(gpt.layout().init(o.seed()));
         let inner = Arc::new(Model {
-            cpu: context.cpu.clone(),
+            cpu: context.cpu.clone().with_precision(o.precision()?),
             gpt,
             params,
+            characters: OnceLock::new(),
         });
         // SAFETY: `model` is NULL or the caller's to write.
         unsafe { hand_out(model, bnn_model { inner }, "model") }
@@ -117,14 +120,24 @@ pub unsafe extern "C" fn bnn_model_set_params(
 }
 
 impl Model {
-    /// Whether a corpus has as many characters as the model has tokens.
+    /// Whether a corpus has as many characters as the model has tokens, and those of the corpora before it.
     pub fn fits(&self, corpus: &Corpus) -> Result<(), Fail> {
         let (model, text) = (self.gpt.config().vocab_size, corpus.tokenizer.vocab_size());
         if model != text {
             let expected = format!("{model} characters, as the model has");
             return Err(Error::invalid("corpus", expected, text).into());
         }
-        Ok(())
+        let chars = corpus.tokenizer.chars();
+        let own = self.characters.get_or_init(|| chars.to_vec());
+        match own.iter().zip(chars).enumerate().find(|(_, (a, b))| a != b) {
+            Some((i, (a, b))) => {
+                let what = format!("corpus: character {i}");
+                let expected =
+                    format!("{a:?}, as in the first corpus that the model was used with");
+                Err(Error::invalid(what, expected, format!("{b:?}")).into())
+            }
+            None => Ok(()),
+        }
     }
 
     pub fn set(&self, from: &[f32]) -> Result<(), Fail> {

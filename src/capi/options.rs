@@ -3,12 +3,16 @@
 use super::guard::guard;
 use super::pointer::{get, give, hand_out, lock, out, take_back, text};
 use super::status::{Fail, bnn_error, bnn_status};
+use crate::backend::{Precision, WeightType};
 use crate::baseline::Recipe;
+use crate::data::Order;
 use crate::error::{Error, Result};
 use crate::generate::{Context, Options};
 use crate::gpt::{Gelu, GptConfig, Objective};
-use crate::posterior::Prior;
-use crate::samplers::{Config, Method, Preconditioner, Schedule, stability};
+use crate::posterior::{Family, Prior};
+use crate::samplers::{
+    Config, Method, NormalConfig, NormalMethod, Preconditioner, Schedule, stability,
+};
 use std::collections::BTreeMap;
 use std::ffi::c_char;
 use std::sync::Mutex;
@@ -29,7 +33,18 @@ enum Value {
 
 use Value::{F64, U64};
 
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            F64(v) => write!(f, "{v}"),
+            U64(v) => write!(f, "{v}"),
+            Self::Str(v) => f.write_str(v),
+        }
+    }
+}
+
 /// What an option takes when it is not set.
+#[derive(Clone, Copy)]
 enum Initial {
     F64(f64),
     U64(u64),
@@ -37,276 +52,134 @@ enum Initial {
     /// Nothing: the place where it is used decides.
     F64Unset,
     U64Unset,
+    StrUnset,
 }
 
-/// Name, default, range or words, explanation. Ranges are checked where the options are used, by the library's own rules.
-const TABLE: &[(&str, Initial, &str, &str)] = &[
-    (
-        "shape",
-        Initial::Str("cpu"),
-        "tiny, cpu, baby, baby-full, gpt2",
-        "named shape of the model",
-    ),
-    (
-        "n_layer",
-        Initial::U64Unset,
-        "1 to 1024",
-        "layers, in place of the shape's",
-    ),
-    (
-        "n_head",
-        Initial::U64Unset,
-        "a divisor of n_embd",
-        "heads, in place of the shape's",
-    ),
-    (
-        "n_embd",
-        Initial::U64Unset,
-        "1 to 65536",
-        "width, in place of the shape's",
-    ),
-    (
-        "block_size",
-        Initial::U64Unset,
-        "1 to 65536",
-        "longest context, in place of the shape's",
-    ),
-    (
-        "bias",
-        Initial::U64Unset,
-        "0, 1",
-        "biases, in place of the shape's",
-    ),
-    (
-        "dropout",
-        Initial::F64(0.0),
-        "0 to below 1",
-        "dropout of the baseline's training",
-    ),
-    ("gelu", Initial::Str("exact"), "exact, tanh", "form of GELU"),
-    ("seed", Initial::U64(0), "any", "seed of everything random"),
-    (
-        "batch_size",
-        Initial::U64(12),
-        "at least 1",
-        "sequences a batch",
-    ),
-    (
-        "window",
-        Initial::U64Unset,
-        "1 to block_size",
-        "tokens a window; the block size when unset",
-    ),
-    (
-        "baseline_iters",
-        Initial::U64(2000),
-        "at least 1",
-        "length of the trainer's learning-rate schedule",
-    ),
-    (
-        "baseline_learning_rate",
-        Initial::F64(1e-3),
-        "above 0",
-        "peak learning rate of the trainer",
-    ),
-    (
-        "baseline_warmup_iters",
-        Initial::U64(100),
-        "any",
-        "warm-up steps of the trainer",
-    ),
-    (
-        "weight_decay",
-        Initial::F64(0.1),
-        "at least 0",
-        "the trainer's decoupled decay of matrices",
-    ),
-    (
-        "grad_clip",
-        Initial::F64(1.0),
-        "at least 0",
-        "the gradient's largest norm in training; 0 does not clip",
-    ),
-    (
-        "sampler",
-        Initial::Str("baoa"),
-        "sgld, sghmc, sghmc_euler, baoa, sgnht, sgnht_euler, sglrw",
-        "method",
-    ),
-    (
-        "step_size",
-        Initial::F64(4.5e-3),
-        "above 0",
-        "h (sgld: epsilon), per preconditioned unit under a preconditioner",
-    ),
-    (
-        "alpha",
-        Initial::F64Unset,
-        "above 0",
-        "friction; momentum sets it when unset",
-    ),
-    (
-        "momentum",
-        Initial::F64(0.9),
-        "above 0, below 1",
-        "an optimiser's momentum of the same step; sgld has none",
-    ),
-    (
-        "sigma",
-        Initial::F64(1.0),
-        "above 0",
-        "standard deviation of the momenta at T = 1",
-    ),
-    (
-        "beta",
-        Initial::F64(0.0),
-        "at least 0",
-        "gradient noise taken as given (sgld, sghmc)",
-    ),
-    (
-        "xi",
-        Initial::F64Unset,
-        "any",
-        "sgnht's thermostat at the start; alpha when unset",
-    ),
-    (
-        "thermostat_mass",
-        Initial::F64(1.0),
-        "above 0",
-        "how slowly sgnht's friction follows",
-    ),
-    (
-        "schedule",
-        Initial::Str("constant"),
-        "constant, linear, cosine, polynomial, cyclical",
-        "of the step size while sampling",
-    ),
-    (
-        "temperature_schedule",
-        Initial::Str("constant"),
-        "constant, linear, cosine, polynomial",
-        "of the temperature while sampling",
-    ),
-    (
-        "final_fraction",
-        Initial::F64(0.1),
-        "above 0, at most 1",
-        "what linear, cosine and cyclical schedules end at",
-    ),
-    (
-        "schedule_delay",
-        Initial::F64(100.0),
-        "above 0",
-        "steps: a polynomial schedule is (1 + step / delay)^(-power)",
-    ),
-    (
-        "schedule_power",
-        Initial::F64(0.55),
-        "above 0, at most 1",
-        "of a polynomial schedule",
-    ),
-    (
-        "cycles",
-        Initial::U64(4),
-        "1 to sampling_steps",
-        "of a cyclical schedule",
-    ),
-    (
-        "exploration",
-        Initial::F64(0.0),
-        "0 to below 1",
-        "share of a cycle without noise and samples",
-    ),
-    (
-        "temperature",
-        Initial::F64(0.1),
-        "at least 0",
-        "temperature of the target",
-    ),
-    (
-        "warmup_steps",
-        Initial::U64(100),
-        "any",
-        "steps before sampling, after the mass is set",
-    ),
-    (
-        "sampling_steps",
-        Initial::U64(1000),
-        "at least 1",
-        "steps of sampling",
-    ),
-    (
-        "thinning",
-        Initial::U64(40),
-        "1 to sampling_steps",
-        "every how many sampling steps a sample is due",
-    ),
-    (
-        "chain",
-        Initial::U64(0),
-        "0 to 2^32 - 1",
-        "which chain of the seed",
-    ),
-    (
-        "preconditioner",
-        Initial::Str("rms"),
-        "none, rms",
-        "how the mass is chosen (a vector sampler has none)",
-    ),
-    (
-        "preconditioner_steps",
-        Initial::U64(100),
-        "at least 1",
-        "gradients that the mass is estimated from",
-    ),
-    (
-        "preconditioner_floor",
-        Initial::F64(0.1),
-        "above 0",
-        "added to every rms, as a share of their mean",
-    ),
-    (
-        "prior_std",
-        Initial::F64(1.0),
-        "above 0",
-        "standard deviation of the prior, centred at 0",
-    ),
-    (
-        "num_data",
-        Initial::F64Unset,
-        "at least 1",
-        "what the mean log-likelihood is multiplied by; counted when unset",
-    ),
-    (
-        "objective",
-        Initial::Str("all"),
-        "all, last",
-        "positions that count as data",
-    ),
-    (
-        "max_new_tokens",
-        Initial::U64(100),
-        "any",
-        "tokens to generate",
-    ),
-    (
-        "generation_temperature",
-        Initial::F64(0.8),
-        "above 0",
-        "temperature of drawing tokens",
-    ),
-    (
-        "top_k",
-        Initial::U64(0),
-        "any",
-        "draw among this many likeliest tokens; 0 takes all",
-    ),
-    (
-        "context",
-        Initial::Str("exact"),
-        "exact, hop",
-        "what happens when the block is full",
-    ),
+/// What an option may be, whatever the others are.
+enum Range {
+    /// A finite number that the text describes.
+    Real(&'static str, fn(f64) -> bool),
+    Whole(u64, u64),
+    Words(&'static [&'static str]),
+}
+
+use Range::{Real, Whole, Words};
+
+const ANY: Range = Real("any finite number", |_| true);
+const ABOVE_0: Range = Real("above 0", |v| v > 0.0);
+const FROM_0: Range = Real("at least 0", |v| v >= 0.0);
+const FROM_1: Range = Real("at least 1", |v| v >= 1.0);
+const SHARE: Range = Real("above 0, at most 1", |v| v > 0.0 && v <= 1.0);
+const INSIDE: Range = Real("above 0, below 1", |v| v > 0.0 && v < 1.0);
+const BELOW_1: Range = Real("0 to below 1", |v| (0.0..1.0).contains(&v));
+const COUNT: Range = Whole(1, u64::MAX);
+const ALL: Range = Whole(0, u64::MAX);
+const SWITCH: Range = Whole(0, 1);
+const CURVES: &[&str] = &["constant", "linear", "cosine", "polynomial", "cyclical"];
+const METHODS: &[&str] = &[
+    "sgld",
+    "sghmc",
+    "sghmc_euler",
+    "baoa",
+    "sgnht",
+    "sgnht_euler",
+    "sglrw",
+    "ekf",
+    "vi",
+    "laplace",
+];
+
+impl Range {
+    /// Whether a value is in it; the type was compared before.
+    fn holds(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Real(_, ok), F64(v)) => v.is_finite() && ok(*v),
+            (Whole(low, high), U64(v)) => (low..=high).contains(&v),
+            (Words(words), Value::Str(v)) => words.contains(&v.as_str()),
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Real(text, _) => f.write_str(text),
+            Whole(0, u64::MAX) => f.write_str("any"),
+            Whole(low, u64::MAX) => write!(f, "at least {low}"),
+            Whole(low, high) => write!(f, "{low} to {high}"),
+            Words(words) => f.write_str(&words.join(", ")),
+        }
+    }
+}
+
+/// Name, default, range, explanation. What depends on other options too is checked where they are used, by the library's own rules.
+#[rustfmt::skip]
+const TABLE: &[Row] = &[
+    ("shape", Initial::Str("cpu"), Words(&["tiny", "cpu", "baby", "baby-full", "gpt2"]), "named shape of the model"),
+    ("n_layer", Initial::U64Unset, Whole(1, 1024), "layers, in place of the shape's"),
+    ("n_head", Initial::U64Unset, Whole(1, 65536), "heads, in place of the shape's: a divisor of n_embd"),
+    ("n_embd", Initial::U64Unset, Whole(1, 65536), "width, in place of the shape's"),
+    ("block_size", Initial::U64Unset, Whole(1, 65536), "longest context, in place of the shape's"),
+    ("bias", Initial::U64Unset, SWITCH, "biases, in place of the shape's"),
+    ("dropout", Initial::F64(0.0), BELOW_1, "dropout of the baseline's training"),
+    ("gelu", Initial::Str("exact"), Words(&["exact", "tanh"]), "form of GELU"),
+    ("precision", Initial::Str("highest"), Words(&["highest", "high", "medium"]), "a model's matrix products: f32, 16 bits or more, bf16 where that is faster"),
+    ("seed", Initial::U64(0), ALL, "seed of everything random"),
+    ("batch_size", Initial::U64(12), COUNT, "sequences a batch"),
+    ("window", Initial::U64Unset, COUNT, "tokens a window, at most the block size; that when unset"),
+    ("baseline_iters", Initial::U64(2000), COUNT, "length of the trainer's learning-rate schedule"),
+    ("baseline_learning_rate", Initial::F64(1e-3), ABOVE_0, "peak learning rate of the trainer"),
+    ("baseline_warmup_iters", Initial::U64(100), ALL, "warm-up steps of the trainer"),
+    ("weight_decay", Initial::F64(0.1), FROM_0, "the trainer's decoupled decay of matrices"),
+    ("grad_clip", Initial::F64(1.0), FROM_0, "the gradient's largest norm in training; 0 does not clip"),
+    ("sampler", Initial::Str("baoa"), Words(METHODS), "method: chains, then those that fit normals (ekf, vi, laplace)"),
+    ("step_size", Initial::F64Unset, FROM_0, "h or epsilon (unset: 4.5e-3; sgld, sglrw 2e-4), per preconditioned unit; vi: Adam's rate (1e-3); ekf: how often a batch's mean counts (0: the data once)"),
+    ("alpha", Initial::F64Unset, FROM_0, "friction; momentum sets it when unset"),
+    ("momentum", Initial::F64Unset, INSIDE, "an optimiser's momentum of the same step, which sets alpha; 0.9 when both are unset; sgld and sglrw have none"),
+    ("sigma", Initial::F64(1.0), ABOVE_0, "standard deviation of the momenta at T = 1"),
+    ("beta", Initial::F64(0.0), FROM_0, "gradient noise taken as given (sgld, sghmc)"),
+    ("xi", Initial::F64Unset, ANY, "sgnht's thermostat at the start; alpha when unset"),
+    ("thermostat_mass", Initial::F64(1.0), ABOVE_0, "how slowly sgnht's friction follows"),
+    ("schedule", Initial::StrUnset, Words(CURVES), "of the step size while sampling; unset: constant, vi linear"),
+    ("temperature_schedule", Initial::Str("constant"), Words(CURVES.split_at(4).0), "of the temperature while sampling"),
+    ("final_fraction", Initial::F64Unset, SHARE, "what linear, cosine and cyclical schedules end at; unset: 0.1, vi 0.01"),
+    ("schedule_delay", Initial::F64(100.0), ABOVE_0, "steps: a polynomial schedule is (1 + step / delay)^(-power)"),
+    ("schedule_power", Initial::F64(0.55), SHARE, "of a polynomial schedule"),
+    ("cycles", Initial::U64(4), COUNT, "of a cyclical schedule, at most sampling_steps"),
+    ("exploration", Initial::F64(0.0), BELOW_1, "share of a cycle without noise and samples"),
+    ("temperature", Initial::F64Unset, FROM_0, "temperature of the target; above 0 for normals; unset: 0.1, laplace 3e-3"),
+    ("warmup_steps", Initial::U64(100), ALL, "steps before sampling, after the mass is set"),
+    ("sampling_steps", Initial::U64(1000), COUNT, "steps of sampling; of a vector sampler's fit, all steps"),
+    ("thinning", Initial::U64(40), COUNT, "every how many sampling steps a sample is due, at most sampling_steps"),
+    ("chain", Initial::U64(0), Whole(0, u32::MAX as u64), "which chain of the seed"),
+    ("preconditioner", Initial::Str("rms"), Words(&["none", "rms", "adaptive", "fisher", "prior"]), "how the mass is chosen (a vector sampler has none)"),
+    ("preconditioner_steps", Initial::U64(100), COUNT, "gradients that the mass is estimated from"),
+    ("preconditioner_floor", Initial::F64(0.1), ABOVE_0, "added to every element of the mass, as a share of their mean"),
+    ("preconditioner_decay", Initial::F64(0.99), INSIDE, "what a square keeps of its weight a step, in the adaptive mass"),
+    ("preconditioner_every", Initial::U64(25), COUNT, "steps of warm-up between new adaptive masses"),
+    ("prior_family", Initial::Str("normal"), Words(&["normal", "laplace", "student_t"]), "form of the prior"),
+    ("prior_std", Initial::F64(1.0), ABOVE_0, "scale of the prior: a normal's standard deviation"),
+    ("prior_dof", Initial::F64(3.0), ABOVE_0, "degrees of freedom of a student_t prior"),
+    ("prior_center", Initial::Str("zero"), Words(&["zero", "pretrained"]), "centre of the prior: 0, or the model's parameters when the sampler is made"),
+    ("prior_scale", Initial::Str("absolute"), Words(&["relative", "absolute"]), "unit of prior_std: |w| + 1e-4 of the model's parameters when the sampler is made, or 1"),
+    ("likelihood_weight", Initial::F64(1.0), ABOVE_0, "power of the likelihood, beside the temperature, which tempers the prior too"),
+    ("num_data", Initial::F64Unset, FROM_1, "what the mean log-likelihood is multiplied by; counted when unset (not by a vector sampler)"),
+    ("objective", Initial::Str("all"), Words(&["all", "last"]), "positions that count as data"),
+    ("batch_order", Initial::StrUnset, Words(&["independent", "sweep", "symmetric"]), "how batches follow each other; unset: independent, ekf, vi and laplace sweep"),
+    ("num_epochs", Initial::U64(1), COUNT, "passes of ekf, vi and laplace over the data"),
+    ("init_sd", Initial::F64(1e-3), ABOVE_0, "deviation of ekf's normals before any data"),
+    ("transition_sd", Initial::F64(0.0), FROM_0, "deviation that ekf adds to every parameter a step"),
+    ("init_log_scale", Initial::F64(-5.0), ANY, "logarithm of the deviation that vi's normals begin with"),
+    ("vi_n_samples", Initial::U64(1), Whole(1, u32::MAX as u64), "draws, each with a gradient, a step of vi"),
+    ("stick_the_landing", Initial::U64(1), SWITCH, "whether vi's gradient leaves out the part whose expectation is 0"),
+    ("laplace_labels", Initial::Str("data"), Words(&["data", "model"]), "labels of laplace's gradients: empirical Fisher, Fisher"),
+    ("laplace_fit_prior", Initial::U64(0), SWITCH, "let the marginal likelihood choose the precision of laplace's prior, in place of prior_std"),
+    ("max_new_tokens", Initial::U64(100), ALL, "tokens to generate"),
+    ("generation_temperature", Initial::F64(0.8), ABOVE_0, "temperature of drawing tokens"),
+    ("top_k", Initial::U64(0), ALL, "draw among this many likeliest tokens; 0 takes all"),
+    ("context", Initial::Str("exact"), Words(&["exact", "hop"]), "what happens when the block is full"),
+    ("weights", Initial::Str("f32"), Words(&["f32", "bf16"]), "how a generator keeps its samples' weights"),
 ];
 
 /// Settings by name. One thread at a time. Copied by what is made with them, so they may be freed or changed at once.
@@ -332,25 +205,25 @@ impl Set {
     }
 
     fn put(&mut self, name: &str, value: Value) -> Result<()> {
-        let row = TABLE.iter().find(|r| r.0 == name).ok_or_else(|| {
-            let names: Vec<_> = TABLE.iter().map(|r| r.0).collect();
-            Error::invalid("option", names.join(", "), name)
-        })?;
-        let fits = matches!(
-            (&row.1, &value),
-            (Initial::F64(_) | Initial::F64Unset, F64(_))
-                | (Initial::U64(_) | Initial::U64Unset, U64(_))
-                | (Initial::Str(_), Value::Str(_))
-        );
+        let row = known(name)?;
+        let (kind, fits) = match row.1 {
+            Initial::F64(_) | Initial::F64Unset => ("a double", matches!(value, F64(_))),
+            Initial::U64(_) | Initial::U64Unset => ("an unsigned integer", matches!(value, U64(_))),
+            Initial::Str(_) | Initial::StrUnset => ("a word", matches!(value, Value::Str(_))),
+        };
         if !fits {
-            let kind = match row.1 {
-                Initial::F64(_) | Initial::F64Unset => "a double",
-                Initial::U64(_) | Initial::U64Unset => "an unsigned integer",
-                Initial::Str(_) => "a word",
-            };
             return Err(Error::invalid(name, kind, format!("{value:?}")));
         }
+        if !row.2.holds(&value) {
+            return Err(Error::invalid(name, row.2.to_string(), value));
+        }
         self.0.insert(row.0, value);
+        Ok(())
+    }
+
+    fn unset(&mut self, name: &str) -> Result<()> {
+        let row = known(name)?;
+        self.0.remove(row.0);
         Ok(())
     }
 
@@ -370,14 +243,24 @@ impl Set {
         }
     }
 
+    fn text(&self, name: &str) -> Option<&str> {
+        match (self.0.get(name), row(name)) {
+            (Some(Value::Str(v)), _) => Some(v),
+            (None, Some((_, Initial::Str(v), ..))) => Some(v),
+            _ => None,
+        }
+    }
+
     fn word<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
-        let word = match (self.0.get(name), row(name)) {
-            (Some(Value::Str(v)), _) => v.as_str(),
-            (_, Some((_, Initial::Str(v), ..))) => v,
-            _ => "",
-        };
-        serde_json::from_value(serde_json::Value::String(word.into()))
-            .map_err(|_| Error::invalid(name, row(name).map_or("", |r| r.2), word))
+        let word = self.text(name).unwrap_or_default();
+        serde_json::from_value(serde_json::Value::String(word.into())).map_err(|_| {
+            let expected = row(name).map_or(String::new(), |r| r.2.to_string());
+            Error::invalid(name, expected, word)
+        })
+    }
+
+    fn switch(&self, name: &str) -> bool {
+        self.u64(name).is_some_and(|v| v != 0)
     }
 
     fn size(&self, name: &str) -> Result<Option<usize>> {
@@ -426,12 +309,21 @@ impl Set {
         Ok(r)
     }
 
-    pub fn sampler(&self) -> Result<Config> {
+    /// Which method fits normals; `None` for a chain.
+    pub fn normal_method(&self) -> Option<NormalMethod> {
+        self.word("sampler").ok()
+    }
+
+    pub fn chain(&self) -> Result<Config> {
         let method = self.word::<Method>("sampler")?;
-        let mut c = Config::new(method, self.f64("step_size").unwrap_or(f64::NAN));
+        let own = match method {
+            Method::Sgld | Method::Sglrw => 2e-4,
+            _ => 4.5e-3,
+        };
+        let mut c = Config::new(method, self.f64("step_size").unwrap_or(own));
         c.sigma = self.f64("sigma").unwrap_or(c.sigma);
         c.beta = self.f64("beta").unwrap_or(c.beta);
-        c.temperature = self.f64("temperature").unwrap_or(c.temperature);
+        c.temperature = self.f64("temperature").unwrap_or(0.1);
         c.warmup_steps = self.u64("warmup_steps").unwrap_or(c.warmup_steps);
         c.sampling_steps = self.u64("sampling_steps").unwrap_or(c.sampling_steps);
         c.thinning = self.u64("thinning").unwrap_or(c.thinning);
@@ -441,59 +333,153 @@ impl Set {
             u32::try_from(chain).map_err(|_| Error::invalid("chain", "0 to 2^32 - 1", chain))?;
         c.xi = self.f64("xi");
         c.thermostat_mass = self.f64("thermostat_mass").unwrap_or(c.thermostat_mass);
-        c.schedule = self.schedule("schedule")?;
-        c.temperature_schedule = self.schedule("temperature_schedule")?;
+        c.schedule = self.curve("schedule", Schedule::Constant, 0.1)?;
+        c.temperature_schedule = self.curve("temperature_schedule", Schedule::Constant, 0.1)?;
         match (self.f64("alpha"), self.f64("momentum")) {
-            (Some(alpha), _) => c.alpha = alpha,
-            (None, Some(m)) if method.has_momenta() => {
-                c.alpha = stability::alpha_for_momentum(&c, m)?;
+            (Some(_), Some(_)) => {
+                let expected = "one of the two: each sets the friction";
+                return Err(Error::invalid("alpha and momentum", expected, "both"));
             }
-            _ => {}
+            (Some(alpha), None) => c.alpha = alpha,
+            (None, momentum) if method.has_momenta() => {
+                c.alpha = stability::alpha_for_momentum(&c, momentum.unwrap_or(0.9))?;
+            }
+            (None, _) => {}
         }
         c.validate()?;
         Ok(c)
     }
 
-    fn schedule(&self, name: &str) -> Result<Schedule> {
+    /// The settings of a fit of `steps` steps.
+    pub fn normal(&self, method: NormalMethod, steps: u64) -> Result<NormalConfig> {
+        let d = NormalConfig::new(method, steps);
+        let draws = self.u64("vi_n_samples").unwrap_or(1);
+        let c = NormalConfig {
+            learning_rate: self.f64("step_size").unwrap_or(d.learning_rate),
+            schedule: self.curve("schedule", d.schedule, 0.01)?,
+            temperature: self.f64("temperature").unwrap_or(d.temperature),
+            seed: self.seed(),
+            init_sd: self.f64("init_sd").unwrap_or(d.init_sd),
+            transition_sd: self.f64("transition_sd").unwrap_or(d.transition_sd),
+            init_log_scale: self.f64("init_log_scale").unwrap_or(d.init_log_scale),
+            vi_n_samples: u32::try_from(draws)
+                .map_err(|_| Error::invalid("vi_n_samples", "1 to 2^32 - 1", draws))?,
+            stick_the_landing: self.switch("stick_the_landing"),
+            prior_std: self.f64("prior_std").unwrap_or(d.prior_std),
+            laplace_labels: self.word("laplace_labels")?,
+            laplace_fit_prior: self.switch("laplace_fit_prior"),
+            ..d
+        };
+        c.validate()?;
+        Ok(c)
+    }
+
+    /// The settings of a vector sampler's fit: its steps are sampling_steps, its data num_data.
+    pub fn vector_normal(&self, method: NormalMethod) -> Result<NormalConfig> {
+        let mut c = self.normal(method, self.u64("sampling_steps").unwrap_or(0))?;
+        let counts = match method {
+            NormalMethod::Ekf => c.learning_rate == 0.0,
+            NormalMethod::Laplace => true,
+            NormalMethod::Vi => false,
+        };
+        if let Some(n) = self.num_data() {
+            c.observations = self.likelihood_weight() * n;
+        } else if counts {
+            let expected = format!("how many observations the data are ({method} counts them)");
+            return Err(Error::invalid("num_data", expected, "unset"));
+        }
+        c.validate()?;
+        Ok(c)
+    }
+
+    fn curve(&self, name: &str, unset: Schedule, final_fraction: f64) -> Result<Schedule> {
         let number = |name| self.f64(name).unwrap_or(f64::NAN);
-        let final_fraction = number("final_fraction");
-        match self.word::<String>(name)?.as_str() {
-            "constant" => Ok(Schedule::Constant),
-            "linear" => Ok(Schedule::Linear { final_fraction }),
-            "cosine" => Ok(Schedule::Cosine { final_fraction }),
-            "polynomial" => Ok(Schedule::Polynomial {
+        let given = self.f64("final_fraction");
+        let final_fraction = given.unwrap_or(final_fraction);
+        match (self.text(name), unset) {
+            (None, Schedule::Linear { .. }) | (Some("linear"), _) => {
+                Ok(Schedule::Linear { final_fraction })
+            }
+            (None, unset) => Ok(unset),
+            (Some("constant"), _) => Ok(Schedule::Constant),
+            (Some("cosine"), _) => Ok(Schedule::Cosine { final_fraction }),
+            (Some("polynomial"), _) => Ok(Schedule::Polynomial {
                 delay: number("schedule_delay"),
                 power: number("schedule_power"),
             }),
-            "cyclical" => Ok(Schedule::Cyclical {
+            (Some("cyclical"), _) => Ok(Schedule::Cyclical {
                 cycles: self.u64("cycles").unwrap_or(0),
                 exploration: number("exploration"),
                 final_fraction,
             }),
-            other => {
-                let expected = "constant, linear, cosine, polynomial, cyclical";
-                Err(Error::invalid(name, expected, other))
-            }
+            (Some(other), _) => Err(Error::invalid(name, CURVES.join(", "), other)),
         }
     }
 
-    pub fn preconditioner(&self) -> Result<Preconditioner> {
-        match self.word::<String>("preconditioner")?.as_str() {
-            "none" => Ok(Preconditioner::None),
-            "rms" => Ok(Preconditioner::Rms {
-                steps: self.u64("preconditioner_steps").unwrap_or(0),
-                floor: self.f64("preconditioner_floor").unwrap_or(0.0),
-            }),
-            other => Err(Error::invalid("preconditioner", "none, rms", other)),
+    pub fn preconditioner(&self) -> Preconditioner {
+        let steps = self.u64("preconditioner_steps").unwrap_or(0);
+        let floor = self.f64("preconditioner_floor").unwrap_or(0.0);
+        match self.text("preconditioner") {
+            Some("none") => Preconditioner::None,
+            Some("prior") => Preconditioner::Prior,
+            Some("fisher") => Preconditioner::Fisher { steps, floor },
+            Some("adaptive") => Preconditioner::Adaptive {
+                steps,
+                floor,
+                decay: self.f64("preconditioner_decay").unwrap_or(0.0),
+                every: self.u64("preconditioner_every").unwrap_or(0),
+            },
+            _ => Preconditioner::Rms { steps, floor },
         }
     }
 
-    pub fn prior(&self) -> Prior {
-        Prior::isotropic(self.f64("prior_std").unwrap_or(1.0) as f32)
+    /// The prior; `params` are the model's.
+    pub fn prior(&self, params: &[f32]) -> Prior {
+        let number = |name| self.f64(name).unwrap_or(1.0) as f32;
+        let asked = |name, word| self.text(name) == Some(word);
+        Prior {
+            family: match self.text("prior_family") {
+                Some("laplace") => Family::Laplace,
+                Some("student_t") => Family::StudentT {
+                    dof: number("prior_dof"),
+                },
+                _ => Family::Normal,
+            },
+            std: number("prior_std"),
+            center: asked("prior_center", "pretrained").then(|| params.to_vec()),
+            relative_to: asked("prior_scale", "relative").then(|| params.to_vec()),
+        }
+    }
+
+    pub fn likelihood_weight(&self) -> f64 {
+        self.f64("likelihood_weight").unwrap_or(1.0)
     }
 
     pub fn num_data(&self) -> Option<f64> {
         self.f64("num_data")
+    }
+
+    pub fn batch_order(&self) -> Result<Order> {
+        match (self.text("batch_order"), self.normal_method()) {
+            (Some(_), _) => self.word("batch_order"),
+            (None, Some(_)) => Ok(Order::Sweep),
+            (None, None) => Ok(Order::Independent),
+        }
+    }
+
+    pub fn num_epochs(&self) -> u64 {
+        self.u64("num_epochs").unwrap_or(1)
+    }
+
+    pub fn precision(&self) -> Result<Precision> {
+        self.word("precision")
+    }
+
+    pub fn weights(&self) -> WeightType {
+        match self.text("weights") {
+            Some("bf16") => WeightType::Bf16,
+            _ => WeightType::F32,
+        }
     }
 
     pub fn objective(&self) -> Result<Objective> {
@@ -513,10 +499,17 @@ impl Set {
     }
 }
 
-type Row = (&'static str, Initial, &'static str, &'static str);
+type Row = (&'static str, Initial, Range, &'static str);
 
 fn row(name: &str) -> Option<&'static Row> {
     TABLE.iter().find(|r| r.0 == name)
+}
+
+fn known(name: &str) -> Result<&'static Row> {
+    row(name).ok_or_else(|| {
+        let names: Vec<_> = TABLE.iter().map(|r| r.0).collect();
+        Error::invalid("option", names.join(", "), name)
+    })
 }
 
 /// Makes options, all at their defaults. [out] options: to be freed with bnn_options_free.
@@ -551,7 +544,10 @@ unsafe fn set(
     Ok(())
 }
 
-/// Sets an option that takes a double. [in] name: UTF-8, name_len bytes. Errors: BNN_ERR_INVALID for an unknown name or another type.
+/// Sets an option that takes a double. [in] name: UTF-8, name_len bytes.
+///
+/// Errors: BNN_ERR_INVALID for an unknown name, another type, or a value out of the option's range; the option is then as before. What
+/// depends on several options is checked where they are used.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_options_set_f64(
     options: *mut bnn_options,
@@ -596,6 +592,22 @@ pub unsafe extern "C" fn bnn_options_set_str(
     })
 }
 
+/// Puts an option back to its default. [in] name: UTF-8, name_len bytes. Errors: BNN_ERR_INVALID for an unknown name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_options_unset(
+    options: *mut bnn_options,
+    name: *const c_char,
+    name_len: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (o, name) = unsafe { (get(options, "options")?, text(name, name_len, "name")?) };
+        lock(&o.inner, "options")?.unset(name)?;
+        Ok(())
+    })
+}
+
 /// How many options there are. Never fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn bnn_options_count() -> usize {
@@ -625,6 +637,7 @@ pub unsafe extern "C" fn bnn_options_describe(
             Initial::Str(v) => (BNN_TYPE_STR, (*v).to_owned()),
             Initial::F64Unset => (BNN_TYPE_F64, "unset".into()),
             Initial::U64Unset => (BNN_TYPE_U64, "unset".into()),
+            Initial::StrUnset => (BNN_TYPE_STR, "unset".into()),
         };
         // SAFETY: the out-parameters are NULL or the caller's.
         unsafe {

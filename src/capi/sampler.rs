@@ -1,20 +1,25 @@
-//! bnn_sampler: a chain on a model's posterior, one batch at a time.
+//! bnn_sampler: a chain, or a fit of normals, on a model's posterior, one batch at a time.
 
 use super::corpus::bnn_corpus;
 use super::guard::guard;
+use super::machine::{Machine, Report, phase_number};
 use super::model::{Model, bnn_model};
 use super::options::{Set, bnn_options};
-use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back};
+use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back, text};
+use super::schedule::{ScheduleOf, bnn_schedule_callback};
 use super::status::{Fail, bnn_error, bnn_status};
-use crate::backend::Cpu;
-use crate::data::{Batch, Corpus, Windows};
+use crate::backend::Vectors;
+use crate::data::{Batch, Batches, Corpus, Windows};
 use crate::error::Error;
 use crate::gpt::Objective;
 use crate::posterior::Posterior;
-use crate::samplers::{Chain, ChainReport, Phase};
+use crate::samplers::{Chain, NormalFit};
+use crate::store::{Header, Kind, SavedState, read_state, write_state};
+use sha2::{Digest, Sha256};
+use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
 
-/// Steps that are thrown away: the mass is estimated, then the chain warms up.
+/// Steps that are thrown away: the mass is estimated, then the chain warms up; or normals are being fitted.
 pub const BNN_PHASE_WARMUP: i32 = 0;
 /// Samples fall due.
 pub const BNN_PHASE_SAMPLING: i32 = 1;
@@ -23,38 +28,148 @@ pub const BNN_PHASE_DONE: i32 = 2;
 /// The part of a cycle in which the chain moves without noise, and no sample falls due.
 pub const BNN_PHASE_EXPLORATION: i32 = 3;
 
-pub(super) fn phase_number(p: Phase) -> i32 {
-    match p {
-        Phase::Warmup => BNN_PHASE_WARMUP,
-        Phase::Sampling => BNN_PHASE_SAMPLING,
-        Phase::Done => BNN_PHASE_DONE,
-        Phase::Exploration => BNN_PHASE_EXPLORATION,
-    }
-}
-
 struct Inner {
     model: Arc<Model>,
     corpus: Arc<Corpus>,
-    chain: Chain<Cpu>,
-    windows: Windows,
+    machine: Machine,
+    batches: Batches,
     batch: Batch,
     given: Batch,
-    seed: u64,
-    index: u32,
-    last: Option<ChainReport>,
+    header: Header, // what a saved state says that it is of
+    schedule: ScheduleOf,
+    last: Option<Report>,
 }
 
-/// A chain. One thread at a time.
+impl Inner {
+    /// A sampler from the options; with a path it goes on from the state there.
+    fn new(
+        model: &Arc<Model>,
+        corpus: &Arc<Corpus>,
+        o: &Set,
+        path: Option<&str>,
+    ) -> Result<Self, Fail> {
+        model.fits(corpus)?;
+        let (cpu, gpt) = (&model.cpu, &model.gpt);
+        let (b, t) = o.batch(gpt.config())?;
+        let windows = Windows::all(corpus.train.len(), t)?;
+        let objective = o.objective()?;
+        let counted = match objective {
+            Objective::All => corpus.train.len() - 1,
+            Objective::Last => windows.num_windows(),
+        };
+        let num_data = o.num_data().unwrap_or(counted as f64);
+        let order = o.batch_order()?;
+        let batches = Batches::new(windows, order, b)?;
+        let start = lock(&model.params, "model")?;
+        let prior = o.prior(&start);
+        let posterior = Posterior::new(cpu, gpt, &prior, num_data, objective, b, t)?
+            .with_likelihood_weight(o.likelihood_weight())?;
+        let settings = |sampler: serde_json::Value| {
+            let family = format!("{:?}", prior.family);
+            let (center, scale) = (prior.center.is_some(), prior.relative_to.is_some());
+            serde_json::json!({
+                "sampler": sampler,
+                "prior_family": family,
+                "prior_std": prior.std,
+                "prior_center": if center { "pretrained" } else { "zero" },
+                "prior_scale": if scale { "relative" } else { "absolute" },
+                "num_data": num_data,
+                "likelihood_weight": o.likelihood_weight(),
+                "objective": objective,
+                "batch_order": order,
+                "batch_size": b,
+                "window": t,
+            })
+            .to_string()
+        };
+        let json = |e: serde_json::Error| Error::invalid("settings", "JSON", e);
+        let mut header = Header {
+            model: serde_json::to_string(gpt.config()).map_err(json)?,
+            seed: o.seed(),
+            corpus_sha256: corpus.sha256,
+            vocabulary: corpus.tokenizer.chars().iter().collect(),
+            ..Header::new(Kind::Chain)
+        };
+        if prior.center.is_some() || prior.relative_to.is_some() {
+            let mut hash = Sha256::new();
+            start.iter().for_each(|v| hash.update(v.to_le_bytes()));
+            header.baseline_sha256 = hash.finalize().into();
+        }
+        let n = gpt.n_params();
+        let machine = match o.normal_method() {
+            Some(method) => {
+                let steps = o.num_epochs().saturating_mul(batches.per_sweep());
+                let config = o.normal(method, steps)?;
+                header.config = settings(serde_json::to_value(&config).map_err(json)?);
+                let saved = path.map(|p| read_state(p, &header, Some(method), n));
+                Machine::Normal(Box::new(match saved.transpose()? {
+                    Some(SavedState::Normal(s)) => NormalFit::restore(cpu, posterior, config, &s)?,
+                    _ => NormalFit::new(cpu, posterior, &start, config)?,
+                }))
+            }
+            None => {
+                let (config, mass) = (o.chain()?, o.preconditioner());
+                header.chain = config.chain;
+                let both = serde_json::to_value((&config, &mass)).map_err(json)?;
+                header.config =
+                    settings(serde_json::json!({"settings": both[0], "preconditioner": both[1]}));
+                let saved = path.map(|p| read_state(p, &header, None, n));
+                Machine::Chain(Box::new(match saved.transpose()? {
+                    Some(SavedState::Chain(s)) => Chain::restore(cpu, posterior, config, mass, &s)?,
+                    _ => Chain::new(cpu, posterior, &start, config, mass)?,
+                }))
+            }
+        };
+        drop(start);
+        Ok(Self {
+            machine,
+            model: model.clone(),
+            corpus: corpus.clone(),
+            batches,
+            batch: Batch::new(b, t)?,
+            given: Batch::new(b, t)?,
+            header,
+            schedule: ScheduleOf::NONE,
+            last: None,
+        })
+    }
+
+    /// One step, on the given batch or on the run's own; the next phase and whether a sample is due.
+    fn step(&mut self, given: bool) -> Result<(i32, bool), Fail> {
+        let step = self.machine.steps_made();
+        if self.schedule.is_set() {
+            let factors = self.schedule.at(step)?;
+            self.machine.set_factors(factors)?;
+        }
+        let (seed, chain) = (self.header.seed, self.header.chain);
+        let batch = match given {
+            true => &self.given,
+            false => {
+                let tokens = &self.corpus.train;
+                self.batches
+                    .fill(tokens, seed, chain, step, &mut self.batch)?;
+                &self.batch
+            }
+        };
+        let report = self.machine.step(batch)?;
+        self.last = Some(report);
+        Ok((phase_number(self.machine.phase()), report.due))
+    }
+}
+
+/// A chain or a fit of normals. One thread at a time.
 pub struct bnn_sampler {
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
 }
 
-/// Makes a chain that starts at the model's parameters.
+/// Makes a sampler that starts at the model's parameters.
 ///
-/// [in] options: sampler, step_size, alpha or momentum, sigma, beta, temperature, warmup_steps, sampling_steps, thinning, seed, chain,
-/// preconditioner, preconditioner_steps, preconditioner_floor, prior_std, num_data, objective, batch_size, window; NULL for defaults.
+/// [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass, the schedules, warmup_steps,
+/// sampling_steps, thinning, chain, preconditioner and its settings; of ekf, vi and laplace num_epochs, step_size, init_sd, transition_sd,
+/// init_log_scale, vi_n_samples, stick_the_landing, laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options,
+/// likelihood_weight, num_data, objective, batch_size, batch_order, window; NULL for defaults.
 /// [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE, BNN_ERR_DATA when the text is too short.
-/// The chain is a function of options, model and corpus: the same on any number of threads.
+/// The sampler is a function of options, model and corpus: the same on any number of threads.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_new(
     model: *const bnn_model,
@@ -64,63 +179,103 @@ pub unsafe extern "C" fn bnn_sampler_new(
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        // SAFETY: all are NULL or live handles.
-        let (model, corpus, o) = unsafe {
-            (
-                &get(model, "model")?.inner,
-                &get(corpus, "corpus")?.inner,
-                Set::from(options)?,
-            )
-        };
-        model.fits(corpus)?;
-        let (b, t) = o.batch(model.gpt.config())?;
-        let windows = Windows::all(corpus.train.len(), t)?;
-        let objective = o.objective()?;
-        let counted = match objective {
-            Objective::All => corpus.train.len() - 1,
-            Objective::Last => windows.num_windows(),
-        };
-        let num_data = o.num_data().unwrap_or(counted as f64);
-        let posterior = Posterior::new(
-            &model.cpu,
-            &model.gpt,
-            &o.prior(),
-            num_data,
-            objective,
-            b,
-            t,
-        )?;
-        let start = lock(&model.params, "model")?;
-        let config = o.sampler()?;
-        let inner = Inner {
-            index: config.chain,
-            chain: Chain::new(&model.cpu, posterior, &start, config, o.preconditioner()?)?,
-            model: model.clone(),
-            corpus: corpus.clone(),
-            windows,
-            batch: Batch::new(b, t)?,
-            given: Batch::new(b, t)?,
-            seed: o.seed(),
-            last: None,
-        };
-        let inner = Mutex::new(inner);
-        // SAFETY: `sampler` is NULL or the caller's to write.
-        unsafe { hand_out(sampler, bnn_sampler { inner }, "sampler") }
+        // SAFETY: all are NULL or live handles, `sampler` is NULL or the caller's to write.
+        unsafe {
+            let (m, c) = (get(model, "model")?, get(corpus, "corpus")?);
+            let inner = Inner::new(&m.inner, &c.inner, &Set::from(options)?, None)?;
+            let inner = Arc::new(Mutex::new(inner));
+            hand_out(sampler, bnn_sampler { inner }, "sampler")
+        }
     })
 }
 
-/// Frees a chain; NULL is fine.
+/// Makes a sampler that goes on from a saved state, bit for bit as it would have without the break.
+///
+/// [in] model, corpus, options: as bnn_sampler_new had them; path: UTF-8, path_len bytes. [out] sampler. The model's parameters are read only
+/// where the prior refers to them. A schedule callback is no part of the state: set it again.
+/// Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
+/// differs, for a state of other settings, another model or another corpus.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_load(
+    model: *const bnn_model,
+    corpus: *const bnn_corpus,
+    options: *const bnn_options,
+    path: *const c_char,
+    path_len: usize,
+    sampler: *mut *mut bnn_sampler,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or live handles, `path` is path_len bytes of the caller's, `sampler` is NULL or the caller's to write.
+        unsafe {
+            let (m, c) = (get(model, "model")?, get(corpus, "corpus")?);
+            let path = text(path, path_len, "path")?;
+            let inner = Inner::new(&m.inner, &c.inner, &Set::from(options)?, Some(path))?;
+            let inner = Arc::new(Mutex::new(inner));
+            hand_out(sampler, bnn_sampler { inner }, "sampler")
+        }
+    })
+}
+
+/// Writes the sampler's whole state to a file, in the place of what may be there; the file appears whole or not at all.
+///
+/// [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_save(
+    sampler: *const bnn_sampler,
+    path: *const c_char,
+    path_len: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects of that length.
+        let (s, path) = unsafe { (get(sampler, "sampler")?, text(path, path_len, "path")?) };
+        let i = lock(&s.inner, "sampler")?;
+        write_state(path, &i.header, &i.machine.state()?)?;
+        Ok(())
+    })
+}
+
+/// Frees a sampler; NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_free(sampler: *mut bnn_sampler) {
-    // SAFETY: the caller passes NULL or a handle from bnn_sampler_new, once.
+    // SAFETY: the caller passes NULL or a handle from this file, once.
     unsafe { take_back(sampler) }
 }
+
+/// Sets a schedule of the caller's own, in place of the options'; a NULL callback gives these their place back.
+///
+/// The factors stand on the step size and the temperature of chains, from the warm-up on (the steps before it, which
+/// estimate the mass, have none), and on vi's rate, whose temperature factor must stay 1; a cyclical schedule's exploration is off meanwhile.
+/// Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule. The step that gets a factor out of range fails so and is not made.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_set_schedule(
+    sampler: *mut bnn_sampler,
+    callback: bnn_schedule_callback,
+    user_data: *mut c_void,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: the handle is NULL or live.
+        let s = unsafe { get(sampler, "sampler") }?;
+        let i = &mut *lock(&s.inner, "sampler")?;
+        i.machine.set_factors(callback.map(|_| ONES))?;
+        i.schedule = ScheduleOf::new(callback, user_data);
+        Ok(())
+    })
+}
+
+/// What a schedule that changes nothing gives.
+pub(super) const ONES: crate::samplers::Factors = crate::samplers::Factors {
+    step_size: 1.0,
+    temperature: 1.0,
+};
 
 /// What a step tells: written only when the step went well.
 ///
 /// # Safety
 /// Both are NULL or the caller's to write.
-unsafe fn told(
+pub(super) unsafe fn told(
     phase: *mut i32,
     sample_due: *mut i32,
     step: impl FnOnce() -> Result<(i32, bool), Fail>,
@@ -135,8 +290,9 @@ unsafe fn told(
 
 /// One step on a batch of the corpus, which is a function of (seed, chain, step).
 ///
-/// [out] phase: BNN_PHASE_… of the next step; sample_due: 1 when the parameters are now a sample to keep, else 0.
-/// Errors: BNN_ERR_INVALID when the run is done; BNN_ERR_NOT_FINITE with step and tensor when the chain diverges.
+/// [out] phase: BNN_PHASE_… of the next step: normals are in BNN_PHASE_WARMUP until all steps are made; sample_due: 1 when the parameters are
+/// now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_INVALID when the run is done; BNN_ERR_NOT_FINITE with step and tensor
+/// when it diverges; BNN_ERR_INTERRUPTED when the schedule's callback stopped it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_step(
     sampler: *mut bnn_sampler,
@@ -147,16 +303,9 @@ pub unsafe extern "C" fn bnn_sampler_step(
     guard(err, || {
         // SAFETY: all are NULL or the caller's live objects.
         unsafe {
-            let sampler = get(sampler, "sampler")?;
-            told(phase, sample_due, || {
-                let i = &mut *lock(&sampler.inner, "sampler")?;
-                let step = i.chain.steps_made();
-                i.windows
-                    .fill(&i.corpus.train, i.seed, i.index, step, &mut i.batch)?;
-                let report = i.chain.step(&i.batch)?;
-                i.last = Some(report);
-                Ok((phase_number(i.chain.phase()), report.sample_due))
-            })
+            // The schedule's callback may free the handle: what the call uses is its own from here on.
+            let inner = get(sampler, "sampler")?.inner.clone();
+            told(phase, sample_due, || lock(&inner, "sampler")?.step(false))
         }
     })
 }
@@ -175,30 +324,27 @@ pub unsafe extern "C" fn bnn_sampler_step_tokens(
     guard(err, || {
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
-            let sampler = get(sampler, "sampler")?;
+            let inner = get(sampler, "sampler")?.inner.clone();
             let (x, y) = (slice(x, n, "x")?, slice(y, n, "y")?);
             told(phase, sample_due, || {
-                let i = &mut *lock(&sampler.inner, "sampler")?;
-                let expected = i.batch.b * i.batch.t;
-                if n != expected {
-                    return Err(Error::shape("batch", [expected], [n]).into());
+                let i = &mut *lock(&inner, "sampler")?;
+                if n != i.given.x.len() {
+                    return Err(Error::shape("x and y", [i.given.b, i.given.t], [n]).into());
                 }
-                i.given.x.clear();
-                i.given.x.extend_from_slice(x);
-                i.given.y.clear();
-                i.given.y.extend_from_slice(y);
-                let report = i.chain.step(&i.given)?;
-                i.last = Some(report);
-                Ok((phase_number(i.chain.phase()), report.sample_due))
+                i.given.x.copy_from_slice(x);
+                i.given.y.copy_from_slice(y);
+                i.step(true)
             })
         }
     })
 }
 
-/// What the last step saw.
+/// What the last step found.
 ///
-/// [out] step: counted from 0; log_lik: mean log-likelihood of the batch, nats; log_post: num_data * log_lik + log prior; kinetic,
-/// configurational: temperatures, NaN where there is none. Errors: BNN_ERR_INVALID before the first step.
+/// [out] step: counted from 0, preconditioning included; log_lik: mean of the batch, nats; log_post: num_data * log_lik + log prior (ekf,
+/// laplace: without the prior); kinetic, configurational: temperatures, NaN where there are none (while the mass is estimated, without momenta,
+/// of normals); xi: the thermostat's friction after the step, NaN for a method without.
+/// Errors: BNN_ERR_INVALID before the first step, also of a sampler that was loaded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_report(
     sampler: *const bnn_sampler,
@@ -207,6 +353,7 @@ pub unsafe extern "C" fn bnn_sampler_report(
     log_post: *mut f64,
     kinetic: *mut f64,
     configurational: *mut f64,
+    xi: *mut f64,
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
@@ -218,25 +365,27 @@ pub unsafe extern "C" fn bnn_sampler_report(
                 out(log_lik, "log_lik")?,
                 out(log_post, "log_post")?,
             );
-            let (kinetic, configurational) = (
+            let (kinetic, configurational, xi) = (
                 out(kinetic, "kinetic")?,
                 out(configurational, "configurational")?,
+                out(xi, "xi")?,
             );
             let i = lock(&sampler.inner, "sampler")?;
             let r = i
                 .last
                 .ok_or_else(|| Error::invalid("report", "a step that was made", "none"))?;
             step.write(r.step);
-            log_lik.write(r.at.log_lik);
-            log_post.write(r.at.log_post);
-            kinetic.write(r.kinetic_temperature.unwrap_or(f64::NAN));
-            configurational.write(r.configurational_temperature.unwrap_or(f64::NAN));
+            log_lik.write(r.log_lik);
+            log_post.write(r.log_post);
+            kinetic.write(r.kinetic);
+            configurational.write(r.configurational);
+            xi.write(r.xi);
         }
         Ok(())
     })
 }
 
-/// Copies the chain's parameters out. [out] params: n floats, n = the model's n_params. Errors: BNN_ERR_SHAPE.
+/// Copies the chain's parameters out, or the mean of the normals. [out] params: n floats, n = the model's n_params. Errors: BNN_ERR_SHAPE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_get_params(
     sampler: *const bnn_sampler,
@@ -249,7 +398,51 @@ pub unsafe extern "C" fn bnn_sampler_get_params(
         let (sampler, to) = unsafe { (get(sampler, "sampler")?, slice_mut(params, n, "params")?) };
         let i = lock(&sampler.inner, "sampler")?;
         i.model.gpt.layout().check(to)?;
-        to.copy_from_slice(i.chain.params());
+        to.copy_from_slice(i.machine.params());
+        Ok(())
+    })
+}
+
+/// A draw from the normals that ekf, vi or laplace have fitted so far, at any time.
+///
+/// [in] index: which draw of the seed: the same index gives the same draw. [out] params: n floats, n = the model's n_params.
+/// Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_draw(
+    sampler: *const bnn_sampler,
+    index: u64,
+    params: *mut f32,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (s, to) = unsafe { (get(sampler, "sampler")?, slice_mut(params, n, "params")?) };
+        let i = &mut *lock(&s.inner, "sampler")?;
+        i.model.gpt.layout().check(to)?;
+        let mut drawn = i.model.cpu.zeros(n)?;
+        i.machine.normals()?.draw(index, &mut drawn)?;
+        to.copy_from_slice(&drawn);
+        Ok(())
+    })
+}
+
+/// The standard deviations of the normals that ekf, vi or laplace have fitted so far; the mean is bnn_sampler_get_params's.
+///
+/// [out] sd: n floats, n = the model's n_params. Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_get_sd(
+    sampler: *const bnn_sampler,
+    sd: *mut f32,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (s, to) = unsafe { (get(sampler, "sampler")?, slice_mut(sd, n, "sd")?) };
+        let i = &mut *lock(&s.inner, "sampler")?;
+        i.model.gpt.layout().check(to)?;
+        to.copy_from_slice(&i.machine.normals()?.sd()?);
         Ok(())
     })
 }

@@ -76,11 +76,11 @@ pub(super) fn fit(
     let (mut fit, mut trace) = match path.exists() {
         true => {
             let (state, trace) = load(run, normal, &path, total)?;
-            let fit = NormalFit::restore(be, posterior, config, t, &state)?;
+            let fit = NormalFit::restore(be, posterior, config, &state)?;
             (fit, trace)
         }
         false => {
-            let fit = NormalFit::new(be, posterior, &baseline.params, config, t)?;
+            let fit = NormalFit::new(be, posterior, &baseline.params, config)?;
             (fit, Trace::default())
         }
     };

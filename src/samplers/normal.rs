@@ -81,7 +81,7 @@ pub struct NormalConfig {
     /// Seed of VI's draws, of labels, and of the draws from the fit.
     pub seed: u64,
     /// Observations that the data are, times the likelihood's weight, > 0: what EKF (at rate 0) and Laplace count the steps' means up to. A
-    /// fit on a GPT's posterior sets it to that posterior's windows.
+    /// fit on a GPT's posterior sets it to that posterior's sequences.
     pub observations: f64,
     /// EKF: deviation before any data, > 0.
     pub init_sd: f64,
@@ -102,7 +102,7 @@ pub struct NormalConfig {
 }
 
 impl NormalConfig {
-    /// The method's defaults: T = 0.1, seed 0, one observation, a prior of deviation 1.
+    /// The method's defaults: T = 0.1 (Laplace 0.003), seed 0, one observation, a prior of deviation 1.
     pub fn new(method: NormalMethod, steps: u64) -> Self {
         Self {
             method,
@@ -117,10 +117,14 @@ impl NormalConfig {
                 },
                 NormalMethod::Ekf | NormalMethod::Laplace => Schedule::Constant,
             },
-            temperature: 0.1,
+            // Independent normals of the Fisher information's widths are far too wide for weights that depend on each other.
+            temperature: match method {
+                NormalMethod::Laplace => 3e-3,
+                NormalMethod::Ekf | NormalMethod::Vi => 0.1,
+            },
             seed: 0,
             observations: 1.0,
-            init_sd: 0.01,
+            init_sd: 1e-3,
             transition_sd: 0.0,
             init_log_scale: -5.0,
             vi_n_samples: 1,
@@ -595,11 +599,10 @@ pub struct NormalFit<B: Backend> {
     posterior: Posterior<B>,
     normals: Normals<B>,
     squares: B::Buf, // (n_params); empty for VI
-    targets: f64,    // of a window
 }
 
 impl<B: Backend> NormalFit<B> {
-    /// Begins about `start`, with batches of windows of `t` tokens.
+    /// Begins about `start`.
     ///
     /// # Errors
     /// As [`Normals::new`], when `start` is not of the model's size, and for Laplace when the prior is not normal with one precision.
@@ -608,10 +611,9 @@ impl<B: Backend> NormalFit<B> {
         posterior: Posterior<B>,
         start: &[f32],
         config: NormalConfig,
-        t: usize,
     ) -> Result<Self> {
         let state = config.start(start);
-        Self::restore(backend, posterior, config, t, &state)
+        Self::restore(backend, posterior, config, &state)
     }
 
     /// Goes on from a saved state, bit for bit.
@@ -622,7 +624,6 @@ impl<B: Backend> NormalFit<B> {
         backend: &B,
         posterior: Posterior<B>,
         config: NormalConfig,
-        t: usize,
         state: &NormalState,
     ) -> Result<Self> {
         for (_, v) in state.vectors() {
@@ -635,9 +636,8 @@ impl<B: Backend> NormalFit<B> {
             let expected = "normal and absolute (laplace adds one precision)";
             return Err(Error::invalid("prior", expected, "another"));
         }
-        let targets = posterior.targets_a_window(t);
         let config = NormalConfig {
-            observations: posterior.likelihood_weight() * posterior.num_data() / targets,
+            observations: posterior.sequences(),
             ..config
         };
         let n = match config.method {
@@ -649,7 +649,6 @@ impl<B: Backend> NormalFit<B> {
             squares: backend.zeros(n)?,
             backend: backend.clone(),
             posterior,
-            targets,
         })
     }
 
@@ -685,8 +684,8 @@ impl<B: Backend> NormalFit<B> {
         self.backend.fill(&mut self.squares, 0.0)?;
         let log_lik =
             posterior.likelihood_with_squares(normals.mean(), batch, &mut self.squares)?;
-        // The gradient is of the mean loss over targets; an observation is a window.
-        let (to_windows, of_batch) = (-self.targets, 1.0 / batch.b as f64);
+        // The gradient is of the mean loss over positions; an observation is a sequence.
+        let (to_windows, of_batch) = (-posterior.positions(), 1.0 / batch.b as f64);
         let (grad, squares) = (posterior.grad(), &self.squares);
         let r = normals.step_with_squares(grad, to_windows, squares, of_batch, log_lik)?;
         Ok(FitReport {

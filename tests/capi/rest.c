@@ -1,0 +1,166 @@
+/* Options checked when they are set; chain diagnostics; probes; precision; a generator's weights; a corpus's characters. */
+#include "check.h"
+
+static void options(void) {
+  bnn_options *o = NULL;
+  bnn_vector_sampler *s = NULL;
+  bnn_context *ctx = NULL;
+  float theta[1] = {1};
+  OK(bnn_context_new(1, &ctx, &err));
+  OK(bnn_options_new(&o, &err));
+#define BAD_F64(name, v) IS(BNN_ERR_INVALID, bnn_options_set_f64(o, name, strlen(name), (v), &err)); HOLDS(strstr(err.message, name) != NULL)
+#define BAD_U64(name, v) IS(BNN_ERR_INVALID, bnn_options_set_u64(o, name, strlen(name), (v), &err)); HOLDS(strstr(err.message, name) != NULL)
+#define BAD_STR(name, v) IS(BNN_ERR_INVALID, bnn_options_set_str(o, name, strlen(name), (v), strlen(v), &err)); HOLDS(strstr(err.message, name) != NULL)
+  BAD_F64("step_size", -1e-9);
+  BAD_F64("step_size", NAN);
+  BAD_F64("step_size", INFINITY);
+  BAD_F64("sigma", 0.0);
+  BAD_F64("momentum", 1.0);
+  BAD_F64("final_fraction", 1.5);
+  BAD_F64("exploration", 1.0);
+  BAD_F64("num_data", 0.5);
+  BAD_U64("thinning", 0);
+  BAD_U64("bias", 2);
+  BAD_U64("n_layer", 1025);
+  BAD_U64("chain", (uint64_t)1 << 32);
+  BAD_STR("sampler", "hmc");
+  BAD_STR("sampler", "");
+  BAD_STR("temperature_schedule", "cyclical");
+  BAD_STR("weights", "f16");
+  BAD_STR("precision", "lowest");
+  BAD_STR("step_size", "1");
+  BAD_U64("step_size", 1);
+  IS(BNN_ERR_INVALID, bnn_options_unset(o, "no_such", 7, &err));
+  /* What was refused has changed nothing: step_size is still the method's own. */
+  OK(bnn_vector_sampler_new(ctx, o, theta, 1, &s, &err));
+  bnn_vector_sampler_free(s), s = NULL;
+  F64(o, "momentum", 0.8);
+  F64(o, "alpha", 2.0);
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_new(ctx, o, theta, 1, &s, &err));
+  HOLDS(strstr(err.message, "alpha and momentum") != NULL);
+  UNSET(o, "momentum");
+  OK(bnn_vector_sampler_new(ctx, o, theta, 1, &s, &err));
+  bnn_vector_sampler_free(s), s = NULL;
+  /* What a constructor does not use is no matter. */
+  UNSET(o, "alpha");
+  F64(o, "momentum", 0.8);
+  STR(o, "sampler", "sgld");
+  F64(o, "init_sd", 3.0);
+  OK(bnn_vector_sampler_new(ctx, o, theta, 1, &s, &err));
+  bnn_vector_sampler_free(s);
+  /* Every default is in its range, and a line has room in 256 bytes. */
+  for (size_t i = 0; i < bnn_options_count(); ++i) {
+    char line[256], name[64], value[64];
+    size_t needed = 0;
+    int32_t type = -1;
+    OK(bnn_options_describe(i, &type, line, sizeof line - 1, &needed, &err));
+    line[needed] = 0;
+    HOLDS(sscanf(line, "%63s | %63s |", name, value) == 2);
+    if (!strcmp(value, "unset")) continue;
+    size_t len = strlen(name);
+    if (type == BNN_TYPE_F64) OK(bnn_options_set_f64(o, name, len, strtod(value, NULL), &err));
+    if (type == BNN_TYPE_U64) OK(bnn_options_set_u64(o, name, len, strtoull(value, NULL, 10), &err));
+    if (type == BNN_TYPE_STR) OK(bnn_options_set_str(o, name, len, value, strlen(value), &err));
+  }
+  bnn_options_free(o), bnn_context_free(ctx);
+}
+
+/* Numbers that any language makes exactly; the test compares what is printed with the Rust library's own answer. */
+static void diagnostics(void) {
+  double draws[3 * 200], rhat, bulk, tail, mean, mcse;
+  uint64_t x = 12345;
+  for (int i = 0; i < 600; ++i) x = (x * 1103515245 + 12345) % 2147483648, draws[i] = (double)x / 2147483648 + 0.25 * (i / 200);
+  OK(bnn_chain_diagnostics(draws, 3, 200, &rhat, &bulk, &tail, &mean, &mcse, &err));
+  printf("diagnostics %.17g %.17g %.17g %.17g %.17g\n", rhat, bulk, tail, mean, mcse);
+  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, 0, 200, &rhat, &bulk, &tail, &mean, &mcse, &err));
+  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, 200, 3, &rhat, &bulk, &tail, &mean, &mcse, &err));
+  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, 3, 0, &rhat, &bulk, &tail, &mean, &mcse, &err));
+  IS(BNN_ERR_NULL, bnn_chain_diagnostics(NULL, 3, 200, &rhat, &bulk, &tail, &mean, &mcse, &err));
+  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, SIZE_MAX, 2, &rhat, &bulk, &tail, &mean, &mcse, &err));
+  draws[7] = NAN;
+  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, 3, 200, &rhat, &bulk, &tail, &mean, &mcse, &err));
+}
+
+static void models(void) {
+  static float params[100000], log_probs[20000];
+  static char text[4000];
+  bnn_context *ctx = NULL;
+  bnn_options *o = NULL;
+  bnn_corpus *corpus = NULL, *other = NULL;
+  bnn_model *model = NULL, *rounded = NULL;
+  bnn_probe *probe = NULL, *none = NULL;
+  bnn_ensemble *e = NULL;
+  bnn_generator *g = NULL;
+  size_t vocab = 0, n = 0, t = 0, n_train = 0, n_val = 0, needed = 0, k = 0;
+  double loss = 0, again = 0;
+  OK(bnn_context_new(1, &ctx, &err));
+  for (int i = 0; i < 2400; ++i) text[i] = "abcdefgh"[(i * i / 3 + i) % 8];
+  OK(bnn_corpus_from_text(text, 2400, &corpus, &err));
+  for (int i = 0; i < 2400; ++i) text[i] = (char)(text[i] + 1);
+  OK(bnn_corpus_from_text(text, 2400, &other, &err));
+  OK(bnn_corpus_sizes(corpus, &vocab, &n_train, &n_val, &err));
+  OK(bnn_options_new(&o, &err));
+  STR(o, "shape", "tiny");
+  OK(bnn_model_new(ctx, o, vocab, &model, &err));
+  OK(bnn_model_sizes(model, &n, &t, &err));
+  OK(bnn_model_get_params(model, params, n, &err));
+  OK(bnn_model_loss(model, corpus, BNN_SPLIT_VAL, &loss, &err));
+  IS(BNN_ERR_INVALID, bnn_model_loss(model, other, BNN_SPLIT_VAL, &again, &err));
+
+  /* All of a split probed is the split's loss. */
+  IS(BNN_ERR_INVALID, bnn_probe_new(model, other, BNN_SPLIT_VAL, 5, &none, &err));
+  IS(BNN_ERR_INVALID, bnn_probe_new(model, corpus, BNN_SPLIT_VAL, 0, &none, &err));
+  HOLDS(none == NULL);
+  OK(bnn_probe_new(model, corpus, BNN_SPLIT_VAL, SIZE_MAX, &probe, &err));
+  OK(bnn_probe_len(probe, &k, &err));
+  HOLDS(k > 200 && k <= n_val);
+  IS(BNN_ERR_TOO_SMALL, bnn_probe_log_probs(probe, params, n, log_probs, 1, &needed, &err));
+  HOLDS(needed == k);
+  IS(BNN_ERR_SHAPE, bnn_probe_log_probs(probe, params, n - 1, log_probs, 20000, &needed, &err));
+  OK(bnn_probe_log_probs(probe, params, n, log_probs, 20000, &needed, &err));
+  double sum = 0;
+  for (size_t i = 0; i < k; ++i) sum -= log_probs[i];
+  NEAR(sum / (double)k, loss, 1e-5);
+  bnn_probe_free(probe), bnn_probe_free(NULL);
+  OK(bnn_probe_new(model, corpus, BNN_SPLIT_TRAIN, 5, &probe, &err));
+  OK(bnn_probe_log_probs(probe, params, n, log_probs, 5, &needed, &err));
+  HOLDS(needed == 5);
+
+  /* high is f32 too; medium may round products to 8 bits. */
+  STR(o, "precision", "high");
+  OK(bnn_model_new(ctx, o, vocab, &rounded, &err));
+  OK(bnn_model_loss(rounded, corpus, BNN_SPLIT_VAL, &again, &err));
+  HOLDS(again == loss);
+  bnn_model_free(rounded);
+  STR(o, "precision", "medium");
+  OK(bnn_model_new(ctx, o, vocab, &rounded, &err));
+  OK(bnn_model_loss(rounded, corpus, BNN_SPLIT_VAL, &again, &err));
+  NEAR(again, loss, 1e-2);
+
+  /* bf16 weights: another number, not far. */
+  double h[2], mi;
+  for (size_t i = 0; i < n; ++i) params[i] *= 3;
+  OK(bnn_ensemble_new(model, &e, &err));
+  OK(bnn_ensemble_add(e, params, n, &err));
+  U64(o, "max_new_tokens", 1);
+  for (int i = 0; i < 2; ++i) {
+    STR(o, "weights", i ? "bf16" : "f32");
+    OK(bnn_generator_new(e, corpus, o, &g, &err));
+    OK(bnn_generator_generate(g, "abc", 3, o, 0, NULL, NULL, text, sizeof text, &needed, &h[i], &mi, &err));
+    bnn_generator_free(g), g = NULL;
+  }
+  HOLDS(h[0] != h[1]);
+  NEAR(h[1], h[0], 2e-2);
+  IS(BNN_ERR_INVALID, bnn_generator_new(e, other, NULL, &g, &err));
+  bnn_model_free(model), bnn_model_free(rounded), bnn_corpus_free(corpus), bnn_corpus_free(other), bnn_options_free(o);
+  bnn_context_free(ctx);
+  OK(bnn_probe_log_probs(probe, params, n, log_probs, 5, &needed, &err)); /* it keeps what it needs alive */
+  bnn_probe_free(probe), bnn_ensemble_free(e);
+}
+
+int main(void) {
+  options();
+  diagnostics();
+  models();
+  return finish();
+}

@@ -1,0 +1,198 @@
+/* States on disk: a sampler that was saved and loaded goes on bit for bit; what is damaged or of something else is refused. */
+#include "check.h"
+
+#define N_METHODS 10
+static const char *METHODS[N_METHODS] = {"sgld", "sghmc", "sghmc_euler", "baoa", "sgnht", "sgnht_euler", "sglrw", "ekf", "vi", "laplace"};
+static const char *MASSES[5] = {"rms", "adaptive", "fisher", "prior", "none"};
+static char path[512];
+static bnn_context *ctx;
+
+static int same(double a, double b) { return memcmp(&a, &b, sizeof a) == 0; }
+
+static bnn_options *settings(const char *method) {
+  bnn_options *o = NULL;
+  OK(bnn_options_new(&o, &err));
+  STR(o, "sampler", method);
+  STR(o, "shape", "tiny");
+  U64(o, "n_layer", 1);
+  U64(o, "block_size", 8);
+  U64(o, "batch_size", 16);
+  U64(o, "preconditioner_steps", 2);
+  U64(o, "warmup_steps", 2);
+  U64(o, "sampling_steps", 4);
+  U64(o, "thinning", 2);
+  U64(o, "chain", 3);
+  F64(o, "num_data", 500.0);
+  STR(o, "prior_center", "pretrained");
+  if (!strncmp(method, "sgnht", 5)) F64(o, "thermostat_mass", 0.01);
+  return o;
+}
+
+static bnn_corpus *letters(const char *of) {
+  static char text[1201];
+  bnn_corpus *c = NULL;
+  for (int i = 0; i < 1200; ++i) text[i] = of[(i * i / 3 + i) % 8];
+  OK(bnn_corpus_from_text(text, 1200, &c, &err));
+  return c;
+}
+
+static void gpt(const char *method, const char *mass, int breaks_after) {
+  static float a[100000], b[100000];
+  bnn_options *o = settings(method);
+  STR(o, "preconditioner", mass);
+  U64(o, "preconditioner_every", 1);
+  bnn_corpus *corpus = letters("abcdefgh");
+  bnn_model *model = NULL;
+  bnn_sampler *whole = NULL, *resumed = NULL;
+  size_t n = 0, t = 0;
+  int32_t phase = -1, due = -1, phase2 = -1, due2 = -1;
+  OK(bnn_model_new(ctx, o, 8, &model, &err));
+  OK(bnn_model_sizes(model, &n, &t, &err));
+  OK(bnn_sampler_new(model, corpus, o, &whole, &err));
+  for (int i = 0; i < breaks_after; ++i) OK(bnn_sampler_step(whole, &phase, &due, &err));
+  OK(bnn_sampler_save(whole, path, strlen(path), &err));
+  OK(bnn_sampler_load(model, corpus, o, path, strlen(path), &resumed, &err));
+  do {
+    uint64_t step, step2;
+    double r[5], q[5];
+    OK(bnn_sampler_step(whole, &phase, &due, &err));
+    OK(bnn_sampler_step(resumed, &phase2, &due2, &err));
+    HOLDS(phase == phase2 && due == due2);
+    OK(bnn_sampler_report(whole, &step, r, r + 1, r + 2, r + 3, r + 4, &err));
+    OK(bnn_sampler_report(resumed, &step2, q, q + 1, q + 2, q + 3, q + 4, &err));
+    HOLDS(step == step2);
+    for (int i = 0; i < 5; ++i) HOLDS(same(r[i], q[i]) || (isnan(r[i]) && isnan(q[i])));
+    /* Only a thermostat has a friction that follows. */
+    HOLDS(isnan(r[4]) == (strncmp(method, "sgnht", 5) != 0));
+    OK(bnn_sampler_get_params(whole, a, n, &err));
+    OK(bnn_sampler_get_params(resumed, b, n, &err));
+    HOLDS(memcmp(a, b, n * sizeof *a) == 0);
+  } while (phase != BNN_PHASE_DONE);
+  if (bnn_sampler_draw(whole, 7, a, n, NULL) == BNN_OK) {
+    OK(bnn_sampler_draw(resumed, 7, b, n, &err));
+    HOLDS(memcmp(a, b, n * sizeof *a) == 0);
+  }
+  bnn_sampler_free(whole), bnn_sampler_free(resumed), bnn_model_free(model), bnn_corpus_free(corpus), bnn_options_free(o);
+}
+
+static void vector(const char *method, int breaks_after) {
+  enum { N = 5 };
+  bnn_options *o = settings(method);
+  bnn_vector_sampler *s[2] = {NULL, NULL};
+  float theta[N] = {1, -1, 0.5f, 0, 2}, at[2][N], grad[N], squares[N];
+  int32_t phase = -1, due = -1;
+  int squared = !strcmp(method, "ekf") || !strcmp(method, "laplace");
+  OK(bnn_vector_sampler_new(ctx, o, theta, N, &s[0], &err));
+  OK(bnn_vector_sampler_get_params(s[0], at[0], N, &err));
+  for (int k = 0; k == 0 || phase != BNN_PHASE_DONE; ++k) {
+    if (k == breaks_after) {
+      OK(bnn_vector_sampler_save(s[0], path, strlen(path), &err));
+      IS(BNN_ERR_SHAPE, bnn_vector_sampler_load(ctx, o, N + 1, path, strlen(path), &s[1], &err));
+      OK(bnn_vector_sampler_load(ctx, o, N, path, strlen(path), &s[1], &err));
+      OK(bnn_vector_sampler_get_params(s[1], at[1], N, &err));
+      HOLDS(memcmp(at[0], at[1], sizeof at[0]) == 0);
+    }
+    for (int j = 0; j < 1 + (s[1] != NULL); ++j) {
+      double lp = 0;
+      for (int i = 0; i < N; ++i) grad[i] = -at[j][i], squares[i] = grad[i] * grad[i], lp -= 0.5 * squares[i];
+      if (squared)
+        OK(bnn_vector_sampler_step_squares(s[j], grad, squares, N, lp, at[j], &phase, &due, &err));
+      else
+        OK(bnn_vector_sampler_step(s[j], grad, N, lp, at[j], &phase, &due, &err));
+    }
+    if (s[1]) HOLDS(memcmp(at[0], at[1], sizeof at[0]) == 0);
+  }
+  HOLDS(s[1] != NULL);
+  bnn_vector_sampler_free(s[0]), bnn_vector_sampler_free(s[1]), bnn_options_free(o);
+}
+
+static size_t read_all(char *to, size_t room) {
+  FILE *f = fopen(path, "rb");
+  size_t len = f ? fread(to, 1, room, f) : 0;
+  if (f) fclose(f);
+  return len;
+}
+static void write_all(const char *from, size_t len) {
+  FILE *f = fopen(path, "wb");
+  HOLDS(f != NULL && fwrite(from, 1, len, f) == len);
+  if (f) fclose(f);
+}
+
+static void refused(void) {
+  static char bytes[2000000], first[2000000];
+  bnn_options *o = settings("sgnht");
+  bnn_corpus *corpus = letters("abcdefgh"), *text = NULL, *chars = letters("abcdefgx");
+  bnn_model *model = NULL;
+  bnn_sampler *s = NULL, *none = NULL;
+  int32_t phase, due;
+  OK(bnn_model_new(ctx, o, 8, &model, &err));
+  OK(bnn_sampler_new(model, corpus, o, &s, &err));
+  for (int i = 0; i < 4; ++i) OK(bnn_sampler_step(s, &phase, &due, &err));
+  OK(bnn_sampler_save(s, path, strlen(path), &err));
+  size_t len = read_all(bytes, sizeof bytes);
+  HOLDS(len > 100 && len < sizeof bytes);
+#define LOAD(want) IS(want, bnn_sampler_load(model, corpus, o, path, strlen(path), &none, &err))
+  /* Saved again it is the same file. */
+  OK(bnn_sampler_save(s, path, strlen(path), &err));
+  HOLDS(read_all(first, sizeof first) == len && memcmp(first, bytes, len) == 0);
+  bytes[len / 2] ^= 1, write_all(bytes, len);
+  LOAD(BNN_ERR_BAD_CHECKSUM);
+  bytes[len / 2] ^= 1, write_all(bytes, len - 1);
+  LOAD(BNN_ERR_BAD_LENGTH);
+  write_all("something else entirely", 23);
+  LOAD(BNN_ERR_BAD_MAGIC);
+  IS(BNN_ERR_IO, bnn_sampler_load(model, corpus, o, "/no/such", 8, &none, &err));
+  IS(BNN_ERR_IO, bnn_sampler_save(s, "/no/such", 8, &err));
+  write_all(bytes, len);
+  F64(o, "step_size", 1e-3);
+  LOAD(BNN_ERR_MISMATCH);
+  HOLDS(strstr(err.message, "step_size") != NULL);
+  UNSET(o, "step_size");
+  U64(o, "window", 4);
+  LOAD(BNN_ERR_MISMATCH);
+  HOLDS(strstr(err.message, "window") != NULL);
+  UNSET(o, "window");
+  U64(o, "chain", 2);
+  LOAD(BNN_ERR_MISMATCH);
+  U64(o, "chain", 3);
+  STR(o, "sampler", "vi");
+  LOAD(BNN_ERR_MISMATCH);
+  STR(o, "sampler", "sgnht");
+  /* The same characters in another order are another text; other characters are no text of this model's. */
+  OK(bnn_corpus_from_text("hgfedcba", 8, &text, &err));
+  bnn_corpus_free(text), text = letters("hgfedcba");
+  IS(BNN_ERR_MISMATCH, bnn_sampler_load(model, text, o, path, strlen(path), &none, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_load(model, chars, o, path, strlen(path), &none, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_new(model, chars, o, &none, &err));
+  /* The prior's centre is the model's parameters: they must be those of then. */
+  static float params[100000];
+  size_t n = 0, t = 0;
+  OK(bnn_model_sizes(model, &n, &t, &err));
+  OK(bnn_model_get_params(model, params, n, &err));
+  float before = params[0];
+  params[0] += 1;
+  OK(bnn_model_set_params(model, params, n, &err));
+  LOAD(BNN_ERR_MISMATCH);
+  params[0] = before;
+  OK(bnn_model_set_params(model, params, n, &err));
+  HOLDS(none == NULL);
+  LOAD(BNN_OK);
+  uint64_t step;
+  double a, b, c, d, e;
+  IS(BNN_ERR_INVALID, bnn_sampler_report(none, &step, &a, &b, &c, &d, &e, &err));
+  bnn_sampler_free(s), bnn_sampler_free(none), bnn_model_free(model), bnn_options_free(o);
+  bnn_corpus_free(corpus), bnn_corpus_free(text), bnn_corpus_free(chars);
+}
+
+int main(int argc, char **argv) {
+  snprintf(path, sizeof path, "%s/state.bnn", argc > 1 ? argv[1] : ".");
+  OK(bnn_context_new(1, &ctx, &err));
+  for (int m = 0; m < N_METHODS; ++m) {
+    /* Before any step; while the mass is estimated; when it was set; while sampling. */
+    for (int k = 0; k < 6; k += m < 7 ? 1 : 3) gpt(METHODS[m], MASSES[(m + k) % 5], k);
+    for (int k = 0; k < 4; ++k) vector(METHODS[m], k);
+  }
+  refused();
+  bnn_context_free(ctx);
+  return finish();
+}
