@@ -327,9 +327,13 @@ fn train_leaves_every_file_and_key() {
     let text = std::fs::read_to_string(&toml).expect("settings");
     let without: Vec<&str> = text
         .lines()
-        .filter(|l| !l.starts_with("precision") && !l.starts_with("probe_"))
+        .filter(|l| {
+            !l.starts_with("precision")
+                && !l.starts_with("probe_")
+                && !l.starts_with("temperature_every")
+        })
         .collect();
-    assert_eq!(without.len() + 3, text.lines().count());
+    assert_eq!(without.len() + 4, text.lines().count());
     std::fs::write(&toml, without.join("\n")).expect("settings");
 
     // Several prompts at once: the first text is that of the prompt alone; the rounded weights change the draws' probabilities a little.
@@ -448,6 +452,8 @@ const LONG: &[&str] = &[
     "100",
     "--probe-every",
     "7",
+    "--temperature-every",
+    "3",
 ];
 
 #[cfg(unix)]
@@ -507,6 +513,18 @@ fn a_run_that_was_stopped_or_killed_goes_on_bit_for_bit() {
     let want = json(&train(whole.path(), LONG));
     let whole_draws = draws(&whole.path().join(run_dir(&want)).join("chain_00.bnn"));
     assert_eq!(whole_draws.0.len(), 428 * 100);
+    let tensors = want["chains"][0]["tensors"].as_array().expect("a list");
+    assert_eq!(tensors.len(), 9);
+    for t in tensors {
+        for what in ["kinetic", "configurational"] {
+            keys(&t[what], &["mean", "sd", "std_error"]);
+        }
+    }
+    let energy = &want["chains"][0]["energy"];
+    keys(energy, &["potential", "kinetic", "total", "drift"]);
+    let of = |what: &str| energy[what]["mean"].as_f64().expect("a number");
+    let (sum, total) = (of("potential") + of("kinetic"), of("total"));
+    assert!((sum / total - 1.0).abs() < 1e-9, "{energy}");
     for name in ["-INT", "-KILL"] {
         let dir = folder();
         let (run, code, text) = start_and(dir.path(), name, 3);
@@ -542,7 +560,7 @@ fn a_run_that_was_stopped_or_killed_goes_on_bit_for_bit() {
         ));
         assert_eq!(got["samples_hash"], want["samples_hash"], "{name}");
         assert_eq!(got["samples_collected"], 30);
-        // The trace of temperatures is whole again, too.
+        // The trace of temperatures is whole again, too, and so are each tensor's.
         assert_eq!(got["chains"], want["chains"]);
         // And so are the probes' draws.
         assert!(draws(&run.join("chain_00.bnn")) == whole_draws, "{name}");

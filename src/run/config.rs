@@ -318,6 +318,8 @@ settings! {
         probe_tokens: usize,
         /// Sampling steps between two such records.
         probe_every: u64,
+        /// Sampling steps between two looks at the temperature of each tensor; 0 takes none.
+        temperature_every: u64,
         /// Threads; 0 takes all.
         threads: usize,
         /// Matrix products of the passes: highest (f32), high (16 bits or more), medium (bf16 where the machine is faster at that).
@@ -576,6 +578,7 @@ impl Settings {
             checkpoint_every: Some(500),
             probe_tokens: Some(4096),
             probe_every: Some(20),
+            temperature_every: Some(10),
             threads: Some(0),
             precision: Some(Precision::Highest),
             force: Some(false),

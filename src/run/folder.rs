@@ -19,6 +19,7 @@ cycles = 4
 exploration = 0.5
 probe_tokens = 0
 probe_every = 20
+temperature_every = 0
 batch_order = "independent"
 num_samples = 25
 init_sd = 0.01

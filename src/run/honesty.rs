@@ -1,6 +1,7 @@
 //! What a run says of its own chain: before sampling how far it can get, afterwards how far it got and what its samples are worth.
 
 use super::config::Config;
+use super::tensors::{self, TensorTemperature};
 use crate::error::{Error, Result};
 use crate::posterior::Prior;
 use crate::samplers::{self, stability};
@@ -143,6 +144,89 @@ impl Band {
     }
 }
 
+/// A mean with its standard error from 20 batches.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Mean {
+    /// The mean.
+    pub mean: f64,
+    /// Its standard error.
+    pub std_error: f64,
+}
+
+impl Mean {
+    /// Of a series; none with fewer than 20 values.
+    pub fn new(series: &[f64]) -> Option<Self> {
+        let Band {
+            mean, std_error, ..
+        } = Band::new(series, 0.0, 1)?;
+        Some(Self { mean, std_error })
+    }
+}
+
+/// The energies of a chain while it sampled, over T: natural units, in which the stationary law is exp(-total).
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Energy {
+    /// Minus the log posterior over T, each step's from its own batch: the batch's noise is num_data / T times that of its mean loss.
+    pub potential: Mean,
+    /// Half the sum of m^2 / M' over T, after each step: d/2 in equilibrium.
+    pub kinetic: Option<Mean>,
+    /// Their sum.
+    pub total: Mean,
+    /// Mean total of the second half minus that of the first: 0 in equilibrium.
+    pub drift: Mean,
+}
+
+impl Energy {
+    /// From each step's log likelihood and log prior, the warm-up's too, and the kinetic temperatures while sampling. None at T = 0, where the
+    /// temperature or the step follows a schedule that explores, and for fewer than 40 steps.
+    pub fn new(num_data: f64, d: usize, c: &samplers::Config, trace: [&[f64]; 3]) -> Option<Self> {
+        let [log_lik, log_prior, kinetic] = trace;
+        let explores = matches!(c.schedule, samplers::Schedule::Cyclical { .. });
+        let one_temperature = c.temperature_schedule == samplers::Schedule::Constant;
+        if c.temperature <= 0.0 || explores || !one_temperature {
+            return None;
+        }
+        let from = log_lik.len().checked_sub(c.sampling_steps as usize)?;
+        let potential: Vec<f64> = log_lik[from..]
+            .iter()
+            .zip(log_prior.get(from..)?)
+            .map(|(lik, prior)| -(num_data * lik + prior) / c.temperature)
+            .collect();
+        let kinetic: Vec<f64> = kinetic
+            .iter()
+            .map(|t| 0.5 * d as f64 * t / c.temperature)
+            .collect();
+        let total: Vec<f64> = match kinetic.len() == potential.len() {
+            true => potential.iter().zip(&kinetic).map(|(p, k)| p + k).collect(),
+            false => potential.clone(),
+        };
+        let (a, b) = total.split_at(total.len() / 2);
+        let (a, b) = (Mean::new(a)?, Mean::new(b)?);
+        Some(Self {
+            potential: Mean::new(&potential)?,
+            kinetic: Mean::new(&kinetic),
+            total: Mean::new(&total)?,
+            drift: Mean {
+                mean: b.mean - a.mean,
+                std_error: a.std_error.hypot(b.std_error),
+            },
+        })
+    }
+
+    /// As a line for a person.
+    pub fn line(&self) -> String {
+        let drifts = self.drift.mean.abs() > 5.0 * self.drift.std_error;
+        format!(
+            "energy over T {:.6e} +- {:.1e}, second half minus first {:+.3e} +- {:.1e}{}",
+            self.total.mean,
+            self.total.std_error,
+            self.drift.mean,
+            self.drift.std_error,
+            if drifts { ": still drifting" } else { "" }
+        )
+    }
+}
+
 /// How far one chain got.
 #[derive(Clone, Debug, Serialize)]
 pub struct Movement {
@@ -160,6 +244,10 @@ pub struct Movement {
     pub kinetic_temperature: Option<Band>,
     /// Configurational temperature while sampling.
     pub configurational_temperature: Option<Band>,
+    /// Energies while sampling; none where they have no one temperature, or too few steps.
+    pub energy: Option<Energy>,
+    /// The temperatures of each tensor while sampling; empty where they were not taken.
+    pub tensors: Vec<TensorTemperature>,
     /// Whether the samples are worth about one.
     pub worth_about_one: bool,
     /// What a person should know.
@@ -216,6 +304,8 @@ impl Movement {
             cosine_first_last: cosine,
             kinetic_temperature: Band::new(kinetic, c.temperature, d),
             configurational_temperature: Band::new(configurational, c.temperature, d),
+            energy: None,
+            tensors: Vec::new(),
             worth_about_one: samples <= 1 || ray || still || cosine.is_none(),
             verdict,
         }
@@ -233,14 +323,16 @@ impl Movement {
                     "chain {}: {what} temperature {}{}",
                     self.chain,
                     b.text(temperature),
-                    // Five standard errors and five percent: neither noise nor rounding.
-                    match (b.mean - temperature).abs() > 5.0 * b.std_error + 0.05 * temperature {
+                    match tensors::is_off(b.mean, b.std_error, temperature) {
                         true => ": the chain is not in equilibrium at T",
                         false => "",
                     }
                 ));
             }
         }
+        let own = tensors::lines(&self.tensors, temperature);
+        let more = own.into_iter().chain(self.energy.map(|e| e.line()));
+        lines.extend(more.map(|line| format!("chain {}: {line}", self.chain)));
         lines
     }
 }

@@ -5,16 +5,16 @@ use super::diagnose::{self, Diagnosis, RunDraws};
 use super::draws::{self, Draws};
 use super::evaluate::{self, SplitReport};
 use super::folder::{RunFolder, now, write_json, write_text};
-use super::honesty::{Movement, Prospect, stability_line};
+use super::honesty::{Energy, Movement, Prospect, stability_line};
 use super::prepare::{Baseline, Setting};
 use super::progress::Progress;
-use super::{Context, hex};
+use super::{Context, hex, tensors};
 use crate::backend::Cpu;
 use crate::data::{Batch, Batches, Windows};
 use crate::error::{Error, Result};
 use crate::gpt::Objective;
 use crate::posterior::{Posterior, Prior};
-use crate::samplers::{Chain, ChainState, Method, Phase, SamplerState, Thermostat};
+use crate::samplers::{Chain, ChainState, Method, Phase, SamplerState, Temperatures, Thermostat};
 use crate::store::{self, Dtype, Header, Kind, Provenance, Reader, Store, TensorData};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -59,6 +59,7 @@ struct Trace {
     kinetic: Vec<f64>,
     configurational: Vec<f64>,
     draws: Draws,
+    temperatures: Option<Temperatures>, // in the chain's keeping while it runs
 }
 
 /// What this process spent on sampling; one that resumes a run did not make all of its gradients.
@@ -309,6 +310,10 @@ impl Run<'_> {
             ),
         };
         drop(start);
+        let fresh = || tensors::new(config, self.setting);
+        if let Some(t) = (trace.temperatures.take()).map_or_else(fresh, |t| Ok(Some(t)))? {
+            chain.watch(t);
+        }
         // Samples after the checkpoint are drawn again, the same.
         store.truncate_after(index, chain.steps_made())?;
         let mass_at = config.mass().steps();
@@ -380,6 +385,7 @@ impl Run<'_> {
             })?;
         }
         drop(progress);
+        trace.temperatures = chain.temperatures().cloned();
         let momentum = chain.sampler().momenta().map(|m| {
             let mass = chain.sampler().mass();
             let each = m.iter().enumerate().map(|(i, m)| {
@@ -405,22 +411,26 @@ impl Run<'_> {
             counters: vec![
                 ("sampler_step".into(), sampler.step()),
                 ("preconditioned".into(), chain.steps_made() - sampler.step()),
+                (
+                    tensors::NAME.into(),
+                    chain.temperatures().map_or(0, Temperatures::count),
+                ),
             ],
             ..Header::new(Kind::Chain)
         };
-        let mut tensors = vec![("params", TensorData::F32(sampler.params()))];
+        let mut parts = vec![("params", TensorData::F32(sampler.params()))];
         if let Some(m) = sampler.momenta() {
-            tensors.push(("momenta", TensorData::F32(m)));
+            parts.push(("momenta", TensorData::F32(m)));
         }
         if let Some(m) = sampler.mass() {
-            tensors.push(("mass", TensorData::F32(m)));
+            parts.push(("mass", TensorData::F32(m)));
         }
         let thermostat = sampler.thermostat().map(|t| [t.xi, t.kinetic]);
         if let Some(t) = &thermostat {
-            tensors.push(("thermostat", TensorData::F64(t)));
+            parts.push(("thermostat", TensorData::F64(t)));
         }
         if let Some(s) = chain.squares() {
-            tensors.push(("squares", TensorData::F32(s)));
+            parts.push(("squares", TensorData::F32(s)));
         }
         for (name, series) in [
             ("trace.log_lik", &trace.log_lik),
@@ -428,12 +438,16 @@ impl Run<'_> {
             ("trace.kinetic_temperature", &trace.kinetic),
             ("trace.configurational_temperature", &trace.configurational),
         ] {
-            tensors.push((name, TensorData::F64(series)));
+            parts.push((name, TensorData::F64(series)));
+        }
+        let temperatures = chain.temperatures().map(Temperatures::state);
+        if let Some(t) = &temperatures {
+            parts.push((tensors::NAME, TensorData::F64(t)));
         }
         if self.config.probe_tokens > 0 {
-            tensors.extend(trace.draws.tensors());
+            parts.extend(trace.draws.tensors());
         }
-        store::write(path, &header, &tensors)
+        store::write(path, &header, &parts)
     }
 
     /// Whether a checkpoint is of this run.
@@ -504,7 +518,9 @@ impl Run<'_> {
             kinetic: series("trace.kinetic_temperature")?,
             configurational: series("trace.configurational_temperature")?,
             draws: Draws::default(),
+            temperatures: None,
         };
+        trace.temperatures = tensors::read(self.config, self.setting, &mut r, path)?;
         let has_thermostat = |m: Method| m.has_thermostat();
         let thermostat = match self.config.sampler.chain().is_some_and(has_thermostat) {
             true => {
@@ -551,15 +567,25 @@ impl Run<'_> {
                     store.load(b, &mut last)?;
                 }
                 let c = self.config.sampler_config(chain)?;
-                Ok(Movement::new(
-                    &c,
-                    n,
-                    start,
-                    &first,
-                    &last,
-                    &trace.kinetic,
-                    &trace.configurational,
-                ))
+                let of = |t| tensors::report(self.config, self.setting, t);
+                Ok(Movement {
+                    tensors: trace.temperatures.as_ref().map(of).unwrap_or_default(),
+                    energy: Energy::new(
+                        self.num_data,
+                        self.setting.gpt.n_params(),
+                        &c,
+                        [&trace.log_lik, &trace.log_prior, &trace.kinetic],
+                    ),
+                    ..Movement::new(
+                        &c,
+                        n,
+                        start,
+                        &first,
+                        &last,
+                        &trace.kinetic,
+                        &trace.configurational,
+                    )
+                })
             })
             .collect()
     }

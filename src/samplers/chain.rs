@@ -3,7 +3,7 @@
 //! Joins a [`Posterior`] to a [`Sampler`] and runs the preconditioner first. Everything is a function of the seed and of the batches.
 
 use super::preconditioner::Estimate;
-use super::{Config, Phase, Preconditioner, Sampler, SamplerState};
+use super::{Config, Phase, Preconditioner, Sampler, SamplerState, Temperatures};
 use crate::backend::Backend;
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -44,6 +44,7 @@ pub struct Chain<B: Backend> {
     preconditioner: Preconditioner,
     preconditioned: u64,
     estimate: Option<Estimate<B>>,
+    temperatures: Option<Temperatures>,
 }
 
 impl<B: Backend> Chain<B> {
@@ -70,6 +71,7 @@ impl<B: Backend> Chain<B> {
             preconditioner,
             preconditioned: 0,
             estimate,
+            temperatures: None,
         })
     }
 
@@ -136,6 +138,7 @@ impl<B: Backend> Chain<B> {
             preconditioner,
             preconditioned: state.preconditioned,
             estimate,
+            temperatures: None,
         })
     }
 
@@ -206,18 +209,33 @@ impl<B: Backend> Chain<B> {
                 sample_due: false,
             });
         }
+        let made = self
+            .sampler
+            .step()
+            .saturating_sub(self.sampler.config().warmup_steps);
+        let sampling = self.phase() == Phase::Sampling;
+        let mut taken = (self.temperatures.as_mut()).filter(|t| sampling && t.due(made));
+        if let Some(t) = &mut taken {
+            // Before the step: only there do parameters and gradient belong together.
+            t.read(&self.sampler, self.posterior.grad())?;
+        }
         match self
             .sampler
             .step_with_gradient(self.posterior.grad(), at.log_post)
         {
-            Ok(r) => Ok(ChainReport {
-                step,
-                phase: r.phase,
-                at,
-                kinetic_temperature: r.kinetic_temperature,
-                configurational_temperature: Some(r.configurational_temperature),
-                sample_due: r.sample_due,
-            }),
+            Ok(r) => {
+                if let Some(t) = taken {
+                    t.keep();
+                }
+                Ok(ChainReport {
+                    step,
+                    phase: r.phase,
+                    at,
+                    kinetic_temperature: r.kinetic_temperature,
+                    configurational_temperature: Some(r.configurational_temperature),
+                    sample_due: r.sample_due,
+                })
+            }
             Err(Error::NotFinite { tensor, value, .. }) => {
                 let what = tensor.split('[').next().unwrap_or_default();
                 Err(match self.sampler.non_finite_index() {
@@ -231,6 +249,16 @@ impl<B: Backend> Chain<B> {
             }
             Err(e) => Err(e),
         }
+    }
+
+    /// From now on takes the temperatures of ranges of the parameters; they are no part of the state.
+    pub fn watch(&mut self, temperatures: Temperatures) {
+        self.temperatures = Some(temperatures);
+    }
+
+    /// The temperatures so far, if they are taken.
+    pub fn temperatures(&self) -> Option<&Temperatures> {
+        self.temperatures.as_ref()
     }
 
     fn not_finite(&self, what: &str, step: u64, index: usize, value: f32) -> Error {

@@ -24,6 +24,7 @@
 //! What a step size means, and which is too large, is in [`stability`].
 
 pub mod baoa;
+mod batch_means;
 mod chain;
 mod config;
 pub mod ekf;
@@ -38,8 +39,10 @@ pub mod sglrw;
 pub mod sgnht;
 pub mod sgnht_euler;
 pub mod stability;
+mod temperatures;
 pub mod vi;
 
+pub use batch_means::{BatchMeans, RunningMean};
 pub use chain::{Chain, ChainReport, ChainState};
 pub use config::{Config, Method, Momenta, Thermostat};
 pub use ekf::Ekf;
@@ -47,4 +50,5 @@ pub use laplace::Laplace;
 pub use preconditioner::Preconditioner;
 pub use sampler::{Factors, Phase, Sampler, SamplerState, StepReport};
 pub use schedule::Schedule;
+pub use temperatures::Temperatures;
 pub use vi::Vi;

@@ -1,10 +1,11 @@
 //! The state machine of a chain: one gradient in, one step made, a report out.
 
 use super::{Config, Momenta, Thermostat};
-use crate::backend::vectors::{Langevin, Noise, Vectors};
+use crate::backend::vectors::{Langevin, Noise, RangeMoments, Standing, Vectors};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Where a chain is in its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -377,6 +378,38 @@ impl<V: Vectors> Sampler<V> {
     /// The diagonal mass, if one was set.
     pub fn mass(&self) -> Option<&V::Buf> {
         self.mass.as_ref()
+    }
+
+    /// Where the chain started.
+    pub fn center(&self) -> &V::Buf {
+        &self.center
+    }
+
+    /// Sums over ranges of the parameters as the chain stands, `grad` being the gradient there: of m^2 / M', of (theta - theta_0) * grad, and
+    /// of grad^2 / M'.
+    ///
+    /// # Errors
+    /// When a range or the gradient does not fit.
+    pub fn range_moments(
+        &self,
+        grad: &V::Buf,
+        ranges: &[Range<usize>],
+        out: &mut [RangeMoments],
+    ) -> Result<()> {
+        let at = Standing {
+            theta: &self.theta,
+            momenta: self.momenta(),
+            grad,
+            center: &self.center,
+            mass: self.mass.as_ref(),
+        };
+        self.vectors.range_moments(out, ranges, at)?;
+        let mass_scale = self.config.sigma * self.config.sigma;
+        for sums in out {
+            sums.kinetic /= mass_scale;
+            sums.force /= mass_scale;
+        }
+        Ok(())
     }
 
     /// How many parameters.
