@@ -1,22 +1,26 @@
 //! The posterior that samplers move in: num_data * mean log-likelihood + log prior, and its gradient, one batch at a time.
 //!
-//! Target: pi(theta) proportional to exp((num_data * mean_log_lik + log_prior) / T); the temperature T is the sampler's. `num_data` counts
+//! Target: pi(theta) proportional to exp((num_data * mean_log_lik + log_prior) / T); the temperature T is the sampler's. A weight may stand before
+//! num_data: [`Posterior::with_likelihood_weight`]. `num_data` counts
 //! what the mean runs over: tokens with [`Objective::All`], windows with [`Objective::Last`]. See `docs/conventions.md`.
 
-use crate::backend::{Backend, PRIOR_FLOOR};
+pub use crate::backend::Family;
+use crate::backend::{Backend, PRIOR_FLOOR, PriorTerms};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective, Workspace};
 use crate::rng::{Purpose, Stream};
 
-/// A Gaussian prior, independent for each parameter.
+/// A prior, independent for each parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prior {
-    /// Standard deviation, above 0.
+    /// Its form.
+    pub family: Family,
+    /// The form's scale, above 0; of a normal the standard deviation.
     pub std: f32,
     /// Its centre, one value a parameter; `None` is zero.
     pub center: Option<Vec<f32>>,
-    /// With reference weights w, the standard deviation of each parameter is `std * (|w| + 1e-4)`, as the original; `None` is `std` everywhere.
+    /// With reference weights w, the scale of each parameter is `std * (|w| + 1e-4)`, as the original; `None` is `std` everywhere.
     pub relative_to: Option<Vec<f32>>,
 }
 
@@ -24,23 +28,25 @@ impl Prior {
     /// N(0, std^2) on every parameter.
     pub fn isotropic(std: f32) -> Self {
         Self {
+            family: Family::Normal,
             std,
             center: None,
             relative_to: None,
         }
     }
 
-    /// The largest precision (1 / sd^2) of any parameter: the stiffest direction.
+    /// The largest curvature of any parameter's -log prior: the stiffest direction. 1 / s^2 of a normal, (nu + 1) / nu of that of a Student-t;
+    /// 0 of a Laplace prior, whose kink has none.
     pub fn stiffest(&self) -> f64 {
         self.precisions().fold(0.0, f64::max)
     }
 
-    /// The largest precision over a mass, one value a parameter: the stiffest direction as the sampler feels it.
+    /// The largest such curvature over a mass, one value a parameter: the stiffest direction as the sampler feels it.
     pub fn stiffest_over(&self, mass: &[f32]) -> f64 {
         match &self.relative_to {
             None => {
                 let lightest = mass.iter().fold(f32::INFINITY, |a, &b| a.min(b));
-                1.0 / (self.std as f64).powi(2) / lightest as f64
+                self.family.curvature() / (self.std as f64).powi(2) / lightest as f64
             }
             Some(_) => self
                 .precisions()
@@ -52,12 +58,16 @@ impl Prior {
 
     fn precisions(&self) -> impl Iterator<Item = f64> + '_ {
         let std = self.std as f64;
-        let one = self.relative_to.is_none().then_some(1.0 / (std * std));
+        let curvature = self.family.curvature();
+        let one = self
+            .relative_to
+            .is_none()
+            .then_some(curvature / (std * std));
         let each = self
             .relative_to
             .iter()
             .flatten()
-            .map(move |w| 1.0 / (std * (w.abs() as f64 + PRIOR_FLOOR as f64)).powi(2));
+            .map(move |w| curvature / (std * (w.abs() as f64 + PRIOR_FLOOR as f64)).powi(2));
         one.into_iter().chain(each)
     }
 }
@@ -67,9 +77,9 @@ impl Prior {
 pub struct LogPosterior {
     /// Mean log-likelihood of the batch, nats (per token or per window, as the objective says).
     pub log_lik: f64,
-    /// Log prior without its constant: -1/2 sum ((theta - center) / sd)^2.
+    /// Log prior without its constant; of a normal -1/2 sum ((theta - center) / sd)^2.
     pub log_prior: f64,
-    /// num_data * log_lik + log_prior.
+    /// likelihood_weight * num_data * log_lik + log_prior.
     pub log_post: f64,
 }
 
@@ -78,7 +88,11 @@ pub struct Posterior<B: Backend> {
     backend: B,
     gpt: Gpt,
     objective: Objective,
+    b: usize,
+    t: usize,
     num_data: f64,
+    likelihood_weight: f64,
+    family: Family,
     std: f32,
     center: Option<B::Buf>,
     relative_to: Option<B::Buf>,
@@ -107,6 +121,11 @@ impl<B: Backend> Posterior<B> {
         if !(prior.std > 0.0 && prior.std.is_finite()) {
             return Err(Error::invalid("prior_std", "above 0", prior.std));
         }
+        if let Family::StudentT { dof } = prior.family
+            && !(dof > 0.0 && dof.is_finite())
+        {
+            return Err(Error::invalid("prior_dof", "above 0", dof));
+        }
         let on_device = |what: &str, v: &Option<Vec<f32>>| {
             v.as_ref()
                 .map(|v| {
@@ -127,13 +146,31 @@ impl<B: Backend> Posterior<B> {
             backend: backend.clone(),
             gpt: gpt.clone(),
             objective,
+            b,
+            t,
             num_data,
+            likelihood_weight: 1.0,
+            family: prior.family,
             std: prior.std,
             center: on_device("prior's center", &prior.center)?,
             relative_to: on_device("prior's reference weights", &prior.relative_to)?,
             ws: Workspace::for_gradients(backend, gpt.config(), b, t)?,
             grad: backend.zeros(gpt.n_params())?,
         })
+    }
+
+    /// The same with the likelihood to the power `weight`, beside the temperature, which tempers the prior too: above 1 sharpens, below 1
+    /// distrusts the data.
+    ///
+    /// # Errors
+    /// When it is not a positive number.
+    pub fn with_likelihood_weight(mut self, weight: f64) -> Result<Self> {
+        if !(weight > 0.0 && weight.is_finite()) {
+            let expected = "a positive number";
+            return Err(Error::invalid("likelihood_weight", expected, weight));
+        }
+        self.likelihood_weight = weight;
+        Ok(self)
     }
 
     /// The model.
@@ -144,6 +181,39 @@ impl<B: Backend> Posterior<B> {
     /// What the mean log-likelihood is multiplied by.
     pub fn num_data(&self) -> f64 {
         self.num_data
+    }
+
+    /// How many sequences the likelihood counts as: num_data over the positions of a sequence that count, times the likelihood's weight.
+    pub fn sequences(&self) -> f64 {
+        let positions = match self.objective {
+            Objective::All => self.t as f64,
+            Objective::Last => 1.0,
+        };
+        self.likelihood_weight * self.num_data / positions
+    }
+
+    /// Sequences a batch, B: the most that [`Posterior::evaluate`] takes.
+    pub fn batch(&self) -> usize {
+        self.b
+    }
+
+    /// The curvature of -log prior at its centre, (n_params).
+    ///
+    /// # Errors
+    /// When the prior has none (a Laplace prior), or the device cannot be read.
+    pub fn prior_curvature(&self) -> Result<Vec<f32>> {
+        let curvature = self.family.curvature();
+        if curvature == 0.0 {
+            let expected = "a prior with a curvature (normal or student_t)";
+            return Err(Error::invalid("preconditioner", expected, "laplace"));
+        }
+        let mut scale = vec![1.0f32; self.gpt.n_params()];
+        if let Some(w) = &self.relative_to {
+            self.backend.download(w, &mut scale)?;
+            scale.iter_mut().for_each(|w| *w = w.abs() + PRIOR_FLOOR);
+        }
+        let of = |s: &f32| (curvature / (self.std as f64 * *s as f64).powi(2)) as f32;
+        Ok(scale.iter().map(of).collect())
     }
 
     /// The gradient of the log posterior that [`Posterior::evaluate`] left, (n_params).
@@ -242,19 +312,20 @@ impl<B: Backend> Posterior<B> {
             Some(squares) => (self.gpt)
                 .gradient_and_squares(be, params, x, y, t, objective, ws, grad, squares)?,
         };
-        let distance = self.backend.posterior_gradient(
-            &mut self.grad,
-            params,
-            self.center.as_ref(),
-            self.relative_to.as_ref(),
-            self.std,
-            self.num_data as f32,
-        )?;
-        let (log_lik, log_prior) = (-loss, -0.5 * distance);
+        let weight = self.likelihood_weight * self.num_data;
+        let prior = PriorTerms {
+            center: self.center.as_ref(),
+            relative_to: self.relative_to.as_ref(),
+            std: self.std,
+            family: self.family,
+        };
+        let log_prior =
+            (self.backend).posterior_gradient(&mut self.grad, params, prior, weight as f32)?;
+        let log_lik = -loss;
         Ok(LogPosterior {
             log_lik,
             log_prior,
-            log_post: self.num_data * log_lik + log_prior,
+            log_post: weight * log_lik + log_prior,
         })
     }
 }

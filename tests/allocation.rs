@@ -192,6 +192,7 @@ fn chain(cpu: &Cpu, method: Method, preconditioner: Preconditioner) -> Chain<Cpu
     let gpt = model(0.0);
     let theta = gpt.layout().init(2);
     let prior = Prior {
+        family: bnn::posterior::Family::Normal,
         std: 0.5,
         center: Some(theta.clone()),
         relative_to: Some(theta.clone()),

@@ -5,7 +5,7 @@ mod common;
 use bnn::backend::{Cpu, cpu::Isa};
 use bnn::data::{Batch, Windows};
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective};
-use bnn::posterior::{Posterior, Prior};
+use bnn::posterior::{Family, Posterior, Prior};
 use bnn::samplers::{Chain, ChainReport, ChainState, Config, Method, Phase, Preconditioner};
 use bnn::{Error, Result};
 use common::{bits, norm, wide};
@@ -14,6 +14,23 @@ const RMS: Preconditioner = Preconditioner::Rms {
     steps: 4,
     floor: 0.3,
 };
+const ADAPTIVE: Preconditioner = Preconditioner::Adaptive {
+    steps: 4,
+    floor: 0.3,
+    decay: 0.8,
+    every: 2,
+};
+const FISHER: Preconditioner = Preconditioner::Fisher {
+    steps: 4,
+    floor: 0.3,
+};
+const ALL: [Preconditioner; 5] = [
+    Preconditioner::None,
+    RMS,
+    ADAPTIVE,
+    FISHER,
+    Preconditioner::Prior,
+];
 const NUM_DATA: f64 = 500.0;
 const T: usize = 5;
 
@@ -44,6 +61,7 @@ fn config(method: Method) -> Config {
 
 fn prior(gpt: &Gpt) -> Prior {
     Prior {
+        family: Family::Normal,
         std: 0.8,
         center: Some(gpt.layout().init(9)),
         relative_to: None,
@@ -113,6 +131,98 @@ fn the_mass_is_the_root_mean_square_with_its_floor() {
             assert_eq!(bits(chain.params()), bits(&theta));
         }
     }
+}
+
+/// M = h + floor mean(h), h the squares of the sequences' gradients times how many sequences the data are; and the prior's curvature.
+#[test]
+fn the_mass_may_be_the_fisher_information_or_the_priors_curvature() {
+    let (gpt, cpu) = (gpt(7), Cpu::new(2).unwrap());
+    let theta = gpt.layout().init(9);
+    let config = config(Method::Sghmc);
+    let mut fisher = chain(&cpu, config.clone(), FISHER);
+    let mut alone = posterior(&cpu, &gpt);
+    let mut squares = vec![0.0; theta.len()];
+    for i in 0..4 {
+        assert_eq!(fisher.phase(), Phase::Warmup);
+        let batch = batch(&config, i);
+        alone
+            .evaluate_with_squares(&theta, &batch, &mut squares)
+            .unwrap();
+        step(&mut fisher).unwrap();
+    }
+    // 4 batches of 2 sequences of T tokens, of NUM_DATA tokens
+    let h: Vec<f64> = wide(&squares)
+        .iter()
+        .map(|s| s / 8.0 * NUM_DATA / T as f64)
+        .collect();
+    let mean = h.iter().sum::<f64>() / h.len() as f64;
+    for (got, h) in fisher.sampler().mass().unwrap().iter().zip(&h) {
+        let want = h + 0.3 * mean;
+        assert!((*got as f64 / want - 1.0).abs() < 5e-7, "{got}, not {want}");
+    }
+    let by_prior = chain(&cpu, config, Preconditioner::Prior);
+    let want = 1.0 / (0.8f64 * 0.8);
+    let mass = by_prior.sampler().mass().unwrap();
+    assert!(mass.iter().all(|m| (*m as f64 / want - 1.0).abs() < 1e-6));
+    // A prior relative to weights, and one without a curvature.
+    let weights = gpt.layout().init(3);
+    let of = |family| {
+        let prior = Prior {
+            family,
+            relative_to: Some(weights.clone()),
+            ..Prior::isotropic(0.5)
+        };
+        let p = Posterior::new(&cpu, &gpt, &prior, NUM_DATA, Objective::All, 2, T).unwrap();
+        p.prior_curvature()
+    };
+    let dof = 4.0;
+    for (got, w) in of(Family::StudentT { dof }).unwrap().iter().zip(&weights) {
+        let want = 1.25 / (0.5 * (w.abs() as f64 + 1e-4)).powi(2);
+        assert!((*got as f64 / want - 1.0).abs() < 1e-6);
+    }
+    assert!(of(Family::Laplace).is_err());
+}
+
+/// The running average, by hand in f64: set at the start, at every second step of the warm-up and at its end, then never again.
+#[test]
+fn the_adaptive_mass_follows_the_warm_up_and_then_stays() {
+    let (gpt, cpu) = (gpt(7), Cpu::new(1).unwrap());
+    let mut config = config(Method::Baoa);
+    config.step_size = 0.05; // far enough that the gradients change
+    let mut chain = chain(&cpu, config.clone(), ADAPTIVE);
+    let mut alone = posterior(&cpu, &gpt);
+    let n = gpt.n_params();
+    let (mut sum, mut weight) = (vec![0.0f64; n], 0.0);
+    let mut masses = Vec::new();
+    while chain.phase() != Phase::Done {
+        let at = chain.steps_made();
+        alone.evaluate(chain.params(), &batch(&config, at)).unwrap();
+        let moving = at >= 4;
+        if at < 4 + config.warmup_steps {
+            let decay = if moving { 0.8 } else { 1.0 };
+            weight = decay * weight + 1.0;
+            for (s, g) in sum.iter_mut().zip(wide(alone.grad())) {
+                *s = decay * *s + g * g;
+            }
+        }
+        step(&mut chain).unwrap();
+        // After the 4 gradients, and after steps 2 and 3 of the warm-up's 3.
+        if [3, 5, 6].contains(&at) {
+            let rms: Vec<f64> = sum.iter().map(|s| (s / weight).sqrt()).collect();
+            let mean = rms.iter().sum::<f64>() / n as f64;
+            for (got, rms) in chain.sampler().mass().unwrap().iter().zip(&rms) {
+                let want = rms + 0.3 * mean;
+                assert!(
+                    (*got as f64 / want - 1.0).abs() < 2e-6,
+                    "{at}: {got}, not {want}"
+                );
+            }
+        }
+        masses.push(chain.sampler().mass().map(|m| bits(m)));
+    }
+    assert_ne!(masses[3], masses[5]);
+    assert_ne!(masses[5], masses[6]);
+    assert!(masses[6..].iter().all(|m| *m == masses[6]));
 }
 
 /// Once the mass is known the momenta are drawn anew for it: N(0, T M), within 6 standard errors.
@@ -307,7 +417,7 @@ fn batches_are_functions_of_seed_chain_and_step() {
 fn a_restored_chain_goes_on_bit_for_bit() {
     let (gpt, cpu) = (gpt(7), Cpu::new(2).unwrap());
     for method in Method::ALL {
-        for preconditioner in [Preconditioner::None, RMS] {
+        for preconditioner in ALL {
             let config = config(method);
             let mut unbroken = chain(&cpu, config.clone(), preconditioner);
             let mut states = vec![unbroken.state().unwrap()];
@@ -317,8 +427,11 @@ fn a_restored_chain_goes_on_bit_for_bit() {
                 states.push(unbroken.state().unwrap());
             }
             for (at, state) in states.iter().enumerate() {
-                let estimating = (at as u64) < preconditioner.steps();
-                assert_eq!(state.squares.is_some(), estimating);
+                let until = match preconditioner {
+                    Preconditioner::Adaptive { steps, .. } => steps + config.warmup_steps,
+                    _ => preconditioner.steps(),
+                };
+                assert_eq!(state.squares.is_some(), (at as u64) < until);
                 assert_eq!(state.preconditioned, preconditioner.steps().min(at as u64));
                 let mut chain = Chain::restore(
                     &cpu,
@@ -396,6 +509,31 @@ fn settings_that_do_not_fit_are_refused() {
         (rms(1, -1.0), "preconditioner_floor"),
         (rms(1, f64::NAN), "preconditioner_floor"),
         (rms(1, f64::INFINITY), "preconditioner_floor"),
+        (
+            Preconditioner::Fisher {
+                steps: 0,
+                floor: 0.1,
+            },
+            "preconditioner_steps",
+        ),
+        (
+            Preconditioner::Adaptive {
+                steps: 1,
+                floor: 0.1,
+                decay: 1.0,
+                every: 1,
+            },
+            "preconditioner_decay",
+        ),
+        (
+            Preconditioner::Adaptive {
+                steps: 1,
+                floor: 0.1,
+                decay: 0.5,
+                every: 0,
+            },
+            "preconditioner_every",
+        ),
     ] {
         let text = new(&theta, good(), preconditioner).unwrap_err();
         assert!(text.contains(part), "{text}");
@@ -418,8 +556,8 @@ fn settings_that_do_not_fit_are_refused() {
 #[test]
 fn a_batch_that_does_not_fit_changes_nothing() {
     let cpu = Cpu::new(1).unwrap();
-    for steps in [1, 5] {
-        let mut chain = chain(&cpu, config(Method::Baoa), RMS);
+    for (steps, preconditioner) in [1, 5].into_iter().flat_map(|s| ALL.map(|p| (s, p))) {
+        let mut chain = chain(&cpu, config(Method::Baoa), preconditioner);
         for _ in 0..steps {
             step(&mut chain).unwrap();
         }
@@ -493,6 +631,7 @@ fn an_infinite_gradient_names_its_tensor_and_changes_nothing() {
     let mut center = theta.clone();
     center[index] = 1.0;
     let prior = Prior {
+        family: Family::Normal,
         std: 1e-22,
         center: Some(center),
         relative_to: None,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use bnn::Error;
-use bnn::data::{Batch, Corpus, Tokenizer, Windows, consecutive};
+use bnn::data::{Batch, Batches, Corpus, Order, Tokenizer, Windows, consecutive};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -469,6 +469,89 @@ fn every_window_is_drawn_alike() {
     for count in counts {
         assert!((count - 2000.0_f64).abs() < 6.0 * 40.8, "{counts:?}");
     }
+}
+
+/// The window starts of a step, read off a text in which every token is its own place.
+fn starts(batches: &Batches, n: usize, b: usize, step: u64) -> Vec<usize> {
+    let mut batch = Batch::new(b, batches.windows().len()).unwrap();
+    batches.fill(&ramp(n), 7, 2, step, &mut batch).unwrap();
+    let rows = batch.x.chunks(batches.windows().len());
+    rows.map(|row| row[0] as usize).collect()
+}
+
+#[test]
+fn a_sweep_takes_every_window_once_in_an_order_of_its_own() {
+    let (n, t, b) = (203, 7, 4);
+    let windows = Windows::all(n, t).unwrap();
+    let batches = Batches::new(windows.clone(), Order::Sweep, b).unwrap();
+    // 28 windows whatever the offset, so 7 batches of 4.
+    assert_eq!(batches.per_sweep(), 7);
+    let sweep = |k: u64| -> Vec<usize> {
+        (7 * k..7 * k + 7)
+            .flat_map(|step| starts(&batches, n, b, step))
+            .collect()
+    };
+    let mut offsets = HashSet::new();
+    for k in 0..40 {
+        let all = sweep(k);
+        let offset = all[0] % t;
+        offsets.insert(offset);
+        let mut sorted = all.clone();
+        sorted.sort_unstable();
+        let want: Vec<usize> = (0..28).map(|i| offset + i * t).collect();
+        assert_eq!(sorted, want, "sweep {k}");
+        assert!(
+            *sorted.last().unwrap() + t < n,
+            "the last target is in the text"
+        );
+        assert_ne!(all, sweep(k + 1));
+    }
+    assert_eq!(offsets.len(), t, "every offset comes: {offsets:?}");
+    // There and back: the second half of a sweep is the first in reverse, and the next is another.
+    let symmetric = Batches::new(windows.clone(), Order::Symmetric, b).unwrap();
+    for k in 0..3 {
+        let at = |i: u64| starts(&symmetric, n, b, 14 * k + i);
+        for i in 0..7 {
+            assert_eq!(at(i), at(13 - i));
+        }
+        assert_ne!(at(0), at(14));
+    }
+    // Drawn independently, it is what the windows themselves draw.
+    let plain = Batches::new(windows.clone(), Order::Independent, b).unwrap();
+    let mut batch = Batch::new(b, t).unwrap();
+    windows.fill(&ramp(n), 7, 2, 5, &mut batch).unwrap();
+    let rows: Vec<usize> = batch.x.chunks(t).map(|row| row[0] as usize).collect();
+    assert_eq!(starts(&plain, n, b, 5), rows);
+    // What does not fill a batch sits out; a batch that a sweep cannot fill is refused.
+    assert_eq!(
+        Batches::new(windows.clone(), Order::Sweep, 5)
+            .unwrap()
+            .per_sweep(),
+        5
+    );
+    assert!(Batches::new(windows.clone(), Order::Sweep, 29).is_err());
+    assert!(Batches::new(windows.clone(), Order::Independent, 29).is_ok());
+    assert!(Batches::new(windows, Order::Sweep, 0).is_err());
+}
+
+#[test]
+fn a_sweep_of_a_subset_takes_its_windows() {
+    let (n, t, b) = (203, 7, 4);
+    let some = Windows::subset(n, t, 12, 3).unwrap();
+    let want: Vec<usize> = (0..12).map(|i| some.start(i).unwrap()).collect();
+    let batches = Batches::new(some, Order::Sweep, b).unwrap();
+    assert_eq!(batches.per_sweep(), 3);
+    for k in 0..5 {
+        let steps = 3 * k..3 * k + 3;
+        let mut all: Vec<usize> = steps
+            .flat_map(|step| starts(&batches, n, b, step))
+            .collect();
+        all.sort_unstable();
+        assert_eq!(all, want);
+    }
+    // A text just longer than a window has one.
+    let one = Batches::new(Windows::all(8, 7).unwrap(), Order::Sweep, 1).unwrap();
+    assert_eq!((one.per_sweep(), starts(&one, 8, 1, 3)), (1, vec![0]));
 }
 
 #[test]

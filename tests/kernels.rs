@@ -6,8 +6,8 @@
 mod common;
 
 use bnn::backend::{
-    Backend, Cpu, Dropout, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR, Precision, Span,
-    WeightType, cpu::Isa,
+    Backend, Cpu, Dropout, Family, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR, Precision,
+    PriorTerms, Span, WeightType, cpu::Isa,
 };
 use bnn::rng::{Purpose, Stream};
 use common::reference::{gelu, gelu_derivative};
@@ -1202,6 +1202,11 @@ fn cross_entropy_at_its_ends() {
 #[test]
 fn posterior_gradient() {
     let (std, num_data) = (0.37f32, 1234.5f32);
+    let families = [
+        Family::Normal,
+        Family::Laplace,
+        Family::StudentT { dof: 1.7 },
+    ];
     for n in [1, 17, 4096, 3 * 4096 + 5] {
         let (loss, theta) = (normals(n, 70), normals(n, 71));
         let (center, weights) = (normals(n, 72), normals(n, 73));
@@ -1216,22 +1221,39 @@ fn posterior_gradient() {
                 std as f64 * unit
             };
             let z = |i: usize| (theta[i] as f64 - center.map_or(0.0, |c| c[i] as f64)) / sd(i);
-            let want: Vec<f64> = (0..n)
-                .map(|i| -(num_data as f64) * loss[i] as f64 - z(i) / sd(i))
-                .collect();
-            let want_squares: f64 = (0..n).map(|i| z(i) * z(i)).sum();
-            for [grad, squares] in everywhere(true, |cpu| {
-                let mut grad = loss.clone();
-                let squares = cpu
-                    .posterior_gradient(&mut grad, &theta, center, weights, std, num_data)
-                    .unwrap();
-                let error = (squares / want_squares - 1.0).abs();
-                assert!(error < 1e-6, "the squares are off by {error:e}"); // four roundings in z
-                let halves = [squares.to_bits() >> 32, squares.to_bits() & 0xFFFF_FFFF];
-                [grad, halves.map(|h| f32::from_bits(h as u32)).to_vec()]
-            }) {
-                close("gradient", &grad, &want, SUMS);
-                assert_eq!(squares.len(), 2);
+            for family in families {
+                let value_and_slope = |z: f64| match family {
+                    Family::Normal => (-0.5 * z * z, -z),
+                    Family::Laplace => (-z.abs(), -z.signum()),
+                    Family::StudentT { dof } => {
+                        let nu = dof as f64;
+                        let value = -0.5 * (nu + 1.0) * (z * z / nu).ln_1p();
+                        (value, -(nu + 1.0) * z / (nu + z * z))
+                    }
+                };
+                let want: Vec<f64> = (0..n)
+                    .map(|i| -(num_data as f64) * loss[i] as f64 + value_and_slope(z(i)).1 / sd(i))
+                    .collect();
+                let want_sum: f64 = (0..n).map(|i| value_and_slope(z(i)).0).sum();
+                for [grad, sum] in everywhere(true, |cpu| {
+                    let mut grad = loss.clone();
+                    let prior = PriorTerms {
+                        center,
+                        relative_to: weights,
+                        std,
+                        family,
+                    };
+                    let sum = cpu
+                        .posterior_gradient(&mut grad, &theta, prior, num_data)
+                        .unwrap();
+                    let error = (sum / want_sum - 1.0).abs();
+                    assert!(error < 1e-6, "{family:?} is off by {error:e}"); // four roundings in z
+                    let halves = [sum.to_bits() >> 32, sum.to_bits() & 0xFFFF_FFFF];
+                    [grad, halves.map(|h| f32::from_bits(h as u32)).to_vec()]
+                }) {
+                    close("gradient", &grad, &want, SUMS);
+                    assert_eq!(sum.len(), 2);
+                }
             }
         }
     }

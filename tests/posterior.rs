@@ -5,7 +5,7 @@ mod common;
 use bnn::backend::{Cpu, PRIOR_FLOOR};
 use bnn::data::Batch;
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective};
-use bnn::posterior::{Posterior, Prior};
+use bnn::posterior::{Family, Posterior, Prior};
 use bnn::samplers::{Chain, Config, Method, Phase, Preconditioner};
 use common::{bits, normals, reference, relative_error, wide};
 
@@ -39,7 +39,7 @@ fn params(gpt: &Gpt) -> Vec<f32> {
 }
 
 /// Each form of the prior, none at a neutral value.
-fn priors(n: usize) -> [Prior; 4] {
+fn priors(n: usize) -> [Prior; 6] {
     let center: Vec<f32> = normals(n, 2).iter().map(|z| 0.5 * z).collect();
     let weights = normals(n, 3);
     [
@@ -53,9 +53,21 @@ fn priors(n: usize) -> [Prior; 4] {
             ..Prior::isotropic(2.5)
         },
         Prior {
+            family: Family::Normal,
             std: 0.4,
+            center: Some(center.clone()),
+            relative_to: Some(weights.clone()),
+        },
+        Prior {
+            family: Family::Laplace,
+            center: Some(center.clone()),
+            ..Prior::isotropic(0.6)
+        },
+        Prior {
+            family: Family::StudentT { dof: 2.5 },
             center: Some(center),
             relative_to: Some(weights),
+            ..Prior::isotropic(0.9)
         },
     ]
 }
@@ -69,11 +81,31 @@ fn center(prior: &Prior, i: usize) -> f64 {
     prior.center.as_ref().map_or(0.0, |c| c[i] as f64)
 }
 
-/// -1/2 sum ((theta - center) / sd)^2.
+/// The log density without its constant.
 fn log_prior(prior: &Prior, theta: &[f64]) -> f64 {
-    let square =
-        |(i, v): (usize, &f64)| ((v - center(prior, i)) / standard_deviation(prior, i)).powi(2);
-    -0.5 * theta.iter().enumerate().map(square).sum::<f64>()
+    let of = |(i, v): (usize, &f64)| {
+        let z = (v - center(prior, i)) / standard_deviation(prior, i);
+        match prior.family {
+            Family::Normal => -0.5 * z * z,
+            Family::Laplace => -z.abs(),
+            Family::StudentT { dof } => {
+                let nu = dof as f64;
+                -0.5 * (nu + 1.0) * (1.0 + z * z / nu).ln()
+            }
+        }
+    };
+    theta.iter().enumerate().map(of).sum()
+}
+
+/// Its slope.
+fn prior_slope(prior: &Prior, i: usize, v: f64) -> f64 {
+    let s = standard_deviation(prior, i);
+    let z = (v - center(prior, i)) / s;
+    match prior.family {
+        Family::Normal => -z / s,
+        Family::Laplace => -z.signum() / s,
+        Family::StudentT { dof } => -(dof as f64 + 1.0) * z / (dof as f64 + z * z) / s,
+    }
 }
 
 #[test]
@@ -94,10 +126,8 @@ fn the_parts_and_the_gradient() {
         let likelihood_slope = reference::gradient(&flat, likelihood);
         for prior in priors(theta.len()) {
             for num_data in [1.0, 137.5, 1e6] {
-                let of = |i: usize| {
-                    let z = (flat[i] - center(&prior, i)) / standard_deviation(&prior, i);
-                    num_data * likelihood_slope[i] - z / standard_deviation(&prior, i)
-                };
+                let of =
+                    |i: usize| num_data * likelihood_slope[i] + prior_slope(&prior, i, flat[i]);
                 let want_grad: Vec<f64> = (0..flat.len()).map(of).collect();
                 let mut seen = Vec::new();
                 for cpu in common::every_cpu() {
@@ -194,6 +224,25 @@ fn with_one_token_the_posterior_is_the_prior() {
     }
 }
 
+/// A weight on the likelihood is a factor on num_data, and leaves the prior alone.
+#[test]
+fn the_likelihoods_weight_is_a_factor_on_the_data() {
+    let gpt = gpt(7);
+    let (theta, batch) = (params(&gpt), batch(7, 3));
+    let cpu = Cpu::new(1).unwrap();
+    for prior in priors(theta.len()) {
+        let new = |n: f64| Posterior::new(&cpu, &gpt, &prior, n, Objective::All, 3, 5).unwrap();
+        let mut weighted = new(100.0).with_likelihood_weight(2.5).unwrap();
+        let mut plain = new(250.0);
+        let (a, b) = (
+            weighted.evaluate(&theta, &batch).unwrap(),
+            plain.evaluate(&theta, &batch).unwrap(),
+        );
+        assert_eq!((a, weighted.num_data()), (b, 100.0));
+        assert_eq!(bits(weighted.grad()), bits(plain.grad()));
+    }
+}
+
 /// All parameters 0: the model is uniform, so a token's likelihood is 1/V.
 #[test]
 fn a_uniform_model_has_log_likelihood_minus_ln_v() {
@@ -225,6 +274,7 @@ fn a_chain_on_the_prior_has_its_moments() {
     .unwrap();
     let d = gpt.n_params();
     let prior = Prior {
+        family: Family::Normal,
         std: 0.5,
         center: Some(normals(d, 7)),
         relative_to: Some(normals(d, 8).iter().map(|z| 1.0 + 0.2 * z.tanh()).collect()),
@@ -286,6 +336,17 @@ fn the_stiffest_direction_is_the_largest_precision() {
         relative.stiffest_over(&[0.5, 1.0, 1.0]),
         1.0 / (0.25f64 * 0.1).powi(2),
     );
+    let student = Prior {
+        family: Family::StudentT { dof: 4.0 },
+        ..Prior::isotropic(0.5)
+    };
+    near(student.stiffest(), 5.0);
+    near(student.stiffest_over(&[4.0, 2.5]), 2.0);
+    let kink = Prior {
+        family: Family::Laplace,
+        ..Prior::isotropic(0.5)
+    };
+    assert_eq!((kink.stiffest(), kink.stiffest_over(&[2.0])), (0.0, 0.0));
     // a weight of 0 has the floor's deviation
     let zero = Prior {
         relative_to: Some(vec![0.0, 1.0]),
@@ -309,10 +370,23 @@ fn what_does_not_fit_is_refused() {
     for num_data in [0.0, 0.99, -5.0, f64::NAN, f64::INFINITY] {
         says(new(&Prior::isotropic(1.0), num_data), "num_data");
     }
+    for dof in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let student = Prior {
+            family: Family::StudentT { dof },
+            ..Prior::isotropic(1.0)
+        };
+        says(new(&student, 10.0), "prior_dof");
+    }
+    for weight in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let posterior = new(&Prior::isotropic(1.0), 10.0).unwrap();
+        let refused = posterior.with_likelihood_weight(weight);
+        says(refused.map_err(|e| e.to_string()), "likelihood_weight");
+    }
     for std in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         says(new(&Prior::isotropic(std), 10.0), "prior_std");
     }
     let with = |center: Option<Vec<f32>>, relative_to: Option<Vec<f32>>| Prior {
+        family: Family::Normal,
         std: 1.0,
         center,
         relative_to,

@@ -9,6 +9,7 @@ pub mod vectors;
 
 pub use cpu::{Cpu, Precision};
 pub use ops::{
-    Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR, Span, WeightType,
+    Backend, Dropout, Family, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR, PriorTerms, Span,
+    WeightType,
 };
 pub use vectors::Vectors;

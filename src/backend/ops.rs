@@ -115,6 +115,46 @@ impl Objective {
     }
 }
 
+/// The form of a prior, independent for each parameter, in z = (theta - center) / s with the scale s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// -z^2 / 2: s is the standard deviation.
+    #[default]
+    Normal,
+    /// -|z|, the double exponential: standard deviation s sqrt 2. The gradient at the kink is taken as 0.
+    Laplace,
+    /// -(nu + 1) / 2 ln(1 + z^2 / nu): standard deviation s sqrt(nu / (nu - 2)) where nu > 2.
+    StudentT {
+        /// Degrees of freedom nu, above 0.
+        dof: f32,
+    },
+}
+
+impl Family {
+    /// The largest second derivative of -log density in z: at the centre, but for a Laplace prior's kink, which counts as 0.
+    pub fn curvature(self) -> f64 {
+        match self {
+            Self::Normal => 1.0,
+            Self::Laplace => 0.0,
+            Self::StudentT { dof } => (dof as f64 + 1.0) / dof as f64,
+        }
+    }
+}
+
+/// A prior as [`Backend::posterior_gradient`] takes it.
+#[derive(Debug)]
+pub struct PriorTerms<'a, B> {
+    /// Its centre; `None` is 0.
+    pub center: Option<&'a B>,
+    /// With weights w, the scale of each parameter is std (|w| + [`PRIOR_FLOOR`]); `None` is std.
+    pub relative_to: Option<&'a B>,
+    /// The scale.
+    pub std: f32,
+    /// The form.
+    pub family: Family,
+}
+
 /// Added to |w| in a prior whose standard deviation is relative to the weights, as the original.
 pub const PRIOR_FLOOR: f32 = 1e-4;
 
@@ -398,15 +438,13 @@ pub trait Backend: Vectors {
         weight: f32,
     ) -> Result<()>;
 
-    /// grad = -num_data * grad - (theta - center) / sd^2, in place: from a mean loss to a log posterior. Returns
-    /// sum ((theta - center) / sd)^2 in f64. Without a centre it is 0; with `relative_to` w, sd = std (|w| + [`PRIOR_FLOOR`]).
+    /// grad = -num_data * grad + d/dtheta log prior, in place: from a mean loss to a log posterior. Returns the log prior without its
+    /// constant, in f64.
     fn posterior_gradient(
         &self,
         grad: &mut Self::Buf,
         theta: &Self::Buf,
-        center: Option<&Self::Buf>,
-        relative_to: Option<&Self::Buf>,
-        std: f32,
+        prior: PriorTerms<'_, Self::Buf>,
         num_data: f32,
     ) -> Result<f64>;
 

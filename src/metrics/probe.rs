@@ -10,7 +10,7 @@ use crate::gpt::{Gpt, Workspace};
 use crate::rng::{Purpose, Stream};
 
 /// Tokens that are run at once: enough to keep the threads busy, few enough to be small beside a sampler's own buffers.
-const ROWS: usize = 1024;
+const ROWS: usize = 512;
 
 /// Probe tokens of a text: windows spread evenly over it, without overlap, and room to score them.
 pub struct Probe<B: Backend> {

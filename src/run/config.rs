@@ -2,6 +2,7 @@
 //!
 //! A flag wins over `--config FILE.toml`, that over the environment, that over the preset's defaults.
 
+use crate::backend::Family;
 use crate::backend::Precision;
 use crate::baseline::Recipe;
 use crate::data::Order;
@@ -108,6 +109,18 @@ pub enum PriorCenter {
     Pretrained,
 }
 
+/// The prior's form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriorFamily {
+    /// exp(-z^2 / 2).
+    Normal,
+    /// exp(-|z|).
+    Laplace,
+    /// (1 + z^2 / nu)^(-(nu + 1) / 2).
+    StudentT,
+}
+
 /// What the prior's standard deviation is measured in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -126,6 +139,12 @@ pub enum MassChoice {
     None,
     /// From the root mean square of gradients at the chain's start.
     Rms,
+    /// The same, going on through the warm-up.
+    Adaptive,
+    /// From the squared gradients of sequences at the chain's start: the Fisher information.
+    Fisher,
+    /// The prior's curvature.
+    Prior,
 }
 
 /// The shape of a schedule.
@@ -255,15 +274,26 @@ settings! {
         cycles: u64,
         /// Share of a cycle that explores: no noise, no samples.
         exploration: f64,
-        /// The mass: none, rms.
+        /// The mass: none, rms, adaptive (rms, going on through the warm-up), fisher, prior. Each is frozen before sampling.
         #[arg(value_parser = word::<MassChoice>)]
         preconditioner: MassChoice,
         /// Gradients that the mass is estimated from, before the warm-up.
         preconditioner_steps: u64,
-        /// Added to every root mean square, as a share of their mean.
+        /// Added to every element of the mass, as a share of their mean.
         preconditioner_floor: f64,
-        /// Standard deviation of the Gaussian prior.
+        /// What a square keeps of its weight a step, in the adaptive mass.
+        preconditioner_decay: f64,
+        /// Steps of warm-up between new adaptive masses.
+        preconditioner_every: u64,
+        /// Form of the prior: normal, laplace (double exponential), student_t.
+        #[arg(value_parser = word::<PriorFamily>)]
+        prior_family: PriorFamily,
+        /// Scale of the prior: a normal's standard deviation.
         prior_std: f64,
+        /// Degrees of freedom of a student_t prior.
+        prior_dof: f64,
+        /// Power of the likelihood, beside the temperature, which tempers the prior too.
+        likelihood_weight: f64,
         /// Centre of the prior: zero, pretrained.
         #[arg(value_parser = word::<PriorCenter>)]
         prior_center: PriorCenter,
@@ -556,6 +586,11 @@ impl Settings {
             preconditioner: Some(MassChoice::Rms),
             preconditioner_steps: Some(100),
             preconditioner_floor: Some(0.1),
+            preconditioner_decay: Some(0.99),
+            preconditioner_every: Some(25),
+            prior_family: Some(PriorFamily::Normal),
+            prior_dof: Some(3.0),
+            likelihood_weight: Some(1.0),
             prior_std: Some(1.0),
             prior_center: Some(PriorCenter::Zero),
             prior_scale: Some(PriorUnit::Absolute),
@@ -690,6 +725,15 @@ impl Config {
             Normal::Vi => positive("learning_rate", self.learning_rate),
             Normal::Ekf if self.learning_rate == 0.0 => Ok(()),
             Normal::Ekf => positive("learning_rate", self.learning_rate),
+            Normal::Laplace if self.prior_family != PriorFamily::Normal => Err(Error::invalid(
+                "prior_family",
+                "normal (laplace adds the prior's precision)",
+                format!("{:?}", self.prior_family),
+            )),
+            Normal::Laplace if self.prior_scale != PriorUnit::Absolute => {
+                let expected = "absolute (laplace has one precision for its prior)";
+                Err(Error::invalid("prior_scale", expected, "relative"))
+            }
             Normal::Laplace => positive("prior_std", self.prior_std),
         }
     }
@@ -783,6 +827,17 @@ impl Config {
         Ok(c)
     }
 
+    /// The prior's form.
+    pub fn prior_family(&self) -> Family {
+        match self.prior_family {
+            PriorFamily::Normal => Family::Normal,
+            PriorFamily::Laplace => Family::Laplace,
+            PriorFamily::StudentT => Family::StudentT {
+                dof: self.prior_dof as f32,
+            },
+        }
+    }
+
     /// A schedule of that shape.
     pub fn schedule(&self, choice: ScheduleChoice) -> Schedule {
         let final_fraction = self.final_fraction;
@@ -810,6 +865,17 @@ impl Config {
                 steps: self.preconditioner_steps,
                 floor: self.preconditioner_floor,
             },
+            MassChoice::Adaptive => Preconditioner::Adaptive {
+                steps: self.preconditioner_steps,
+                floor: self.preconditioner_floor,
+                decay: self.preconditioner_decay,
+                every: self.preconditioner_every,
+            },
+            MassChoice::Fisher => Preconditioner::Fisher {
+                steps: self.preconditioner_steps,
+                floor: self.preconditioner_floor,
+            },
+            MassChoice::Prior => Preconditioner::Prior,
         }
     }
 

@@ -122,6 +122,8 @@ impl RunDraws {
             ("num_data", format!("{:?}", c.num_data)),
             ("max_seq_length", format!("{:?}", c.max_seq_length)),
             ("train_samples", format!("{:?}", c.train_samples)),
+            ("likelihood_weight", c.likelihood_weight.to_string()),
+            ("prior_family", format!("{:?}", c.prior_family())),
             ("prior_std", c.prior_std.to_string()),
             ("prior_center", format!("{:?}", c.prior_center)),
             ("prior_scale", format!("{:?}", c.prior_scale)),
@@ -156,15 +158,14 @@ fn read_chain(r: &mut Reader, path: PathBuf, config: &Config) -> Result<ChainDra
     let step = r.header().step;
     let draws = Draws::read(r, &path, draws::due(config, step))?;
     let n = draws.len();
+    let due = draws::steps_of_draws(config, step);
     let before = step.min(config.mass().steps() + config.warmup_steps) as usize;
-    let every = config.probe_every as usize;
     let mut series = |name: &str, skip: usize| -> Result<Vec<f64>> {
         let len = r.tensor(name)?.len as usize;
         let mut v = vec![0.0; len];
         r.read_f64(name, &mut v)?;
-        // Draw d was recorded after sampling step (d + 1) every, counted from 1.
-        let picked: Vec<f64> = (1..=n)
-            .filter_map(|d| v.get(skip + d * every - 1).copied())
+        let picked: Vec<f64> = (due.iter())
+            .filter_map(|&made| v.get(skip + made as usize - 1).copied())
             .collect();
         match picked.len() == n || len == 0 {
             true => Ok(picked),

@@ -76,13 +76,31 @@ impl Draws {
 pub fn due(config: &Config, steps: u64) -> u64 {
     match config.probe_tokens {
         0 => 0,
-        _ => sampling_steps(config, steps) / config.probe_every,
+        _ => steps_of_draws(config, steps).len() as u64,
     }
 }
 
-/// How many of `steps` steps were sampling steps.
+/// After how many sampling steps each draw was recorded that a chain has after `steps` steps in all.
+pub fn steps_of_draws(config: &Config, steps: u64) -> Vec<u64> {
+    (1..=sampling_steps(config, steps) / config.probe_every)
+        .map(|i| i * config.probe_every)
+        .filter(|&made| is_due(config, made))
+        .collect()
+}
+
+/// Whether a draw is recorded after `made` sampling steps: at every so many, but for those that explore.
+fn is_due(config: &Config, made: u64) -> bool {
+    let explores = |step| {
+        let schedule = config.schedule(config.schedule);
+        schedule.explores(step, config.sampling_steps)
+    };
+    made > 0 && made.is_multiple_of(config.probe_every) && !explores(made - 1)
+}
+
+/// How many of `steps` steps came after the warm-up.
 fn sampling_steps(config: &Config, steps: u64) -> u64 {
-    steps.saturating_sub(config.mass().steps() + config.warmup_steps)
+    let made = steps.saturating_sub(config.mass().steps() + config.warmup_steps);
+    made.min(config.sampling_steps)
 }
 
 /// The probe of a run's validation split; none where it is off.
@@ -113,8 +131,7 @@ pub fn record(
     params: &Vec<f32>,
 ) -> Result<()> {
     let Some(probe) = probe else { return Ok(()) };
-    let made = sampling_steps(config, steps);
-    if made == 0 || !made.is_multiple_of(config.probe_every) {
+    if !is_due(config, sampling_steps(config, steps)) {
         return Ok(());
     }
     let scores = probe.log_prob(&setting.backend, &setting.gpt, params)?;

@@ -29,6 +29,11 @@ vi_n_samples = 1
 stick_the_landing = true
 laplace_labels = "data"
 laplace_fit_prior = false
+prior_family = "normal"
+prior_dof = 3.0
+likelihood_weight = 1.0
+preconditioner_decay = 0.99
+preconditioner_every = 25
 "#;
 
 /// `<save_dir>/<s>_sampler/run_<time>/`.

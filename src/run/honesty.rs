@@ -4,7 +4,7 @@ use super::config::Config;
 use super::tensors::{self, TensorTemperature};
 use crate::error::{Error, Result};
 use crate::posterior::Prior;
-use crate::samplers::{self, stability};
+use crate::samplers::{self, Preconditioner, stability};
 use serde::Serialize;
 
 /// Above this cosine between the first and the last sample's displacement all samples lie on one ray.
@@ -39,7 +39,7 @@ impl Prospect {
     }
 
     /// As lines for a person.
-    pub fn lines(&self, c: &samplers::Config, preconditioned: bool) -> Vec<String> {
+    pub fn lines(&self, c: &samplers::Config, mass: Preconditioner) -> Vec<String> {
         let mut lines = vec![format!(
             "physical time: {} steps of {:.3e} make {:.4e}{}",
             c.total_steps(),
@@ -50,17 +50,25 @@ impl Prospect {
                 None => String::new(),
             }
         )];
-        // Under the preconditioner the mass holds num_data's scale: M = rms of num_data * gradient.
-        lines.push(match preconditioned {
-            true => format!(
-                "in an optimiser's terms: learning rate {:.3e} over the gradient's root mean square, momentum {:.6}",
+        // Under a preconditioner the mass holds num_data's scale: M = rms of num_data * gradient, or a curvature.
+        let over = match mass {
+            Preconditioner::None => None,
+            Preconditioner::Rms { .. } | Preconditioner::Adaptive { .. } => {
+                Some("the gradient's root mean square")
+            }
+            Preconditioner::Fisher { .. } => Some("the Fisher information"),
+            Preconditioner::Prior => Some("the prior's curvature"),
+        };
+        lines.push(match over {
+            Some(over) => format!(
+                "in an optimiser's terms: learning rate {:.3e} over {over}, momentum {:.6}",
                 match c.method.has_momenta() {
                     true => c.step_size * c.step_size / (c.sigma * c.sigma),
                     false => c.step_size,
                 },
                 self.optimizer_momentum
             ),
-            false => format!(
+            None => format!(
                 "in an optimiser's terms: learning rate {:.3e}, momentum {:.9}",
                 self.optimizer_learning_rate, self.optimizer_momentum
             ),

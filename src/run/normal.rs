@@ -142,11 +142,16 @@ fn counted(run: &Run<'_>) -> f64 {
     }
 }
 
+/// Windows that the data are, times the likelihood's weight.
+fn windows_counted(run: &Run<'_>) -> f64 {
+    run.config.likelihood_weight * run.num_data / counted(run)
+}
+
 fn ekf_config(run: &Run<'_>) -> Result<EkfConfig> {
     let c = run.config;
     let lr = match c.learning_rate {
         // All windows of the data, spread over the run's batches: each batch's mean counts for its share of them.
-        0.0 => run.num_data / counted(run) / run.setting.normal_steps(c)? as f64,
+        0.0 => windows_counted(run) / run.setting.normal_steps(c)? as f64,
         lr => lr,
     };
     Ok(EkfConfig {
@@ -177,7 +182,7 @@ pub(super) fn fit(
     ))?;
     if normal == Normal::Ekf {
         let lr = ekf_config(run)?.lr;
-        let times = lr * total as f64 * counted(run) / run.num_data;
+        let times = lr * total as f64 / windows_counted(run);
         ctx.log.say(&format!(
             "each batch's mean counts {lr:.4e} times: the data count {times:.3} times over the run, after a baseline that has seen them"
         ))?;
@@ -198,7 +203,8 @@ pub(super) fn fit(
     };
     let be = &setting.backend;
     let (prior, gpt) = (&run.prior, &setting.gpt);
-    let mut posterior = Posterior::new(be, gpt, prior, run.num_data, c.objective, b, t)?;
+    let mut posterior = Posterior::new(be, gpt, prior, run.num_data, c.objective, b, t)?
+        .with_likelihood_weight(c.likelihood_weight)?;
     let mut squares = be.zeros(gpt.n_params())?;
     let mut batch = Batch::new(b, t)?;
     let mut progress = Progress::new(c.sampler.name(), fit.steps_made(), total);
@@ -232,7 +238,7 @@ pub(super) fn fit(
                 be.fill(&mut squares, 0.0)?;
                 let log_lik = posterior.likelihood_with_squares(l.mean(), &batch, &mut squares)?;
                 let seen = (total * b as u64) as f64;
-                l.step(&squares, run.num_data / counted(run) / seen)?;
+                l.step(&squares, windows_counted(run) / seen)?;
                 (log_lik, run.num_data * log_lik)
             }
             Fit::Vi(v) => {

@@ -147,6 +147,7 @@ fn go(
         .num_data
         .unwrap_or_else(|| count_data(config.objective, batches.windows(), n_train, t));
     let prior = Prior {
+        family: config.prior_family(),
         std: config.prior_std as f32,
         center: (config.prior_center == PriorCenter::Pretrained).then(|| baseline.params.clone()),
         relative_to: (config.prior_scale == PriorUnit::Relative).then(|| baseline.params.clone()),
@@ -179,8 +180,7 @@ fn go(
         return super::normal::fit(&run, normal, &mut baseline, ctx);
     }
     let sampler = config.sampler_config(0)?;
-    let preconditioned = config.mass().steps() > 0;
-    for line in Prospect::new(&sampler, num_data).lines(&sampler, preconditioned) {
+    for line in Prospect::new(&sampler, num_data).lines(&sampler, config.mass()) {
         ctx.log.say(&line)?;
     }
 
@@ -294,7 +294,8 @@ impl Run<'_> {
             config.objective,
             b,
             t,
-        )?;
+        )?
+        .with_likelihood_weight(config.likelihood_weight)?;
         let sampler = config.sampler_config(index)?;
         let path = self.folder.chain(index);
         let start = self.start(baseline)?;
@@ -318,8 +319,9 @@ impl Run<'_> {
         store.truncate_after(index, chain.steps_made())?;
         let mass_at = config.mass().steps();
         if chain.steps_made() == 0 && mass_at == 0 {
+            let mass = chain.sampler().mass().map(Vec::as_slice);
             ctx.log
-                .say(&stability_line(config, &sampler, &self.prior, None)?)?;
+                .say(&stability_line(config, &sampler, &self.prior, mass)?)?;
         }
 
         let mut batch = Batch::new(b, t)?;
@@ -348,7 +350,7 @@ impl Run<'_> {
             }
             trace.log_lik.push(report.at.log_lik);
             trace.log_prior.push(report.at.log_prior);
-            if report.phase == Phase::Sampling {
+            if report.phase != Phase::Warmup {
                 trace.kinetic.extend(report.kinetic_temperature);
                 trace
                     .configurational
@@ -567,11 +569,19 @@ impl Run<'_> {
                     store.load(b, &mut last)?;
                 }
                 let c = self.config.sampler_config(chain)?;
+                // While exploring the chain is not at T.
+                let at_t = |series: &[f64]| -> Vec<f64> {
+                    let steps = (c.warmup_steps..).zip(series);
+                    steps
+                        .filter(|(step, _)| !c.explores(*step))
+                        .map(|(_, &t)| t)
+                        .collect()
+                };
                 let of = |t| tensors::report(self.config, self.setting, t);
                 Ok(Movement {
                     tensors: trace.temperatures.as_ref().map(of).unwrap_or_default(),
                     energy: Energy::new(
-                        self.num_data,
+                        self.num_data * self.config.likelihood_weight,
                         self.setting.gpt.n_params(),
                         &c,
                         [&trace.log_lik, &trace.log_prior, &trace.kinetic],
@@ -582,8 +592,8 @@ impl Run<'_> {
                         start,
                         &first,
                         &last,
-                        &trace.kinetic,
-                        &trace.configurational,
+                        &at_t(&trace.kinetic),
+                        &at_t(&trace.configurational),
                     )
                 })
             })

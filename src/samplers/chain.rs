@@ -2,7 +2,7 @@
 //!
 //! Joins a [`Posterior`] to a [`Sampler`] and runs the preconditioner first. Everything is a function of the seed and of the batches.
 
-use super::preconditioner::Estimate;
+use super::preconditioner::{Estimate, Form};
 use super::{Config, Phase, Preconditioner, Sampler, SamplerState, Temperatures};
 use crate::backend::Backend;
 use crate::data::Batch;
@@ -31,7 +31,7 @@ pub struct ChainReport {
 pub struct ChainState {
     /// Gradients taken for the mass.
     pub preconditioned: u64,
-    /// Their sum of squares, while it is still needed.
+    /// The sum of squares for the mass, while it is still needed.
     pub squares: Option<Vec<f32>>,
     /// The sampler's state.
     pub sampler: SamplerState,
@@ -61,12 +61,16 @@ impl<B: Backend> Chain<B> {
     ) -> Result<Self> {
         preconditioner.check()?;
         posterior.gpt().layout().check(theta0)?;
-        let estimate = match preconditioner {
-            Preconditioner::None => None,
-            Preconditioner::Rms { .. } => Some(Estimate::new(backend, theta0.len())?),
+        let estimate = match preconditioner.steps() {
+            0 => None,
+            _ => Some(Estimate::new(backend, theta0.len())?),
         };
+        let mut sampler = Sampler::new(backend.clone(), theta0, config)?;
+        if preconditioner == Preconditioner::Prior {
+            sampler.set_mass(&posterior.prior_curvature()?)?;
+        }
         Ok(Self {
-            sampler: Sampler::new(backend.clone(), theta0, config)?,
+            sampler,
             posterior,
             preconditioner,
             preconditioned: 0,
@@ -102,14 +106,16 @@ impl<B: Backend> Chain<B> {
             let got = format!("step {} after {taken} of {steps} gradients", s.step);
             return refuse("no step and no mass while the mass is estimated", got);
         }
-        if !running && s.mass.is_some() != (steps > 0) {
+        let has_mass = steps > 0 || preconditioner == Preconditioner::Prior;
+        if !running && s.mass.is_some() != has_mass {
             let got = format!(
                 "{} after {steps}",
                 s.mass.as_ref().map_or("none", |_| "a mass")
             );
             return refuse("a mass just after gradients were taken for it", got);
         }
-        let estimate = match (&state.squares, running) {
+        let adapting = !running && preconditioner.adapts(s.step, config.warmup_steps);
+        let estimate = match (&state.squares, running || adapting) {
             (Some(squares), true) => {
                 if squares.len() != s.theta.len() {
                     return Err(Error::shape(
@@ -120,7 +126,15 @@ impl<B: Backend> Chain<B> {
                 }
                 let mut e = Estimate::new(backend, squares.len())?;
                 backend.upload(&mut e.squares, squares)?;
-                e.count = taken;
+                e.weight = taken as f64;
+                match preconditioner {
+                    Preconditioner::Fisher { .. } => e.weight *= posterior.batch() as f64,
+                    // The same roundings as step by step.
+                    Preconditioner::Adaptive { decay, .. } => {
+                        (0..s.step).for_each(|_| e.weight = e.weight * decay + 1.0);
+                    }
+                    _ => {}
+                }
                 Some(e)
             }
             (None, false) => None,
@@ -177,29 +191,19 @@ impl<B: Backend> Chain<B> {
                 step,
             ));
         }
-        let at = self.posterior.evaluate(self.sampler.params(), batch)?;
-        if let (Some(estimate), Preconditioner::Rms { steps, floor }) =
-            (&mut self.estimate, self.preconditioner)
-        {
-            let v = self.sampler.vectors();
-            if !at.log_post.is_finite() {
-                return Err(Error::NotFinite {
-                    step,
-                    tensor: "log_posterior".into(),
-                    value: at.log_post as f32,
-                });
+        let estimating = self.preconditioned < self.preconditioner.steps();
+        let at = match (&mut self.estimate, self.preconditioner) {
+            (Some(e), Preconditioner::Fisher { .. }) => {
+                let params = self.sampler.params();
+                let squares = &mut e.squares;
+                let at = (self.posterior).evaluate_with_squares(params, batch, squares)?;
+                e.weight += batch.b as f64;
+                at
             }
-            if let Some(i) = v.first_non_finite(self.posterior.grad())? {
-                let value = v.read(self.posterior.grad(), i)?;
-                return Err(self.not_finite("gradient", step, i, value));
-            }
-            estimate.add(v, self.posterior.grad())?;
-            self.preconditioned += 1;
-            if self.preconditioned >= steps {
-                let mass = estimate.make_mass(v, floor)?;
-                let buf = self.estimate.take().map(|e| e.squares);
-                self.sampler.take_mass(&mass, buf)?;
-            }
+            _ => self.posterior.evaluate(self.sampler.params(), batch)?,
+        };
+        if estimating {
+            self.estimate_mass(step, at.log_post)?;
             return Ok(ChainReport {
                 step,
                 phase: Phase::Warmup,
@@ -227,6 +231,7 @@ impl<B: Backend> Chain<B> {
                 if let Some(t) = taken {
                     t.keep();
                 }
+                self.adapt_mass()?;
                 Ok(ChainReport {
                     step,
                     phase: r.phase,
@@ -259,6 +264,78 @@ impl<B: Backend> Chain<B> {
     /// The temperatures so far, if they are taken.
     pub fn temperatures(&self) -> Option<&Temperatures> {
         self.temperatures.as_ref()
+    }
+
+    /// Takes in the posterior's gradient before the chain moves; the last one sets the mass.
+    fn estimate_mass(&mut self, step: u64, log_post: f64) -> Result<()> {
+        let Some(estimate) = &mut self.estimate else {
+            return Ok(());
+        };
+        let v = self.sampler.vectors();
+        if !log_post.is_finite() {
+            return Err(Error::NotFinite {
+                step,
+                tensor: "log_posterior".into(),
+                value: log_post as f32,
+            });
+        }
+        if let Some(i) = v.first_non_finite(self.posterior.grad())? {
+            let value = v.read(self.posterior.grad(), i)?;
+            return Err(self.not_finite("gradient", step, i, value));
+        }
+        let (floor, form) = match self.preconditioner {
+            Preconditioner::None | Preconditioner::Prior => return Ok(()),
+            Preconditioner::Rms { floor, .. } | Preconditioner::Adaptive { floor, .. } => {
+                estimate.add(v, self.posterior.grad(), 1.0)?;
+                (floor, Form::Root)
+            }
+            // Its squares are in already.
+            Preconditioner::Fisher { floor, .. } => {
+                (floor, Form::Times(self.posterior.sequences()))
+            }
+        };
+        if self.preconditioned + 1 < self.preconditioner.steps() {
+            self.preconditioned += 1;
+            return Ok(());
+        }
+        let mass = estimate.mass(v, floor, form)?;
+        self.preconditioned += 1;
+        let c = self.sampler.config();
+        if self.preconditioner.adapts(0, c.warmup_steps) {
+            return self.sampler.set_mass(&mass);
+        }
+        // The sums' buffer becomes the mass's, so that no other room is needed.
+        let mut buf = self.estimate.take().map(|e| e.squares);
+        if let Some(buf) = &mut buf {
+            self.sampler.vectors().upload(buf, &mass)?;
+        }
+        self.sampler.take_mass(&mass, buf)
+    }
+
+    /// After a step of warm-up: its gradient joins the running average, a new mass where one is due, and an end of it with the warm-up.
+    fn adapt_mass(&mut self) -> Result<()> {
+        let (
+            Some(e),
+            Preconditioner::Adaptive {
+                floor,
+                decay,
+                every,
+                ..
+            },
+        ) = (&mut self.estimate, self.preconditioner)
+        else {
+            return Ok(());
+        };
+        e.add(self.sampler.vectors(), self.posterior.grad(), decay)?;
+        let (made, warmup) = (self.sampler.step(), self.sampler.config().warmup_steps);
+        if made.is_multiple_of(every) || made == warmup {
+            let mass = e.mass(self.sampler.vectors(), floor, Form::Root)?;
+            self.sampler.set_mass(&mass)?;
+        }
+        if made == warmup {
+            self.estimate = None;
+        }
+        Ok(())
     }
 
     fn not_finite(&self, what: &str, step: u64, index: usize, value: f32) -> Error {
@@ -303,9 +380,9 @@ impl<B: Backend> Chain<B> {
 
     /// The phase of the next step.
     pub fn phase(&self) -> Phase {
-        match self.estimate {
-            Some(_) => Phase::Warmup,
-            None => self.sampler.phase(),
+        match self.preconditioned < self.preconditioner.steps() {
+            true => Phase::Warmup,
+            false => self.sampler.phase(),
         }
     }
 }

@@ -25,6 +25,8 @@
 //! Ours, which uses one gradient at the parameters that the caller sees, is momentum first: B A B A …, the same
 //! alternating sequence read from the other letter. The parameters after each A are the same chain; only which
 //! momentum stands beside them differs, so that every law of the parameters alone, or of the momenta alone, is the same.
+//! The law of the parameters has an error of second order in h, on a double well too (tests/order.rs); that of the momenta, of first:
+//! their temperature is T / (1 - gamma h / 2) and higher terms.
 //! beta has the place of the paper's estimate B-hat. The form with *both* updates from the old state, which several
 //! libraries ship under this name, is another scheme with an error of first order in h: [`super::sghmc_euler`].
 

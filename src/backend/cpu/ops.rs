@@ -4,7 +4,9 @@ use super::gemm::{Mat, Panels};
 use super::isa::multiversion;
 use super::{Cpu, Rows, par};
 use super::{attention, cross_entropy, dropout, embed, gelu, layer_norm, prior, squares};
-use crate::backend::{Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, Span, WeightType};
+use crate::backend::{
+    Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, PriorTerms, Span, WeightType,
+};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -394,15 +396,11 @@ impl Backend for Cpu {
         &self,
         grad: &mut Vec<f32>,
         theta: &Vec<f32>,
-        center: Option<&Vec<f32>>,
-        relative_to: Option<&Vec<f32>>,
-        std: f32,
+        prior: PriorTerms<'_, Vec<f32>>,
         num_data: f32,
     ) -> Result<f64> {
-        let center = center.map_or(&[][..], Vec::as_slice);
-        let weights = relative_to.map_or(&[][..], Vec::as_slice);
         Ok(prior::posterior_gradient(
-            self, grad, theta, center, weights, std, num_data,
+            self, grad, theta, prior, num_data,
         ))
     }
 
