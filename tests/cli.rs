@@ -331,9 +331,13 @@ fn train_leaves_every_file_and_key() {
             !l.starts_with("precision")
                 && !l.starts_with("probe_")
                 && !l.starts_with("temperature_every")
+                && !l.starts_with("curvature_iterations")
+                && !l.starts_with("auto_step")
+                && !l.starts_with("step_tolerance")
+                && !l.starts_with("llc_every")
         })
         .collect();
-    assert_eq!(without.len() + 4, text.lines().count());
+    assert_eq!(without.len() + 8, text.lines().count());
     std::fs::write(&toml, without.join("\n")).expect("settings");
 
     // Several prompts at once: the first text is that of the prompt alone; the rounded weights change the draws' probabilities a little.
@@ -454,6 +458,15 @@ const LONG: &[&str] = &[
     "7",
     "--temperature-every",
     "3",
+    "--prior-center",
+    "pretrained",
+    "--llc-every",
+    "11",
+    "--auto-step",
+    "--warmup-steps",
+    "60",
+    "--step-tolerance",
+    "0.2",
 ];
 
 #[cfg(unix)]
@@ -520,6 +533,20 @@ fn a_run_that_was_stopped_or_killed_goes_on_bit_for_bit() {
             keys(&t[what], &["mean", "sd", "std_error"]);
         }
     }
+    let curvature = &want["chains"][0]["curvature"];
+    keys(curvature, &["largest", "residual", "smallest"]);
+    assert_eq!(curvature["products"], 10);
+    let llc = &want["chains"][0]["llc"];
+    keys(llc, &["value", "std_error", "excess_loss", "n_beta"]);
+    assert_eq!(llc["looks"], 272);
+    let step = &want["chains"][0]["step"];
+    keys(step, &["alpha", "optimizer_learning_rate", "error"]);
+    let (h, momentum) = (&step["step_size"], &step["optimizer_momentum"]);
+    assert!(h.as_f64().is_some_and(|h| h != 4.5e-3), "{step}");
+    assert!(
+        momentum.as_f64().is_some_and(|m| (m - 0.9).abs() < 1e-9),
+        "{step}"
+    );
     let energy = &want["chains"][0]["energy"];
     keys(energy, &["potential", "kinetic", "total", "drift"]);
     let of = |what: &str| energy[what]["mean"].as_f64().expect("a number");

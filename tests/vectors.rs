@@ -310,6 +310,7 @@ fn lengths_must_agree() {
     shape(cpu.copy(&mut a, &b));
     shape(cpu.axpy(&mut a, 1.0, &b));
     shape(cpu.square_accumulate(&mut a, &b));
+    shape(cpu.divide(&mut a, &b));
     shape(cpu.dot(&a, &b).map(|_| ()));
     assert!(matches!(cpu.read(&a, 5), Err(Error::Invalid { .. })));
     for bad in 0..5 {
@@ -420,6 +421,9 @@ proptest! {
         cpu.copy(&mut buf, &y).unwrap();
         cpu.square_accumulate(&mut buf, &x).unwrap();
         prop_assert!((0..n).all(|i| buf[i] == y[i] + x[i] * x[i]));
+        cpu.copy(&mut buf, &y).unwrap();
+        cpu.divide(&mut buf, &x).unwrap();
+        prop_assert!((0..n).all(|i| buf[i] == y[i] / x[i]));
         cpu.fill(&mut buf, a).unwrap();
         cpu.scale(&mut buf, 0.5).unwrap();
         let mut host = vec![0.0; n];

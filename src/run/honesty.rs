@@ -3,8 +3,9 @@
 use super::config::Config;
 use super::tensors::{self, TensorTemperature};
 use crate::error::{Error, Result};
+use crate::metrics::LocalLearningCoefficient;
 use crate::posterior::Prior;
-use crate::samplers::{self, Preconditioner, stability};
+use crate::samplers::{self, Curvature, Preconditioner, stability};
 use serde::Serialize;
 
 /// Above this cosine between the first and the last sample's displacement all samples lie on one ray.
@@ -111,6 +112,60 @@ pub fn stability_line(
         ))),
         Err(Error::Unstable(text)) => Ok(format!("warning: unstable: {text}; forced")),
         Err(e) => Err(e),
+    }
+}
+
+/// What the curvature of one batch of `tokens` tokens at the chain's start says of the step.
+pub fn curvature_lines(c: &Curvature, sampler: &samplers::Config, tokens: usize) -> Vec<String> {
+    let limit = stability::stability_limit(sampler, c.largest);
+    let mut lines = vec![format!(
+        "curvature: from {:.3e} (residual {:.0e}) down to {:.1e} per mass, as {} products with the Hessian see it on one batch of {tokens} tokens; \
+         a linear step is stable below {limit:.3e}; the step is {:.3e}",
+        c.largest, c.residual, c.smallest, c.products, sampler.step_size
+    )];
+    if stability::is_stable(sampler, c.largest).is_err() {
+        lines.push(format!(
+            "warning: the step is {:.2} times the largest that is stable there: the chain will leave along the stiffest direction until the \
+             curvature is less, or diverge",
+            sampler.step_size / limit
+        ));
+    }
+    lines
+}
+
+/// The step that a warm-up found.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StepFound {
+    /// The step size h (SGLD's epsilon).
+    pub step_size: f64,
+    /// The friction coefficient that goes with it.
+    pub alpha: f64,
+    /// The learning rate on the mean loss that an optimiser would call it, at unit mass.
+    pub optimizer_learning_rate: f64,
+    /// And its momentum.
+    pub optimizer_momentum: f64,
+    /// The error in the last window, before the last change.
+    pub error: f64,
+}
+
+impl StepFound {
+    /// From the settings that have it.
+    pub fn new(c: &samplers::Config, num_data: f64, error: f64) -> Self {
+        let pair = stability::optimizer_pair(c, num_data);
+        Self {
+            step_size: c.step_size,
+            alpha: c.alpha,
+            optimizer_learning_rate: pair.lr,
+            optimizer_momentum: pair.momentum,
+            error,
+        }
+    }
+
+    fn line(&self) -> String {
+        format!(
+            "the warm-up set the step to {:.3e} (learning rate {:.3e} at unit mass, momentum {:.6}); error in its last window {:.3}",
+            self.step_size, self.optimizer_learning_rate, self.optimizer_momentum, self.error
+        )
     }
 }
 
@@ -252,6 +307,12 @@ pub struct Movement {
     pub kinetic_temperature: Option<Band>,
     /// Configurational temperature while sampling.
     pub configurational_temperature: Option<Band>,
+    /// The step that the warm-up found; none where it was given.
+    pub step: Option<StepFound>,
+    /// The local learning coefficient of the chain's start; none where the prior is not centred there, or it was not looked for.
+    pub llc: Option<LocalLearningCoefficient>,
+    /// Curvatures per mass at the start, of one batch; of the first chain alone, and where they were looked for.
+    pub curvature: Option<Curvature>,
     /// Energies while sampling; none where they have no one temperature, or too few steps.
     pub energy: Option<Energy>,
     /// The temperatures of each tensor while sampling; empty where they were not taken.
@@ -312,6 +373,9 @@ impl Movement {
             cosine_first_last: cosine,
             kinetic_temperature: Band::new(kinetic, c.temperature, d),
             configurational_temperature: Band::new(configurational, c.temperature, d),
+            step: None,
+            llc: None,
+            curvature: None,
             energy: None,
             tensors: Vec::new(),
             worth_about_one: samples <= 1 || ray || still || cosine.is_none(),
@@ -340,6 +404,14 @@ impl Movement {
         }
         let own = tensors::lines(&self.tensors, temperature);
         let more = own.into_iter().chain(self.energy.map(|e| e.line()));
+        let llc = self.llc.as_ref().map(|l| {
+            let error = l.std_error.map_or(String::new(), |e| format!(" +- {e:.1}"));
+            format!(
+                "local learning coefficient {:.1}{error} at n beta {:.3e} (excess loss {:.2e} over {} looks)",
+                l.value, l.n_beta, l.excess_loss, l.looks
+            )
+        });
+        let more = more.chain(llc).chain(self.step.map(|s| s.line()));
         lines.extend(more.map(|line| format!("chain {}: {line}", self.chain)));
         lines
     }

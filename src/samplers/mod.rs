@@ -21,12 +21,14 @@
 //! | VI | [`vi`] | the mean, and the precision's diagonal |
 //! | Laplace | [`laplace`] | the precision's diagonal at the mode, from squared gradients |
 //!
-//! What a step size means, and which is too large, is in [`stability`].
+//! What a step size means, and which is too large, is in [`stability`]; the curvature that decides it is found by [`curvature`].
 
+pub mod auto_step;
 pub mod baoa;
 mod batch_means;
 mod chain;
 mod config;
+pub mod curvature;
 pub mod ekf;
 pub mod laplace;
 mod preconditioner;
@@ -42,9 +44,11 @@ pub mod stability;
 mod temperatures;
 pub mod vi;
 
+pub use auto_step::{AutoStep, AutoStepState};
 pub use batch_means::{BatchMeans, RunningMean};
 pub use chain::{Chain, ChainReport, ChainState};
 pub use config::{Config, Method, Momenta, Thermostat};
+pub use curvature::{Curvature, extreme_curvature};
 pub use ekf::Ekf;
 pub use laplace::Laplace;
 pub use preconditioner::Preconditioner;

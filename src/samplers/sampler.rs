@@ -318,6 +318,29 @@ impl<V: Vectors> Sampler<V> {
         }
     }
 
+    /// Sets the step size and the friction coefficient alpha of all following steps; schedules go on from there. They are settings, no part of the
+    /// state: a chain is restored with a configuration that has them.
+    ///
+    /// Allowed until the first sampling step is made.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when sampling has begun, and as [`Config::validate`]; the settings are then as before.
+    pub fn set_step(&mut self, step_size: f64, alpha: f64) -> Result<()> {
+        if self.step > self.config.warmup_steps {
+            let expected = format!("set by step {}, before sampling", self.config.warmup_steps);
+            let got = format!("step {}", self.step);
+            return Err(Error::invalid("step_size", expected, got));
+        }
+        let config = Config {
+            step_size,
+            alpha,
+            ..self.config.clone()
+        };
+        config.validate()?;
+        self.config = config;
+        Ok(())
+    }
+
     /// Sets the diagonal mass M, one positive number a parameter, and draws new momenta from N(0, T sigma^2 M).
     ///
     /// Allowed until the first sampling step is made, any number of times: a mass that followed the chain would
