@@ -259,6 +259,31 @@ fn every_choice_runs_and_makes_another_chain() {
         assert_eq!(got, samples, "{more}");
         assert_ne!(other, first, "{more} changes nothing");
     }
+    // A run's own settings are checked when it is opened again.
+    let v = json(&train(dir.path(), ""));
+    let (run, _) = metrics(dir.path(), &v);
+    let at = run.join("config.toml");
+    let text = std::fs::read_to_string(&at).expect("settings");
+    for (good, bad) in [
+        ("probe_every = 20", "probe_every = 0"),
+        ("chains = 1", "chains = 0"),
+    ] {
+        assert!(text.contains(good), "{good}");
+        std::fs::write(&at, text.replace(good, bad)).expect("settings");
+        let path = run.to_str().expect("UTF-8");
+        for command in [&["diagnose", path][..], &["train", "--resume", path][..]] {
+            let out = bnn(dir.path(), command).output().expect("an end");
+            assert_eq!(out.status.code(), Some(1), "{bad} {command:?}");
+            let what = bad.split(' ').next().expect("a name");
+            assert!(words(&out).contains(what), "{}", words(&out));
+        }
+    }
+    // Exploring steps cost a gradient each, and give no draw of the probes.
+    let v = json(&train(
+        dir.path(),
+        "--schedule cyclical --cycles 2 --exploration 0.5 --probe-every 2",
+    ));
+    assert_eq!(v["diagnostics"]["gradients"], 55, "{}", v["diagnostics"]);
     // Two chains: at one start, and at two.
     let (shared, eight) = hash("--chains 2");
     let (separate, same) = hash("--chains 2 --starts separate");
@@ -275,6 +300,12 @@ fn every_choice_runs_and_makes_another_chain() {
             "preconditioner",
         ),
         ("--batch-order sweep --train-samples 3", "batch_size"),
+        ("--chains 4000000000", "chains"),
+        ("--sampling-steps 1000000000000000", "sampling_steps"),
+        (
+            "--sampler laplace --laplace-fit-prior --prior-center pretrained",
+            "prior_center",
+        ),
     ] {
         let out = train(dir.path(), more);
         assert_eq!(out.status.code(), Some(1), "{more}");

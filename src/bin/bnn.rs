@@ -450,9 +450,11 @@ fn overlay(config: Config, given: &Settings) -> Result<Config> {
         }
         table.insert(key, value);
     }
-    toml::Value::Table(table)
+    let config: Config = toml::Value::Table(table)
         .try_into()
-        .map_err(|e: toml::de::Error| Error::invalid("settings", "a run's settings", e))
+        .map_err(|e: toml::de::Error| Error::invalid("settings", "a run's settings", e))?;
+    config.check()?;
+    Ok(config)
 }
 
 fn not_json(e: serde_json::Error) -> Error {

@@ -55,7 +55,7 @@ impl Batches {
     fn swept(&self) -> usize {
         match self.windows.is_subset() {
             true => self.windows.num_windows(),
-            // Any offset below t leaves so many, but one window there always is.
+            // So many lie side by side; one window there always is.
             false => (self.windows.num_windows() / self.windows.len()).max(1),
         }
     }
@@ -97,7 +97,8 @@ impl Batches {
         let key = stream.words(sweep, u64::MAX);
         let room = match self.windows.is_subset() {
             true => 0,
-            false => (self.windows.num_windows() - 1).min(t - 1),
+            // What is left beside the windows, so that either end of the text comes into some sweep.
+            false => self.windows.num_windows() - 1 - (n - 1) * t,
         };
         let offset = (key[2] as u64 * (room as u64 + 1)) >> 32;
         let start = |row: usize| {

@@ -672,9 +672,34 @@ impl Settings {
     }
 }
 
+/// More steps than any run makes: what goes over them one by one still ends in seconds.
+const MOST_STEPS: u64 = 1_000_000_000;
+/// More chains than any run has.
+const MOST_CHAINS: u32 = 10_000;
+
 impl Config {
     /// What can be checked without data or model.
-    fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Names the setting that is out of range.
+    pub fn check(&self) -> Result<()> {
+        let steps = [
+            self.preconditioner_steps,
+            self.warmup_steps,
+            self.sampling_steps,
+        ];
+        for (what, v) in ["preconditioner_steps", "warmup_steps", "sampling_steps"]
+            .into_iter()
+            .zip(steps)
+        {
+            if v > MOST_STEPS {
+                return Err(Error::invalid(what, format!("at most {MOST_STEPS}"), v));
+            }
+        }
+        if self.chains > MOST_CHAINS {
+            let expected = format!("1 to {MOST_CHAINS}");
+            return Err(Error::invalid("chains", expected, self.chains));
+        }
         let at_least_1 = |what: &str, v: u64| match v {
             0 => Err(Error::invalid(what, "at least 1", 0)),
             _ => Ok(()),
@@ -740,6 +765,12 @@ impl Config {
                 "normal (laplace adds the prior's precision)",
                 format!("{:?}", self.prior_family),
             )),
+            Normal::Laplace
+                if self.laplace_fit_prior && self.prior_center == PriorCenter::Pretrained =>
+            {
+                let expected = "zero (the marginal likelihood is that of a prior about 0)";
+                Err(Error::invalid("prior_center", expected, "pretrained"))
+            }
             Normal::Laplace if self.prior_scale != PriorUnit::Absolute => {
                 let expected = "absolute (laplace has one precision for its prior)";
                 Err(Error::invalid("prior_scale", expected, "relative"))

@@ -76,8 +76,26 @@ impl RunDraws {
             }
             let mut r = Reader::open(&file, Kind::Chain)?;
             let h = r.header();
-            of = Some((h.model.clone(), h.corpus_sha256, h.baseline_sha256));
-            chains.push(read_chain(&mut r, file, &config)?);
+            // The prior's baseline is the run's, which is where its first chain starts.
+            of.get_or_insert((h.model.clone(), h.corpus_sha256, h.baseline_sha256));
+            let chain = read_chain(&mut r, file, &config)?;
+            let tokens = |c: &ChainDraws| (!c.draws.is_empty()).then(|| c.draws.tokens());
+            let known = chains.iter().find_map(tokens);
+            if let (Some(expected), Some(got)) = (known, tokens(&chain))
+                && expected != got
+            {
+                return Err(Error::BadHeader {
+                    path: chain.path,
+                    message: format!("expected {expected} probe tokens, found {got}"),
+                });
+            }
+            if tokens(&chain) == Some(0) {
+                return Err(Error::BadHeader {
+                    path: chain.path,
+                    message: "expected scores of probe tokens, found none".into(),
+                });
+            }
+            chains.push(chain);
         }
         let Some((model, corpus, baseline)) = of else {
             return Err(Error::invalid("chains", "at least 1", 0));
@@ -112,7 +130,11 @@ impl RunDraws {
     /// Gradients that one chain took for its first `draws` draws, warm-up and the mass's among them.
     fn gradients(&self, draws: usize) -> u64 {
         let c = &self.config;
-        c.mass().steps() + c.warmup_steps + draws as u64 * c.probe_every
+        let before = c.mass().steps().saturating_add(c.warmup_steps);
+        let all = draws::steps_of_draws(c, before.saturating_add(c.sampling_steps));
+        // The step of that draw: exploring steps give none, but cost a gradient each.
+        let last = draws.checked_sub(1).and_then(|i| all.get(i).copied());
+        before.saturating_add(last.unwrap_or(0))
     }
 
     /// What must be the same for chains to have one target and one set of probes.
@@ -123,6 +145,10 @@ impl RunDraws {
             ("model", self.model.clone()),
             ("corpus", hex(&self.corpus)),
             ("temperature", c.temperature.to_string()),
+            (
+                "temperature_schedule",
+                format!("{:?}", c.schedule(c.temperature_schedule)),
+            ),
             ("objective", format!("{:?}", c.objective)),
             ("num_data", format!("{:?}", c.num_data)),
             ("max_seq_length", format!("{:?}", c.max_seq_length)),
@@ -494,6 +520,9 @@ impl Diagnosis {
             }
             r if r < 1.01 => format!(
                 "the chains agree on every probe token, but the worst is known by {ess:.0} effective draws alone, fewer than {enough:.0}"
+            ),
+            r if r < 1.05 => format!(
+                "the chains nearly agree: R-hat is under 1.05 for every probe token, the worst is {r:.3}"
             ),
             _ if f.share_under_1_05 >= 0.95 => format!(
                 "the chains agree on most probe tokens, not on all: R-hat is under 1.05 for {:.1} %, the worst is {:.3}",

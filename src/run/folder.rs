@@ -97,6 +97,7 @@ impl RunFolder {
             table.entry(name).or_insert(then);
         }
         let config: Config = table.try_into().map_err(bad)?;
+        config.check()?;
         let name = path.canonicalize().map_err(Error::io(path))?;
         let stamp = name
             .file_name()

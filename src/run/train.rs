@@ -141,6 +141,8 @@ pub fn train(config: &Config, ctx: &mut Context) -> Result<TrainReport> {
         *path = absolute(path)?;
     }
     let folder = RunFolder::create(&config)?;
+    // The baselines that chains have of their own lie there, wherever the run is resumed.
+    config.save_dir = absolute(&config.save_dir)?;
     write_text(&folder.config(), &config.to_toml()?)?;
     go(&config, &setting, folder, baseline, ctx)
 }
@@ -214,7 +216,9 @@ fn go(
         return super::normal::fit(&run, normal, &mut baseline, ctx);
     }
     let sampler = config.sampler_config(0)?;
-    for line in Prospect::new(&sampler, num_data).lines(&sampler, config.mass()) {
+    for line in
+        Prospect::new(&sampler, num_data * config.likelihood_weight).lines(&sampler, config.mass())
+    {
         ctx.log.say(&line)?;
     }
 
@@ -435,7 +439,8 @@ impl Run<'_> {
                     "the step was adapted from {:.3e} to {:.3e}",
                     config.learning_rate, found.step_size
                 );
-                let prospect = Prospect::new(found, self.num_data).lines(found, config.mass());
+                let prospect = Prospect::new(found, self.num_data * self.config.likelihood_weight)
+                    .lines(found, config.mass());
                 for line in std::iter::once(line).chain(prospect) {
                     ctx.log.say(&line)?;
                 }
@@ -719,12 +724,15 @@ impl Run<'_> {
                     store.load(b, &mut last)?;
                 }
                 let c = self.config.sampler_config(chain)?;
-                // While exploring the chain is not at T.
+                // While exploring the chain is not at T; under a schedule it is at another, and what is compared with T is their ratio.
                 let at_t = |series: &[f64]| -> Vec<f64> {
                     let steps = (c.warmup_steps..).zip(series);
                     steps
                         .filter(|(step, _)| !c.explores(*step))
-                        .map(|(_, &t)| t)
+                        .map(|(step, &t)| match c.temperature_at(step) {
+                            0.0 => t,
+                            then => t * c.temperature / then,
+                        })
                         .collect()
                 };
                 let of = |t| tensors::report(self.config, self.setting, t);

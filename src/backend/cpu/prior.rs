@@ -46,7 +46,6 @@ multiversion! {
             Family::StudentT { dof } => {
                 let half = -0.5 * (dof as f64 + 1.0);
                 half * each(g, at, num_data, |z| {
-                    // The slope's form neither overflows for a large z nor cancels.
                     let value = (z as f64 * z as f64 / dof as f64).ln_1p();
                     (value, -((dof + 1.0) * z) / (dof + z * z))
                 })
