@@ -185,11 +185,7 @@ impl<B: Backend> Posterior<B> {
 
     /// How many sequences the likelihood counts as: num_data over the positions of a sequence that count, times the likelihood's weight.
     pub fn sequences(&self) -> f64 {
-        let positions = match self.objective {
-            Objective::All => self.t as f64,
-            Objective::Last => 1.0,
-        };
-        self.likelihood_weight * self.num_data / positions
+        self.likelihood_weight * self.num_data / self.targets_a_window(self.t)
     }
 
     /// Sequences a batch, B: the most that [`Posterior::evaluate`] takes.
@@ -214,6 +210,24 @@ impl<B: Backend> Posterior<B> {
         }
         let of = |s: &f32| (curvature / (self.std as f64 * *s as f64).powi(2)) as f32;
         Ok(scale.iter().map(of).collect())
+    }
+
+    /// The power of the likelihood: [`Posterior::with_likelihood_weight`].
+    pub fn likelihood_weight(&self) -> f64 {
+        self.likelihood_weight
+    }
+
+    /// Whether the prior is a normal of one deviation for all parameters.
+    pub fn has_one_precision(&self) -> bool {
+        self.family == Family::Normal && self.relative_to.is_none()
+    }
+
+    /// Positions that count of a window of `t` tokens.
+    pub fn targets_a_window(&self, t: usize) -> f64 {
+        match self.objective {
+            Objective::All => t as f64,
+            Objective::Last => 1.0,
+        }
     }
 
     /// The gradient of the log posterior that [`Posterior::evaluate`] left, (n_params).

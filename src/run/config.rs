@@ -9,20 +9,10 @@ use crate::data::Order;
 use crate::error::{Error, Result};
 use crate::gpt::{Gelu, GptConfig, NAMED, Objective};
 use crate::samplers::{self, AutoStep, Method, Preconditioner, Schedule, stability};
+pub use crate::samplers::{Labels, NormalMethod as Normal};
 use clap::Args;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::path::{Path, PathBuf};
-
-/// The methods that fit independent normals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Normal {
-    /// Extended Kalman filter: [`crate::samplers::ekf`].
-    Ekf,
-    /// Variational inference: [`crate::samplers::vi`].
-    Vi,
-    /// Laplace's approximation: [`crate::samplers::laplace`].
-    Laplace,
-}
 
 /// What `--sampler` names: a chain's method, or one that fits normals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +29,7 @@ impl Sampler {
     pub fn name(self) -> &'static str {
         match self {
             Self::Chain(m) => m.name(),
-            Self::Normal(Normal::Ekf) => "ekf",
-            Self::Normal(Normal::Vi) => "vi",
-            Self::Normal(Normal::Laplace) => "laplace",
+            Self::Normal(n) => n.name(),
         }
     }
 
@@ -70,23 +58,13 @@ impl TryFrom<String> for Sampler {
     type Error = Error;
 
     fn try_from(name: String) -> Result<Self> {
-        let normals = [Normal::Ekf, Normal::Vi, Normal::Laplace].map(Self::Normal);
+        let normals = Normal::ALL.map(Self::Normal);
         let mut all = Method::ALL.map(Self::Chain).into_iter().chain(normals);
         all.clone().find(|s| s.name() == name).ok_or_else(|| {
             let names: Vec<_> = all.by_ref().map(Self::name).collect();
             Error::invalid("sampler", format!("one of {}", names.join(", ")), name)
         })
     }
-}
-
-/// Whose labels the Laplace approximation's gradients are taken with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Labels {
-    /// The data's: the empirical Fisher information.
-    Data,
-    /// Drawn from the model's prediction: the Fisher information.
-    Model,
 }
 
 /// Named sets of defaults.
@@ -145,6 +123,16 @@ pub enum MassChoice {
     Fisher,
     /// The prior's curvature.
     Prior,
+}
+
+/// Where chains start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Starts {
+    /// All at the baseline.
+    Shared,
+    /// The first at the baseline, each other at one of its own, trained from another seed.
+    Separate,
 }
 
 /// The shape of a schedule.
@@ -316,6 +304,9 @@ settings! {
         thinning: u64,
         /// Independent chains of the same seed, one after the other.
         chains: u32,
+        /// Where they start: shared (at the baseline), separate (each after the first at a baseline of its own, of seed + chain).
+        #[arg(value_parser = word::<Starts>)]
+        starts: Starts,
         /// Seed of everything random.
         seed: u64,
 
@@ -537,7 +528,9 @@ impl Settings {
                 (Normal::Ekf, true) => 5e-6,
                 (Normal::Laplace, _) => 1e-5, // not used
             }),
-            init_sd: Some(if original { 1.0 } else { 0.01 }),
+            init_sd: Some(if original { 1.0 } else { 1e-3 }),
+            // Independent normals of the Fisher information's widths are far too wide for weights that depend on each other.
+            temperature: (normal == Normal::Laplace && !original).then_some(3e-3),
             num_epochs: Some(if original { 15 } else { 1 }),
             num_samples: Some(if original { 10 } else { 25 }),
             batch_order: Some(if original {
@@ -607,7 +600,7 @@ impl Settings {
             objective: Some(Objective::All),
             batch_order: Some(Order::Independent),
             num_samples: Some(25),
-            init_sd: Some(0.01),
+            init_sd: Some(1e-3),
             transition_sd: Some(0.0),
             init_log_scale: Some(-5.0),
             vi_n_samples: Some(1),
@@ -618,6 +611,7 @@ impl Settings {
             sampling_steps: Some(1000),
             thinning: Some(40),
             chains: Some(1),
+            starts: Some(Starts::Shared),
             seed: Some(42),
             sample_dtype: Some(SampleDtype::F32),
             checkpoint_every: Some(500),
@@ -903,6 +897,14 @@ impl Config {
                 floor: self.preconditioner_floor,
             },
             MassChoice::Prior => Preconditioner::Prior,
+        }
+    }
+
+    /// Gradients of the baselines that chains have of their own.
+    pub fn extra_baselines(&self) -> u64 {
+        match self.starts {
+            Starts::Shared => 0,
+            Starts::Separate => self.baseline_iters * (self.chains.max(1) as u64 - 1),
         }
     }
 

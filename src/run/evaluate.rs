@@ -390,7 +390,7 @@ pub fn evaluate(
 ) -> Result<Vec<SplitReport>> {
     let control = match config.eval_control {
         true => {
-            let iters = baseline.iters + setting.gradients(config)?;
+            let iters = baseline.iters + config.extra_baselines() + setting.gradients(config)?;
             Some(setting.deterministic(config, iters, "control", ctx)?)
         }
         false => None,

@@ -25,6 +25,7 @@ step_tolerance = 0.1
 curvature_iterations = 0
 llc_every = 0
 batch_order = "independent"
+starts = "shared"
 num_samples = 25
 init_sd = 0.01
 transition_sd = 0.0

@@ -1,6 +1,6 @@
 //! Fitting independent normals on a GPT's posterior (ekf, vi, laplace): epochs of batches, a checkpoint, then draws into the store.
 
-use super::config::{Labels, Normal};
+use super::config::Normal;
 use super::evaluate::{self, SplitReport};
 use super::folder::{now, write_json, write_text};
 use super::prepare::Baseline;
@@ -10,23 +10,13 @@ use super::{Context, hex};
 use crate::backend::{Cpu, Vectors};
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::gpt::Objective;
 use crate::metrics::split_loss;
 use crate::posterior::Posterior;
-use crate::samplers::ekf::{Ekf, EkfConfig, EkfState};
-use crate::samplers::laplace::{Laplace, LaplaceState};
-use crate::samplers::vi::{Vi, ViConfig, ViState};
+use crate::samplers::{FitReport, NormalConfig, NormalFit, NormalState, Normals};
 use crate::store::{self, Header, Kind, Reader, Store, TensorData};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
-
-/// One of the three methods with what it needs of the run.
-enum Fit {
-    Ekf(Ekf<Cpu>),
-    Vi(Vi<Cpu>),
-    Laplace(Laplace<Cpu>),
-}
 
 /// What the steps left behind.
 #[derive(Default)]
@@ -37,126 +27,23 @@ struct Trace {
     epoch_seconds: Vec<f64>,
 }
 
-/// Names of a method's vectors in its checkpoint.
-fn names(normal: Normal) -> &'static [&'static str] {
-    match normal {
-        Normal::Ekf => &["params", "sd"],
-        Normal::Laplace => &["params", "precision"],
-        Normal::Vi => &["params", "log_sd", "adam.0", "adam.1", "adam.2", "adam.3"],
-    }
-}
-
-impl Fit {
-    fn new(run: &Run<'_>, normal: Normal, vectors: Vec<Vec<f32>>, step: u64) -> Result<Self> {
-        let (c, cpu) = (run.config, run.setting.backend.clone());
-        let mut vectors = vectors.into_iter();
-        let mut next = || vectors.next().unwrap_or_default();
-        Ok(match normal {
-            Normal::Ekf => {
-                let (mean, sd) = (next(), next());
-                Self::Ekf(Ekf::restore(
-                    cpu,
-                    ekf_config(run)?,
-                    &EkfState { step, mean, sd },
-                )?)
-            }
-            Normal::Laplace => {
-                let (mean, precision) = (next(), next());
-                let state = LaplaceState {
-                    step,
-                    mean,
-                    precision,
-                };
-                Self::Laplace(Laplace::restore(cpu, &state)?)
-            }
-            Normal::Vi => {
-                let config = ViConfig {
-                    lr: c.learning_rate,
-                    temperature: c.temperature,
-                    draws: c.vi_n_samples,
-                    stick_the_landing: c.stick_the_landing,
-                    seed: c.seed,
-                };
-                let (mean, log_sd) = (next(), next());
-                let adam = [next(), next(), next(), next()];
-                let state = ViState {
-                    step,
-                    mean,
-                    log_sd,
-                    adam,
-                };
-                Self::Vi(Vi::restore(cpu, config, &state)?)
-            }
-        })
-    }
-
-    fn vectors(&self) -> Result<Vec<Vec<f32>>> {
-        Ok(match self {
-            Self::Ekf(e) => {
-                let s = e.state()?;
-                vec![s.mean, s.sd]
-            }
-            Self::Laplace(l) => {
-                let s = l.state()?;
-                vec![s.mean, s.precision]
-            }
-            Self::Vi(v) => {
-                let s = v.state()?;
-                let mut all = vec![s.mean, s.log_sd];
-                all.extend(s.adam);
-                all
-            }
-        })
-    }
-
-    fn mean(&self) -> &Vec<f32> {
-        match self {
-            Self::Ekf(e) => e.mean(),
-            Self::Laplace(l) => l.mean(),
-            Self::Vi(v) => v.mean(),
-        }
-    }
-
-    fn steps_made(&self) -> u64 {
-        match self {
-            Self::Ekf(e) => e.steps_made(),
-            Self::Laplace(l) => l.steps_made(),
-            Self::Vi(v) => v.steps_made(),
-        }
-    }
-
-    fn average_sd(&self, prior_precision: f64, temperature: f64) -> Result<f64> {
-        match self {
-            Self::Ekf(e) => e.average_sd(),
-            Self::Laplace(l) => l.average_sd(prior_precision, temperature),
-            Self::Vi(v) => v.average_sd(),
-        }
-    }
-}
-
-/// Positions of a window that count.
-fn counted(run: &Run<'_>) -> f64 {
-    match run.config.objective {
-        Objective::All => run.batch.1 as f64,
-        Objective::Last => 1.0,
-    }
-}
-
-/// Windows that the data are, times the likelihood's weight.
-fn windows_counted(run: &Run<'_>) -> f64 {
-    run.config.likelihood_weight * run.num_data / counted(run)
-}
-
-fn ekf_config(run: &Run<'_>) -> Result<EkfConfig> {
+/// The settings of the fit.
+fn settings(run: &Run<'_>, method: Normal) -> Result<NormalConfig> {
     let c = run.config;
-    let lr = match c.learning_rate {
-        // All windows of the data, spread over the run's batches: each batch's mean counts for its share of them.
-        0.0 => windows_counted(run) / run.setting.normal_steps(c)? as f64,
-        lr => lr,
-    };
-    Ok(EkfConfig {
-        lr: lr / c.temperature,
+    Ok(NormalConfig {
+        learning_rate: c.learning_rate,
+        schedule: c.schedule(c.schedule),
+        temperature: c.temperature,
+        seed: c.seed,
+        init_sd: c.init_sd,
         transition_sd: c.transition_sd,
+        init_log_scale: c.init_log_scale,
+        vi_n_samples: c.vi_n_samples,
+        stick_the_landing: c.stick_the_landing,
+        prior_std: c.prior_std,
+        laplace_labels: c.laplace_labels,
+        laplace_fit_prior: c.laplace_fit_prior,
+        ..NormalConfig::new(method, run.setting.normal_steps(c)?)
     })
 }
 
@@ -180,40 +67,38 @@ pub(super) fn fit(
         total / per_epoch,
         c.batch_order
     ))?;
+    let path = run.folder.file(&format!("{}_state.bnn", c.sampler));
+    let be = &setting.backend;
+    let (prior, gpt) = (&run.prior, &setting.gpt);
+    let posterior = Posterior::new(be, gpt, prior, run.num_data, c.objective, b, t)?
+        .with_likelihood_weight(c.likelihood_weight)?;
+    let config = settings(run, normal)?;
+    let (mut fit, mut trace) = match path.exists() {
+        true => {
+            let (state, trace) = load(run, normal, &path, total)?;
+            let fit = NormalFit::restore(be, posterior, config, t, &state)?;
+            (fit, trace)
+        }
+        false => {
+            let fit = NormalFit::new(be, posterior, &baseline.params, config, t)?;
+            (fit, Trace::default())
+        }
+    };
     if normal == Normal::Ekf {
-        let lr = ekf_config(run)?.lr;
-        let times = lr * total as f64 / windows_counted(run);
+        let config = fit.normals().config();
+        let lr = config.ekf_rate();
+        let times = lr * total as f64 / config.observations;
         ctx.log.say(&format!(
             "each batch's mean counts {lr:.4e} times: the data count {times:.3} times over the run, after a baseline that has seen them"
         ))?;
     }
-    let path = run.folder.file(&format!("{}_state.bnn", c.sampler));
-    let (mut fit, mut trace) = match path.exists() {
-        true => load(run, normal, &path, total)?,
-        false => {
-            let n = baseline.params.len();
-            let spread = match normal {
-                Normal::Ekf => c.init_sd as f32,
-                Normal::Vi => c.init_log_scale as f32,
-                Normal::Laplace => 0.0,
-            };
-            let vectors = vec![baseline.params.clone(), vec![spread; n]];
-            (Fit::new(run, normal, vectors, 0)?, Trace::default())
-        }
-    };
-    let be = &setting.backend;
-    let (prior, gpt) = (&run.prior, &setting.gpt);
-    let mut posterior = Posterior::new(be, gpt, prior, run.num_data, c.objective, b, t)?
-        .with_likelihood_weight(c.likelihood_weight)?;
-    let mut squares = be.zeros(gpt.n_params())?;
     let mut batch = Batch::new(b, t)?;
-    let mut progress = Progress::new(c.sampler.name(), fit.steps_made(), total);
-    let prior_precision = 1.0 / (c.prior_std * c.prior_std);
+    let mut progress = Progress::new(c.sampler.name(), fit.normals().steps_made(), total);
     let mut epoch_start = Instant::now();
-    while fit.steps_made() < total {
-        let step = fit.steps_made();
+    while fit.normals().steps_made() < total {
+        let step = fit.normals().steps_made();
         if ctx.stopped() {
-            save(run, normal, &path, &fit, &trace)?;
+            save(run, &path, fit.normals(), &trace)?;
             ctx.log.say(&format!(
                 "stopped; `bnn train --resume {}` goes on",
                 run.folder.path.display()
@@ -222,72 +107,42 @@ pub(super) fn fit(
         }
         run.batches
             .fill(&setting.corpus.train, c.seed, 0, step, &mut batch)?;
-        let of_batch = 1.0 / b as f64;
-        let (log_lik, log_post) = match &mut fit {
-            Fit::Ekf(e) => {
-                be.fill(&mut squares, 0.0)?;
-                let log_lik = posterior.likelihood_with_squares(e.mean(), &batch, &mut squares)?;
-                let to_windows = -counted(run);
-                e.step(posterior.grad(), to_windows, &squares, of_batch)?;
-                (log_lik, run.num_data * log_lik)
-            }
-            Fit::Laplace(l) => {
-                if c.laplace_labels == Labels::Model {
-                    posterior.draw_labels(l.mean(), c.seed, step, &mut batch)?;
-                }
-                be.fill(&mut squares, 0.0)?;
-                let log_lik = posterior.likelihood_with_squares(l.mean(), &batch, &mut squares)?;
-                let seen = (total * b as u64) as f64;
-                l.step(&squares, windows_counted(run) / seen)?;
-                (log_lik, run.num_data * log_lik)
-            }
-            Fit::Vi(v) => {
-                let rate = c.schedule(c.schedule).factor(step, total);
-                let mut sum = (0.0, 0.0);
-                let report = loop {
-                    let at = posterior.evaluate(v.point(), &batch)?;
-                    sum = (sum.0 + at.log_lik, sum.1 + at.log_post);
-                    if let Some(r) = v.step_with_gradient(posterior.grad(), at.log_post, rate)? {
-                        break r;
-                    }
-                };
-                (sum.0 / c.vi_n_samples as f64, report.log_post)
-            }
-        };
-        if !log_lik.is_finite() {
-            return Err(Error::NotFinite {
-                step,
-                tensor: "log_likelihood".into(),
-                value: log_lik as f32,
-            });
-        }
+        let FitReport {
+            log_lik, log_post, ..
+        } = fit.step(&batch)?;
         trace.loss.push(-log_lik);
         trace.log_post.push(log_post);
         let epoch_ends = (step + 1).is_multiple_of(per_epoch);
         if epoch_ends {
-            trace
-                .epoch_sd
-                .push(fit.average_sd(prior_precision, c.temperature)?);
+            trace.epoch_sd.push(fit.normals().average_sd()?);
             trace
                 .epoch_seconds
                 .push(epoch_start.elapsed().as_secs_f64());
             epoch_start = Instant::now();
         }
         if (step + 1).is_multiple_of(c.checkpoint_every) || step + 1 == total {
-            save(run, normal, &path, &fit, &trace)?;
+            save(run, &path, fit.normals(), &trace)?;
         }
         progress.at(&mut ctx.log, step + 1, || format!("loss {:.4}", -log_lik))?;
     }
     drop(progress);
     let fit_seconds = start.elapsed().as_secs_f64();
-    draw_and_report(run, normal, &fit, &trace, baseline, fit_seconds, ctx)
+    draw_and_report(
+        run,
+        normal,
+        fit.normals_mut(),
+        &trace,
+        baseline,
+        fit_seconds,
+        ctx,
+    )
 }
 
 /// The draws of the fit in the store, scored.
 fn draw_and_report(
     run: &Run<'_>,
     normal: Normal,
-    fit: &Fit,
+    fit: &mut Normals<Cpu>,
     trace: &Trace,
     baseline: &Baseline,
     seconds: f64,
@@ -295,10 +150,9 @@ fn draw_and_report(
 ) -> Result<TrainReport> {
     let (c, setting) = (run.config, run.setting);
     let be = &setting.backend;
-    let mut prior_precision = 1.0 / (c.prior_std * c.prior_std);
+    let mut prior_precision = c.prior_std.powi(-2);
     let mut fitted_prior = Value::Null;
-    if let (Fit::Laplace(l), true) = (fit, c.laplace_fit_prior) {
-        let p = l.fit_prior(prior_precision)?;
+    if let Some(p) = fit.prior_fit()? {
         prior_precision = p.precision;
         ctx.log.say(&format!(
             "marginal likelihood: prior precision {:.4e} (sd {:.4e}), {:.0} of {} parameters determined by the data",
@@ -313,16 +167,12 @@ fn draw_and_report(
             "log_evidence": p.log_evidence,
         });
     }
-    let sd = fit.average_sd(prior_precision, c.temperature)?;
+    let sd = fit.average_sd_with(prior_precision)?;
     let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
     let mut theta = be.zeros(setting.gpt.n_params())?;
     for i in 0..c.num_samples {
         ctx.check_stop()?;
-        match fit {
-            Fit::Ekf(e) => e.draw(c.seed, i, &mut theta)?,
-            Fit::Vi(v) => v.draw(c.seed, i, &mut theta)?,
-            Fit::Laplace(l) => l.draw(prior_precision, c.temperature, c.seed, i, &mut theta)?,
-        }
+        fit.draw(i, &mut theta)?;
         store.append(0, i + 1, &theta)?;
     }
     let samples_hash = hex(&store.hash()?);
@@ -476,7 +326,7 @@ fn by_epoch(series: &[f64], epochs: usize) -> Vec<f64> {
         .collect()
 }
 
-fn save(run: &Run<'_>, normal: Normal, path: &Path, fit: &Fit, trace: &Trace) -> Result<()> {
+fn save(run: &Run<'_>, path: &Path, fit: &Normals<Cpu>, trace: &Trace) -> Result<()> {
     let header = Header {
         config: run.config.to_toml()?,
         model: run.setting.model_json()?,
@@ -487,11 +337,10 @@ fn save(run: &Run<'_>, normal: Normal, path: &Path, fit: &Fit, trace: &Trace) ->
         vocabulary: run.setting.vocabulary(),
         ..Header::new(Kind::Chain)
     };
-    let vectors = fit.vectors()?;
-    let mut tensors: Vec<(&str, TensorData<'_>)> = names(normal)
-        .iter()
-        .zip(&vectors)
-        .map(|(&name, v)| (name, TensorData::F32(v)))
+    let state = fit.state()?;
+    let vectors = state.vectors().into_iter();
+    let mut tensors: Vec<(&str, TensorData<'_>)> = vectors
+        .map(|(name, v)| (name, TensorData::F32(v)))
         .collect();
     for (name, series) in [
         ("trace.loss", &trace.loss),
@@ -504,7 +353,7 @@ fn save(run: &Run<'_>, normal: Normal, path: &Path, fit: &Fit, trace: &Trace) ->
     store::write(path, &header, &tensors)
 }
 
-fn load(run: &Run<'_>, normal: Normal, path: &Path, total: u64) -> Result<(Fit, Trace)> {
+fn load(run: &Run<'_>, normal: Normal, path: &Path, total: u64) -> Result<(NormalState, Trace)> {
     let mut r = Reader::open(path, Kind::Chain)?;
     run.check_header(path, r.header(), 0)?;
     let step = r.header().step;
@@ -515,7 +364,8 @@ fn load(run: &Run<'_>, normal: Normal, path: &Path, total: u64) -> Result<(Fit, 
         });
     }
     let n = run.setting.gpt.n_params();
-    let vectors = names(normal)
+    let vectors = normal
+        .tensors()
         .iter()
         .map(|name| {
             let mut v = vec![0.0; n];
@@ -541,5 +391,5 @@ fn load(run: &Run<'_>, normal: Normal, path: &Path, total: u64) -> Result<(Fit, 
         epoch_sd: series("trace.epoch_sd")?,
         epoch_seconds: series("trace.epoch_seconds")?,
     };
-    Ok((Fit::new(run, normal, vectors, step)?, trace))
+    Ok((NormalState::from_vectors(normal, step, vectors)?, trace))
 }

@@ -1,6 +1,6 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
-use super::config::{Config, PriorCenter, PriorUnit, SampleDtype, Sampler};
+use super::config::{Config, PriorCenter, PriorUnit, SampleDtype, Sampler, Starts};
 use super::diagnose::{self, Diagnosis, RunDraws};
 use super::draws::{self, Draws};
 use super::evaluate::{self, SplitReport};
@@ -22,7 +22,7 @@ use crate::samplers::{
 use crate::store::{self, Dtype, Header, Kind, Provenance, Reader, Store, TensorData};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What `bnn train` leaves.
 #[derive(Clone, Debug, Serialize)]
@@ -109,6 +109,8 @@ pub(super) struct Run<'a> {
     pub batches: Batches,
     pub batch: (usize, usize),
     pub baseline_sha256: [u8; 32],
+    /// Where chains start: the first at the baseline, the others there too or at baselines of their own.
+    pub starts: Vec<(PathBuf, [u8; 32])>,
 }
 
 /// Begins a new run.
@@ -192,6 +194,7 @@ fn go(
         batches,
         batch: (config.batch_size, t),
         baseline_sha256: baseline.sha256,
+        starts: starts(config, setting, &baseline, ctx)?,
     };
     let unit = match config.objective {
         Objective::All => "tokens",
@@ -223,7 +226,7 @@ fn go(
     // While chains run nobody needs the baseline's vector: a large model's is as large as one of the sampler's.
     drop(std::mem::take(&mut baseline.params));
     for chain in 0..config.chains {
-        match run.chain(chain, &baseline, &mut store, &mut made, ctx) {
+        match run.chain(chain, &mut store, &mut made, ctx) {
             Ok((trace, momentum)) => {
                 traces.push(trace);
                 avg_momentum = momentum;
@@ -245,8 +248,8 @@ fn go(
         }
     }
     let sampling_seconds = start.elapsed().as_secs_f64();
-    baseline.params = run.start(&baseline)?;
-    let chains = run.movements(&store, &baseline.params, &traces)?;
+    baseline.params = run.start(0)?;
+    let chains = run.movements(&store, &traces)?;
     for line in chains.iter().flat_map(|m| m.lines(config.temperature)) {
         ctx.log.say(&line)?;
     }
@@ -262,6 +265,26 @@ fn go(
         },
         ctx,
     )
+}
+
+/// The file and its hash that each chain starts at. Baselines of the chains' own are trained where they are not kept.
+fn starts(
+    config: &Config,
+    setting: &Setting,
+    baseline: &Baseline,
+    ctx: &mut Context,
+) -> Result<Vec<(PathBuf, [u8; 32])>> {
+    let mut starts = vec![(baseline.path.clone(), baseline.sha256); config.chains as usize];
+    if config.starts == Starts::Separate {
+        for (chain, start) in (0..).zip(&mut starts).skip(1) {
+            let mut own = config.clone();
+            own.seed = config.seed.wrapping_add(chain);
+            let what = format!("baseline of chain {chain}");
+            let b = setting.deterministic(&own, config.baseline_iters, &what, ctx)?;
+            *start = (b.path, b.sha256);
+        }
+    }
+    Ok(starts)
 }
 
 /// What the mean log-likelihood runs over: distinct target tokens, or windows.
@@ -291,14 +314,15 @@ impl Run<'_> {
         })
     }
 
-    /// The parameters that chains start at, read from the baseline's file.
-    fn start(&self, baseline: &Baseline) -> Result<Vec<f32>> {
-        let read = self.setting.load(&baseline.path)?;
-        if read.sha256 != self.baseline_sha256 {
+    /// The parameters that a chain starts at, read from their file.
+    fn start(&self, chain: u32) -> Result<Vec<f32>> {
+        let (path, sha256) = &self.starts[chain as usize];
+        let read = self.setting.load(path)?;
+        if read.sha256 != *sha256 {
             return Err(Error::Mismatch {
-                path: baseline.path.clone(),
+                path: path.clone(),
                 what: "baseline".into(),
-                expected: hex(&self.baseline_sha256),
+                expected: hex(sha256),
                 got: hex(&read.sha256),
             });
         }
@@ -309,7 +333,6 @@ impl Run<'_> {
     fn chain(
         &self,
         index: u32,
-        baseline: &Baseline,
         store: &mut Store,
         made: &mut u64,
         ctx: &mut Context,
@@ -330,7 +353,7 @@ impl Run<'_> {
         let mut sampler = config.sampler_config(index)?;
         let mut auto = config.auto_step(&sampler)?;
         let path = self.folder.chain(index);
-        let start = self.start(baseline)?;
+        let start = self.start(index)?;
         let (mut chain, mut trace) = match path.exists() {
             true => {
                 let (state, trace) = self.load_chain(&path, index, &start)?;
@@ -417,7 +440,7 @@ impl Run<'_> {
                     ctx.log.say(&line)?;
                 }
             }
-            if report.phase == Phase::Sampling && self.looks_for_llc(step + 1) {
+            if report.phase == Phase::Sampling && self.looks_for_llc(index, step + 1) {
                 // The same batch at both: its own noise falls out of the difference.
                 let start = chain.log_lik_at_start(&batch)?;
                 trace.excess_loss.push(start - report.at.log_lik);
@@ -474,13 +497,14 @@ impl Run<'_> {
         Ok((trace, momentum))
     }
 
-    /// Whether the excess loss is looked at in the step after which `steps` were made: where the prior is about the chain's start, and there is a
-    /// temperature.
-    fn looks_for_llc(&self, steps: u64) -> bool {
+    /// Whether the excess loss is looked at in the step after which `steps` were made: where the prior is about this chain's start, and
+    /// there is a temperature.
+    fn looks_for_llc(&self, chain: u32, steps: u64) -> bool {
         let c = self.config;
         let sampling = steps.saturating_sub(c.mass().steps() + c.warmup_steps);
         c.llc_every > 0
             && c.prior_center == PriorCenter::Pretrained
+            && self.starts[chain as usize].1 == self.baseline_sha256
             && c.temperature > 0.0
             && sampling.is_multiple_of(c.llc_every)
     }
@@ -494,7 +518,7 @@ impl Run<'_> {
             chain: index,
             step: chain.steps_made(),
             corpus_sha256: self.setting.corpus.sha256,
-            baseline_sha256: self.baseline_sha256,
+            baseline_sha256: self.starts[index as usize].1,
             vocabulary: self.setting.vocabulary(),
             counters: vec![
                 ("sampler_step".into(), sampler.step()),
@@ -561,7 +585,7 @@ impl Run<'_> {
             ),
             (
                 "baseline",
-                &hex(&self.baseline_sha256),
+                &hex(&self.starts[index as usize].1),
                 &hex(&h.baseline_sha256),
             ),
         ];
@@ -679,12 +703,13 @@ impl Run<'_> {
         Ok((state, trace))
     }
 
-    fn movements(&self, store: &Store, start: &[f32], traces: &[Trace]) -> Result<Vec<Movement>> {
-        let (mut first, mut last) = (start.to_vec(), start.to_vec());
+    fn movements(&self, store: &Store, traces: &[Trace]) -> Result<Vec<Movement>> {
         traces
             .iter()
             .zip(0u32..)
             .map(|(trace, chain)| {
+                let start = self.start(chain)?;
+                let (mut first, mut last) = (start.clone(), start.clone());
                 let of = |id: &store::SampleId| id.chain == chain;
                 let n = store.ids().iter().filter(|id| of(id)).count();
                 if let (Some(a), Some(b)) = (
@@ -731,7 +756,7 @@ impl Run<'_> {
                     ..Movement::new(
                         &c,
                         n,
-                        start,
+                        &start,
                         &first,
                         &last,
                         &at_t(&trace.kinetic),

@@ -4,7 +4,8 @@
 
 use super::preconditioner::{Estimate, Form};
 use super::{
-    AutoStep, Config, Phase, Preconditioner, Sampler, SamplerState, Temperatures, curvature,
+    AutoStep, Config, Factors, Phase, Preconditioner, Sampler, SamplerState, Temperatures,
+    curvature,
 };
 use crate::backend::Backend;
 use crate::data::Batch;
@@ -286,7 +287,8 @@ impl<B: Backend> Chain<B> {
         })
     }
 
-    /// From now on lets `auto` find the step size while the chain warms up; it is no part of the state.
+    /// From now on lets `auto` find the step size while the chain warms up; it is no part of the state. It does
+    /// not see [`Chain::set_factors`]; give it none before sampling.
     pub fn adapt_step(&mut self, auto: AutoStep) {
         self.auto_step = Some(auto);
     }
@@ -415,6 +417,11 @@ impl<B: Backend> Chain<B> {
     /// The posterior inside.
     pub fn posterior(&self) -> &Posterior<B> {
         &self.posterior
+    }
+
+    /// As [`Sampler::set_factors`]; the steps that estimate the mass have none.
+    pub fn set_factors(&mut self, factors: Option<Factors>) {
+        self.sampler.set_factors(factors);
     }
 
     /// Batches taken so far, which is the next step's index.

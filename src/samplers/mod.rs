@@ -31,6 +31,7 @@ mod config;
 pub mod curvature;
 pub mod ekf;
 pub mod laplace;
+mod normal;
 mod preconditioner;
 mod sampler;
 mod schedule;
@@ -51,6 +52,9 @@ pub use config::{Config, Method, Momenta, Thermostat};
 pub use curvature::{Curvature, extreme_curvature};
 pub use ekf::Ekf;
 pub use laplace::Laplace;
+pub use normal::{
+    FitReport, Labels, NormalConfig, NormalFit, NormalMethod, NormalReport, NormalState, Normals,
+};
 pub use preconditioner::Preconditioner;
 pub use sampler::{Factors, Phase, Sampler, SamplerState, StepReport};
 pub use schedule::Schedule;

@@ -26,13 +26,13 @@ pub fn replace_file(
     write: impl FnOnce(&mut File) -> Result<()>,
 ) -> Result<()> {
     let path = path.as_ref();
-    let (mut file, temporary) = Temporary::beside(path)?;
+    let (mut file, mut temporary) = Temporary::beside(path)?;
     write(&mut file)?;
     file.sync_all().map_err(Error::io(path))?;
     drop(file);
     fs::rename(&temporary.0, path).map_err(Error::io(path))?;
     // The name belongs to nobody now: there is nothing to take away.
-    std::mem::forget(temporary);
+    temporary.0 = PathBuf::new();
     sync_folder(folder_of(path))
 }
 
@@ -59,7 +59,7 @@ pub(super) fn sync_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The path of a file in the making, removed when it is dropped.
+/// The path of a file in the making, removed when it is dropped; empty when it has its name.
 struct Temporary(PathBuf);
 
 impl Temporary {
@@ -91,6 +91,8 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         // Runs only when something failed already: that error is the one to report, and leftovers do no harm.
-        let _ = fs::remove_file(&self.0);
+        if !self.0.as_os_str().is_empty() {
+            let _ = fs::remove_file(&self.0);
+        }
     }
 }

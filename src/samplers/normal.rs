@@ -1,0 +1,708 @@
+//! Fitting independent normals by any of the three methods: a state machine over a caller's gradients, and one over a GPT's posterior.
+//!
+//! The methods themselves are in [`ekf`](super::ekf), [`vi`](super::vi) and [`laplace`](super::laplace). Here is what a run needs around
+//! them: how many steps there are, how often the data count, and the state in one form.
+
+use super::ekf::{Ekf, EkfConfig, EkfState};
+use super::laplace::{Laplace, LaplaceState, PriorFit};
+use super::vi::{Vi, ViConfig, ViState};
+use super::{Phase, Schedule};
+use crate::backend::{Backend, Vectors};
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::posterior::Posterior;
+use serde::{Deserialize, Serialize};
+
+/// The methods that fit independent normals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormalMethod {
+    /// Extended Kalman filter: [`crate::samplers::ekf`].
+    Ekf,
+    /// Variational inference: [`crate::samplers::vi`].
+    Vi,
+    /// Laplace's approximation: [`crate::samplers::laplace`].
+    Laplace,
+}
+
+impl NormalMethod {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ekf, Self::Vi, Self::Laplace];
+
+    /// The name in flags and files: `ekf`, `vi` or `laplace`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ekf => "ekf",
+            Self::Vi => "vi",
+            Self::Laplace => "laplace",
+        }
+    }
+
+    /// Names of the vectors in its state, in their order.
+    pub fn tensors(self) -> &'static [&'static str] {
+        match self {
+            Self::Ekf => &["params", "sd"],
+            Self::Laplace => &["params", "precision"],
+            Self::Vi => &["params", "log_sd", "adam.0", "adam.1", "adam.2", "adam.3"],
+        }
+    }
+}
+
+impl std::fmt::Display for NormalMethod {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Whose labels the Laplace approximation's gradients are taken with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Labels {
+    /// The data's: the empirical Fisher information.
+    Data,
+    /// Drawn from the model's prediction: the Fisher information.
+    Model,
+}
+
+/// The settings of a fit. Each method reads its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NormalConfig {
+    /// The method.
+    pub method: NormalMethod,
+    /// Steps of the whole fit, at least 1.
+    pub steps: u64,
+    /// VI: Adam's rate, > 0. EKF: how often a step's mean observation counts, at T = 1; 0 counts every observation of the data once over
+    /// the fit. Laplace: none.
+    pub learning_rate: f64,
+    /// VI: a factor on the rate.
+    pub schedule: Schedule,
+    /// Temperature T of the target, > 0.
+    pub temperature: f64,
+    /// Seed of VI's draws, of labels, and of the draws from the fit.
+    pub seed: u64,
+    /// Observations that the data are, times the likelihood's weight, > 0: what EKF (at rate 0) and Laplace count the steps' means up to. A
+    /// fit on a GPT's posterior sets it to that posterior's windows.
+    pub observations: f64,
+    /// EKF: deviation before any data, > 0.
+    pub init_sd: f64,
+    /// EKF: deviation that is added to every parameter a step, >= 0.
+    pub transition_sd: f64,
+    /// VI: logarithm of the deviation at the start.
+    pub init_log_scale: f64,
+    /// VI: draws, each with a gradient, a step; at least 1.
+    pub vi_n_samples: u32,
+    /// VI: whether the gradient leaves out the part whose expectation is 0.
+    pub stick_the_landing: bool,
+    /// Laplace: deviation of the normal prior, > 0.
+    pub prior_std: f64,
+    /// Laplace: whose labels.
+    pub laplace_labels: Labels,
+    /// Laplace: let the marginal likelihood choose the prior's precision, in place of `prior_std`.
+    pub laplace_fit_prior: bool,
+}
+
+impl NormalConfig {
+    /// The method's defaults: T = 0.1, seed 0, one observation, a prior of deviation 1.
+    pub fn new(method: NormalMethod, steps: u64) -> Self {
+        Self {
+            method,
+            steps,
+            learning_rate: match method {
+                NormalMethod::Vi => 1e-3,
+                NormalMethod::Ekf | NormalMethod::Laplace => 0.0,
+            },
+            schedule: match method {
+                NormalMethod::Vi => Schedule::Linear {
+                    final_fraction: 0.01,
+                },
+                NormalMethod::Ekf | NormalMethod::Laplace => Schedule::Constant,
+            },
+            temperature: 0.1,
+            seed: 0,
+            observations: 1.0,
+            init_sd: 0.01,
+            transition_sd: 0.0,
+            init_log_scale: -5.0,
+            vi_n_samples: 1,
+            stick_the_landing: true,
+            prior_std: 1.0,
+            laplace_labels: Labels::Data,
+            laplace_fit_prior: false,
+        }
+    }
+
+    /// Checks what the method reads, but for what the method itself checks at its start.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the setting's name, its range and the value.
+    pub fn validate(&self) -> Result<()> {
+        if self.steps == 0 {
+            return Err(Error::invalid("steps", "at least 1", 0));
+        }
+        let positive = |what: &str, v: f64| match v > 0.0 && v.is_finite() {
+            true => Ok(()),
+            false => Err(Error::invalid(what, "a positive number", v)),
+        };
+        positive("temperature", self.temperature)?;
+        positive("observations", self.observations)?;
+        match self.method {
+            NormalMethod::Vi => {
+                positive("learning_rate", self.learning_rate)?;
+                self.schedule.check(self.steps)
+            }
+            NormalMethod::Ekf if self.learning_rate == 0.0 => Ok(()),
+            NormalMethod::Ekf => positive("learning_rate", self.learning_rate),
+            NormalMethod::Laplace => positive("prior_std", self.prior_std),
+        }
+    }
+
+    /// How often EKF counts a step's mean observation, over T.
+    pub fn ekf_rate(&self) -> f64 {
+        let rate = match self.learning_rate {
+            // All of the data, spread over the steps: each step's mean counts for its share of them.
+            0.0 => self.observations / self.steps as f64,
+            rate => rate,
+        };
+        rate / self.temperature
+    }
+
+    fn vi(&self) -> ViConfig {
+        ViConfig {
+            lr: self.learning_rate,
+            temperature: self.temperature,
+            draws: self.vi_n_samples,
+            stick_the_landing: self.stick_the_landing,
+            seed: self.seed,
+        }
+    }
+
+    /// Where a fit begins.
+    fn start(&self, mean: &[f32]) -> NormalState {
+        let (step, n, mean) = (0, mean.len(), mean.to_vec());
+        match self.method {
+            NormalMethod::Ekf => NormalState::Ekf(EkfState {
+                step,
+                mean,
+                sd: vec![self.init_sd as f32; n],
+            }),
+            NormalMethod::Vi => NormalState::Vi(ViState {
+                step,
+                mean,
+                log_sd: vec![self.init_log_scale as f32; n],
+                adam: Default::default(),
+            }),
+            NormalMethod::Laplace => NormalState::Laplace(LaplaceState {
+                step,
+                mean,
+                precision: vec![0.0; n],
+            }),
+        }
+    }
+}
+
+/// A fit's whole state as plain data.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NormalState {
+    /// Of EKF.
+    Ekf(EkfState),
+    /// Of VI, between two steps.
+    Vi(ViState),
+    /// Of Laplace.
+    Laplace(LaplaceState),
+}
+
+impl NormalState {
+    /// The method that it is of.
+    pub fn method(&self) -> NormalMethod {
+        match self {
+            Self::Ekf(_) => NormalMethod::Ekf,
+            Self::Vi(_) => NormalMethod::Vi,
+            Self::Laplace(_) => NormalMethod::Laplace,
+        }
+    }
+
+    /// Steps made.
+    pub fn step(&self) -> u64 {
+        match self {
+            Self::Ekf(s) => s.step,
+            Self::Vi(s) => s.step,
+            Self::Laplace(s) => s.step,
+        }
+    }
+
+    /// The vectors by the names of [`NormalMethod::tensors`], (n_params) each.
+    pub fn vectors(&self) -> Vec<(&'static str, &[f32])> {
+        let all: Vec<&[f32]> = match self {
+            Self::Ekf(s) => vec![&s.mean, &s.sd],
+            Self::Laplace(s) => vec![&s.mean, &s.precision],
+            Self::Vi(s) => {
+                let [a, b, c, d] = &s.adam;
+                vec![&s.mean, &s.log_sd, a, b, c, d]
+            }
+        };
+        self.method().tensors().iter().copied().zip(all).collect()
+    }
+
+    /// The state of a method after `step` steps from its vectors, in the order of [`NormalMethod::tensors`].
+    ///
+    /// # Errors
+    /// When there is another number of them.
+    pub fn from_vectors(method: NormalMethod, step: u64, vectors: Vec<Vec<f32>>) -> Result<Self> {
+        let (want, got) = (method.tensors().len(), vectors.len());
+        if want != got {
+            return Err(Error::shape("vectors of a fit", want, got));
+        }
+        let mut vectors = vectors.into_iter();
+        let mut next = || vectors.next().unwrap_or_default();
+        let (mean, spread) = (next(), next());
+        Ok(match method {
+            NormalMethod::Ekf => Self::Ekf(EkfState {
+                step,
+                mean,
+                sd: spread,
+            }),
+            NormalMethod::Laplace => Self::Laplace(LaplaceState {
+                step,
+                mean,
+                precision: spread,
+            }),
+            NormalMethod::Vi => Self::Vi(ViState {
+                step,
+                mean,
+                log_sd: spread,
+                adam: [next(), next(), next(), next()],
+            }),
+        })
+    }
+}
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormalReport {
+    /// Which step this was, counted from 0.
+    pub step: u64,
+    /// The value that was given with the gradient: VI's log posterior, its mean over the step's draws; a mean log likelihood otherwise.
+    pub value: f64,
+}
+
+enum Fit<V: Vectors> {
+    Ekf(Ekf<V>),
+    Vi(Vi<V>),
+    Laplace(Laplace<V>),
+}
+
+/// Independent normals in the making, on a caller's gradients. One thread at a time.
+pub struct Normals<V: Vectors> {
+    vectors: V,
+    config: NormalConfig,
+    fit: Fit<V>,
+    rate: Option<f64>,
+    prior: Option<PriorFit>, // of the precisions as they are
+}
+
+impl<V: Vectors> Normals<V> {
+    /// Begins about `mean`.
+    ///
+    /// # Errors
+    /// When a setting is out of range ([`NormalConfig::validate`]), there is no parameter, or one is not finite.
+    pub fn new(vectors: V, mean: &[f32], config: NormalConfig) -> Result<Self> {
+        config.validate()?;
+        let start = config.start(mean);
+        Self::restore(vectors, config, &start)
+    }
+
+    /// Goes on from a saved state, bit for bit.
+    ///
+    /// # Errors
+    /// As [`Normals::new`], and when the state is another method's or past the last step.
+    pub fn restore(vectors: V, config: NormalConfig, state: &NormalState) -> Result<Self> {
+        config.validate()?;
+        if state.step() > config.steps {
+            let expected = format!("at most the fit's {} steps", config.steps);
+            return Err(Error::invalid("step", expected, state.step()));
+        }
+        let v = vectors.clone();
+        let (fit, n) = match (config.method, state) {
+            (NormalMethod::Ekf, NormalState::Ekf(s)) => {
+                let settings = EkfConfig {
+                    lr: config.ekf_rate(),
+                    transition_sd: config.transition_sd,
+                };
+                (Fit::Ekf(Ekf::restore(v, settings, s)?), s.mean.len())
+            }
+            (NormalMethod::Vi, NormalState::Vi(s)) => {
+                (Fit::Vi(Vi::restore(v, config.vi(), s)?), s.mean.len())
+            }
+            (NormalMethod::Laplace, NormalState::Laplace(s)) => {
+                (Fit::Laplace(Laplace::restore(v, s)?), s.mean.len())
+            }
+            (method, other) => {
+                let expected = format!("one of {method}");
+                return Err(Error::invalid(
+                    "state",
+                    expected,
+                    format!("one of {}", other.method()),
+                ));
+            }
+        };
+        if n == 0 {
+            return Err(Error::invalid("params", "at least one", n));
+        }
+        Ok(Self {
+            vectors,
+            config,
+            fit,
+            rate: None,
+            prior: None,
+        })
+    }
+
+    /// The state as plain data.
+    ///
+    /// # Errors
+    /// When some of a step's draws are made already (VI), or the device cannot be read.
+    pub fn state(&self) -> Result<NormalState> {
+        Ok(match &self.fit {
+            Fit::Ekf(e) => NormalState::Ekf(e.state()?),
+            Fit::Vi(v) => NormalState::Vi(v.state()?),
+            Fit::Laplace(l) => NormalState::Laplace(l.state()?),
+        })
+    }
+
+    fn refuse_when_done(&self) -> Result<()> {
+        if self.phase() == Phase::Done {
+            let expected = format!("one of the fit's {} steps", self.config.steps);
+            return Err(Error::invalid("step", expected, self.steps_made()));
+        }
+        Ok(())
+    }
+
+    /// VI: takes in the gradient of the log posterior at [`Normals::point`], and its value; `None` while draws of the step are left.
+    ///
+    /// # Errors
+    /// As [`Vi::step_with_gradient`]; [`Error::Invalid`] for the other methods and when every step was made.
+    pub fn step_with_gradient(
+        &mut self,
+        grad: &V::Buf,
+        log_post: f64,
+    ) -> Result<Option<NormalReport>> {
+        self.refuse_when_done()?;
+        let (c, rate) = (&self.config, self.rate);
+        let Fit::Vi(vi) = &mut self.fit else {
+            let expected = format!("a step with squares ({} needs them)", c.method);
+            return Err(Error::invalid("step", expected, "one with a gradient"));
+        };
+        let rate = rate.unwrap_or_else(|| c.schedule.factor(vi.steps_made(), c.steps));
+        let done = vi.step_with_gradient(grad, log_post, rate)?;
+        Ok(done.map(|r| NormalReport {
+            step: r.step,
+            value: r.log_post,
+        }))
+    }
+
+    /// EKF and Laplace: takes in one batch at [`Normals::point`]. `grad` times `gradient_scale` is the mean gradient of the observations' log
+    /// likelihoods (Laplace does not read it), `squares` times `squares_scale` the mean of their squares, `log_lik` the mean itself.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with step and element, the state as before; [`Error::Invalid`] for VI and when every step was made.
+    pub fn step_with_squares(
+        &mut self,
+        grad: &V::Buf,
+        gradient_scale: f64,
+        squares: &V::Buf,
+        squares_scale: f64,
+        log_lik: f64,
+    ) -> Result<NormalReport> {
+        self.refuse_when_done()?;
+        let step = self.steps_made();
+        if !log_lik.is_finite() {
+            return Err(Error::NotFinite {
+                step,
+                tensor: "log_likelihood".into(),
+                value: log_lik as f32,
+            });
+        }
+        match &mut self.fit {
+            Fit::Ekf(e) => e.step(grad, gradient_scale, squares, squares_scale)?,
+            Fit::Laplace(l) => {
+                // Each step's mean counts for its share of the data.
+                let share = self.config.observations / self.config.steps as f64;
+                l.step(squares, share * squares_scale)?;
+                self.prior = None;
+            }
+            Fit::Vi(_) => {
+                let expected = "a step with the gradient of the log posterior (vi)";
+                return Err(Error::invalid("step", expected, "one with squares"));
+            }
+        }
+        Ok(NormalReport {
+            step,
+            value: log_lik,
+        })
+    }
+
+    /// VI: the factor on Adam's rate in all following steps, in place of the schedule's; `None` gives that its place back. No part of the
+    /// state.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it is not positive, and for the methods without a rate.
+    pub fn set_rate(&mut self, rate: Option<f64>) -> Result<()> {
+        if let Some(r) = rate {
+            if self.config.method != NormalMethod::Vi {
+                let expected = format!("none ({} has no schedule)", self.config.method);
+                return Err(Error::invalid("schedule", expected, r));
+            }
+            if !(r > 0.0 && r.is_finite()) {
+                return Err(Error::invalid("step size's factor", "a positive number", r));
+            }
+        }
+        self.rate = rate;
+        Ok(())
+    }
+
+    /// Where the next gradient is to be taken: VI's draw, or the mean.
+    pub fn point(&self) -> &V::Buf {
+        match &self.fit {
+            Fit::Vi(v) => v.point(),
+            _ => self.mean(),
+        }
+    }
+
+    /// The mean.
+    pub fn mean(&self) -> &V::Buf {
+        match &self.fit {
+            Fit::Ekf(e) => e.mean(),
+            Fit::Vi(v) => v.mean(),
+            Fit::Laplace(l) => l.mean(),
+        }
+    }
+
+    /// The standard deviations, (n_params), as [`Normals::draw`] has them: infinite where there is no precision.
+    ///
+    /// # Errors
+    /// As [`Normals::prior_fit`], and when the device cannot be read.
+    pub fn sd(&mut self) -> Result<Vec<f32>> {
+        let (p, t) = (self.prior_precision()?, self.config.temperature);
+        let get = |buf: &V::Buf| -> Result<Vec<f32>> {
+            let mut out = vec![0.0; self.vectors.len(buf)];
+            self.vectors.download(buf, &mut out)?;
+            Ok(out)
+        };
+        Ok(match &self.fit {
+            Fit::Ekf(e) => get(e.sd())?,
+            Fit::Vi(v) => get(v.log_sd())?.iter().map(|l| l.exp()).collect(),
+            Fit::Laplace(l) => {
+                let h = get(l.precision())?;
+                let sd = |&h: &f32| (t / (h as f64 + p)).sqrt() as f32;
+                h.iter().map(sd).collect()
+            }
+        })
+    }
+
+    /// Mean standard deviation over the parameters; Laplace's with the prior of `prior_std`.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn average_sd(&self) -> Result<f64> {
+        self.average_sd_with(self.config.prior_std.powi(-2))
+    }
+
+    /// The same; Laplace's with that prior precision.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn average_sd_with(&self, prior_precision: f64) -> Result<f64> {
+        match &self.fit {
+            Fit::Ekf(e) => e.average_sd(),
+            Fit::Vi(v) => v.average_sd(),
+            Fit::Laplace(l) => l.average_sd(prior_precision, self.config.temperature),
+        }
+    }
+
+    /// Laplace with `laplace_fit_prior`: what the marginal likelihood says of the prior, kept until the next step; else `None`.
+    ///
+    /// # Errors
+    /// As [`Laplace::fit_prior`].
+    pub fn prior_fit(&mut self) -> Result<Option<PriorFit>> {
+        if let Fit::Laplace(l) = &self.fit
+            && self.config.laplace_fit_prior
+            && self.prior.is_none()
+        {
+            self.prior = Some(l.fit_prior(self.config.prior_std.powi(-2))?);
+        }
+        Ok(self.prior)
+    }
+
+    fn prior_precision(&mut self) -> Result<f64> {
+        let fitted = self.prior_fit()?.map(|p| p.precision);
+        Ok(fitted.unwrap_or(self.config.prior_std.powi(-2)))
+    }
+
+    /// Draw number `index` of the seed from the normals as they are, into `out`.
+    ///
+    /// # Errors
+    /// When `out` has another length; as [`Normals::prior_fit`] and [`Laplace::draw`].
+    pub fn draw(&mut self, index: u64, out: &mut V::Buf) -> Result<()> {
+        let (p, t, seed) = (
+            self.prior_precision()?,
+            self.config.temperature,
+            self.config.seed,
+        );
+        match &self.fit {
+            Fit::Ekf(e) => e.draw(seed, index, out),
+            Fit::Vi(v) => v.draw(seed, index, out),
+            Fit::Laplace(l) => l.draw(p, t, seed, index, out),
+        }
+    }
+
+    /// Steps made, which is the next step's index.
+    pub fn steps_made(&self) -> u64 {
+        match &self.fit {
+            Fit::Ekf(e) => e.steps_made(),
+            Fit::Vi(v) => v.steps_made(),
+            Fit::Laplace(l) => l.steps_made(),
+        }
+    }
+
+    /// Warm-up while steps are left, then done: a fit's own steps are never samples.
+    pub fn phase(&self) -> Phase {
+        match self.steps_made() < self.config.steps {
+            true => Phase::Warmup,
+            false => Phase::Done,
+        }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &NormalConfig {
+        &self.config
+    }
+}
+
+/// What a batch did to a fit on a GPT's posterior.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FitReport {
+    /// Which step this was, counted from 0.
+    pub step: u64,
+    /// Mean log likelihood of the batch, nats; VI's over its draws.
+    pub log_lik: f64,
+    /// VI's log posterior, mean over its draws; num_data * log_lik otherwise.
+    pub log_post: f64,
+}
+
+/// Independent normals in the making, on a GPT's posterior: one batch a step. One thread at a time.
+pub struct NormalFit<B: Backend> {
+    backend: B,
+    posterior: Posterior<B>,
+    normals: Normals<B>,
+    squares: B::Buf, // (n_params); empty for VI
+    targets: f64,    // of a window
+}
+
+impl<B: Backend> NormalFit<B> {
+    /// Begins about `start`, with batches of windows of `t` tokens.
+    ///
+    /// # Errors
+    /// As [`Normals::new`], when `start` is not of the model's size, and for Laplace when the prior is not normal with one precision.
+    pub fn new(
+        backend: &B,
+        posterior: Posterior<B>,
+        start: &[f32],
+        config: NormalConfig,
+        t: usize,
+    ) -> Result<Self> {
+        let state = config.start(start);
+        Self::restore(backend, posterior, config, t, &state)
+    }
+
+    /// Goes on from a saved state, bit for bit.
+    ///
+    /// # Errors
+    /// As [`Normals::restore`], and when the state is not of the model's size.
+    pub fn restore(
+        backend: &B,
+        posterior: Posterior<B>,
+        config: NormalConfig,
+        t: usize,
+        state: &NormalState,
+    ) -> Result<Self> {
+        for (_, v) in state.vectors() {
+            // Adam's moments may be left out.
+            if !v.is_empty() || state.method() != NormalMethod::Vi {
+                posterior.gpt().layout().check(v)?;
+            }
+        }
+        if config.method == NormalMethod::Laplace && !posterior.has_one_precision() {
+            let expected = "normal and absolute (laplace adds one precision)";
+            return Err(Error::invalid("prior", expected, "another"));
+        }
+        let targets = posterior.targets_a_window(t);
+        let config = NormalConfig {
+            observations: posterior.likelihood_weight() * posterior.num_data() / targets,
+            ..config
+        };
+        let n = match config.method {
+            NormalMethod::Vi => 0,
+            _ => posterior.gpt().n_params(),
+        };
+        Ok(Self {
+            normals: Normals::restore(backend.clone(), config, state)?,
+            squares: backend.zeros(n)?,
+            backend: backend.clone(),
+            posterior,
+            targets,
+        })
+    }
+
+    /// Advances by one batch, (B, T).
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with step and tensor; [`Error::Invalid`] when every step was made or the batch does not fit.
+    pub fn step(&mut self, batch: &Batch) -> Result<FitReport> {
+        self.normals.refuse_when_done()?;
+        let (posterior, normals) = (&mut self.posterior, &mut self.normals);
+        let config = normals.config();
+        if config.method == NormalMethod::Vi {
+            let (mut log_lik, draws) = (0.0, config.vi_n_samples as f64);
+            loop {
+                let at = posterior.evaluate(normals.point(), batch)?;
+                log_lik += at.log_lik;
+                if let Some(r) = normals.step_with_gradient(posterior.grad(), at.log_post)? {
+                    return Ok(FitReport {
+                        step: r.step,
+                        log_lik: log_lik / draws,
+                        log_post: r.value,
+                    });
+                }
+            }
+        }
+        let mut drawn = None;
+        if (config.method, config.laplace_labels) == (NormalMethod::Laplace, Labels::Model) {
+            let (seed, step) = (config.seed, normals.steps_made());
+            let own = drawn.insert(batch.clone());
+            posterior.draw_labels(normals.mean(), seed, step, own)?;
+        }
+        let batch = drawn.as_ref().unwrap_or(batch);
+        self.backend.fill(&mut self.squares, 0.0)?;
+        let log_lik =
+            posterior.likelihood_with_squares(normals.mean(), batch, &mut self.squares)?;
+        // The gradient is of the mean loss over targets; an observation is a window.
+        let (to_windows, of_batch) = (-self.targets, 1.0 / batch.b as f64);
+        let (grad, squares) = (posterior.grad(), &self.squares);
+        let r = normals.step_with_squares(grad, to_windows, squares, of_batch, log_lik)?;
+        Ok(FitReport {
+            step: r.step,
+            log_lik,
+            log_post: posterior.num_data() * log_lik,
+        })
+    }
+
+    /// The normals.
+    pub fn normals(&self) -> &Normals<B> {
+        &self.normals
+    }
+
+    /// The normals, to draw from or to set their rate.
+    pub fn normals_mut(&mut self) -> &mut Normals<B> {
+        &mut self.normals
+    }
+}

@@ -1,0 +1,209 @@
+//! A sampler's whole state in one checked file: what a caller's own loop saves and goes on from. (A run's checkpoint, which also has
+//! the run's traces, is the run's own.)
+
+use super::{Header, Kind, Reader, TensorData, write};
+use crate::samplers::{ChainState, NormalMethod, NormalState, SamplerState, Thermostat};
+use crate::{Error, Result};
+use serde_json::Value;
+use std::path::Path;
+
+/// The state of a sampler of either kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SavedState {
+    /// Of a chain; a [`SamplerState`] of its own is one without gradients for the mass.
+    Chain(ChainState),
+    /// Of a fit of normals.
+    Normal(NormalState),
+}
+
+impl From<SamplerState> for SavedState {
+    fn from(sampler: SamplerState) -> Self {
+        Self::Chain(ChainState {
+            preconditioned: 0,
+            squares: None,
+            sampler,
+        })
+    }
+}
+
+/// Writes a state, and with it what it is of: `header` without its step and counters, its configuration a JSON value.
+///
+/// # Errors
+/// As [`write()`](super::write()).
+pub fn write_state(path: impl AsRef<Path>, header: &Header, state: &SavedState) -> Result<()> {
+    let mut header = Header {
+        kind: Kind::Chain,
+        ..header.clone()
+    };
+    let mut tensors: Vec<(&str, TensorData<'_>)> = Vec::new();
+    let pair;
+    match state {
+        SavedState::Chain(c) => {
+            let s = &c.sampler;
+            header.step = c.preconditioned + s.step;
+            header.counters = vec![
+                ("sampler_step".into(), s.step),
+                ("preconditioned".into(), c.preconditioned),
+            ];
+            let all = [
+                ("params", Some(&s.theta)),
+                ("momenta", s.momenta.as_ref()),
+                ("mass", s.mass.as_ref()),
+                ("center", Some(&s.center)),
+                ("squares", c.squares.as_ref()),
+            ];
+            let there = all.into_iter().filter_map(|(n, v)| Some((n, v?)));
+            tensors.extend(there.map(|(n, v)| (n, TensorData::F32(v))));
+            if let Some(t) = s.thermostat {
+                pair = [t.xi, t.kinetic];
+                tensors.push(("thermostat", TensorData::F64(&pair)));
+            }
+        }
+        SavedState::Normal(n) => {
+            header.step = n.step();
+            let all = n.vectors().into_iter();
+            tensors.extend(all.map(|(n, v)| (n, TensorData::F32(v))));
+        }
+    }
+    write(path, &header, &tensors)
+}
+
+/// Reads a state of `n` parameters: a chain's, or with `normal` that of a fit by the method.
+///
+/// # Errors
+/// As [`Reader::open`]; [`Error::Mismatch`] when the file is of another configuration (with the first setting that differs), model, seed,
+/// chain, text, vocabulary or start than `expected`, or of the other kind; [`Error::Shape`] when it has another number of parameters.
+pub fn read_state(
+    path: impl AsRef<Path>,
+    expected: &Header,
+    normal: Option<NormalMethod>,
+    n: usize,
+) -> Result<SavedState> {
+    let path = path.as_ref();
+    let mut r = Reader::open(path, Kind::Chain)?;
+    check(path, expected, r.header())?;
+    let names: Vec<String> = r.tensors().iter().map(|t| t.name.clone()).collect();
+    let has = |name: &str| names.iter().any(|n| n == name);
+    let mut floats = |name: &str| -> Result<Vec<f32>> {
+        // Before there is room for them.
+        let len = r.tensor(name)?.len;
+        if len != n as u64 {
+            let what = format!("{}: tensor {name:?}", path.display());
+            return Err(Error::shape(what, [n], [len]));
+        }
+        let mut v = vec![0.0; n];
+        r.read_f32(name, &mut v)?;
+        Ok(v)
+    };
+    if let Some(method) = normal {
+        let all = method.tensors().iter().map(|name| floats(name));
+        let vectors = all.collect::<Result<_>>()?;
+        let state = NormalState::from_vectors(method, r.header().step, vectors)?;
+        return Ok(SavedState::Normal(state));
+    }
+    let mut where_there = |name: &str| has(name).then(|| floats(name)).transpose();
+    let (momenta, mass) = (where_there("momenta")?, where_there("mass")?);
+    let squares = where_there("squares")?;
+    let (theta, center) = (floats("params")?, floats("center")?);
+    let thermostat = match has("thermostat") {
+        true => {
+            let mut pair = [0.0; 2];
+            r.read_f64("thermostat", &mut pair)?;
+            let [xi, kinetic] = pair;
+            Some(Thermostat { xi, kinetic })
+        }
+        false => None,
+    };
+    Ok(SavedState::Chain(ChainState {
+        preconditioned: r.counter("preconditioned")?,
+        squares,
+        sampler: SamplerState {
+            step: r.counter("sampler_step")?,
+            theta,
+            momenta,
+            mass,
+            center,
+            thermostat,
+        },
+    }))
+}
+
+fn check(path: &Path, expected: &Header, got: &Header) -> Result<()> {
+    let mismatch = |what: &str, expected: String, got: String| Error::Mismatch {
+        path: path.to_path_buf(),
+        what: what.into(),
+        expected,
+        got,
+    };
+    let read = |text: &str| {
+        serde_json::from_str(text).map_err(|e| Error::BadHeader {
+            path: path.to_path_buf(),
+            message: format!("settings: {e}"),
+        })
+    };
+    if expected.config != got.config {
+        let (want, is): (Value, Value) = (read(&expected.config)?, read(&got.config)?);
+        if let Some((name, want, is)) = difference("", &want, &is) {
+            return Err(mismatch(&name, want.to_string(), is.to_string()));
+        }
+    }
+    let hex = |h: &[u8; 32]| super::hex(h);
+    let rest = [
+        ("model", expected.model.clone(), got.model.clone()),
+        ("seed", expected.seed.to_string(), got.seed.to_string()),
+        ("chain", expected.chain.to_string(), got.chain.to_string()),
+        (
+            "corpus",
+            hex(&expected.corpus_sha256),
+            hex(&got.corpus_sha256),
+        ),
+        (
+            "parameters that the prior refers to",
+            hex(&expected.baseline_sha256),
+            hex(&got.baseline_sha256),
+        ),
+        (
+            "vocabulary",
+            expected.vocabulary.clone(),
+            got.vocabulary.clone(),
+        ),
+    ];
+    match rest.into_iter().find(|(_, want, is)| want != is) {
+        Some((what, want, is)) => Err(mismatch(what, want, is)),
+        None => Ok(()),
+    }
+}
+
+/// The first place at which two JSON values differ, with what stands there.
+fn difference(at: &str, a: &Value, b: &Value) -> Option<(String, Value, Value)> {
+    if let (Value::Object(x), Value::Object(y)) = (a, b) {
+        let keys = x.keys().chain(y.keys());
+        return keys.into_iter().find_map(|k| {
+            let null = Value::Null;
+            let (x, y) = (x.get(k).unwrap_or(&null), y.get(k).unwrap_or(&null));
+            let name = match at {
+                "" => k.clone(),
+                at => format!("{at}.{k}"),
+            };
+            difference(&name, x, y)
+        });
+    }
+    (a != b).then(|| (at.to_string(), a.clone(), b.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let a = json!({"a": 1, "b": {"c": [1, 2], "d": 0.5}});
+        assert_eq!(difference("", &a, &a), None);
+        let b = json!({"a": 1, "b": {"c": [1, 2], "d": 0.25}, "e": 3});
+        let found = difference("", &a, &b).expect("one");
+        assert_eq!(found, ("b.d".into(), json!(0.5), json!(0.25)));
+        let c = json!({"a": 1, "b": {"c": [1, 2], "d": 0.5}, "e": 3});
+        assert_eq!(difference("", &a, &c).expect("one").0, "e");
+    }
+}

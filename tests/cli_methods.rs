@@ -1,0 +1,283 @@
+//! The command's methods, schedules, orders, priors and masses as a user runs them; fits of normals, stopped and resumed.
+#![cfg(feature = "cli")]
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A model of 4,000 parameters and a few steps.
+const SMALL: &str = "--shape tiny --n-layer 1 --n-embd 16 --block-size 16 --batch-size 4 --baseline-iters 40 --baseline-warmup-iters 5 \
+     --preconditioner-steps 5 --warmup-steps 10 --sampling-steps 40 --thinning 10 --eval-max-tokens 640 --eval-num-text-samples 3 \
+     --probe-tokens 64 --eval-control=false --threads 2";
+/// Windows that a fit goes through: an epoch is 30 batches.
+const FIT: &str = "--train-samples 120 --num-samples 4 --num-epochs 2";
+
+fn bnn(dir: &Path, args: &[&str]) -> Command {
+    let mut c = Command::new(env!("CARGO_BIN_EXE_bnn"));
+    c.current_dir(dir).args(args);
+    for name in [
+        "BASE_DIR",
+        "MODEL_PATH",
+        "META_PATH",
+        "DATA_DIR",
+        "DEVICE",
+        "BNN_ISA",
+    ] {
+        c.env_remove(name);
+    }
+    c
+}
+
+fn train(dir: &Path, more: &str) -> Output {
+    let args: Vec<&str> = ["train", "--json"]
+        .into_iter()
+        .chain(SMALL.split_whitespace())
+        .chain(more.split_whitespace())
+        .collect();
+    bnn(dir, &args).output().expect("the command starts")
+}
+
+fn words(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+fn json(out: &Output) -> Value {
+    assert!(out.status.success(), "{}", words(out));
+    serde_json::from_slice(&out.stdout).expect("one JSON object on standard output")
+}
+
+fn metrics(dir: &Path, v: &Value) -> (PathBuf, Value) {
+    let run = dir.join(v["run_dir"].as_str().expect("run_dir"));
+    let name = format!(
+        "{}_metrics.json",
+        v["sampler_type"].as_str().expect("a name")
+    );
+    let text = std::fs::read_to_string(run.join(name)).expect("metrics");
+    (run, serde_json::from_str(&text).expect("JSON"))
+}
+
+#[test]
+fn fits_leave_the_originals_keys_and_draws_that_other_commands_read() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (sampler, more) in [
+        ("ekf", "--init-sd 0.003 --transition-sd 1e-4"),
+        ("vi", "--vi-n-samples 2 --init-log-scale -6"),
+        ("vi", "--stick-the-landing=false"),
+        ("laplace", "--laplace-fit-prior --temperature 1e-3"),
+        ("laplace", "--laplace-labels model --temperature 1e-3"),
+        ("ekf", "--preset original"),
+        ("vi", "--preset original --sample-dtype bf16"),
+    ] {
+        let out = train(
+            dir.path(),
+            &format!("--sampler {sampler} {FIT} --eval {more}"),
+        );
+        let v = json(&out);
+        let (run, m) = metrics(dir.path(), &v);
+        assert_eq!(v["samples_collected"], 4, "{more}");
+        let t = &m["training_metrics"];
+        for list in [
+            "training_losses",
+            "log_posterior_values",
+            "epoch_times",
+            "sampler_specific_metrics",
+        ] {
+            assert_eq!(t[list].as_array().expect(list).len(), 2, "{list} {more}");
+        }
+        let sd = t["sampler_specific_metrics"][1]["avg_parameter_std"]
+            .as_f64()
+            .expect("a number");
+        assert!(sd > 0.0);
+        let e = &m["evaluation"];
+        let number = |a: &str, b: &str| e[a][b].as_f64().unwrap_or_else(|| panic!("{a}.{b}: {e}"));
+        let gain = number("deterministic", "loss") - number("posterior_mean", "loss");
+        assert_eq!(
+            number("posterior_mean", "improvement_over_deterministic"),
+            gain
+        );
+        assert_eq!(e["posterior_mean"]["better_than_deterministic"], gain > 0.0);
+        assert!(
+            (number("posterior_mean", "perplexity").ln() - number("posterior_mean", "loss")).abs()
+                < 1e-9
+        );
+        assert_eq!(number("posterior_sampling", "num_samples"), 4.0);
+        let mean = number("posterior_sampling", "mean_loss");
+        assert!((mean - v["loss_mean_of_samples"].as_f64().expect("a loss")).abs() < 1e-12);
+        assert!(
+            number("posterior_sampling", "min_loss") <= mean
+                && mean <= number("posterior_sampling", "max_loss")
+        );
+        assert!(number("posterior_sampling", "std_loss") > 0.0);
+        assert!(number("uncertainty", "avg_predictive_entropy") > 0.0);
+        assert!(number("parameter_uncertainty", "avg_parameter_std") > 0.0);
+        assert_eq!(m["uncertainty"], e["uncertainty"]);
+        let fitted = more.contains("fit-prior");
+        assert_eq!(
+            m["fitted_prior"]["precision"].is_f64(),
+            fitted,
+            "{}",
+            m["fitted_prior"]
+        );
+        let steps = m["training_metrics"]["total_steps"].as_u64();
+        assert_eq!(steps, Some(60), "{more}");
+        assert!(run.join(format!("{sampler}_summary.txt")).exists());
+        // Its draws are samples like a chain's.
+        let path = run.to_str().expect("UTF-8");
+        let eval = json(
+            &bnn(dir.path(), &["eval", path, "--json"])
+                .output()
+                .expect("eval"),
+        );
+        assert_eq!(eval["results"]["val"]["num_posterior_samples"], 4, "{eval}");
+        let judged = bnn(dir.path(), &["diagnose", path])
+            .output()
+            .expect("diagnose");
+        assert_eq!(judged.status.code(), Some(1));
+        assert!(
+            words(&judged).contains("a chain's method"),
+            "{}",
+            words(&judged)
+        );
+        let args = ["generate", path, "--json", "--max-new-tokens", "5"];
+        json(&bnn(dir.path(), &args).output().expect("generate"));
+    }
+}
+
+#[test]
+fn the_same_fit_is_the_same_on_any_threads_and_another_with_another_seed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let hash = |sampler: &str, more: &str| {
+        let v = json(&train(
+            dir.path(),
+            &format!("--sampler {sampler} {FIT} {more}"),
+        ));
+        v["samples_hash"].as_str().expect("a hash").to_owned()
+    };
+    for sampler in ["ekf", "vi", "laplace"] {
+        let first = hash(sampler, "--temperature 1e-3");
+        assert_eq!(first, hash(sampler, "--temperature 1e-3 --threads 1"));
+        assert_ne!(first, hash(sampler, "--temperature 2e-3"));
+    }
+}
+
+#[test]
+fn a_stopped_fit_goes_on_bit_for_bit() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for sampler in ["ekf", "vi", "laplace"] {
+        // The long fit: 40 epochs of 30 batches.
+        let args = format!(
+            "--sampler {sampler} {FIT} --num-epochs 40 --checkpoint-every 50 --temperature 1e-3"
+        );
+        let whole = json(&train(dir.path(), &format!("{args} --save-dir whole")));
+        let mut all: Vec<&str> = vec!["train", "--json"];
+        all.extend(SMALL.split_whitespace());
+        all.extend(args.split_whitespace());
+        all.extend(["--save-dir", "broken"]);
+        let child = bnn(dir.path(), &all)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the command starts");
+        let parent = dir.path().join(format!("broken/{sampler}_sampler"));
+        let start = Instant::now();
+        let run = loop {
+            assert!(start.elapsed() < Duration::from_secs(120), "no checkpoint");
+            std::thread::sleep(Duration::from_millis(2));
+            let Some(Ok(run)) = std::fs::read_dir(&parent).ok().and_then(|mut d| d.next()) else {
+                continue;
+            };
+            if run.path().join(format!("{sampler}_state.bnn")).exists() {
+                break run.path();
+            }
+        };
+        let kill = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status();
+        assert!(kill.expect("kill").success());
+        let out = child.wait_with_output().expect("an end");
+        // It may have been done before the signal came; then there is nothing to resume, and the hash is the same all the same.
+        if out.status.code() == Some(130) {
+            let path = run.to_str().expect("UTF-8");
+            let resumed = bnn(dir.path(), &["train", "--json", "--resume", path])
+                .output()
+                .expect("resume");
+            assert_eq!(
+                json(&resumed)["samples_hash"],
+                whole["samples_hash"],
+                "{sampler}"
+            );
+        } else {
+            assert!(out.status.success());
+        }
+    }
+}
+
+#[test]
+fn every_choice_runs_and_makes_another_chain() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let hash = |more: &str| {
+        let v = json(&train(dir.path(), more));
+        let (_, m) = metrics(dir.path(), &v);
+        let collected = v["samples_collected"].as_u64().expect("a number");
+        assert_eq!(
+            m["config"]["num_samples"].as_u64(),
+            Some(collected),
+            "{more}"
+        );
+        (
+            v["samples_hash"].as_str().expect("a hash").to_owned(),
+            collected,
+        )
+    };
+    let (first, samples) = hash("");
+    assert_eq!(samples, 4);
+    for (more, samples) in [
+        ("--sampler sgnht", 4),
+        ("--sampler sgnht --xi 0", 4),
+        ("--sampler sgnht --xi 30 --thermostat-mass 1", 4),
+        ("--sampler sgnht_euler", 4),
+        ("--sampler sglrw", 4),
+        ("--schedule linear --final-fraction 0.5", 4),
+        (
+            "--schedule polynomial --schedule-delay 5 --schedule-power 0.7",
+            4,
+        ),
+        // Cycles of 20 steps, half of each exploring: samples at 20 and 40.
+        ("--schedule cyclical --cycles 2 --exploration 0.5", 2),
+        ("--temperature-schedule cosine", 4),
+        ("--batch-order sweep", 4),
+        ("--batch-order symmetric", 4),
+        ("--prior-family laplace", 4),
+        ("--prior-family student_t --prior-dof 4", 4),
+        ("--likelihood-weight 0.5", 4),
+        ("--preconditioner adaptive --preconditioner-every 4", 4),
+        ("--preconditioner fisher --learning-rate 0.01", 4),
+        ("--preconditioner prior --learning-rate 1e-4", 4),
+    ] {
+        let (other, got) = hash(more);
+        assert_eq!(got, samples, "{more}");
+        assert_ne!(other, first, "{more} changes nothing");
+    }
+    // Two chains: at one start, and at two.
+    let (shared, eight) = hash("--chains 2");
+    let (separate, same) = hash("--chains 2 --starts separate");
+    assert!(eight == 8 && same == 8 && shared != separate);
+    for (more, part) in [
+        ("--sampler nuts", "one of sgld"),
+        ("--sampler sgld --xi 1", "xi"),
+        ("--sampler vi --chains 2", "chains"),
+        ("--sampler laplace --prior-family student_t", "prior_family"),
+        ("--prior-family student_t --prior-dof 0", "prior_dof"),
+        ("--temperature-schedule cyclical", "temperature_schedule"),
+        (
+            "--preconditioner prior --prior-family laplace",
+            "preconditioner",
+        ),
+        ("--batch-order sweep --train-samples 3", "batch_size"),
+    ] {
+        let out = train(dir.path(), more);
+        assert_eq!(out.status.code(), Some(1), "{more}");
+        assert!(words(&out).contains(part), "{more}: {}", words(&out));
+    }
+}

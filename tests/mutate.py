@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Proves that the sampler tests see every factor of every update: doubles one at a time and expects a test to fail.
+
+    python3 tests/mutate.py [--all] [WORD ...]
+
+With words, only the mutants whose name contains one of them. Works on a copy of the tree in the temporary folder, with a target
+folder beside it that later runs use again; the tree that it is run from is only read. About ten minutes on two cores, so it is not
+part of the checks that run on every change: run it after a change to an update or to its tests.
+
+In the copy each factor is multiplied by an element of a table that is 1 everywhere but at the mutant which BNN_MUTANT names, so that
+all mutants are built at once. First the copy must pass without a mutant. Then for each of them tests/exact.rs runs the tests of the
+mutant's methods (all of its tests if these pass), and tests/samplers.rs runs; with --all the remaining statistical files too. The table has
+each mutant's killers; the exit status is 1 if one survived.
+
+Not listed because they are the same mutant: factors of one product (noise, the root of the mass and xi). Not listed because no test can
+see them: the lattice walk's clamp at 2 in place of 1, since a probability beyond 0 or 1 acts as 0 or 1; it is halved instead.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = Path(tempfile.gettempdir()) / "bnn-mutate"
+COPY = WORK / "copy"
+
+APPLY = "src/backend/cpu/vectors.rs"
+SAMPLERS = "src/samplers/"
+# (name, file, mark, the text after it with the factor in [[ ]], methods, what it is multiplied with)
+MUTANTS = []
+
+
+def mutants(prefix, file, mark, methods, *places, by=2.0):
+    for name, place in places:
+        MUTANTS.append((f"{prefix} {name}", file, mark, place, methods, by))
+
+
+mutants("apply sgld", APPLY, "Rule::Sgld {", ["sgld"],
+        ("1/M", "[[inverse]] * (drift"), ("drift", "([[drift]] * g"), ("noise", "[[noise]] * root"))
+mutants("apply sglrw", APPLY, "Rule::Sglrw {", ["sglrw"],
+        ("1/sqrt M", "[[inverse]] * root"), ("half", "= [[0.5]] +"), ("half of the pull", "+ [[0.5]] * (pull"),
+        ("pull", "([[pull]] * over_root"), ("length", "[[length]] * over_root"))
+mutants("apply sglrw", APPLY, "Rule::Sglrw {", ["sglrw"],
+        ("lower clamp", "clamp([[-1.0]], 1.0)"), ("upper clamp", "clamp(-1.0, [[1.0]])"), by=0.5)
+for rule, name, methods in [("Sghmc", "sghmc", ["sghmc", "sgnht"]),
+                            ("SghmcEuler", "sghmc_euler", ["sghmc_euler", "sgnht_euler"])]:
+    mutants("apply " + name, APPLY, f"Rule::{rule}(", methods,
+            ("kick", "[[k.kick]]"), ("friction", "[[k.friction]]"), ("noise", "[[k.noise]]"), ("drift", "[[k.drift]]"))
+mutants("apply baoa", APPLY, "Rule::Baoa(", ["baoa"],
+        ("kick", "[[k.kick]]"), ("first drift", "t + [[k.drift]]"), ("noise", "[[k.noise]]"), ("friction", "[[k.friction]]"),
+        ("second drift", "middle + [[k.drift]]"))
+mutants("sums", APPLY, "fn move_chunk(", ["sgnht", "sgnht_euler"],
+        ("kinetic", "= [[m[i]]] * inverse"), ("virial", "[[(t[i] - c[i])]]"), ("mass", "[[1.0]] / mass[i]"),
+        ("root of the mass", "[[mass[i].sqrt()]]"))
+mutants("sgld", SAMPLERS + "sgld.rs", "fn rule(", ["sgld"],
+        ("drift", "drift: [[h]]"), ("T h", "([[t]] * h * (2.0"), ("2", "([[2.0]] -"), ("beta", "[[c.beta]]"))
+mutants("sghmc", SAMPLERS + "sghmc.rs", "fn coefficients(", ["sghmc", "sghmc_euler", "sgnht"],
+        ("precision", "[[1.0]] / (c.sigma"), ("kick", "kick: [[h]]"), ("friction", "([[h]] * c.alpha"),
+        ("T h", "([[h]] * t * (2.0"), ("2 alpha", "([[2.0]] * c.alpha"), ("beta", "[[c.beta]]"), ("drift", "([[h]] * precision)"))
+mutants("sghmc_euler", SAMPLERS + "sghmc_euler.rs", "fn rule(", ["sghmc_euler"], ("step", "(c, [[h]])"))
+mutants("baoa", SAMPLERS + "baoa.rs", "fn rule(", ["baoa"],
+        ("precision", "[[1.0]] / (c.sigma"), ("decay", "-[[h]] * c.alpha"), ("kick", "kick: [[h]]"),
+        ("friction", "-[[decay.exp_m1()]]"), ("T", "([[c.temperature]]"), ("2 decay", "([[2.0]] * decay)"),
+        ("half drift", "([[0.5]] * h"))
+mutants("baoa", SAMPLERS + "baoa.rs", "noise:", ["baoa"], ("sigma", "[[c.sigma]] as f32"))
+mutants("sgnht", SAMPLERS + "sgnht.rs", "fn coefficients(", ["sgnht", "sgnht_euler"],
+        ("friction", "([[h]] * xi"), ("step", "(c, [[h]])"))
+for method, kinetic in [("sgnht", "kinetic"), ("sgnht_euler", "now.kinetic")]:
+    mutants(f"{method} follow", SAMPLERS + method + ".rs", "fn follow(", [method],
+            ("xi", "[[now.xi]]"), ("h", "[[h]] * ("), ("kinetic", f"([[{kinetic}]] -"), ("T", "[[c.temperature]]"),
+            ("Q", "[[c.thermostat_mass]]"))
+mutants("sglrw", SAMPLERS + "sglrw.rs", "fn rule(", ["sglrw"],
+        ("pull h", "([[h]] / (2.0"), ("pull 2 T", "([[2.0]] * c.temperature)"), ("length 2 T", "([[2.0]] * c.temperature * h)"))
+mutants("sampler", SAMPLERS + "sampler.rs", "fn advance(", ["sgnht", "sgnht_euler"],
+        ("sigma^2", "= [[self.config.sigma]] * self.config.sigma"), ("virial", "-[[moments.virial]]"))
+mutants("sampler", SAMPLERS + "sampler.rs", "fn thermal_momenta(", [],
+        ("first momenta", "([[c.temperature.sqrt()]]"), ("their mass", "[[mass.sqrt()]]"))
+mutants("sampler", SAMPLERS + "sampler.rs", "\nfn kinetic(", [], ("first kinetic", "/ [[over(i)]]"))
+
+# The table, as the copy's src/mutant.rs.
+TABLE = """
+use std::sync::OnceLock;
+pub fn table() -> &'static [f32; N] {
+    static TABLE: OnceLock<[f32; N]> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut table = [1.0; N];
+        if let Ok(k) = std::env::var("BNN_MUTANT") {
+            let k: usize = k.parse().expect("a number");
+            table[k] = BY[k];
+        }
+        table
+    })
+}
+pub fn factor(k: usize) -> f64 {
+    table()[k] as f64
+}
+"""
+
+PROFILE = """
+[profile.mutate]
+inherits = "release"
+opt-level = 2
+debug = 0
+codegen-units = 16
+"""
+
+
+def plant(sources):
+    """Puts the table's elements into the copy."""
+    edits = {}
+    for k, (name, file, mark, place, _, _) in enumerate(MUTANTS):
+        before, factor, after = re.fullmatch(r"(.*)\[\[(.*?)\]\]((?!\]).*)", place, re.S).groups()
+        source = sources[file]
+        start = source.find(mark)
+        at = source.find(before + factor + after, start) if start >= 0 else -1
+        if at < 0:
+            sys.exit(f"{name}: no '{before + factor + after}' after '{mark}': this script's list is out of date")
+        single = "crate::mutant::table()[{}]" if factor == "mass.sqrt()" else "crate::mutant::factor({})"
+        table = ("mutant[{}]" if file == APPLY else single).format(k)
+        at += len(before)
+        edits.setdefault(file, []).append((at, at + len(factor), f"({table} * {factor})"))
+    for file, places in edits.items():
+        for start, end, new in sorted(places, reverse=True):
+            sources[file] = sources[file][:start] + new + sources[file][end:]
+    # Copied to where the loops are, so that these remain loops over registers.
+    take = "let mutant = *crate::mutant::table();\n    "
+    for mark, line in [("fn apply(", "match rule {"), ("fn move_chunk(", "let (mut virial")]:
+        at = sources[APPLY].find(line, sources[APPLY].find(mark))
+        sources[APPLY] = sources[APPLY][:at] + take + sources[APPLY][at:]
+
+
+def test(files, mutant=None, filters=(), limit=300):
+    """The failed tests of the files."""
+    command = ["cargo", "test", "--quiet", "--no-default-features", "--profile", "mutate", "--no-fail-fast"]
+    for file in files:
+        command += ["--test", file]
+    command += ["--", "--exact", *filters] if filters else []
+    env = dict(os.environ, CARGO_TARGET_DIR=str(WORK / "target"), RUST_BACKTRACE="0")
+    if mutant is not None:
+        env["BNN_MUTANT"] = str(mutant)
+    try:
+        done = subprocess.run(command, cwd=COPY, env=env, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return ["too slow"]
+    failed = set(re.findall(r"^    (\w+)$", done.stdout, re.M))
+    if done.returncode and not failed:
+        sys.exit(done.stdout[-3000:] + done.stderr[-3000:])
+    return sorted(failed)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="tests/order.rs, regression.rs and calibration.rs too")
+    parser.add_argument("words", nargs="*")
+    args = parser.parse_args()
+    files = ["exact", "samplers"] + (["order", "regression", "calibration"] if args.all else [])
+
+    shutil.rmtree(COPY, ignore_errors=True)
+    COPY.mkdir(parents=True)
+    for folder in ["src", "tests"]:
+        shutil.copytree(ROOT / folder, COPY / folder)
+    shutil.copy(ROOT / "Cargo.lock", COPY)
+    manifest = (ROOT / "Cargo.toml").read_text()
+    # The library alone: neither the C libraries nor the command.
+    manifest = re.sub(r"crate-type = .*", 'crate-type = ["rlib"]', manifest)
+    (COPY / "Cargo.toml").write_text(manifest + PROFILE)
+    sources = {file: (COPY / file).read_text() for file in {m[1] for m in MUTANTS} | {"src/lib.rs"}}
+    plant(sources)
+    sources["src/lib.rs"] += "\nmod mutant;\n"
+    by = ", ".join(str(m[5]) for m in MUTANTS)
+    sources["src/mutant.rs"] = f"const N: usize = {len(MUTANTS)};\nconst BY: [f32; N] = [{by}];\n{TABLE}"
+    for file, source in sources.items():
+        (COPY / file).write_text(source)
+
+    began = time.time()
+    if failed := test(files, limit=3600):
+        sys.exit(f"without a mutant these fail: {failed}")
+    print(f"without a mutant all pass ({time.time() - began:.0f} s)", flush=True)
+
+    survivors, count = [], 0
+    for k, (name, _, _, _, methods, _) in enumerate(MUTANTS):
+        if args.words and not any(word in name for word in args.words):
+            continue
+        began, killers = time.time(), {}
+        for file in files:
+            filters = [f"gaussian_{m}" for m in methods] if file == "exact" else []
+            killers[file] = (filters and test([file], k, filters)) or test([file], k)
+        count += 1
+        killed = any(killers.values())
+        if not killed:
+            survivors.append(name)
+        columns = "; ".join(f"{file}: {', '.join(tests) or '-'}" for file, tests in killers.items())
+        print(f"{name:28} {'killed' if killed else 'SURVIVED'} | {columns} ({time.time() - began:.0f} s)", flush=True)
+    print(f"{count} mutants, {len(survivors)} survived{': ' + ', '.join(survivors) if survivors else ''}")
+    sys.exit(bool(survivors))
+
+
+if __name__ == "__main__":
+    main()
