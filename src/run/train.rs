@@ -436,7 +436,10 @@ impl Run<'_> {
                     config.learning_rate, found.step_size
                 );
                 let prospect = Prospect::new(found, self.num_data).lines(found, config.mass());
-                for line in std::iter::once(line).chain(prospect) {
+                // The budget is of a mean over parameters; the stiffest direction has its own word.
+                let beyond = (trace.curvature.iter())
+                    .flat_map(|c| curvature_lines(c, found, b * t).into_iter().skip(1));
+                for line in std::iter::once(line).chain(prospect).chain(beyond) {
                     ctx.log.say(&line)?;
                 }
             }
