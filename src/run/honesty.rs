@@ -407,8 +407,15 @@ impl Movement {
         let llc = self.llc.as_ref().map(|l| {
             let error = l.std_error.map_or(String::new(), |e| format!(" +- {e:.1}"));
             format!(
-                "local learning coefficient {:.1}{error} at n beta {:.3e} (excess loss {:.2e} over {} looks)",
-                l.value, l.n_beta, l.excess_loss, l.looks
+                "local learning coefficient {:.1}{error} at n beta {:.3e} (excess loss {:.2e} over {} looks){}",
+                l.value,
+                l.n_beta,
+                l.excess_loss,
+                l.looks,
+                match l.value < 0.0 {
+                    true => ": the start is no minimum of the loss, and this no coefficient of it",
+                    false => "",
+                }
             )
         });
         let more = more.chain(llc).chain(self.step.map(|s| s.line()));

@@ -441,11 +441,14 @@ impl Run<'_> {
                 );
                 let prospect = Prospect::new(found, self.num_data * self.config.likelihood_weight)
                     .lines(found, config.mass());
-                for line in std::iter::once(line).chain(prospect) {
+                // The budget is of a mean over parameters; the stiffest direction has its own word.
+                let beyond = (trace.curvature.iter())
+                    .flat_map(|c| curvature_lines(c, found, b * t).into_iter().skip(1));
+                for line in std::iter::once(line).chain(prospect).chain(beyond) {
                     ctx.log.say(&line)?;
                 }
             }
-            if report.phase == Phase::Sampling && self.looks_for_llc(step + 1) {
+            if report.phase == Phase::Sampling && self.looks_for_llc(index, step + 1) {
                 // The same batch at both: its own noise falls out of the difference.
                 let start = chain.log_lik_at_start(&batch)?;
                 trace.excess_loss.push(start - report.at.log_lik);
@@ -502,13 +505,14 @@ impl Run<'_> {
         Ok((trace, momentum))
     }
 
-    /// Whether the excess loss is looked at in the step after which `steps` were made: where the prior is about the chain's start, and there is a
-    /// temperature.
-    fn looks_for_llc(&self, steps: u64) -> bool {
+    /// Whether the excess loss is looked at in the step after which `steps` were made: where the prior is about this chain's start, and
+    /// there is a temperature.
+    fn looks_for_llc(&self, chain: u32, steps: u64) -> bool {
         let c = self.config;
         let sampling = steps.saturating_sub(c.mass().steps() + c.warmup_steps);
         c.llc_every > 0
             && c.prior_center == PriorCenter::Pretrained
+            && self.starts[chain as usize].1 == self.baseline_sha256
             && c.temperature > 0.0
             && sampling.is_multiple_of(c.llc_every)
     }

@@ -287,7 +287,8 @@ impl<B: Backend> Chain<B> {
         })
     }
 
-    /// From now on lets `auto` find the step size while the chain warms up; it is no part of the state.
+    /// From now on lets `auto` find the step size while the chain warms up; it is no part of the state. It does
+    /// not see [`Chain::set_factors`]; give it none before sampling.
     pub fn adapt_step(&mut self, auto: AutoStep) {
         self.auto_step = Some(auto);
     }
