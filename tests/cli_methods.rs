@@ -130,6 +130,15 @@ fn fits_leave_the_originals_keys_and_draws_that_other_commands_read() {
                 .expect("eval"),
         );
         assert_eq!(eval["results"]["val"]["num_posterior_samples"], 4, "{eval}");
+        let judged = bnn(dir.path(), &["diagnose", path])
+            .output()
+            .expect("diagnose");
+        assert_eq!(judged.status.code(), Some(1));
+        assert!(
+            words(&judged).contains("a chain's method"),
+            "{}",
+            words(&judged)
+        );
         let args = ["generate", path, "--json", "--max-new-tokens", "5"];
         json(&bnn(dir.path(), &args).output().expect("generate"));
     }

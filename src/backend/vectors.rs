@@ -175,6 +175,20 @@ pub trait Vectors: Clone + Send + Sync {
     /// To the host; lengths must agree.
     fn download(&self, from: &Self::Buf, to: &mut [f32]) -> Result<()>;
 
+    /// A vector on the device with these elements.
+    fn put(&self, from: &[f32]) -> Result<Self::Buf> {
+        let mut buf = self.zeros(from.len())?;
+        self.upload(&mut buf, from)?;
+        Ok(buf)
+    }
+
+    /// The elements on the host.
+    fn get(&self, from: &Self::Buf) -> Result<Vec<f32>> {
+        let mut out = vec![0.0; self.len(from)];
+        self.download(from, &mut out)?;
+        Ok(out)
+    }
+
     /// One element, for messages; `at` must be below the length.
     fn read(&self, buf: &Self::Buf, at: usize) -> Result<f32>;
 

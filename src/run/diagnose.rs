@@ -58,6 +58,11 @@ impl RunDraws {
     /// When the folder is no run's, recorded nothing (`probe_tokens` 0, or before there were probes), has no chain, or is damaged.
     pub fn open(path: &Path) -> Result<Self> {
         let (folder, config) = RunFolder::open(path)?;
+        if config.sampler.chain().is_none() {
+            let what = format!("sampler of {}", path.display());
+            let expected = "a chain's method: draws from fitted normals are independent";
+            return Err(Error::invalid(what, expected, config.sampler));
+        }
         if config.probe_tokens == 0 {
             let what = format!("probe_tokens of {}", path.display());
             return Err(Error::invalid(what, "above 0: nothing was recorded", 0));

@@ -88,15 +88,10 @@ impl<V: Vectors> Ekf<V> {
         super::sampler::check("sd", &state.sd, n, "a positive number", |s| {
             s > 0.0 && s.is_finite()
         })?;
-        let put = |from: &[f32]| -> Result<V::Buf> {
-            let mut buf = vectors.zeros(n)?;
-            vectors.upload(&mut buf, from)?;
-            Ok(buf)
-        };
         Ok(Self {
             step: state.step,
-            mean: put(&state.mean)?,
-            sd: put(&state.sd)?,
+            mean: vectors.put(&state.mean)?,
+            sd: vectors.put(&state.sd)?,
             vectors,
             config,
         })
@@ -107,15 +102,11 @@ impl<V: Vectors> Ekf<V> {
     /// # Errors
     /// When the device cannot be read.
     pub fn state(&self) -> Result<EkfState> {
-        let get = |buf: &V::Buf| -> Result<Vec<f32>> {
-            let mut out = vec![0.0; self.vectors.len(buf)];
-            self.vectors.download(buf, &mut out)?;
-            Ok(out)
-        };
+        let v = &self.vectors;
         Ok(EkfState {
             step: self.step,
-            mean: get(&self.mean)?,
-            sd: get(&self.sd)?,
+            mean: v.get(&self.mean)?,
+            sd: v.get(&self.sd)?,
         })
     }
 

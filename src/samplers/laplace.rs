@@ -82,15 +82,10 @@ impl<V: Vectors> Laplace<V> {
         super::sampler::check("precision", &state.precision, n, what, |p| {
             p >= 0.0 && p.is_finite()
         })?;
-        let put = |from: &[f32]| -> Result<V::Buf> {
-            let mut buf = vectors.zeros(n)?;
-            vectors.upload(&mut buf, from)?;
-            Ok(buf)
-        };
         Ok(Self {
             step: state.step,
-            mean: put(&state.mean)?,
-            precision: put(&state.precision)?,
+            mean: vectors.put(&state.mean)?,
+            precision: vectors.put(&state.precision)?,
             vectors,
         })
     }
@@ -100,15 +95,11 @@ impl<V: Vectors> Laplace<V> {
     /// # Errors
     /// When the device cannot be read.
     pub fn state(&self) -> Result<LaplaceState> {
-        let get = |buf: &V::Buf| -> Result<Vec<f32>> {
-            let mut out = vec![0.0; self.vectors.len(buf)];
-            self.vectors.download(buf, &mut out)?;
-            Ok(out)
-        };
+        let v = &self.vectors;
         Ok(LaplaceState {
             step: self.step,
-            mean: get(&self.mean)?,
-            precision: get(&self.precision)?,
+            mean: v.get(&self.mean)?,
+            precision: v.get(&self.precision)?,
         })
     }
 

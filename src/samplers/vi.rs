@@ -126,20 +126,21 @@ impl<V: Vectors> Vi<V> {
         let n = state.mean.len();
         super::sampler::check_finite("mean", &state.mean, n)?;
         super::sampler::check_finite("log_sd", &state.log_sd, n)?;
-        let put = |from: &[f32]| -> Result<V::Buf> {
-            let mut buf = vectors.zeros(n)?;
-            if !from.is_empty() {
-                super::sampler::check_finite("adam", from, n)?;
-                vectors.upload(&mut buf, from)?;
+        let moment = |from: &[f32]| -> Result<V::Buf> {
+            match from.is_empty() {
+                true => vectors.zeros(n),
+                false => {
+                    super::sampler::check_finite("adam", from, n)?;
+                    vectors.put(from)
+                }
             }
-            Ok(buf)
         };
         let [a, b, c, d] = &state.adam;
         let mut vi = Self {
             step: state.step,
-            mean: put(&state.mean)?,
-            log_sd: put(&state.log_sd)?,
-            adam: [put(a)?, put(b)?, put(c)?, put(d)?],
+            mean: vectors.put(&state.mean)?,
+            log_sd: vectors.put(&state.log_sd)?,
+            adam: [moment(a)?, moment(b)?, moment(c)?, moment(d)?],
             point: vectors.zeros(n)?,
             d_mean: vectors.zeros(n)?,
             d_log_sd: vectors.zeros(n)?,
@@ -163,17 +164,13 @@ impl<V: Vectors> Vi<V> {
             let got = format!("{} of {} draws", self.draw, self.config.draws);
             return Err(Error::invalid("state", "all draws of a step made", got));
         }
-        let get = |buf: &V::Buf| -> Result<Vec<f32>> {
-            let mut out = vec![0.0; self.vectors.len(buf)];
-            self.vectors.download(buf, &mut out)?;
-            Ok(out)
-        };
+        let v = &self.vectors;
         let [a, b, c, d] = &self.adam;
         Ok(ViState {
             step: self.step,
-            mean: get(&self.mean)?,
-            log_sd: get(&self.log_sd)?,
-            adam: [get(a)?, get(b)?, get(c)?, get(d)?],
+            mean: v.get(&self.mean)?,
+            log_sd: v.get(&self.log_sd)?,
+            adam: [v.get(a)?, v.get(b)?, v.get(c)?, v.get(d)?],
         })
     }
 
