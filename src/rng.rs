@@ -31,6 +31,8 @@ pub enum Purpose {
     Posterior = 9,
     /// Labels drawn from a model's own prediction.
     Labels = 10,
+    /// The direction that a search for the largest curvature starts from.
+    Curvature = 11,
 }
 
 /// An independent stream of numbers, addressed by (step, index).

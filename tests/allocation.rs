@@ -11,7 +11,7 @@ use bnn::gpt::{
     Workspace,
 };
 use bnn::posterior::{Posterior, Prior};
-use bnn::samplers::{Chain, Config, Method, Phase, Preconditioner, Sampler};
+use bnn::samplers::{Chain, Config, Method, Phase, Preconditioner, Sampler, Temperatures};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -202,7 +202,11 @@ fn chain(cpu: &Cpu, method: Method, preconditioner: Preconditioner) -> Chain<Cpu
     config.warmup_steps = 2;
     config.sampling_steps = 3;
     config.thinning = 1;
-    Chain::new(cpu, posterior, &theta, config, preconditioner).unwrap()
+    let ranges = gpt.layout().tensors().iter().map(|t| t.range.clone());
+    let temperatures = Temperatures::new(1, ranges.collect()).unwrap();
+    let mut chain = Chain::new(cpu, posterior, &theta, config, preconditioner).unwrap();
+    chain.watch(temperatures);
+    chain
 }
 
 #[test]

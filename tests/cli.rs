@@ -327,9 +327,17 @@ fn train_leaves_every_file_and_key() {
     let text = std::fs::read_to_string(&toml).expect("settings");
     let without: Vec<&str> = text
         .lines()
-        .filter(|l| !l.starts_with("precision") && !l.starts_with("probe_"))
+        .filter(|l| {
+            !l.starts_with("precision")
+                && !l.starts_with("probe_")
+                && !l.starts_with("temperature_every")
+                && !l.starts_with("curvature_iterations")
+                && !l.starts_with("auto_step")
+                && !l.starts_with("step_tolerance")
+                && !l.starts_with("llc_every")
+        })
         .collect();
-    assert_eq!(without.len() + 3, text.lines().count());
+    assert_eq!(without.len() + 8, text.lines().count());
     std::fs::write(&toml, without.join("\n")).expect("settings");
 
     // Several prompts at once: the first text is that of the prompt alone; the rounded weights change the draws' probabilities a little.
@@ -448,6 +456,17 @@ const LONG: &[&str] = &[
     "100",
     "--probe-every",
     "7",
+    "--temperature-every",
+    "3",
+    "--prior-center",
+    "pretrained",
+    "--llc-every",
+    "11",
+    "--auto-step",
+    "--warmup-steps",
+    "60",
+    "--step-tolerance",
+    "0.2",
 ];
 
 #[cfg(unix)]
@@ -507,6 +526,32 @@ fn a_run_that_was_stopped_or_killed_goes_on_bit_for_bit() {
     let want = json(&train(whole.path(), LONG));
     let whole_draws = draws(&whole.path().join(run_dir(&want)).join("chain_00.bnn"));
     assert_eq!(whole_draws.0.len(), 428 * 100);
+    let tensors = want["chains"][0]["tensors"].as_array().expect("a list");
+    assert_eq!(tensors.len(), 9);
+    for t in tensors {
+        for what in ["kinetic", "configurational"] {
+            keys(&t[what], &["mean", "sd", "std_error"]);
+        }
+    }
+    let curvature = &want["chains"][0]["curvature"];
+    keys(curvature, &["largest", "residual", "smallest"]);
+    assert_eq!(curvature["products"], 10);
+    let llc = &want["chains"][0]["llc"];
+    keys(llc, &["value", "std_error", "excess_loss", "n_beta"]);
+    assert_eq!(llc["looks"], 272);
+    let step = &want["chains"][0]["step"];
+    keys(step, &["alpha", "optimizer_learning_rate", "error"]);
+    let (h, momentum) = (&step["step_size"], &step["optimizer_momentum"]);
+    assert!(h.as_f64().is_some_and(|h| h != 4.5e-3), "{step}");
+    assert!(
+        momentum.as_f64().is_some_and(|m| (m - 0.9).abs() < 1e-9),
+        "{step}"
+    );
+    let energy = &want["chains"][0]["energy"];
+    keys(energy, &["potential", "kinetic", "total", "drift"]);
+    let of = |what: &str| energy[what]["mean"].as_f64().expect("a number");
+    let (sum, total) = (of("potential") + of("kinetic"), of("total"));
+    assert!((sum / total - 1.0).abs() < 1e-9, "{energy}");
     for name in ["-INT", "-KILL"] {
         let dir = folder();
         let (run, code, text) = start_and(dir.path(), name, 3);
@@ -542,7 +587,7 @@ fn a_run_that_was_stopped_or_killed_goes_on_bit_for_bit() {
         ));
         assert_eq!(got["samples_hash"], want["samples_hash"], "{name}");
         assert_eq!(got["samples_collected"], 30);
-        // The trace of temperatures is whole again, too.
+        // The trace of temperatures is whole again, too, and so are each tensor's.
         assert_eq!(got["chains"], want["chains"]);
         // And so are the probes' draws.
         assert!(draws(&run.join("chain_00.bnn")) == whole_draws, "{name}");

@@ -2,7 +2,7 @@
 //! fit.
 
 use bnn::Error;
-use bnn::backend::vectors::{AdamW, Coefficients, Langevin, Noise, Rule};
+use bnn::backend::vectors::{AdamW, Coefficients, Langevin, Noise, RangeMoments, Rule, Standing};
 use bnn::backend::{Cpu, Vectors, cpu::Isa};
 use bnn::rng::{Purpose, Stream};
 use proptest::prelude::*;
@@ -191,6 +191,79 @@ fn threads_and_instruction_sets_change_no_bit() {
     assert!(cpus.iter().all(|cpu| run(cpu) == first));
 }
 
+/// Sums over ranges against f64, within the rounding of their terms; the same bits whatever the threads, the instruction set, and what lies around.
+#[test]
+#[allow(clippy::single_range_in_vec_init)]
+fn sums_over_ranges_match_f64_and_change_no_bit() {
+    let n = 11 * 4096 + 77;
+    let (theta, momenta, grad, center) =
+        (normals(n, 0), normals(n, 1), normals(n, 2), normals(n, 3));
+    let mass: Vec<f32> = normals(n, 4).iter().map(|z| z.exp()).collect();
+    let ranges = [0..1, 1..70, 70..9000, 9000..9000, 9000..n, 0..n, 5000..6000];
+    for (with_momenta, with_mass) in [(true, true), (true, false), (false, true)] {
+        let run = |cpu: &Cpu| {
+            let mut out = [RangeMoments::default(); 7];
+            let at = Standing {
+                theta: &theta,
+                momenta: with_momenta.then_some(&momenta),
+                grad: &grad,
+                center: &center,
+                mass: with_mass.then_some(&mass),
+            };
+            cpu.range_moments(&mut out, &ranges, at).unwrap();
+            out
+        };
+        let cpus = every_cpu();
+        let first = run(&cpus[0]);
+        cpus[1..].iter().for_each(|cpu| assert!(run(cpu) == first));
+        for (r, got) in ranges.iter().zip(first) {
+            let mass = |i: usize| if with_mass { mass[i] as f64 } else { 1.0 };
+            let sum = |f: &dyn Fn(usize) -> f64| {
+                let (mut sum, mut size) = (0.0, 0.0);
+                for x in r.clone().map(f) {
+                    (sum, size) = (sum + x, size + x.abs());
+                }
+                (sum, size)
+            };
+            let m = |i: usize| if with_momenta { momenta[i] as f64 } else { 0.0 };
+            let g = |i: usize| grad[i] as f64;
+            for (got, (want, size)) in [
+                (got.kinetic, sum(&|i| m(i).powi(2) / mass(i))),
+                (got.force, sum(&|i| g(i).powi(2) / mass(i))),
+                (
+                    got.virial,
+                    sum(&|i| (theta[i] as f64 - center[i] as f64) * g(i)),
+                ),
+            ] {
+                // theta - center cancels, and loses no digit that was there
+                assert!(
+                    (got - want).abs() <= 4e-7 * size,
+                    "{r:?}: {got}, not {want}"
+                );
+            }
+        }
+    }
+    let cpu = Cpu::new(1).unwrap();
+    let five = vec![1.0; 5];
+    let at = |grad, mass| Standing {
+        theta: &five,
+        momenta: None,
+        grad,
+        center: &five,
+        mass,
+    };
+    let six = vec![1.0; 6];
+    let mut one = [RangeMoments::default()];
+    for (ranges, grad, mass) in [
+        (&[0..6][..], &five, None),
+        (&[0..5, 0..5], &five, None),
+        (&[0..5], &six, None),
+        (&[0..5], &five, Some(&six)),
+    ] {
+        assert!(cpu.range_moments(&mut one, ranges, at(grad, mass)).is_err());
+    }
+}
+
 #[test]
 fn the_first_bad_element_is_found() {
     let n = 6 * 4096 + 5;
@@ -237,6 +310,7 @@ fn lengths_must_agree() {
     shape(cpu.copy(&mut a, &b));
     shape(cpu.axpy(&mut a, 1.0, &b));
     shape(cpu.square_accumulate(&mut a, &b));
+    shape(cpu.divide(&mut a, &b));
     shape(cpu.dot(&a, &b).map(|_| ()));
     assert!(matches!(cpu.read(&a, 5), Err(Error::Invalid { .. })));
     for bad in 0..5 {
@@ -347,6 +421,9 @@ proptest! {
         cpu.copy(&mut buf, &y).unwrap();
         cpu.square_accumulate(&mut buf, &x).unwrap();
         prop_assert!((0..n).all(|i| buf[i] == y[i] + x[i] * x[i]));
+        cpu.copy(&mut buf, &y).unwrap();
+        cpu.divide(&mut buf, &x).unwrap();
+        prop_assert!((0..n).all(|i| buf[i] == y[i] / x[i]));
         cpu.fill(&mut buf, a).unwrap();
         cpu.scale(&mut buf, 0.5).unwrap();
         let mut host = vec![0.0; n];

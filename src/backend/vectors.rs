@@ -93,6 +93,31 @@ pub struct Moments {
     pub nonfinite: Option<usize>,
 }
 
+/// Where a chain stands, for [`Vectors::range_moments`]; all buffers have one length.
+pub struct Standing<'a, V: Vectors> {
+    /// Parameters theta.
+    pub theta: &'a V::Buf,
+    /// Momenta m; `None` is 0 everywhere.
+    pub momenta: Option<&'a V::Buf>,
+    /// Gradient of the log posterior at the parameters.
+    pub grad: &'a V::Buf,
+    /// The point that the virial is taken about.
+    pub center: &'a V::Buf,
+    /// Diagonal mass M, all positive; `None` is 1 everywhere.
+    pub mass: Option<&'a V::Buf>,
+}
+
+/// Sums over a range of elements, in f64 and in the same fixed tree as [`Moments`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RangeMoments {
+    /// Sum of m^2 / M.
+    pub kinetic: f64,
+    /// Sum of (theta - center) * grad.
+    pub virial: f64,
+    /// Sum of grad^2 / M.
+    pub force: f64,
+}
+
 /// A step of Adam with decoupled weight decay: Loshchilov & Hutter 2019, algorithm 2, with the learning rate as the
 /// schedule multiplier, which is what `torch.optim.AdamW` computes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -204,6 +229,9 @@ pub trait Vectors: Clone + Send + Sync {
     /// `y[i] += a * x[i]`.
     fn axpy(&self, y: &mut Self::Buf, a: f32, x: &Self::Buf) -> Result<()>;
 
+    /// `x[i] /= y[i]`.
+    fn divide(&self, x: &mut Self::Buf, y: &Self::Buf) -> Result<()>;
+
     /// `acc[i] += x[i]^2`.
     fn square_accumulate(&self, acc: &mut Self::Buf, x: &Self::Buf) -> Result<()>;
 
@@ -221,6 +249,17 @@ pub trait Vectors: Clone + Send + Sync {
 
     /// One step of a sampler, in one pass over memory.
     fn langevin_update(&self, rule: Rule, on: Langevin<'_, Self>) -> Result<Moments>;
+
+    /// `out[k]` = the sums over `ranges[k]`, which may overlap. A range's sums depend on its own elements and its length alone.
+    ///
+    /// # Errors
+    /// When a range does not lie inside the vectors, or `out` has another length than `ranges`.
+    fn range_moments(
+        &self,
+        out: &mut [RangeMoments],
+        ranges: &[Range<usize>],
+        at: Standing<'_, Self>,
+    ) -> Result<()>;
 
     /// One step of AdamW down the gradient of a loss, in one pass over memory. `m` and `v` are the running means,
     /// zero at the start.

@@ -4,6 +4,7 @@
 mod bootstrap;
 mod calibration;
 mod chains;
+mod llc;
 mod loss;
 mod predictive;
 mod probe;
@@ -12,6 +13,7 @@ mod text;
 pub use bootstrap::{DEFAULT_BLOCK, PairedDifference, paired_block_bootstrap};
 pub use calibration::{brier_score, expected_calibration_error};
 pub use chains::{ChainDiagnostics, MIN_DRAWS, chain_diagnostics};
+pub use llc::{LocalLearningCoefficient, local_learning_coefficient};
 pub use loss::{eval_batch, for_each_logits, split_loss};
 pub use predictive::{
     ECE_BINS, PredictiveAccumulator, PredictiveScores, Summary, TokenScores, log_mean_exp,

@@ -8,7 +8,7 @@ use crate::baseline::Recipe;
 use crate::data::Order;
 use crate::error::{Error, Result};
 use crate::gpt::{Gelu, GptConfig, NAMED, Objective};
-use crate::samplers::{self, Method, Preconditioner, Schedule, stability};
+use crate::samplers::{self, AutoStep, Method, Preconditioner, Schedule, stability};
 pub use crate::samplers::{Labels, NormalMethod as Normal};
 use clap::Args;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -339,6 +339,18 @@ settings! {
         probe_tokens: usize,
         /// Sampling steps between two such records.
         probe_every: u64,
+        /// Let the warm-up find the step size, from learning_rate on: the error budget is step_tolerance. A given momentum stays.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        auto_step: bool,
+        /// The relative error of a temperature that auto_step may leave.
+        step_tolerance: f64,
+        /// Sampling steps between two looks at the temperature of each tensor; 0 takes none.
+        temperature_every: u64,
+        /// Products with the Hessian, of two gradients each, that look for the largest curvature before the first chain moves; 0 does not look.
+        curvature_iterations: u64,
+        /// Sampling steps between two looks at the loss that the chain has over its start, for the local learning coefficient of a prior centred
+        /// there (prior_center pretrained); 0 does not look.
+        llc_every: u64,
         /// Threads; 0 takes all.
         threads: usize,
         /// Matrix products of the passes: highest (f32), high (16 bits or more), medium (bf16 where the machine is faster at that).
@@ -605,6 +617,11 @@ impl Settings {
             checkpoint_every: Some(500),
             probe_tokens: Some(4096),
             probe_every: Some(20),
+            auto_step: Some(false),
+            step_tolerance: Some(0.1),
+            temperature_every: Some(10),
+            curvature_iterations: Some(10),
+            llc_every: Some(20),
             threads: Some(0),
             precision: Some(Precision::Highest),
             force: Some(false),
@@ -694,7 +711,9 @@ impl Config {
         if let Sampler::Normal(normal) = self.sampler {
             return self.check_normal(normal);
         }
-        self.sampler_config(0)?.validate()
+        let sampler = self.sampler_config(0)?;
+        sampler.validate()?;
+        self.auto_step(&sampler).map(|_| ())
     }
 
     fn check_normal(&self, normal: Normal) -> Result<()> {
@@ -826,6 +845,17 @@ impl Config {
             PriorFamily::StudentT => Family::StudentT {
                 dof: self.prior_dof as f32,
             },
+        }
+    }
+
+    /// The search for a chain's step size, if one is asked for.
+    ///
+    /// # Errors
+    /// As [`AutoStep::new`].
+    pub fn auto_step(&self, sampler: &samplers::Config) -> Result<Option<AutoStep>> {
+        match self.auto_step {
+            false => Ok(None),
+            true => AutoStep::new(sampler, self.step_tolerance, self.momentum.is_some()).map(Some),
         }
     }
 

@@ -1,9 +1,11 @@
 //! What a run says of its own chain: before sampling how far it can get, afterwards how far it got and what its samples are worth.
 
 use super::config::Config;
+use super::tensors::{self, TensorTemperature};
 use crate::error::{Error, Result};
+use crate::metrics::LocalLearningCoefficient;
 use crate::posterior::Prior;
-use crate::samplers::{self, Preconditioner, stability};
+use crate::samplers::{self, Curvature, Preconditioner, stability};
 use serde::Serialize;
 
 /// Above this cosine between the first and the last sample's displacement all samples lie on one ray.
@@ -113,6 +115,60 @@ pub fn stability_line(
     }
 }
 
+/// What the curvature of one batch of `tokens` tokens at the chain's start says of the step.
+pub fn curvature_lines(c: &Curvature, sampler: &samplers::Config, tokens: usize) -> Vec<String> {
+    let limit = stability::stability_limit(sampler, c.largest);
+    let mut lines = vec![format!(
+        "curvature: from {:.3e} (residual {:.0e}) down to {:.1e} per mass, as {} products with the Hessian see it on one batch of {tokens} tokens; \
+         a linear step is stable below {limit:.3e}; the step is {:.3e}",
+        c.largest, c.residual, c.smallest, c.products, sampler.step_size
+    )];
+    if stability::is_stable(sampler, c.largest).is_err() {
+        lines.push(format!(
+            "warning: the step is {:.2} times the largest that is stable there: the chain will leave along the stiffest direction until the \
+             curvature is less, or diverge",
+            sampler.step_size / limit
+        ));
+    }
+    lines
+}
+
+/// The step that a warm-up found.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StepFound {
+    /// The step size h (SGLD's epsilon).
+    pub step_size: f64,
+    /// The friction coefficient that goes with it.
+    pub alpha: f64,
+    /// The learning rate on the mean loss that an optimiser would call it, at unit mass.
+    pub optimizer_learning_rate: f64,
+    /// And its momentum.
+    pub optimizer_momentum: f64,
+    /// The error in the last window, before the last change.
+    pub error: f64,
+}
+
+impl StepFound {
+    /// From the settings that have it.
+    pub fn new(c: &samplers::Config, num_data: f64, error: f64) -> Self {
+        let pair = stability::optimizer_pair(c, num_data);
+        Self {
+            step_size: c.step_size,
+            alpha: c.alpha,
+            optimizer_learning_rate: pair.lr,
+            optimizer_momentum: pair.momentum,
+            error,
+        }
+    }
+
+    fn line(&self) -> String {
+        format!(
+            "the warm-up set the step to {:.3e} (learning rate {:.3e} at unit mass, momentum {:.6}); error in its last window {:.3}",
+            self.step_size, self.optimizer_learning_rate, self.optimizer_momentum, self.error
+        )
+    }
+}
+
 /// Mean of a series with the standard error that batch means give it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Band {
@@ -151,6 +207,89 @@ impl Band {
     }
 }
 
+/// A mean with its standard error from 20 batches.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Mean {
+    /// The mean.
+    pub mean: f64,
+    /// Its standard error.
+    pub std_error: f64,
+}
+
+impl Mean {
+    /// Of a series; none with fewer than 20 values.
+    pub fn new(series: &[f64]) -> Option<Self> {
+        let Band {
+            mean, std_error, ..
+        } = Band::new(series, 0.0, 1)?;
+        Some(Self { mean, std_error })
+    }
+}
+
+/// The energies of a chain while it sampled, over T: natural units, in which the stationary law is exp(-total).
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Energy {
+    /// Minus the log posterior over T, each step's from its own batch: the batch's noise is num_data / T times that of its mean loss.
+    pub potential: Mean,
+    /// Half the sum of m^2 / M' over T, after each step: d/2 in equilibrium.
+    pub kinetic: Option<Mean>,
+    /// Their sum.
+    pub total: Mean,
+    /// Mean total of the second half minus that of the first: 0 in equilibrium.
+    pub drift: Mean,
+}
+
+impl Energy {
+    /// From each step's log likelihood and log prior, the warm-up's too, and the kinetic temperatures while sampling. None at T = 0, where the
+    /// temperature or the step follows a schedule that explores, and for fewer than 40 steps.
+    pub fn new(num_data: f64, d: usize, c: &samplers::Config, trace: [&[f64]; 3]) -> Option<Self> {
+        let [log_lik, log_prior, kinetic] = trace;
+        let explores = matches!(c.schedule, samplers::Schedule::Cyclical { .. });
+        let one_temperature = c.temperature_schedule == samplers::Schedule::Constant;
+        if c.temperature <= 0.0 || explores || !one_temperature {
+            return None;
+        }
+        let from = log_lik.len().checked_sub(c.sampling_steps as usize)?;
+        let potential: Vec<f64> = log_lik[from..]
+            .iter()
+            .zip(log_prior.get(from..)?)
+            .map(|(lik, prior)| -(num_data * lik + prior) / c.temperature)
+            .collect();
+        let kinetic: Vec<f64> = kinetic
+            .iter()
+            .map(|t| 0.5 * d as f64 * t / c.temperature)
+            .collect();
+        let total: Vec<f64> = match kinetic.len() == potential.len() {
+            true => potential.iter().zip(&kinetic).map(|(p, k)| p + k).collect(),
+            false => potential.clone(),
+        };
+        let (a, b) = total.split_at(total.len() / 2);
+        let (a, b) = (Mean::new(a)?, Mean::new(b)?);
+        Some(Self {
+            potential: Mean::new(&potential)?,
+            kinetic: Mean::new(&kinetic),
+            total: Mean::new(&total)?,
+            drift: Mean {
+                mean: b.mean - a.mean,
+                std_error: a.std_error.hypot(b.std_error),
+            },
+        })
+    }
+
+    /// As a line for a person.
+    pub fn line(&self) -> String {
+        let drifts = self.drift.mean.abs() > 5.0 * self.drift.std_error;
+        format!(
+            "energy over T {:.6e} +- {:.1e}, second half minus first {:+.3e} +- {:.1e}{}",
+            self.total.mean,
+            self.total.std_error,
+            self.drift.mean,
+            self.drift.std_error,
+            if drifts { ": still drifting" } else { "" }
+        )
+    }
+}
+
 /// How far one chain got.
 #[derive(Clone, Debug, Serialize)]
 pub struct Movement {
@@ -168,6 +307,16 @@ pub struct Movement {
     pub kinetic_temperature: Option<Band>,
     /// Configurational temperature while sampling.
     pub configurational_temperature: Option<Band>,
+    /// The step that the warm-up found; none where it was given.
+    pub step: Option<StepFound>,
+    /// The local learning coefficient of the chain's start; none where the prior is not centred there, or it was not looked for.
+    pub llc: Option<LocalLearningCoefficient>,
+    /// Curvatures per mass at the start, of one batch; of the first chain alone, and where they were looked for.
+    pub curvature: Option<Curvature>,
+    /// Energies while sampling; none where they have no one temperature, or too few steps.
+    pub energy: Option<Energy>,
+    /// The temperatures of each tensor while sampling; empty where they were not taken.
+    pub tensors: Vec<TensorTemperature>,
     /// Whether the samples are worth about one.
     pub worth_about_one: bool,
     /// What a person should know.
@@ -224,6 +373,11 @@ impl Movement {
             cosine_first_last: cosine,
             kinetic_temperature: Band::new(kinetic, c.temperature, d),
             configurational_temperature: Band::new(configurational, c.temperature, d),
+            step: None,
+            llc: None,
+            curvature: None,
+            energy: None,
+            tensors: Vec::new(),
             worth_about_one: samples <= 1 || ray || still || cosine.is_none(),
             verdict,
         }
@@ -241,14 +395,24 @@ impl Movement {
                     "chain {}: {what} temperature {}{}",
                     self.chain,
                     b.text(temperature),
-                    // Five standard errors and five percent: neither noise nor rounding.
-                    match (b.mean - temperature).abs() > 5.0 * b.std_error + 0.05 * temperature {
+                    match tensors::is_off(b.mean, b.std_error, temperature) {
                         true => ": the chain is not in equilibrium at T",
                         false => "",
                     }
                 ));
             }
         }
+        let own = tensors::lines(&self.tensors, temperature);
+        let more = own.into_iter().chain(self.energy.map(|e| e.line()));
+        let llc = self.llc.as_ref().map(|l| {
+            let error = l.std_error.map_or(String::new(), |e| format!(" +- {e:.1}"));
+            format!(
+                "local learning coefficient {:.1}{error} at n beta {:.3e} (excess loss {:.2e} over {} looks)",
+                l.value, l.n_beta, l.excess_loss, l.looks
+            )
+        });
+        let more = more.chain(llc).chain(self.step.map(|s| s.line()));
+        lines.extend(more.map(|line| format!("chain {}: {line}", self.chain)));
         lines
     }
 }

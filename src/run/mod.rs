@@ -12,6 +12,7 @@ pub mod honesty;
 pub mod normal;
 pub mod prepare;
 pub mod progress;
+pub mod tensors;
 pub mod train;
 pub mod verify;
 

@@ -5,16 +5,20 @@ use super::diagnose::{self, Diagnosis, RunDraws};
 use super::draws::{self, Draws};
 use super::evaluate::{self, SplitReport};
 use super::folder::{RunFolder, now, write_json, write_text};
-use super::honesty::{Movement, Prospect, stability_line};
+use super::honesty::{Energy, Movement, Prospect, StepFound, curvature_lines, stability_line};
 use super::prepare::{Baseline, Setting};
 use super::progress::Progress;
-use super::{Context, hex};
+use super::{Context, hex, tensors};
 use crate::backend::Cpu;
 use crate::data::{Batch, Batches, Windows};
 use crate::error::{Error, Result};
 use crate::gpt::Objective;
+use crate::metrics::local_learning_coefficient;
 use crate::posterior::{Posterior, Prior};
-use crate::samplers::{Chain, ChainState, Method, Phase, SamplerState, Thermostat};
+use crate::samplers::{
+    self, AutoStep, AutoStepState, Chain, ChainState, Curvature, Method, Phase, SamplerState,
+    Temperatures, Thermostat,
+};
 use crate::store::{self, Dtype, Header, Kind, Provenance, Reader, Store, TensorData};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -59,6 +63,34 @@ struct Trace {
     kinetic: Vec<f64>,
     configurational: Vec<f64>,
     draws: Draws,
+    excess_loss: Vec<f64>, // every llc_every sampling steps
+    auto_step: Option<AutoStepState>,
+    curvature: Option<Curvature>,       // the first chain's
+    temperatures: Option<Temperatures>, // in the chain's keeping while it runs
+}
+
+/// The excess losses' name in a chain's file.
+const EXCESS_LOSS: &str = "trace.excess_loss";
+/// The curvature's name in a chain's file.
+const CURVATURE: &str = "curvature";
+
+/// The name in a chain's file of the search for its step size.
+const AUTO_STEP: &str = "auto_step";
+
+fn auto_step_numbers(s: AutoStepState) -> [f64; 6] {
+    let AutoStepState {
+        step_size,
+        alpha,
+        error,
+        kinetic,
+        force,
+        steps,
+    } = s;
+    [step_size, alpha, error, kinetic, force, steps as f64]
+}
+
+fn curvature_numbers(c: Curvature) -> [f64; 4] {
+    [c.largest, c.residual, c.smallest, c.products as f64]
 }
 
 /// What this process spent on sampling; one that resumes a run did not make all of its gradients.
@@ -318,12 +350,17 @@ impl Run<'_> {
             t,
         )?
         .with_likelihood_weight(config.likelihood_weight)?;
-        let sampler = config.sampler_config(index)?;
+        let mut sampler = config.sampler_config(index)?;
+        let mut auto = config.auto_step(&sampler)?;
         let path = self.folder.chain(index);
         let start = self.start(index)?;
         let (mut chain, mut trace) = match path.exists() {
             true => {
                 let (state, trace) = self.load_chain(&path, index, &start)?;
+                if let (Some(state), Some(auto)) = (trace.auto_step, &mut auto) {
+                    (sampler.step_size, sampler.alpha) = (state.step_size, state.alpha);
+                    auto.go_on(state);
+                }
                 let chain = Chain::restore(be, posterior, sampler.clone(), config.mass(), &state)?;
                 (chain, trace)
             }
@@ -333,6 +370,13 @@ impl Run<'_> {
             ),
         };
         drop(start);
+        let fresh = || tensors::new(config, self.setting);
+        if let Some(t) = (trace.temperatures.take()).map_or_else(fresh, |t| Ok(Some(t)))? {
+            chain.watch(t);
+        }
+        if let Some(auto) = auto {
+            chain.adapt_step(auto);
+        }
         // Samples after the checkpoint are drawn again, the same.
         store.truncate_after(index, chain.steps_made())?;
         let mass_at = config.mass().steps();
@@ -359,12 +403,47 @@ impl Run<'_> {
                 step,
                 &mut batch,
             )?;
+            // At its start, with the mass that it has there, and on its own first batch.
+            let look = config.curvature_iterations > 0 && index == 0 && step == mass_at;
+            if look && trace.curvature.is_none() {
+                let batches = std::slice::from_ref(&batch);
+                // It is advice: a chain that can run does not end for want of it.
+                match chain.curvature(batches, config.curvature_iterations) {
+                    Ok(found) => {
+                        for line in curvature_lines(&found, &sampler, b * t) {
+                            ctx.log.say(&line)?;
+                        }
+                        trace.curvature = Some(found);
+                    }
+                    Err(e @ Error::Invalid { .. }) => {
+                        ctx.log
+                            .say(&format!("warning: no curvature was found: {e}"))?;
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
             let report = chain.step(&batch)?;
             *made += 1;
             if step + 1 == mass_at {
                 let mass = chain.sampler().mass().map(Vec::as_slice);
                 let line = stability_line(config, &sampler, &self.prior, mass)?;
                 ctx.log.say(&line)?;
+            }
+            if config.auto_step && step + 1 == mass_at + config.warmup_steps {
+                let found = chain.sampler().config();
+                let line = format!(
+                    "the step was adapted from {:.3e} to {:.3e}",
+                    config.learning_rate, found.step_size
+                );
+                let prospect = Prospect::new(found, self.num_data).lines(found, config.mass());
+                for line in std::iter::once(line).chain(prospect) {
+                    ctx.log.say(&line)?;
+                }
+            }
+            if report.phase == Phase::Sampling && self.looks_for_llc(step + 1) {
+                // The same batch at both: its own noise falls out of the difference.
+                let start = chain.log_lik_at_start(&batch)?;
+                trace.excess_loss.push(start - report.at.log_lik);
             }
             trace.log_lik.push(report.at.log_lik);
             trace.log_prior.push(report.at.log_prior);
@@ -405,6 +484,8 @@ impl Run<'_> {
             })?;
         }
         drop(progress);
+        trace.auto_step = chain.auto_step().map(AutoStep::state);
+        trace.temperatures = chain.temperatures().cloned();
         let momentum = chain.sampler().momenta().map(|m| {
             let mass = chain.sampler().mass();
             let each = m.iter().enumerate().map(|(i, m)| {
@@ -414,6 +495,17 @@ impl Run<'_> {
             each.sum::<f64>() / m.len() as f64
         });
         Ok((trace, momentum))
+    }
+
+    /// Whether the excess loss is looked at in the step after which `steps` were made: where the prior is about the chain's start, and there is a
+    /// temperature.
+    fn looks_for_llc(&self, steps: u64) -> bool {
+        let c = self.config;
+        let sampling = steps.saturating_sub(c.mass().steps() + c.warmup_steps);
+        c.llc_every > 0
+            && c.prior_center == PriorCenter::Pretrained
+            && c.temperature > 0.0
+            && sampling.is_multiple_of(c.llc_every)
     }
 
     fn save_chain(&self, path: &Path, index: u32, chain: &Chain<Cpu>, trace: &Trace) -> Result<()> {
@@ -430,35 +522,52 @@ impl Run<'_> {
             counters: vec![
                 ("sampler_step".into(), sampler.step()),
                 ("preconditioned".into(), chain.steps_made() - sampler.step()),
+                (
+                    tensors::NAME.into(),
+                    chain.temperatures().map_or(0, Temperatures::count),
+                ),
             ],
             ..Header::new(Kind::Chain)
         };
-        let mut tensors = vec![("params", TensorData::F32(sampler.params()))];
+        let mut parts = vec![("params", TensorData::F32(sampler.params()))];
         if let Some(m) = sampler.momenta() {
-            tensors.push(("momenta", TensorData::F32(m)));
+            parts.push(("momenta", TensorData::F32(m)));
         }
         if let Some(m) = sampler.mass() {
-            tensors.push(("mass", TensorData::F32(m)));
+            parts.push(("mass", TensorData::F32(m)));
         }
         let thermostat = sampler.thermostat().map(|t| [t.xi, t.kinetic]);
         if let Some(t) = &thermostat {
-            tensors.push(("thermostat", TensorData::F64(t)));
+            parts.push(("thermostat", TensorData::F64(t)));
         }
         if let Some(s) = chain.squares() {
-            tensors.push(("squares", TensorData::F32(s)));
+            parts.push(("squares", TensorData::F32(s)));
         }
         for (name, series) in [
             ("trace.log_lik", &trace.log_lik),
             ("trace.log_prior", &trace.log_prior),
             ("trace.kinetic_temperature", &trace.kinetic),
             ("trace.configurational_temperature", &trace.configurational),
+            (EXCESS_LOSS, &trace.excess_loss),
         ] {
-            tensors.push((name, TensorData::F64(series)));
+            parts.push((name, TensorData::F64(series)));
+        }
+        let temperatures = chain.temperatures().map(Temperatures::state);
+        if let Some(t) = &temperatures {
+            parts.push((tensors::NAME, TensorData::F64(t)));
+        }
+        let auto = chain.auto_step().map(|a| auto_step_numbers(a.state()));
+        if let Some(a) = &auto {
+            parts.push((AUTO_STEP, TensorData::F64(a)));
+        }
+        let curvature = trace.curvature.map(curvature_numbers);
+        if let Some(c) = &curvature {
+            parts.push((CURVATURE, TensorData::F64(c)));
         }
         if self.config.probe_tokens > 0 {
-            tensors.extend(trace.draws.tensors());
+            parts.extend(trace.draws.tensors());
         }
-        store::write(path, &header, &tensors)
+        store::write(path, &header, &parts)
     }
 
     /// Whether a checkpoint is of this run.
@@ -529,7 +638,40 @@ impl Run<'_> {
             kinetic: series("trace.kinetic_temperature")?,
             configurational: series("trace.configurational_temperature")?,
             draws: Draws::default(),
+            // A chain's file from before there was such a series has none.
+            excess_loss: match names.iter().any(|n| n == EXCESS_LOSS) {
+                true => series(EXCESS_LOSS)?,
+                false => Vec::new(),
+            },
+            auto_step: None,
+            curvature: None,
+            temperatures: None,
         };
+        if self.config.auto_step {
+            let mut numbers = [0.0; 6];
+            r.read_f64(AUTO_STEP, &mut numbers)?;
+            let [step_size, alpha, error, kinetic, force, steps] = numbers;
+            trace.auto_step = Some(AutoStepState {
+                step_size,
+                alpha,
+                error,
+                kinetic,
+                force,
+                steps: steps as u64,
+            });
+        }
+        if names.iter().any(|n| n == CURVATURE) {
+            let mut numbers = [0.0; 4];
+            r.read_f64(CURVATURE, &mut numbers)?;
+            let [largest, residual, smallest, products] = numbers;
+            trace.curvature = Some(Curvature {
+                largest,
+                residual,
+                smallest,
+                products: products as u64,
+            });
+        }
+        trace.temperatures = tensors::read(self.config, self.setting, &mut r, path)?;
         let has_thermostat = |m: Method| m.has_thermostat();
         let thermostat = match self.config.sampler.chain().is_some_and(has_thermostat) {
             true => {
@@ -585,15 +727,41 @@ impl Run<'_> {
                         .map(|(_, &t)| t)
                         .collect()
                 };
-                Ok(Movement::new(
-                    &c,
-                    n,
-                    &start,
-                    &first,
-                    &last,
-                    &at_t(&trace.kinetic),
-                    &at_t(&trace.configurational),
-                ))
+                let of = |t| tensors::report(self.config, self.setting, t);
+                let n_beta = self.num_data * self.config.likelihood_weight / c.temperature;
+                let llc = match trace.excess_loss.is_empty() {
+                    true => None,
+                    false => Some(local_learning_coefficient(&trace.excess_loss, n_beta)?),
+                };
+                let found = trace.auto_step.map(|s| samplers::Config {
+                    step_size: s.step_size,
+                    alpha: s.alpha,
+                    ..c.clone()
+                });
+                Ok(Movement {
+                    step: found.map(|c| {
+                        let error = trace.auto_step.map_or(0.0, |s| s.error);
+                        StepFound::new(&c, self.num_data, error)
+                    }),
+                    llc,
+                    curvature: trace.curvature,
+                    tensors: trace.temperatures.as_ref().map(of).unwrap_or_default(),
+                    energy: Energy::new(
+                        self.num_data * self.config.likelihood_weight,
+                        self.setting.gpt.n_params(),
+                        &c,
+                        [&trace.log_lik, &trace.log_prior, &trace.kinetic],
+                    ),
+                    ..Movement::new(
+                        &c,
+                        n,
+                        &start,
+                        &first,
+                        &last,
+                        &at_t(&trace.kinetic),
+                        &at_t(&trace.configurational),
+                    )
+                })
             })
             .collect()
     }

@@ -3,11 +3,15 @@
 //! Joins a [`Posterior`] to a [`Sampler`] and runs the preconditioner first. Everything is a function of the seed and of the batches.
 
 use super::preconditioner::{Estimate, Form};
-use super::{Config, Factors, Phase, Preconditioner, Sampler, SamplerState};
+use super::{
+    AutoStep, Config, Factors, Phase, Preconditioner, Sampler, SamplerState, Temperatures,
+    curvature,
+};
 use crate::backend::Backend;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::posterior::{LogPosterior, Posterior};
+use crate::rng::{Purpose, Stream};
 
 /// What one batch did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,6 +48,8 @@ pub struct Chain<B: Backend> {
     preconditioner: Preconditioner,
     preconditioned: u64,
     estimate: Option<Estimate<B>>,
+    temperatures: Option<Temperatures>,
+    auto_step: Option<AutoStep>,
 }
 
 impl<B: Backend> Chain<B> {
@@ -74,6 +80,8 @@ impl<B: Backend> Chain<B> {
             preconditioner,
             preconditioned: 0,
             estimate,
+            temperatures: None,
+            auto_step: None,
         })
     }
 
@@ -150,6 +158,8 @@ impl<B: Backend> Chain<B> {
             preconditioner,
             preconditioned: state.preconditioned,
             estimate,
+            temperatures: None,
+            auto_step: None,
         })
     }
 
@@ -210,11 +220,26 @@ impl<B: Backend> Chain<B> {
                 sample_due: false,
             });
         }
-        match self
+        let made = self
             .sampler
-            .step_with_gradient(self.posterior.grad(), at.log_post)
-        {
+            .step()
+            .saturating_sub(self.sampler.config().warmup_steps);
+        let sampling = self.phase() == Phase::Sampling;
+        let mut taken = (self.temperatures.as_mut()).filter(|t| sampling && t.due(made));
+        if let Some(t) = &mut taken {
+            // Before the step: only there do parameters and gradient belong together.
+            t.read(&self.sampler, self.posterior.grad())?;
+        }
+        let (sampler, grad) = (&mut self.sampler, self.posterior.grad());
+        let made = match &mut self.auto_step {
+            Some(auto) => auto.step(sampler, grad, at.log_post),
+            None => sampler.step_with_gradient(grad, at.log_post),
+        };
+        match made {
             Ok(r) => {
+                if let Some(t) = taken {
+                    t.keep();
+                }
                 self.adapt_mass()?;
                 Ok(ChainReport {
                     step,
@@ -238,6 +263,57 @@ impl<B: Backend> Chain<B> {
             }
             Err(e) => Err(e),
         }
+    }
+
+    /// Extreme curvatures per mass at the chain's parameters, from the mean of `batches` and at most `products` products with the Hessian: two
+    /// gradients each for every batch, and room for five vectors of parameters. The chain goes on as if nothing had been asked.
+    ///
+    /// # Errors
+    /// As [`curvature::extreme_curvature`], when there is no batch, and when one does not fit.
+    pub fn curvature(&mut self, batches: &[Batch], products: u64) -> Result<curvature::Curvature> {
+        if batches.is_empty() {
+            return Err(Error::invalid("batches", "at least one", 0));
+        }
+        let (sampler, posterior) = (&self.sampler, &mut self.posterior);
+        let (v, c) = (sampler.vectors(), sampler.config());
+        let stream = Stream::new(c.seed, Purpose::Curvature, c.chain);
+        let (theta, mass) = (sampler.params(), sampler.mass());
+        curvature::extreme_curvature(v, theta, mass, products, stream, |point, a, out| {
+            for batch in batches {
+                posterior.evaluate(point, batch)?;
+                v.axpy(out, a / batches.len() as f32, posterior.grad())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// From now on lets `auto` find the step size while the chain warms up; it is no part of the state.
+    pub fn adapt_step(&mut self, auto: AutoStep) {
+        self.auto_step = Some(auto);
+    }
+
+    /// The search for the step size, if there is one.
+    pub fn auto_step(&self) -> Option<&AutoStep> {
+        self.auto_step.as_ref()
+    }
+
+    /// The mean log-likelihood of a batch at the parameters that the chain started from, by a forward pass alone. Beside a report's of the same
+    /// batch it says what the chain lost: see `bnn::metrics::local_learning_coefficient`.
+    ///
+    /// # Errors
+    /// When the batch does not fit.
+    pub fn log_lik_at_start(&mut self, batch: &Batch) -> Result<f64> {
+        self.posterior.log_lik(self.sampler.center(), batch)
+    }
+
+    /// From now on takes the temperatures of ranges of the parameters; they are no part of the state.
+    pub fn watch(&mut self, temperatures: Temperatures) {
+        self.temperatures = Some(temperatures);
+    }
+
+    /// The temperatures so far, if they are taken.
+    pub fn temperatures(&self) -> Option<&Temperatures> {
+        self.temperatures.as_ref()
     }
 
     /// Takes in the posterior's gradient before the chain moves; the last one sets the mass.

@@ -21,11 +21,14 @@
 //! | VI | [`vi`] | the mean, and the precision's diagonal |
 //! | Laplace | [`laplace`] | the precision's diagonal at the mode, from squared gradients |
 //!
-//! What a step size means, and which is too large, is in [`stability`].
+//! What a step size means, and which is too large, is in [`stability`]; the curvature that decides it is found by [`curvature`].
 
+pub mod auto_step;
 pub mod baoa;
+mod batch_means;
 mod chain;
 mod config;
+pub mod curvature;
 pub mod ekf;
 pub mod laplace;
 mod normal;
@@ -39,10 +42,14 @@ pub mod sglrw;
 pub mod sgnht;
 pub mod sgnht_euler;
 pub mod stability;
+mod temperatures;
 pub mod vi;
 
+pub use auto_step::{AutoStep, AutoStepState};
+pub use batch_means::{BatchMeans, RunningMean};
 pub use chain::{Chain, ChainReport, ChainState};
 pub use config::{Config, Method, Momenta, Thermostat};
+pub use curvature::{Curvature, extreme_curvature};
 pub use ekf::Ekf;
 pub use laplace::Laplace;
 pub use normal::{
@@ -51,4 +58,5 @@ pub use normal::{
 pub use preconditioner::Preconditioner;
 pub use sampler::{Factors, Phase, Sampler, SamplerState, StepReport};
 pub use schedule::Schedule;
+pub use temperatures::Temperatures;
 pub use vi::Vi;

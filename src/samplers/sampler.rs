@@ -1,10 +1,11 @@
 //! The state machine of a chain: one gradient in, one step made, a report out.
 
 use super::{Config, Momenta, Thermostat};
-use crate::backend::vectors::{Langevin, Noise, Vectors};
+use crate::backend::vectors::{Langevin, Noise, RangeMoments, Standing, Vectors};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Where a chain is in its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -317,6 +318,29 @@ impl<V: Vectors> Sampler<V> {
         }
     }
 
+    /// Sets the step size and the friction coefficient alpha of all following steps; schedules go on from there. They are settings, no part of the
+    /// state: a chain is restored with a configuration that has them.
+    ///
+    /// Allowed until the first sampling step is made.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when sampling has begun, and as [`Config::validate`]; the settings are then as before.
+    pub fn set_step(&mut self, step_size: f64, alpha: f64) -> Result<()> {
+        if self.step > self.config.warmup_steps {
+            let expected = format!("set by step {}, before sampling", self.config.warmup_steps);
+            let got = format!("step {}", self.step);
+            return Err(Error::invalid("step_size", expected, got));
+        }
+        let config = Config {
+            step_size,
+            alpha,
+            ..self.config.clone()
+        };
+        config.validate()?;
+        self.config = config;
+        Ok(())
+    }
+
     /// Sets the diagonal mass M, one positive number a parameter, and draws new momenta from N(0, T sigma^2 M).
     ///
     /// Allowed until the first sampling step is made, any number of times: a mass that followed the chain would
@@ -377,6 +401,38 @@ impl<V: Vectors> Sampler<V> {
     /// The diagonal mass, if one was set.
     pub fn mass(&self) -> Option<&V::Buf> {
         self.mass.as_ref()
+    }
+
+    /// Where the chain started.
+    pub fn center(&self) -> &V::Buf {
+        &self.center
+    }
+
+    /// Sums over ranges of the parameters as the chain stands, `grad` being the gradient there: of m^2 / M', of (theta - theta_0) * grad, and
+    /// of grad^2 / M'.
+    ///
+    /// # Errors
+    /// When a range or the gradient does not fit.
+    pub fn range_moments(
+        &self,
+        grad: &V::Buf,
+        ranges: &[Range<usize>],
+        out: &mut [RangeMoments],
+    ) -> Result<()> {
+        let at = Standing {
+            theta: &self.theta,
+            momenta: self.momenta(),
+            grad,
+            center: &self.center,
+            mass: self.mass.as_ref(),
+        };
+        self.vectors.range_moments(out, ranges, at)?;
+        let mass_scale = self.config.sigma * self.config.sigma;
+        for sums in out {
+            sums.kinetic /= mass_scale;
+            sums.force /= mass_scale;
+        }
+        Ok(())
     }
 
     /// How many parameters.

@@ -11,6 +11,7 @@ pub mod isa;
 mod layer_norm;
 mod limits;
 mod math;
+mod moments;
 mod ops;
 mod par;
 mod precision;

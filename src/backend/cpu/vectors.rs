@@ -3,8 +3,9 @@
 use super::Cpu;
 use super::gaussian;
 use super::isa::multiversion;
+use super::moments;
 use crate::backend::vectors::{
-    AdamW, EkfStep, Langevin, Moments, Noise, Rule, Spread, Vectors, ViDraw,
+    AdamW, EkfStep, Langevin, Moments, Noise, RangeMoments, Rule, Spread, Standing, Vectors, ViDraw,
 };
 use crate::error::{Error, Result};
 use crate::rng::{NORMALS, Stream};
@@ -136,6 +137,15 @@ impl Vectors for Cpu {
         Ok(())
     }
 
+    fn divide(&self, x: &mut Vec<f32>, y: &Vec<f32>) -> Result<()> {
+        same("divide", x.len(), y.len())?;
+        let leaf = |range: Range<usize>, [x]: [&mut [f32]; 1]| {
+            x.iter_mut().zip(&y[range]).for_each(|(x, y)| *x /= y);
+        };
+        self.blocks(y.len(), [x], leaf, |(), ()| ());
+        Ok(())
+    }
+
     fn square_accumulate(&self, acc: &mut Vec<f32>, x: &Vec<f32>) -> Result<()> {
         same("square_accumulate", acc.len(), x.len())?;
         let leaf = |range: Range<usize>, [acc]: [&mut [f32]; 1]| {
@@ -223,6 +233,15 @@ impl Vectors for Cpu {
             nonfinite: a.nonfinite.or(b.nonfinite),
         };
         Ok(self.blocks(n, [on.theta, momenta], leaf, join))
+    }
+
+    fn range_moments(
+        &self,
+        out: &mut [RangeMoments],
+        ranges: &[Range<usize>],
+        at: Standing<'_, Self>,
+    ) -> Result<()> {
+        moments::of_ranges(self, out, ranges, at)
     }
 
     fn adamw_update(
@@ -392,12 +411,12 @@ fn store(x: &mut [f32], at: usize, chunk: &[f32; CHUNK]) {
 const EXPONENT: u32 = 0x7F80_0000;
 
 /// Sums that are kept in f64, side by side.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Adds a chunk's terms to sums in f64, four at a time summed in f32: each term is off by 2^-22 of itself at most, whatever the
 /// number of chunks, and a quarter of the conversions is left.
 #[inline(always)]
-fn accumulate(sums: &mut [f64; LANES], x: &[f32; CHUNK]) {
+pub(super) fn accumulate(sums: &mut [f64; LANES], x: &[f32; CHUNK]) {
     for i in 0..LANES {
         let four = (x[i] + x[i + LANES]) + (x[i + 2 * LANES] + x[i + 3 * LANES]);
         sums[i] += four as f64;

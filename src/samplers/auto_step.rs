@@ -1,0 +1,181 @@
+//! A step size from an error budget, found while the chain warms up and then frozen.
+//!
+//! **The error.** Relative, of a temperature, from two numbers that every step has at hand, with K the kinetic temperature and
+//! kappa = mean(grad^2 / M'):
+//!
+//! | method | error e | what it sees |
+//! |---|---|---|
+//! | with momenta | max(abs(K / K_0 - 1), h^2 kappa / (4 T)) | heating by the gradient's noise; the step |
+//! | SGLD | epsilon kappa / (2 T), M for M' | both |
+//!
+//! K_0 is what momenta without a force have: T; with SGHMC T / (1 - gamma h / 2), whose friction step is Euler's. That part does not reach the
+//! positions and no step size mends it while the momentum stays, so it is no error here.
+//!
+//! On a Gaussian with curvature lambda, E grad^2 = T lambda + V with V the variance of the gradient's noise. So h^2 kappa / (4 T) is
+//! h^2 omega^2 / 4 + h^2 V / (4 M' T), omega^2 = lambda / M': the first is what a leapfrog (BAOAB) is off in the kinetic temperature at the middle of its
+//! kick. BAOA's own two temperatures are exact on a Gaussian whatever the step ([`super::baoa`]), which is why comparing those two alone could not
+//! find a step for it. SGLD's variance is too large by 1 / (1 - e) there, and by V's part besides:
+//! epsilon lambda / 2 + epsilon V / (2 T M), which is e to first order.
+//!
+//! All are means over parameters: a few stiff directions can be off by far more than e.
+//!
+//! **The search.** Four fifths of the warm-up are cut into eight windows. After each h is multiplied with (budget / e)^(1/2) (SGLD: the first power),
+//! at least 1/4 and at most 2, e from the second half of the window. The last fifth forgets the changes; from then on nothing moves. Everything is a
+//! function of the chain's own numbers, so a run repeats bit for bit.
+//!
+//! **Friction.** With `keep_momentum` alpha is divided by what h is multiplied with, so that the optimiser's momentum stays
+//! ([`super::stability::optimizer_pair`]). Else it stays itself. A step that the settings do not allow is not made: h then stays.
+
+use super::{Config, Method, Phase, Sampler, StepReport};
+use crate::backend::Vectors;
+use crate::backend::vectors::RangeMoments;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Windows, each of which ends with a new step size.
+const WINDOWS: u64 = 8;
+
+/// The search's whole state as plain data.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AutoStepState {
+    /// The step size as it is now.
+    pub step_size: f64,
+    /// The friction coefficient alpha as it is now.
+    pub alpha: f64,
+    /// The error in the last window that ended, at the step size that it had; 0 before.
+    pub error: f64,
+    /// Sum of kinetic temperatures over what was looked at of this window.
+    pub kinetic: f64,
+    /// Sum of kappa.
+    pub force: f64,
+    /// How many steps these are.
+    pub steps: u64,
+}
+
+/// A search for the step size of one chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AutoStep {
+    tolerance: f64,
+    keep_momentum: bool,
+    state: AutoStepState,
+}
+
+impl AutoStep {
+    /// From the step size in `config`, with a budget of `tolerance`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the budget is not in (0, 1), T is 0, the warm-up is shorter than 50 steps, or the method is SGLRW, whose steps are
+    /// no longer for a larger gradient.
+    pub fn new(config: &Config, tolerance: f64, keep_momentum: bool) -> Result<Self> {
+        if !(tolerance > 0.0 && tolerance < 1.0) {
+            let expected = "above 0 and below 1";
+            return Err(Error::invalid("step_tolerance", expected, tolerance));
+        }
+        if config.temperature <= 0.0 {
+            let expected = "above 0 for an automatic step";
+            return Err(Error::invalid("temperature", expected, config.temperature));
+        }
+        if config.warmup_steps < 50 {
+            let expected = "at least 50 for an automatic step";
+            return Err(Error::invalid(
+                "warmup_steps",
+                expected,
+                config.warmup_steps,
+            ));
+        }
+        if config.method == Method::Sglrw {
+            let expected = "a step given outright (the method is sglrw)";
+            return Err(Error::invalid("auto_step", expected, "one to be found"));
+        }
+        Ok(Self {
+            tolerance,
+            keep_momentum: keep_momentum && config.method.has_momenta(),
+            state: AutoStepState {
+                step_size: config.step_size,
+                alpha: config.alpha,
+                error: 0.0,
+                kinetic: 0.0,
+                force: 0.0,
+                steps: 0,
+            },
+        })
+    }
+
+    /// Goes on from what [`AutoStep::state`] gave, with a sampler that was restored with the state's `step_size` and `alpha` in its settings.
+    pub fn go_on(&mut self, state: AutoStepState) {
+        self.state = state;
+    }
+
+    /// The state as plain data.
+    pub fn state(&self) -> AutoStepState {
+        self.state
+    }
+
+    /// [`Sampler::step_with_gradient`], and what the search makes of it while the chain warms up.
+    ///
+    /// # Errors
+    /// As [`Sampler::step_with_gradient`].
+    pub fn step<V: Vectors>(
+        &mut self,
+        sampler: &mut Sampler<V>,
+        grad: &V::Buf,
+        log_post: f64,
+    ) -> Result<StepReport> {
+        let window = 4 * sampler.config().warmup_steps / 5 / WINDOWS;
+        let (at, made) = (sampler.step() % window, sampler.step());
+        if sampler.phase() != Phase::Warmup || made >= WINDOWS * window {
+            return sampler.step_with_gradient(grad, log_post);
+        }
+        let mut sums = [RangeMoments::default()];
+        let all = 0..sampler.len();
+        let counts = at >= window / 2;
+        if counts {
+            sampler.range_moments(grad, std::slice::from_ref(&all), &mut sums)?;
+        }
+        let report = sampler.step_with_gradient(grad, log_post)?;
+        if counts {
+            self.state.kinetic += report.kinetic_temperature.unwrap_or(0.0);
+            self.state.force += sums[0].force / sampler.len() as f64;
+            self.state.steps += 1;
+        }
+        if at + 1 == window {
+            self.end_window(sampler);
+        }
+        Ok(report)
+    }
+
+    fn end_window<V: Vectors>(&mut self, sampler: &mut Sampler<V>) {
+        let n = self.state.steps.max(1) as f64;
+        let (c, s) = (sampler.config(), &mut self.state);
+        let (kinetic, force, t) = (s.kinetic / n, s.force / n, c.temperature);
+        let (h, momenta) = (c.step_size, c.method.has_momenta());
+        let free = match c.method {
+            Method::Sghmc | Method::SghmcEuler => {
+                1.0 - 0.5 * h * c.friction_rate().unwrap_or_default()
+            }
+            _ => 1.0,
+        };
+        let error = match momenta {
+            true => (kinetic * free / t - 1.0)
+                .abs()
+                .max(h * h * force / (4.0 * t)),
+            false => h * force / (2.0 * t),
+        };
+        // What is too large for a number is too large.
+        let error = if error.is_finite() { error } else { f64::MAX };
+        let power = if momenta { 0.5 } else { 1.0 };
+        let factor = (self.tolerance / error).powf(power).clamp(0.25, 2.0);
+        let friction = if self.keep_momentum { factor } else { 1.0 };
+        let alpha = c.alpha / friction;
+        if sampler.set_step(h * factor, alpha).is_ok() {
+            (s.step_size, s.alpha) = (h * factor, alpha);
+        }
+        *s = AutoStepState {
+            error,
+            kinetic: 0.0,
+            force: 0.0,
+            steps: 0,
+            ..*s
+        };
+    }
+}

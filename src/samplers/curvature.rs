@@ -1,0 +1,158 @@
+//! The largest curvature that a chain feels, from gradients alone.
+//!
+//! With H the Hessian of -log_post at theta and M the diagonal mass: the extreme eigenvalues of M^-1/2 H M^-1/2, which set the largest stable step
+//! ([`super::stability::stability_limit`]). Power iteration would find one of them, the larger in size, at the rate of the ratio of the two largest;
+//! Lanczos' recurrence (Golub & Van Loan, "Matrix Computations", section 10.1) takes the same products with H and gives the best estimate in
+//! all the space that they span, of both ends. It is written in u = M^-1/2 v and p = M u, so that no root of the mass is needed:
+//!
+//! ```text
+//! w = H u;  alpha = u w;  w -= alpha p + beta p_old;  beta = (w M^-1 w)^1/2;  p_old, p, u = p, w / beta, M^-1 w / beta
+//! ```
+//!
+//! The tridiagonal matrix of the alphas and betas has the estimates (Ritz values) as eigenvalues. H u is a central difference of gradients along
+//! u; its length is a compromise between the third derivative (error of second order in it) and the rounding of the gradient.
+//!
+//! **What it is an estimate of.** The gradient that is given. On a batch of B of N data it is the curvature of N / B times that batch's log
+//! likelihood: on average over batches the largest eigenvalue is *above* that of all data (the largest eigenvalue is a convex function), the
+//! more so the fewer data a batch has; and the Ritz value is below the operator's by what the iterations have left. Neither bound is sharp, so
+//! the step that it allows is a scale, not a proof. It is also what one step of a chain on such batches feels.
+
+use crate::backend::Vectors;
+use crate::error::{Error, Result};
+use crate::rng::Stream;
+use serde::{Deserialize, Serialize};
+
+/// How long a displacement is, as a share of theta's own Euclidean length.
+const DISPLACEMENT: f64 = 1e-4;
+
+/// Extreme curvatures per mass.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Curvature {
+    /// The largest eigenvalue found of M^-1/2 H M^-1/2; but for the differences' error not above the true one.
+    pub largest: f64,
+    /// Norm of what its unit vector v is off an eigenvector, |A v - largest v|: some eigenvalue lies no further away.
+    pub residual: f64,
+    /// The smallest found; below 0 where log_post is not concave.
+    pub smallest: f64,
+    /// Products with H, of two gradients each.
+    pub products: u64,
+}
+
+/// Extreme curvatures at `theta`, from at most `products` products with H; `stream` draws the direction that it starts from.
+///
+/// `add_gradient(point, a, out)` adds a times the gradient of log_post at `point` to `out`; it must be the same function at every call (the same
+/// batches). Takes room for five vectors.
+///
+/// # Errors
+/// [`Error::Invalid`] when `products` is 0 or the curvature comes out NaN or infinite, and what `add_gradient` returns.
+pub fn extreme_curvature<V: Vectors>(
+    vectors: &V,
+    theta: &V::Buf,
+    mass: Option<&V::Buf>,
+    products: u64,
+    stream: Stream,
+    mut add_gradient: impl FnMut(&V::Buf, f32, &mut V::Buf) -> Result<()>,
+) -> Result<Curvature> {
+    if products == 0 {
+        return Err(Error::invalid("curvature_iterations", "at least 1", 0));
+    }
+    let n = vectors.len(theta);
+    let over_mass = |x: &mut V::Buf| mass.map_or(Ok(()), |m| vectors.divide(x, m));
+    let length = DISPLACEMENT * vectors.sum_of_squares(theta)?.sqrt();
+    let length = if length > 0.0 { length } else { DISPLACEMENT };
+    let (mut u, mut p, mut p_old) = (vectors.zeros(n)?, vectors.zeros(n)?, vectors.zeros(n)?);
+    let (mut w, mut point) = (vectors.zeros(n)?, vectors.zeros(n)?);
+
+    vectors.normal(&mut p, stream, 0)?;
+    vectors.copy(&mut u, &p)?;
+    over_mass(&mut u)?;
+    let first = vectors.dot(&p, &u)?.sqrt();
+    vectors.scale(&mut p, (1.0 / first) as f32)?;
+    vectors.scale(&mut u, (1.0 / first) as f32)?;
+
+    let (mut alphas, mut betas) = (Vec::new(), Vec::<f64>::new());
+    while (alphas.len() as u64) < products {
+        let h = (length / vectors.sum_of_squares(&u)?.sqrt()) as f32;
+        vectors.fill(&mut w, 0.0)?;
+        for side in [h, -h] {
+            vectors.copy(&mut point, theta)?;
+            vectors.axpy(&mut point, side, &u)?;
+            // H is minus the derivative of log_post's gradient.
+            add_gradient(&point, -0.5 / side, &mut w)?;
+        }
+        let alpha = vectors.dot(&u, &w)?;
+        vectors.axpy(&mut w, -alpha as f32, &p)?;
+        if let Some(&beta) = betas.last() {
+            vectors.axpy(&mut w, -beta as f32, &p_old)?;
+        }
+        vectors.copy(&mut point, &w)?;
+        over_mass(&mut point)?;
+        let beta = vectors.dot(&w, &point)?.max(0.0).sqrt();
+        if !(alpha.is_finite() && beta.is_finite()) {
+            let got = format!("{alpha} and {beta} at product {}", alphas.len());
+            return Err(Error::invalid("curvature", "finite numbers", got));
+        }
+        alphas.push(alpha);
+        betas.push(beta);
+        // The space is closed: it holds its eigenvectors. What is left is rounding.
+        if alphas.len() >= n || beta <= 1e-6 * alpha.abs() {
+            break;
+        }
+        vectors.scale(&mut w, (1.0 / beta) as f32)?;
+        vectors.scale(&mut point, (1.0 / beta) as f32)?;
+        std::mem::swap(&mut p_old, &mut p);
+        std::mem::swap(&mut p, &mut w);
+        std::mem::swap(&mut u, &mut point);
+    }
+    let (largest, last) = top(&alphas, &betas);
+    let negated: Vec<f64> = alphas.iter().map(|a| -a).collect();
+    Ok(Curvature {
+        largest,
+        residual: betas.last().map_or(0.0, |b| b * last.abs()),
+        smallest: -top(&negated, &betas).0,
+        products: alphas.len() as u64,
+    })
+}
+
+/// The largest eigenvalue of the symmetric tridiagonal matrix with diagonal `a` and off-diagonals `b` (its last is not used), and the last
+/// element of its unit eigenvector.
+fn top(a: &[f64], b: &[f64]) -> (f64, f64) {
+    let n = a.len();
+    let beside = |i: usize| if i + 1 < n { b[i] } else { 0.0 };
+    let radius = |i: usize| beside(i).abs() + if i > 0 { beside(i - 1).abs() } else { 0.0 };
+    // Gershgorin's discs hold every eigenvalue.
+    let mut low = (0..n).fold(f64::INFINITY, |x, i| x.min(a[i] - radius(i)));
+    let mut high = (0..n).fold(f64::NEG_INFINITY, |x, i| x.max(a[i] + radius(i)));
+    // Above every eigenvalue just when all pivots of T - x are below 0.
+    let pivots = |x: f64| -> Vec<f64> {
+        let mut d: Vec<f64> = Vec::with_capacity(n);
+        for i in 0..n {
+            let carry = d.last().map_or(0.0, |d| b[i - 1] * b[i - 1] / d);
+            d.push(a[i] - x - carry);
+        }
+        d
+    };
+    high += 1e-12 * high.abs().max(low.abs()).max(f64::MIN_POSITIVE);
+    for _ in 0..200 {
+        let middle = 0.5 * (low + high);
+        match pivots(middle).iter().all(|&d| d < 0.0) {
+            true => high = middle,
+            false => low = middle,
+        }
+    }
+    // Inverse iteration from above the eigenvalue, where T - x is negative definite and elimination needs no pivoting.
+    let d = pivots(high + 1e-12 * high.abs());
+    let mut v = vec![1.0; n];
+    for _ in 0..3 {
+        for i in 1..n {
+            v[i] -= b[i - 1] / d[i - 1] * v[i - 1];
+        }
+        for i in (0..n).rev() {
+            let above = if i + 1 < n { b[i] * v[i + 1] } else { 0.0 };
+            v[i] = (v[i] - above) / d[i];
+        }
+        let norm = v.iter().map(|v| v * v).sum::<f64>().sqrt();
+        v.iter_mut().for_each(|v| *v /= norm);
+    }
+    (high, v[n - 1])
+}
