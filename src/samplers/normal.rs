@@ -487,16 +487,12 @@ impl<V: Vectors> Normals<V> {
     /// As [`Normals::prior_fit`], and when the device cannot be read.
     pub fn sd(&mut self) -> Result<Vec<f32>> {
         let (p, t) = (self.prior_precision()?, self.config.temperature);
-        let get = |buf: &V::Buf| -> Result<Vec<f32>> {
-            let mut out = vec![0.0; self.vectors.len(buf)];
-            self.vectors.download(buf, &mut out)?;
-            Ok(out)
-        };
+        let v = &self.vectors;
         Ok(match &self.fit {
-            Fit::Ekf(e) => get(e.sd())?,
-            Fit::Vi(v) => get(v.log_sd())?.iter().map(|l| l.exp()).collect(),
+            Fit::Ekf(e) => v.get(e.sd())?,
+            Fit::Vi(vi) => v.get(vi.log_sd())?.iter().map(|l| l.exp()).collect(),
             Fit::Laplace(l) => {
-                let h = get(l.precision())?;
+                let h = v.get(l.precision())?;
                 let sd = |&h: &f32| (t / (h as f64 + p)).sqrt() as f32;
                 h.iter().map(sd).collect()
             }
