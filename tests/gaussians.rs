@@ -222,13 +222,10 @@ impl Linear {
         (0..d).for_each(|i| a[i][i] += self.p);
         let precision: Vec<Vec<f64>> = a.iter().map(|r| r[..d].to_vec()).collect();
         for i in 0..d {
-            for k in 0..d {
-                if k != i {
-                    let f = a[k][i] / a[i][i];
-                    for j in i..=d {
-                        a[k][j] -= f * a[i][j];
-                    }
-                }
+            let pivot = a[i].clone();
+            for (_, row) in a.iter_mut().enumerate().filter(|(k, _)| *k != i) {
+                let f = row[i] / pivot[i];
+                row.iter_mut().zip(&pivot).for_each(|(r, p)| *r -= f * p);
             }
         }
         let mean = (0..d).map(|i| a[i][d] / a[i][i]).collect();
@@ -366,8 +363,8 @@ fn vi_reaches_the_posterior_of_a_linear_gaussian_model() {
         }
         let off = relative_error(vi.mean(), &mean);
         assert!(off < bound, "{off}");
-        for i in 0..m.d {
-            let want = 0.5 * (0.6 / precision[i][i]).ln();
+        for (i, row) in precision.iter().enumerate() {
+            let want = 0.5 * (0.6 / row[i]).ln();
             let got = vi.log_sd()[i] as f64;
             assert!((got - want).abs() < bound, "{got} {want}");
         }

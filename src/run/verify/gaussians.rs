@@ -70,13 +70,13 @@ pub fn gaussians<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     }
     let m = Logistic { x, y, n, d };
     let batches: Vec<&[u16]> = rows.chunks_exact(size).collect();
-    let settings = |method: &str| -> Result<Box<dyn Fn(&str) -> Result<f64>>> {
+    let setting = |method: &str, key: &str| -> Result<f64> {
         let values: serde_json::Value = r.json(method)?;
-        let (place, method) = (r.path.display().to_string(), method.to_owned());
-        Ok(Box::new(move |key| {
-            let missing = || Error::data(&place, format!("{method}: `{key}` is no number"));
-            values[key].as_f64().ok_or_else(missing)
-        }))
+        let missing = || {
+            let message = format!("{method}: `{key}` is no number");
+            Error::data(r.path.display().to_string(), message)
+        };
+        values[key].as_f64().ok_or_else(missing)
     };
     let up = |v: &[f32]| -> Result<B::Buf> {
         let mut buf = be.zeros(v.len())?;
@@ -95,7 +95,7 @@ pub fn gaussians<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
         Ok(())
     };
 
-    let of = settings("ekf")?;
+    let of = |key| setting("ekf", key);
     let config = EkfConfig {
         lr: of("lr")?,
         transition_sd: of("transition_sd")?,
@@ -114,7 +114,7 @@ pub fn gaussians<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     compare("ekf.mean", &mean)?;
     compare("ekf.sd", &sd)?;
 
-    let start = settings("laplace_fisher")?("init_prec_diag")?;
+    let start = setting("laplace_fisher", "init_prec_diag")?;
     let mut laplace = Laplace::new(be.clone(), &theta0, start as f32)?;
     let mut precision = Vec::new();
     for rows in &batches {
@@ -126,7 +126,7 @@ pub fn gaussians<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     }
     compare("laplace_fisher.precision", &precision)?;
 
-    let of = settings("vi")?;
+    let of = |key| setting("vi", key);
     for (name, stick_the_landing) in [("vi", false), ("vi_stl", true)] {
         let config = ViConfig {
             lr: of("lr")?,
