@@ -500,6 +500,10 @@ impl Settings {
             Some("gpt2") => 1,
             _ => 12,
         }));
+        if matches!(self.shape.as_deref(), Some("baby" | "baby-full" | "gpt2")) {
+            // The search takes five vectors of the model's size beside the sampler's five.
+            defaults.curvature_iterations = Some(0);
+        }
         if friction_given {
             (defaults.alpha, defaults.momentum) = (None, None);
         }
