@@ -507,11 +507,15 @@ multiversion! {
         draw: Draw<'_>,
     ) -> Sums {
         let mut sums = Running { kinetic: [0.0; LANES], virial: [0.0; LANES], top: [0; CHUNK] };
-        let noise = |at: usize| match (rule, draw) {
-            (Rule::Sglrw { .. }, Draw::Counter { stream, step, block }) => {
-                stream.uniforms(step, block + (at / CHUNK) as u64)
+        let noise = |at: usize| match draw {
+            Draw::Counter { stream, step, block } => {
+                let block = block + (at / CHUNK) as u64;
+                match rule {
+                    Rule::Sglrw { .. } => stream.uniforms(step, block),
+                    _ => stream.normals(step, block),
+                }
             }
-            _ => draw.normals(at),
+            Draw::Given(xi) => load(xi, at, 0.0),
         };
         let whole = theta.len() / CHUNK * CHUNK;
         for at in (0..whole).step_by(CHUNK) {
