@@ -162,6 +162,17 @@ pub struct SplitReport {
 }
 
 impl SplitReport {
+    /// The original's `uncertainty`, bnn's split of it beside.
+    pub fn uncertainty(&self) -> Value {
+        json!({
+            "avg_predictive_entropy": self.predictive_entropy.mean,
+            "max_predictive_entropy": self.predictive_entropy.max,
+            "min_predictive_entropy": self.predictive_entropy.min,
+            "expected_entropy": self.expected_entropy,
+            "mutual_information": self.mutual_information,
+        })
+    }
+
     /// As lines for a person.
     pub fn text(&self) -> String {
         let mut s = format!(
@@ -437,6 +448,33 @@ pub fn evaluate(
         &file,
     )?;
     Ok(reports)
+}
+
+/// What a run says of its samples at its end: with `--eval` every split that was asked for, else the validation split's losses; and the
+/// validation split's report, wherever it was asked for.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn at_the_end(
+    config: &Config,
+    setting: &Setting,
+    folder: &RunFolder,
+    store: &Store,
+    baseline: &Baseline,
+    ctx: &mut Context,
+) -> Result<(Vec<SplitReport>, SplitReport)> {
+    let mut reports = match config.eval {
+        true => evaluate(config, setting, folder, store, baseline, ctx)?,
+        false => Vec::new(),
+    };
+    let val = match reports.iter().find(|r| r.split == "val") {
+        Some(r) => r.clone(),
+        None => losses(config, setting, store, baseline, "val", ctx)?,
+    };
+    if reports.is_empty() {
+        reports.push(val.clone());
+    }
+    Ok((reports, val))
 }
 
 /// Reports under their splits' names.

@@ -1,6 +1,7 @@
 //! A whole run: configuration, run folder, progress, report. What only the command needs.
 
 pub mod bench;
+mod checkpoint;
 pub mod config;
 pub mod diagnose;
 pub mod draws;

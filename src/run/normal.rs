@@ -176,14 +176,7 @@ fn draw_and_report(
         store.append(0, i + 1, &theta)?;
     }
     let samples_hash = hex(&store.hash()?);
-    let reports = match c.eval {
-        true => evaluate::evaluate(c, setting, &run.folder, &store, baseline, ctx)?,
-        false => vec![evaluate::losses(c, setting, &store, baseline, "val", ctx)?],
-    };
-    let val = match reports.iter().find(|r| r.split == "val") {
-        Some(r) => r.clone(),
-        None => evaluate::losses(c, setting, &store, baseline, "val", ctx)?,
-    };
+    let (reports, val) = evaluate::at_the_end(c, setting, &run.folder, &store, baseline, ctx)?;
     let tokens = evaluate::limited(c, setting, "val");
     let block = setting.gpt.config().block_size;
     let (at_mean, _) = split_loss(be, &setting.gpt, fit.mean(), tokens, block)?;
@@ -288,13 +281,7 @@ fn evaluation(val: &SplitReport, at_mean: f64, sd: f64) -> Value {
             "max_loss": each.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             "num_samples": each.len(),
         },
-        "uncertainty": {
-            "avg_predictive_entropy": val.predictive_entropy.mean,
-            "max_predictive_entropy": val.predictive_entropy.max,
-            "min_predictive_entropy": val.predictive_entropy.min,
-            "expected_entropy": val.expected_entropy,
-            "mutual_information": val.mutual_information,
-        },
+        "uncertainty": val.uncertainty(),
         "parameter_uncertainty": {"avg_parameter_std": sd},
     })
 }

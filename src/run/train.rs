@@ -1,25 +1,22 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
+use super::checkpoint::Trace;
 use super::config::{Config, PriorCenter, PriorUnit, SampleDtype, Sampler, Starts};
 use super::diagnose::{self, Diagnosis, RunDraws};
-use super::draws::{self, Draws};
+use super::draws;
 use super::evaluate::{self, SplitReport};
 use super::folder::{RunFolder, now, write_json, write_text};
 use super::honesty::{Energy, Movement, Prospect, StepFound, curvature_lines, stability_line};
 use super::prepare::{Baseline, Setting};
 use super::progress::Progress;
 use super::{Context, hex, tensors};
-use crate::backend::Cpu;
 use crate::data::{Batch, Batches, Windows};
 use crate::error::{Error, Result};
 use crate::gpt::Objective;
 use crate::metrics::local_learning_coefficient;
 use crate::posterior::{Posterior, Prior};
-use crate::samplers::{
-    self, AutoStep, AutoStepState, Chain, ChainState, Curvature, Method, Phase, SamplerState,
-    Temperatures, Thermostat,
-};
-use crate::store::{self, Dtype, Header, Kind, Provenance, Reader, Store, TensorData};
+use crate::samplers::{self, AutoStep, Chain, Phase};
+use crate::store::{self, Dtype, Provenance, Store};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -53,44 +50,6 @@ pub struct TrainReport {
     pub diagnostics: Option<Diagnosis>,
     /// The validation split's scores; with `--eval`, of every split asked for.
     pub results: Map<String, Value>,
-}
-
-/// What the steps of a chain left behind, one value a step; sampling only for the temperatures.
-#[derive(Default)]
-struct Trace {
-    log_lik: Vec<f64>,
-    log_prior: Vec<f64>,
-    kinetic: Vec<f64>,
-    configurational: Vec<f64>,
-    draws: Draws,
-    excess_loss: Vec<f64>, // every llc_every sampling steps
-    auto_step: Option<AutoStepState>,
-    curvature: Option<Curvature>,       // the first chain's
-    temperatures: Option<Temperatures>, // in the chain's keeping while it runs
-}
-
-/// The excess losses' name in a chain's file.
-const EXCESS_LOSS: &str = "trace.excess_loss";
-/// The curvature's name in a chain's file.
-const CURVATURE: &str = "curvature";
-
-/// The name in a chain's file of the search for its step size.
-const AUTO_STEP: &str = "auto_step";
-
-fn auto_step_numbers(s: AutoStepState) -> [f64; 6] {
-    let AutoStepState {
-        step_size,
-        alpha,
-        error,
-        kinetic,
-        force,
-        steps,
-    } = s;
-    [step_size, alpha, error, kinetic, force, steps as f64]
-}
-
-fn curvature_numbers(c: Curvature) -> [f64; 4] {
-    [c.largest, c.residual, c.smallest, c.products as f64]
 }
 
 /// What this process spent on sampling; one that resumes a run did not make all of its gradients.
@@ -216,9 +175,7 @@ fn go(
         return super::normal::fit(&run, normal, &mut baseline, ctx);
     }
     let sampler = config.sampler_config(0)?;
-    for line in
-        Prospect::new(&sampler, num_data * config.likelihood_weight).lines(&sampler, config.mass())
-    {
+    for line in Prospect::new(&sampler, run.weighted_data()).lines(&sampler, config.mass()) {
         ctx.log.say(&line)?;
     }
 
@@ -302,6 +259,11 @@ fn count_data(objective: Objective, windows: &Windows, n_train: usize, t: usize)
 }
 
 impl Run<'_> {
+    /// What the mean log-likelihood is multiplied by.
+    fn weighted_data(&self) -> f64 {
+        self.num_data * self.config.likelihood_weight
+    }
+
     pub fn provenance(&self) -> Result<Provenance> {
         Ok(Provenance {
             config: self.config.to_toml()?,
@@ -439,8 +401,8 @@ impl Run<'_> {
                     "the step was adapted from {:.3e} to {:.3e}",
                     config.learning_rate, found.step_size
                 );
-                let prospect = Prospect::new(found, self.num_data * self.config.likelihood_weight)
-                    .lines(found, config.mass());
+                let prospect =
+                    Prospect::new(found, self.weighted_data()).lines(found, config.mass());
                 // The budget is of a mean over parameters; the stiffest direction has its own word.
                 let beyond = (trace.curvature.iter())
                     .flat_map(|c| curvature_lines(c, found, b * t).into_iter().skip(1));
@@ -517,200 +479,6 @@ impl Run<'_> {
             && sampling.is_multiple_of(c.llc_every)
     }
 
-    fn save_chain(&self, path: &Path, index: u32, chain: &Chain<Cpu>, trace: &Trace) -> Result<()> {
-        let sampler = chain.sampler();
-        let header = Header {
-            config: self.config.to_toml()?,
-            model: self.setting.model_json()?,
-            seed: self.config.seed,
-            chain: index,
-            step: chain.steps_made(),
-            corpus_sha256: self.setting.corpus.sha256,
-            baseline_sha256: self.starts[index as usize].1,
-            vocabulary: self.setting.vocabulary(),
-            counters: vec![
-                ("sampler_step".into(), sampler.step()),
-                ("preconditioned".into(), chain.steps_made() - sampler.step()),
-                (
-                    tensors::NAME.into(),
-                    chain.temperatures().map_or(0, Temperatures::count),
-                ),
-            ],
-            ..Header::new(Kind::Chain)
-        };
-        let mut parts = vec![("params", TensorData::F32(sampler.params()))];
-        if let Some(m) = sampler.momenta() {
-            parts.push(("momenta", TensorData::F32(m)));
-        }
-        if let Some(m) = sampler.mass() {
-            parts.push(("mass", TensorData::F32(m)));
-        }
-        let thermostat = sampler.thermostat().map(|t| [t.xi, t.kinetic]);
-        if let Some(t) = &thermostat {
-            parts.push(("thermostat", TensorData::F64(t)));
-        }
-        if let Some(s) = chain.squares() {
-            parts.push(("squares", TensorData::F32(s)));
-        }
-        for (name, series) in [
-            ("trace.log_lik", &trace.log_lik),
-            ("trace.log_prior", &trace.log_prior),
-            ("trace.kinetic_temperature", &trace.kinetic),
-            ("trace.configurational_temperature", &trace.configurational),
-            (EXCESS_LOSS, &trace.excess_loss),
-        ] {
-            parts.push((name, TensorData::F64(series)));
-        }
-        let temperatures = chain.temperatures().map(Temperatures::state);
-        if let Some(t) = &temperatures {
-            parts.push((tensors::NAME, TensorData::F64(t)));
-        }
-        let auto = chain.auto_step().map(|a| auto_step_numbers(a.state()));
-        if let Some(a) = &auto {
-            parts.push((AUTO_STEP, TensorData::F64(a)));
-        }
-        let curvature = trace.curvature.map(curvature_numbers);
-        if let Some(c) = &curvature {
-            parts.push((CURVATURE, TensorData::F64(c)));
-        }
-        if self.config.probe_tokens > 0 {
-            parts.extend(trace.draws.tensors());
-        }
-        store::write(path, &header, &parts)
-    }
-
-    /// Whether a checkpoint is of this run.
-    pub fn check_header(&self, path: &Path, h: &Header, index: u32) -> Result<()> {
-        let model = self.setting.model_json()?;
-        let expected = [
-            ("model", &model, &h.model),
-            ("seed", &self.config.seed.to_string(), &h.seed.to_string()),
-            ("chain", &index.to_string(), &h.chain.to_string()),
-            (
-                "corpus",
-                &hex(&self.setting.corpus.sha256),
-                &hex(&h.corpus_sha256),
-            ),
-            (
-                "baseline",
-                &hex(&self.starts[index as usize].1),
-                &hex(&h.baseline_sha256),
-            ),
-        ];
-        for (what, expected, got) in expected {
-            if expected != got {
-                return Err(Error::Mismatch {
-                    path: path.to_path_buf(),
-                    what: what.into(),
-                    expected: expected.clone(),
-                    got: got.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn load_chain(&self, path: &Path, index: u32, start: &[f32]) -> Result<(ChainState, Trace)> {
-        let mut r = Reader::open(path, Kind::Chain)?;
-        self.check_header(path, r.header(), index)?;
-        let names: Vec<String> = r.tensors().iter().map(|t| t.name.clone()).collect();
-        let mut floats = |name: &str| -> Result<Option<Vec<f32>>> {
-            if !names.iter().any(|n| n == name) {
-                return Ok(None);
-            }
-            let mut v = vec![0.0; start.len()];
-            r.read_f32(name, &mut v)?;
-            Ok(Some(v))
-        };
-        let theta = floats("params")?.ok_or_else(|| Error::BadHeader {
-            path: path.to_path_buf(),
-            message: "expected a tensor `params`, found none".into(),
-        })?;
-        let (momenta, mass, squares) = (floats("momenta")?, floats("mass")?, floats("squares")?);
-        let mut series = |name: &str| -> Result<Vec<f64>> {
-            // A series may be as long as the run, no longer.
-            let len = r.tensor(name)?.len;
-            let total = self.config.chain_gradients();
-            if len > total {
-                return Err(Error::BadHeader {
-                    path: path.to_path_buf(),
-                    message: format!("{name}: expected at most {total} values, found {len}"),
-                });
-            }
-            let mut v = vec![0.0; len as usize];
-            r.read_f64(name, &mut v)?;
-            Ok(v)
-        };
-        let mut trace = Trace {
-            log_lik: series("trace.log_lik")?,
-            log_prior: series("trace.log_prior")?,
-            kinetic: series("trace.kinetic_temperature")?,
-            configurational: series("trace.configurational_temperature")?,
-            draws: Draws::default(),
-            // A chain's file from before there was such a series has none.
-            excess_loss: match names.iter().any(|n| n == EXCESS_LOSS) {
-                true => series(EXCESS_LOSS)?,
-                false => Vec::new(),
-            },
-            auto_step: None,
-            curvature: None,
-            temperatures: None,
-        };
-        if self.config.auto_step {
-            let mut numbers = [0.0; 6];
-            r.read_f64(AUTO_STEP, &mut numbers)?;
-            let [step_size, alpha, error, kinetic, force, steps] = numbers;
-            trace.auto_step = Some(AutoStepState {
-                step_size,
-                alpha,
-                error,
-                kinetic,
-                force,
-                steps: steps as u64,
-            });
-        }
-        if names.iter().any(|n| n == CURVATURE) {
-            let mut numbers = [0.0; 4];
-            r.read_f64(CURVATURE, &mut numbers)?;
-            let [largest, residual, smallest, products] = numbers;
-            trace.curvature = Some(Curvature {
-                largest,
-                residual,
-                smallest,
-                products: products as u64,
-            });
-        }
-        trace.temperatures = tensors::read(self.config, self.setting, &mut r, path)?;
-        let has_thermostat = |m: Method| m.has_thermostat();
-        let thermostat = match self.config.sampler.chain().is_some_and(has_thermostat) {
-            true => {
-                let mut pair = [0.0; 2];
-                r.read_f64("thermostat", &mut pair)?;
-                let [xi, kinetic] = pair;
-                Some(Thermostat { xi, kinetic })
-            }
-            false => None,
-        };
-        if self.config.probe_tokens > 0 {
-            let due = draws::due(self.config, r.header().step);
-            trace.draws = Draws::read(&mut r, path, due)?;
-        }
-        let state = ChainState {
-            preconditioned: r.counter("preconditioned")?,
-            squares,
-            sampler: SamplerState {
-                step: r.counter("sampler_step")?,
-                theta,
-                momenta,
-                mass,
-                // A chain starts at its baseline, whose hash was compared.
-                center: start.to_vec(),
-                thermostat,
-            },
-        };
-        Ok((state, trace))
-    }
-
     fn movements(&self, store: &Store, traces: &[Trace]) -> Result<Vec<Movement>> {
         traces
             .iter()
@@ -740,7 +508,7 @@ impl Run<'_> {
                         .collect()
                 };
                 let of = |t| tensors::report(self.config, self.setting, t);
-                let n_beta = self.num_data * self.config.likelihood_weight / c.temperature;
+                let n_beta = self.weighted_data() / c.temperature;
                 let llc = match trace.excess_loss.is_empty() {
                     true => None,
                     false => Some(local_learning_coefficient(&trace.excess_loss, n_beta)?),
@@ -753,13 +521,13 @@ impl Run<'_> {
                 Ok(Movement {
                     step: found.map(|c| {
                         let error = trace.auto_step.map_or(0.0, |s| s.error);
-                        StepFound::new(&c, self.num_data, error)
+                        StepFound::new(&c, self.weighted_data(), error)
                     }),
                     llc,
                     curvature: trace.curvature,
                     tensors: trace.temperatures.as_ref().map(of).unwrap_or_default(),
                     energy: Energy::new(
-                        self.num_data * self.config.likelihood_weight,
+                        self.weighted_data(),
                         self.setting.gpt.n_params(),
                         &c,
                         [&trace.log_lik, &trace.log_prior, &trace.kinetic],
@@ -798,22 +566,8 @@ impl Run<'_> {
             ));
         }
         let samples_hash = hex(&store.hash()?);
-        let reports = match config.eval {
-            true => evaluate::evaluate(config, self.setting, &self.folder, store, baseline, ctx)?,
-            false => vec![evaluate::losses(
-                config,
-                self.setting,
-                store,
-                baseline,
-                "val",
-                ctx,
-            )?],
-        };
-        // The losses are those of the validation split, wherever it was asked for.
-        let val = match reports.iter().find(|r| r.split == "val") {
-            Some(r) => r.clone(),
-            None => evaluate::losses(config, self.setting, store, baseline, "val", ctx)?,
-        };
+        let (reports, val) =
+            evaluate::at_the_end(config, self.setting, &self.folder, store, baseline, ctx)?;
         let results = evaluate::by_split(&reports)?;
         let mut training = json!({
             "total_steps": config.chain_gradients(),
@@ -833,13 +587,7 @@ impl Run<'_> {
             "config": self.original_config(),
             "training_metrics": training,
             "timestamp": now(),
-            "uncertainty": {
-                "avg_predictive_entropy": val.predictive_entropy.mean,
-                "max_predictive_entropy": val.predictive_entropy.max,
-                "min_predictive_entropy": val.predictive_entropy.min,
-                "expected_entropy": val.expected_entropy,
-                "mutual_information": val.mutual_information,
-            },
+            "uncertainty": val.uncertainty(),
             "num_data": self.num_data,
             "baseline": baseline.json(),
             "samples_hash": samples_hash,
