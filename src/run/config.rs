@@ -2,169 +2,20 @@
 //!
 //! A flag wins over `--config FILE.toml`, that over the environment, that over the preset's defaults.
 
-use crate::backend::Family;
-use crate::backend::Precision;
+pub use super::choices::{
+    MassChoice, Preset, PriorCenter, PriorFamily, PriorUnit, SampleDtype, Sampler, ScheduleChoice,
+    Starts, word,
+};
+use crate::backend::{Family, Precision};
 use crate::baseline::Recipe;
 use crate::data::Order;
 use crate::error::{Error, Result};
 use crate::gpt::{Gelu, GptConfig, NAMED, Objective};
-use crate::samplers::{self, AutoStep, Method, Preconditioner, Schedule, stability};
+use crate::samplers::{self, AutoStep, Method, NormalConfig, Preconditioner, Schedule, stability};
 pub use crate::samplers::{Labels, NormalMethod as Normal};
 use clap::Args;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-
-/// What `--sampler` names: a chain's method, or one that fits normals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Sampler {
-    /// A Markov chain.
-    Chain(Method),
-    /// Independent normals.
-    Normal(Normal),
-}
-
-impl Sampler {
-    /// The name in flags and files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Chain(m) => m.name(),
-            Self::Normal(n) => n.name(),
-        }
-    }
-
-    /// The chain's method.
-    pub fn chain(self) -> Option<Method> {
-        match self {
-            Self::Chain(m) => Some(m),
-            Self::Normal(_) => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Sampler {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl From<Sampler> for String {
-    fn from(s: Sampler) -> Self {
-        s.name().into()
-    }
-}
-
-impl TryFrom<String> for Sampler {
-    type Error = Error;
-
-    fn try_from(name: String) -> Result<Self> {
-        let normals = Normal::ALL.map(Self::Normal);
-        let mut all = Method::ALL.map(Self::Chain).into_iter().chain(normals);
-        all.clone().find(|s| s.name() == name).ok_or_else(|| {
-            let names: Vec<_> = all.by_ref().map(Self::name).collect();
-            Error::invalid("sampler", format!("one of {}", names.join(", ")), name)
-        })
-    }
-}
-
-/// Named sets of defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preset {
-    /// What was found to move a chain and to pay.
-    Default,
-    /// The Python original's settings: they do not move the chain.
-    Original,
-}
-
-/// Where the prior is centred.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PriorCenter {
-    /// At zero.
-    Zero,
-    /// At the baseline's parameters, as the original: the data then count twice.
-    Pretrained,
-}
-
-/// The prior's form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PriorFamily {
-    /// exp(-z^2 / 2).
-    Normal,
-    /// exp(-|z|).
-    Laplace,
-    /// (1 + z^2 / nu)^(-(nu + 1) / 2).
-    StudentT,
-}
-
-/// What the prior's standard deviation is measured in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PriorUnit {
-    /// Times |w| + 1e-4 of the baseline's weight w.
-    Relative,
-    /// The same for every parameter.
-    Absolute,
-}
-
-/// How the sampler's mass is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MassChoice {
-    /// 1 everywhere.
-    None,
-    /// From the root mean square of gradients at the chain's start.
-    Rms,
-    /// The same, going on through the warm-up.
-    Adaptive,
-    /// From the squared gradients of sequences at the chain's start: the Fisher information.
-    Fisher,
-    /// The prior's curvature.
-    Prior,
-}
-
-/// Where chains start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Starts {
-    /// All at the baseline.
-    Shared,
-    /// The first at the baseline, each other at one of its own, trained from another seed.
-    Separate,
-}
-
-/// The shape of a schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScheduleChoice {
-    /// No change.
-    Constant,
-    /// A straight line down to the final fraction.
-    Linear,
-    /// Half a cosine down to it.
-    Cosine,
-    /// (1 + step / delay)^(-power).
-    Polynomial,
-    /// A cosine in each of several cycles, whose first part explores without noise.
-    Cyclical,
-}
-
-/// How stored samples are rounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SampleDtype {
-    /// Not at all.
-    F32,
-    /// To bfloat16: half the space.
-    Bf16,
-}
-
-/// Reads a word of an enumeration by the name that files have for it.
-pub fn word<T: DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
-    serde_json::from_value(serde_json::Value::String(text.into())).map_err(|e| e.to_string())
-}
 
 /// Makes the list twice: as options to be laid over each other, and with every value there.
 macro_rules! settings {
@@ -511,169 +362,6 @@ impl Settings {
         config.check()?;
         Ok(config)
     }
-
-    /// The preset's value of every setting that has one.
-    pub fn defaults(preset: Preset, sampler: Sampler) -> Self {
-        match sampler {
-            Sampler::Chain(method) => Self::chain_defaults(preset, method),
-            Sampler::Normal(normal) => Self::normal_defaults(preset, normal),
-        }
-    }
-
-    /// What the normals have of their own, over a chain's.
-    fn normal_defaults(preset: Preset, normal: Normal) -> Self {
-        let original = preset == Preset::Original;
-        Self {
-            sampler: Some(Sampler::Normal(normal)),
-            learning_rate: Some(match (normal, original) {
-                (Normal::Vi, false) => 1e-3,
-                (Normal::Vi, true) => 1e-4,
-                (Normal::Ekf, false) => 0.0,
-                (Normal::Ekf, true) => 5e-6,
-                (Normal::Laplace, _) => 1e-5, // not used
-            }),
-            init_sd: Some(if original { 1.0 } else { 1e-3 }),
-            // Independent normals of the Fisher information's widths are far too wide for weights that depend on each other.
-            temperature: (normal == Normal::Laplace && !original).then_some(3e-3),
-            num_epochs: Some(if original { 15 } else { 1 }),
-            num_samples: Some(if original { 10 } else { 25 }),
-            batch_order: Some(if original {
-                Order::Independent
-            } else {
-                Order::Sweep
-            }),
-            schedule: Some(match normal {
-                Normal::Vi => ScheduleChoice::Linear,
-                _ => ScheduleChoice::Constant,
-            }),
-            final_fraction: Some(0.01),
-            preconditioner: Some(MassChoice::None),
-            ..Self::default()
-        }
-        .or(Self {
-            alpha: None,
-            momentum: None,
-            ..Self::chain_defaults(preset, Method::Sgld)
-        })
-    }
-
-    fn chain_defaults(preset: Preset, sampler: Method) -> Self {
-        let recipe = Recipe::default();
-        let momentum = sampler.has_momenta().then_some(0.9);
-        let own = Self {
-            preset: Some(Preset::Default),
-            sampler: Some(Sampler::Chain(sampler)),
-            shape: Some("cpu".into()),
-            baseline_iters: Some(recipe.iters),
-            baseline_learning_rate: Some(recipe.learning_rate),
-            baseline_warmup_iters: Some(recipe.warmup_iters),
-            weight_decay: Some(recipe.weight_decay),
-            grad_clip: Some(recipe.grad_clip),
-            learning_rate: Some(match sampler {
-                Method::Sgld | Method::Sglrw => 2e-4,
-                _ => 4.5e-3,
-            }),
-            // With the default friction near 23, xi then relaxes within some fiftieth of the run.
-            thermostat_mass: sampler.has_thermostat().then_some(4e-4),
-            schedule: Some(ScheduleChoice::Constant),
-            temperature_schedule: Some(ScheduleChoice::Constant),
-            final_fraction: Some(0.1),
-            schedule_delay: Some(100.0),
-            schedule_power: Some(0.55),
-            cycles: Some(4),
-            exploration: Some(if sampler.has_thermostat() || sampler == Method::Sglrw {
-                0.0
-            } else {
-                0.5
-            }),
-            momentum,
-            sigma: Some(1.0),
-            beta: Some(0.0),
-            temperature: Some(0.1),
-            preconditioner: Some(MassChoice::Rms),
-            preconditioner_steps: Some(100),
-            preconditioner_floor: Some(0.1),
-            preconditioner_decay: Some(0.99),
-            preconditioner_every: Some(25),
-            prior_family: Some(PriorFamily::Normal),
-            prior_dof: Some(3.0),
-            likelihood_weight: Some(1.0),
-            prior_std: Some(1.0),
-            prior_center: Some(PriorCenter::Zero),
-            prior_scale: Some(PriorUnit::Absolute),
-            objective: Some(Objective::All),
-            batch_order: Some(Order::Independent),
-            num_samples: Some(25),
-            init_sd: Some(1e-3),
-            transition_sd: Some(0.0),
-            init_log_scale: Some(-5.0),
-            vi_n_samples: Some(1),
-            stick_the_landing: Some(true),
-            laplace_labels: Some(Labels::Data),
-            laplace_fit_prior: Some(false),
-            warmup_steps: Some(100),
-            sampling_steps: Some(1000),
-            thinning: Some(40),
-            chains: Some(1),
-            starts: Some(Starts::Shared),
-            seed: Some(42),
-            sample_dtype: Some(SampleDtype::F32),
-            checkpoint_every: Some(500),
-            probe_tokens: Some(4096),
-            probe_every: Some(20),
-            auto_step: Some(false),
-            step_tolerance: Some(0.1),
-            temperature_every: Some(10),
-            curvature_iterations: Some(10),
-            llc_every: Some(20),
-            threads: Some(0),
-            precision: Some(Precision::Highest),
-            force: Some(false),
-            save_dir: Some("checkpoints/samplers".into()),
-            eval: Some(false),
-            eval_splits: Some(vec!["val".into(), "train".into()]),
-            eval_num_posterior_samples: Some(0),
-            eval_num_text_samples: Some(20),
-            eval_prompt_length: Some(20),
-            eval_generation_length: Some(30),
-            eval_control: Some(true),
-            ..Self::default()
-        };
-        match preset {
-            Preset::Default => own,
-            Preset::Original => Self {
-                preset: Some(Preset::Original),
-                learning_rate: Some(match sampler {
-                    Method::Sghmc | Method::SghmcEuler => 1e-5,
-                    _ => 1e-6,
-                }),
-                alpha: match sampler {
-                    Method::Sgld | Method::Sglrw => None,
-                    Method::Sghmc | Method::SghmcEuler => Some(0.1),
-                    Method::Baoa | Method::Sgnht | Method::SgnhtEuler => Some(0.01),
-                },
-                temperature: Some(1.0),
-                preconditioner: Some(MassChoice::None),
-                prior_std: Some(1.0),
-                prior_center: Some(PriorCenter::Pretrained),
-                prior_scale: Some(PriorUnit::Absolute),
-                objective: Some(Objective::Last),
-                batch_size: Some(16),
-                train_samples: Some(10_000),
-                max_seq_length: Some(128),
-                warmup_steps: Some(200),
-                sampling_steps: Some(1000),
-                thinning: Some(10),
-                eval_num_posterior_samples: Some(10),
-                ..Self::default()
-            }
-            .or(Self {
-                momentum: None,
-                thermostat_mass: None,
-                ..own
-            }),
-        }
-    }
 }
 
 /// More steps than any run makes: what goes over them one by one still ends in seconds.
@@ -687,15 +375,11 @@ impl Config {
     /// # Errors
     /// Names the setting that is out of range.
     pub fn check(&self) -> Result<()> {
-        let steps = [
-            self.preconditioner_steps,
-            self.warmup_steps,
-            self.sampling_steps,
-        ];
-        for (what, v) in ["preconditioner_steps", "warmup_steps", "sampling_steps"]
-            .into_iter()
-            .zip(steps)
-        {
+        for (what, v) in [
+            ("preconditioner_steps", self.preconditioner_steps),
+            ("warmup_steps", self.warmup_steps),
+            ("sampling_steps", self.sampling_steps),
+        ] {
             if v > MOST_STEPS {
                 return Err(Error::invalid(what, format!("at most {MOST_STEPS}"), v));
             }
@@ -746,10 +430,6 @@ impl Config {
     }
 
     fn check_normal(&self, normal: Normal) -> Result<()> {
-        let positive = |what: &str, v: f64| match v > 0.0 && v.is_finite() {
-            true => Ok(()),
-            false => Err(Error::invalid(what, "a positive number", v)),
-        };
         if self.num_epochs == Some(0) || self.num_samples == 0 {
             let expected = "at least 1 each";
             let got = format!("{:?} and {}", self.num_epochs, self.num_samples);
@@ -759,27 +439,41 @@ impl Config {
             let expected = format!("1 ({} fits one set of normals)", self.sampler);
             return Err(Error::invalid("chains", expected, self.chains));
         }
-        positive("temperature", self.temperature)?;
-        match normal {
-            Normal::Vi => positive("learning_rate", self.learning_rate),
-            Normal::Ekf if self.learning_rate == 0.0 => Ok(()),
-            Normal::Ekf => positive("learning_rate", self.learning_rate),
-            Normal::Laplace if self.prior_family != PriorFamily::Normal => Err(Error::invalid(
-                "prior_family",
-                "normal (laplace adds the prior's precision)",
-                format!("{:?}", self.prior_family),
-            )),
-            Normal::Laplace
-                if self.laplace_fit_prior && self.prior_center == PriorCenter::Pretrained =>
-            {
+        if normal == Normal::Laplace {
+            if self.prior_family != PriorFamily::Normal {
+                let expected = "normal (laplace adds the prior's precision)";
+                let got = format!("{:?}", self.prior_family);
+                return Err(Error::invalid("prior_family", expected, got));
+            }
+            if self.laplace_fit_prior && self.prior_center == PriorCenter::Pretrained {
                 let expected = "zero (the marginal likelihood is that of a prior about 0)";
-                Err(Error::invalid("prior_center", expected, "pretrained"))
+                return Err(Error::invalid("prior_center", expected, "pretrained"));
             }
-            Normal::Laplace if self.prior_scale != PriorUnit::Absolute => {
+            if self.prior_scale != PriorUnit::Absolute {
                 let expected = "absolute (laplace has one precision for its prior)";
-                Err(Error::invalid("prior_scale", expected, "relative"))
+                return Err(Error::invalid("prior_scale", expected, "relative"));
             }
-            Normal::Laplace => positive("prior_std", self.prior_std),
+        }
+        // How many steps there are depends on the text; a schedule is checked against them where the fit begins.
+        self.normal_config(normal, u64::MAX).validate()
+    }
+
+    /// The settings of a fit of `steps` steps.
+    pub fn normal_config(&self, method: Normal, steps: u64) -> NormalConfig {
+        NormalConfig {
+            learning_rate: self.learning_rate,
+            schedule: self.schedule(self.schedule),
+            temperature: self.temperature,
+            seed: self.seed,
+            init_sd: self.init_sd,
+            transition_sd: self.transition_sd,
+            init_log_scale: self.init_log_scale,
+            vi_n_samples: self.vi_n_samples,
+            stick_the_landing: self.stick_the_landing,
+            prior_std: self.prior_std,
+            laplace_labels: self.laplace_labels,
+            laplace_fit_prior: self.laplace_fit_prior,
+            ..NormalConfig::new(method, steps)
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod bench;
 mod checkpoint;
+pub mod choices;
 pub mod config;
 pub mod diagnose;
 pub mod draws;
@@ -12,6 +13,7 @@ pub mod generate;
 pub mod honesty;
 pub mod normal;
 pub mod prepare;
+mod presets;
 pub mod progress;
 pub mod tensors;
 pub mod train;

@@ -12,7 +12,7 @@ use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::metrics::split_loss;
 use crate::posterior::Posterior;
-use crate::samplers::{FitReport, NormalConfig, NormalFit, NormalState, Normals};
+use crate::samplers::{FitReport, NormalFit, NormalState, Normals};
 use crate::store::{self, Header, Kind, Reader, Store, TensorData};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -25,26 +25,6 @@ struct Trace {
     log_post: Vec<f64>, // of each step
     epoch_sd: Vec<f64>, // mean deviation at each epoch's end
     epoch_seconds: Vec<f64>,
-}
-
-/// The settings of the fit.
-fn settings(run: &Run<'_>, method: Normal) -> Result<NormalConfig> {
-    let c = run.config;
-    Ok(NormalConfig {
-        learning_rate: c.learning_rate,
-        schedule: c.schedule(c.schedule),
-        temperature: c.temperature,
-        seed: c.seed,
-        init_sd: c.init_sd,
-        transition_sd: c.transition_sd,
-        init_log_scale: c.init_log_scale,
-        vi_n_samples: c.vi_n_samples,
-        stick_the_landing: c.stick_the_landing,
-        prior_std: c.prior_std,
-        laplace_labels: c.laplace_labels,
-        laplace_fit_prior: c.laplace_fit_prior,
-        ..NormalConfig::new(method, run.setting.normal_steps(c)?)
-    })
 }
 
 /// Fits, draws, and reports.
@@ -72,7 +52,7 @@ pub(super) fn fit(
     let (prior, gpt) = (&run.prior, &setting.gpt);
     let posterior = Posterior::new(be, gpt, prior, run.num_data, c.objective, b, t)?
         .with_likelihood_weight(c.likelihood_weight)?;
-    let config = settings(run, normal)?;
+    let config = c.normal_config(normal, total);
     let (mut fit, mut trace) = match path.exists() {
         true => {
             let (state, trace) = load(run, normal, &path, total)?;
