@@ -9,7 +9,7 @@ part of the checks that run on every change: run it after a change to an update 
 
 In the copy each factor is multiplied by an element of a table that is 1 everywhere but at the mutant which BNN_MUTANT names, so that
 all mutants are built at once. First the copy must pass without a mutant. Then for each of them tests/exact.rs runs the tests of the
-mutant's methods (all of its tests if these pass), and tests/samplers.rs runs; with --all the remaining statistical files too. The table has
+mutant's methods (all of its tests if these pass), and tests/samplers.rs and tests/machine.rs run; with --all the remaining statistical files too. The table has
 each mutant's killers; the exit status is 1 if one survived.
 
 Not listed because they are the same mutant: factors of one product (noise, the root of the mass and xi). Not listed because no test can
@@ -159,7 +159,7 @@ def main():
     parser.add_argument("--all", action="store_true", help="tests/order.rs, regression.rs and calibration.rs too")
     parser.add_argument("words", nargs="*")
     args = parser.parse_args()
-    files = ["exact", "samplers"] + (["order", "regression", "calibration"] if args.all else [])
+    files = ["exact", "samplers", "machine"] + (["order", "regression", "calibration"] if args.all else [])
 
     shutil.rmtree(COPY, ignore_errors=True)
     COPY.mkdir(parents=True)

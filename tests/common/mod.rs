@@ -2,6 +2,7 @@
 #![allow(dead_code)] // no test file uses all of it
 
 pub mod discretised;
+pub mod plane;
 pub mod reference;
 pub mod replicas;
 
