@@ -568,6 +568,11 @@ fn a_batch_that_does_not_fit_changes_nothing() {
         assert!(text.contains("x[0, 3]"), "{text}");
         let large = Batch::new(3, T).unwrap();
         assert!(chain.step(&large).is_err());
+        // A mass by sequences must know how many there were.
+        if let (1, Preconditioner::Fisher { .. }) = (steps, preconditioner) {
+            let text = chain.step(&Batch::new(1, T).unwrap()).unwrap_err();
+            assert!(text.to_string().contains("sequences of a batch"), "{text}");
+        }
         assert_eq!(chain.state().unwrap(), before);
         assert_eq!(step(&mut chain).unwrap().step, steps);
     }

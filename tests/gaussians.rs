@@ -590,6 +590,11 @@ fn bad_numbers_are_refused_and_change_nothing() {
     ));
     stopped(e.step(&vec![3e38, 0.0], 1e3, &vec![0.0; 2], 1.0), "mean[0]");
 
+    // A precision beyond f32 leaves no deviation, which is no state to go on from.
+    let mut e = Ekf::new(cpu(), &[1.0, 2.0], 1e-18, config).unwrap();
+    let flat = e.step(&vec![0.0; 2], 1.0, &vec![0.0, 3e38], 1e30);
+    invalid(flat, "sd[1]");
+
     let mut v = Vi::new(cpu(), &[1.0, 2.0], -1.0, ViConfig { draws: 2, ..good }).unwrap();
     let before = v.state().unwrap();
     stopped(

@@ -287,8 +287,8 @@ pub trait Vectors: Clone + Send + Sync {
     /// Sum in f64 of the standard deviations.
     fn sum_of_sds(&self, spread: Spread<'_, Self::Buf>) -> Result<f64>;
 
-    /// One step of the extended Kalman filter. `grad` and `squares` are scaled by the step's factors. Returns the first element that became
-    /// NaN or infinite.
+    /// One step of the extended Kalman filter. `grad` and `squares` are scaled by the step's factors. Returns the first element whose mean
+    /// became NaN or infinite, or whose deviation did, or became 0.
     fn ekf_update(
         &self,
         mean: &mut Self::Buf,

@@ -168,18 +168,10 @@ impl<B: Backend> Chain<B> {
     /// # Errors
     /// When the device cannot be read.
     pub fn state(&self) -> Result<ChainState> {
-        let squares = match &self.estimate {
-            Some(e) => {
-                let v = self.sampler.vectors();
-                let mut out = vec![0.0; v.len(&e.squares)];
-                v.download(&e.squares, &mut out)?;
-                Some(out)
-            }
-            None => None,
-        };
+        let squares = self.estimate.as_ref().map(|e| &e.squares);
         Ok(ChainState {
             preconditioned: self.preconditioned,
-            squares,
+            squares: squares.map(|s| self.sampler.vectors().get(s)).transpose()?,
             sampler: self.sampler.state()?,
         })
     }
@@ -199,6 +191,13 @@ impl<B: Backend> Chain<B> {
             ));
         }
         let estimating = self.preconditioned < self.preconditioner.steps();
+        if let (true, Preconditioner::Fisher { .. }) = (estimating, self.preconditioner)
+            && batch.b != self.posterior.batch()
+        {
+            // How many sequences went in is then known from how many batches did.
+            let expected = format!("{} while the mass is estimated", self.posterior.batch());
+            return Err(Error::shape("sequences of a batch", expected, batch.b));
+        }
         let at = match (&mut self.estimate, self.preconditioner) {
             (Some(e), Preconditioner::Fisher { .. }) => {
                 let params = self.sampler.params();

@@ -138,7 +138,19 @@ impl<V: Vectors> Ekf<V> {
         let v = &self.vectors;
         if let Some(at) = v.ekf_update(&mut self.mean, &mut self.sd, grad, squares, step)? {
             let value = v.read(&self.mean, at)?;
-            return Err(self.not_finite("mean", at, value));
+            if !value.is_finite() {
+                return Err(self.not_finite("mean", at, value));
+            }
+            let value = v.read(&self.sd, at)?;
+            if value > 0.0 {
+                return Err(self.not_finite("sd", at, value));
+            }
+            let what = format!("sd[{at}] after step {}", self.step);
+            return Err(Error::invalid(
+                what,
+                "above 0: the precision overflowed",
+                value,
+            ));
         }
         self.step += 1;
         Ok(())

@@ -159,11 +159,7 @@ impl<V: Vectors> Sampler<V> {
         if let Some(mass) = &state.mass {
             check_mass(mass, n)?;
         }
-        let put = |from: &[f32]| -> Result<V::Buf> {
-            let mut buf = vectors.zeros(from.len())?;
-            vectors.upload(&mut buf, from)?;
-            Ok(buf)
-        };
+        let put = |from: &[f32]| vectors.put(from);
         Ok(Self {
             theta: put(&state.theta)?,
             momenta: put(state.momenta.as_deref().unwrap_or_default())?,
@@ -181,11 +177,7 @@ impl<V: Vectors> Sampler<V> {
 
     /// The state as plain data, for [`Sampler::restore`].
     pub fn state(&self) -> Result<SamplerState> {
-        let get = |buf: &V::Buf| -> Result<Vec<f32>> {
-            let mut out = vec![0.0; self.vectors.len(buf)];
-            self.vectors.download(buf, &mut out)?;
-            Ok(out)
-        };
+        let get = |buf: &V::Buf| self.vectors.get(buf);
         Ok(SamplerState {
             step: self.step,
             theta: get(&self.theta)?,
@@ -366,11 +358,7 @@ impl<V: Vectors> Sampler<V> {
         check_mass(mass, self.len())?;
         let buf = match buf {
             Some(buf) => buf,
-            None => {
-                let mut buf = self.vectors.zeros(mass.len())?;
-                self.vectors.upload(&mut buf, mass)?;
-                buf
-            }
+            None => self.vectors.put(mass)?,
         };
         self.mass = Some(buf);
         if self.config.method.has_momenta() {

@@ -96,7 +96,12 @@ impl Schedule {
             Self::Constant => 1.0,
             Self::Linear { final_fraction: f } => 1.0 - (1.0 - f) * share(step, steps),
             Self::Cosine { final_fraction: f } => cosine(f, share(step, steps)),
-            Self::Polynomial { delay, power } => (1.0 + step as f64 / delay).powf(-power),
+            Self::Polynomial { delay, power } => {
+                // However short the delay, a step has some length.
+                (1.0 + step as f64 / delay)
+                    .powf(-power)
+                    .max(f64::MIN_POSITIVE)
+            }
             Self::Cyclical {
                 final_fraction: f, ..
             } => {

@@ -113,7 +113,7 @@ multiversion! {
             let variance = predicted / (1.0 + predicted * (k.squares * s));
             *mean += variance * (k.gradient * g);
             *sd = variance.sqrt();
-            finite &= mean.is_finite() & sd.is_finite();
+            finite &= mean.is_finite() & sd.is_finite() & (*sd > 0.0);
         }
         finite
     }
@@ -135,7 +135,7 @@ pub fn ekf(
     let leaf = |r: Range<usize>, [mean, sd]: [&mut [f32]; 2]| {
         let (g, s) = (&grad[r.clone()], &squares[r.clone()]);
         let finite = ekf_block(cpu.isa(), step, &mut *mean, &mut *sd, g, s);
-        let bad = |i: &usize| !mean[*i].is_finite() || !sd[*i].is_finite();
+        let bad = |i: &usize| !mean[*i].is_finite() || !sd[*i].is_finite() || sd[*i] <= 0.0;
         (!finite)
             .then(|| (0..mean.len()).find(bad))
             .flatten()
