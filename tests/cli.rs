@@ -1,99 +1,11 @@
 //! The command as a user runs it: files, keys, exit codes, stopping and resuming.
 #![cfg(feature = "cli")]
 
-use bnn::store::{Kind, Reader};
+mod common;
+
+use common::command::{self, *};
 use serde_json::Value;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
-
-/// Settings that make everything small: a model of 10,000 parameters, a few steps.
-const SMALL: &[&str] = &[
-    "--shape",
-    "tiny",
-    "--n-layer",
-    "1",
-    "--n-embd",
-    "16",
-    "--block-size",
-    "16",
-    "--batch-size",
-    "4",
-    "--baseline-iters",
-    "40",
-    "--baseline-warmup-iters",
-    "5",
-    "--preconditioner-steps",
-    "5",
-    "--warmup-steps",
-    "10",
-    "--sampling-steps",
-    "40",
-    "--thinning",
-    "10",
-    "--eval-max-tokens",
-    "640",
-    "--eval-num-text-samples",
-    "3",
-    "--threads",
-    "2",
-];
-
-fn bnn(dir: &Path) -> Command {
-    let mut c = Command::new(env!("CARGO_BIN_EXE_bnn"));
-    c.current_dir(dir);
-    for name in [
-        "BASE_DIR",
-        "MODEL_PATH",
-        "META_PATH",
-        "DATA_DIR",
-        "DEVICE",
-        "WANDB_AVAILABLE",
-        "BNN_ISA",
-    ] {
-        c.env_remove(name);
-    }
-    c
-}
-
-fn run(dir: &Path, args: &[&str]) -> Output {
-    bnn(dir).args(args).output().expect("the command starts")
-}
-
-/// Standard error, for messages.
-fn words(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stderr).into_owned()
-}
-
-fn json(out: &Output) -> Value {
-    assert!(out.status.success(), "{}", words(out));
-    serde_json::from_slice(&out.stdout).expect("one JSON object on standard output")
-}
-
-fn train(dir: &Path, more: &[&str]) -> Output {
-    let args: Vec<&str> = ["train", "--json"]
-        .iter()
-        .chain(SMALL)
-        .chain(more)
-        .copied()
-        .collect();
-    run(dir, &args)
-}
-
-fn run_dir(v: &Value) -> PathBuf {
-    v["run_dir"].as_str().expect("run_dir").into()
-}
-
-fn keys(v: &Value, names: &[&str]) {
-    for name in names {
-        assert!(!v[name].is_null(), "`{name}` is missing in {v}");
-    }
-}
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a folder")
-}
+use std::path::Path;
 
 #[test]
 fn train_leaves_every_file_and_key() {
@@ -248,7 +160,7 @@ fn train_leaves_every_file_and_key() {
     );
 
     // Scoring again gives the same figures, and other settings of the evaluation are taken.
-    let again = json(&run_cmd(
+    let again = json(&command::run(
         dir.path(),
         &["eval", v["run_dir"].as_str().expect("run_dir"), "--json"],
     ));
@@ -256,7 +168,7 @@ fn train_leaves_every_file_and_key() {
         again["results"]["val"]["loss_averaged_prediction"],
         e["results"]["val"]["loss_averaged_prediction"]
     );
-    let two = json(&run_cmd(
+    let two = json(&command::run(
         dir.path(),
         &[
             "eval",
@@ -275,7 +187,7 @@ fn train_leaves_every_file_and_key() {
 
     // Text: the same from one thread and from two, and kept with its uncertainty.
     let text = |threads: &str| {
-        json(&run_cmd(
+        json(&command::run(
             dir.path(),
             &[
                 "generate",
@@ -348,7 +260,7 @@ fn train_leaves_every_file_and_key() {
         let args = [&["generate", run_dir][..], &prompts].concat();
         let common = common.split(' ').chain([weights]);
         let args: Vec<&str> = args.into_iter().chain(common).collect();
-        json(&run_cmd(dir.path(), &args))
+        json(&command::run(dir.path(), &args))
     };
     let (f32s, bf16s) = (many("f32"), many("bf16"));
     assert_eq!(f32s["texts"][0], one["text"]);
@@ -363,7 +275,7 @@ fn train_leaves_every_file_and_key() {
     };
     let off = (entropy(&f32s) - entropy(&bf16s)).abs();
     assert!(off > 0.0 && off < 0.05, "{off}");
-    let bad = run_cmd(
+    let bad = command::run(
         dir.path(),
         &[
             "generate",
@@ -374,10 +286,6 @@ fn train_leaves_every_file_and_key() {
     );
     assert_eq!(bad.status.code(), Some(1));
     assert!(words(&bad).contains('\u{e9}'), "{}", words(&bad));
-}
-
-fn run_cmd(dir: &Path, args: &[&str]) -> Output {
-    run(dir, args)
 }
 
 #[test]
@@ -417,326 +325,6 @@ fn bf16_samples_take_half_the_space_and_predict_about_the_same() {
     let loss = |v: &Value| v["loss_averaged_prediction"].as_f64().expect("a number");
     // bf16 rounds weights by at most 2^-9 of themselves; the loss near a minimum moves far less than 1 %.
     assert!((loss(&full) - loss(&half)).abs() < 0.01 * loss(&full));
-}
-
-/// Waits for a child with a deadline, so that a hung command fails the test.
-fn wait(mut child: std::process::Child) -> (Option<i32>, String) {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    loop {
-        if let Some(status) = child.try_wait().expect("the child's status") {
-            let mut text = String::new();
-            if let Some(mut err) = child.stderr.take() {
-                err.read_to_string(&mut text).expect("UTF-8");
-            }
-            return (status.code(), text);
-        }
-        assert!(Instant::now() < deadline, "the command hangs");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-#[cfg(unix)]
-fn signal(child: &std::process::Child, name: &str) {
-    let ok = Command::new("kill")
-        .args([name, &child.id().to_string()])
-        .status()
-        .expect("kill");
-    assert!(ok.success());
-}
-
-/// A long run's settings: enough steps that a signal finds it at work.
-const LONG: &[&str] = &[
-    "--sampling-steps",
-    "3000",
-    "--thinning",
-    "100",
-    "--checkpoint-every",
-    "37",
-    "--probe-tokens",
-    "100",
-    "--probe-every",
-    "7",
-    "--temperature-every",
-    "3",
-    "--prior-center",
-    "pretrained",
-    "--llc-every",
-    "11",
-    "--auto-step",
-    "--warmup-steps",
-    "60",
-    "--step-tolerance",
-    "0.2",
-];
-
-#[cfg(unix)]
-fn start_and(dir: &Path, name: &str, samples: usize) -> (PathBuf, Option<i32>, String) {
-    let args: Vec<&str> = ["train"].iter().chain(SMALL).chain(LONG).copied().collect();
-    let child = bnn(dir)
-        .args(&args)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
-    // Wait until some samples are there, then interrupt.
-    let parent = dir.join("checkpoints/samplers/baoa_sampler");
-    let deadline = Instant::now() + Duration::from_secs(120);
-    let run = loop {
-        assert!(Instant::now() < deadline, "no sample came");
-        let found = std::fs::read_dir(&parent)
-            .ok()
-            .and_then(|mut d| d.next())
-            .and_then(|e| e.ok());
-        if let Some(e) = found {
-            let n = std::fs::read_dir(e.path().join("samples")).map_or(0, |d| {
-                d.filter(|e| {
-                    e.as_ref()
-                        .is_ok_and(|e| !e.file_name().to_string_lossy().starts_with('.'))
-                })
-                .count()
-            });
-            if n >= samples {
-                break e.path();
-            }
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    signal(&child, name);
-    let (code, text) = wait(child);
-    (run, code, text)
-}
-
-/// The draws of the probes in a chain's file: log-probabilities and projections.
-fn draws(file: &Path) -> (Vec<f32>, Vec<f64>) {
-    let mut r = Reader::open(file, Kind::Chain).expect("the chain's file");
-    let len = |name: &str| r.tensor(name).expect(name).len as usize;
-    let (mut a, mut b) = (
-        vec![0.0; len("probe.log_prob")],
-        vec![0.0; len("probe.projection")],
-    );
-    r.read_f32("probe.log_prob", &mut a).expect("scores");
-    r.read_f64("probe.projection", &mut b).expect("projections");
-    (a, b)
-}
-
-#[cfg(unix)]
-#[test]
-fn a_run_that_was_stopped_or_killed_goes_on_bit_for_bit() {
-    let whole = folder();
-    let want = json(&train(whole.path(), LONG));
-    let whole_draws = draws(&whole.path().join(run_dir(&want)).join("chain_00.bnn"));
-    assert_eq!(whole_draws.0.len(), 428 * 100);
-    let tensors = want["chains"][0]["tensors"].as_array().expect("a list");
-    assert_eq!(tensors.len(), 9);
-    for t in tensors {
-        for what in ["kinetic", "configurational"] {
-            keys(&t[what], &["mean", "sd", "std_error"]);
-        }
-    }
-    let curvature = &want["chains"][0]["curvature"];
-    keys(curvature, &["largest", "residual", "smallest"]);
-    assert_eq!(curvature["products"], 10);
-    let llc = &want["chains"][0]["llc"];
-    keys(llc, &["value", "std_error", "excess_loss", "n_beta"]);
-    assert_eq!(llc["looks"], 272);
-    let step = &want["chains"][0]["step"];
-    keys(step, &["alpha", "optimizer_learning_rate", "error"]);
-    let (h, momentum) = (&step["step_size"], &step["optimizer_momentum"]);
-    assert!(h.as_f64().is_some_and(|h| h != 4.5e-3), "{step}");
-    assert!(
-        momentum.as_f64().is_some_and(|m| (m - 0.9).abs() < 1e-9),
-        "{step}"
-    );
-    let energy = &want["chains"][0]["energy"];
-    keys(energy, &["potential", "kinetic", "total", "drift"]);
-    let of = |what: &str| energy[what]["mean"].as_f64().expect("a number");
-    let (sum, total) = (of("potential") + of("kinetic"), of("total"));
-    assert!((sum / total - 1.0).abs() < 1e-9, "{energy}");
-    for name in ["-INT", "-KILL"] {
-        let dir = folder();
-        let (run, code, text) = start_and(dir.path(), name, 3);
-        if name == "-INT" {
-            assert_eq!(code, Some(130), "{text}");
-            assert!(
-                text.contains("samples are kept") && text.contains("--resume"),
-                "{text}"
-            );
-        }
-        // What is there can be read as it is.
-        let v = json(&run_cmd(
-            dir.path(),
-            &[
-                "generate",
-                run.to_str().expect("UTF-8"),
-                "--json",
-                "--max-new-tokens",
-                "5",
-                "--prompt",
-                "T",
-            ],
-        ));
-        assert!(
-            v["unc_info"]["num_samples_used"]
-                .as_u64()
-                .expect("a number")
-                >= 3
-        );
-        let got = json(&run_cmd(
-            dir.path(),
-            &["train", "--json", "--resume", run.to_str().expect("UTF-8")],
-        ));
-        assert_eq!(got["samples_hash"], want["samples_hash"], "{name}");
-        assert_eq!(got["samples_collected"], 30);
-        // The trace of temperatures is whole again, too, and so are each tensor's.
-        assert_eq!(got["chains"], want["chains"]);
-        // And so are the probes' draws.
-        assert!(draws(&run.join("chain_00.bnn")) == whole_draws, "{name}");
-    }
-}
-
-/// A run with draws enough for R-hat.
-const PROBED: &[&str] = &[
-    "--sampling-steps",
-    "200",
-    "--probe-every",
-    "4",
-    "--probe-tokens",
-    "50",
-];
-
-#[test]
-fn diagnose_judges_runs_that_belong_together_and_refuses_others() {
-    let dir = folder();
-    let of = |more: &[&str]| json(&train(dir.path(), &[PROBED, more].concat()));
-    let name = |v: &Value| v["run_dir"].as_str().expect("run_dir").to_owned();
-    let (two, other) = (
-        of(&["--chains", "2"]),
-        of(&["--seed", "43", "--sampler", "sghmc"]),
-    );
-    let (two_dir, other_dir) = (name(&two), name(&other));
-    let d = json(&run_cmd(dir.path(), &["diagnose", &two_dir, "--json"]));
-    assert_eq!((&d["chains"], &d["draws"]), (&2.into(), &50.into()));
-    assert_eq!(d["gradients"], 2 * 215);
-    assert!(d["seconds"].as_f64().is_some_and(|s| s > 0.0));
-
-    // Every number is that of the draws in the chains' files.
-    let (mut scores, mut sums) = (Vec::new(), Vec::new());
-    for chain in ["chain_00.bnn", "chain_01.bnn"] {
-        let (a, b) = draws(&dir.path().join(&two_dir).join(chain));
-        assert_eq!((a.len(), b.len()), (50 * 50, 50 * 16));
-        scores.push(a.iter().map(|&v| v as f64).collect::<Vec<f64>>());
-        sums.push(b);
-    }
-    for (key, tables, width) in [("log_prob", &scores, 50), ("projection", &sums, 16)] {
-        let each = d["each"][key].as_array().expect("a list");
-        assert_eq!(each.len(), width);
-        let mut worst = 0.0f64;
-        for (i, got) in each.iter().enumerate() {
-            let column = |t: &Vec<f64>| t.iter().skip(i).step_by(width).copied().collect();
-            let chains: Vec<Vec<f64>> = tables.iter().map(column).collect();
-            let want = bnn::metrics::chain_diagnostics(&chains).expect("numbers");
-            // Numbers pass through text: their last bit may be off.
-            let close = |a: Option<f64>, b: f64| a.is_some_and(|a| (a / b - 1.0).abs() < 1e-12);
-            for (what, want) in [
-                ("rhat", want.rhat),
-                ("ess_bulk", want.ess_bulk),
-                ("ess_tail", want.ess_tail),
-                ("mcse_mean", want.mcse_mean),
-            ] {
-                assert!(close(got[what].as_f64(), want), "{key} {i} {what}: {got}");
-            }
-            worst = worst.max(want.rhat);
-        }
-        let f = &d[key];
-        let found = f["rhat"]["worst"].as_f64().expect("a number");
-        assert!((found / worst - 1.0).abs() < 1e-12);
-        let number = |path: &[&str]| {
-            let v = path.iter().fold(f, |v, k| &v[k]);
-            v.as_f64().unwrap_or_else(|| panic!("{path:?} in {f}"))
-        };
-        let per = number(&["ess_tail", "draws", "median"]) / 430.0;
-        assert!((number(&["ess_tail", "a_gradient", "median"]) / per - 1.0).abs() < 1e-12);
-        let under = |limit| {
-            let n = each
-                .iter()
-                .filter(|e| e["rhat"].as_f64() < Some(limit))
-                .count();
-            n as f64 / width as f64
-        };
-        assert_eq!(number(&["share_under_1_1"]), under(1.1));
-        assert_eq!(number(&["share_under_1_05"]), under(1.05));
-    }
-    // The run's own report has the same summary.
-    let path = dir.path().join(&two_dir).join("baoa_metrics.json");
-    let m: Value = serde_json::from_slice(&std::fs::read(path).expect("metrics")).expect("JSON");
-    assert_eq!(m["diagnostics"]["log_prob"], d["log_prob"]);
-    assert_eq!(m["diagnostics"]["verdict"], d["verdict"]);
-    assert_eq!(two["diagnostics"], m["diagnostics"]);
-    let summary = std::fs::read_to_string(dir.path().join(&two_dir).join("baoa_summary.txt"));
-    let text = run_cmd(dir.path(), &["diagnose", &two_dir]).stdout;
-    let text = String::from_utf8(text).expect("UTF-8");
-    assert!(summary.expect("summary").contains(&text), "{text}");
-    assert!(text.contains("R-hat") && text.contains("draws a chain are few"));
-    assert!(!text.contains("with one chain"), "{text}");
-
-    // Exported, the draws lie in an HDF5 file; the statistics are those of the steps that led to them, after 15 steps of preparation.
-    let out = run_cmd(dir.path(), &["diagnose", &two_dir, "--export", "two.nc"]);
-    assert!(out.status.success(), "{}", words(&out));
-    let bytes = std::fs::read(dir.path().join("two.nc")).expect("the file");
-    assert!(bytes.starts_with(b"\x89HDF\r\n\x1a\n") && bytes.len() > 2 * 50 * 50 * 4);
-    let run = bnn::run::diagnose::RunDraws::open(&dir.path().join(&two_dir)).expect("a run");
-    for chain in &run.chains {
-        let mut r = Reader::open(&chain.path, Kind::Chain).expect("the chain's file");
-        let (mut log_lik, mut kinetic) = (vec![0.0; 215], vec![0.0; 200]);
-        r.read_f64("trace.log_lik", &mut log_lik).expect("a trace");
-        r.read_f64("trace.kinetic_temperature", &mut kinetic)
-            .expect("a trace");
-        assert_eq!(chain.log_lik.len(), 50);
-        for d in 0..50 {
-            assert_eq!(chain.log_lik[d], log_lik[15 + 4 * d + 3]);
-            assert_eq!(chain.kinetic[d], kinetic[4 * d + 3]);
-        }
-    }
-
-    // Runs of one target together, whatever their methods.
-    let d = json(&run_cmd(
-        dir.path(),
-        &["diagnose", &two_dir, &other_dir, "--json"],
-    ));
-    assert_eq!(d["chains"], 3);
-    assert_eq!(d["gradients"], 3 * 215);
-    let alone = json(&run_cmd(dir.path(), &["diagnose", &other_dir, "--json"]));
-    let verdict = alone["verdict"].as_str().expect("a verdict");
-    assert!(verdict.contains("with one chain"), "{verdict}");
-
-    let refused = |runs: &[&str], says: &[&str]| {
-        let out = run_cmd(dir.path(), &[&["diagnose"], runs].concat());
-        assert_eq!(out.status.code(), Some(1), "{runs:?}");
-        for part in says {
-            assert!(words(&out).contains(part), "{} lacks {part}", words(&out));
-        }
-    };
-    refused(&[&two_dir, &two_dir], &["one chain twice"]);
-    let warm = name(&of(&["--temperature", "0.2"]));
-    refused(&[&two_dir, &warm], &["temperature", "0.1", "0.2"]);
-    let wide = name(&of(&["--probe-tokens", "51", "--seed", "44"]));
-    refused(&[&two_dir, &wide], &["probe tokens", "50", "51"]);
-    let blind = name(&of(&["--probe-tokens", "0"]));
-    refused(&[&blind], &["probe_tokens", "nothing was recorded"]);
-    refused(&["nowhere"], &["nowhere"]);
-
-    // Two draws say nothing, and that is no error.
-    let few = json(&train(dir.path(), &[]));
-    let verdict = few["diagnostics"]["verdict"].as_str().expect("a verdict");
-    assert!(
-        verdict.contains("nothing can be said: 2 draws"),
-        "{verdict}"
-    );
-    assert!(few["diagnostics"]["log_prob"].is_null());
-    let none = name(&json(&train(dir.path(), &["--probe-every", "41"])));
-    let out = run_cmd(dir.path(), &["diagnose", &none, "--export", "none.nc"]);
-    assert!(words(&out).contains("draws to export"), "{}", words(&out));
-    assert!(!dir.path().join("none.nc").exists());
 }
 
 #[test]

@@ -1,50 +1,28 @@
 //! The command's methods, schedules, orders, priors and masses as a user runs them; fits of normals, stopped and resumed.
 #![cfg(feature = "cli")]
 
+mod common;
+
+use common::command::{self, bnn, json, words};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// A model of 4,000 parameters and a few steps.
-const SMALL: &str = "--shape tiny --n-layer 1 --n-embd 16 --block-size 16 --batch-size 4 --baseline-iters 40 --baseline-warmup-iters 5 \
+const TINY: &str = "--shape tiny --n-layer 1 --n-embd 16 --block-size 16 --batch-size 4 --baseline-iters 40 --baseline-warmup-iters 5 \
      --preconditioner-steps 5 --warmup-steps 10 --sampling-steps 40 --thinning 10 --eval-max-tokens 640 --eval-num-text-samples 3 \
      --probe-tokens 64 --eval-control=false --threads 2";
 /// Windows that a fit goes through: an epoch is 30 batches.
 const FIT: &str = "--train-samples 120 --num-samples 4 --num-epochs 2";
 
-fn bnn(dir: &Path, args: &[&str]) -> Command {
-    let mut c = Command::new(env!("CARGO_BIN_EXE_bnn"));
-    c.current_dir(dir).args(args);
-    for name in [
-        "BASE_DIR",
-        "MODEL_PATH",
-        "META_PATH",
-        "DATA_DIR",
-        "DEVICE",
-        "BNN_ISA",
-    ] {
-        c.env_remove(name);
-    }
-    c
-}
-
 fn train(dir: &Path, more: &str) -> Output {
     let args: Vec<&str> = ["train", "--json"]
         .into_iter()
-        .chain(SMALL.split_whitespace())
+        .chain(TINY.split_whitespace())
         .chain(more.split_whitespace())
         .collect();
-    bnn(dir, &args).output().expect("the command starts")
-}
-
-fn words(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stderr).into_owned()
-}
-
-fn json(out: &Output) -> Value {
-    assert!(out.status.success(), "{}", words(out));
-    serde_json::from_slice(&out.stdout).expect("one JSON object on standard output")
+    command::run(dir, &args)
 }
 
 fn metrics(dir: &Path, v: &Value) -> (PathBuf, Value) {
@@ -124,15 +102,9 @@ fn fits_leave_the_originals_keys_and_draws_that_other_commands_read() {
         assert!(run.join(format!("{sampler}_summary.txt")).exists());
         // Its draws are samples like a chain's.
         let path = run.to_str().expect("UTF-8");
-        let eval = json(
-            &bnn(dir.path(), &["eval", path, "--json"])
-                .output()
-                .expect("eval"),
-        );
+        let eval = json(&command::run(dir.path(), &["eval", path, "--json"]));
         assert_eq!(eval["results"]["val"]["num_posterior_samples"], 4, "{eval}");
-        let judged = bnn(dir.path(), &["diagnose", path])
-            .output()
-            .expect("diagnose");
+        let judged = command::run(dir.path(), &["diagnose", path]);
         assert_eq!(judged.status.code(), Some(1));
         assert!(
             words(&judged).contains("a chain's method"),
@@ -140,7 +112,7 @@ fn fits_leave_the_originals_keys_and_draws_that_other_commands_read() {
             words(&judged)
         );
         let args = ["generate", path, "--json", "--max-new-tokens", "5"];
-        json(&bnn(dir.path(), &args).output().expect("generate"));
+        json(&command::run(dir.path(), &args));
     }
 }
 
@@ -171,10 +143,11 @@ fn a_stopped_fit_goes_on_bit_for_bit() {
         );
         let whole = json(&train(dir.path(), &format!("{args} --save-dir whole")));
         let mut all: Vec<&str> = vec!["train", "--json"];
-        all.extend(SMALL.split_whitespace());
+        all.extend(TINY.split_whitespace());
         all.extend(args.split_whitespace());
         all.extend(["--save-dir", "broken"]);
-        let child = bnn(dir.path(), &all)
+        let child = bnn(dir.path())
+            .args(&all)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -199,9 +172,7 @@ fn a_stopped_fit_goes_on_bit_for_bit() {
         // It may have been done before the signal came; then there is nothing to resume, and the hash is the same all the same.
         if out.status.code() == Some(130) {
             let path = run.to_str().expect("UTF-8");
-            let resumed = bnn(dir.path(), &["train", "--json", "--resume", path])
-                .output()
-                .expect("resume");
+            let resumed = command::run(dir.path(), &["train", "--json", "--resume", path]);
             assert_eq!(
                 json(&resumed)["samples_hash"],
                 whole["samples_hash"],
@@ -272,7 +243,7 @@ fn every_choice_runs_and_makes_another_chain() {
         std::fs::write(&at, text.replace(good, bad)).expect("settings");
         let path = run.to_str().expect("UTF-8");
         for command in [&["diagnose", path][..], &["train", "--resume", path][..]] {
-            let out = bnn(dir.path(), command).output().expect("an end");
+            let out = command::run(dir.path(), command);
             assert_eq!(out.status.code(), Some(1), "{bad} {command:?}");
             let what = bad.split(' ').next().expect("a name");
             assert!(words(&out).contains(what), "{}", words(&out));

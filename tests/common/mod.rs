@@ -1,7 +1,11 @@
 //! What several test files share.
 #![allow(dead_code)] // no test file uses all of it
 
+#[cfg(feature = "cli")]
+pub mod command;
 pub mod discretised;
+pub mod kernel;
+pub mod model;
 pub mod plane;
 pub mod reference;
 pub mod replicas;

@@ -1,0 +1,106 @@
+//! The command as the tests run it: in a folder of its own, without the environment's names, on something small.
+
+use bnn::store::{Kind, Reader};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Settings that make everything small: a model of 10,000 parameters, a few steps.
+pub const SMALL: &[&str] = &[
+    "--shape",
+    "tiny",
+    "--n-layer",
+    "1",
+    "--n-embd",
+    "16",
+    "--block-size",
+    "16",
+    "--batch-size",
+    "4",
+    "--baseline-iters",
+    "40",
+    "--baseline-warmup-iters",
+    "5",
+    "--preconditioner-steps",
+    "5",
+    "--warmup-steps",
+    "10",
+    "--sampling-steps",
+    "40",
+    "--thinning",
+    "10",
+    "--eval-max-tokens",
+    "640",
+    "--eval-num-text-samples",
+    "3",
+    "--threads",
+    "2",
+];
+
+pub fn bnn(dir: &Path) -> Command {
+    let mut c = Command::new(env!("CARGO_BIN_EXE_bnn"));
+    c.current_dir(dir);
+    for name in [
+        "BASE_DIR",
+        "MODEL_PATH",
+        "META_PATH",
+        "DATA_DIR",
+        "DEVICE",
+        "WANDB_AVAILABLE",
+        "BNN_ISA",
+    ] {
+        c.env_remove(name);
+    }
+    c
+}
+
+pub fn run(dir: &Path, args: &[&str]) -> Output {
+    bnn(dir).args(args).output().expect("the command starts")
+}
+
+/// Standard error, for messages.
+pub fn words(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+pub fn json(out: &Output) -> Value {
+    assert!(out.status.success(), "{}", words(out));
+    serde_json::from_slice(&out.stdout).expect("one JSON object on standard output")
+}
+
+pub fn train(dir: &Path, more: &[&str]) -> Output {
+    let args: Vec<&str> = ["train", "--json"]
+        .iter()
+        .chain(SMALL)
+        .chain(more)
+        .copied()
+        .collect();
+    run(dir, &args)
+}
+
+pub fn run_dir(v: &Value) -> PathBuf {
+    v["run_dir"].as_str().expect("run_dir").into()
+}
+
+pub fn keys(v: &Value, names: &[&str]) {
+    for name in names {
+        assert!(!v[name].is_null(), "`{name}` is missing in {v}");
+    }
+}
+
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// The draws of the probes in a chain's file: log-probabilities and projections.
+pub fn draws(file: &Path) -> (Vec<f32>, Vec<f64>) {
+    let mut r = Reader::open(file, Kind::Chain).expect("the chain's file");
+    let len = |name: &str| r.tensor(name).expect(name).len as usize;
+    let (mut a, mut b) = (
+        vec![0.0; len("probe.log_prob")],
+        vec![0.0; len("probe.projection")],
+    );
+    r.read_f32("probe.log_prob", &mut a).expect("scores");
+    r.read_f64("probe.projection", &mut b).expect("projections");
+    (a, b)
+}
