@@ -26,6 +26,7 @@ fn gpt() -> Gpt {
         bias: true,
         dropout: 0.0,
         gelu: Gelu::Exact,
+        tie_weights: true,
     })
     .unwrap()
 }

@@ -101,6 +101,7 @@ fn model(dropout: f32) -> Gpt {
         bias: true,
         dropout,
         gelu: Gelu::Exact,
+        tie_weights: true,
     })
     .unwrap()
 }

@@ -19,6 +19,7 @@ fn gpt(vocab_size: usize, dropout: f32) -> Gpt {
         bias: true,
         dropout,
         gelu: Gelu::Exact,
+        tie_weights: true,
     })
     .unwrap()
 }

@@ -44,6 +44,7 @@ fn gpt(vocab_size: usize) -> Gpt {
         bias: true,
         dropout: 0.0,
         gelu: Gelu::Exact,
+        tie_weights: true,
     })
     .unwrap()
 }

@@ -21,6 +21,7 @@ fn config(vocab_size: usize, block_size: usize) -> GptConfig {
         bias: true,
         dropout: 0.0,
         gelu: Gelu::Exact,
+        tie_weights: true,
     }
 }
 
@@ -255,6 +256,7 @@ fn cases() -> impl Strategy<Value = Case> {
             bias,
             dropout: 0.0,
             gelu: if tanh { Gelu::Tanh } else { Gelu::Exact },
+            tie_weights: true,
         };
         Case { config, what }
     })

@@ -155,11 +155,11 @@ struct Case {
 
 fn cases() -> impl Strategy<Value = Case> {
     let shape = (3usize..12, 1usize..10, 1usize..4, 1usize..4, 1usize..5);
-    let kind = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let kind = any::<[bool; 5]>();
     let batch = (1usize..4, 0usize..100, any::<u64>());
     (shape, kind, batch).prop_map(|(shape, kind, batch)| {
         let (vocab_size, block_size, n_layer, n_head, head) = shape;
-        let (bias, tanh, last, drop) = kind;
+        let [bias, tanh, last, drop, tie_weights] = kind;
         // At a width of 1 or 2 a layer norm gives only signs, and its gradient is rounding.
         let head = if n_head * head < 3 { 3 } else { head };
         Case {
@@ -172,6 +172,7 @@ fn cases() -> impl Strategy<Value = Case> {
                 bias,
                 dropout: if drop { 0.3 } else { 0.0 },
                 gelu: if tanh { Gelu::Tanh } else { Gelu::Exact },
+                tie_weights,
             },
             b: batch.0,
             t: 1 + batch.1 % block_size,
@@ -276,6 +277,7 @@ fn small_corners_match_plain_loops() {
         ] {
             let mut config = config([3, 1, 1, 1, 4], true, gelu);
             config.dropout = 0.25 * (what - 1) as f32;
+            config.tie_weights = what == 1;
             let case = Case {
                 config,
                 b: 1,
@@ -703,6 +705,38 @@ fn parameters_are_counted_as_nanogpt_does() {
     assert_eq!(count("baby", 65), by_hand(65, 256, 6, 384, false));
     assert_eq!(count("baby", 65), 10_745_088);
     assert_eq!(count("gpt2", 50_257), 124_439_808);
+}
+
+/// An untied model with the tied one's table for its head is the same model; the tied table's gradient is the sum of the two.
+#[test]
+fn untying_changes_nothing_but_the_layout() {
+    for cpu in every_cpu() {
+        let config = config(SHAPE, true, Gelu::Exact);
+        let ((x, y), (b, t)) = (batch(3, 7, 31), (3, 7));
+        let mut tied = Model::random(&cpu, &config, b, t, 8);
+        let gpt = tied.gpt.untied();
+        assert_eq!(gpt.n_params(), tied.gpt.n_params() + SHAPE[0] * SHAPE[4]);
+        assert_eq!(gpt.untied().config(), gpt.config());
+        let flat = tied.gpt.untie(&tied.flat).unwrap();
+        assert_eq!(gpt.untie(&flat).unwrap(), flat);
+        assert!(gpt.untie(&tied.flat).is_err());
+        let mut own = Model::new(&cpu, gpt.config(), &flat, b, t);
+        assert_eq!(
+            bits(&own.logits(&x, t).unwrap()),
+            bits(&tied.logits(&x, t).unwrap())
+        );
+        let last = own.gpt.layout().tensors().last().unwrap().clone();
+        assert_eq!(last.name, "lm_head.weight");
+        let (loss, want) = tied.gradient(&x, &y, t, Objective::All, None).unwrap();
+        let (own_loss, mut got) = own.gradient(&x, &y, t, Objective::All, None).unwrap();
+        assert_eq!(loss, own_loss);
+        let head = got.split_off(last.range.start);
+        got.iter_mut().zip(&head).for_each(|(g, h)| *g += h); // the table comes first
+        let error = relative_error(&got, &wide(&want));
+        assert!(error < TOLERANCE, "{error:e}");
+        // A table of its own still has a gradient, and so has the head.
+        assert!(norm(&wide(&head)) > 0.1 * norm(&wide(&want[..head.len()])));
+    }
 }
 
 /// Each number has the standard deviation that nanoGPT gives it, within 6 standard errors (2e-9 a tensor).

@@ -47,13 +47,17 @@ fn embedding() {
 #[test]
 fn embedding_backward() {
     let (v, block) = (7, 9);
-    for (b, t, c) in [(1, 1, 1), (3, 5, 33), (40, 9, 16), (7, 4, 18)] {
+    let shapes = [(1, 1, 1), (3, 5, 33), (40, 9, 16), (7, 4, 18)];
+    for ((b, t, c), tied) in shapes.into_iter().flat_map(|s| [(s, true), (s, false)]) {
         let rows = b * t;
         let x = [tokens(rows, v, 3), vec![u16::MAX; 5]].concat();
         let (wte, wpe) = (3..3 + v * c, 3 + v * c..3 + (v + block) * c);
         let dout = [normals(rows * c, 4), rubbish(c)].concat();
         let before = normals(v * c, 5); // what the head left in wte's gradient
-        let mut want_token = wide(&before);
+        let mut want_token = match tied {
+            true => wide(&before),
+            false => vec![0.0; v * c],
+        };
         let mut want_place = vec![0.0; block * c];
         for n in 0..rows {
             for i in 0..c {
@@ -64,7 +68,7 @@ fn embedding_backward() {
         for [token, place] in everywhere(true, |cpu| {
             let mut grad = rubbish(wpe.end + 4);
             grad[wte.clone()].copy_from_slice(&before);
-            cpu.embed_backward(&mut grad, &wte, &wpe, &dout, &x, rows, t, c)
+            cpu.embed_backward(&mut grad, &wte, &wpe, tied, &dout, &x, rows, t, c)
                 .unwrap();
             parts(&grad, [wte.clone(), wpe.clone()])
         }) {

@@ -20,6 +20,7 @@ fn gpt(vocab_size: usize) -> Gpt {
         // never used in sampling
         dropout: 0.4,
         gelu: Gelu::Exact,
+        tie_weights: true,
     })
     .unwrap()
 }

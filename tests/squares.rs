@@ -176,16 +176,20 @@ fn layer_norm_backward_squares() {
     }
 }
 
-/// The table's rows get both parts before they are squared; a table of more rows than are made at a time; places beyond the sequences
-/// get no gradient, and their squares stay.
+/// A tied table's rows get both parts before they are squared, one of its own the looked-up rows alone; a table of more rows than are made
+/// at a time; places beyond the sequences get no gradient, and their squares stay.
 #[test]
 fn embedding_backward_squares() {
-    for (b, t, v, c) in [
+    for (b, t, v, c, tied) in [
         (1, 1, 1, 1),
         (3, 5, 7, 33),
         (2, 9, 11, 16),
         (5, 8, 301, 400),
-    ] {
+    ]
+    .into_iter()
+    .flat_map(|shape| [(shape, true), (shape, false)])
+    .map(|((b, t, v, c), tied)| (b, t, v, c, tied))
+    {
         let (rows, block) = (b * t, 9);
         let x = [tokens(rows, v, 75), vec![u16::MAX; 5]].concat();
         let (wte, wpe) = (3..3 + v * c, 3 + v * c..3 + (v + block) * c);
@@ -198,7 +202,7 @@ fn embedding_backward_squares() {
             let (mut token, mut place) = (vec![0.0; v * c], vec![0.0; block * c]);
             for n in s * t..(s + 1) * t {
                 for i in 0..c {
-                    for o in 0..v {
+                    for o in 0..if tied { v } else { 0 } {
                         token[o * c + i] += dlogits[n * v + o] as f64 * norm[n * c + i] as f64;
                     }
                     token[x[n] as usize * c + i] += dout[n * c + i] as f64;
@@ -215,7 +219,8 @@ fn embedding_backward_squares() {
         for [token, place, token_sq, place_sq] in everywhere(false, |cpu| {
             let (mut grad, mut squares) = (rubbish(before.len()), before.clone());
             let (g, s) = (&mut grad, &mut squares);
-            cpu.embed_backward_squares(g, s, &wte, &wpe, &dlogits, &norm, &dout, &x, rows, t, c)
+            let head = tied.then_some((&dlogits, &norm));
+            cpu.embed_backward_squares(g, s, &wte, &wpe, head, &dout, &x, rows, t, c)
                 .unwrap();
             let [token, place] = parts(&grad, ranges.clone());
             let [token_sq, place_sq] = parts(&squares, ranges.clone());
@@ -265,7 +270,8 @@ fn squares_are_those_of_a_gradient_a_sequence() {
         ([67, 33, 2, 3, 51], true, 4, 32),
         ([90, 8, 1, 2, 34], true, 3, 1),
     ] {
-        let config = config(shape, bias, Gelu::Exact);
+        let mut config = config(shape, bias, Gelu::Exact);
+        config.tie_weights = b != 4;
         let of = |what| common::tokens(b * t, shape[0], what);
         let (x, y) = (of(70), of(71));
         for precision in [Precision::Highest, Precision::Medium] {

@@ -225,13 +225,15 @@ pub trait Backend: Vectors {
     fn last_rows(&self, out: &mut Self::Buf, x: &Self::Buf, spans: &[Span], c: usize)
     -> Result<()>;
 
-    /// Adds the embedding's gradient to wte's part of `grad` and writes wpe's.
+    /// The embedding's gradient in `grad`: wte's, added to the head's part that is there where the table is `tied` and written otherwise;
+    /// wpe's, written.
     #[allow(clippy::too_many_arguments)]
     fn embed_backward(
         &self,
         grad: &mut Self::Buf,
         wte: &Range<usize>,
         wpe: &Range<usize>,
+        tied: bool,
         dout: &Self::Buf,
         x: &Self::Tokens,
         rows: usize,
@@ -239,9 +241,9 @@ pub trait Backend: Vectors {
         c: usize,
     ) -> Result<()>;
 
-    /// The tied table's and wpe's gradient, written, with the squares by sequence added to `squares`: `dout` (N, C) is the embedding's
-    /// gradient, and the head's part is made of `dlogits` (N, V) and its input `norm` (N, C). Of a token's row both parts are added before
-    /// squaring.
+    /// The tables' gradients, written, with the squares by sequence added to `squares`: `dout` (N, C) is the embedding's gradient. With a
+    /// tied head, its part is made of `head`: the logits' gradient (N, V) and the head's input (N, C). Of a token's row both parts are added
+    /// before squaring.
     #[allow(clippy::too_many_arguments)]
     fn embed_backward_squares(
         &self,
@@ -249,8 +251,7 @@ pub trait Backend: Vectors {
         squares: &mut Self::Buf,
         wte: &Range<usize>,
         wpe: &Range<usize>,
-        dlogits: &Self::Buf,
-        norm: &Self::Buf,
+        head: Option<(&Self::Buf, &Self::Buf)>,
         dout: &Self::Buf,
         x: &Self::Tokens,
         rows: usize,

@@ -83,10 +83,13 @@ pub(super) fn backward<B: Backend>(
         .ok_or_else(|| Error::invalid("workspace", "one for gradients", "one for prediction"))?;
 
     // The head and the last norm. `norm` still holds the last norm's output.
+    let (tied, head) = (gpt.config.tie_weights, gpt.head());
     match to.squares {
-        None => to.linear(&mut d.norm, &ws.logits, &ws.norm, &gpt.head())?,
-        // The table's squares wait for the embedding's part.
-        Some(_) => be.linear_backward_input(&mut d.norm, &ws.logits, params, &gpt.head(), rows)?,
+        // The tied table's squares wait for the embedding's part.
+        Some(_) if tied => {
+            be.linear_backward_input(&mut d.norm, &ws.logits, params, &head, rows)?
+        }
+        _ => to.linear(&mut d.norm, &ws.logits, &ws.norm, &head)?,
     }
     be.fill(&mut d.stream, 0.0)?;
     to.layer_norm(
@@ -171,8 +174,12 @@ pub(super) fn backward<B: Backend>(
     }
     let (wte, wpe) = (&layout.wte, &layout.wpe);
     let Some(squares) = to.squares else {
-        return be.embed_backward(to.grad, wte, wpe, &d.stream, &ws.x, rows, t, c);
+        return be.embed_backward(to.grad, wte, wpe, tied, &d.stream, &ws.x, rows, t, c);
     };
+    if !tied {
+        let (x, dout) = (&ws.x, &d.stream);
+        return be.embed_backward_squares(to.grad, squares, wte, wpe, None, dout, x, rows, t, c);
+    }
     be.layer_norm(
         &mut ws.norm,
         &mut ws.stats_f,
@@ -182,7 +189,8 @@ pub(super) fn backward<B: Backend>(
         rows,
         c,
     )?;
+    let head = Some((&ws.logits, &ws.norm));
     be.embed_backward_squares(
-        to.grad, squares, wte, wpe, &ws.logits, &ws.norm, &d.stream, &ws.x, rows, t, c,
+        to.grad, squares, wte, wpe, head, &d.stream, &ws.x, rows, t, c,
     )
 }

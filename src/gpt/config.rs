@@ -27,6 +27,13 @@ pub struct GptConfig {
     /// The GELU's form.
     #[serde(default)]
     pub gelu: Gelu,
+    /// Whether the token embedding is also the head's weight, as nanoGPT has it; else the head has a matrix of its own.
+    #[serde(default = "tied", skip_serializing_if = "Clone::clone")]
+    pub tie_weights: bool,
+}
+
+fn tied() -> bool {
+    true
 }
 
 /// The names that [`GptConfig::named`] knows, with the batch (B, T) that each is usually run at.
@@ -63,6 +70,7 @@ impl GptConfig {
             bias,
             dropout: 0.0,
             gelu: Gelu::Exact,
+            tie_weights: true,
         };
         c.check()?;
         Ok(c)

@@ -1,4 +1,4 @@
-//! nanoGPT's GPT: learned positions, pre-norm blocks, causal attention, GELU, a tied head; forward, backward, decoding.
+//! nanoGPT's GPT: learned positions, pre-norm blocks, causal attention, GELU, a tied head (or one of its own); forward, backward, decoding.
 //!
 //! Radford et al. 2019 (GPT-2), as <https://github.com/karpathy/nanoGPT> writes it. The model holds no parameters: they are one flat
 //! vector that samplers move, and every call takes it.
@@ -256,10 +256,33 @@ impl Gpt {
         }
     }
 
-    /// The head: logits = x wte^T.
+    /// The same model with a head of its own in place of a tied one.
+    pub fn untied(&self) -> Self {
+        let config = GptConfig {
+            tie_weights: false,
+            ..self.config.clone()
+        };
+        let layout = Layout::new(&config);
+        Self { config, layout }
+    }
+
+    /// The parameters of [`Gpt::untied`] that make the same model as these, (n_params): the head's are a copy of the embedding's.
+    ///
+    /// # Errors
+    /// When they are not as many as the model has.
+    pub fn untie(&self, params: &[f32]) -> Result<Vec<f32>> {
+        self.layout.check(params)?;
+        let own = match self.config.tie_weights {
+            true => &params[self.layout.wte.clone()],
+            false => &[],
+        };
+        Ok([params, own].concat())
+    }
+
+    /// The head: logits = x w^T.
     fn head(&self) -> Linear {
         Linear {
-            weight: self.layout.wte.clone(),
+            weight: self.layout.head.clone(),
             bias: None,
             n_in: self.config.n_embd,
             n_out: self.config.vocab_size,

@@ -31,7 +31,7 @@ pub(crate) struct Block {
 
 /// Where every tensor of a model lies in the flat vector, in the order of nanoGPT's `named_parameters`.
 ///
-/// The token embedding is also the head's weight (tied), and is listed once.
+/// Where the token embedding is also the head's weight (tied) it is listed once; else the head's `lm_head.weight` is the last tensor.
 #[derive(Clone, Debug)]
 pub struct Layout {
     tensors: Vec<Tensor>,
@@ -39,6 +39,7 @@ pub struct Layout {
     pub(crate) wpe: Range<usize>, // (block_size, C)
     pub(crate) blocks: Vec<Block>,
     pub(crate) ln_f: Norm,
+    pub(crate) head: Range<usize>, // (V, C): that of wte where tied
     len: usize,
 }
 
@@ -104,23 +105,30 @@ impl Layout {
             })
             .collect();
         let ln_f = b.norm("transformer.ln_f".into(), n);
+        let head = match c.tie_weights {
+            true => wte.clone(),
+            false => b.add("lm_head.weight".into(), &[c.vocab_size, n]),
+        };
         Self {
             tensors: b.tensors,
             wte,
             wpe,
             blocks,
             ln_f,
+            head,
             len: b.at,
         }
     }
 
-    /// Where things lie when the matrices of the blocks are taken out and the rest is closed up, and the pieces of the flat
+    /// Where things lie when the matrices of the blocks and of an untied head are taken out and the rest is closed up, and the pieces of the flat
     /// vector that are left, in order. A matrix's place there is empty. Decoding keeps its matrices packed.
     pub(crate) fn without_matrices(&self) -> (Self, Vec<Range<usize>>) {
         let matrix = |t: &Tensor| {
             let of =
                 |b: &Block| [&b.c_attn, &b.attn_proj, &b.c_fc, &b.mlp_proj].map(|l| l.weight.start);
-            t.shape.len() == 2 && self.blocks.iter().any(|b| of(b).contains(&t.range.start))
+            let own_head = self.head != self.wte && t.range == self.head;
+            own_head
+                || t.shape.len() == 2 && self.blocks.iter().any(|b| of(b).contains(&t.range.start))
         };
         let (mut pieces, mut len) = (Vec::new(), 0);
         for t in self.tensors.iter().filter(|t| !matrix(t)) {
@@ -157,13 +165,14 @@ impl Layout {
             wpe: place(&self.wpe),
             blocks: self.blocks.iter().map(block).collect(),
             ln_f: norm(&self.ln_f),
+            head: 0..0,
             tensors: Vec::new(),
             len,
         };
         (rest, pieces)
     }
 
-    /// Number of parameters in all (the tied head counted once, positions included).
+    /// Number of parameters in all (a tied head counted once, positions included).
     pub fn len(&self) -> usize {
         self.len
     }

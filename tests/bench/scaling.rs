@@ -19,6 +19,7 @@ fn shape(n_embd: usize, block_size: usize) -> Gpt {
         bias: false,
         dropout: 0.0,
         gelu: Gelu::Exact,
+        tie_weights: true,
     })
     .expect("a model")
 }

@@ -129,6 +129,7 @@ pub fn config(shape: [usize; 5], bias: bool, gelu: Gelu) -> GptConfig {
         bias,
         dropout: 0.0,
         gelu,
+        tie_weights: true,
     }
 }
 

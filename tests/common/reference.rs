@@ -139,7 +139,11 @@ fn sequence(gpt: &Gpt, flat: &[f64], x: &[u16], b: usize, training: Option<Train
         add(&mut stream, &dropped(out, 3 * l + 3));
     }
     let last = norm("transformer.ln_f", &stream);
-    last.iter().map(|row| product(wte, &[], row)).collect()
+    let head = match c.tie_weights {
+        true => wte,
+        false => get("lm_head.weight"),
+    };
+    last.iter().map(|row| product(head, &[], row)).collect()
 }
 
 fn add(to: &mut Rows, from: &Rows) {

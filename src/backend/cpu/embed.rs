@@ -72,7 +72,7 @@ pub fn backward(
     );
 }
 
-/// Writes wte's gradient, the tied head's part included, and wpe's; their squares by sequence are added to `squares`.
+/// Writes wte's gradient, a tied head's part included, and wpe's; their squares by sequence are added to `squares`.
 #[allow(clippy::too_many_arguments)]
 pub fn backward_squares(
     cpu: &Cpu,
@@ -80,6 +80,34 @@ pub fn backward_squares(
     squares: &mut [f32],
     wte: &Range<usize>,
     wpe: &Range<usize>,
+    head: Option<(&[f32], &[f32])>, // the logits' gradient (N, V), the head's input (N, C)
+    dout: &[f32],                   // (N, C)
+    x: &[u16],                      // (N)
+    t: usize,
+    c: usize,
+) {
+    let (dw, sq) = (&mut grad[wte.clone()], &mut squares[wte.clone()]);
+    match head {
+        Some((dlogits, norm)) => tied(cpu, dw, sq, dlogits, norm, dout, x, t, c),
+        None => looked_up(cpu, dw, sq, dout, x, t, c),
+    }
+    positions(
+        cpu,
+        &mut grad[wpe.clone()],
+        &mut squares[wpe.clone()],
+        dout,
+        x.len(),
+        t,
+        c,
+    );
+}
+
+/// The tied table: the head's product by sequence, with the looked-up rows' gradients added before squaring.
+#[allow(clippy::too_many_arguments)]
+fn tied(
+    cpu: &Cpu,
+    dw: &mut [f32],  // (V, C)
+    sq: &mut [f32],  // (V, C)
     dlogits: &[f32], // (N, V)
     norm: &[f32],    // (N, C) the head's input
     dout: &[f32],    // (N, C)
@@ -87,9 +115,8 @@ pub fn backward_squares(
     t: usize,
     c: usize,
 ) {
-    let vocab = wte.len() / c;
+    let vocab = dw.len() / c;
     let (dlogits, norm) = (&dlogits[..x.len() * vocab], &norm[..x.len() * c]);
-    let (dw, sq) = (&mut grad[wte.clone()], &mut squares[wte.clone()]);
     cpu.gemm_squares(vocab, c, t, dlogits, norm, dw, sq, |s, rows, cols, part| {
         for n in s * t..(s + 1) * t {
             let v = x[n] as usize;
@@ -101,18 +128,69 @@ pub fn backward_squares(
             }
         }
     });
-    let tables = [
-        Rows::new(&mut grad[wpe.clone()], c),
-        Rows::new(&mut squares[wpe.clone()], c),
-    ];
-    cpu.rows(wpe.len() / c, 1, tables, |range, [d, sq]| {
-        let rows = d.chunks_exact_mut(c).zip(sq.chunks_exact_mut(c));
-        for ((d, sq), place) in rows.zip(range) {
+}
+
+/// A table of its own: of each sequence, the rows of the tokens that are in it.
+fn looked_up(
+    cpu: &Cpu,
+    dw: &mut [f32], // (V, C)
+    sq: &mut [f32], // (V, C)
+    dout: &[f32],   // (N, C)
+    x: &[u16],      // (N)
+    t: usize,
+    c: usize,
+) {
+    let vocab = dw.len() / c;
+    let tables = [Rows::new(dw, c), Rows::new(sq, c)];
+    cpu.rows(vocab, 1, tables, |range, [d, sq]| {
+        d.fill(0.0);
+        let mut part = vec![0.0; c];
+        for (s, tokens) in x.chunks_exact(t).enumerate() {
+            for (i, &token) in tokens.iter().enumerate() {
+                let v = token as usize;
+                if !range.contains(&v) || tokens[..i].contains(&token) {
+                    continue;
+                }
+                part.fill(0.0);
+                for n in (i..t).filter(|&n| tokens[n] == token) {
+                    let row = &dout[(s * t + n) * c..][..c];
+                    part.iter_mut().zip(row).for_each(|(p, g)| *p += g);
+                }
+                let row = (v - range.start) * c..(v - range.start + 1) * c;
+                squares::add(
+                    cpu.isa,
+                    &mut d[row.clone()],
+                    &mut sq[row],
+                    c,
+                    &part,
+                    c,
+                    false,
+                );
+            }
+        }
+    });
+}
+
+/// The table of positions: a sequence has each place once.
+fn positions(
+    cpu: &Cpu,
+    dw: &mut [f32], // (block_size, C)
+    sq: &mut [f32], // (block_size, C)
+    dout: &[f32],   // (N, C)
+    rows: usize,
+    t: usize,
+    c: usize,
+) {
+    let places = dw.len() / c;
+    let tables = [Rows::new(dw, c), Rows::new(sq, c)];
+    cpu.rows(places, 1, tables, |range, [d, sq]| {
+        let table = d.chunks_exact_mut(c).zip(sq.chunks_exact_mut(c));
+        for ((d, sq), place) in table.zip(range) {
             if place >= t {
                 d.fill(0.0);
                 continue;
             }
-            for n in (place..x.len()).step_by(t) {
+            for n in (place..rows).step_by(t) {
                 squares::add(cpu.isa, d, sq, c, &dout[n * c..][..c], c, n == place);
             }
         }

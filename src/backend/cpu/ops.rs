@@ -113,12 +113,16 @@ impl Backend for Cpu {
         grad: &mut Vec<f32>,
         wte: &Range<usize>,
         wpe: &Range<usize>,
+        tied: bool,
         dout: &Vec<f32>,
         x: &Vec<u16>,
         rows: usize,
         t: usize,
         c: usize,
     ) -> Result<()> {
+        if !tied {
+            grad[wte.clone()].fill(0.0);
+        }
         embed::backward(self, grad, wte, wpe, dout, &x[..rows], t, c);
         Ok(())
     }
@@ -129,8 +133,7 @@ impl Backend for Cpu {
         squares: &mut Vec<f32>,
         wte: &Range<usize>,
         wpe: &Range<usize>,
-        dlogits: &Vec<f32>,
-        norm: &Vec<f32>,
+        head: Option<(&Vec<f32>, &Vec<f32>)>,
         dout: &Vec<f32>,
         x: &Vec<u16>,
         rows: usize,
@@ -138,7 +141,8 @@ impl Backend for Cpu {
         c: usize,
     ) -> Result<()> {
         let x = &x[..rows];
-        embed::backward_squares(self, grad, squares, wte, wpe, dlogits, norm, dout, x, t, c);
+        let head = head.map(|(dlogits, norm)| (&dlogits[..], &norm[..]));
+        embed::backward_squares(self, grad, squares, wte, wpe, head, dout, x, t, c);
         Ok(())
     }
 
