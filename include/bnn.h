@@ -481,7 +481,7 @@ bnn_status bnn_chain_diagnostics(const double *draws,
 /**
  * Makes a model at nanoGPT's initial parameters.
  *
- * [in] options: shape, n_layer, n_head, n_embd, block_size, bias, dropout, gelu, precision, seed; NULL for defaults. vocab_size: the corpus's.
+ * [in] options: shape, n_layer, n_head, n_embd, block_size, bias, dropout, gelu, tie_weights, precision, seed; NULL for defaults. vocab_size: the corpus's.
  * [out] model: to be freed with bnn_model_free. Errors: BNN_ERR_INVALID for a shape that cannot be built.
  * The parameters are a function of shape and seed.
  */
@@ -490,6 +490,16 @@ bnn_status bnn_model_new(const bnn_context *context,
                          size_t vocab_size,
                          bnn_model **model,
                          bnn_error *err);
+
+/**
+ * Makes the model with a head of its own that computes what a tied one does: its parameters, and a copy of the embedding's for the head.
+ *
+ * [out] untied: a model of its own, to be freed with bnn_model_free. What laplace_structure = last_layer_… needs. Errors: BNN_ERR_INVALID
+ * for a model that is not tied, BNN_ERR_BUSY.
+ */
+bnn_status bnn_model_untie(const bnn_model *model,
+                           bnn_model **untied,
+                           bnn_error *err);
 
 /**
  * Frees a model; NULL is fine. What was made from it goes on working.
@@ -661,7 +671,7 @@ bnn_status bnn_probe_log_probs(bnn_probe *probe,
  *
  * [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass, the schedules, warmup_steps,
  * sampling_steps, thinning, chain, preconditioner and its settings; of ekf, vi and laplace num_epochs, step_size, init_sd, transition_sd,
- * init_log_scale, vi_n_samples, stick_the_landing, laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options,
+ * init_log_scale, vi_n_samples, stick_the_landing, laplace_structure, laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options,
  * likelihood_weight, num_data, objective, batch_size, batch_order, window; NULL for defaults.
  * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE, BNN_ERR_DATA when the text is too short.
  * The sampler is a function of options, model and corpus: the same on any number of threads.

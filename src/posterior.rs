@@ -281,6 +281,44 @@ impl<B: Backend> Posterior<B> {
         Ok(-loss)
     }
 
+    /// As [`Posterior::likelihood_with_squares`] with what [`Gpt::ggn_squares`] adds, number `draw` of `seed`: there is no gradient then.
+    ///
+    /// # Errors
+    /// As [`Posterior::evaluate_with_squares`].
+    pub fn likelihood_with_ggn(
+        &mut self,
+        params: &B::Buf,
+        batch: &Batch,
+        seed: u64,
+        draw: u64,
+        squares: &mut B::Buf,
+    ) -> Result<f64> {
+        let (be, x, y, t) = (&self.backend, &batch.x, &batch.y, batch.t);
+        let (ws, grad, objective) = (&mut self.ws, &mut self.grad, self.objective);
+        let draw = (Stream::new(seed, Purpose::Labels, 0), draw);
+        let loss =
+            (self.gpt).ggn_squares(be, params, x, y, t, objective, draw, ws, grad, squares)?;
+        Ok(-loss)
+    }
+
+    /// The head's inputs (B, T, C) and the logits (B, T, V) of a batch at `params`.
+    ///
+    /// # Errors
+    /// When shapes or tokens do not fit.
+    pub fn head_inputs(&mut self, params: &B::Buf, batch: &Batch) -> Result<(Vec<f32>, Vec<f32>)> {
+        let (c, rows) = (self.gpt.config(), batch.x.len());
+        let mut inputs = vec![0.0; rows * c.n_embd];
+        let mut logits = vec![0.0; rows * c.vocab_size];
+        let (be, x, t, ws) = (&self.backend, &batch.x, batch.t, &mut self.ws);
+        (self.gpt).head_inputs(be, params, x, t, ws, &mut inputs, &mut logits)?;
+        Ok((inputs, logits))
+    }
+
+    /// Which positions count.
+    pub fn objective(&self) -> Objective {
+        self.objective
+    }
+
     /// Puts labels drawn from the model's own prediction at `params` in place of the batch's: number `draw` of `seed`.
     ///
     /// # Errors

@@ -44,6 +44,15 @@ fn fits_leave_the_originals_keys_and_draws_that_other_commands_read() {
         ("vi", "--stick-the-landing=false"),
         ("laplace", "--laplace-fit-prior --temperature 1e-3"),
         ("laplace", "--laplace-labels model --temperature 1e-3"),
+        ("laplace", "--laplace-labels ggn --temperature 1e-3"),
+        (
+            "laplace",
+            "--laplace-structure last_layer_kfac --laplace-fit-prior",
+        ),
+        (
+            "laplace",
+            "--laplace-structure last_layer_full --temperature 0.05",
+        ),
         ("ekf", "--preset original"),
         ("vi", "--preset original --sample-dtype bf16"),
     ] {

@@ -2,6 +2,7 @@
 
 use super::Vectors;
 use crate::error::Result;
+use crate::rng::Stream;
 use std::ops::Range;
 
 /// Which form of the Gaussian error linear unit the model uses (Hendrycks & Gimpel 2016).
@@ -437,6 +438,20 @@ pub trait Backend: Vectors {
         v: usize,
         objective: Objective,
         weight: f32,
+    ) -> Result<()>;
+
+    /// In place of the logits a cotangent (N, V) whose covariance is the cross-entropy's Hessian in them: with p = softmax(z) and r = sqrt(p),
+    /// r * e - p (r . e) with e of +-1, element (n, v) of number `draw` of the stream. Rows that the objective leaves out get 0.
+    #[allow(clippy::too_many_arguments)]
+    fn curvature_cotangent(
+        &self,
+        logits: &mut Self::Buf,
+        rows: usize,
+        t: usize,
+        v: usize,
+        objective: Objective,
+        stream: Stream,
+        draw: u64,
     ) -> Result<()>;
 
     /// grad = -num_data * grad + d/dtheta log prior, in place: from a mean loss to a log posterior. Returns the log prior without its

@@ -5,7 +5,7 @@ use crate::backend::Cpu;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::samplers::{
-    Chain, Factors, NormalFit, NormalReport, Normals, Phase, Sampler, StepReport,
+    Chain, Factors, NormalFit, NormalMethod, NormalReport, Normals, Phase, Sampler, StepReport,
 };
 use crate::store::SavedState;
 
@@ -44,19 +44,19 @@ impl Report {
     }
 }
 
-/// The factors of a fit's step: its rate has one, its temperature none.
-fn set_rate(normals: &mut Normals<Cpu>, factors: Option<Factors>) -> Result<()> {
+/// The factor on a fit's rate; its temperature has none.
+fn rate(method: NormalMethod, factors: Option<Factors>) -> Result<Option<f64>> {
     if let Some(f) = factors
         && f.temperature != 1.0
     {
-        let expected = format!("1 ({} holds its temperature)", normals.config().method);
+        let expected = format!("1 ({method} holds its temperature)");
         return Err(Error::invalid(
             "temperature_factor",
             expected,
             f.temperature,
         ));
     }
-    normals.set_rate(factors.map(|f| f.step_size))
+    Ok(factors.map(|f| f.step_size))
 }
 
 fn no_normals() -> Error {
@@ -101,42 +101,45 @@ impl Machine {
                 c.set_factors(factors);
                 Ok(())
             }
-            Self::Normal(n) => set_rate(n.normals_mut(), factors),
+            Self::Normal(n) => {
+                let rate = rate(n.config().method, factors)?;
+                n.set_rate(rate)
+            }
         }
     }
 
     pub fn phase(&self) -> Phase {
         match self {
             Self::Chain(c) => c.phase(),
-            Self::Normal(n) => n.normals().phase(),
+            Self::Normal(n) => n.phase(),
         }
     }
 
     pub fn steps_made(&self) -> u64 {
         match self {
             Self::Chain(c) => c.steps_made(),
-            Self::Normal(n) => n.normals().steps_made(),
+            Self::Normal(n) => n.steps_made(),
         }
     }
 
     pub fn params(&self) -> &Vec<f32> {
         match self {
             Self::Chain(c) => c.params(),
-            Self::Normal(n) => n.normals().mean(),
+            Self::Normal(n) => n.mean(),
         }
     }
 
-    pub fn normals(&mut self) -> Result<&mut Normals<Cpu>> {
+    pub fn normals(&mut self) -> Result<&mut NormalFit<Cpu>> {
         match self {
             Self::Chain(_) => Err(no_normals()),
-            Self::Normal(n) => Ok(n.normals_mut()),
+            Self::Normal(n) => Ok(n),
         }
     }
 
     pub fn state(&self) -> Result<SavedState> {
         match self {
             Self::Chain(c) => c.state().map(SavedState::Chain),
-            Self::Normal(n) => n.normals().state().map(SavedState::Normal),
+            Self::Normal(n) => n.state().map(SavedState::Normal),
         }
     }
 }
@@ -191,7 +194,10 @@ impl VectorMachine {
                 c.set_factors(factors);
                 Ok(())
             }
-            Self::Normal(n) => set_rate(n, factors),
+            Self::Normal(n) => {
+                let rate = rate(n.config().method, factors)?;
+                n.set_rate(rate)
+            }
         }
     }
 

@@ -30,7 +30,7 @@ pub struct bnn_model {
 
 /// Makes a model at nanoGPT's initial parameters.
 ///
-/// [in] options: shape, n_layer, n_head, n_embd, block_size, bias, dropout, gelu, precision, seed; NULL for defaults. vocab_size: the corpus's.
+/// [in] options: shape, n_layer, n_head, n_embd, block_size, bias, dropout, gelu, tie_weights, precision, seed; NULL for defaults. vocab_size: the corpus's.
 /// [out] model: to be freed with bnn_model_free. Errors: BNN_ERR_INVALID for a shape that cannot be built.
 /// The parameters are a function of shape and seed.
 #[unsafe(no_mangle)]
@@ -54,6 +54,34 @@ pub unsafe extern "C" fn bnn_model_new(
         });
         // SAFETY: `model` is NULL or the caller's to write.
         unsafe { hand_out(model, bnn_model { inner }, "model") }
+    })
+}
+
+/// Makes the model with a head of its own that computes what a tied one does: its parameters, and a copy of the embedding's for the head.
+///
+/// [out] untied: a model of its own, to be freed with bnn_model_free. What laplace_structure = last_layer_… needs. Errors: BNN_ERR_INVALID
+/// for a model that is not tied, BNN_ERR_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_untie(
+    model: *const bnn_model,
+    untied: *mut *mut bnn_model,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: the handle is NULL or live.
+        let m = &unsafe { get(model, "model") }?.inner;
+        if !m.gpt.config().tie_weights {
+            return Err(Error::invalid("model", "a tied one", "an untied one").into());
+        }
+        let params = m.gpt.untie(&lock(&m.params, "model")?)?;
+        let inner = Arc::new(Model {
+            cpu: m.cpu.clone(),
+            gpt: m.gpt.untied(),
+            params: Mutex::new(params),
+            characters: m.characters.clone(),
+        });
+        // SAFETY: `untied` is NULL or the caller's to write.
+        unsafe { hand_out(untied, bnn_model { inner }, "untied") }
     })
 }
 

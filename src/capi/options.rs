@@ -11,7 +11,8 @@ use crate::generate::{Context, Options};
 use crate::gpt::{Gelu, GptConfig, Objective};
 use crate::posterior::{Family, Prior};
 use crate::samplers::{
-    Config, Method, NormalConfig, NormalMethod, Preconditioner, Schedule, stability,
+    Config, HEAD_TEMPERATURE, Method, NormalConfig, NormalMethod, Preconditioner, Schedule,
+    Structure, stability,
 };
 use std::collections::BTreeMap;
 use std::ffi::c_char;
@@ -124,6 +125,7 @@ const TABLE: &[Row] = &[
     ("bias", Initial::U64Unset, SWITCH, "biases, in place of the shape's"),
     ("dropout", Initial::F64(0.0), BELOW_1, "dropout of the baseline's training"),
     ("gelu", Initial::Str("exact"), Words(&["exact", "tanh"]), "form of GELU"),
+    ("tie_weights", Initial::U64(1), SWITCH, "whether the token embedding is also the head's weight"),
     ("precision", Initial::Str("highest"), Words(&["highest", "high", "medium"]), "a model's matrix products: f32, 16 bits or more, bf16 where that is faster"),
     ("seed", Initial::U64(0), ALL, "seed of everything random"),
     ("batch_size", Initial::U64(12), COUNT, "sequences a batch"),
@@ -148,7 +150,7 @@ const TABLE: &[Row] = &[
     ("schedule_power", Initial::F64(0.55), SHARE, "of a polynomial schedule"),
     ("cycles", Initial::U64(4), COUNT, "of a cyclical schedule, at most sampling_steps"),
     ("exploration", Initial::F64(0.0), BELOW_1, "share of a cycle without noise and samples"),
-    ("temperature", Initial::F64Unset, FROM_0, "temperature of the target; above 0 for normals; unset: 0.1, laplace 3e-3"),
+    ("temperature", Initial::F64Unset, FROM_0, "temperature of the target; above 0 for normals; unset: 0.1, a diagonal laplace 3e-3"),
     ("warmup_steps", Initial::U64(100), ALL, "steps before sampling, after the mass is set"),
     ("sampling_steps", Initial::U64(1000), COUNT, "steps of sampling; of a vector sampler's fit, all steps"),
     ("thinning", Initial::U64(40), COUNT, "every how many sampling steps a sample is due, at most sampling_steps"),
@@ -173,7 +175,8 @@ const TABLE: &[Row] = &[
     ("init_log_scale", Initial::F64(-5.0), ANY, "logarithm of the deviation that vi's normals begin with"),
     ("vi_n_samples", Initial::U64(1), Whole(1, u32::MAX as u64), "draws, each with a gradient, a step of vi"),
     ("stick_the_landing", Initial::U64(1), SWITCH, "whether vi's gradient leaves out the part whose expectation is 0"),
-    ("laplace_labels", Initial::Str("data"), Words(&["data", "model"]), "labels of laplace's gradients: empirical Fisher, Fisher"),
+    ("laplace_structure", Initial::Str("diagonal"), Words(&["diagonal", "last_layer_full", "last_layer_kfac"]), "covariance of laplace: of all parameters, or of an untied model's head"),
+    ("laplace_labels", Initial::Str("data"), Words(&["data", "model", "ggn"]), "labels of a diagonal laplace's gradients: empirical Fisher, Fisher, none (Gauss-Newton)"),
     ("laplace_fit_prior", Initial::U64(0), SWITCH, "let the marginal likelihood choose the precision of laplace's prior, in place of prior_std"),
     ("max_new_tokens", Initial::U64(100), ALL, "tokens to generate"),
     ("generation_temperature", Initial::F64(0.8), ABOVE_0, "temperature of drawing tokens"),
@@ -278,6 +281,7 @@ impl Set {
         c.bias = self.u64("bias").map_or(c.bias, |v| v != 0);
         c.dropout = self.f64("dropout").map_or(c.dropout, |v| v as f32);
         c.gelu = self.word::<Gelu>("gelu")?;
+        c.tie_weights = self.switch("tie_weights");
         c.check()?;
         Ok(c)
     }
@@ -354,10 +358,14 @@ impl Set {
     pub fn normal(&self, method: NormalMethod, steps: u64) -> Result<NormalConfig> {
         let d = NormalConfig::new(method, steps);
         let draws = self.u64("vi_n_samples").unwrap_or(1);
+        let structure: Structure = self.word("laplace_structure")?;
         let c = NormalConfig {
             learning_rate: self.f64("step_size").unwrap_or(d.learning_rate),
             schedule: self.curve("schedule", d.schedule, 0.01)?,
-            temperature: self.f64("temperature").unwrap_or(d.temperature),
+            temperature: self.f64("temperature").unwrap_or(match structure {
+                Structure::Diagonal => d.temperature,
+                _ => HEAD_TEMPERATURE,
+            }),
             seed: self.seed(),
             init_sd: self.f64("init_sd").unwrap_or(d.init_sd),
             transition_sd: self.f64("transition_sd").unwrap_or(d.transition_sd),
@@ -366,6 +374,7 @@ impl Set {
                 .map_err(|_| Error::invalid("vi_n_samples", "1 to 2^32 - 1", draws))?,
             stick_the_landing: self.switch("stick_the_landing"),
             prior_std: self.f64("prior_std").unwrap_or(d.prior_std),
+            laplace_structure: structure,
             laplace_labels: self.word("laplace_labels")?,
             laplace_fit_prior: self.switch("laplace_fit_prior"),
             ..d

@@ -101,7 +101,8 @@ impl Inner {
                 let steps = o.num_epochs().saturating_mul(batches.per_sweep());
                 let config = o.normal(method, steps)?;
                 header.config = settings(serde_json::to_value(&config).map_err(json)?);
-                let saved = path.map(|p| read_state(p, &header, Some(method), n));
+                let head = [gpt.config().vocab_size, gpt.config().n_embd];
+                let saved = path.map(|p| read_state(p, &header, Some((&config, head)), n));
                 Machine::Normal(Box::new(match saved.transpose()? {
                     Some(SavedState::Normal(s)) => NormalFit::restore(cpu, posterior, config, &s)?,
                     _ => NormalFit::new(cpu, posterior, &start, config)?,
@@ -166,7 +167,7 @@ pub struct bnn_sampler {
 ///
 /// [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass, the schedules, warmup_steps,
 /// sampling_steps, thinning, chain, preconditioner and its settings; of ekf, vi and laplace num_epochs, step_size, init_sd, transition_sd,
-/// init_log_scale, vi_n_samples, stick_the_landing, laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options,
+/// init_log_scale, vi_n_samples, stick_the_landing, laplace_structure, laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options,
 /// likelihood_weight, num_data, objective, batch_size, batch_order, window; NULL for defaults.
 /// [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE, BNN_ERR_DATA when the text is too short.
 /// The sampler is a function of options, model and corpus: the same on any number of threads.

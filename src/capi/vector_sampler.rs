@@ -39,7 +39,7 @@ impl Inner {
                 header.config = serde_json::to_string(&config).map_err(json)?;
                 VectorMachine::Normal(Box::new(match from {
                     Ok(theta0) => Normals::new(cpu.clone(), theta0, config)?,
-                    Err(path) => match read_state(path, &header, Some(method), n)? {
+                    Err(path) => match read_state(path, &header, Some((&config, [0, 0])), n)? {
                         SavedState::Normal(s) => Normals::restore(cpu.clone(), config, &s)?,
                         SavedState::Chain(_) => return Err(other_kind()),
                     },

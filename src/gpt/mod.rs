@@ -18,6 +18,7 @@ pub use workspace::Workspace;
 
 use crate::backend::{Backend, Heads, Linear};
 use crate::error::{Error, Result};
+use crate::rng::Stream;
 use backward::Gradient;
 
 /// A GPT's shape with the layout of its parameters. Shareable between threads.
@@ -208,6 +209,74 @@ impl Gpt {
         grad: &mut B::Buf,
         squares: &mut B::Buf,
     ) -> Result<f64> {
+        let to = (grad, squares);
+        self.squares(backend, params, x, y, t, objective, None, ws, to)
+    }
+
+    /// As [`Gpt::gradient_and_squares`] with, in place of the gradient of a sequence's log likelihood, a product of its Jacobian with a random
+    /// cotangent of the logits whose covariance is the cross-entropy's Hessian in them. What is added to `squares` has as its expectation the
+    /// diagonal of the generalised Gauss-Newton matrix, summed over the sequences (Martens 2020, "New Insights and Perspectives on the
+    /// Natural Gradient Method", section 8): no label has a part in it. `draw` of `stream` says which cotangents. `grad` is overwritten with
+    /// numbers of no use.
+    ///
+    /// # Errors
+    /// As [`Gpt::gradient_and_squares`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn ggn_squares<B: Backend>(
+        &self,
+        backend: &B,
+        params: &B::Buf,
+        x: &[u16],
+        y: &[u16],
+        t: usize,
+        objective: Objective,
+        (stream, draw): (Stream, u64),
+        ws: &mut Workspace<B>,
+        grad: &mut B::Buf,
+        squares: &mut B::Buf,
+    ) -> Result<f64> {
+        let (to, draw) = ((grad, squares), Some((stream, draw)));
+        self.squares(backend, params, x, y, t, objective, draw, ws, to)
+    }
+
+    /// The head's inputs (B, T, C) and the logits (B, T, V) of tokens x (B, T), into the caller's slices.
+    ///
+    /// # Errors
+    /// As [`Gpt::logits`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn head_inputs<B: Backend>(
+        &self,
+        backend: &B,
+        params: &B::Buf,
+        x: &[u16],
+        t: usize,
+        ws: &mut Workspace<B>,
+        inputs: &mut [f32],
+        logits: &mut [f32],
+    ) -> Result<()> {
+        let n = x.len() * self.config.n_embd;
+        if inputs.len() != n {
+            return Err(Error::shape("head's inputs", [n], [inputs.len()]));
+        }
+        self.logits(backend, params, x, t, ws, logits)?;
+        // The forward pass leaves the last norm's output there.
+        backend.download_part(&ws.norm, 0, inputs)
+    }
+
+    /// The squares of the sequences' gradients, or with a draw of cotangents the generalised Gauss-Newton matrix's.
+    #[allow(clippy::too_many_arguments)]
+    fn squares<B: Backend>(
+        &self,
+        backend: &B,
+        params: &B::Buf,
+        x: &[u16],
+        y: &[u16],
+        t: usize,
+        objective: Objective,
+        draw: Option<(Stream, u64)>,
+        ws: &mut Workspace<B>,
+        (grad, squares): (&mut B::Buf, &mut B::Buf),
+    ) -> Result<f64> {
         ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
         for (what, buf) in [("gradient", &*grad), ("squares", &*squares)] {
             if backend.len(buf) != self.n_params() {
@@ -217,7 +286,16 @@ impl Gpt {
         let rows = x.len();
         backend.batch(self.work(rows), || {
             forward::forward(self, backend, params, rows, t, ws, None)?;
-            let loss = self.loss_backward(backend, rows, t, objective, 1.0, ws)?;
+            let loss = match draw {
+                None => self.loss_backward(backend, rows, t, objective, 1.0, ws)?,
+                Some((stream, draw)) => {
+                    let (v, z) = (self.config.vocab_size, &mut ws.logits);
+                    backend.cross_entropy(&mut ws.nll, z, &ws.y, rows, v)?;
+                    backend.curvature_cotangent(z, rows, t, v, objective, stream, draw)?;
+                    let (sum, count) = backend.sum_nll(&ws.nll, rows, t, objective)?;
+                    sum / count as f64
+                }
+            };
             let to = Gradient::new(backend, params, grad, Some(squares), rows, t);
             backward::backward(self, to, ws, None)?;
             backend.scale(grad, 1.0 / objective.count(rows, t) as f32)?;

@@ -11,8 +11,10 @@ use crate::baseline::Recipe;
 use crate::data::Order;
 use crate::error::{Error, Result};
 use crate::gpt::{Gelu, GptConfig, NAMED, Objective};
-use crate::samplers::{self, AutoStep, Method, NormalConfig, Preconditioner, Schedule, stability};
-pub use crate::samplers::{Labels, NormalMethod as Normal};
+use crate::samplers::{
+    self, AutoStep, HEAD_TEMPERATURE, Method, NormalConfig, Preconditioner, Schedule, stability,
+};
+pub use crate::samplers::{Labels, NormalMethod as Normal, Structure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -174,7 +176,11 @@ settings! {
         /// Whether vi's gradient leaves out the part whose expectation is 0.
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         stick_the_landing: bool,
-        /// Labels of laplace's gradients: data (empirical Fisher), model (Fisher).
+        /// Covariance of laplace: diagonal (independent normals), or of the head's weights alone, untied from the embedding: last_layer_full,
+        /// last_layer_kfac (a Kronecker product).
+        #[arg(value_parser = word::<Structure>)]
+        laplace_structure: Structure,
+        /// Labels of a diagonal laplace's gradients: data (empirical Fisher), model (Fisher), ggn (none: the generalised Gauss-Newton matrix).
         #[arg(value_parser = word::<Labels>)]
         laplace_labels: Labels,
         /// Let the marginal likelihood choose the precision of laplace's prior, in place of prior_std.
@@ -253,6 +259,9 @@ settings! {
         bias: bool,
         /// Dropout of the baseline's training, in place of the shape's.
         dropout: f32,
+        /// Whether the token embedding is also the head's weight; true without.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        tie_weights: bool,
         /// Form of GELU: exact, tanh.
         #[arg(value_parser = word::<Gelu>)]
         gelu: Gelu,
@@ -354,6 +363,12 @@ impl Settings {
         if matches!(self.shape.as_deref(), Some("baby" | "baby-full" | "gpt2")) {
             // The search takes five vectors of the model's size beside the sampler's five.
             defaults.curvature_iterations = Some(0);
+        }
+        if self
+            .laplace_structure
+            .is_some_and(|s| s != Structure::Diagonal)
+        {
+            defaults.temperature = Some(HEAD_TEMPERATURE);
         }
         if friction_given {
             (defaults.alpha, defaults.momentum) = (None, None);
@@ -458,6 +473,12 @@ impl Config {
         self.normal_config(normal, u64::MAX).validate()
     }
 
+    /// Whether the run's model has a head of its own though the baseline's is tied: laplace's on the head alone.
+    pub fn unties(&self) -> bool {
+        self.sampler == Sampler::Normal(Normal::Laplace)
+            && self.laplace_structure != Structure::Diagonal
+    }
+
     /// The settings of a fit of `steps` steps.
     pub fn normal_config(&self, method: Normal, steps: u64) -> NormalConfig {
         NormalConfig {
@@ -471,6 +492,7 @@ impl Config {
             vi_n_samples: self.vi_n_samples,
             stick_the_landing: self.stick_the_landing,
             prior_std: self.prior_std,
+            laplace_structure: self.laplace_structure,
             laplace_labels: self.laplace_labels,
             laplace_fit_prior: self.laplace_fit_prior,
             ..NormalConfig::new(method, steps)
@@ -490,6 +512,7 @@ impl Config {
         c.bias = self.bias.unwrap_or(c.bias);
         c.dropout = self.dropout.unwrap_or(c.dropout);
         c.gelu = self.gelu.unwrap_or(c.gelu);
+        c.tie_weights = self.tie_weights.unwrap_or(c.tie_weights);
         c.check()?;
         Ok(c)
     }

@@ -32,6 +32,7 @@ transition_sd = 0.0
 init_log_scale = -5.0
 vi_n_samples = 1
 stick_the_landing = true
+laplace_structure = "diagonal"
 laplace_labels = "data"
 laplace_fit_prior = false
 prior_family = "normal"

@@ -1,6 +1,6 @@
 //! Fitting independent normals on a GPT's posterior (ekf, vi, laplace): epochs of batches, a checkpoint, then draws into the store.
 
-use super::config::Normal;
+use super::config::{Config, Normal, Structure};
 use super::evaluate::{self, SplitReport};
 use super::folder::{now, write_json, write_text};
 use super::prepare::Baseline;
@@ -12,7 +12,7 @@ use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::metrics::split_loss;
 use crate::posterior::Posterior;
-use crate::samplers::{FitReport, NormalFit, NormalState, Normals};
+use crate::samplers::{FitReport, NormalConfig, NormalFit, NormalState};
 use crate::store::{self, Header, Kind, Reader, Store, TensorData};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -55,7 +55,7 @@ pub(super) fn fit(
     let config = c.normal_config(normal, total);
     let (mut fit, mut trace) = match path.exists() {
         true => {
-            let (state, trace) = load(run, normal, &path, total)?;
+            let (state, trace) = load(run, &config, &path)?;
             let fit = NormalFit::restore(be, posterior, config, &state)?;
             (fit, trace)
         }
@@ -65,7 +65,7 @@ pub(super) fn fit(
         }
     };
     if normal == Normal::Ekf {
-        let config = fit.normals().config();
+        let config = fit.config();
         let lr = config.ekf_rate();
         let times = lr * total as f64 / config.observations;
         ctx.log.say(&format!(
@@ -73,12 +73,12 @@ pub(super) fn fit(
         ))?;
     }
     let mut batch = Batch::new(b, t)?;
-    let mut progress = Progress::new(c.sampler.name(), fit.normals().steps_made(), total);
+    let mut progress = Progress::new(c.sampler.name(), fit.steps_made(), total);
     let mut epoch_start = Instant::now();
-    while fit.normals().steps_made() < total {
-        let step = fit.normals().steps_made();
+    while fit.steps_made() < total {
+        let step = fit.steps_made();
         if ctx.stopped() {
-            save(run, &path, fit.normals(), &trace)?;
+            save(run, &path, &fit, &trace)?;
             ctx.log.say(&format!(
                 "stopped; `bnn train --resume {}` goes on",
                 run.folder.path.display()
@@ -94,35 +94,27 @@ pub(super) fn fit(
         trace.log_post.push(log_post);
         let epoch_ends = (step + 1).is_multiple_of(per_epoch);
         if epoch_ends {
-            trace.epoch_sd.push(fit.normals().average_sd()?);
+            trace.epoch_sd.push(fit.average_sd()?);
             trace
                 .epoch_seconds
                 .push(epoch_start.elapsed().as_secs_f64());
             epoch_start = Instant::now();
         }
         if (step + 1).is_multiple_of(c.checkpoint_every) || step + 1 == total {
-            save(run, &path, fit.normals(), &trace)?;
+            save(run, &path, &fit, &trace)?;
         }
         progress.at(&mut ctx.log, step + 1, || format!("loss {:.4}", -log_lik))?;
     }
     drop(progress);
     let fit_seconds = start.elapsed().as_secs_f64();
-    draw_and_report(
-        run,
-        normal,
-        fit.normals_mut(),
-        &trace,
-        baseline,
-        fit_seconds,
-        ctx,
-    )
+    draw_and_report(run, normal, &mut fit, &trace, baseline, fit_seconds, ctx)
 }
 
 /// The draws of the fit in the store, scored.
 fn draw_and_report(
     run: &Run<'_>,
     normal: Normal,
-    fit: &mut Normals<Cpu>,
+    fit: &mut NormalFit<Cpu>,
     trace: &Trace,
     baseline: &Baseline,
     seconds: f64,
@@ -139,7 +131,7 @@ fn draw_and_report(
             p.precision,
             p.precision.powf(-0.5),
             p.effective_parameters,
-            setting.gpt.n_params()
+            fit.parameters()
         ))?;
         fitted_prior = json!({
             "precision": p.precision,
@@ -205,11 +197,16 @@ fn draw_and_report(
         diagnostics: None,
         results,
     };
+    let fitted = match (normal, c.laplace_structure) {
+        (Normal::Laplace, Structure::LastLayerFull) => ", the head's full covariance",
+        (Normal::Laplace, Structure::LastLayerKfac) => ", the head's Kronecker-factored covariance",
+        _ => "",
+    };
     let mut summary = format!(
         "{} run {}\n\n\
          corpus            {} ({} training, {} validation tokens)\n\
          baseline          {} steps, validation loss {:.4}\n\
-         fit               {} steps, T {}, mean deviation {sd:.4e}\n\
+         fit               {} steps, T {}, mean deviation {sd:.4e}{fitted}\n\
          at the mean       validation loss {at_mean:.4}\n\
          draws             {} in {}\n\n",
         c.sampler,
@@ -228,7 +225,7 @@ fn draw_and_report(
         summary.push_str(&split.text());
         summary.push('\n');
     }
-    if let Some(line) = warning(normal, &val, at_mean) {
+    if let Some(line) = warning(c, normal, &val, at_mean) {
         summary.push_str(&line);
         summary.push('\n');
     }
@@ -267,7 +264,7 @@ fn evaluation(val: &SplitReport, at_mean: f64, sd: f64) -> Value {
 }
 
 /// What a person should know of the draws.
-fn warning(normal: Normal, val: &SplitReport, at_mean: f64) -> Option<String> {
+fn warning(c: &Config, normal: Normal, val: &SplitReport, at_mean: f64) -> Option<String> {
     let lost = val.loss_mean_of_samples - at_mean;
     let gained = val.against_baseline.z;
     let worse = val.loss_averaged_prediction > val.loss_baseline && gained < -3.0;
@@ -277,9 +274,12 @@ fn warning(normal: Normal, val: &SplitReport, at_mean: f64) -> Option<String> {
             Normal::Vi => "a smaller --init-log-scale, or a longer run",
             Normal::Laplace => "a lower --temperature, or a smaller --prior-std",
         };
+        let why = match c.unties() {
+            true => "this normal is too wide for the head's weights",
+            false => "independent normals are too wide for these weights, which depend on each other",
+        };
         format!(
-            "warning: a draw loses {lost:.4} nats against the mean, and their average predicts worse than the baseline: \
-             independent normals are too wide for these weights, which depend on each other; try {how}"
+            "warning: a draw loses {lost:.4} nats against the mean, and their average predicts worse than the baseline: {why}; try {how}"
         )
     })
 }
@@ -293,7 +293,7 @@ fn by_epoch(series: &[f64], epochs: usize) -> Vec<f64> {
         .collect()
 }
 
-fn save(run: &Run<'_>, path: &Path, fit: &Normals<Cpu>, trace: &Trace) -> Result<()> {
+fn save(run: &Run<'_>, path: &Path, fit: &NormalFit<Cpu>, trace: &Trace) -> Result<()> {
     let header = Header {
         config: run.config.to_toml()?,
         model: run.setting.model_json()?,
@@ -305,10 +305,7 @@ fn save(run: &Run<'_>, path: &Path, fit: &Normals<Cpu>, trace: &Trace) -> Result
         ..Header::new(Kind::Chain)
     };
     let state = fit.state()?;
-    let vectors = state.vectors().into_iter();
-    let mut tensors: Vec<(&str, TensorData<'_>)> = vectors
-        .map(|(name, v)| (name, TensorData::F32(v)))
-        .collect();
+    let mut tensors = store::normal_tensors(&state);
     for (name, series) in [
         ("trace.loss", &trace.loss),
         ("trace.log_post", &trace.log_post),
@@ -320,26 +317,21 @@ fn save(run: &Run<'_>, path: &Path, fit: &Normals<Cpu>, trace: &Trace) -> Result
     store::write(path, &header, &tensors)
 }
 
-fn load(run: &Run<'_>, normal: Normal, path: &Path, total: u64) -> Result<(NormalState, Trace)> {
+fn load(run: &Run<'_>, config: &NormalConfig, path: &Path) -> Result<(NormalState, Trace)> {
     let mut r = Reader::open(path, Kind::Chain)?;
     run.check_header(path, r.header(), 0)?;
     let step = r.header().step;
+    let total = config.steps;
     if step > total {
         return Err(Error::BadHeader {
             path: path.to_path_buf(),
             message: format!("expected at most {total} steps, found {step}"),
         });
     }
-    let n = run.setting.gpt.n_params();
-    let vectors = normal
-        .tensors()
-        .iter()
-        .map(|name| {
-            let mut v = vec![0.0; n];
-            r.read_f32(name, &mut v)?;
-            Ok(v)
-        })
-        .collect::<Result<_>>()?;
+    let (n, model) = (run.setting.gpt.n_params(), run.setting.gpt.config());
+    let head = [model.vocab_size, model.n_embd];
+    let mut state = NormalState::blank(config, n, head, step);
+    store::read_normal_tensors(&mut r, &mut state)?;
     let mut series = |name: &str| -> Result<Vec<f64>> {
         let len = r.tensor(name)?.len;
         if len > step {
@@ -358,5 +350,5 @@ fn load(run: &Run<'_>, normal: Normal, path: &Path, total: u64) -> Result<(Norma
         epoch_sd: series("trace.epoch_sd")?,
         epoch_seconds: series("trace.epoch_seconds")?,
     };
-    Ok((NormalState::from_vectors(normal, step, vectors)?, trace))
+    Ok((state, trace))
 }

@@ -22,8 +22,10 @@ pub struct Setting {
     pub backend: Cpu,
     /// The text.
     pub corpus: Corpus,
-    /// The model.
+    /// The run's model.
     pub gpt: Gpt,
+    /// The model that the baseline is trained as: the run's, or the tied one that the run's head was untied from.
+    pub trained: Gpt,
 }
 
 /// A trained deterministic model.
@@ -31,9 +33,9 @@ pub struct Setting {
 pub struct Baseline {
     /// Where it is kept.
     pub path: PathBuf,
-    /// Its parameters.
+    /// Its parameters, in the layout of the run's model.
     pub params: Vec<f32>,
-    /// SHA-256 of its parameters as little-endian f32.
+    /// SHA-256 of the file's parameters as little-endian f32.
     pub sha256: [u8; 32],
     /// Steps that it was trained for.
     pub iters: u64,
@@ -72,12 +74,16 @@ impl Setting {
             (None, Some(dir)) => Corpus::from_nanogpt(dir, config.meta_path.as_deref())?,
             (None, None) => Corpus::embedded()?,
         };
-        let gpt = Gpt::new(config.model(corpus.tokenizer.vocab_size())?)?;
-        corpus.check_block(gpt.config().block_size)?;
+        let trained = Gpt::new(config.model(corpus.tokenizer.vocab_size())?)?;
+        corpus.check_block(trained.config().block_size)?;
         Ok(Self {
             backend: Cpu::new(config.threads)?.with_precision(config.precision),
             corpus,
-            gpt,
+            gpt: match config.unties() {
+                true => trained.untied(),
+                false => trained.clone(),
+            },
+            trained,
         })
     }
 
@@ -130,12 +136,12 @@ impl Setting {
         }
     }
 
-    /// The model's configuration as JSON.
+    /// The run's model's configuration as JSON.
     ///
     /// # Errors
     /// Never in fact: it is plain data.
     pub fn model_json(&self) -> Result<String> {
-        serde_json::to_string(self.gpt.config()).map_err(|e| Error::invalid("model", "JSON", e))
+        json(&self.gpt)
     }
 
     /// The tokenizer's characters.
@@ -175,7 +181,7 @@ impl Setting {
         }
         let key = Sha256::new()
             .chain_update(self.corpus.sha256)
-            .chain_update(self.model_json()?)
+            .chain_update(json(&self.trained)?)
             .chain_update(&text)
             .finalize();
         let folder = config.save_dir.join("baselines");
@@ -194,7 +200,7 @@ impl Setting {
 
         let windows = Windows::all(self.corpus.train.len(), t)?;
         let mut batch = Batch::new(b, t)?;
-        let mut trainer = Trainer::new(&self.backend, &self.gpt, &recipe, b, t)?;
+        let mut trainer = Trainer::new(&self.backend, &self.trained, &recipe, b, t)?;
         let mut progress = Progress::new(what, 0, iters);
         let mut recent = std::collections::VecDeque::with_capacity(50);
         for step in 0..iters {
@@ -216,13 +222,13 @@ impl Setting {
         let seconds = progress.seconds();
         drop(progress);
         let train_loss = recent.iter().sum::<f64>() / recent.len() as f64;
-        let block = self.gpt.config().block_size;
+        let (gpt, block) = (&self.trained, self.gpt.config().block_size);
         // What training took is given back before the evaluation asks for its own.
         let params = trainer.into_params();
-        let (val_loss, _) = split_loss(&self.backend, &self.gpt, &params, &self.corpus.val, block)?;
+        let (val_loss, _) = split_loss(&self.backend, gpt, &params, &self.corpus.val, block)?;
         let header = Header {
             config: text,
-            model: self.model_json()?,
+            model: json(gpt)?,
             seed: recipe.seed,
             step: iters,
             corpus_sha256: self.corpus.sha256,
@@ -261,8 +267,8 @@ impl Setting {
                 path: path.to_path_buf(),
                 message: format!("model: {e}"),
             })?;
-        if &model != self.gpt.config() {
-            return Err(mismatch("model", self.model_json()?, header.model));
+        if &model != self.trained.config() {
+            return Err(mismatch("model", json(&self.trained)?, header.model));
         }
         if header.vocabulary != self.vocabulary() {
             return Err(mismatch(
@@ -271,12 +277,15 @@ impl Setting {
                 format!("{:?}", header.vocabulary),
             ));
         }
-        let mut params = vec![0.0; self.gpt.n_params()];
+        let mut params = vec![0.0; self.trained.n_params()];
         reader.read_f32(PARAMS, &mut params)?;
         let mut hash = Sha256::new();
         for chunk in params.chunks(4096) {
             let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
             hash.update(&bytes);
+        }
+        if &model != self.gpt.config() {
+            params = self.trained.untie(&params)?;
         }
         Ok(Baseline {
             path: path.to_path_buf(),
@@ -289,6 +298,10 @@ impl Setting {
             cached: false,
         })
     }
+}
+
+fn json(gpt: &Gpt) -> Result<String> {
+    serde_json::to_string(gpt.config()).map_err(|e| Error::invalid("model", "JSON", e))
 }
 
 /// The baseline's batches come from a stream that no chain uses.

@@ -109,6 +109,7 @@ impl Settings {
             init_log_scale: Some(fit.init_log_scale),
             vi_n_samples: Some(fit.vi_n_samples),
             stick_the_landing: Some(fit.stick_the_landing),
+            laplace_structure: Some(fit.laplace_structure),
             laplace_labels: Some(fit.laplace_labels),
             laplace_fit_prior: Some(fit.laplace_fit_prior),
             warmup_steps: Some(100),

@@ -13,13 +13,14 @@
 //! | SGNHT, explicit Euler | [`sgnht_euler`] | the same of SGHMC by explicit Euler: for comparison only |
 //! | SGLRW | [`sglrw`] | exact variance of each parameter, whatever the gradient's noise |
 //!
-//! Three methods fit independent normals instead of sampling, and hand out draws from them:
+//! Three methods fit normals instead of sampling, and hand out draws from them:
 //!
 //! | method | file | the fit on a Gaussian |
 //! |---|---|---|
 //! | EKF, diagonal Fisher | [`ekf`] | mean and precision of the data seen once, where coordinates do not interact |
 //! | VI | [`vi`] | the mean, and the precision's diagonal |
 //! | Laplace | [`laplace`] | the precision's diagonal at the mode, from squared gradients |
+//! | Laplace of the head | [`last_layer`] | the precision, whole or as a Kronecker product, of the last layer's weights |
 //!
 //! What a step size means, and which is too large, is in [`stability`]; the curvature that decides it is found by [`curvature`].
 
@@ -29,9 +30,13 @@ mod batch_means;
 mod chain;
 mod config;
 pub mod curvature;
+mod dense;
 pub mod ekf;
 pub mod laplace;
+pub mod last_layer;
 mod normal;
+mod normal_fit;
+mod normal_state;
 mod preconditioner;
 mod sampler;
 mod schedule;
@@ -52,9 +57,12 @@ pub use config::{Config, Method, Momenta, Thermostat};
 pub use curvature::{Curvature, extreme_curvature};
 pub use ekf::Ekf;
 pub use laplace::Laplace;
+pub use last_layer::LastLayer;
 pub use normal::{
-    FitReport, Labels, NormalConfig, NormalFit, NormalMethod, NormalReport, NormalState, Normals,
+    HEAD_TEMPERATURE, Labels, NormalConfig, NormalMethod, NormalReport, Normals, Structure,
 };
+pub use normal_fit::{FitReport, NormalFit};
+pub use normal_state::{NormalState, Values, ValuesMut};
 pub use preconditioner::Preconditioner;
 pub use sampler::{Factors, Phase, Sampler, SamplerState, StepReport};
 pub use schedule::Schedule;

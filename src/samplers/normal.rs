@@ -1,16 +1,15 @@
-//! Fitting independent normals by any of the three methods: a state machine over a caller's gradients, and one over a GPT's posterior.
+//! Fitting independent normals by any of the three methods: a state machine over a caller's gradients.
 //!
 //! The methods themselves are in [`ekf`](super::ekf), [`vi`](super::vi) and [`laplace`](super::laplace). Here is what a run needs around
-//! them: how many steps there are, how often the data count, and the state in one form.
+//! them: how many steps there are, and how often the data count.
 
-use super::ekf::{Ekf, EkfConfig, EkfState};
-use super::laplace::{Laplace, LaplaceState, PriorFit};
-use super::vi::{Vi, ViConfig, ViState};
+use super::ekf::{Ekf, EkfConfig};
+use super::laplace::{Laplace, PriorFit};
+use super::normal_state::NormalState;
+use super::vi::{Vi, ViConfig};
 use super::{Phase, Schedule};
-use crate::backend::{Backend, Vectors};
-use crate::data::Batch;
+use crate::backend::Vectors;
 use crate::error::{Error, Result};
-use crate::posterior::Posterior;
 use serde::{Deserialize, Serialize};
 
 /// The methods that fit independent normals.
@@ -37,15 +36,6 @@ impl NormalMethod {
             Self::Laplace => "laplace",
         }
     }
-
-    /// Names of the vectors in its state, in their order.
-    pub fn tensors(self) -> &'static [&'static str] {
-        match self {
-            Self::Ekf => &["params", "sd"],
-            Self::Laplace => &["params", "precision"],
-            Self::Vi => &["params", "log_sd", "adam.0", "adam.1", "adam.2", "adam.3"],
-        }
-    }
 }
 
 impl std::fmt::Display for NormalMethod {
@@ -62,7 +52,24 @@ pub enum Labels {
     Data,
     /// Drawn from the model's prediction: the Fisher information.
     Model,
+    /// None: the generalised Gauss-Newton matrix, which a softmax's Fisher information is in expectation. A GPT's posterior alone has it.
+    Ggn,
 }
+
+/// Which covariance Laplace's approximation has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Structure {
+    /// Independent normals of all parameters: [`crate::samplers::laplace`].
+    Diagonal,
+    /// The head's weights alone, all their covariances: [`crate::samplers::last_layer`].
+    LastLayerFull,
+    /// The head's weights alone, their covariance a Kronecker product.
+    LastLayerKfac,
+}
+
+/// The temperature that laplace on the head alone has unless another is said: its covariance is not too wide, as independent normals' is.
+pub const HEAD_TEMPERATURE: f64 = 0.1;
 
 /// The settings of a fit. Each method reads its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,7 +102,9 @@ pub struct NormalConfig {
     pub stick_the_landing: bool,
     /// Laplace: deviation of the normal prior, > 0.
     pub prior_std: f64,
-    /// Laplace: whose labels.
+    /// Laplace: which covariance.
+    pub laplace_structure: Structure,
+    /// Laplace with a diagonal one: whose labels. (A head's curvature does not depend on them.)
     pub laplace_labels: Labels,
     /// Laplace: let the marginal likelihood choose the prior's precision, in place of `prior_std`.
     pub laplace_fit_prior: bool,
@@ -130,6 +139,7 @@ impl NormalConfig {
             vi_n_samples: 1,
             stick_the_landing: true,
             prior_std: 1.0,
+            laplace_structure: Structure::Diagonal,
             laplace_labels: Labels::Data,
             laplace_fit_prior: false,
         }
@@ -160,11 +170,46 @@ impl NormalConfig {
         }
     }
 
+    /// How many observations a step's mean counts for.
+    pub(super) fn share(&self) -> f64 {
+        self.observations / self.steps as f64
+    }
+
+    /// Whether a state after `step` steps can be one of these.
+    pub(super) fn check_step(&self, step: u64) -> Result<()> {
+        if step > self.steps {
+            let expected = format!("at most the fit's {} steps", self.steps);
+            return Err(Error::invalid("step", expected, step));
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse_when_done(&self, step: u64) -> Result<()> {
+        if step >= self.steps {
+            let expected = format!("one of the fit's {} steps", self.steps);
+            return Err(Error::invalid("step", expected, step));
+        }
+        Ok(())
+    }
+
+    /// Whether the method has a rate that can be set to this.
+    pub(super) fn check_rate(&self, rate: Option<f64>) -> Result<()> {
+        let Some(r) = rate else { return Ok(()) };
+        if self.method != NormalMethod::Vi {
+            let expected = format!("none ({} has no schedule)", self.method);
+            return Err(Error::invalid("schedule", expected, r));
+        }
+        if !(r > 0.0 && r.is_finite()) {
+            return Err(Error::invalid("step size's factor", "a positive number", r));
+        }
+        Ok(())
+    }
+
     /// How often EKF counts a step's mean observation, over T.
     pub fn ekf_rate(&self) -> f64 {
         let rate = match self.learning_rate {
             // All of the data, spread over the steps: each step's mean counts for its share of them.
-            0.0 => self.observations / self.steps as f64,
+            0.0 => self.share(),
             rate => rate,
         };
         rate / self.temperature
@@ -178,105 +223,6 @@ impl NormalConfig {
             stick_the_landing: self.stick_the_landing,
             seed: self.seed,
         }
-    }
-
-    /// Where a fit begins.
-    fn start(&self, mean: &[f32]) -> NormalState {
-        let (step, n, mean) = (0, mean.len(), mean.to_vec());
-        match self.method {
-            NormalMethod::Ekf => NormalState::Ekf(EkfState {
-                step,
-                mean,
-                sd: vec![self.init_sd as f32; n],
-            }),
-            NormalMethod::Vi => NormalState::Vi(ViState {
-                step,
-                mean,
-                log_sd: vec![self.init_log_scale as f32; n],
-                adam: Default::default(),
-            }),
-            NormalMethod::Laplace => NormalState::Laplace(LaplaceState {
-                step,
-                mean,
-                precision: vec![0.0; n],
-            }),
-        }
-    }
-}
-
-/// A fit's whole state as plain data.
-#[derive(Clone, Debug, PartialEq)]
-pub enum NormalState {
-    /// Of EKF.
-    Ekf(EkfState),
-    /// Of VI, between two steps.
-    Vi(ViState),
-    /// Of Laplace.
-    Laplace(LaplaceState),
-}
-
-impl NormalState {
-    /// The method that it is of.
-    pub fn method(&self) -> NormalMethod {
-        match self {
-            Self::Ekf(_) => NormalMethod::Ekf,
-            Self::Vi(_) => NormalMethod::Vi,
-            Self::Laplace(_) => NormalMethod::Laplace,
-        }
-    }
-
-    /// Steps made.
-    pub fn step(&self) -> u64 {
-        match self {
-            Self::Ekf(s) => s.step,
-            Self::Vi(s) => s.step,
-            Self::Laplace(s) => s.step,
-        }
-    }
-
-    /// The vectors by the names of [`NormalMethod::tensors`], (n_params) each.
-    pub fn vectors(&self) -> Vec<(&'static str, &[f32])> {
-        let all: Vec<&[f32]> = match self {
-            Self::Ekf(s) => vec![&s.mean, &s.sd],
-            Self::Laplace(s) => vec![&s.mean, &s.precision],
-            Self::Vi(s) => {
-                let [a, b, c, d] = &s.adam;
-                vec![&s.mean, &s.log_sd, a, b, c, d]
-            }
-        };
-        self.method().tensors().iter().copied().zip(all).collect()
-    }
-
-    /// The state of a method after `step` steps from its vectors, in the order of [`NormalMethod::tensors`].
-    ///
-    /// # Errors
-    /// When there is another number of them.
-    pub fn from_vectors(method: NormalMethod, step: u64, vectors: Vec<Vec<f32>>) -> Result<Self> {
-        let (want, got) = (method.tensors().len(), vectors.len());
-        if want != got {
-            return Err(Error::shape("vectors of a fit", want, got));
-        }
-        let mut vectors = vectors.into_iter();
-        let mut next = || vectors.next().unwrap_or_default();
-        let (mean, spread) = (next(), next());
-        Ok(match method {
-            NormalMethod::Ekf => Self::Ekf(EkfState {
-                step,
-                mean,
-                sd: spread,
-            }),
-            NormalMethod::Laplace => Self::Laplace(LaplaceState {
-                step,
-                mean,
-                precision: spread,
-            }),
-            NormalMethod::Vi => Self::Vi(ViState {
-                step,
-                mean,
-                log_sd: spread,
-                adam: [next(), next(), next(), next()],
-            }),
-        })
     }
 }
 
@@ -311,7 +257,7 @@ impl<V: Vectors> Normals<V> {
     /// When a setting is out of range ([`NormalConfig::validate`]), there is no parameter, or one is not finite.
     pub fn new(vectors: V, mean: &[f32], config: NormalConfig) -> Result<Self> {
         config.validate()?;
-        let start = config.start(mean);
+        let start = NormalState::start(&config, mean, [0, 0]);
         Self::restore(vectors, config, &start)
     }
 
@@ -321,9 +267,12 @@ impl<V: Vectors> Normals<V> {
     /// As [`Normals::new`], and when the state is another method's or past the last step.
     pub fn restore(vectors: V, config: NormalConfig, state: &NormalState) -> Result<Self> {
         config.validate()?;
-        if state.step() > config.steps {
-            let expected = format!("at most the fit's {} steps", config.steps);
-            return Err(Error::invalid("step", expected, state.step()));
+        config.check_step(state.step())?;
+        if config.method == NormalMethod::Laplace && config.laplace_structure != Structure::Diagonal
+        {
+            let expected = "diagonal (the others are of a model's head)";
+            let got = format!("{:?}", config.laplace_structure);
+            return Err(Error::invalid("laplace_structure", expected, got));
         }
         let v = vectors.clone();
         let (fit, n) = match (config.method, state) {
@@ -373,14 +322,6 @@ impl<V: Vectors> Normals<V> {
         })
     }
 
-    fn refuse_when_done(&self) -> Result<()> {
-        if self.phase() == Phase::Done {
-            let expected = format!("one of the fit's {} steps", self.config.steps);
-            return Err(Error::invalid("step", expected, self.steps_made()));
-        }
-        Ok(())
-    }
-
     /// VI: takes in the gradient of the log posterior at [`Normals::point`], and its value; `None` while draws of the step are left.
     ///
     /// # Errors
@@ -390,7 +331,7 @@ impl<V: Vectors> Normals<V> {
         grad: &V::Buf,
         log_post: f64,
     ) -> Result<Option<NormalReport>> {
-        self.refuse_when_done()?;
+        self.config.refuse_when_done(self.steps_made())?;
         let (c, rate) = (&self.config, self.rate);
         let Fit::Vi(vi) = &mut self.fit else {
             let expected = format!("a step with squares ({} needs them)", c.method);
@@ -417,7 +358,7 @@ impl<V: Vectors> Normals<V> {
         squares_scale: f64,
         log_lik: f64,
     ) -> Result<NormalReport> {
-        self.refuse_when_done()?;
+        self.config.refuse_when_done(self.steps_made())?;
         let step = self.steps_made();
         if !log_lik.is_finite() {
             return Err(Error::NotFinite {
@@ -430,8 +371,7 @@ impl<V: Vectors> Normals<V> {
             Fit::Ekf(e) => e.step(grad, gradient_scale, squares, squares_scale)?,
             Fit::Laplace(l) => {
                 // Each step's mean counts for its share of the data.
-                let share = self.config.observations / self.config.steps as f64;
-                l.step(squares, share * squares_scale)?;
+                l.step(squares, self.config.share() * squares_scale)?;
                 self.prior = None;
             }
             Fit::Vi(_) => {
@@ -451,15 +391,7 @@ impl<V: Vectors> Normals<V> {
     /// # Errors
     /// [`Error::Invalid`] when it is not positive, and for the methods without a rate.
     pub fn set_rate(&mut self, rate: Option<f64>) -> Result<()> {
-        if let Some(r) = rate {
-            if self.config.method != NormalMethod::Vi {
-                let expected = format!("none ({} has no schedule)", self.config.method);
-                return Err(Error::invalid("schedule", expected, r));
-            }
-            if !(r > 0.0 && r.is_finite()) {
-                return Err(Error::invalid("step size's factor", "a positive number", r));
-            }
-        }
+        self.config.check_rate(rate)?;
         self.rate = rate;
         Ok(())
     }
@@ -575,129 +507,5 @@ impl<V: Vectors> Normals<V> {
     /// The settings.
     pub fn config(&self) -> &NormalConfig {
         &self.config
-    }
-}
-
-/// What a batch did to a fit on a GPT's posterior.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FitReport {
-    /// Which step this was, counted from 0.
-    pub step: u64,
-    /// Mean log likelihood of the batch, nats; VI's over its draws.
-    pub log_lik: f64,
-    /// VI's log posterior, mean over its draws; num_data * log_lik otherwise.
-    pub log_post: f64,
-}
-
-/// Independent normals in the making, on a GPT's posterior: one batch a step. One thread at a time.
-pub struct NormalFit<B: Backend> {
-    backend: B,
-    posterior: Posterior<B>,
-    normals: Normals<B>,
-    squares: B::Buf, // (n_params); empty for VI
-}
-
-impl<B: Backend> NormalFit<B> {
-    /// Begins about `start`.
-    ///
-    /// # Errors
-    /// As [`Normals::new`], when `start` is not of the model's size, and for Laplace when the prior is not normal with one precision.
-    pub fn new(
-        backend: &B,
-        posterior: Posterior<B>,
-        start: &[f32],
-        config: NormalConfig,
-    ) -> Result<Self> {
-        let state = config.start(start);
-        Self::restore(backend, posterior, config, &state)
-    }
-
-    /// Goes on from a saved state, bit for bit.
-    ///
-    /// # Errors
-    /// As [`Normals::restore`], and when the state is not of the model's size.
-    pub fn restore(
-        backend: &B,
-        posterior: Posterior<B>,
-        config: NormalConfig,
-        state: &NormalState,
-    ) -> Result<Self> {
-        for (_, v) in state.vectors() {
-            // Adam's moments may be left out.
-            if !v.is_empty() || state.method() != NormalMethod::Vi {
-                posterior.gpt().layout().check(v)?;
-            }
-        }
-        if config.method == NormalMethod::Laplace && !posterior.has_one_precision() {
-            let expected = "normal and absolute (laplace adds one precision)";
-            return Err(Error::invalid("prior", expected, "another"));
-        }
-        let config = NormalConfig {
-            observations: posterior.sequences(),
-            ..config
-        };
-        let n = match config.method {
-            NormalMethod::Vi => 0,
-            _ => posterior.gpt().n_params(),
-        };
-        Ok(Self {
-            normals: Normals::restore(backend.clone(), config, state)?,
-            squares: backend.zeros(n)?,
-            backend: backend.clone(),
-            posterior,
-        })
-    }
-
-    /// Advances by one batch, (B, T).
-    ///
-    /// # Errors
-    /// [`Error::NotFinite`] with step and tensor; [`Error::Invalid`] when every step was made or the batch does not fit.
-    pub fn step(&mut self, batch: &Batch) -> Result<FitReport> {
-        self.normals.refuse_when_done()?;
-        let (posterior, normals) = (&mut self.posterior, &mut self.normals);
-        let config = normals.config();
-        if config.method == NormalMethod::Vi {
-            let (mut log_lik, draws) = (0.0, config.vi_n_samples as f64);
-            loop {
-                let at = posterior.evaluate(normals.point(), batch)?;
-                log_lik += at.log_lik;
-                if let Some(r) = normals.step_with_gradient(posterior.grad(), at.log_post)? {
-                    return Ok(FitReport {
-                        step: r.step,
-                        log_lik: log_lik / draws,
-                        log_post: r.value,
-                    });
-                }
-            }
-        }
-        let mut drawn = None;
-        if (config.method, config.laplace_labels) == (NormalMethod::Laplace, Labels::Model) {
-            let (seed, step) = (config.seed, normals.steps_made());
-            let own = drawn.insert(batch.clone());
-            posterior.draw_labels(normals.mean(), seed, step, own)?;
-        }
-        let batch = drawn.as_ref().unwrap_or(batch);
-        self.backend.fill(&mut self.squares, 0.0)?;
-        let log_lik =
-            posterior.likelihood_with_squares(normals.mean(), batch, &mut self.squares)?;
-        // The gradient is of the mean loss over positions; an observation is a sequence.
-        let (to_windows, of_batch) = (-posterior.positions(), 1.0 / batch.b as f64);
-        let (grad, squares) = (posterior.grad(), &self.squares);
-        let r = normals.step_with_squares(grad, to_windows, squares, of_batch, log_lik)?;
-        Ok(FitReport {
-            step: r.step,
-            log_lik,
-            log_post: posterior.num_data() * log_lik,
-        })
-    }
-
-    /// The normals.
-    pub fn normals(&self) -> &Normals<B> {
-        &self.normals
-    }
-
-    /// The normals, to draw from or to set their rate.
-    pub fn normals_mut(&mut self) -> &mut Normals<B> {
-        &mut self.normals
     }
 }

@@ -2,7 +2,9 @@
 //! the run's traces, is the run's own.)
 
 use super::{Header, Kind, Reader, TensorData, write};
-use crate::samplers::{ChainState, NormalMethod, NormalState, SamplerState, Thermostat};
+use crate::samplers::{
+    ChainState, NormalConfig, NormalState, SamplerState, Thermostat, Values, ValuesMut,
+};
 use crate::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
@@ -61,14 +63,36 @@ pub fn write_state(path: impl AsRef<Path>, header: &Header, state: &SavedState) 
         }
         SavedState::Normal(n) => {
             header.step = n.step();
-            let all = n.vectors().into_iter();
-            tensors.extend(all.map(|(n, v)| (n, TensorData::F32(v))));
+            tensors.extend(normal_tensors(n));
         }
     }
     write(path, &header, &tensors)
 }
 
-/// Reads a state of `n` parameters: a chain's, or with `normal` that of a fit by the method.
+/// The tensors of a fit's state.
+pub fn normal_tensors(state: &NormalState) -> Vec<(&'static str, TensorData<'_>)> {
+    let each = state.values().into_iter().map(|(name, v)| match v {
+        Values::F32(v) => (name, TensorData::F32(v)),
+        Values::F64(v) => (name, TensorData::F64(v)),
+    });
+    each.collect()
+}
+
+/// Reads the tensors of a fit's state into one of their sizes.
+///
+/// # Errors
+/// When one is not there, or has another size.
+pub fn read_normal_tensors(r: &mut Reader, state: &mut NormalState) -> Result<()> {
+    for (name, v) in state.values_mut() {
+        match v {
+            ValuesMut::F32(v) => r.read_f32(name, v)?,
+            ValuesMut::F64(v) => r.read_f64(name, v)?,
+        }
+    }
+    Ok(())
+}
+
+/// Reads a state of `n` parameters: a chain's, or with `normal` that of a fit with the settings, of a model whose head is (V, C).
 ///
 /// # Errors
 /// As [`Reader::open`]; [`Error::Mismatch`] when the file is of another configuration (with the first setting that differs), model, seed,
@@ -76,12 +100,17 @@ pub fn write_state(path: impl AsRef<Path>, header: &Header, state: &SavedState) 
 pub fn read_state(
     path: impl AsRef<Path>,
     expected: &Header,
-    normal: Option<NormalMethod>,
+    normal: Option<(&NormalConfig, [usize; 2])>,
     n: usize,
 ) -> Result<SavedState> {
     let path = path.as_ref();
     let mut r = Reader::open(path, Kind::Chain)?;
     check(path, expected, r.header())?;
+    if let Some((config, head)) = normal {
+        let mut state = NormalState::blank(config, n, head, r.header().step);
+        read_normal_tensors(&mut r, &mut state)?;
+        return Ok(SavedState::Normal(state));
+    }
     let names: Vec<String> = r.tensors().iter().map(|t| t.name.clone()).collect();
     let has = |name: &str| names.iter().any(|n| n == name);
     let mut floats = |name: &str| -> Result<Vec<f32>> {
@@ -95,12 +124,6 @@ pub fn read_state(
         r.read_f32(name, &mut v)?;
         Ok(v)
     };
-    if let Some(method) = normal {
-        let all = method.tensors().iter().map(|name| floats(name));
-        let vectors = all.collect::<Result<_>>()?;
-        let state = NormalState::from_vectors(method, r.header().step, vectors)?;
-        return Ok(SavedState::Normal(state));
-    }
     let mut where_there = |name: &str| has(name).then(|| floats(name)).transpose();
     let (momenta, mass) = (where_there("momenta")?, where_there("mass")?);
     let squares = where_there("squares")?;

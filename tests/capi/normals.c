@@ -287,6 +287,91 @@ static void gpt(void) {
   bnn_options_free(o);
 }
 
+/* The head of an untied model: nothing else moves, and with one window the whole covariance is what KFAC has at one position. */
+static void head(void) {
+  bnn_options *o = NULL;
+  bnn_corpus *corpus = NULL;
+  bnn_model *tied = NULL, *model = NULL, *twice = NULL;
+  bnn_sampler *s = NULL;
+  bnn_ensemble *e = NULL;
+  size_t vocab = 0, n_train = 0, n_val = 0, before = 0, n = 0, t = 0;
+  static float theta[100000], mean[100000], draw[100000], sd[100000], first[100000];
+  static char text[601];
+  for (int i = 0; i < 600; ++i) text[i] = "abcdefgh"[(i * i / 3 + i) % 8];
+  OK(bnn_corpus_from_text(text, 600, &corpus, &err));
+  OK(bnn_corpus_sizes(corpus, &vocab, &n_train, &n_val, &err));
+  OK(bnn_options_new(&o, &err));
+  STR(o, "shape", "tiny");
+  U64(o, "n_layer", 1);
+  U64(o, "block_size", 8);
+  U64(o, "batch_size", 1);
+  STR(o, "sampler", "laplace");
+  STR(o, "objective", "last");
+  F64(o, "prior_std", 0.25);
+  OK(bnn_model_new(ctx, o, vocab, &tied, &err));
+  OK(bnn_model_sizes(tied, &before, &t, &err));
+  OK(bnn_model_untie(tied, &model, &err));
+  OK(bnn_model_sizes(model, &n, &t, &err));
+  size_t head = vocab * 32;
+  HOLDS(n == before + head);
+  OK(bnn_model_get_params(model, theta, n, &err));
+  HOLDS(memcmp(theta, theta + before, head * sizeof *theta) == 0); /* the embedding comes first */
+  IS(BNN_ERR_INVALID, bnn_model_untie(model, &twice, &err));
+  HOLDS(twice == NULL);
+  double a = 0, b = 0, h = 0, mi = 0, ece = 0;
+  OK(bnn_model_loss(tied, corpus, BNN_SPLIT_VAL, &a, &err));
+  OK(bnn_model_loss(model, corpus, BNN_SPLIT_VAL, &b, &err));
+  HOLDS(a == b);
+  uint16_t x[8] = {0, 1, 2, 3, 4, 5, 6, 7}, y[8] = {1, 2, 3, 4, 5, 6, 7, 0};
+  const char *structures[2] = {"last_layer_full", "last_layer_kfac"};
+  for (int k = 0; k < 2; ++k) {
+    STR(o, "laplace_structure", structures[k]);
+    IS(BNN_ERR_INVALID, bnn_sampler_new(tied, corpus, o, &s, &err));
+    OK(bnn_sampler_new(model, corpus, o, &s, &err));
+    int32_t phase = -1, due = -1;
+    OK(bnn_sampler_step_tokens(s, x, y, 8, &phase, &due, &err));
+    OK(bnn_sampler_get_params(s, mean, n, &err));
+    HOLDS(memcmp(mean, theta, n * sizeof *theta) == 0);
+    OK(bnn_sampler_get_sd(s, k == 0 ? first : sd, n, &err));
+    for (size_t i = 0; k == 1 && i < n; ++i) {
+      HOLDS((i < before) == (sd[i] == 0.0f));
+      HOLDS(fabs(sd[i] - first[i]) <= 1e-4 * first[i]);
+      HOLDS(sd[i] <= 1.0001 * 0.25 * sqrt(0.1)); /* below the prior's, at the temperature that unset is */
+    }
+    OK(bnn_sampler_draw(s, 2, draw, n, &err));
+    HOLDS(memcmp(draw, theta, before * sizeof *theta) == 0 && memcmp(draw + before, theta + before, head * sizeof *theta) != 0);
+    OK(bnn_ensemble_new(model, &e, &err));
+    OK(bnn_ensemble_add(e, draw, n, &err));
+    OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, &a, &b, &h, &mi, &ece, &err));
+    HOLDS(isfinite(a));
+    bnn_ensemble_free(e), e = NULL;
+    bnn_sampler_free(s), s = NULL;
+  }
+  /* A caller's own gradients have no head. */
+  bnn_vector_sampler *v = NULL;
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_new(ctx, o, theta, 3, &v, &err));
+  /* Labels have no part in the Gauss-Newton matrix; a model that is untied from the start. */
+  STR(o, "laplace_structure", "diagonal");
+  STR(o, "laplace_labels", "ggn");
+  U64(o, "tie_weights", 0);
+  OK(bnn_model_new(ctx, o, vocab, &twice, &err));
+  OK(bnn_model_sizes(twice, &before, &t, &err));
+  HOLDS(before == n);
+  for (int k = 0; k < 2; ++k) {
+    int32_t phase = -1, due = -1;
+    OK(bnn_sampler_new(twice, corpus, o, &s, &err));
+    OK(bnn_sampler_step_tokens(s, x, k == 0 ? y : x, 8, &phase, &due, &err));
+    OK(bnn_sampler_get_sd(s, k == 0 ? first : sd, n, &err));
+    bnn_sampler_free(s), s = NULL;
+  }
+  HOLDS(memcmp(first, sd, n * sizeof *sd) == 0);
+  bnn_model_free(twice);
+  bnn_model_free(model);
+  bnn_model_free(tied);
+  bnn_corpus_free(corpus);
+  bnn_options_free(o);
+}
+
 int main(void) {
   OK(bnn_context_new(1, &ctx, &err));
   ekf();
@@ -294,6 +379,7 @@ int main(void) {
   vi(1);
   vi(0);
   gpt();
+  head();
   bnn_context_free(ctx);
   return finish();
 }

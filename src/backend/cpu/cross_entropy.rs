@@ -4,6 +4,10 @@ use super::isa::multiversion;
 use super::math::exp;
 use super::{Cpu, Rows};
 use crate::backend::Objective;
+use crate::rng::Stream;
+
+/// Signs of one block of the stream.
+const SIGNS: usize = 128;
 
 /// Largest element, in lanes.
 #[inline(always)]
@@ -71,6 +75,35 @@ multiversion! {
     }
 }
 
+multiversion! {
+    // z = r * e - p (r . e), p = softmax(z), r = sqrt(p), e of +-1
+    fn cotangent_rows(logits: &mut [f32], v: usize, first: usize, t: usize, last: bool, stream: Stream, draw: u64) {
+        let blocks = v.div_ceil(SIGNS) as u64;
+        for (i, z) in logits.chunks_exact_mut(v).enumerate() {
+            let row = first + i;
+            if last && row % t != t - 1 {
+                z.fill(0.0);
+                continue;
+            }
+            let top = max(z);
+            let scale = 1.0 / sum_exp(z, top);
+            let mut along = 0.0;
+            for (block, z) in (0..).zip(z.chunks_mut(SIGNS)) {
+                let words = stream.words(draw, row as u64 * blocks + block);
+                for (j, z) in z.iter_mut().enumerate() {
+                    let root = (exp(*z - top) * scale).sqrt();
+                    let negative = words[j / 32] >> (j % 32) & 1 == 1;
+                    *z = if negative { -root } else { root };
+                    along += *z;
+                }
+            }
+            for z in z.iter_mut() {
+                *z -= *z * *z * along;
+            }
+        }
+    }
+}
+
 /// nll (N) of logits (N, V).
 pub fn forward(cpu: &Cpu, nll: &mut [f32], logits: &[f32], targets: &[u16], v: usize) {
     cpu.rows(targets.len(), 8, [Rows::new(nll, 1)], |r, [nll]| {
@@ -107,6 +140,24 @@ pub fn backward(
             backward_rows(cpu.isa, nll, z, &targets[r], v, first, t, weight, last);
         },
     );
+}
+
+/// In place of the logits (N, V) of the rows that count a cotangent whose covariance is the Hessian of their cross-entropy.
+#[allow(clippy::too_many_arguments)]
+pub fn cotangent(
+    cpu: &Cpu,
+    logits: &mut [f32],
+    t: usize,
+    v: usize,
+    objective: Objective,
+    stream: Stream,
+    draw: u64,
+) {
+    let last = objective == Objective::Last;
+    let rows = logits.len() / v;
+    cpu.rows(rows, 8, [Rows::new(logits, v)], |r, [z]| {
+        cotangent_rows(cpu.isa, z, v, r.start, t, last, stream, draw);
+    });
 }
 
 /// Sum in f64, in order, over the rows that count, and how many they are.

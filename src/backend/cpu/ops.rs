@@ -8,6 +8,7 @@ use crate::backend::{
     Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, PriorTerms, Span, WeightType,
 };
 use crate::error::Result;
+use crate::rng::Stream;
 use std::ops::Range;
 
 /// Multiplications that take a thread about as long as waking another (some 50 us).
@@ -393,6 +394,21 @@ impl Backend for Cpu {
     ) -> Result<()> {
         let targets = &targets[..rows];
         cross_entropy::backward(self, nll, logits, targets, t, v, objective, weight);
+        Ok(())
+    }
+
+    fn curvature_cotangent(
+        &self,
+        logits: &mut Vec<f32>,
+        rows: usize,
+        t: usize,
+        v: usize,
+        objective: Objective,
+        stream: Stream,
+        draw: u64,
+    ) -> Result<()> {
+        let logits = &mut logits[..rows * v];
+        cross_entropy::cotangent(self, logits, t, v, objective, stream, draw);
         Ok(())
     }
 
