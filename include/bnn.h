@@ -714,10 +714,12 @@ bnn_status bnn_sampler_new(const bnn_model *model,
 /**
  * Makes a sampler that goes on from a saved state, bit for bit as it would have without the break.
  *
- * [in] model, corpus, options: as bnn_sampler_new had them; path: UTF-8, path_len bytes. [out] sampler. The model's parameters are read only
- * where the prior refers to them. A schedule callback is no part of the state: set it again.
+ * [in] model, corpus, options: as bnn_sampler_new had them, but that sampling_steps (of fits num_epochs) may be another number that holds the
+ * steps made, where no step depends on it: the sampler then goes on as one that was made with it. Steps depend on it under a linear, cosine
+ * or cyclical schedule (vi's is linear when unset), with laplace, and with ekf at step_size 0. path: UTF-8, path_len bytes. [out] sampler.
+ * The model's parameters are read only where the prior refers to them. A schedule callback is no part of the state: set it again.
  * Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
- * differs, for a state of other settings, another model or another corpus.
+ * differs (and why it must not), for a state of other settings, another model or another corpus.
  */
 bnn_status bnn_sampler_load(const bnn_model *model,
                             const bnn_corpus *corpus,
@@ -871,7 +873,7 @@ bnn_status bnn_vector_sampler_new(const bnn_context *context,
 /**
  * Makes a sampler that goes on from a saved state, bit for bit as it would have without the break.
  *
- * [in] options: as bnn_vector_sampler_new had them; n: how many parameters; path: UTF-8, path_len bytes. [out] sampler. Where the next
+ * [in] options: as bnn_vector_sampler_new had them, but for sampling_steps as bnn_sampler_load says; n: how many parameters; path: UTF-8, path_len bytes. [out] sampler. Where the next
  * gradient is to be taken, bnn_vector_sampler_get_params says. A schedule callback is no part of the state: set it again.
  * Errors: those of bnn_vector_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
  * differs, for a state of other settings; BNN_ERR_SHAPE for another n.
