@@ -154,6 +154,16 @@ typedef int32_t (*bnn_token_callback)(void *user_data,
                                       double log_prob);
 
 /**
+ * As bnn_token_callback, for several texts: prompt is the index of the prompt that the token's text goes on from, and 0 stops that text alone.
+ */
+typedef int32_t (*bnn_batch_token_callback)(void *user_data,
+                                            size_t prompt,
+                                            uint16_t token,
+                                            double entropy,
+                                            double mutual_information,
+                                            double log_prob);
+
+/**
  * Called before each step on the calling thread; 0 stops the step, which then returns BNN_ERR_INTERRUPTED and changes nothing, anything
  * else goes on.
  *
@@ -433,6 +443,35 @@ bnn_status bnn_generator_generate(bnn_generator *generator,
                                   bnn_error *err);
 
 /**
+ * Goes on from several prompts at once: each sample's weights are read once a token for all of them.
+ *
+ * Text i is number first + i (modulo 2^64) of the seed: the same bytes as bnn_generator_generate writes from prompt i alone with that
+ * number. The generator keeps caches for as many texts as it ever wrote at once.
+ *
+ * [in] prompts, prompt_lens: n texts, UTF-8, with their lengths in bytes, each at least one character; n: 0 writes nothing; options: as
+ * bnn_generator_generate; callback: NULL or called for each token, text by text for the first tokens, then for the second, and so on.
+ * [out] chars: the new texts one after the other, UTF-8 without NUL, capacity bytes; needed: their bytes (4 * n * max_new_tokens is
+ * always enough); offsets: n + 1 numbers, text i is bytes offsets[i] to offsets[i + 1] of chars; mean_entropy, mean_mutual_information:
+ * n each, nats a token, 0 for a text without one.
+ * Errors: those of bnn_generator_generate, with the prompt's index.
+ */
+bnn_status bnn_generator_generate_batch(bnn_generator *generator,
+                                        const char *const *prompts,
+                                        const size_t *prompt_lens,
+                                        size_t n,
+                                        const bnn_options *options,
+                                        uint64_t first,
+                                        bnn_batch_token_callback callback,
+                                        void *user_data,
+                                        char *chars,
+                                        size_t capacity,
+                                        size_t *needed,
+                                        size_t *offsets,
+                                        double *mean_entropy,
+                                        double *mean_mutual_information,
+                                        bnn_error *err);
+
+/**
  * Corpus BLEU over characters: unsmoothed, brevity penalty, one reference a text.
  *
  * [in] references, predictions: n texts, UTF-8, with their lengths in bytes; max_order: 1 to 4. [out] score: 0 to 1.
@@ -685,10 +724,12 @@ bnn_status bnn_sampler_new(const bnn_model *model,
 /**
  * Makes a sampler that goes on from a saved state, bit for bit as it would have without the break.
  *
- * [in] model, corpus, options: as bnn_sampler_new had them; path: UTF-8, path_len bytes. [out] sampler. The model's parameters are read only
- * where the prior refers to them. A schedule callback is no part of the state: set it again.
+ * [in] model, corpus, options: as bnn_sampler_new had them, but that sampling_steps (of fits num_epochs) may be another number that holds the
+ * steps made, where no step depends on it: the sampler then goes on as one that was made with it. Steps depend on it under a linear, cosine
+ * or cyclical schedule (vi's is linear when unset), with laplace, and with ekf at step_size 0. path: UTF-8, path_len bytes. [out] sampler.
+ * The model's parameters are read only where the prior refers to them. A schedule callback is no part of the state: set it again.
  * Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
- * differs, for a state of other settings, another model or another corpus.
+ * differs (and why it must not), for a state of other settings, another model or another corpus.
  */
 bnn_status bnn_sampler_load(const bnn_model *model,
                             const bnn_corpus *corpus,
@@ -842,7 +883,7 @@ bnn_status bnn_vector_sampler_new(const bnn_context *context,
 /**
  * Makes a sampler that goes on from a saved state, bit for bit as it would have without the break.
  *
- * [in] options: as bnn_vector_sampler_new had them; n: how many parameters; path: UTF-8, path_len bytes. [out] sampler. Where the next
+ * [in] options: as bnn_vector_sampler_new had them, but for sampling_steps as bnn_sampler_load says; n: how many parameters; path: UTF-8, path_len bytes. [out] sampler. Where the next
  * gradient is to be taken, bnn_vector_sampler_get_params says. A schedule callback is no part of the state: set it again.
  * Errors: those of bnn_vector_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
  * differs, for a state of other settings; BNN_ERR_SHAPE for another n.

@@ -207,6 +207,11 @@ fn a_loaded_sampler_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn texts_written_together_are_those_written_alone() {
+    documented("texts", true);
+}
+
+#[test]
 fn a_schedule_is_asked_before_each_step() {
     documented("schedule", true);
 }

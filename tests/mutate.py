@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Proves that the sampler tests see every factor of every update: doubles one at a time and expects a test to fail.
+"""Proves that the sampler tests see every factor of every update, and tests/alive.rs those of what is read off a chain: doubles one at a
+time and expects a test to fail.
 
     python3 tests/mutate.py [--all] [WORD ...]
 
@@ -9,8 +10,8 @@ part of the checks that run on every change: run it after a change to an update 
 
 In the copy each factor is multiplied by an element of a table that is 1 everywhere but at the mutant which BNN_MUTANT names, so that
 all mutants are built at once. First the copy must pass without a mutant. Then for each of them tests/exact.rs runs the tests of the
-mutant's methods (all of its tests if these pass), and tests/samplers.rs and tests/machine.rs run; with --all the remaining statistical files too. The table has
-each mutant's killers; the exit status is 1 if one survived.
+mutant's methods (all of its tests if these pass), and tests/samplers.rs and tests/machine.rs run; with --all the remaining statistical files too. Of the
+mutants whose names begin with "alive" tests/alive.rs runs alone. The table has each mutant's killers; the exit status is 1 if one survived.
 
 Not listed because they are the same mutant: factors of one product (noise, the root of the mass and xi). Not listed because no test can
 see them: the lattice walk's clamp at 2 in place of 1, since a probability beyond 0 or 1 acts as 0 or 1; it is halved instead.
@@ -34,11 +35,17 @@ APPLY = "src/backend/cpu/vectors.rs"
 SAMPLERS = "src/samplers/"
 # (name, file, mark, the text after it with the factor in [[ ]], methods, what it is multiplied with)
 MUTANTS = []
+# Factors that are f32; the others are f64.
+F32 = ["mass.sqrt()", "-0.5"]
 
 
 def mutants(prefix, file, mark, methods, *places, by=2.0):
     for name, place in places:
         MUTANTS.append((f"{prefix} {name}", file, mark, place, methods, by))
+
+
+def of_alive(name):
+    return name.startswith("alive")
 
 
 mutants("apply sgld", APPLY, "Rule::Sgld {", ["sgld"],
@@ -83,6 +90,23 @@ mutants("sampler", SAMPLERS + "sampler.rs", "fn thermal_momenta(", [],
         ("first momenta", "([[c.temperature.sqrt()]]"), ("their mass", "[[mass.sqrt()]]"))
 mutants("sampler", SAMPLERS + "sampler.rs", "\nfn kinetic(", [], ("first kinetic", "/ [[over(i)]]"))
 
+# What is read off a chain. A standard error may be off either way.
+mutants("alive temperatures", SAMPLERS + "temperatures.rs", "pub fn read<", [],
+        ("kinetic", "[[sums.kinetic]] / d"), ("configurational", "-[[sums.virial]] / d"))
+mutants("alive range sums", SAMPLERS + "sampler.rs", "pub fn range_moments(", [],
+        ("sigma^2", "[[self.config.sigma]] * self"), ("kinetic", "sums.kinetic /= [[mass_scale]]"), ("force", "sums.force /= [[mass_scale]]"))
+for by in [2.0, 0.5]:
+    mutants(f"alive {by}", SAMPLERS + "batch_means.rs", "fn std_error(", [], ("variance of the mean", "[[between]] / (b"), by=by)
+    mutants(f"alive {by}", SAMPLERS + "batch_means.rs", "pub fn get(", [], ("variance", "[[self.squares[i]]] / (n"), by=by)
+    mutants(f"alive curvature {by}", SAMPLERS + "curvature.rs", "pub fn extreme_curvature<", [],
+            ("difference", "[[-0.5]] / side"), ("alpha", "= [[vectors.dot(&u, &w)?]];"), ("beta", "= [[vectors.dot(&w, &point)?]]"),
+            ("residual", "[[b]] * last"), ("smallest", "-[[top(&negated, &betas).0]]"), by=by)
+    mutants(f"alive llc {by}", "src/metrics/llc.rs", "Ok(LocalLearningCoefficient {", [],
+            ("value", "value: [[n_beta]]"), ("standard error", "[[n_beta]] * e)"), ("excess loss", "excess_loss: [[m.mean]]"), by=by)
+    mutants(f"alive step {by}", SAMPLERS + "auto_step.rs", "fn end_window<", [],
+            ("kinetic error", "=> [[(kinetic * free / t - 1.0)]]"), ("force error", "max([[h]] * h"), ("sgld error", "=> [[h]] * force"),
+            ("friction step", "- [[0.5]] * h"), ("budget", "([[self.tolerance]] / error)"), ("friction", "/ [[friction]];"), by=by)
+
 # The table, as the copy's src/mutant.rs.
 TABLE = """
 use std::sync::OnceLock;
@@ -121,13 +145,14 @@ def plant(sources):
         at = source.find(before + factor + after, start) if start >= 0 else -1
         if at < 0:
             sys.exit(f"{name}: no '{before + factor + after}' after '{mark}': this script's list is out of date")
-        single = "crate::mutant::table()[{}]" if factor == "mass.sqrt()" else "crate::mutant::factor({})"
+        single = "crate::mutant::table()[{}]" if factor in F32 else "crate::mutant::factor({})"
         table = ("mutant[{}]" if file == APPLY else single).format(k)
         at += len(before)
-        edits.setdefault(file, []).append((at, at + len(factor), f"({table} * {factor})"))
+        edits.setdefault(file, {}).setdefault((at, at + len(factor)), []).append(table)
     for file, places in edits.items():
-        for start, end, new in sorted(places, reverse=True):
-            sources[file] = sources[file][:start] + new + sources[file][end:]
+        for (start, end), tables in sorted(places.items(), reverse=True):
+            source = sources[file]
+            sources[file] = f"{source[:start]}({' * '.join(tables)} * {source[start:end]}){source[end:]}"
     # Copied to where the loops are, so that these remain loops over registers.
     take = "let mutant = *crate::mutant::table();\n    "
     for mark, line in [("fn apply(", "match rule {"), ("fn move_chunk(", "let (mut virial")]:
@@ -159,7 +184,9 @@ def main():
     parser.add_argument("--all", action="store_true", help="tests/order.rs, regression.rs and calibration.rs too")
     parser.add_argument("words", nargs="*")
     args = parser.parse_args()
-    files = ["exact", "samplers", "machine"] + (["order", "regression", "calibration"] if args.all else [])
+    updates = ["exact", "samplers", "machine"] + (["order", "regression", "calibration"] if args.all else [])
+    chosen = [k for k, m in enumerate(MUTANTS) if not args.words or any(word in m[0] for word in args.words)]
+    files_of = {k: ["alive"] if of_alive(MUTANTS[k][0]) else updates for k in chosen}
 
     shutil.rmtree(COPY, ignore_errors=True)
     COPY.mkdir(parents=True)
@@ -179,25 +206,23 @@ def main():
         (COPY / file).write_text(source)
 
     began = time.time()
-    if failed := test(files, limit=3600):
+    if failed := test(sorted({file for files in files_of.values() for file in files}), limit=3600):
         sys.exit(f"without a mutant these fail: {failed}")
     print(f"without a mutant all pass ({time.time() - began:.0f} s)", flush=True)
 
-    survivors, count = [], 0
-    for k, (name, _, _, _, methods, _) in enumerate(MUTANTS):
-        if args.words and not any(word in name for word in args.words):
-            continue
+    survivors = []
+    for k in chosen:
+        name, _, _, _, methods, _ = MUTANTS[k]
         began, killers = time.time(), {}
-        for file in files:
+        for file in files_of[k]:
             filters = [f"gaussian_{m}" for m in methods] if file == "exact" else []
             killers[file] = (filters and test([file], k, filters)) or test([file], k)
-        count += 1
         killed = any(killers.values())
         if not killed:
             survivors.append(name)
         columns = "; ".join(f"{file}: {', '.join(tests) or '-'}" for file, tests in killers.items())
         print(f"{name:28} {'killed' if killed else 'SURVIVED'} | {columns} ({time.time() - began:.0f} s)", flush=True)
-    print(f"{count} mutants, {len(survivors)} survived{': ' + ', '.join(survivors) if survivors else ''}")
+    print(f"{len(chosen)} mutants, {len(survivors)} survived{': ' + ', '.join(survivors) if survivors else ''}")
     sys.exit(bool(survivors))
 
 

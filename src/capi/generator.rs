@@ -4,11 +4,12 @@ use super::corpus::bnn_corpus;
 use super::ensemble::bnn_ensemble;
 use super::guard::guard;
 use super::options::{Set, bnn_options};
-use super::pointer::{get, give, hand_out, lock, out, take_back, text};
+use super::pointer::{get, give, hand_out, lock, out, slice_mut, take_back, text, texts};
 use super::status::{bnn_error, bnn_status};
 use crate::backend::Cpu;
 use crate::data::Corpus;
-use crate::generate::Generator;
+use crate::error::Error;
+use crate::generate::{Generated, Generator, TokenInfo};
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +20,18 @@ use std::sync::{Arc, Mutex};
 pub type bnn_token_callback = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
+        token: u16,
+        entropy: f64,
+        mutual_information: f64,
+        log_prob: f64,
+    ) -> i32,
+>;
+
+/// As bnn_token_callback, for several texts: prompt is the index of the prompt that the token's text goes on from, and 0 stops that text alone.
+pub type bnn_batch_token_callback = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        prompt: usize,
         token: u16,
         entropy: f64,
         mutual_information: f64,
@@ -124,9 +137,96 @@ pub unsafe extern "C" fn bnn_generator_generate(
             })?;
             let written = corpus.tokenizer.decode(&made.tokens)?;
             give(written.as_bytes(), chars.cast(), capacity, needed)?;
-            let n = (made.info.len() as f64).max(1.0);
-            h.write(made.info.iter().map(|t| t.entropy).sum::<f64>() / n);
-            mi.write(made.info.iter().map(|t| t.mutual_information).sum::<f64>() / n);
+            let means = means(&made);
+            h.write(means.0);
+            mi.write(means.1);
+        }
+        Ok(())
+    })
+}
+
+/// Means of a text's entropy and mutual information, nats a token; 0 for a text without one.
+fn means(made: &Generated) -> (f64, f64) {
+    let n = (made.info.len() as f64).max(1.0);
+    let mean = |of: fn(&TokenInfo) -> f64| made.info.iter().map(of).sum::<f64>() / n;
+    (mean(|t| t.entropy), mean(|t| t.mutual_information))
+}
+
+/// Goes on from several prompts at once: each sample's weights are read once a token for all of them.
+///
+/// Text i is number first + i (modulo 2^64) of the seed: the same bytes as bnn_generator_generate writes from prompt i alone with that
+/// number. The generator keeps caches for as many texts as it ever wrote at once.
+///
+/// [in] prompts, prompt_lens: n texts, UTF-8, with their lengths in bytes, each at least one character; n: 0 writes nothing; options: as
+/// bnn_generator_generate; callback: NULL or called for each token, text by text for the first tokens, then for the second, and so on.
+/// [out] chars: the new texts one after the other, UTF-8 without NUL, capacity bytes; needed: their bytes (4 * n * max_new_tokens is
+/// always enough); offsets: n + 1 numbers, text i is bytes offsets[i] to offsets[i + 1] of chars; mean_entropy, mean_mutual_information:
+/// n each, nats a token, 0 for a text without one.
+/// Errors: those of bnn_generator_generate, with the prompt's index.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_generator_generate_batch(
+    generator: *mut bnn_generator,
+    prompts: *const *const c_char,
+    prompt_lens: *const usize,
+    n: usize,
+    options: *const bnn_options,
+    first: u64,
+    callback: bnn_batch_token_callback,
+    user_data: *mut c_void,
+    chars: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+    offsets: *mut usize,
+    mean_entropy: *mut f64,
+    mean_mutual_information: *mut f64,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        let ends = n
+            .checked_add(1)
+            .ok_or_else(|| Error::invalid("n", "below the largest size", n))?;
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let g = get(generator, "generator")?;
+            // The callback may free the handle: what the call uses is its own from here on.
+            let (inner, corpus) = (g.inner.clone(), g.corpus.clone());
+            let prompts = texts(prompts, prompt_lens, n, "prompt")?;
+            let o = Set::from(options)?.generation()?;
+            let offsets = slice_mut(offsets, ends, "offsets")?;
+            let h = slice_mut(mean_entropy, n, "mean_entropy")?;
+            let mi = slice_mut(mean_mutual_information, n, "mean_mutual_information")?;
+            let tokens = (prompts.iter().enumerate())
+                .map(|(i, prompt)| match corpus.tokenizer.encode(prompt) {
+                    Err(Error::Data { place, message }) => {
+                        Err(Error::data(format!("prompt {i}: {place}"), message))
+                    }
+                    other => other,
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            let tokens: Vec<&[u16]> = tokens.iter().map(Vec::as_slice).collect();
+            let made = lock(&inner, "generator")?.generate_batch(&tokens, &o, first, |i, t| {
+                callback.is_none_or(|f| {
+                    f(
+                        user_data,
+                        i,
+                        t.token,
+                        t.entropy,
+                        t.mutual_information,
+                        t.log_prob,
+                    ) != 0
+                })
+            })?;
+            let mut written = String::new();
+            let mut at = vec![0];
+            for text in &made {
+                written.push_str(&corpus.tokenizer.decode(&text.tokens)?);
+                at.push(written.len());
+            }
+            give(written.as_bytes(), chars.cast(), capacity, needed)?;
+            offsets.copy_from_slice(&at);
+            for (i, text) in made.iter().enumerate() {
+                (h[i], mi[i]) = means(text);
+            }
         }
         Ok(())
     })

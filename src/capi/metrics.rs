@@ -1,30 +1,11 @@
 //! What texts are worth (BLEU and ROUGE over characters), and what chains are (R-hat, effective sample sizes).
 
 use super::guard::guard;
-use super::pointer::{out, slice, text};
-use super::status::{Fail, bnn_error, bnn_status};
+use super::pointer::{out, slice, texts};
+use super::status::{bnn_error, bnn_status};
 use crate::error::Error;
 use crate::metrics::{Unit, bleu, chain_diagnostics, rouge_mean};
 use std::ffi::c_char;
-
-/// # Safety
-/// `chars` and `lens` are NULL or n elements; each of `chars` is NULL or as many bytes as `lens` says.
-unsafe fn texts<'a>(
-    chars: *const *const c_char,
-    lens: *const usize,
-    n: usize,
-    what: &'static str,
-) -> Result<Vec<&'a str>, Fail> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (chars, lens) = (slice(chars, n, what)?, slice(lens, n, what)?);
-        chars
-            .iter()
-            .zip(lens)
-            .map(|(&p, &len)| text(p, len, what))
-            .collect()
-    }
-}
 
 /// Corpus BLEU over characters: unsmoothed, brevity penalty, one reference a text.
 ///
@@ -44,8 +25,8 @@ pub unsafe extern "C" fn bnn_bleu(
     guard(err, || {
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
-            let r = texts(references, reference_lens, n, "references")?;
-            let p = texts(predictions, prediction_lens, n, "predictions")?;
+            let r = texts(references, reference_lens, n, "reference")?;
+            let p = texts(predictions, prediction_lens, n, "prediction")?;
             let score = out(score, "score")?;
             score.write(bleu(&r, &p, Unit::Char, max_order)?);
         }
@@ -69,8 +50,8 @@ pub unsafe extern "C" fn bnn_rouge(
     guard(err, || {
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
-            let r = texts(references, reference_lens, n, "references")?;
-            let p = texts(predictions, prediction_lens, n, "predictions")?;
+            let r = texts(references, reference_lens, n, "reference")?;
+            let p = texts(predictions, prediction_lens, n, "prediction")?;
             let (r1, r2, rl) = (
                 out(rouge1, "rouge1")?,
                 out(rouge2, "rouge2")?,

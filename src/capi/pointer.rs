@@ -1,7 +1,8 @@
-//! Pointers from C as references, slices and text, each checked for NULL; and the way back.
+//! Pointers from C as references, slices and text, each checked for NULL; and the way back. `what` names them in errors.
 
 use super::status::Fail;
 use crate::error::Error;
+use std::borrow::Cow;
 use std::ffi::c_char;
 use std::sync::{Mutex, MutexGuard};
 
@@ -13,7 +14,7 @@ type Result<T> = std::result::Result<T, Fail>;
 /// `p` is NULL or points to a live T that stays so for 'a.
 pub unsafe fn get<'a, T>(p: *const T, what: &'static str) -> Result<&'a T> {
     // SAFETY: the caller's promise.
-    unsafe { p.as_ref() }.ok_or(Fail::Null(what))
+    unsafe { p.as_ref() }.ok_or(Fail::Null(what.into()))
 }
 
 /// An out-parameter.
@@ -25,17 +26,21 @@ pub unsafe fn out<'a, T>(
     what: &'static str,
 ) -> Result<&'a mut std::mem::MaybeUninit<T>> {
     // SAFETY: the caller's promise; MaybeUninit<T> has T's layout and needs no value.
-    unsafe { p.cast::<std::mem::MaybeUninit<T>>().as_mut() }.ok_or(Fail::Null(what))
+    unsafe { p.cast::<std::mem::MaybeUninit<T>>().as_mut() }.ok_or(Fail::Null(what.into()))
 }
 
 /// `n` elements to read; NULL is fine for none.
 ///
 /// # Safety
 /// `p` is NULL or points to `n` initialised T that nobody changes for 'a.
-pub unsafe fn slice<'a, T>(p: *const T, n: usize, what: &'static str) -> Result<&'a [T]> {
+pub unsafe fn slice<'a, T>(
+    p: *const T,
+    n: usize,
+    what: impl Into<Cow<'static, str>>,
+) -> Result<&'a [T]> {
     match (p.is_null(), n) {
         (_, 0) => Ok(&[]),
-        (true, _) => Err(Fail::Null(what)),
+        (true, _) => Err(Fail::Null(what.into())),
         // SAFETY: the caller's promise.
         (false, n) => Ok(unsafe { std::slice::from_raw_parts(p, n) }),
     }
@@ -48,7 +53,7 @@ pub unsafe fn slice<'a, T>(p: *const T, n: usize, what: &'static str) -> Result<
 pub unsafe fn slice_mut<'a, T>(p: *mut T, n: usize, what: &'static str) -> Result<&'a mut [T]> {
     match (p.is_null(), n) {
         (_, 0) => Ok(&mut []),
-        (true, _) => Err(Fail::Null(what)),
+        (true, _) => Err(Fail::Null(what.into())),
         // SAFETY: the caller's promise.
         (false, n) => Ok(unsafe { std::slice::from_raw_parts_mut(p, n) }),
     }
@@ -58,11 +63,36 @@ pub unsafe fn slice_mut<'a, T>(p: *mut T, n: usize, what: &'static str) -> Resul
 ///
 /// # Safety
 /// As [`slice`].
-pub unsafe fn text<'a>(p: *const c_char, n: usize, what: &'static str) -> Result<&'a str> {
+pub unsafe fn text<'a>(
+    p: *const c_char,
+    n: usize,
+    what: impl Into<Cow<'static, str>>,
+) -> Result<&'a str> {
+    let what = what.into();
     // SAFETY: the caller's promise; c_char and u8 have one layout.
-    let bytes = unsafe { slice(p.cast::<u8>(), n, what) }?;
+    let bytes = unsafe { slice(p.cast::<u8>(), n, what.clone()) }?;
     std::str::from_utf8(bytes)
         .map_err(|e| Error::invalid(what, "UTF-8", format!("bytes that are not: {e}")).into())
+}
+
+/// `n` texts with their lengths; `what` is the name of one.
+///
+/// # Safety
+/// `chars` and `lens` as [`slice`], each of `chars` with its length as [`text`].
+pub unsafe fn texts<'a>(
+    chars: *const *const c_char,
+    lens: *const usize,
+    n: usize,
+    what: &'static str,
+) -> Result<Vec<&'a str>> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let chars = slice(chars, n, format!("{what}s"))?;
+        let lens = slice(lens, n, format!("{what}_lens"))?;
+        let each = chars.iter().zip(lens).enumerate();
+        each.map(|(i, (&p, &len))| text(p, len, format!("{what} {i}")))
+            .collect()
+    }
 }
 
 /// Copies `from` to the caller's buffer; `needed` gets the length whatever happens.

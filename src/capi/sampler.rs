@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::gpt::Objective;
 use crate::posterior::Posterior;
 use crate::samplers::{Chain, NormalFit};
-use crate::store::{Header, Kind, SavedState, read_state, write_state};
+use crate::store::{Header, Kind, Length, SavedState, read_state, write_state};
 use sha2::{Digest, Sha256};
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
@@ -102,7 +102,12 @@ impl Inner {
                 let config = o.normal(method, steps)?;
                 header.config = settings(serde_json::to_value(&config).map_err(json)?);
                 let head = [gpt.config().vocab_size, gpt.config().n_embd];
-                let saved = path.map(|p| read_state(p, &header, Some((&config, head)), n));
+                let length = Length {
+                    setting: "/sampler/steps",
+                    total: config.steps,
+                    fixed: config.length_matters(),
+                };
+                let saved = path.map(|p| read_state(p, &header, length, Some((&config, head)), n));
                 Machine::Normal(Box::new(match saved.transpose()? {
                     Some(SavedState::Normal(s)) => NormalFit::restore(cpu, posterior, config, &s)?,
                     _ => NormalFit::new(cpu, posterior, &start, config)?,
@@ -114,7 +119,12 @@ impl Inner {
                 let both = serde_json::to_value((&config, &mass)).map_err(json)?;
                 header.config =
                     settings(serde_json::json!({"settings": both[0], "preconditioner": both[1]}));
-                let saved = path.map(|p| read_state(p, &header, None, n));
+                let length = Length {
+                    setting: "/sampler/settings/sampling_steps",
+                    total: mass.steps().saturating_add(config.total_steps()),
+                    fixed: config.length_matters(),
+                };
+                let saved = path.map(|p| read_state(p, &header, length, None, n));
                 Machine::Chain(Box::new(match saved.transpose()? {
                     Some(SavedState::Chain(s)) => Chain::restore(cpu, posterior, config, mass, &s)?,
                     _ => Chain::new(cpu, posterior, &start, config, mass)?,
@@ -192,10 +202,12 @@ pub unsafe extern "C" fn bnn_sampler_new(
 
 /// Makes a sampler that goes on from a saved state, bit for bit as it would have without the break.
 ///
-/// [in] model, corpus, options: as bnn_sampler_new had them; path: UTF-8, path_len bytes. [out] sampler. The model's parameters are read only
-/// where the prior refers to them. A schedule callback is no part of the state: set it again.
+/// [in] model, corpus, options: as bnn_sampler_new had them, but that sampling_steps (of fits num_epochs) may be another number that holds the
+/// steps made, where no step depends on it: the sampler then goes on as one that was made with it. Steps depend on it under a linear, cosine
+/// or cyclical schedule (vi's is linear when unset), with laplace, and with ekf at step_size 0. path: UTF-8, path_len bytes. [out] sampler.
+/// The model's parameters are read only where the prior refers to them. A schedule callback is no part of the state: set it again.
 /// Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
-/// differs, for a state of other settings, another model or another corpus.
+/// differs (and why it must not), for a state of other settings, another model or another corpus.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_load(
     model: *const bnn_model,

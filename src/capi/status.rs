@@ -1,6 +1,7 @@
 //! Status codes, the caller's error object, and how library errors map to them. Values are never reused.
 
 use crate::error::Error;
+use std::borrow::Cow;
 use std::ffi::c_char;
 
 /// What every fallible call returns: BNN_OK or the reason.
@@ -59,7 +60,7 @@ pub struct bnn_error {
 /// Why a call failed.
 pub(super) enum Fail {
     Library(Error),
-    Null(&'static str),
+    Null(Cow<'static, str>),
     TooSmall { needed: usize, capacity: usize },
     Busy(&'static str),
     Panic(String),

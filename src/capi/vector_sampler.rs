@@ -11,7 +11,7 @@ use super::status::{Fail, bnn_error, bnn_status};
 use crate::backend::{Cpu, Vectors};
 use crate::error::Error;
 use crate::samplers::{Normals, Sampler};
-use crate::store::{Header, Kind, SavedState, read_state, write_state};
+use crate::store::{Header, Kind, Length, SavedState, read_state, write_state};
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
 
@@ -37,21 +37,33 @@ impl Inner {
             Some(method) => {
                 let config = o.vector_normal(method)?;
                 header.config = serde_json::to_string(&config).map_err(json)?;
+                let length = Length {
+                    setting: "/steps",
+                    total: config.steps,
+                    fixed: config.length_matters(),
+                };
                 VectorMachine::Normal(Box::new(match from {
                     Ok(theta0) => Normals::new(cpu.clone(), theta0, config)?,
-                    Err(path) => match read_state(path, &header, Some((&config, [0, 0])), n)? {
-                        SavedState::Normal(s) => Normals::restore(cpu.clone(), config, &s)?,
-                        SavedState::Chain(_) => return Err(other_kind()),
-                    },
+                    Err(path) => {
+                        match read_state(path, &header, length, Some((&config, [0, 0])), n)? {
+                            SavedState::Normal(s) => Normals::restore(cpu.clone(), config, &s)?,
+                            SavedState::Chain(_) => return Err(other_kind()),
+                        }
+                    }
                 }))
             }
             None => {
                 let config = o.chain()?;
                 header.chain = config.chain;
                 header.config = serde_json::to_string(&config).map_err(json)?;
+                let length = Length {
+                    setting: "/sampling_steps",
+                    total: config.total_steps(),
+                    fixed: config.length_matters(),
+                };
                 VectorMachine::Chain(Box::new(match from {
                     Ok(theta0) => Sampler::new(cpu.clone(), theta0, config)?,
-                    Err(path) => match read_state(path, &header, None, n)? {
+                    Err(path) => match read_state(path, &header, length, None, n)? {
                         SavedState::Chain(s) => Sampler::restore(cpu.clone(), config, &s.sampler)?,
                         SavedState::Normal(_) => return Err(other_kind()),
                     },
@@ -131,7 +143,7 @@ pub unsafe extern "C" fn bnn_vector_sampler_new(
 
 /// Makes a sampler that goes on from a saved state, bit for bit as it would have without the break.
 ///
-/// [in] options: as bnn_vector_sampler_new had them; n: how many parameters; path: UTF-8, path_len bytes. [out] sampler. Where the next
+/// [in] options: as bnn_vector_sampler_new had them, but for sampling_steps as bnn_sampler_load says; n: how many parameters; path: UTF-8, path_len bytes. [out] sampler. Where the next
 /// gradient is to be taken, bnn_vector_sampler_get_params says. A schedule callback is no part of the state: set it again.
 /// Errors: those of bnn_vector_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
 /// differs, for a state of other settings; BNN_ERR_SHAPE for another n.

@@ -248,6 +248,17 @@ impl Config {
         }
     }
 
+    /// Why a longer run begins with other steps; `None` where it begins with the same, bit for bit.
+    pub fn length_matters(&self) -> Option<&'static str> {
+        if self.schedule.depends_on_steps() {
+            Some("the schedule of the step size depends on it")
+        } else if self.temperature_schedule.depends_on_steps() {
+            Some("the schedule of the temperature depends on it")
+        } else {
+            None
+        }
+    }
+
     /// Steps of the whole run.
     pub fn total_steps(&self) -> u64 {
         self.warmup_steps.saturating_add(self.sampling_steps)

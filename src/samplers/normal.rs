@@ -205,6 +205,20 @@ impl NormalConfig {
         Ok(())
     }
 
+    /// Why a longer fit begins with other steps; `None` where it begins with the same, bit for bit.
+    pub fn length_matters(&self) -> Option<&'static str> {
+        match self.method {
+            NormalMethod::Vi if self.schedule.depends_on_steps() => {
+                Some("the schedule of vi's rate depends on it")
+            }
+            NormalMethod::Ekf if self.learning_rate == 0.0 => {
+                Some("ekf at step_size 0 counts a step for its share of the data")
+            }
+            NormalMethod::Laplace => Some("laplace counts a step for its share of the data"),
+            NormalMethod::Vi | NormalMethod::Ekf => None,
+        }
+    }
+
     /// How often EKF counts a step's mean observation, over T.
     pub fn ekf_rate(&self) -> f64 {
         let rate = match self.learning_rate {

@@ -87,6 +87,14 @@ impl Schedule {
         }
     }
 
+    /// Whether a step's factor depends on how many steps there are.
+    pub fn depends_on_steps(&self) -> bool {
+        match self {
+            Self::Constant | Self::Polynomial { .. } => false,
+            Self::Linear { .. } | Self::Cosine { .. } | Self::Cyclical { .. } => true,
+        }
+    }
+
     /// The factor at sampling step `step` (from 0) of `steps`, in (0, 1].
     pub fn factor(&self, step: u64, steps: u64) -> f64 {
         let share = |i: u64, n: u64| (i as f64 / n.saturating_sub(1).max(1) as f64).min(1.0);

@@ -18,6 +18,17 @@ pub enum SavedState {
     Normal(NormalState),
 }
 
+/// How long the run is that goes on from a state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Length {
+    /// Where the settings have it: a JSON pointer.
+    pub setting: &'static str,
+    /// Steps of the whole run, the mass's gradients included.
+    pub total: u64,
+    /// Why a run of another length makes other steps: then it must be the saved one. `None`: any that holds the steps made.
+    pub fixed: Option<&'static str>,
+}
+
 impl From<SamplerState> for SavedState {
     fn from(sampler: SamplerState) -> Self {
         Self::Chain(ChainState {
@@ -92,20 +103,23 @@ pub fn read_normal_tensors(r: &mut Reader, state: &mut NormalState) -> Result<()
     Ok(())
 }
 
-/// Reads a state of `n` parameters: a chain's, or with `normal` that of a fit with the settings, of a model whose head is (V, C).
+/// Reads a state of `n` parameters: a chain's, or with `normal` that of a fit with the settings, of a model whose head is (V, C). The run that goes on may
+/// have another length than the saved one's as far as `length` says.
 ///
 /// # Errors
 /// As [`Reader::open`]; [`Error::Mismatch`] when the file is of another configuration (with the first setting that differs), model, seed,
-/// chain, text, vocabulary or start than `expected`, or of the other kind; [`Error::Shape`] when it has another number of parameters.
+/// chain, text, vocabulary or start than `expected`, of the other kind, or has more steps than the run; [`Error::Shape`] when it has another
+/// number of parameters.
 pub fn read_state(
     path: impl AsRef<Path>,
     expected: &Header,
+    length: Length,
     normal: Option<(&NormalConfig, [usize; 2])>,
     n: usize,
 ) -> Result<SavedState> {
     let path = path.as_ref();
     let mut r = Reader::open(path, Kind::Chain)?;
-    check(path, expected, r.header())?;
+    check(path, expected, length, r.header())?;
     if let Some((config, head)) = normal {
         let mut state = NormalState::blank(config, n, head, r.header().step);
         read_normal_tensors(&mut r, &mut state)?;
@@ -151,7 +165,7 @@ pub fn read_state(
     }))
 }
 
-fn check(path: &Path, expected: &Header, got: &Header) -> Result<()> {
+fn check(path: &Path, expected: &Header, length: Length, got: &Header) -> Result<()> {
     let mismatch = |what: &str, expected: String, got: String| Error::Mismatch {
         path: path.to_path_buf(),
         what: what.into(),
@@ -164,8 +178,19 @@ fn check(path: &Path, expected: &Header, got: &Header) -> Result<()> {
             message: format!("settings: {e}"),
         })
     };
+    let mut lengths = None;
     if expected.config != got.config {
-        let (want, is): (Value, Value) = (read(&expected.config)?, read(&got.config)?);
+        let (want, mut is): (Value, Value) = (read(&expected.config)?, read(&got.config)?);
+        if let (Some(want), Some(is)) = (
+            want.pointer(length.setting),
+            is.pointer_mut(length.setting).filter(|v| v.is_u64()),
+        ) && want != is
+        {
+            lengths = Some((
+                want.to_string(),
+                std::mem::replace(is, want.clone()).to_string(),
+            ));
+        }
         if let Some((name, want, is)) = difference("", &want, &is) {
             return Err(mismatch(&name, want.to_string(), is.to_string()));
         }
@@ -191,10 +216,23 @@ fn check(path: &Path, expected: &Header, got: &Header) -> Result<()> {
             got.vocabulary.clone(),
         ),
     ];
-    match rest.into_iter().find(|(_, want, is)| want != is) {
-        Some((what, want, is)) => Err(mismatch(what, want, is)),
-        None => Ok(()),
+    if let Some((what, want, is)) = rest.into_iter().find(|(_, want, is)| want != is) {
+        return Err(mismatch(what, want, is));
     }
+    // Last: what else differs says more.
+    if let (Some((want, is)), Some(why)) = (lengths, length.fixed) {
+        let name = length.setting.trim_start_matches('/').replace('/', ".");
+        return Err(mismatch(&format!("{name} ({why})"), want, is));
+    }
+    if got.step > length.total {
+        let want = format!("at most {}, all of the run's", length.total);
+        return Err(mismatch(
+            "the number of steps made",
+            want,
+            got.step.to_string(),
+        ));
+    }
+    Ok(())
 }
 
 /// The first place at which two JSON values differ, with what stands there.

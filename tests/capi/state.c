@@ -36,22 +36,10 @@ static bnn_corpus *letters(const char *of) {
   return c;
 }
 
-static void gpt(const char *method, const char *mass, int breaks_after) {
+/* Two samplers to their ends, the same in everything. */
+static void race(bnn_sampler *whole, bnn_sampler *resumed, size_t n, int thermostat) {
   static float a[100000], b[100000];
-  bnn_options *o = settings(method);
-  STR(o, "preconditioner", mass);
-  U64(o, "preconditioner_every", 1);
-  bnn_corpus *corpus = letters("abcdefgh");
-  bnn_model *model = NULL;
-  bnn_sampler *whole = NULL, *resumed = NULL;
-  size_t n = 0, t = 0;
   int32_t phase = -1, due = -1, phase2 = -1, due2 = -1;
-  OK(bnn_model_new(ctx, o, 8, &model, &err));
-  OK(bnn_model_sizes(model, &n, &t, &err));
-  OK(bnn_sampler_new(model, corpus, o, &whole, &err));
-  for (int i = 0; i < breaks_after; ++i) OK(bnn_sampler_step(whole, &phase, &due, &err));
-  OK(bnn_sampler_save(whole, path, strlen(path), &err));
-  OK(bnn_sampler_load(model, corpus, o, path, strlen(path), &resumed, &err));
   do {
     uint64_t step, step2;
     double r[5], q[5];
@@ -63,7 +51,7 @@ static void gpt(const char *method, const char *mass, int breaks_after) {
     HOLDS(step == step2);
     for (int i = 0; i < 5; ++i) HOLDS(same(r[i], q[i]) || (isnan(r[i]) && isnan(q[i])));
     /* Only a thermostat has a friction that follows. */
-    HOLDS(isnan(r[4]) == (strncmp(method, "sgnht", 5) != 0));
+    HOLDS(isnan(r[4]) == !thermostat);
     OK(bnn_sampler_get_params(whole, a, n, &err));
     OK(bnn_sampler_get_params(resumed, b, n, &err));
     HOLDS(memcmp(a, b, n * sizeof *a) == 0);
@@ -72,7 +60,163 @@ static void gpt(const char *method, const char *mass, int breaks_after) {
     OK(bnn_sampler_draw(resumed, 7, b, n, &err));
     HOLDS(memcmp(a, b, n * sizeof *a) == 0);
   }
+}
+
+static void gpt(const char *method, const char *mass, int breaks_after) {
+  bnn_options *o = settings(method);
+  STR(o, "preconditioner", mass);
+  U64(o, "preconditioner_every", 1);
+  bnn_corpus *corpus = letters("abcdefgh");
+  bnn_model *model = NULL;
+  bnn_sampler *whole = NULL, *resumed = NULL;
+  size_t n = 0, t = 0;
+  int32_t phase = -1, due = -1;
+  OK(bnn_model_new(ctx, o, 8, &model, &err));
+  OK(bnn_model_sizes(model, &n, &t, &err));
+  OK(bnn_sampler_new(model, corpus, o, &whole, &err));
+  for (int i = 0; i < breaks_after; ++i) OK(bnn_sampler_step(whole, &phase, &due, &err));
+  OK(bnn_sampler_save(whole, path, strlen(path), &err));
+  OK(bnn_sampler_load(model, corpus, o, path, strlen(path), &resumed, &err));
+  race(whole, resumed, n, !strncmp(method, "sgnht", 5));
   bnn_sampler_free(whole), bnn_sampler_free(resumed), bnn_model_free(model), bnn_corpus_free(corpus), bnn_options_free(o);
+}
+
+/* Settings under which a method's steps do not depend on how many there are. */
+static bnn_options *open_ended(const char *method) {
+  bnn_options *o = settings(method);
+  STR(o, "schedule", "polynomial");
+  F64(o, "schedule_delay", 2.0);
+  STR(o, "temperature_schedule", "polynomial");
+  if (!strcmp(method, "ekf")) F64(o, "step_size", 3.0);
+  return o;
+}
+
+/* A run of one length, saved after some steps, goes on as one that was of the other length from the start. */
+static void gpt_of(const char *method, const char *mass, const char *length, uint64_t saved, uint64_t loaded, int breaks_after) {
+  bnn_options *o = open_ended(method);
+  STR(o, "preconditioner", mass);
+  U64(o, "preconditioner_every", 1);
+  bnn_corpus *corpus = letters("abcdefgh");
+  bnn_model *model = NULL;
+  bnn_sampler *first = NULL, *whole = NULL, *resumed = NULL;
+  size_t n = 0, t = 0;
+  int32_t phase = -1, due = -1;
+  OK(bnn_model_new(ctx, o, 8, &model, &err));
+  OK(bnn_model_sizes(model, &n, &t, &err));
+  U64(o, length, saved);
+  OK(bnn_sampler_new(model, corpus, o, &first, &err));
+  for (int i = 0; breaks_after < 0 ? phase != BNN_PHASE_DONE : i < breaks_after; ++i) OK(bnn_sampler_step(first, &phase, &due, &err));
+  OK(bnn_sampler_save(first, path, strlen(path), &err));
+  U64(o, length, loaded);
+  OK(bnn_sampler_load(model, corpus, o, path, strlen(path), &resumed, &err));
+  OK(bnn_sampler_new(model, corpus, o, &whole, &err));
+  uint64_t made = 0;
+  if (breaks_after) {
+    double r[5];
+    OK(bnn_sampler_report(first, &made, r, r + 1, r + 2, r + 3, r + 4, &err));
+    ++made;
+  }
+  for (uint64_t i = 0; i < made; ++i) OK(bnn_sampler_step(whole, &phase, &due, &err));
+  HOLDS(phase != BNN_PHASE_DONE);
+  /* What it saves is of the new length. */
+  OK(bnn_sampler_save(resumed, path, strlen(path), &err));
+  bnn_sampler_free(resumed), resumed = NULL;
+  OK(bnn_sampler_load(model, corpus, o, path, strlen(path), &resumed, &err));
+  race(whole, resumed, n, !strncmp(method, "sgnht", 5));
+  bnn_sampler_free(first), bnn_sampler_free(whole), bnn_sampler_free(resumed);
+  bnn_model_free(model), bnn_corpus_free(corpus), bnn_options_free(o);
+}
+
+/* Where steps depend on the length another one is refused with the reason, before the first step too. */
+static void fixed(const char *method, const char *option, const char *value, const char *length, uint64_t longer, const char *why) {
+  static float theta[3] = {1, 2, 3};
+  bnn_options *o = settings(method);
+  bnn_corpus *corpus = letters("abcdefgh");
+  bnn_model *model = NULL;
+  bnn_sampler *s = NULL, *none = NULL;
+  bnn_vector_sampler *v = NULL, *no_vector = NULL;
+  if (option) STR(o, option, value);
+  OK(bnn_model_new(ctx, o, 8, &model, &err));
+  OK(bnn_sampler_new(model, corpus, o, &s, &err));
+  OK(bnn_sampler_save(s, path, strlen(path), &err));
+  U64(o, length, longer);
+  IS(BNN_ERR_MISMATCH, bnn_sampler_load(model, corpus, o, path, strlen(path), &none, &err));
+  HOLDS(strstr(err.message, why) != NULL && strstr(err.message, "steps") != NULL);
+  UNSET(o, length);
+  OK(bnn_vector_sampler_new(ctx, o, theta, 3, &v, &err));
+  OK(bnn_vector_sampler_save(v, path, strlen(path), &err));
+  U64(o, "sampling_steps", 12);
+  IS(BNN_ERR_MISMATCH, bnn_vector_sampler_load(ctx, o, 3, path, strlen(path), &no_vector, &err));
+  HOLDS(strstr(err.message, why) != NULL && strstr(err.message, "steps") != NULL);
+  HOLDS(none == NULL && no_vector == NULL);
+  bnn_sampler_free(s), bnn_vector_sampler_free(v), bnn_model_free(model), bnn_corpus_free(corpus), bnn_options_free(o);
+}
+
+static void too_short(void) {
+  bnn_options *o = open_ended("baoa");
+  bnn_corpus *corpus = letters("abcdefgh");
+  bnn_model *model = NULL;
+  bnn_sampler *s = NULL, *none = NULL;
+  int32_t phase, due;
+  OK(bnn_model_new(ctx, o, 8, &model, &err));
+  OK(bnn_sampler_new(model, corpus, o, &s, &err));
+  for (int i = 0; i < 7; ++i) OK(bnn_sampler_step(s, &phase, &due, &err));
+  OK(bnn_sampler_save(s, path, strlen(path), &err));
+  /* Two gradients for the mass, two steps of warm-up, three of sampling. */
+  U64(o, "thinning", 1);
+  IS(BNN_ERR_MISMATCH, bnn_sampler_load(model, corpus, o, path, strlen(path), &none, &err));
+  HOLDS(strstr(err.message, "thinning") != NULL);
+  U64(o, "thinning", 2);
+  U64(o, "sampling_steps", 2);
+  IS(BNN_ERR_MISMATCH, bnn_sampler_load(model, corpus, o, path, strlen(path), &none, &err));
+  HOLDS(strstr(err.message, "steps made is 7, expected at most 6") != NULL);
+  /* Beside another difference the length is no matter. */
+  U64(o, "sampling_steps", 9);
+  F64(o, "step_size", 1e-3);
+  IS(BNN_ERR_MISMATCH, bnn_sampler_load(model, corpus, o, path, strlen(path), &none, &err));
+  HOLDS(strstr(err.message, "step_size") != NULL && none == NULL);
+  UNSET(o, "step_size");
+  /* Just the steps that were made: it is done. */
+  U64(o, "sampling_steps", 3);
+  OK(bnn_sampler_load(model, corpus, o, path, strlen(path), &none, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_step(none, &phase, &due, &err));
+  bnn_sampler_free(s), bnn_sampler_free(none), bnn_model_free(model), bnn_corpus_free(corpus), bnn_options_free(o);
+}
+
+/* As gpt_of, from a run of 4 (and 2 of warm-up, where it is a chain) to one of `loaded`. */
+static void vector_of(const char *method, uint64_t loaded, int breaks_after) {
+  enum { N = 5 };
+  bnn_options *o = open_ended(method);
+  bnn_vector_sampler *first = NULL, *s[2] = {NULL, NULL};
+  float at[3][N], grad[N], squares[N];
+  int32_t phase = -1, due = -1;
+  int squared = !strcmp(method, "ekf") || !strcmp(method, "laplace"), steps = 0;
+  for (int i = 0; i < N; ++i) at[0][i] = at[2][i] = (float)(i % 3) - 0.7f;
+  OK(bnn_vector_sampler_new(ctx, o, at[2], N, &first, &err));
+  U64(o, "sampling_steps", loaded);
+  OK(bnn_vector_sampler_new(ctx, o, at[0], N, &s[0], &err));
+  OK(bnn_vector_sampler_get_params(first, at[2], N, &err));
+  OK(bnn_vector_sampler_get_params(s[0], at[0], N, &err));
+  for (int k = 0; k == 0 || phase != BNN_PHASE_DONE; ++k, ++steps) {
+    if (k == breaks_after) {
+      OK(bnn_vector_sampler_save(first, path, strlen(path), &err));
+      OK(bnn_vector_sampler_load(ctx, o, N, path, strlen(path), &s[1], &err));
+      OK(bnn_vector_sampler_get_params(s[1], at[1], N, &err));
+    }
+    for (int j = 2; j >= 0; --j) {
+      bnn_vector_sampler *one = j == 2 ? first : s[j];
+      double lp = 0;
+      if (!one || (j == 2 && k >= breaks_after)) continue;
+      for (int i = 0; i < N; ++i) grad[i] = -at[j][i], squares[i] = grad[i] * grad[i], lp -= 0.5 * squares[i];
+      if (squared)
+        OK(bnn_vector_sampler_step_squares(one, grad, squares, N, lp, at[j], &phase, &due, &err));
+      else
+        OK(bnn_vector_sampler_step(one, grad, N, lp, at[j], &phase, &due, &err));
+    }
+    if (s[1]) HOLDS(memcmp(at[0], at[1], sizeof at[0]) == 0);
+  }
+  HOLDS(s[1] != NULL && steps == (int)loaded + (strcmp(method, "ekf") && strcmp(method, "vi") ? 2 : 0));
+  bnn_vector_sampler_free(first), bnn_vector_sampler_free(s[0]), bnn_vector_sampler_free(s[1]), bnn_options_free(o);
 }
 
 static void vector(const char *method, int breaks_after) {
@@ -193,6 +337,24 @@ int main(int argc, char **argv) {
     for (int k = 0; k < 4; ++k) vector(METHODS[m], k);
   }
   refused();
+  for (int m = 0; m < 9; ++m) {
+    const char *length = m < 7 ? "sampling_steps" : "num_epochs";
+    /* While the mass is estimated, while sampling, and when all is done; to more steps and to fewer. */
+    for (int k = 1; k < 8; k += 2) gpt_of(METHODS[m], MASSES[(m + k) % 5], length, m < 7 ? 4 : 1, m < 7 ? 9 : 2, k == 7 ? -1 : k);
+    gpt_of(METHODS[m], MASSES[m % 5], length, m < 7 ? 9 : 2, m < 7 ? 4 : 1, 4);
+    for (int k = 0; k < 5; ++k) vector_of(METHODS[m], 9, k);
+    if (m < 7) vector_of(METHODS[m], 9, 6);
+    vector_of(METHODS[m], 3, 2);
+  }
+  fixed("baoa", "schedule", "linear", "sampling_steps", 8, "step size depends");
+  fixed("sgld", "schedule", "cosine", "sampling_steps", 3, "step size depends");
+  fixed("sgnht", "schedule", "cyclical", "sampling_steps", 8, "step size depends");
+  fixed("baoa", "temperature_schedule", "linear", "sampling_steps", 8, "temperature depends");
+  fixed("sghmc", "temperature_schedule", "cosine", "sampling_steps", 8, "temperature depends");
+  fixed("vi", NULL, NULL, "num_epochs", 2, "vi's rate depends");
+  fixed("ekf", NULL, NULL, "num_epochs", 2, "share of the data");
+  fixed("laplace", "schedule", "constant", "num_epochs", 2, "share of the data");
+  too_short();
   bnn_context_free(ctx);
   return finish();
 }
