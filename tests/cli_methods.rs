@@ -145,23 +145,33 @@ fn the_same_fit_is_the_same_on_any_threads_and_another_with_another_seed() {
 #[test]
 fn a_stopped_fit_goes_on_bit_for_bit() {
     let dir = tempfile::tempdir().expect("a folder");
-    for sampler in ["ekf", "vi", "laplace"] {
+    for (i, (sampler, more)) in [
+        ("ekf", ""),
+        ("vi", ""),
+        ("laplace", ""),
+        ("laplace", "--laplace-structure last_layer_kfac"),
+        ("laplace", "--laplace-structure last_layer_full"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         // The long fit: 40 epochs of 30 batches.
         let args = format!(
-            "--sampler {sampler} {FIT} --num-epochs 40 --checkpoint-every 50 --temperature 1e-3"
+            "--sampler {sampler} {more} {FIT} --num-epochs 40 --checkpoint-every 50 --temperature 1e-3"
         );
-        let whole = json(&train(dir.path(), &format!("{args} --save-dir whole")));
+        let (to_whole, to_broken) = (format!("whole{i}"), format!("broken{i}"));
+        let whole = json(&train(dir.path(), &format!("{args} --save-dir {to_whole}")));
         let mut all: Vec<&str> = vec!["train", "--json"];
         all.extend(TINY.split_whitespace());
         all.extend(args.split_whitespace());
-        all.extend(["--save-dir", "broken"]);
+        all.extend(["--save-dir", &to_broken]);
         let child = bnn(dir.path())
             .args(&all)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("the command starts");
-        let parent = dir.path().join(format!("broken/{sampler}_sampler"));
+        let parent = dir.path().join(format!("{to_broken}/{sampler}_sampler"));
         let start = Instant::now();
         let run = loop {
             assert!(start.elapsed() < Duration::from_secs(120), "no checkpoint");
