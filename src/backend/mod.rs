@@ -7,7 +7,7 @@ pub mod cpu;
 mod ops;
 pub mod vectors;
 
-pub use cpu::{Cpu, Precision};
+pub use cpu::{Cpu, Precision, Products};
 pub use ops::{
     Backend, Dropout, Family, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR, PriorTerms, Span,
     WeightType,

@@ -1,6 +1,6 @@
 //! The operations of a transformer that a device provides: forward and backward, on buffers and places in them.
 
-use super::Vectors;
+use super::{Products, Vectors};
 use crate::error::Result;
 use crate::rng::Stream;
 use std::ops::Range;
@@ -181,8 +181,8 @@ pub trait Backend: Vectors {
     /// multiplications they are: few are not worth the one hand-over.
     fn batch<R: Send>(&self, work: usize, f: impl FnOnce() -> R + Send) -> R;
 
-    /// Whether products of matrices round their operands to fewer bits than f32 has.
-    fn rounds_products(&self) -> bool;
+    /// What products of matrices make of their operands.
+    fn products(&self) -> Products;
 
     /// How many items [`Backend::each`] runs at a time, at least 1.
     fn lanes(&self) -> usize;

@@ -298,6 +298,7 @@ impl Bench<'_> {
     fn gradient(&mut self, shape: &str, gpt: &Gpt, b: usize, t: usize) -> Result<()> {
         for (what, precision) in [
             ("grad", Precision::Highest),
+            ("grad_high", Precision::High),
             ("grad_medium", Precision::Medium),
         ] {
             self.gradient_at(what, precision, shape, gpt, b, t)?;

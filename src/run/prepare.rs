@@ -3,7 +3,7 @@
 use super::config::{Config, Normal, Sampler};
 use super::progress::Progress;
 use super::{Context, hex};
-use crate::backend::{Backend, Cpu};
+use crate::backend::{Backend, Cpu, Products};
 use crate::baseline::Trainer;
 use crate::data::{Batch, Batches, Corpus, Windows};
 use crate::error::{Error, Result};
@@ -176,9 +176,12 @@ impl Setting {
         let (b, t) = config.baseline_batch(self.gpt.config());
         let bad = |e: serde_json::Error| Error::invalid("recipe", "JSON", e);
         let mut text = serde_json::to_string(&(&recipe, b, t)).map_err(bad)?;
-        if self.backend.rounds_products() {
-            text.push_str(" bf16"); // another model comes of it
-        }
+        // Another model comes of other products.
+        text.push_str(match self.backend.products() {
+            Products::F32 => "",
+            Products::Split => " split",
+            Products::Bf16 => " bf16",
+        });
         let key = Sha256::new()
             .chain_update(self.corpus.sha256)
             .chain_update(json(&self.trained)?)

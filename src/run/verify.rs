@@ -2,7 +2,7 @@
 
 mod gaussians;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Products};
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, GptConfig, Objective, Workspace};
 use crate::metrics::{self, Unit};
@@ -29,6 +29,8 @@ pub struct Check {
 const GPT_TOLERANCE: f64 = 2e-5;
 /// The same when products round their operands to bf16: 2^-9 each at most, 2e-3 a product in the mean, a few dozen of them in a row.
 const ROUNDED_TOLERANCE: f64 = 3e-2;
+/// When they are split into two bf16s: 3 2^-18 a product at most, 4e-6 in the mean.
+const SPLIT_TOLERANCE: f64 = 1e-4;
 /// Squares of gradients carry twice the relative error.
 const FISHER_TOLERANCE: f64 = 4e-5;
 
@@ -136,9 +138,10 @@ impl<'a> Reference<'a> {
 
 /// A GPT's logits, losses, gradients and Fisher diagonals (`gpt_*.safetensors`).
 fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
-    let (tolerance, fisher_tolerance) = match be.rounds_products() {
-        true => (ROUNDED_TOLERANCE, 2.0 * ROUNDED_TOLERANCE),
-        false => (GPT_TOLERANCE, FISHER_TOLERANCE),
+    let (tolerance, fisher_tolerance) = match be.products() {
+        Products::F32 => (GPT_TOLERANCE, FISHER_TOLERANCE),
+        Products::Split => (SPLIT_TOLERANCE, 2.0 * SPLIT_TOLERANCE),
+        Products::Bf16 => (ROUNDED_TOLERANCE, 2.0 * ROUNDED_TOLERANCE),
     };
     let gpt = Gpt::new(r.json::<GptConfig>("config")?)?;
     let mut flat = vec![0.0f32; gpt.n_params()];

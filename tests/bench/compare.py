@@ -26,6 +26,7 @@ WORK = [("gemm", "gemm"), ("grad,grad_compile,grad_bf16", "grad"), ("adamw", "ad
 # (title, our row, their rows of which the fastest counts, scale to the same work)
 ROWS = [
     ("gradient", "grad", ["grad", "grad_compile"]),
+    ("gradient, `high` beside the faster of f32 and bf16 autocast", "grad_high", ["grad", "grad_compile", "grad_bf16"]),
     ("gradient, `medium` beside bf16 autocast", "grad_medium", ["grad_bf16"]),
     ("AdamW step", "adamw_step", ["adamw_step"]),
     ("SGLD update", "sgld_update_inplace", ["sgld_update_inplace"]),

@@ -1,11 +1,14 @@
 //! What several test files share.
 #![allow(dead_code)] // no test file uses all of it
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub mod amx;
 #[cfg(feature = "cli")]
 pub mod command;
 pub mod discretised;
 pub mod kernel;
 pub mod model;
+pub mod operand;
 pub mod plane;
 pub mod reference;
 pub mod replicas;

@@ -5,7 +5,10 @@ use crate::error::{Error, Result};
 
 /// An instruction set that this machine has: a value proves it, since only detection makes one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Isa(Level);
+pub struct Isa {
+    level: Level,
+    amx: bool,
+}
 
 /// The levels that kernels are compiled for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,62 +21,86 @@ pub enum Level {
     Avx512,
 }
 
+const PORTABLE: Isa = Isa::of(Level::Portable, false);
+const AVX2: Isa = Isa::of(Level::Avx2, false);
+const AVX512: Isa = Isa::of(Level::Avx512, false);
+const AMX: Isa = Isa::of(Level::Avx512, true);
+
+/// The words of `BNN_ISA`.
+const NAMES: &str = "portable, avx2, avx512 or amx";
+
 impl Isa {
-    /// The widest that this machine has, or what the environment variable `BNN_ISA` (`portable`, `avx2`, `avx512`) asks for.
+    const fn of(level: Level, amx: bool) -> Self {
+        Self { level, amx }
+    }
+
+    /// The widest that this machine has, or what the environment variable `BNN_ISA` (`portable`, `avx2`, `avx512`, `amx`) asks for.
     ///
     /// # Errors
     /// When `BNN_ISA` is another word, or names instructions that are not there.
     pub fn detect() -> Result<Self> {
         match std::env::var("BNN_ISA") {
             Ok(name) => Self::named(&name),
-            Err(std::env::VarError::NotPresent) => Ok([Level::Avx512, Level::Avx2]
-                .into_iter()
-                .find_map(Self::available)
-                .unwrap_or(Self(Level::Portable))),
-            Err(e) => Err(Error::invalid("BNN_ISA", "portable, avx2 or avx512", e)),
+            Err(std::env::VarError::NotPresent) => Ok(Self::all().pop().unwrap_or(PORTABLE)),
+            Err(e) => Err(Error::invalid("BNN_ISA", NAMES, e)),
         }
     }
 
     /// The instruction set of that name, if the machine has it.
     pub fn named(name: &str) -> Result<Self> {
-        let level = match name {
-            "portable" => Level::Portable,
-            "avx2" => Level::Avx2,
-            "avx512" => Level::Avx512,
-            other => {
-                return Err(Error::invalid("BNN_ISA", "portable, avx2 or avx512", other));
-            }
+        let isa = match name {
+            "portable" => PORTABLE,
+            "avx2" => AVX2,
+            "avx512" => AVX512,
+            "amx" => AMX,
+            other => return Err(Error::invalid("BNN_ISA", NAMES, other)),
         };
-        Self::available(level).ok_or_else(|| {
+        isa.available().ok_or_else(|| {
             Error::Unsupported(format!("BNN_ISA={name}: this machine does not have it"))
         })
     }
 
     /// Every instruction set of this machine, the plainest first.
     pub fn all() -> Vec<Self> {
-        [Level::Portable, Level::Avx2, Level::Avx512]
-            .into_iter()
-            .filter_map(Self::available)
-            .collect()
+        let all = [PORTABLE, AVX2, AVX512, AMX];
+        all.into_iter().filter_map(Self::available).collect()
     }
 
     /// Whether AVX-512 is in use and multiplies pairs of bf16 (AVX512_BF16).
     pub fn has_bf16(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         {
-            self.0 == Level::Avx512 && is_x86_feature_detected!("avx512bf16")
+            self.level == Level::Avx512 && is_x86_feature_detected!("avx512bf16")
         }
         #[cfg(not(target_arch = "x86_64"))]
         false
     }
 
-    /// The level.
-    pub fn level(self) -> Level {
-        self.0
+    /// Whether AMX tiles of bf16 are in use, beside AVX-512.
+    pub fn has_amx(self) -> bool {
+        self.amx
     }
 
-    fn available(level: Level) -> Option<Self> {
-        let there = match level {
+    /// AVX-512 and AMX without asking whether AMX is there: for a process that serves its instructions itself, as the tests do.
+    ///
+    /// # Safety
+    /// AVX-512 with AVX512_BF16 is there, and an AMX instruction in this process does what it should.
+    #[doc(hidden)]
+    pub unsafe fn assume_amx() -> Self {
+        AMX
+    }
+
+    /// The level of vectors.
+    pub fn level(self) -> Level {
+        self.level
+    }
+
+    fn available(self) -> Option<Self> {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        let amx = super::amx::there;
+        #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+        let amx = || false;
+        let there = match self.level {
             Level::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
@@ -89,7 +116,7 @@ impl Isa {
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         };
-        there.then_some(Self(level))
+        (there && (!self.amx || amx())).then_some(self)
     }
 }
 

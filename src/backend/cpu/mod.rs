@@ -1,5 +1,7 @@
 //! The CPU: a thread pool of its own, the instruction set found at run time, one file an operation.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 mod attention;
 mod cross_entropy;
 mod dropout;
@@ -21,7 +23,7 @@ mod vectors;
 
 pub use isa::Isa;
 use par::Rows;
-pub use precision::Precision;
+pub use precision::{Precision, Products};
 
 use crate::error::{Error, Result};
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use super::isa::multiversion;
 use super::{Cpu, Rows, par};
 use super::{attention, cross_entropy, dropout, embed, gelu, layer_norm, prior, squares};
 use crate::backend::{
-    Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, PriorTerms, Span, WeightType,
+    Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, PriorTerms, Products, Span, WeightType,
 };
 use crate::error::Result;
 use crate::rng::Stream;
@@ -50,8 +50,8 @@ impl Backend for Cpu {
         }
     }
 
-    fn rounds_products(&self) -> bool {
-        self.precision.rounds(self.isa)
+    fn products(&self) -> Products {
+        self.precision.products(self.isa)
     }
 
     fn lanes(&self) -> usize {

@@ -3,7 +3,7 @@
 use super::pack;
 use super::tile::{Tile, tile};
 use super::vector::Pairs;
-use super::{Line, Mat, Product};
+use super::{Line, Mat, Product, steps};
 use std::arch::x86_64::{__m256, __m512};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -186,12 +186,6 @@ impl Blocks {
         };
         (blocks, a_len, b_len)
     }
-}
-
-/// `range` in steps; an empty range is one empty step, which clears C or adds the bias.
-fn steps(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
-    let count = range.len().div_ceil(step.max(1)).max(1);
-    (0..count).map(move |i| range.start + i * step..range.end.min(range.start + (i + 1) * step))
 }
 
 /// C = A B (+ C) (+ bias).

@@ -15,15 +15,19 @@ mod pack;
 mod pairs;
 mod panels;
 mod portable;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod split;
 mod squares;
 #[cfg(target_arch = "x86_64")]
 mod tile;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod tiles;
 mod vector;
 
 pub use panels::Panels;
 
 use super::isa::Level;
-use super::{Cpu, Isa, Precision};
+use super::{Cpu, Isa, Precision, Products};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -125,6 +129,20 @@ enum Method {
     Blocked,
     /// Blocked, of operands rounded to bf16.
     Pairs,
+    /// On AMX tiles, of operands rounded to bf16.
+    Tiles,
+    /// On AMX tiles, of operands split into two bf16s.
+    SplitTiles,
+}
+
+impl Method {
+    /// Parts of C begin at multiples of this many rows, so that few tiles are cut.
+    fn row_unit(self) -> usize {
+        match self {
+            Self::Tiles | Self::SplitTiles => 32,
+            Self::Dot | Self::Blocked | Self::Pairs => 12,
+        }
+    }
 }
 
 impl<'a> Product<'a> {
@@ -177,12 +195,13 @@ impl<'a> Product<'a> {
     /// How to compute the whole product.
     fn method(&self, isa: Isa, precision: Precision) -> Method {
         let strided = |mat: Mat| mat.rs == 1 || mat.cs == 1;
-        if precision.rounds(isa) && self.m > dot::MAX_ROWS && strided(self.a) && strided(self.b) {
-            Method::Pairs
-        } else if self.m <= dot::MAX_ROWS && self.a.cs == 1 && self.b.rs == 1 {
-            Method::Dot
-        } else {
-            Method::Blocked
+        let wide = self.m > dot::MAX_ROWS && strided(self.a) && strided(self.b);
+        match precision.products(isa) {
+            Products::Split if wide => Method::SplitTiles,
+            Products::Bf16 if wide && isa.has_amx() => Method::Tiles,
+            Products::Bf16 if wide => Method::Pairs,
+            _ if self.m <= dot::MAX_ROWS && self.a.cs == 1 && self.b.rs == 1 => Method::Dot,
+            _ => Method::Blocked,
         }
     }
 
@@ -210,12 +229,16 @@ impl<'a> Product<'a> {
             return;
         }
         // SAFETY: the caller's promise, and an `Isa` of a level is made only after its features were detected; pairs are chosen only
-        // where AVX512_BF16 was detected, too.
+        // where AVX512_BF16 was detected, too, and tiles where AMX was, and lent.
         unsafe {
             match (method, isa.level()) {
                 (Method::Dot, _) => dot::product(isa, self),
                 #[cfg(target_arch = "x86_64")]
                 (Method::Pairs, _) => pairs::product(self),
+                #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+                (Method::Tiles, _) => tiles::product::<false>(self),
+                #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+                (Method::SplitTiles, _) => tiles::product::<true>(self),
                 #[cfg(target_arch = "x86_64")]
                 (Method::Blocked, Level::Avx512) => blocked::product::<blocked::Avx512>(self),
                 #[cfg(target_arch = "x86_64")]
@@ -250,15 +273,22 @@ pub fn serial(
     unsafe { product.run(isa, product.method(isa, Precision::Highest)) }
 }
 
-/// How a product is split over threads: `down` parts of the rows times `across` parts of the columns.
+/// `range` in steps; an empty range is one empty step, which clears C or adds the bias.
+#[cfg(target_arch = "x86_64")]
+fn steps(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+    let count = range.len().div_ceil(step.max(1)).max(1);
+    (0..count).map(move |i| range.start + i * step..range.end.min(range.start + (i + 1) * step))
+}
+
+/// How a product is split over threads: `down` parts of the rows, at multiples of `unit`, times `across` parts of the columns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Grid {
+    unit: usize,
     down: usize,
     across: usize,
 }
 
-/// Parts begin at multiples of these, so that few tiles are cut.
-const ROW_UNIT: usize = 12;
+/// Parts begin at multiples of this many columns.
 const COLUMN_UNIT: usize = 32;
 
 /// Multiplications that are worth handing to another thread (about 10 us).
@@ -266,23 +296,28 @@ const MIN_PART: usize = 1 << 19;
 
 impl Grid {
     /// The grid whose largest part costs least: its products, and the packing of its columns of B (and rows of A).
-    fn new(threads: usize, m: usize, n: usize, k: usize) -> Self {
+    fn new(threads: usize, unit: usize, m: usize, n: usize, k: usize) -> Self {
         // Fewer than 4 rows take as long as 4: reading B bounds them.
         let work = m.max(4).saturating_mul(n).saturating_mul(k);
         let threads = threads.min(work / MIN_PART).max(1);
-        let (rows, columns) = (m.div_ceil(ROW_UNIT), n.div_ceil(COLUMN_UNIT));
+        let (rows, columns) = (m.div_ceil(unit), n.div_ceil(COLUMN_UNIT));
         let cost = |grid: &Self| {
-            let r = rows.div_ceil(grid.down) * ROW_UNIT;
+            let r = rows.div_ceil(grid.down) * unit;
             let c = columns.div_ceil(grid.across) * COLUMN_UNIT;
             r * c + 4 * c + 2 * r
         };
         (1..=threads)
             .map(|across| Self {
+                unit,
                 down: (threads / across).min(rows.max(1)),
                 across: across.min(columns.max(1)),
             })
             .min_by_key(cost)
-            .unwrap_or(Self { down: 1, across: 1 })
+            .unwrap_or(Self {
+                unit,
+                down: 1,
+                across: 1,
+            })
     }
 
     /// The rows and columns of part `i` of `down * across`.
@@ -292,7 +327,7 @@ impl Grid {
         };
         let range = |len, unit, parts, i| cut(len, unit, parts, i)..cut(len, unit, parts, i + 1);
         (
-            range(m, ROW_UNIT, self.down, i / self.across),
+            range(m, self.unit, self.down, i / self.across),
             range(n, COLUMN_UNIT, self.across, i % self.across),
         )
     }
@@ -336,7 +371,7 @@ impl Cpu {
     ) {
         let product = Product::new(m, n, k, a, b, accumulate, c, n, bias);
         let method = product.method(self.isa, self.precision);
-        let grid = Grid::new(self.threads, m, n, k);
+        let grid = Grid::new(self.threads, method.row_unit(), m, n, k);
         let parts = grid.down * grid.across;
         if parts == 1 {
             // SAFETY: C is borrowed mutably by this call.
@@ -368,8 +403,11 @@ mod tests {
             (7, 9, 11),
             (50_000, 1, 99),
         ] {
-            for threads in [1, 2, 3, 5, 8, 64, 1000] {
-                let grid = Grid::new(threads, m, n, k);
+            for (threads, unit) in [1, 2, 3, 5, 8, 64, 1000]
+                .map(|t| [(t, 12), (t, 32)])
+                .concat()
+            {
+                let grid = Grid::new(threads, unit, m, n, k);
                 assert!(
                     grid.down * grid.across <= threads,
                     "{grid:?} for {threads} threads"
@@ -400,10 +438,17 @@ mod tests {
     #[test]
     fn a_grid_follows_the_work() {
         let parts = |grid: Grid| grid.down * grid.across;
-        assert_eq!(parts(Grid::new(2, 768, 65, 128)), 2);
-        assert_eq!(parts(Grid::new(8, 2048, 384, 384)), 8);
-        assert_eq!(parts(Grid::new(8, 64, 64, 32)), 1);
-        assert_eq!(parts(Grid::new(8, 1, 65, 384)), 1);
-        assert_eq!(Grid::new(8, 1, 1 << 20, 768), Grid { down: 1, across: 8 });
+        assert_eq!(parts(Grid::new(2, 12, 768, 65, 128)), 2);
+        assert_eq!(parts(Grid::new(8, 12, 2048, 384, 384)), 8);
+        assert_eq!(parts(Grid::new(8, 12, 64, 64, 32)), 1);
+        assert_eq!(parts(Grid::new(8, 12, 1, 65, 384)), 1);
+        assert_eq!(
+            Grid::new(8, 12, 1, 1 << 20, 768),
+            Grid {
+                unit: 12,
+                down: 1,
+                across: 8
+            }
+        );
     }
 }

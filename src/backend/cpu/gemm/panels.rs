@@ -2,7 +2,7 @@
 #![allow(clippy::needless_range_loop)] // an index counts the places of several things at once
 
 use super::vector::{TileVector, Vector};
-use super::{Grid, Line};
+use super::{Grid, Line, Method};
 use crate::backend::WeightType;
 use crate::backend::cpu::isa::Level;
 use crate::backend::cpu::{Cpu, Isa};
@@ -139,7 +139,7 @@ impl Cpu {
             bias,
             c: c.as_mut_ptr(),
         };
-        let grid = Grid::new(self.threads, m, n, k);
+        let grid = Grid::new(self.threads, Method::Blocked.row_unit(), m, n, k);
         let parts = grid.down * grid.across;
         let product = &product;
         self.rows(parts, 1, [], |range, []| {

@@ -3,12 +3,12 @@
 //! A part of C at a time: each sequence's product goes into scratch that the cache holds, and from there into the sum and its square into
 //! the squares. No sequence's whole gradient is ever there.
 
-use super::{Line, MIN_PART, Mat, Product, ROW_UNIT};
+use super::{Line, MIN_PART, Mat, Product};
 use crate::backend::cpu::{Cpu, Rows, squares};
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Rows and columns of the part that is made at a time: 216 kB, which with the packed operands of a sequence stay in the L2 cache.
+/// Rows (at most) and columns of the part that is made at a time: 216 kB, which with the packed operands of a sequence stay in the L2 cache.
 const ROWS: usize = 144;
 const COLUMNS: usize = 384;
 
@@ -60,8 +60,10 @@ impl Cpu {
         let (a, b) = operands(0, 0, 0);
         let method =
             Product::new(m, n, t, a, b, false, c, n, None).method(self.isa, self.precision);
-        let work = sequences * t * n * ROW_UNIT;
-        let grain = MIN_PART.div_ceil(work.max(1)) * ROW_UNIT;
+        let unit = method.row_unit();
+        let height = ROWS / unit * unit;
+        let work = sequences * t * n * unit;
+        let grain = MIN_PART.div_ceil(work.max(1)) * unit;
         let outs = [Rows::new(c, n), Rows::new(squares, n)];
         self.rows(m, grain, outs, |range, [c, squares]| {
             PART.with_borrow_mut(|lines| {
@@ -70,8 +72,8 @@ impl Cpu {
                     lines.resize(need, Line::ZERO);
                 }
                 let scratch = Line::floats(lines);
-                for rows in range.clone().step_by(ROWS) {
-                    let rows = rows..range.end.min(rows + ROWS);
+                for rows in range.clone().step_by(height) {
+                    let rows = rows..range.end.min(rows + height);
                     for cols in (0..n).step_by(COLUMNS) {
                         let cols = cols..n.min(cols + COLUMNS);
                         let width = cols.len();

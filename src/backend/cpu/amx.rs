@@ -1,0 +1,137 @@
+//! AMX: whether this machine lends its tile registers, and the five instructions that the products use.
+//!
+//! A tile is 16 rows of 64 bytes: 16 x 16 of f32, 16 x 32 of bf16 in a left operand, and in a right one 16 x 16 pairs of bf16, each pair
+//! two elements that follow each other along k. The compiler knows no tile registers, so it keeps nothing in them: they hold what these
+//! functions put there, as long as a [`Tiles`] lives.
+#![allow(unsafe_code)] // instructions that the compiler has no name for
+
+use std::arch::asm;
+use std::sync::OnceLock;
+
+/// Whether the processor multiplies tiles of bf16 and the system lends this process the registers. Asked once.
+pub fn there() -> bool {
+    static THERE: OnceLock<bool> = OnceLock::new();
+    *THERE.get_or_init(|| has_instructions() && permitted())
+}
+
+/// CPUID leaf 7: AMX-BF16 (EDX bit 22) and AMX-TILE (bit 24). Packing needs AVX512_BF16 besides.
+#[allow(unused_unsafe)] // safe in newer compilers
+fn has_instructions() -> bool {
+    // SAFETY: every x86-64 has CPUID, and leaf 0 says whether there is a leaf 7.
+    let (most, features) = unsafe {
+        use std::arch::x86_64::{__cpuid, __cpuid_count};
+        (__cpuid(0).eax, __cpuid_count(7, 0).edx)
+    };
+    most >= 7
+        && features >> 22 & 1 == 1
+        && features >> 24 & 1 == 1
+        && is_x86_feature_detected!("avx512bf16")
+}
+
+/// The 8 KiB of state must be asked for, once a process; a kernel may know nothing of it, or refuse.
+fn permitted() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+    const XTILEDATA: libc::c_long = 18;
+    // SAFETY: the call takes two numbers and touches no memory of ours.
+    let refused = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) };
+    refused == 0
+}
+
+/// What LDTILECFG reads: palette 1, and for each tile its rows and the bytes of one.
+#[repr(C, align(64))]
+struct Shapes {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+/// Eight whole tiles.
+static WHOLE: Shapes = {
+    let (mut row_bytes, mut rows) = ([0; 16], [0; 16]);
+    let mut t = 0;
+    while t < 8 {
+        (row_bytes[t], rows[t]) = (64, 16);
+        t += 1;
+    }
+    Shapes {
+        palette: 1,
+        start_row: 0,
+        reserved: [0; 14],
+        row_bytes,
+        rows,
+    }
+};
+
+/// The tile registers of this thread, eight whole tiles. They are given back at the end: a thread that holds them has 8 KiB more to save
+/// whenever it is interrupted, and its core does not sleep deeply.
+pub struct Tiles(std::marker::PhantomData<*const ()>); // of one thread
+
+impl Tiles {
+    /// # Safety
+    /// The instructions are there and lent ([`there`]), and this thread has no other `Tiles`.
+    pub unsafe fn new() -> Self {
+        // SAFETY: the caller's promise; the 64 bytes are a static.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &raw const WHOLE, options(nostack, readonly, preserves_flags))
+        };
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        // SAFETY: a `Tiles` is made only where the instructions are.
+        unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
+    }
+}
+
+/// Tile T = 0.
+///
+/// # Safety
+/// This thread has [`Tiles`].
+#[inline(always)]
+pub unsafe fn zero<const T: usize>() {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("tilezero tmm{t}", t = const T, options(nostack, nomem, preserves_flags)) }
+}
+
+/// Tile T = the 16 rows of 64 bytes that begin at `from`, `stride` bytes apart.
+///
+/// # Safety
+/// This thread has [`Tiles`], and the rows can be read.
+#[inline(always)]
+pub unsafe fn load<const T: usize, E>(from: *const E, stride: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("tileloadd tmm{t}, [{from} + {stride}*1]", t = const T, from = in(reg) from, stride = in(reg) stride,
+            options(nostack, readonly, preserves_flags))
+    }
+}
+
+/// The 16 rows of 64 bytes that begin at `to`, `stride` bytes apart, = tile T.
+///
+/// # Safety
+/// This thread has [`Tiles`], and nothing else accesses the rows meanwhile.
+#[inline(always)]
+pub unsafe fn store<const T: usize>(to: *mut f32, stride: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("tilestored [{to} + {stride}*1], tmm{t}", t = const T, to = in(reg) to, stride = in(reg) stride,
+            options(nostack, preserves_flags))
+    }
+}
+
+/// Tile C += A B, with A of (16, 32) bf16 and B of 16 x 16 pairs. Sums are f32, rounded to nearest; denormals count as 0.
+///
+/// # Safety
+/// This thread has [`Tiles`].
+#[inline(always)]
+pub unsafe fn multiply<const C: usize, const A: usize, const B: usize>() {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("tdpbf16ps tmm{c}, tmm{a}, tmm{b}", c = const C, a = const A, b = const B,
+            options(nostack, nomem, preserves_flags))
+    }
+}
