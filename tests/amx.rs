@@ -4,7 +4,7 @@
 mod common;
 
 use bnn::backend::{Cpu, Precision, Products, cpu::Isa};
-use common::operand::{Operand, expected, random, to_bf16};
+use common::operand::{Operand, check_what_follows, expected, random, to_bf16};
 use common::{amx, bits, data};
 
 /// Nothing can pack bf16s without AVX512_BF16: said, since there is nothing else to do.
@@ -138,6 +138,15 @@ fn split_operands_have_sixteen_bits() {
     println!("high {high:e}, medium {medium:e}");
     assert!(high < 6e-6 && high > 1e-6, "{high:e}");
     assert!(medium < 3e-3 && medium > 1e-3, "{medium:e}");
+}
+
+#[test]
+fn what_follows_comes_after_all_of_k() {
+    let Some(isa) = isa() else { return };
+    for precision in [Precision::High, Precision::Medium] {
+        let cpu = Cpu::with_isa(2, isa).unwrap();
+        check_what_follows(&cpu.with_precision(precision));
+    }
 }
 
 /// What is not finite comes through in its row and nowhere else; denormals count as 0.

@@ -6,7 +6,7 @@ use bnn::backend::WeightType;
 use bnn::backend::cpu::gemm::{Mat, Panels, serial};
 use bnn::backend::cpu::{Cpu, Isa, Precision};
 use common::bits;
-use common::operand::{Operand, expected, random, to_bf16};
+use common::operand::{Operand, check_what_follows, expected, random, to_bf16};
 use proptest::prelude::*;
 
 /// Runs `serial` with every instruction set, on C between guards and with gaps, and compares with f64.
@@ -290,6 +290,18 @@ fn a_row_alone_is_the_same_row() {
                     bits(&alone),
                     "{isa:?}, row {i} of {m}"
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_follows_comes_after_all_of_k() {
+    for isa in Isa::all() {
+        for precision in [Precision::Highest, Precision::Medium] {
+            for threads in [1, 3] {
+                let cpu = Cpu::with_isa(threads, isa).unwrap();
+                check_what_follows(&cpu.with_precision(precision));
             }
         }
     }

@@ -10,6 +10,6 @@ pub mod vectors;
 pub use cpu::{Cpu, Precision, Products};
 pub use ops::{
     Backend, Dropout, Family, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR, PriorTerms, Span,
-    WeightType,
+    Then, WeightType,
 };
 pub use vectors::Vectors;

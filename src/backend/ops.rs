@@ -16,6 +16,19 @@ pub enum Gelu {
     Tanh,
 }
 
+/// What follows a matrix product, done while its rows are still in the cache. Matrices have the product's shape.
+#[derive(Debug)]
+pub enum Then<'a, B: ?Sized> {
+    /// Nothing.
+    Nothing,
+    /// The matrix is added.
+    Add(&'a B),
+    /// Multiplied by the matrix, element by element.
+    Times(&'a B),
+    /// The matrix = gelu(product), which stays.
+    Gelu(&'a mut B, Gelu),
+}
+
 /// A linear layer: y = x W^T + b, its parameters as places in the flat vector.
 #[derive(Clone, Debug)]
 pub struct Linear {
@@ -305,7 +318,7 @@ pub trait Backend: Vectors {
         c: usize,
     ) -> Result<()>;
 
-    /// out (N, out) = x (N, in) W^T + b.
+    /// out (N, out) = x (N, in) W^T + b, and what follows.
     fn linear(
         &self,
         out: &mut Self::Buf,
@@ -313,6 +326,7 @@ pub trait Backend: Vectors {
         params: &Self::Buf,
         layer: &Linear,
         rows: usize,
+        then: Then<'_, Self::Buf>,
     ) -> Result<()>;
 
     /// Lays a linear layer's weight out for [`Backend::linear_packed`].
@@ -329,25 +343,23 @@ pub trait Backend: Vectors {
         rows: usize,
     ) -> Result<()>;
 
-    /// dx (N, in) = dout (N, out) W; writes the weight's and bias's gradient from dout and x.
-    #[allow(clippy::too_many_arguments)]
-    fn linear_backward(
-        &self,
-        dx: &mut Self::Buf,
-        grad: &mut Self::Buf,
-        dout: &Self::Buf,
-        x: &Self::Buf,
-        params: &Self::Buf,
-        layer: &Linear,
-        rows: usize,
-    ) -> Result<()>;
-
-    /// dx (N, in) = dout (N, out) W.
+    /// dx (N, in) = dout (N, out) W, and what follows.
     fn linear_backward_input(
         &self,
         dx: &mut Self::Buf,
         dout: &Self::Buf,
         params: &Self::Buf,
+        layer: &Linear,
+        rows: usize,
+        then: Then<'_, Self::Buf>,
+    ) -> Result<()>;
+
+    /// Writes the weight's and bias's gradient from dout (N, out) and x (N, in).
+    fn linear_backward_weight(
+        &self,
+        grad: &mut Self::Buf,
+        dout: &Self::Buf,
+        x: &Self::Buf,
         layer: &Linear,
         rows: usize,
     ) -> Result<()>;
@@ -407,8 +419,14 @@ pub trait Backend: Vectors {
     /// out = gelu(x) over the first n elements.
     fn gelu(&self, out: &mut Self::Buf, x: &Self::Buf, n: usize, form: Gelu) -> Result<()>;
 
-    /// d = d * gelu'(x), in place, over the first n elements.
-    fn gelu_backward(&self, d: &mut Self::Buf, x: &Self::Buf, n: usize, form: Gelu) -> Result<()>;
+    /// out = gelu(x), and x = gelu'(x) in place, over the first n elements.
+    fn gelu_slope(
+        &self,
+        out: &mut Self::Buf,
+        x: &mut Self::Buf,
+        n: usize,
+        form: Gelu,
+    ) -> Result<()>;
 
     /// out = a + b over the first n elements.
     fn add(&self, out: &mut Self::Buf, a: &Self::Buf, b: &Self::Buf, n: usize) -> Result<()>;

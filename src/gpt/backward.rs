@@ -1,9 +1,9 @@
 //! The backward pass: from the gradient of the logits to that of every parameter.
 //!
-//! What is cheap is made again rather than kept: layer norms' outputs from their statistics, GELU's from its input.
+//! What is cheap is made again rather than kept: layer norms' outputs from their statistics, GELU's from its input, which its slope replaces.
 
 use super::{Gpt, Training, Workspace};
-use crate::backend::{Backend, Linear, Norm};
+use crate::backend::{Backend, Linear, Norm, Then};
 use crate::error::{Error, Result};
 
 /// Where the gradient of the parameters goes, and by sequence its squares if they are asked for.
@@ -35,13 +35,20 @@ impl<'a, B: Backend> Gradient<'a, B> {
         }
     }
 
-    /// dx (N, in) from dout (N, out), and the layer's gradient.
-    fn linear(&mut self, dx: &mut B::Buf, dout: &B::Buf, x: &B::Buf, layer: &Linear) -> Result<()> {
+    /// dx (N, in) from dout (N, out), and what follows it; and the layer's gradient.
+    fn linear(
+        &mut self,
+        dx: &mut B::Buf,
+        dout: &B::Buf,
+        x: &B::Buf,
+        layer: &Linear,
+        then: Then<'_, B::Buf>,
+    ) -> Result<()> {
         let (be, params, rows, t) = (self.be, self.params, self.rows, self.t);
+        be.linear_backward_input(dx, dout, params, layer, rows, then)?;
         match &mut self.squares {
-            None => be.linear_backward(dx, self.grad, dout, x, params, layer, rows),
+            None => be.linear_backward_weight(self.grad, dout, x, layer, rows),
             Some(squares) => {
-                be.linear_backward_input(dx, dout, params, layer, rows)?;
                 be.linear_backward_squares(self.grad, squares, dout, x, layer, rows, t)
             }
         }
@@ -87,9 +94,9 @@ pub(super) fn backward<B: Backend>(
     match to.squares {
         // The tied table's squares wait for the embedding's part.
         Some(_) if tied => {
-            be.linear_backward_input(&mut d.norm, &ws.logits, params, &head, rows)?
+            be.linear_backward_input(&mut d.norm, &ws.logits, params, &head, rows, Then::Nothing)?
         }
-        _ => to.linear(&mut d.norm, &ws.logits, &ws.norm, &head)?,
+        _ => to.linear(&mut d.norm, &ws.logits, &ws.norm, &head, Then::Nothing)?,
     }
     be.fill(&mut d.stream, 0.0)?;
     to.layer_norm(
@@ -114,9 +121,9 @@ pub(super) fn backward<B: Backend>(
             }
             None => &d.stream,
         };
-        be.gelu(&mut ws.act, &slot.fc, rows * 4 * c, gpt.config.gelu)?;
-        to.linear(&mut d.fc, up, &ws.act, &block.mlp_proj)?;
-        be.gelu_backward(&mut d.fc, &slot.fc, rows * 4 * c, gpt.config.gelu)?;
+        be.gelu_slope(&mut ws.act, &mut slot.fc, rows * 4 * c, gpt.config.gelu)?;
+        let slope = Then::Times(&slot.fc);
+        to.linear(&mut d.fc, up, &ws.act, &block.mlp_proj, slope)?;
         be.layer_norm(
             &mut ws.norm,
             &mut slot.stats_2,
@@ -126,7 +133,7 @@ pub(super) fn backward<B: Backend>(
             rows,
             c,
         )?;
-        to.linear(&mut d.norm, &d.fc, &ws.norm, &block.c_fc)?;
+        to.linear(&mut d.norm, &d.fc, &ws.norm, &block.c_fc, Then::Nothing)?;
         to.layer_norm(
             &mut d.stream,
             &d.norm,
@@ -145,7 +152,7 @@ pub(super) fn backward<B: Backend>(
             }
             None => &d.stream,
         };
-        to.linear(&mut d.att, up, &slot.att, &block.attn_proj)?;
+        to.linear(&mut d.att, up, &slot.att, &block.attn_proj, Then::Nothing)?;
         let drop = gpt.dropout(training, site);
         be.attention_backward(
             &mut d.qkv, &d.att, &slot.att, &slot.lse, &slot.qkv, heads, drop,
@@ -159,7 +166,7 @@ pub(super) fn backward<B: Backend>(
             rows,
             c,
         )?;
-        to.linear(&mut d.norm, &d.qkv, &ws.norm, &block.c_attn)?;
+        to.linear(&mut d.norm, &d.qkv, &ws.norm, &block.c_attn, Then::Nothing)?;
         to.layer_norm(
             &mut d.stream,
             &d.norm,

@@ -2,7 +2,7 @@
 
 use super::workspace::Slot;
 use super::{Gpt, Training, Workspace};
-use crate::backend::Backend;
+use crate::backend::{Backend, Dropout, Linear, Then};
 use crate::error::{Error, Result};
 
 /// Logits (N, V) of the workspace's tokens, N = `rows` in sequences of `t`.
@@ -37,14 +37,29 @@ pub(super) fn forward<B: Backend>(
             rows,
             c,
         )?;
-        be.linear(&mut slot.qkv, &ws.norm, params, &block.c_attn, rows)?;
+        be.linear(
+            &mut slot.qkv,
+            &ws.norm,
+            params,
+            &block.c_attn,
+            rows,
+            Then::Nothing,
+        )?;
         let drop = gpt.dropout(training, site);
         be.attention(&mut slot.att, &mut slot.lse, &slot.qkv, heads, drop)?;
-        be.linear(&mut ws.proj, &slot.att, params, &block.attn_proj, rows)?;
-        if let Some(d) = gpt.dropout(training, site + 1) {
-            be.dropout(&mut ws.proj, rows * c, d)?;
-        }
-        be.add(&mut slot.x_mid, &slot.x_in, &ws.proj, rows * c)?;
+        let (layer, drop) = (&block.attn_proj, gpt.dropout(training, site + 1));
+        let (out, before) = (&mut slot.x_mid, &slot.x_in);
+        residual(
+            be,
+            out,
+            before,
+            &mut ws.proj,
+            &slot.att,
+            params,
+            layer,
+            rows,
+            drop,
+        )?;
 
         // x_out = x_mid + proj(gelu(fc(ln_2(x_mid))))
         be.layer_norm(
@@ -56,17 +71,24 @@ pub(super) fn forward<B: Backend>(
             rows,
             c,
         )?;
-        be.linear(&mut slot.fc, &ws.norm, params, &block.c_fc, rows)?;
-        be.gelu(&mut ws.act, &slot.fc, rows * 4 * c, gpt.config.gelu)?;
-        be.linear(&mut ws.proj, &ws.act, params, &block.mlp_proj, rows)?;
-        if let Some(d) = gpt.dropout(training, site + 2) {
-            be.dropout(&mut ws.proj, rows * c, d)?;
-        }
+        let gelu = Then::Gelu(&mut ws.act, gpt.config.gelu);
+        be.linear(&mut slot.fc, &ws.norm, params, &block.c_fc, rows, gelu)?;
         let out = match next {
             Some(next) if l + 1 < n_layer => &mut next.x_in,
             _ => &mut ws.x_out,
         };
-        be.add(out, &slot.x_mid, &ws.proj, rows * c)?;
+        let (layer, drop) = (&block.mlp_proj, gpt.dropout(training, site + 2));
+        residual(
+            be,
+            out,
+            &slot.x_mid,
+            &mut ws.proj,
+            &ws.act,
+            params,
+            layer,
+            rows,
+            drop,
+        )?;
     }
     be.layer_norm(
         &mut ws.norm,
@@ -77,7 +99,36 @@ pub(super) fn forward<B: Backend>(
         rows,
         c,
     )?;
-    be.linear(&mut ws.logits, &ws.norm, params, &gpt.head(), rows)
+    be.linear(
+        &mut ws.logits,
+        &ws.norm,
+        params,
+        &gpt.head(),
+        rows,
+        Then::Nothing,
+    )
+}
+
+/// out (N, C) = before + dropout(linear(x)); `proj` (N, C) is scratch for what is dropped.
+#[allow(clippy::too_many_arguments)]
+fn residual<B: Backend>(
+    be: &B,
+    out: &mut B::Buf,
+    before: &B::Buf,
+    proj: &mut B::Buf,
+    x: &B::Buf,
+    params: &B::Buf,
+    layer: &Linear,
+    rows: usize,
+    drop: Option<Dropout>,
+) -> Result<()> {
+    let Some(drop) = drop else {
+        return be.linear(out, x, params, layer, rows, Then::Add(before));
+    };
+    let n = rows * layer.n_out;
+    be.linear(proj, x, params, layer, rows, Then::Nothing)?;
+    be.dropout(proj, n, drop)?;
+    be.add(out, before, proj, n)
 }
 
 /// The slot of a block, and the next block's unless it is the same.

@@ -1,6 +1,8 @@
 //! Operands of matrix products in all layouts, and what f64 makes of them.
 
+use super::bits;
 use bnn::backend::cpu::gemm::Mat;
+use bnn::backend::{Backend, Cpu, Gelu, Then};
 
 /// Uniform in [-1, 1), the same for a seed.
 pub fn random(seed: u64, len: usize) -> Vec<f32> {
@@ -114,4 +116,30 @@ pub fn expected(
 pub fn to_bf16(x: f32) -> f32 {
     let bits = x.to_bits();
     f32::from_bits((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff_0000)
+}
+
+/// What follows a product of several blocks of columns and of k is, to the bit, what it is after the product.
+pub fn check_what_follows(cpu: &Cpu) {
+    let (m, n, k) = (26, 1200, 900);
+    let (a, b) = (
+        Operand::new(1, m, k, 0, false),
+        Operand::new(2, k, n, 0, true),
+    );
+    let (bias, with) = (random(3, n), random(4, m * n));
+    let product = |then: Then<'_, [f32]>| {
+        let mut c = vec![f32::NAN; m * n];
+        cpu.gemm_then(m, n, k, a.mat(), b.mat(), &mut c, Some(&bias), then);
+        c
+    };
+    let plain = product(Then::Nothing);
+    let each = |f: fn(f32, f32) -> f32| -> Vec<f32> {
+        plain.iter().zip(&with).map(|(a, b)| f(*a, *b)).collect()
+    };
+    let same = |got: &[f32], want: &[f32]| assert_eq!(bits(got), bits(want), "{cpu:?}");
+    same(&product(Then::Add(&with)), &each(|a, b| a + b));
+    same(&product(Then::Times(&with)), &each(|a, b| a * b));
+    let (mut act, mut want) = (vec![f32::NAN; m * n], vec![f32::NAN; m * n]);
+    same(&product(Then::Gelu(&mut act, Gelu::Exact)), &plain);
+    cpu.gelu(&mut want, &plain, m * n, Gelu::Exact).unwrap();
+    same(&act, &want);
 }

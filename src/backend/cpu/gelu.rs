@@ -1,8 +1,8 @@
-//! GELU, exact and in the tanh form, forward and backward (Hendrycks & Gimpel 2016).
+//! GELU, exact and in the tanh form, and its slope (Hendrycks & Gimpel 2016).
 
 use super::isa::multiversion;
 use super::math::{normal_cdf_pdf, tanh};
-use super::{Cpu, Rows};
+use super::{Cpu, Isa, Rows};
 use crate::backend::Gelu;
 
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
@@ -19,10 +19,11 @@ multiversion! {
 }
 
 multiversion! {
-    fn backward_exact(d: &mut [f32], x: &[f32]) {
-        for (d, &x) in d.iter_mut().zip(x) {
-            let (cdf, pdf) = normal_cdf_pdf(x);
-            *d *= cdf + x * pdf;
+    fn slope_exact(out: &mut [f32], x: &mut [f32]) {
+        for (o, x) in out.iter_mut().zip(x) {
+            let (cdf, pdf) = normal_cdf_pdf(*x);
+            *o = *x * cdf;
+            *x = cdf + *x * pdf;
         }
     }
 }
@@ -36,28 +37,38 @@ multiversion! {
 }
 
 multiversion! {
-    fn backward_tanh(d: &mut [f32], x: &[f32]) {
-        for (d, &x) in d.iter_mut().zip(x) {
-            let x = x.clamp(-END, END);
-            let u = tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
-            let du = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
-            *d *= 0.5 * (1.0 + u) + 0.5 * x * (1.0 - u * u) * du;
+    fn slope_tanh(out: &mut [f32], x: &mut [f32]) {
+        for (o, x) in out.iter_mut().zip(x) {
+            let at = x.clamp(-END, END);
+            let u = tanh(SQRT_2_OVER_PI * (at + CUBIC * at * at * at));
+            let du = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * at * at);
+            *o = 0.5 * *x * (1.0 + u);
+            *x = 0.5 * (1.0 + u) + 0.5 * at * (1.0 - u * u) * du;
         }
+    }
+}
+
+/// out = gelu(x), on the calling thread.
+pub fn block(isa: Isa, out: &mut [f32], x: &[f32], form: Gelu) {
+    match form {
+        Gelu::Exact => forward_exact(isa, out, x),
+        Gelu::Tanh => forward_tanh(isa, out, x),
     }
 }
 
 /// out = gelu(x).
 pub fn forward(cpu: &Cpu, out: &mut [f32], x: &[f32], form: Gelu) {
-    cpu.rows(x.len(), 1024, [Rows::new(out, 1)], |r, [out]| match form {
-        Gelu::Exact => forward_exact(cpu.isa, out, &x[r]),
-        Gelu::Tanh => forward_tanh(cpu.isa, out, &x[r]),
+    cpu.rows(x.len(), 1024, [Rows::new(out, 1)], |r, [out]| {
+        block(cpu.isa, out, &x[r], form);
     });
 }
 
-/// d = d gelu'(x), in place.
-pub fn backward(cpu: &Cpu, d: &mut [f32], x: &[f32], form: Gelu) {
-    cpu.rows(x.len(), 1024, [Rows::new(d, 1)], |r, [d]| match form {
-        Gelu::Exact => backward_exact(cpu.isa, d, &x[r]),
-        Gelu::Tanh => backward_tanh(cpu.isa, d, &x[r]),
+/// out = gelu(x), and x = gelu'(x) in place: one exponential serves both.
+pub fn slope(cpu: &Cpu, out: &mut [f32], x: &mut [f32], form: Gelu) {
+    let n = x.len();
+    let outs = [Rows::new(out, 1), Rows::new(x, 1)];
+    cpu.rows(n, 1024, outs, |_, [out, x]| match form {
+        Gelu::Exact => slope_exact(cpu.isa, out, x),
+        Gelu::Tanh => slope_tanh(cpu.isa, out, x),
     });
 }

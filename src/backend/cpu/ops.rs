@@ -5,7 +5,8 @@ use super::isa::multiversion;
 use super::{Cpu, Rows, par};
 use super::{attention, cross_entropy, dropout, embed, gelu, layer_norm, prior, squares};
 use crate::backend::{
-    Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, PriorTerms, Products, Span, WeightType,
+    Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, PriorTerms, Products, Span, Then,
+    WeightType,
 };
 use crate::error::Result;
 use crate::rng::Stream;
@@ -22,6 +23,16 @@ multiversion! {
         for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
             *o = a + b;
         }
+    }
+}
+
+/// The first n elements of what follows a product.
+fn front(then: Then<'_, Vec<f32>>, n: usize) -> Then<'_, [f32]> {
+    match then {
+        Then::Nothing => Then::Nothing,
+        Then::Add(x) => Then::Add(&x[..n]),
+        Then::Times(x) => Then::Times(&x[..n]),
+        Then::Gelu(y, form) => Then::Gelu(&mut y[..n], form),
     }
 }
 
@@ -204,13 +215,14 @@ impl Backend for Cpu {
         params: &Vec<f32>,
         layer: &Linear,
         rows: usize,
+        then: Then<'_, Vec<f32>>,
     ) -> Result<()> {
         let (k, n) = (layer.n_in, layer.n_out);
         let w = Mat::cols(&params[layer.weight.clone()], k);
         let x = Mat::rows(&x[..rows * k], k);
         let out = &mut out[..rows * n];
         let bias = layer.bias.clone().map(|b| &params[b]);
-        self.gemm_bias(rows, n, k, x, w, false, out, bias);
+        self.gemm_then(rows, n, k, x, w, out, bias, front(then, rows * n));
         Ok(())
     }
 
@@ -234,17 +246,31 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn linear_backward(
+    fn linear_backward_input(
         &self,
         dx: &mut Vec<f32>,
-        grad: &mut Vec<f32>,
         dout: &Vec<f32>,
-        x: &Vec<f32>,
         params: &Vec<f32>,
         layer: &Linear,
         rows: usize,
+        then: Then<'_, Vec<f32>>,
     ) -> Result<()> {
-        self.linear_backward_input(dx, dout, params, layer, rows)?;
+        let (k, n) = (layer.n_in, layer.n_out);
+        let w = Mat::rows(&params[layer.weight.clone()], k);
+        let dy = Mat::rows(&dout[..rows * n], n);
+        let (dx, then) = (&mut dx[..rows * k], front(then, rows * k));
+        self.gemm_then(rows, k, n, dy, w, dx, None, then);
+        Ok(())
+    }
+
+    fn linear_backward_weight(
+        &self,
+        grad: &mut Vec<f32>,
+        dout: &Vec<f32>,
+        x: &Vec<f32>,
+        layer: &Linear,
+        rows: usize,
+    ) -> Result<()> {
         let (k, n) = (layer.n_in, layer.n_out);
         let dy = &dout[..rows * n];
         let x = Mat::rows(&x[..rows * k], k);
@@ -256,21 +282,6 @@ impl Backend for Cpu {
                 squares::column_sums(db, dy, n, cols);
             });
         }
-        Ok(())
-    }
-
-    fn linear_backward_input(
-        &self,
-        dx: &mut Vec<f32>,
-        dout: &Vec<f32>,
-        params: &Vec<f32>,
-        layer: &Linear,
-        rows: usize,
-    ) -> Result<()> {
-        let (k, n) = (layer.n_in, layer.n_out);
-        let w = Mat::rows(&params[layer.weight.clone()], k);
-        let dy = Mat::rows(&dout[..rows * n], n);
-        self.gemm(rows, k, n, dy, w, false, &mut dx[..rows * k]);
         Ok(())
     }
 
@@ -351,8 +362,8 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn gelu_backward(&self, d: &mut Vec<f32>, x: &Vec<f32>, n: usize, form: Gelu) -> Result<()> {
-        gelu::backward(self, d, &x[..n], form);
+    fn gelu_slope(&self, out: &mut Vec<f32>, x: &mut Vec<f32>, n: usize, form: Gelu) -> Result<()> {
+        gelu::slope(self, &mut out[..n], &mut x[..n], form);
         Ok(())
     }
 

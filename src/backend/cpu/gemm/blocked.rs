@@ -4,6 +4,7 @@ use super::pack;
 use super::tile::{Tile, tile};
 use super::vector::Pairs;
 use super::{Line, Mat, Product, steps};
+use crate::backend::cpu::Isa;
 use std::arch::x86_64::{__m256, __m512};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -192,7 +193,7 @@ impl Blocks {
 ///
 /// # Safety
 /// The kernel's instruction set is there, and nothing else accesses C meanwhile.
-pub unsafe fn product<K: Kernel>(p: &Product<'_>) {
+pub unsafe fn product<K: Kernel>(isa: Isa, p: &Product<'_>) {
     PACKED.with_borrow_mut(|lines| {
         let (mut blocks, a_len, b_len) = Blocks::new::<K>(p);
         let need = a_len.div_ceil(16) + b_len.div_ceil(16);
@@ -204,7 +205,7 @@ pub unsafe fn product<K: Kernel>(p: &Product<'_>) {
         for columns in steps(0..p.n, blocks.columns) {
             for k in steps(0..p.k, blocks.depth) {
                 // SAFETY: the buffers are as long as the cut asks for, the rest is the caller's promise.
-                unsafe { part::<K>(p, &blocks, &columns, &k) };
+                unsafe { part::<K>(isa, p, &blocks, &columns, &k) };
             }
         }
     });
@@ -215,6 +216,7 @@ pub unsafe fn product<K: Kernel>(p: &Product<'_>) {
 /// # Safety
 /// As [`product`]; the buffers hold what `blocks` says.
 unsafe fn part<K: Kernel>(
+    isa: Isa,
     p: &Product<'_>,
     blocks: &Blocks,
     columns: &Range<usize>,
@@ -277,6 +279,10 @@ unsafe fn part<K: Kernel>(
                     // SAFETY: the tile lies in C, and its operands were checked or packed.
                     unsafe { K::tile(K::MR.min(rows.len() - i), blocks.a == Left::Packed, &tile) };
                 }
+            }
+            if k.end == p.k {
+                // SAFETY: the sums of these rows and columns are whole; the caller's promise.
+                unsafe { p.finish(isa, rows.clone(), columns.clone()) };
             }
         }
     }

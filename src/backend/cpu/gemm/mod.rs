@@ -9,6 +9,7 @@
 #[cfg(target_arch = "x86_64")]
 mod blocked;
 mod dot;
+mod finish;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 #[cfg(target_arch = "x86_64")]
@@ -26,8 +27,11 @@ mod vector;
 
 pub use panels::Panels;
 
+use finish::Finish;
+
 use super::isa::Level;
 use super::{Cpu, Isa, Precision, Products};
+use crate::backend::Then;
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -117,6 +121,7 @@ struct Product<'a> {
     c: *mut f32,
     ldc: usize,
     bias: Option<&'a [f32]>,
+    finish: Finish<'a>,
 }
 
 // SAFETY: threads share a product only to make parts of it that do not overlap in C.
@@ -189,7 +194,41 @@ impl<'a> Product<'a> {
             c,
             ldc,
             bias,
+            finish: Finish::Nothing,
         }
+    }
+
+    /// With what is done to its rows at the end. C has no gaps.
+    ///
+    /// # Panics
+    /// When a matrix of the last step is not (m, n).
+    fn then(mut self, then: Then<'a, [f32]>) -> Self {
+        let len = self.m * self.n;
+        let check = |x: &[f32]| {
+            assert!(
+                self.ldc == self.n && x.len() == len,
+                "gemm: what follows C, ({}, {}), has {} elements",
+                self.m,
+                self.n,
+                x.len(),
+            );
+        };
+        self.finish = match then {
+            Then::Nothing => Finish::Nothing,
+            Then::Add(x) => {
+                check(x);
+                Finish::Add(x)
+            }
+            Then::Times(x) => {
+                check(x);
+                Finish::Times(x)
+            }
+            Then::Gelu(y, form) => {
+                check(y);
+                Finish::Gelu(y.as_mut_ptr(), form)
+            }
+        };
+        self
     }
 
     /// How to compute the whole product.
@@ -211,13 +250,15 @@ impl<'a> Product<'a> {
             data: &mat.data[at.min(mat.data.len())..],
             ..mat
         };
+        let at = rows.start * self.ldc + cols.start;
         Self {
             m: rows.len(),
             n: cols.len(),
             a: skip(self.a, rows.start * self.a.rs),
             b: skip(self.b, cols.start * self.b.cs),
-            c: self.c.wrapping_add(rows.start * self.ldc + cols.start),
+            c: self.c.wrapping_add(at),
             bias: self.bias.map(|bias| &bias[cols]),
+            finish: self.finish.part(at),
             ..*self
         }
     }
@@ -234,17 +275,23 @@ impl<'a> Product<'a> {
             match (method, isa.level()) {
                 (Method::Dot, _) => dot::product(isa, self),
                 #[cfg(target_arch = "x86_64")]
-                (Method::Pairs, _) => pairs::product(self),
+                (Method::Pairs, _) => return pairs::product(isa, self),
                 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-                (Method::Tiles, _) => tiles::product::<false>(self),
+                (Method::Tiles, _) => return tiles::product::<false>(isa, self),
                 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-                (Method::SplitTiles, _) => tiles::product::<true>(self),
+                (Method::SplitTiles, _) => return tiles::product::<true>(isa, self),
                 #[cfg(target_arch = "x86_64")]
-                (Method::Blocked, Level::Avx512) => blocked::product::<blocked::Avx512>(self),
+                (Method::Blocked, Level::Avx512) => {
+                    return blocked::product::<blocked::Avx512>(isa, self);
+                }
                 #[cfg(target_arch = "x86_64")]
-                (Method::Blocked, Level::Avx2) => blocked::product::<blocked::Avx2>(self),
+                (Method::Blocked, Level::Avx2) => {
+                    return blocked::product::<blocked::Avx2>(isa, self);
+                }
                 _ => portable::product(self),
             }
+            // Those that work in blocks have finished each.
+            self.finish(isa, 0..self.m, 0..self.n);
         }
     }
 }
@@ -369,19 +416,43 @@ impl Cpu {
         c: &mut [f32],
         bias: Option<&[f32]>,
     ) {
-        let product = Product::new(m, n, k, a, b, accumulate, c, n, bias);
+        self.multiply(Product::new(m, n, k, a, b, accumulate, c, n, bias));
+    }
+
+    /// C(m, n) = A(m, k) B(k, n) + `bias` on each row, `then` what follows while a block is in the cache.
+    ///
+    /// # Panics
+    /// As [`Cpu::gemm_bias`], or when a matrix that follows is not (m, n).
+    #[allow(clippy::too_many_arguments)]
+    pub fn gemm_then(
+        &self,
+        m: usize,
+        n: usize,
+        k: usize,
+        a: Mat<'_>,
+        b: Mat<'_>,
+        c: &mut [f32],
+        bias: Option<&[f32]>,
+        then: Then<'_, [f32]>,
+    ) {
+        self.multiply(Product::new(m, n, k, a, b, false, c, n, bias).then(then));
+    }
+
+    /// The whole product, on all threads.
+    fn multiply(&self, product: Product<'_>) {
+        let Product { m, n, k, .. } = product;
         let method = product.method(self.isa, self.precision);
         let grid = Grid::new(self.threads, method.row_unit(), m, n, k);
         let parts = grid.down * grid.across;
         if parts == 1 {
-            // SAFETY: C is borrowed mutably by this call.
+            // SAFETY: C, and Y if there is one, are borrowed mutably by the product.
             return unsafe { product.run(self.isa, method) };
         }
         let product = &product;
         self.rows(parts, 1, [], |range, []| {
             for i in range {
                 let (rows, columns) = grid.part(i, m, n);
-                // SAFETY: C is borrowed mutably by this call, and the parts of a grid do not overlap.
+                // SAFETY: C, and Y if there is one, are borrowed mutably by the product, and the parts of a grid do not overlap.
                 unsafe { product.part(rows, columns).run(self.isa, method) }
             }
         });

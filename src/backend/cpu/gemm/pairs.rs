@@ -2,6 +2,7 @@
 
 use super::blocked::{self, Avx512Bf16};
 use super::{Line, Mat, Product};
+use crate::backend::cpu::Isa;
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 
@@ -14,7 +15,7 @@ thread_local! {
 ///
 /// # Safety
 /// AVX-512 with AVX512_BF16 is there, and nothing else accesses C meanwhile.
-pub unsafe fn product(p: &Product<'_>) {
+pub unsafe fn product(isa: Isa, p: &Product<'_>) {
     let depth = p.k.div_ceil(2);
     let (a_len, b_len) = (p.m * depth, p.n * depth);
     PAIRED.with_borrow_mut(|lines| {
@@ -42,7 +43,7 @@ pub unsafe fn product(p: &Product<'_>) {
                 },
                 ..*p
             };
-            blocked::product::<Avx512Bf16>(&paired);
+            blocked::product::<Avx512Bf16>(isa, &paired);
         }
     });
 }

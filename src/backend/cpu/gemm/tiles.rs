@@ -6,6 +6,7 @@
 
 use super::split::{self, Side};
 use super::{Line, Product};
+use crate::backend::cpu::Isa;
 use crate::backend::cpu::amx::{self, Tiles};
 use std::arch::x86_64::*;
 use std::cell::RefCell;
@@ -69,7 +70,7 @@ thread_local! {
 ///
 /// # Safety
 /// AMX is there and lent, with AVX512_BF16; one stride of each operand is 1; nothing else accesses C meanwhile.
-pub unsafe fn product<const SPLIT: bool>(p: &Product<'_>) {
+pub unsafe fn product<const SPLIT: bool>(isa: Isa, p: &Product<'_>) {
     let blocks = Blocks::new(p, SPLIT);
     let bytes = step_bytes(SPLIT);
     let b_bytes = blocks.columns / SIDE * blocks.depth * bytes;
@@ -87,7 +88,7 @@ pub unsafe fn product<const SPLIT: bool>(p: &Product<'_>) {
         for columns in super::steps(0..p.n, blocks.columns) {
             for ks in super::steps(0..steps, blocks.depth) {
                 // SAFETY: the buffers are as long as the cut asks for; the rest is the caller's promise.
-                unsafe { part::<SPLIT>(p, &blocks, &columns, &ks, a, b) };
+                unsafe { part::<SPLIT>(isa, p, &blocks, &columns, &ks, a, b) };
             }
         }
     });
@@ -99,6 +100,7 @@ pub unsafe fn product<const SPLIT: bool>(p: &Product<'_>) {
 /// As [`product`], with this thread's tiles; the buffers hold what `blocks` says.
 #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe fn part<const SPLIT: bool>(
+    isa: Isa,
     p: &Product<'_>,
     blocks: &Blocks,
     columns: &Range<usize>,
@@ -116,7 +118,8 @@ unsafe fn part<const SPLIT: bool>(
             for k in super::steps(ks.clone(), blocks.k_steps) {
                 split::pack::<SPLIT>(&a_side, rows.clone(), k.clone(), k.len(), packed_a);
                 let load = p.accumulate || k.start > 0;
-                let bias = p.bias.filter(|_| k.end * STEP >= p.k);
+                let last = k.end * STEP >= p.k;
+                let bias = p.bias.filter(|_| last);
                 for (q, j) in columns.clone().step_by(SIDE).enumerate() {
                     let b = packed_b.wrapping_add((q * ks.len() + k.start - ks.start) * bytes);
                     for (q, i) in rows.clone().step_by(SIDE).enumerate() {
@@ -135,6 +138,9 @@ unsafe fn part<const SPLIT: bool>(
                             _ => block.cut::<SPLIT>(height, width, bias),
                         }
                     }
+                }
+                if last {
+                    p.finish(isa, rows.clone(), columns.clone());
                 }
             }
         }

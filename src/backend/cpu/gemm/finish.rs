@@ -1,0 +1,74 @@
+//! What becomes of a product's rows while they are still in the cache.
+
+use super::Product;
+use crate::backend::Gelu;
+use crate::backend::cpu::isa::multiversion;
+use crate::backend::cpu::{Isa, gelu};
+use std::ops::Range;
+
+/// The last step of a product. Matrices are (m, n), laid out as C is.
+#[derive(Clone, Copy)]
+pub enum Finish<'a> {
+    Nothing,
+    /// C += X.
+    Add(&'a [f32]),
+    /// C *= X, element by element.
+    Times(&'a [f32]),
+    /// Y = gelu(C); C stays.
+    Gelu(*mut f32, Gelu),
+}
+
+multiversion! {
+    fn add(c: &mut [f32], x: &[f32]) {
+        for (c, x) in c.iter_mut().zip(x) {
+            *c += x;
+        }
+    }
+}
+
+multiversion! {
+    fn times(c: &mut [f32], x: &[f32]) {
+        for (c, x) in c.iter_mut().zip(x) {
+            *c *= x;
+        }
+    }
+}
+
+impl<'a> Finish<'a> {
+    /// That of the part of C that begins `at` elements behind the first.
+    pub fn part(self, at: usize) -> Self {
+        match self {
+            Self::Nothing => self,
+            Self::Add(x) => Self::Add(&x[at.min(x.len())..]),
+            Self::Times(x) => Self::Times(&x[at.min(x.len())..]),
+            Self::Gelu(y, form) => Self::Gelu(y.wrapping_add(at), form),
+        }
+    }
+}
+
+impl Product<'_> {
+    /// Finishes these rows and columns of C, whose sums are whole.
+    ///
+    /// # Safety
+    /// They lie in C, and nothing else accesses them, or the same of Y, meanwhile.
+    pub unsafe fn finish(&self, isa: Isa, rows: Range<usize>, cols: Range<usize>) {
+        if matches!(self.finish, Finish::Nothing) {
+            return;
+        }
+        for i in rows {
+            let (at, n) = (i * self.ldc + cols.start, cols.len());
+            // SAFETY: the caller's promise.
+            let c = unsafe { std::slice::from_raw_parts_mut(self.c.add(at), n) };
+            match self.finish {
+                Finish::Nothing => {}
+                Finish::Add(x) => add(isa, c, &x[at..][..n]),
+                Finish::Times(x) => times(isa, c, &x[at..][..n]),
+                Finish::Gelu(y, form) => {
+                    // SAFETY: Y is laid out as C is, and the caller's promise.
+                    let y = unsafe { std::slice::from_raw_parts_mut(y.add(at), n) };
+                    gelu::block(isa, y, c, form);
+                }
+            }
+        }
+    }
+}
