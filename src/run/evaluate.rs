@@ -253,12 +253,40 @@ pub(super) fn limited<'a>(config: &Config, setting: &'a Setting, split: &str) ->
     &tokens[..most.unwrap_or(tokens.len()).min(tokens.len())]
 }
 
-/// Scores of several parameter vectors averaged over a split, in pieces that fit in memory. `load` puts vector i into the buffer.
+/// What is scored.
+enum Models<'a> {
+    /// One model.
+    One(&'a Vec<f32>),
+    /// The average of these samples.
+    Samples(&'a Store, std::ops::Range<usize>),
+}
+
+impl Models<'_> {
+    fn count(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Samples(_, used) => used.len(),
+        }
+    }
+
+    /// Each in turn, and all of it `times` times.
+    fn for_each(&self, times: usize, mut f: impl FnMut(&Vec<f32>) -> Result<()>) -> Result<()> {
+        match self {
+            Self::One(params) => (0..times).try_for_each(|_| f(params)),
+            Self::Samples(store, used) => {
+                let indices = (0..times).flat_map(|_| used.clone());
+                store.for_each(indices, |_, params| f(params))
+            }
+        }
+    }
+}
+
+/// Scores of one model, or of the average of several, over a split, in pieces that fit in memory. `done` hears how many windows times models
+/// are scored.
 fn score(
     setting: &Setting,
     tokens: &[u16],
-    count: usize,
-    mut load: impl FnMut(usize, &mut Vec<f32>) -> Result<()>,
+    models: &Models<'_>,
     mut done: impl FnMut(usize) -> Result<()>,
 ) -> Result<PredictiveScores> {
     let (be, gpt) = (&setting.backend, &setting.gpt);
@@ -268,27 +296,33 @@ fn score(
     let rows = eval_batch(t);
     let per_piece = (PIECE / (v * t)).max(rows) / rows * rows;
     let mut ws = Workspace::for_prediction(be, gpt.config(), rows.min(windows), t)?;
-    let mut params = vec![0.0f32; gpt.n_params()];
     let mut total: Option<TokenScores> = None;
-    let mut first = 0;
-    while first < windows {
+    let (mut first, mut seen, count) = (0, 0, models.count());
+    let mut acc = None;
+    models.for_each(windows.div_ceil(per_piece), |params| {
         let n = per_piece.min(windows - first);
         let piece = &tokens[first * t..(first + n) * t + 1];
-        let mut acc = PredictiveAccumulator::new(n * t, v)?;
-        for i in 0..count {
-            load(i, &mut params)?;
-            for_each_logits(be, gpt, &params, piece, t, &mut ws, |z, y| {
-                acc.add_sample_chunk(z, y)
-            })?;
-            done(first * count + (i + 1) * n)?;
+        let mut sums = match acc.take() {
+            Some(sums) => sums,
+            None => PredictiveAccumulator::new(n * t, v)?,
+        };
+        for_each_logits(be, gpt, params, piece, t, &mut ws, |z, y| {
+            sums.add_sample_chunk(z, y)
+        })?;
+        seen += 1;
+        done(first * count + seen * n)?;
+        if seen < count {
+            acc = Some(sums);
+            return Ok(());
         }
-        let scores = acc.finish_tokens()?;
+        let scores = sums.finish_tokens()?;
         match &mut total {
             Some(total) => total.extend(scores)?,
             None => total = Some(scores),
         }
-        first += n;
-    }
+        (first, seen) = (first + n, 0);
+        Ok(())
+    })?;
     total
         .ok_or_else(|| Error::data("split", "no window to score"))?
         .scores()
@@ -327,8 +361,7 @@ fn scored(
     let averaged = score(
         setting,
         tokens,
-        used.len(),
-        |i, params| store.load(used.start + i, params),
+        &Models::Samples(store, used.clone()),
         |done| {
             ctx.check_stop()?;
             progress.at(&mut ctx.log, done as u64, String::new)
@@ -372,12 +405,8 @@ fn scored(
     Ok((report, averaged.nll))
 }
 
-fn one(setting: &Setting, tokens: &[u16], params: &[f32]) -> Result<PredictiveScores> {
-    let load = |_, into: &mut Vec<f32>| {
-        into.copy_from_slice(params);
-        Ok(())
-    };
-    score(setting, tokens, 1, load, |_| Ok(()))
+fn one(setting: &Setting, tokens: &[u16], params: &Vec<f32>) -> Result<PredictiveScores> {
+    score(setting, tokens, &Models::One(params), |_| Ok(()))
 }
 
 fn paired(config: &Config, a: &[f64], b: &[f64]) -> Result<Paired> {

@@ -32,6 +32,7 @@
 //! # }
 //! ```
 
+mod ahead;
 mod codec;
 mod container;
 mod dtype;
