@@ -8,7 +8,7 @@ use bnn::gpt::{Gelu, Gpt, Objective};
 use bnn::posterior::{Posterior, Prior};
 use bnn::rng::{Purpose, Stream};
 use bnn::samplers::last_layer::{Curvature, HeadBatch, LastLayer, LastLayerState};
-use bnn::samplers::{NormalConfig, NormalFit, NormalMethod, NormalState, Phase, Structure};
+use bnn::samplers::{Labels, NormalConfig, NormalFit, NormalMethod, NormalState, Phase, Structure};
 use common::model::{SHAPE, batch, config};
 use common::{bits, every_cpu, normals, relative_error, tokens, wide};
 use nalgebra::{DMatrix, DVector};
@@ -210,6 +210,28 @@ fn covariance(fit: &mut LastLayer<Cpu>, inverse: &DMatrix<f64>, mean: &[f32], p:
     }
 }
 
+/// What was worked out for one precision or before a batch is not taken for another precision or after it.
+#[test]
+fn deviations_follow_the_precision_and_the_data() {
+    let (cpu, shape) = (Cpu::new(2).unwrap(), [5, 7]);
+    let given = given(5, 7);
+    for (kind, (mut fit, _)) in both(&cpu, &given[..1], shape).into_iter().enumerate() {
+        let dense = [dense, factored][kind];
+        let mut seen = Vec::new();
+        for data in [&given[..1], &given] {
+            for p in [0.7, 20.0, 20.0, 0.7] {
+                let inverse = with_prior(&dense(data, shape), p).try_inverse().unwrap();
+                let want: Vec<f64> = inverse.diagonal().iter().map(|d| d.sqrt()).collect();
+                let sd: Vec<f32> = fit.sd(p, 1.0).unwrap().iter().map(|&s| s as f32).collect();
+                assert!(relative_error(&sd, &want) < SUMS);
+                seen.push(bits(&sd));
+            }
+            fit.step(given[1].head(), given[1].scale).unwrap();
+        }
+        assert!(seen[0] == seen[3] && seen[1] == seen[2] && seen[0] != seen[4]);
+    }
+}
+
 /// Of one position the Kronecker product is no approximation.
 #[test]
 fn one_position_has_a_kronecker_product() {
@@ -284,6 +306,36 @@ fn what_cannot_be_is_refused() {
     g.logits[9] = f32::NAN;
     let e = fit.step(g.head(), 1.0).unwrap_err().to_string();
     assert!(e.contains("logits[9]"), "{e}");
+    // Labels, whether they count or not; no whole sequence.
+    let g = Given::new(4, 3, 2, Objective::All, 3);
+    let mut wrong = g.labels.clone();
+    wrong[4] = 4;
+    for objective in [Objective::All, Objective::Last] {
+        let good = HeadBatch {
+            objective,
+            ..g.head()
+        };
+        let labels = &wrong;
+        let none = HeadBatch {
+            inputs: &[],
+            logits: &[],
+            labels: &[],
+            ..good
+        };
+        for (batch, part) in [
+            (
+                HeadBatch { labels, ..good },
+                "y[1, 1]: expected a token below vocab_size = 4, got 4",
+            ),
+            (HeadBatch { t: 0, ..good }, "6 positions in sequences of 0"),
+            (HeadBatch { t: 4, ..good }, "6 positions in sequences of 4"),
+            (HeadBatch { t: 7, ..good }, "6 positions in sequences of 7"),
+            (none, "0 positions in sequences of 3"),
+        ] {
+            let e = fit.step(batch, 1.0).unwrap_err().to_string();
+            assert!(e.contains(part), "{e}");
+        }
+    }
     assert_eq!(fit.state().unwrap(), before);
     for p in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(fit.sd(p, 1.0).is_err() && fit.fit_prior(p).is_err());
@@ -325,6 +377,36 @@ fn batches() -> Vec<Batch> {
     (0..4).map(of).collect()
 }
 
+/// Which temperature is usual, which fits are a head's, and that a head takes no labels but the data's: only laplace reads any of it.
+#[test]
+fn the_settings_of_a_head_are_laplaces_alone() {
+    use NormalMethod::{Ekf, Laplace, Vi};
+    use Structure::{Diagonal, LastLayerFull, LastLayerKfac};
+    for structure in [Diagonal, LastLayerFull, LastLayerKfac] {
+        for method in [Ekf, Vi, Laplace] {
+            let of_head = method == Laplace && structure != Diagonal;
+            let usual = NormalConfig::default_temperature(method, structure);
+            assert_eq!(usual == 3e-3, method == Laplace && structure == Diagonal);
+            assert!(usual == 3e-3 || usual == 0.1);
+            for labels in [Labels::Data, Labels::Model, Labels::Ggn] {
+                let config = NormalConfig {
+                    laplace_structure: structure,
+                    laplace_labels: labels,
+                    ..NormalConfig::new(method, 4)
+                };
+                assert_eq!(config.fits_head(), of_head);
+                let refused = config.validate().err().map(|e| e.to_string());
+                match of_head && labels != Labels::Data {
+                    true => assert!(refused.unwrap().starts_with("laplace_labels")),
+                    false => assert_eq!(refused, None),
+                }
+            }
+        }
+        assert_eq!(NormalConfig::new(Laplace, 1).temperature, 3e-3);
+        assert_eq!(NormalConfig::new(Vi, 1).temperature, 0.1);
+    }
+}
+
 /// Over a GPT the data count as often as the posterior says, every other parameter stays, and a broken fit goes on bit for bit on any number
 /// of threads; a tied model is refused.
 #[test]
@@ -362,6 +444,10 @@ fn a_gpts_head() {
                         // 900 weighted data, over four steps of three sequences
                         scale: 900.0 / positions / 4.0 / 3.0,
                     });
+                    let mut wrong = b.clone();
+                    wrong.y[7] = SHAPE[0] as u16;
+                    let e = fit.step(&wrong).unwrap_err().to_string();
+                    assert!(e.starts_with("y[1, 1]"), "{e}");
                     let r = fit.step(b).unwrap();
                     assert_eq!(r.step, i as u64);
                     let want = posterior(&cpu, &gpt, objective).log_lik(&start, b).unwrap();
