@@ -8,7 +8,7 @@ pub use crate::backend::Family;
 use crate::backend::{Backend, PRIOR_FLOOR, PriorTerms};
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::gpt::{Gpt, Objective, Workspace};
+use crate::gpt::{Gpt, Objective, Squares, Workspace};
 use crate::rng::{Purpose, Stream};
 
 /// A prior, independent for each parameter.
@@ -264,7 +264,8 @@ impl<B: Backend> Posterior<B> {
     }
 
     /// The mean log-likelihood of a batch at `params`; minus its gradient (of the mean loss, that is) is then in [`Posterior::grad`], and the
-    /// squares of the sequences' are added to `squares` (n_params). The prior has no part in it.
+    /// squares of the sequences' are added to `squares` (n_params), or those that `of` says: there is no gradient then. The prior has no part
+    /// in it.
     ///
     /// # Errors
     /// As [`Posterior::evaluate_with_squares`].
@@ -272,32 +273,13 @@ impl<B: Backend> Posterior<B> {
         &mut self,
         params: &B::Buf,
         batch: &Batch,
+        of: Squares,
         squares: &mut B::Buf,
     ) -> Result<f64> {
         let (be, x, y, t) = (&self.backend, &batch.x, &batch.y, batch.t);
         let (ws, grad, objective) = (&mut self.ws, &mut self.grad, self.objective);
-        let loss =
-            (self.gpt).gradient_and_squares(be, params, x, y, t, objective, ws, grad, squares)?;
-        Ok(-loss)
-    }
-
-    /// As [`Posterior::likelihood_with_squares`] with what [`Gpt::ggn_squares`] adds, number `draw` of `seed`: there is no gradient then.
-    ///
-    /// # Errors
-    /// As [`Posterior::evaluate_with_squares`].
-    pub fn likelihood_with_ggn(
-        &mut self,
-        params: &B::Buf,
-        batch: &Batch,
-        seed: u64,
-        draw: u64,
-        squares: &mut B::Buf,
-    ) -> Result<f64> {
-        let (be, x, y, t) = (&self.backend, &batch.x, &batch.y, batch.t);
-        let (ws, grad, objective) = (&mut self.ws, &mut self.grad, self.objective);
-        let draw = (Stream::new(seed, Purpose::Labels, 0), draw);
-        let loss =
-            (self.gpt).ggn_squares(be, params, x, y, t, objective, draw, ws, grad, squares)?;
+        let loss = (self.gpt)
+            .gradient_and_squares(be, params, x, y, t, objective, of, ws, grad, squares)?;
         Ok(-loss)
     }
 
@@ -367,8 +349,11 @@ impl<B: Backend> Posterior<B> {
         let (ws, grad, objective) = (&mut self.ws, &mut self.grad, self.objective);
         let loss = match squares {
             None => (self.gpt).gradient(be, params, x, y, t, objective, None, ws, grad)?,
-            Some(squares) => (self.gpt)
-                .gradient_and_squares(be, params, x, y, t, objective, ws, grad, squares)?,
+            Some(squares) => {
+                let of = Squares::Gradients;
+                (self.gpt)
+                    .gradient_and_squares(be, params, x, y, t, objective, of, ws, grad, squares)?
+            }
         };
         let weight = self.likelihood_weight * self.num_data;
         let prior = PriorTerms {

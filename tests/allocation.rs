@@ -7,7 +7,7 @@ use bnn::backend::{Cpu, Vectors};
 use bnn::baseline::{Recipe, Trainer};
 use bnn::data::{Batch, Windows};
 use bnn::gpt::{
-    Cache, Decoder, Gelu, Gpt, GptConfig, Objective, Piece, Training, WeightType, Weights,
+    Cache, Decoder, Gelu, Gpt, GptConfig, Objective, Piece, Squares, Training, WeightType, Weights,
     Workspace,
 };
 use bnn::posterior::{Posterior, Prior};
@@ -145,6 +145,7 @@ fn a_gradient_allocates_nothing() {
                         y,
                         t,
                         objective,
+                        Squares::Gradients,
                         &mut ws,
                         &mut grad,
                         &mut squares,

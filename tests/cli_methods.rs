@@ -3,6 +3,7 @@
 
 mod common;
 
+use bnn::run::config::{Settings, word};
 use common::command::{self, bnn, json, words};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -122,6 +123,41 @@ fn fits_leave_the_originals_keys_and_draws_that_other_commands_read() {
         );
         let args = ["generate", path, "--json", "--max-new-tokens", "5"];
         json(&command::run(dir.path(), &args));
+    }
+}
+
+/// The temperature where none is said, and whether the head is untied: only laplace asks for the structure, and the original's T is 1.
+#[test]
+fn what_a_structure_sets_is_laplaces_alone() {
+    for (preset, sampler, structure, usual, unties) in [
+        ("default", "laplace", "diagonal", 3e-3, false),
+        ("default", "laplace", "last_layer_kfac", 0.1, true),
+        ("default", "vi", "last_layer_kfac", 0.1, false),
+        ("default", "baoa", "last_layer_full", 0.1, false),
+        ("original", "laplace", "diagonal", 1.0, false),
+        ("original", "laplace", "last_layer_full", 1.0, true),
+        ("original", "ekf", "last_layer_full", 1.0, false),
+        ("original", "sgld", "last_layer_kfac", 1.0, false),
+    ] {
+        let settings = Settings {
+            preset: word(preset).ok(),
+            sampler: word(sampler).ok(),
+            laplace_structure: word(structure).ok(),
+            ..Settings::default()
+        };
+        assert!(settings.sampler.is_some() && settings.laplace_structure.is_some());
+        let given = Settings {
+            temperature: Some(0.7),
+            ..settings.clone()
+        };
+        let config = settings.resolve().expect("settings");
+        let of = format!("{preset} {sampler} {structure}");
+        assert_eq!(
+            (config.temperature, config.unties()),
+            (usual, unties),
+            "{of}"
+        );
+        assert_eq!(given.resolve().expect("settings").temperature, 0.7);
     }
 }
 
@@ -295,6 +331,10 @@ fn every_choice_runs_and_makes_another_chain() {
         (
             "--sampler laplace --laplace-fit-prior --prior-center pretrained",
             "prior_center",
+        ),
+        (
+            "--sampler laplace --laplace-structure last_layer_kfac --laplace-labels ggn",
+            "laplace_labels",
         ),
     ] {
         let out = train(dir.path(), more);

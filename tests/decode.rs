@@ -7,12 +7,17 @@ use bnn::gpt::{Cache, Decoder, Gelu, Gpt, GptConfig, Piece, WeightType, Weights}
 use common::model::*;
 use common::{bits, every_cpu, relative_error, wide};
 
+fn every_cpu_tied_and_untied() -> impl Iterator<Item = (Cpu, bool)> {
+    let cpus = every_cpu().into_iter();
+    cpus.flat_map(|cpu| [(cpu.clone(), true), (cpu, false)])
+}
+
 /// Reading in pieces gives the logits of the whole, up to the order of sums.
 #[test]
 fn a_cache_gives_the_same_logits() {
-    for cpu in every_cpu() {
+    for (cpu, tied) in every_cpu_tied_and_untied() {
         let mut config = config([13, 150, 3, 3, 24], true, Gelu::Tanh);
-        config.tie_weights = cpu.threads() == 1;
+        config.tie_weights = tied;
         let x = common::tokens(150, 13, 14);
         let mut model = Model::random(&cpu, &config, 1, 150, 15);
         let want = wide(&model.logits(&x, 150).unwrap());
@@ -90,10 +95,7 @@ fn what_is_read_together_is_as_if_read_alone() {
 /// With rounded weights the logits are those of the rounded model.
 #[test]
 fn bf16_weights_are_the_rounded_models() {
-    for (cpu, tied) in every_cpu()
-        .into_iter()
-        .flat_map(|c| [(c.clone(), true), (c, false)])
-    {
+    for (cpu, tied) in every_cpu_tied_and_untied() {
         let mut config = config([13, 20, 2, 3, 24], true, Gelu::Exact);
         config.tie_weights = tied;
         let mut model = Model::random(&cpu, &config, 1, 20, 19);

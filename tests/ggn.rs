@@ -3,7 +3,7 @@
 mod common;
 
 use bnn::backend::{Backend, Vectors};
-use bnn::gpt::{Gelu, Objective};
+use bnn::gpt::{Gelu, Objective, Squares};
 use bnn::rng::{Purpose, Stream};
 use common::model::{Model, config};
 use common::{every_cpu, normals, reference, tokens, wide};
@@ -124,14 +124,14 @@ fn the_squares_mean_is_the_exact_diagonal() {
             let mut squares = cpu.zeros(n).unwrap();
             let (gpt, ws, grad) = (&model.gpt, &mut model.ws, &mut model.grad);
             let loss = gpt
-                .ggn_squares(
+                .gradient_and_squares(
                     &cpu,
                     &model.params,
                     &x,
                     &y,
                     t,
                     objective,
-                    (stream, draw),
+                    Squares::Curvature { stream, draw },
                     ws,
                     grad,
                     &mut squares,

@@ -3,7 +3,7 @@
 mod common;
 
 use bnn::backend::{Backend, Cpu, Gelu, Linear, Objective, Precision, cpu::Isa};
-use bnn::gpt::Gpt;
+use bnn::gpt::{Gpt, Squares};
 use common::kernel::*;
 use common::model::*;
 use common::{bits, distance, every_cpu, norm, normals, relative_error, tokens, wide};
@@ -262,16 +262,17 @@ fn one_by_one(
 /// the machine has it, in bf16. The squares' buffer is added to, and the threads change no bit.
 #[test]
 fn squares_are_those_of_a_gradient_a_sequence() {
-    for (shape, bias, b, t) in [
-        ([11, 12, 3, 2, 10], true, 1, 12),
-        ([67, 40, 2, 3, 51], true, 5, 37),
-        ([301, 9, 1, 2, 98], false, 4, 9),
-        ([17, 405, 1, 1, 20], true, 2, 401),
-        ([67, 33, 2, 3, 51], true, 4, 32),
-        ([90, 8, 1, 2, 34], true, 3, 1),
+    let (tied, untied) = (true, false);
+    for (shape, bias, tie_weights, b, t) in [
+        ([11, 12, 3, 2, 10], true, tied, 1, 12),
+        ([67, 40, 2, 3, 51], true, tied, 5, 37),
+        ([301, 9, 1, 2, 98], false, untied, 4, 9),
+        ([17, 405, 1, 1, 20], true, tied, 2, 401),
+        ([67, 33, 2, 3, 51], true, untied, 4, 32),
+        ([90, 8, 1, 2, 34], true, tied, 3, 1),
     ] {
         let mut config = config(shape, bias, Gelu::Exact);
-        config.tie_weights = b != 4;
+        config.tie_weights = tie_weights;
         let of = |what| common::tokens(b * t, shape[0], what);
         let (x, y) = (of(70), of(71));
         for precision in [Precision::Highest, Precision::Medium] {
@@ -306,9 +307,10 @@ fn squares_are_those_of_a_gradient_a_sequence() {
                     }
                     // A second call adds the same again.
                     let (gpt, ws, params) = (&model.gpt, &mut model.ws, &model.params);
-                    let (grad, mut twice) = (&mut model.grad, squares.clone());
+                    let (own, grad) = (Squares::Gradients, &mut model.grad);
+                    let mut twice = squares.clone();
                     gpt.gradient_and_squares(
-                        &cpu, params, &x, &y, t, objective, ws, grad, &mut twice,
+                        &cpu, params, &x, &y, t, objective, own, ws, grad, &mut twice,
                     )
                     .unwrap();
                     let doubled: Vec<f64> = squares.iter().map(|&s| 2.0 * s as f64).collect();

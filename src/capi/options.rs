@@ -11,8 +11,7 @@ use crate::generate::{Context, Options};
 use crate::gpt::{Gelu, GptConfig, Objective};
 use crate::posterior::{Family, Prior};
 use crate::samplers::{
-    Config, HEAD_TEMPERATURE, Method, NormalConfig, NormalMethod, Preconditioner, Schedule,
-    Structure, stability,
+    Config, Method, NormalConfig, NormalMethod, Preconditioner, Schedule, stability,
 };
 use std::collections::BTreeMap;
 use std::ffi::c_char;
@@ -358,14 +357,12 @@ impl Set {
     pub fn normal(&self, method: NormalMethod, steps: u64) -> Result<NormalConfig> {
         let d = NormalConfig::new(method, steps);
         let draws = self.u64("vi_n_samples").unwrap_or(1);
-        let structure: Structure = self.word("laplace_structure")?;
+        let structure = self.word("laplace_structure")?;
+        let usual = NormalConfig::default_temperature(method, structure);
         let c = NormalConfig {
             learning_rate: self.f64("step_size").unwrap_or(d.learning_rate),
             schedule: self.curve("schedule", d.schedule, 0.01)?,
-            temperature: self.f64("temperature").unwrap_or(match structure {
-                Structure::Diagonal => d.temperature,
-                _ => HEAD_TEMPERATURE,
-            }),
+            temperature: self.f64("temperature").unwrap_or(usual),
             seed: self.seed(),
             init_sd: self.f64("init_sd").unwrap_or(d.init_sd),
             transition_sd: self.f64("transition_sd").unwrap_or(d.transition_sd),

@@ -37,6 +37,23 @@ pub struct Training {
     pub step: u64,
 }
 
+/// Whose squares [`Gpt::gradient_and_squares`] adds up.
+#[derive(Clone, Copy, Debug)]
+pub enum Squares {
+    /// The sequences' gradients'.
+    Gradients,
+    /// In place of the gradient of a sequence's log likelihood, those of the product of its Jacobian with a random cotangent of the logits
+    /// whose covariance is the cross-entropy's Hessian in them. The squares' expectation is the diagonal of the generalised Gauss-Newton
+    /// matrix, summed over the sequences (Martens 2020, "New Insights and Perspectives on the Natural Gradient Method", section 8): no label
+    /// has a part in it. The gradient's buffer is overwritten with numbers of no use.
+    Curvature {
+        /// Where the cotangents' signs come from.
+        stream: Stream,
+        /// Which of its draws.
+        draw: u64,
+    },
+}
+
 impl Gpt {
     /// A model of that shape.
     ///
@@ -184,8 +201,8 @@ impl Gpt {
     }
 
     /// As [`Gpt::gradient`] without dropout; and adds to `squares` (n_params), for each sequence of the batch, the square of the gradient
-    /// of its log likelihood, summed over the positions that the objective counts. Divided by the number of sequences that went in, that
-    /// is the diagonal of the empirical Fisher information of a sequence.
+    /// of its log likelihood, summed over the positions that the objective counts; or what else [`Squares`] says. Divided by the number of
+    /// sequences that went in, that is the diagonal of the empirical Fisher information of a sequence.
     ///
     /// One pass over the batch: no sequence's gradient is ever there as a whole. The mean's gradient is off [`Gpt::gradient`]'s by
     /// rounding alone.
@@ -205,38 +222,35 @@ impl Gpt {
         y: &[u16],
         t: usize,
         objective: Objective,
+        of: Squares,
         ws: &mut Workspace<B>,
         grad: &mut B::Buf,
         squares: &mut B::Buf,
     ) -> Result<f64> {
-        let to = (grad, squares);
-        self.squares(backend, params, x, y, t, objective, None, ws, to)
-    }
-
-    /// As [`Gpt::gradient_and_squares`] with, in place of the gradient of a sequence's log likelihood, a product of its Jacobian with a random
-    /// cotangent of the logits whose covariance is the cross-entropy's Hessian in them. What is added to `squares` has as its expectation the
-    /// diagonal of the generalised Gauss-Newton matrix, summed over the sequences (Martens 2020, "New Insights and Perspectives on the
-    /// Natural Gradient Method", section 8): no label has a part in it. `draw` of `stream` says which cotangents. `grad` is overwritten with
-    /// numbers of no use.
-    ///
-    /// # Errors
-    /// As [`Gpt::gradient_and_squares`].
-    #[allow(clippy::too_many_arguments)]
-    pub fn ggn_squares<B: Backend>(
-        &self,
-        backend: &B,
-        params: &B::Buf,
-        x: &[u16],
-        y: &[u16],
-        t: usize,
-        objective: Objective,
-        (stream, draw): (Stream, u64),
-        ws: &mut Workspace<B>,
-        grad: &mut B::Buf,
-        squares: &mut B::Buf,
-    ) -> Result<f64> {
-        let (to, draw) = ((grad, squares), Some((stream, draw)));
-        self.squares(backend, params, x, y, t, objective, draw, ws, to)
+        ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
+        for (what, buf) in [("gradient", &*grad), ("squares", &*squares)] {
+            if backend.len(buf) != self.n_params() {
+                return Err(Error::shape(what, [self.n_params()], [backend.len(buf)]));
+            }
+        }
+        let rows = x.len();
+        backend.batch(self.work(rows), || {
+            forward::forward(self, backend, params, rows, t, ws, None)?;
+            let loss = match of {
+                Squares::Gradients => self.loss_backward(backend, rows, t, objective, 1.0, ws)?,
+                Squares::Curvature { stream, draw } => {
+                    let (v, z) = (self.config.vocab_size, &mut ws.logits);
+                    backend.cross_entropy(&mut ws.nll, z, &ws.y, rows, v)?;
+                    backend.curvature_cotangent(z, rows, t, v, objective, stream, draw)?;
+                    let (sum, count) = backend.sum_nll(&ws.nll, rows, t, objective)?;
+                    sum / count as f64
+                }
+            };
+            let to = Gradient::new(backend, params, grad, Some(squares), rows, t);
+            backward::backward(self, to, ws, None)?;
+            backend.scale(grad, 1.0 / objective.count(rows, t) as f32)?;
+            Ok(loss)
+        })
     }
 
     /// The head's inputs (B, T, C) and the logits (B, T, V) of tokens x (B, T), into the caller's slices.
@@ -261,46 +275,6 @@ impl Gpt {
         self.logits(backend, params, x, t, ws, logits)?;
         // The forward pass leaves the last norm's output there.
         backend.download_part(&ws.norm, 0, inputs)
-    }
-
-    /// The squares of the sequences' gradients, or with a draw of cotangents the generalised Gauss-Newton matrix's.
-    #[allow(clippy::too_many_arguments)]
-    fn squares<B: Backend>(
-        &self,
-        backend: &B,
-        params: &B::Buf,
-        x: &[u16],
-        y: &[u16],
-        t: usize,
-        objective: Objective,
-        draw: Option<(Stream, u64)>,
-        ws: &mut Workspace<B>,
-        (grad, squares): (&mut B::Buf, &mut B::Buf),
-    ) -> Result<f64> {
-        ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
-        for (what, buf) in [("gradient", &*grad), ("squares", &*squares)] {
-            if backend.len(buf) != self.n_params() {
-                return Err(Error::shape(what, [self.n_params()], [backend.len(buf)]));
-            }
-        }
-        let rows = x.len();
-        backend.batch(self.work(rows), || {
-            forward::forward(self, backend, params, rows, t, ws, None)?;
-            let loss = match draw {
-                None => self.loss_backward(backend, rows, t, objective, 1.0, ws)?,
-                Some((stream, draw)) => {
-                    let (v, z) = (self.config.vocab_size, &mut ws.logits);
-                    backend.cross_entropy(&mut ws.nll, z, &ws.y, rows, v)?;
-                    backend.curvature_cotangent(z, rows, t, v, objective, stream, draw)?;
-                    let (sum, count) = backend.sum_nll(&ws.nll, rows, t, objective)?;
-                    sum / count as f64
-                }
-            };
-            let to = Gradient::new(backend, params, grad, Some(squares), rows, t);
-            backward::backward(self, to, ws, None)?;
-            backend.scale(grad, 1.0 / objective.count(rows, t) as f32)?;
-            Ok(loss)
-        })
     }
 
     /// The mean loss of the workspace's logits, whose place `weight` times the gradient of the summed loss takes.

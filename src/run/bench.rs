@@ -6,7 +6,7 @@ use crate::backend::vectors::{AdamW, Coefficients, Langevin, Noise, Rule, Vector
 use crate::backend::{Cpu, Precision};
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Options};
-use crate::gpt::{Gpt, GptConfig, NAMED, Objective, WeightType, Workspace};
+use crate::gpt::{Gpt, GptConfig, NAMED, Objective, Squares, WeightType, Workspace};
 use crate::rng::{Purpose, Stream};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -463,7 +463,8 @@ impl Bench<'_> {
             let start = Instant::now();
             gpt.gradient(cpu, &params, &x, &y, t, all, None, ws, grad)?;
             let between = Instant::now();
-            gpt.gradient_and_squares(cpu, &params, &x, &y, t, all, ws, grad, squares)?;
+            let of = Squares::Gradients;
+            gpt.gradient_and_squares(cpu, &params, &x, &y, t, all, of, ws, grad, squares)?;
             plain.push((between - start).as_secs_f64());
             times.push(between.elapsed().as_secs_f64());
             Ok(())

@@ -11,9 +11,7 @@ use crate::baseline::Recipe;
 use crate::data::Order;
 use crate::error::{Error, Result};
 use crate::gpt::{Gelu, GptConfig, NAMED, Objective};
-use crate::samplers::{
-    self, AutoStep, HEAD_TEMPERATURE, Method, NormalConfig, Preconditioner, Schedule, stability,
-};
+use crate::samplers::{self, AutoStep, Method, NormalConfig, Preconditioner, Schedule, stability};
 pub use crate::samplers::{Labels, NormalMethod as Normal, Structure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -364,11 +362,10 @@ impl Settings {
             // The search takes five vectors of the model's size beside the sampler's five.
             defaults.curvature_iterations = Some(0);
         }
-        if self
-            .laplace_structure
-            .is_some_and(|s| s != Structure::Diagonal)
+        if let (Sampler::Normal(normal), Some(structure)) = (sampler, self.laplace_structure)
+            && preset == Preset::Default
         {
-            defaults.temperature = Some(HEAD_TEMPERATURE);
+            defaults.temperature = Some(NormalConfig::default_temperature(normal, structure));
         }
         if friction_given {
             (defaults.alpha, defaults.momentum) = (None, None);
@@ -475,8 +472,10 @@ impl Config {
 
     /// Whether the run's model has a head of its own though the baseline's is tied: laplace's on the head alone.
     pub fn unties(&self) -> bool {
-        self.sampler == Sampler::Normal(Normal::Laplace)
-            && self.laplace_structure != Structure::Diagonal
+        match self.sampler {
+            Sampler::Normal(normal) => self.normal_config(normal, 1).fits_head(),
+            Sampler::Chain(_) => false,
+        }
     }
 
     /// The settings of a fit of `steps` steps.

@@ -4,7 +4,7 @@ mod gaussians;
 
 use crate::backend::{Backend, Products};
 use crate::error::{Error, Result};
-use crate::gpt::{Gpt, GptConfig, Objective, Workspace};
+use crate::gpt::{Gpt, GptConfig, Objective, Squares, Workspace};
 use crate::metrics::{self, Unit};
 use crate::samplers::{Config, Method, Sampler, SamplerState, Thermostat};
 use safetensors::{Dtype, SafeTensors};
@@ -192,6 +192,7 @@ fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
             &y,
             t,
             Objective::All,
+            Squares::Gradients,
             &mut ws,
             &mut grad,
             &mut squares,

@@ -30,7 +30,7 @@ use nalgebra::{DMatrix, DMatrixView, SymmetricEigen};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis};
 
-/// Weights of a head whose covariance is full at most: H then takes 5 GB.
+/// Weights of a head whose covariance is full at most: H then has 5 GB, of which the lower half is touched.
 const MOST_FULL: usize = 25_600;
 /// Pairs of tokens whose K are added to at a time, and positions that they are added up over in f32.
 const PAIRS: usize = 256;
@@ -104,17 +104,24 @@ pub struct HeadBatch<'a> {
     pub inputs: &'a [f32],
     /// Its outputs (N, V).
     pub logits: &'a [f32],
-    /// What is to be predicted (N).
+    /// What is to be predicted (N), each below V.
     pub labels: &'a [u16],
-    /// Positions of a sequence.
+    /// Positions of a sequence, T: N is a multiple of it.
     pub t: usize,
     /// Which of them count.
     pub objective: Objective,
 }
 
 enum Decomposed {
-    Full { precision: f64, factor: Factor },
-    Kronecker { outputs: Eigen, inputs: Eigen },
+    Full {
+        precision: f64,
+        factor: Factor,
+        inverse: Option<Vec<f64>>, // its diagonal, (V C), once asked for
+    },
+    Kronecker {
+        outputs: Eigen,
+        inputs: Eigen,
+    },
 }
 
 /// Values and vectors of a symmetric matrix.
@@ -200,13 +207,24 @@ impl<B: Backend> LastLayer<B> {
     /// Takes in one batch, which counts `scale` times: its mean log likelihood over the positions that count.
     ///
     /// # Errors
-    /// When the batch does not fit the head, and [`Error::NotFinite`] for an input or an output that is not finite; the state is then as before.
+    /// When there is no whole sequence, the batch does not fit the head, or a label is not below V (whether it counts or not), and
+    /// [`Error::NotFinite`] for an input or an output that is not finite; the state is then as before.
     pub fn step(&mut self, batch: HeadBatch<'_>, scale: f64) -> Result<f64> {
         let (v, c) = (self.vocab, self.width);
-        let rows = batch.labels.len();
+        let (rows, t) = (batch.labels.len(), batch.t);
+        if t == 0 || rows == 0 || !rows.is_multiple_of(t) {
+            let got = format!("{rows} positions in sequences of {t}");
+            let expected = "one or more sequences of at least 1 position";
+            return Err(Error::invalid("head's batch", expected, got));
+        }
         if batch.inputs.len() != rows * c || batch.logits.len() != rows * v {
             let got = [batch.inputs.len(), batch.logits.len()];
             return Err(Error::shape("head's batch", [rows * c, rows * v], got));
+        }
+        if let Some(at) = batch.labels.iter().position(|&y| y as usize >= v) {
+            let what = format!("y[{}, {}]", at / t, at % t);
+            let expected = format!("a token below vocab_size = {v}");
+            return Err(Error::invalid(what, expected, batch.labels[at]));
         }
         for (what, values) in [("head's input", batch.inputs), ("logits", batch.logits)] {
             if let Some(at) = values.iter().position(|x| !x.is_finite()) {
@@ -219,7 +237,7 @@ impl<B: Backend> LastLayer<B> {
         }
         let counted: Vec<usize> = match batch.objective {
             Objective::All => (0..rows).collect(),
-            Objective::Last => (batch.t - 1..rows).step_by(batch.t).collect(),
+            Objective::Last => (t - 1..rows).step_by(t).collect(),
         };
         let mut p = Array2::<f64>::zeros((counted.len(), v)); // (N, V)
         let mut log_lik = 0.0;
@@ -287,7 +305,7 @@ impl<B: Backend> LastLayer<B> {
         h
     }
 
-    fn decompose(&mut self, precision: f64) -> Result<&Decomposed> {
+    fn decompose(&mut self, precision: f64) -> Result<&mut Decomposed> {
         if !(precision > 0.0 && precision.is_finite()) {
             let expected = "a positive number";
             return Err(Error::invalid("prior_precision", expected, precision));
@@ -305,7 +323,11 @@ impl<B: Backend> LastLayer<B> {
                     let expected = "large enough for H + p I to be positive definite in f64";
                     Error::invalid("prior_precision", expected, precision)
                 })?;
-                Decomposed::Full { precision, factor }
+                Decomposed::Full {
+                    precision,
+                    factor,
+                    inverse: None,
+                }
             }
             (None, Curvature::Kronecker { outputs, inputs }) => {
                 let of = |a: &[f64], n: usize, scale: f64| {
@@ -327,8 +349,14 @@ impl<B: Backend> LastLayer<B> {
     fn spread(&mut self, precision: f64) -> Result<(f64, Vec<f64>)> {
         let backend = self.backend.clone();
         Ok(match self.decompose(precision)? {
-            Decomposed::Full { factor, .. } => {
-                (factor.log_det(), factor.inverse_diagonal(&backend)?)
+            Decomposed::Full {
+                factor, inverse, ..
+            } => {
+                let diagonal = match inverse.take() {
+                    Some(kept) => kept,
+                    None => factor.inverse_diagonal(&backend)?,
+                };
+                (factor.log_det(), inverse.insert(diagonal).clone())
             }
             Decomposed::Kronecker { outputs, inputs } => {
                 let values = products(outputs, inputs, precision);

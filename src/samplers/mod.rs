@@ -58,9 +58,7 @@ pub use curvature::{Curvature, extreme_curvature};
 pub use ekf::Ekf;
 pub use laplace::Laplace;
 pub use last_layer::LastLayer;
-pub use normal::{
-    HEAD_TEMPERATURE, Labels, NormalConfig, NormalMethod, NormalReport, Normals, Structure,
-};
+pub use normal::{Labels, NormalConfig, NormalMethod, NormalReport, Normals, Structure};
 pub use normal_fit::{FitReport, NormalFit};
 pub use normal_state::{NormalState, Values, ValuesMut};
 pub use preconditioner::Preconditioner;

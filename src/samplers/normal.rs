@@ -68,9 +68,6 @@ pub enum Structure {
     LastLayerKfac,
 }
 
-/// The temperature that laplace on the head alone has unless another is said: its covariance is not too wide, as independent normals' is.
-pub const HEAD_TEMPERATURE: f64 = 0.1;
-
 /// The settings of a fit. Each method reads its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NormalConfig {
@@ -104,7 +101,7 @@ pub struct NormalConfig {
     pub prior_std: f64,
     /// Laplace: which covariance.
     pub laplace_structure: Structure,
-    /// Laplace with a diagonal one: whose labels. (A head's curvature does not depend on them.)
+    /// Laplace with a diagonal one: whose labels. A head's curvature does not depend on them, and takes `data` alone.
     pub laplace_labels: Labels,
     /// Laplace: let the marginal likelihood choose the prior's precision, in place of `prior_std`.
     pub laplace_fit_prior: bool,
@@ -126,11 +123,7 @@ impl NormalConfig {
                 },
                 NormalMethod::Ekf | NormalMethod::Laplace => Schedule::Constant,
             },
-            // Independent normals of the Fisher information's widths are far too wide for weights that depend on each other.
-            temperature: match method {
-                NormalMethod::Laplace => 3e-3,
-                NormalMethod::Ekf | NormalMethod::Vi => 0.1,
-            },
+            temperature: Self::default_temperature(method, Structure::Diagonal),
             seed: 0,
             observations: 1.0,
             init_sd: 1e-3,
@@ -143,6 +136,20 @@ impl NormalConfig {
             laplace_labels: Labels::Data,
             laplace_fit_prior: false,
         }
+    }
+
+    /// The temperature where none is said: 0.003 for laplace's independent normals, 0.1 for all others. Only laplace reads the structure.
+    pub fn default_temperature(method: NormalMethod, structure: Structure) -> f64 {
+        match (method, structure) {
+            // Independent normals of the Fisher information's widths are far too wide for weights that depend on each other.
+            (NormalMethod::Laplace, Structure::Diagonal) => 3e-3,
+            _ => 0.1,
+        }
+    }
+
+    /// Whether the fit is of a model's head alone: laplace with another structure than the diagonal one.
+    pub fn fits_head(&self) -> bool {
+        self.method == NormalMethod::Laplace && self.laplace_structure != Structure::Diagonal
     }
 
     /// Checks what the method reads, but for what the method itself checks at its start.
@@ -166,7 +173,14 @@ impl NormalConfig {
             }
             NormalMethod::Ekf if self.learning_rate == 0.0 => Ok(()),
             NormalMethod::Ekf => positive("learning_rate", self.learning_rate),
-            NormalMethod::Laplace => positive("prior_std", self.prior_std),
+            NormalMethod::Laplace => {
+                if self.fits_head() && self.laplace_labels != Labels::Data {
+                    let expected = "data (a head's curvature is exact and has no labels in it)";
+                    let got = format!("{:?}", self.laplace_labels);
+                    return Err(Error::invalid("laplace_labels", expected, got));
+                }
+                positive("prior_std", self.prior_std)
+            }
         }
     }
 
@@ -271,6 +285,7 @@ impl<V: Vectors> Normals<V> {
     /// When a setting is out of range ([`NormalConfig::validate`]), there is no parameter, or one is not finite.
     pub fn new(vectors: V, mean: &[f32], config: NormalConfig) -> Result<Self> {
         config.validate()?;
+        // A caller's own model has no head.
         let start = NormalState::start(&config, mean, [0, 0]);
         Self::restore(vectors, config, &start)
     }
@@ -282,8 +297,7 @@ impl<V: Vectors> Normals<V> {
     pub fn restore(vectors: V, config: NormalConfig, state: &NormalState) -> Result<Self> {
         config.validate()?;
         config.check_step(state.step())?;
-        if config.method == NormalMethod::Laplace && config.laplace_structure != Structure::Diagonal
-        {
+        if config.fits_head() {
             let expected = "diagonal (the others are of a model's head)";
             let got = format!("{:?}", config.laplace_structure);
             return Err(Error::invalid("laplace_structure", expected, got));

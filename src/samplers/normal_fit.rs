@@ -3,13 +3,14 @@
 use super::Phase;
 use super::laplace::PriorFit;
 use super::last_layer::{HeadBatch, LastLayer};
-use super::normal::{Labels, NormalConfig, NormalMethod, Normals, Structure};
+use super::normal::{Labels, NormalConfig, NormalMethod, Normals};
 use super::normal_state::{NormalState, Values};
 use crate::backend::Backend;
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::gpt::Gpt;
+use crate::gpt::{Gpt, Squares};
 use crate::posterior::Posterior;
+use crate::rng::{Purpose, Stream};
 
 /// What a batch did to a fit on a GPT's posterior.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,11 +30,48 @@ enum Fit<B: Backend> {
         squares: B::Buf, // (n_params); empty for VI
     },
     /// Of the head's weights.
-    LastLayer {
-        config: NormalConfig,
-        fit: LastLayer<B>,
-        prior: Option<PriorFit>, // of the curvature as it is
-    },
+    Head(Head<B>),
+}
+
+/// A fit of the head with the settings that it is read by.
+struct Head<B: Backend> {
+    config: NormalConfig,
+    fit: LastLayer<B>,
+    prior: Option<PriorFit>, // of the curvature as it is
+}
+
+impl<B: Backend> Head<B> {
+    fn prior_fit(&mut self) -> Result<Option<PriorFit>> {
+        if self.config.laplace_fit_prior && self.prior.is_none() {
+            self.prior = Some(self.fit.fit_prior(self.config.prior_std.powi(-2))?);
+        }
+        Ok(self.prior)
+    }
+
+    /// The prior's: fitted, or as given.
+    fn precision(&mut self) -> Result<f64> {
+        let fitted = self.prior_fit()?.map(|p| p.precision);
+        Ok(fitted.unwrap_or(self.config.prior_std.powi(-2)))
+    }
+
+    /// Of all `n` parameters: 0 but for the head's, which are the last.
+    fn sd(&mut self, n: usize) -> Result<Vec<f32>> {
+        let p = self.precision()?;
+        let own = self.fit.sd(p, self.config.temperature)?;
+        let mut sd = vec![0.0; n - own.len()];
+        sd.extend(own.iter().map(|&s| s as f32));
+        Ok(sd)
+    }
+
+    fn average_sd(&mut self, prior_precision: f64) -> Result<f64> {
+        let sd = self.fit.sd(prior_precision, self.config.temperature)?;
+        Ok(sd.iter().sum::<f64>() / sd.len() as f64)
+    }
+
+    fn draw(&mut self, index: u64, out: &mut B::Buf) -> Result<()> {
+        let (p, c) = (self.precision()?, &self.config);
+        self.fit.draw(p, c.temperature, c.seed, index, out)
+    }
 }
 
 /// Normals in the making, on a GPT's posterior: one batch a step. One thread at a time.
@@ -92,10 +130,7 @@ impl<B: Backend> NormalFit<B> {
             observations: posterior.sequences(),
             ..config
         };
-        let fit = match (
-            laplace && config.laplace_structure != Structure::Diagonal,
-            state,
-        ) {
+        let fit = match (config.fits_head(), state) {
             (true, NormalState::LastLayer(s)) => {
                 config.validate()?;
                 if gpt.config().tie_weights {
@@ -103,11 +138,11 @@ impl<B: Backend> NormalFit<B> {
                     return Err(Error::invalid("model", expected, "a tied one"));
                 }
                 config.check_step(s.step)?;
-                Fit::LastLayer {
+                Fit::Head(Head {
                     fit: LastLayer::restore(backend, head(gpt), s)?,
                     prior: None,
                     config,
-                }
+                })
             }
             (true, _) => {
                 let expected = "one of a head (laplace_structure)";
@@ -138,7 +173,7 @@ impl<B: Backend> NormalFit<B> {
     pub fn state(&self) -> Result<NormalState> {
         match &self.fit {
             Fit::Independent { normals, .. } => normals.state(),
-            Fit::LastLayer { fit, .. } => fit.state().map(NormalState::LastLayer),
+            Fit::Head(h) => h.fit.state().map(NormalState::LastLayer),
         }
     }
 
@@ -151,8 +186,8 @@ impl<B: Backend> NormalFit<B> {
         let posterior = &mut self.posterior;
         let (normals, squares) = match &mut self.fit {
             Fit::Independent { normals, squares } => (normals, squares),
-            Fit::LastLayer { config, fit, prior } => {
-                let (inputs, logits) = posterior.head_inputs(fit.mean(), batch)?;
+            Fit::Head(h) => {
+                let (inputs, logits) = posterior.head_inputs(h.fit.mean(), batch)?;
                 let head = HeadBatch {
                     inputs: &inputs,
                     logits: &logits,
@@ -160,9 +195,9 @@ impl<B: Backend> NormalFit<B> {
                     t: batch.t,
                     objective: posterior.objective(),
                 };
-                let step = fit.steps_made();
-                let log_lik = fit.step(head, config.share() / batch.b as f64)?;
-                *prior = None;
+                let step = h.fit.steps_made();
+                let log_lik = h.fit.step(head, h.config.share() / batch.b as f64)?;
+                h.prior = None;
                 return Ok(FitReport {
                     step,
                     log_lik,
@@ -191,14 +226,19 @@ impl<B: Backend> NormalFit<B> {
             NormalMethod::Laplace => config.laplace_labels,
             _ => Labels::Data,
         };
+        let own = Squares::Gradients;
         let log_lik = match labels {
-            Labels::Data => posterior.likelihood_with_squares(mean, batch, squares)?,
+            Labels::Data => posterior.likelihood_with_squares(mean, batch, own, squares)?,
             Labels::Model => {
-                let mut own = batch.clone();
-                posterior.draw_labels(mean, seed, step, &mut own)?;
-                posterior.likelihood_with_squares(mean, &own, squares)?
+                let mut drawn = batch.clone();
+                posterior.draw_labels(mean, seed, step, &mut drawn)?;
+                posterior.likelihood_with_squares(mean, &drawn, own, squares)?
             }
-            Labels::Ggn => posterior.likelihood_with_ggn(mean, batch, seed, step, squares)?,
+            Labels::Ggn => {
+                let stream = Stream::new(seed, Purpose::Labels, 0);
+                let of = Squares::Curvature { stream, draw: step };
+                posterior.likelihood_with_squares(mean, batch, of, squares)?
+            }
         };
         // The gradient is of the mean loss over positions; an observation is a sequence.
         let (to_windows, of_batch) = (-posterior.positions(), 1.0 / batch.b as f64);
@@ -218,7 +258,7 @@ impl<B: Backend> NormalFit<B> {
     pub fn set_rate(&mut self, rate: Option<f64>) -> Result<()> {
         match &mut self.fit {
             Fit::Independent { normals, .. } => normals.set_rate(rate),
-            Fit::LastLayer { config, .. } => config.check_rate(rate),
+            Fit::Head(h) => h.config.check_rate(rate),
         }
     }
 
@@ -226,7 +266,7 @@ impl<B: Backend> NormalFit<B> {
     pub fn mean(&self) -> &B::Buf {
         match &self.fit {
             Fit::Independent { normals, .. } => normals.mean(),
-            Fit::LastLayer { fit, .. } => fit.mean(),
+            Fit::Head(h) => h.fit.mean(),
         }
     }
 
@@ -235,16 +275,9 @@ impl<B: Backend> NormalFit<B> {
     /// # Errors
     /// As [`NormalFit::prior_fit`], and when the device cannot be read.
     pub fn sd(&mut self) -> Result<Vec<f32>> {
-        let p = self.prior_precision()?;
-        let n = self.posterior.gpt().n_params();
         match &mut self.fit {
             Fit::Independent { normals, .. } => normals.sd(),
-            Fit::LastLayer { fit, config, .. } => {
-                let own = fit.sd(p, config.temperature)?;
-                let mut sd = vec![0.0; n - own.len()];
-                sd.extend(own.iter().map(|&s| s as f32));
-                Ok(sd)
-            }
+            Fit::Head(h) => h.sd(self.posterior.gpt().n_params()),
         }
     }
 
@@ -264,10 +297,7 @@ impl<B: Backend> NormalFit<B> {
     pub fn average_sd_with(&mut self, prior_precision: f64) -> Result<f64> {
         match &mut self.fit {
             Fit::Independent { normals, .. } => normals.average_sd_with(prior_precision),
-            Fit::LastLayer { fit, config, .. } => {
-                let sd = fit.sd(prior_precision, config.temperature)?;
-                Ok(sd.iter().sum::<f64>() / sd.len() as f64)
-            }
+            Fit::Head(h) => h.average_sd(prior_precision),
         }
     }
 
@@ -278,18 +308,8 @@ impl<B: Backend> NormalFit<B> {
     pub fn prior_fit(&mut self) -> Result<Option<PriorFit>> {
         match &mut self.fit {
             Fit::Independent { normals, .. } => normals.prior_fit(),
-            Fit::LastLayer { config, fit, prior } => {
-                if config.laplace_fit_prior && prior.is_none() {
-                    *prior = Some(fit.fit_prior(config.prior_std.powi(-2))?);
-                }
-                Ok(*prior)
-            }
+            Fit::Head(h) => h.prior_fit(),
         }
-    }
-
-    fn prior_precision(&mut self) -> Result<f64> {
-        let fitted = self.prior_fit()?.map(|p| p.precision);
-        Ok(fitted.unwrap_or(self.config().prior_std.powi(-2)))
     }
 
     /// Draw number `index` of the seed from the normals as they are, into `out` (n_params).
@@ -297,12 +317,9 @@ impl<B: Backend> NormalFit<B> {
     /// # Errors
     /// As [`Normals::draw`] and [`LastLayer::draw`].
     pub fn draw(&mut self, index: u64, out: &mut B::Buf) -> Result<()> {
-        let p = self.prior_precision()?;
         match &mut self.fit {
             Fit::Independent { normals, .. } => normals.draw(index, out),
-            Fit::LastLayer { config, fit, .. } => {
-                fit.draw(p, config.temperature, config.seed, index, out)
-            }
+            Fit::Head(h) => h.draw(index, out),
         }
     }
 
@@ -311,7 +328,7 @@ impl<B: Backend> NormalFit<B> {
         let gpt = self.posterior.gpt();
         match &self.fit {
             Fit::Independent { .. } => gpt.n_params(),
-            Fit::LastLayer { .. } => head(gpt).iter().product(),
+            Fit::Head(_) => head(gpt).iter().product(),
         }
     }
 
@@ -319,7 +336,7 @@ impl<B: Backend> NormalFit<B> {
     pub fn steps_made(&self) -> u64 {
         match &self.fit {
             Fit::Independent { normals, .. } => normals.steps_made(),
-            Fit::LastLayer { fit, .. } => fit.steps_made(),
+            Fit::Head(h) => h.fit.steps_made(),
         }
     }
 
@@ -335,7 +352,7 @@ impl<B: Backend> NormalFit<B> {
     pub fn config(&self) -> &NormalConfig {
         match &self.fit {
             Fit::Independent { normals, .. } => normals.config(),
-            Fit::LastLayer { config, .. } => config,
+            Fit::Head(h) => &h.config,
         }
     }
 }

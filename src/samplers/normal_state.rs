@@ -39,7 +39,7 @@ pub enum ValuesMut<'a> {
 }
 
 impl NormalState {
-    /// Where a fit begins, about `mean`, of a model whose head is (V, C) = `head`.
+    /// Where a fit begins, about `mean`, of a model whose head is (V, C) = `head`; of a caller's own parameters, which have none, [0, 0].
     pub(super) fn start(config: &NormalConfig, mean: &[f32], head: [usize; 2]) -> Self {
         let (step, n, mean) = (0, mean.len(), mean.to_vec());
         let [v, c] = head;
@@ -75,7 +75,7 @@ impl NormalState {
     }
 
     /// A state of `n` parameters after `step` steps whose arrays have the sizes that the settings say: to be filled. `head`: (V, C) of the
-    /// model's.
+    /// model's; of a caller's own parameters, which have none, [0, 0]: [`Normals`](super::Normals) take no fit of a head.
     pub fn blank(config: &NormalConfig, n: usize, head: [usize; 2], step: u64) -> Self {
         let mut state = Self::start(config, &vec![0.0; n], head);
         match &mut state {

@@ -3,7 +3,7 @@
 use bnn::backend::vectors::{Coefficients, Langevin, Noise, Rule, Vectors};
 use bnn::backend::{Cpu, cpu::Isa};
 use bnn::generate::{Generator, Options};
-use bnn::gpt::{Gpt, GptConfig, Objective, Workspace};
+use bnn::gpt::{Gpt, GptConfig, Objective, Squares, Workspace};
 use bnn::rng::{Purpose, Stream};
 
 fn main() {
@@ -48,6 +48,7 @@ fn main() {
                     &tokens,
                     16,
                     Objective::All,
+                    Squares::Gradients,
                     &mut ws,
                     &mut grad,
                     &mut squares,

@@ -157,6 +157,20 @@ static void vi(int landing) {
   bnn_options_free(o);
 }
 
+/* A text of eight letters, and options for a model of one layer that reads eight of them: a window a batch. */
+static void small(bnn_corpus **corpus, bnn_options **o, size_t *vocab, size_t *n_train) {
+  static char text[601];
+  size_t n_val = 0;
+  for (int i = 0; i < 600; ++i) text[i] = "abcdefgh"[(i * i / 3 + i) % 8];
+  OK(bnn_corpus_from_text(text, 600, corpus, &err));
+  OK(bnn_corpus_sizes(*corpus, vocab, n_train, &n_val, &err));
+  OK(bnn_options_new(o, &err));
+  STR(*o, "shape", "tiny");
+  U64(*o, "n_layer", 1);
+  U64(*o, "block_size", 8);
+  U64(*o, "batch_size", 1);
+}
+
 /* A GPT's posterior: the first step of ekf and laplace from bnn_model_gradient's own gradient of a batch of one window. */
 static void gpt(void) {
   bnn_options *o = NULL;
@@ -164,18 +178,10 @@ static void gpt(void) {
   bnn_model *model = NULL;
   bnn_sampler *s = NULL;
   bnn_ensemble *e = NULL;
-  size_t vocab = 0, n_train = 0, n_val = 0, n = 0, t = 0, k = 0;
+  size_t vocab = 0, n_train = 0, n = 0, t = 0, k = 0;
   int32_t phase = -1, due = -1;
   static float theta[100000], grad[100000], mean[100000], sd[100000], draw[100000], other[100000];
-  static char text[601];
-  for (int i = 0; i < 600; ++i) text[i] = "abcdefgh"[(i * i / 3 + i) % 8];
-  OK(bnn_corpus_from_text(text, 600, &corpus, &err));
-  OK(bnn_corpus_sizes(corpus, &vocab, &n_train, &n_val, &err));
-  OK(bnn_options_new(&o, &err));
-  STR(o, "shape", "tiny");
-  U64(o, "n_layer", 1);
-  U64(o, "block_size", 8);
-  U64(o, "batch_size", 1);
+  small(&corpus, &o, &vocab, &n_train);
   U64(o, "seed", 3);
   F64(o, "temperature", 0.5);
   F64(o, "likelihood_weight", 2.0);
@@ -294,17 +300,9 @@ static void head(void) {
   bnn_model *tied = NULL, *model = NULL, *twice = NULL;
   bnn_sampler *s = NULL;
   bnn_ensemble *e = NULL;
-  size_t vocab = 0, n_train = 0, n_val = 0, before = 0, n = 0, t = 0;
+  size_t vocab = 0, n_train = 0, before = 0, n = 0, t = 0;
   static float theta[100000], mean[100000], draw[100000], sd[100000], first[100000];
-  static char text[601];
-  for (int i = 0; i < 600; ++i) text[i] = "abcdefgh"[(i * i / 3 + i) % 8];
-  OK(bnn_corpus_from_text(text, 600, &corpus, &err));
-  OK(bnn_corpus_sizes(corpus, &vocab, &n_train, &n_val, &err));
-  OK(bnn_options_new(&o, &err));
-  STR(o, "shape", "tiny");
-  U64(o, "n_layer", 1);
-  U64(o, "block_size", 8);
-  U64(o, "batch_size", 1);
+  small(&corpus, &o, &vocab, &n_train);
   STR(o, "sampler", "laplace");
   STR(o, "objective", "last");
   F64(o, "prior_std", 0.25);
@@ -327,8 +325,15 @@ static void head(void) {
   for (int k = 0; k < 2; ++k) {
     STR(o, "laplace_structure", structures[k]);
     IS(BNN_ERR_INVALID, bnn_sampler_new(tied, corpus, o, &s, &err));
+    STR(o, "laplace_labels", "ggn"); /* a head's curvature has no labels in it */
+    IS(BNN_ERR_INVALID, bnn_sampler_new(model, corpus, o, &s, &err));
+    HOLDS(strstr(err.message, "laplace_labels") != NULL);
+    UNSET(o, "laplace_labels");
     OK(bnn_sampler_new(model, corpus, o, &s, &err));
     int32_t phase = -1, due = -1;
+    uint16_t wrong[8] = {1, 2, 3, (uint16_t)vocab, 5, 6, 7, 0}; /* refused though only the last position counts, and nothing is taken in */
+    IS(BNN_ERR_INVALID, bnn_sampler_step_tokens(s, x, wrong, 8, &phase, &due, &err));
+    HOLDS(strstr(err.message, "y[0, 3]") != NULL && phase == -1 && due == -1);
     OK(bnn_sampler_step_tokens(s, x, y, 8, &phase, &due, &err));
     OK(bnn_sampler_get_params(s, mean, n, &err));
     HOLDS(memcmp(mean, theta, n * sizeof *theta) == 0);

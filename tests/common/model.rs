@@ -3,7 +3,7 @@
 use super::{reference, wide};
 use bnn::Result;
 use bnn::backend::{Cpu, Vectors};
-use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Training, Workspace};
+use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Squares, Training, Workspace};
 
 /// One unit of f32 is 6e-8; sums over up to 128 terms, a few dozen of them in a row, leave below 2e-5 of a norm.
 pub const TOLERANCE: f64 = 2e-5;
@@ -99,8 +99,9 @@ impl Model {
         cpu.fill(&mut self.grad, f32::NAN)?;
         let (gpt, ws, grad) = (&self.gpt, &mut self.ws, &mut self.grad);
         let mut squares = cpu.zeros(gpt.n_params())?;
+        let of = Squares::Gradients;
         let loss =
-            gpt.gradient_and_squares(cpu, params, x, y, t, objective, ws, grad, &mut squares)?;
+            gpt.gradient_and_squares(cpu, params, x, y, t, objective, of, ws, grad, &mut squares)?;
         Ok((loss, grad.clone(), squares))
     }
 
