@@ -400,7 +400,7 @@ int main(void) {
   IS(BNN_OK, bnn_sampler_new(model, corpus, o, &sampler, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_report(sampler, &step, &a, &b, &c, &f, &xi, &err));
   IS(BNN_OK, bnn_ensemble_new(model, &e, &err));
-  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, &a, &b, &c, &f, &h, &err));
+  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, &a, &b, &c, &f, &h, &xi, &loss, &err));
   IS(BNN_ERR_INVALID, bnn_generator_new(e, corpus, NULL, &generator, &err));
   IS(BNN_ERR_SHAPE, bnn_sampler_step_tokens(sampler, x, y, 4, &phase, &due, &err));
   if (phase != -1) ++failures;
@@ -420,7 +420,7 @@ int main(void) {
   IS(BNN_ERR_INVALID, bnn_trainer_new(model, other, o, &no_trainer, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_new(model, other, o, &no_sampler, &err));
   IS(BNN_ERR_INVALID, bnn_generator_new(e, other, NULL, &no_generator, &err));
-  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, other, BNN_SPLIT_TRAIN, &a, &b, &c, &f, &h, &err));
+  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, other, BNN_SPLIT_TRAIN, &a, &b, &c, &f, &h, &xi, &loss, &err));
   if (no_trainer || no_sampler || no_generator) ++failures;
   bnn_corpus_free(other);
   IS(BNN_OK, bnn_sampler_report(sampler, &step, &a, &b, &c, &f, &xi, &err));
@@ -456,10 +456,10 @@ int main(void) {
   if (phase != BNN_PHASE_DONE || !isfinite(theta[0])) ++failures;
 
   const char *r[1] = {"abcd"}; const char *p[1] = {"abcd"}; size_t lens[1] = {4}; double score = 0;
-  IS(BNN_OK, bnn_bleu(r, lens, p, lens, 1, 4, &score, &err));
+  IS(BNN_OK, bnn_bleu(r, lens, p, lens, 1, BNN_UNIT_CHAR, 4, &score, &err));
   if (fabs(score - 1) > 1e-12) ++failures;
-  IS(BNN_ERR_INVALID, bnn_bleu(r, lens, p, lens, 1, 9, &score, &err));
-  IS(BNN_OK, bnn_rouge(r, lens, p, lens, 1, &a, &b, &c, &err));
+  IS(BNN_ERR_INVALID, bnn_bleu(r, lens, p, lens, 1, BNN_UNIT_CHAR, 9, &score, &err));
+  IS(BNN_OK, bnn_rouge(r, lens, p, lens, 1, BNN_UNIT_WORD, &a, &b, &c, &err));
   if (fabs(c - 1) > 1e-12) ++failures;
 
   /* Parents first: children go on. */
