@@ -210,7 +210,8 @@ fn documented_in(dir: &Path, name: &str, valgrind: bool, more: &[&str]) -> Strin
     out
 }
 
-/// On the embedded play, or the text that BNN_DATA names.
+/// On the embedded play, or the text that BNN_DATA names. Broken: the losses of a saved chain left behind, another coefficient than the chain's
+/// that was never saved; the learning rate doubled, 24.8 for 12.4.
 #[test]
 fn what_is_read_off_a_chain_is_the_librarys_own() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -218,18 +219,22 @@ fn what_is_read_off_a_chain_is_the_librarys_own() {
     expected::alive(dir.path(), &out);
 }
 
+/// Broken: the step's limit for half the curvature, 1.41 for 1; the learning rate doubled, 0.018 for 0.009; a band without its factor sqrt 2,
+/// 0.0221 for 0.0313.
 #[test]
 fn looks_are_those_of_their_closed_forms() {
     expected::prior_fit(&documented("looks", false));
     documented("looks", true);
 }
 
+/// Broken: a token's loss for its log-probability, -2.08 for 2.08 on average.
 #[test]
 fn scores_are_the_librarys_own() {
     expected::scores(&documented("scores", false));
     documented("scores", true);
 }
 
+/// Broken: the untied model's own checksum, which no baseline has.
 #[test]
 fn samples_and_models_are_kept_and_read() {
     let dir = tempfile::tempdir().expect("a folder");
