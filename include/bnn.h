@@ -941,9 +941,10 @@ bnn_status bnn_probe_log_probs(bnn_probe *probe,
  * Makes a sampler that starts at the model's parameters.
  *
  * [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass, the schedules, warmup_steps,
- * sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi and laplace num_epochs, step_size, init_sd, transition_sd,
- * init_log_scale, vi_n_samples, stick_the_landing, laplace_structure, laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options,
- * likelihood_weight, num_data, objective, batch_size, batch_order, window; NULL for defaults.
+ * sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi and
+ * laplace num_epochs, step_size, init_sd, transition_sd, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
+ * laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
+ * batch_order, window; NULL for defaults.
  * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE, BNN_ERR_DATA when the text is too short.
  * The sampler is a function of options, model and corpus: the same on any number of threads.
  */
@@ -959,7 +960,8 @@ bnn_status bnn_sampler_new(const bnn_model *model,
  * [in] model, corpus, options: as bnn_sampler_new had them, but that sampling_steps (of fits num_epochs) may be another number that holds the
  * steps made, where no step depends on it: the sampler then goes on as one that was made with it. Steps depend on it under a linear, cosine
  * or cyclical schedule (vi's is linear when unset), with laplace, and with ekf at step_size 0. path: UTF-8, path_len bytes. [out] sampler.
- * The model's parameters are read only where the prior refers to them. A schedule callback is no part of the state: set it again.
+ * temperature_every and llc_every may differ too. The model's parameters are read only where the prior refers to them. A schedule callback is
+ * no part of the state: set it again.
  * Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
  * differs (and why it must not), for a state of other settings, another model or another corpus.
  */
@@ -1152,7 +1154,7 @@ bnn_status bnn_store_append(bnn_store *store,
  * Copies a sample out, checked on the way.
  *
  * [in] index: from 0, in the order of chains, then steps. [out] chain, step: which it is; params: n floats, n = the model's n_params (bf16
- * widened); on failure they are unspecified. Errors: BNN_ERR_INVALID past the last sample, BNN_ERR_SHAPE, BNN_ERR_IO, BNN_ERR_BAD_… for a
+ * widened). Errors: BNN_ERR_INVALID past the last sample, BNN_ERR_SHAPE, BNN_ERR_IO, BNN_ERR_BAD_… for a
  * file that was damaged since.
  */
 bnn_status bnn_store_get(const bnn_store *store,
@@ -1240,9 +1242,10 @@ bnn_status bnn_trainer_finish(const bnn_trainer *trainer, bnn_error *err);
  * Makes a sampler that starts at theta0.
  *
  * [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass,
- * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance; of ekf, vi and laplace step_size, temperature,
- * sampling_steps (all of a fit's steps), seed, num_data (how many observations there are: ekf at step_size 0, laplace), likelihood_weight,
- * init_sd, transition_sd, init_log_scale, vi_n_samples, stick_the_landing, prior_std, laplace_fit_prior; NULL for defaults.
+ * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, num_data (for
+ * bnn_vector_sampler_get_step alone); of ekf, vi and laplace step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
+ * (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, init_sd, transition_sd, init_log_scale, vi_n_samples,
+ * stick_the_landing, prior_std, laplace_fit_prior; NULL for defaults.
  * [out] sampler: to be freed with bnn_vector_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE.
  */
 bnn_status bnn_vector_sampler_new(const bnn_context *context,

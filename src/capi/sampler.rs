@@ -226,9 +226,10 @@ pub struct bnn_sampler {
 /// Makes a sampler that starts at the model's parameters.
 ///
 /// [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass, the schedules, warmup_steps,
-/// sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi and laplace num_epochs, step_size, init_sd, transition_sd,
-/// init_log_scale, vi_n_samples, stick_the_landing, laplace_structure, laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options,
-/// likelihood_weight, num_data, objective, batch_size, batch_order, window; NULL for defaults.
+/// sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi and
+/// laplace num_epochs, step_size, init_sd, transition_sd, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
+/// laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
+/// batch_order, window; NULL for defaults.
 /// [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE, BNN_ERR_DATA when the text is too short.
 /// The sampler is a function of options, model and corpus: the same on any number of threads.
 #[unsafe(no_mangle)]
@@ -255,7 +256,8 @@ pub unsafe extern "C" fn bnn_sampler_new(
 /// [in] model, corpus, options: as bnn_sampler_new had them, but that sampling_steps (of fits num_epochs) may be another number that holds the
 /// steps made, where no step depends on it: the sampler then goes on as one that was made with it. Steps depend on it under a linear, cosine
 /// or cyclical schedule (vi's is linear when unset), with laplace, and with ekf at step_size 0. path: UTF-8, path_len bytes. [out] sampler.
-/// The model's parameters are read only where the prior refers to them. A schedule callback is no part of the state: set it again.
+/// temperature_every and llc_every may differ too. The model's parameters are read only where the prior refers to them. A schedule callback is
+/// no part of the state: set it again.
 /// Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
 /// differs (and why it must not), for a state of other settings, another model or another corpus.
 #[unsafe(no_mangle)]

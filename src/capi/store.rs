@@ -148,7 +148,7 @@ pub unsafe extern "C" fn bnn_store_append(
 /// Copies a sample out, checked on the way.
 ///
 /// [in] index: from 0, in the order of chains, then steps. [out] chain, step: which it is; params: n floats, n = the model's n_params (bf16
-/// widened); on failure they are unspecified. Errors: BNN_ERR_INVALID past the last sample, BNN_ERR_SHAPE, BNN_ERR_IO, BNN_ERR_BAD_… for a
+/// widened). Errors: BNN_ERR_INVALID past the last sample, BNN_ERR_SHAPE, BNN_ERR_IO, BNN_ERR_BAD_… for a
 /// file that was damaged since.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_store_get(
@@ -167,7 +167,13 @@ pub unsafe extern "C" fn bnn_store_get(
             let (chain, step) = (out(chain, "chain")?, out(step, "step")?);
             let params = slice_mut(params, n, "params")?;
             let inner = lock(&s.inner, "store")?;
-            inner.load(index, params)?;
+            let own = inner.provenance().n_params;
+            if n as u64 != own {
+                return Err(Error::shape("params", [own], [n]).into());
+            }
+            let mut read = vec![0.0; n];
+            inner.load(index, &mut read)?;
+            params.copy_from_slice(&read);
             let id = inner.ids()[index];
             chain.write(id.chain);
             step.write(id.step);

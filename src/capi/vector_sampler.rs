@@ -133,9 +133,10 @@ pub struct bnn_vector_sampler {
 /// Makes a sampler that starts at theta0.
 ///
 /// [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass,
-/// the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance; of ekf, vi and laplace step_size, temperature,
-/// sampling_steps (all of a fit's steps), seed, num_data (how many observations there are: ekf at step_size 0, laplace), likelihood_weight,
-/// init_sd, transition_sd, init_log_scale, vi_n_samples, stick_the_landing, prior_std, laplace_fit_prior; NULL for defaults.
+/// the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, num_data (for
+/// bnn_vector_sampler_get_step alone); of ekf, vi and laplace step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
+/// (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, init_sd, transition_sd, init_log_scale, vi_n_samples,
+/// stick_the_landing, prior_std, laplace_fit_prior; NULL for defaults.
 /// [out] sampler: to be freed with bnn_vector_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_vector_sampler_new(

@@ -132,8 +132,20 @@ int main(int argc, char **argv) {
   OK(bnn_energy(log_post, kinetic, SAMPLING, n, 0.5, mean, se, &err));
   printf("energy %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", mean[0], mean[1], mean[2], mean[3], se[0], se[1], se[2], se[3]);
 
-  /* A state of a run without the search is none of one with it. */
+  /* How often it is looked at may change: what was seen before stays, or is no longer asked for. */
   bnn_sampler *none = NULL;
+  double other_value = 0;
+  uint64_t looks = 0;
+  U64(o, "temperature_every", 0);
+  U64(o, "llc_every", 7);
+  OK(bnn_sampler_load(model, corpus, o, path, strlen(path), &none, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_temperature(none, 0, mean, se, a, &looks, &err));
+  OK(bnn_sampler_llc(none, &other_value, a, a, a, &looks, &err));
+  HOLDS(looks == SAMPLING / 3 / LLC);
+  bnn_sampler_free(none), none = NULL;
+  U64(o, "temperature_every", EVERY);
+
+  /* A state of a run without the search is none of one with it. */
   UNSET(o, "auto_step");
   IS(BNN_ERR_MISMATCH, bnn_sampler_load(model, corpus, o, path, strlen(path), &none, &err));
   HOLDS(strstr(err.message, "auto_step") != NULL);

@@ -132,7 +132,9 @@ static void samples(const char *folder) {
   /* What is damaged is found when it is read. */
   damage(in(folder, "samples/c00_s00000300.bnn"));
   OK(bnn_store_get(s, 0, &chain, &step, out, n, &err));
+  params[0] = 1;
   IS(BNN_ERR_BAD_CHECKSUM, bnn_store_get(s, 1, &chain, &step, out, n, &err));
+  HOLDS(memcmp(out, params, n * sizeof *out) == 0); /* untouched on failure */
   damage(in(folder, "samples/c00_s00000300.bnn"));
   OK(bnn_store_get(s, 1, &chain, &step, out, n, &err));
   HOLDS(chain == 0 && step == 300 && out[0] == 0.5f);
