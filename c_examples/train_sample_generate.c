@@ -78,7 +78,7 @@ int main(int argc, char **argv) {
   printf("%zu training tokens, %zu characters, %zu parameters\n", n_train, vocab, n);
 
   /* The baseline. */
-  double loss = 0, averaged = 0, mean = 0, entropy = 0, mi = 0, ece = 0;
+  double loss = 0, averaged = 0, mean = 0, entropy = 0, mi = 0, ece = 0, brier = 0, accuracy = 0;
   check(bnn_trainer_new(model, corpus, options, &trainer, &err), "trainer");
   for (uint64_t i = 0; i < iters; ++i) check(bnn_trainer_step(trainer, &loss, &err), "training");
   check(bnn_trainer_finish(trainer, &err), "finish");
@@ -98,9 +98,10 @@ int main(int argc, char **argv) {
       check(bnn_ensemble_add(ensemble, params, n, &err), "add");
     }
   }
-  check(bnn_ensemble_evaluate(ensemble, corpus, BNN_SPLIT_VAL, &averaged, &mean, &entropy, &mi, &ece, &err), "evaluate");
+  check(bnn_ensemble_evaluate(ensemble, corpus, BNN_SPLIT_VAL, &averaged, &mean, &entropy, &mi, &ece, &brier,
+                              &accuracy, &err), "evaluate");
   printf("mean of the samples  %.4f\naveraged prediction  %.4f\n", mean, averaged);
-  printf("entropy %.4f, of it the samples disagree about %.4f; calibration error %.4f\n", entropy, mi, ece);
+  printf("entropy %.4f, of it the samples disagree about %.4f; calibration error %.4f, Brier %.4f, accuracy %.4f\n", entropy, mi, ece, brier, accuracy);
 
   /* Text. */
   static char text[4 * 400];

@@ -17,6 +17,16 @@
 #define BNN_SPLIT_VAL 1
 
 /**
+ * n-grams of characters, white space too.
+ */
+#define BNN_UNIT_CHAR 0
+
+/**
+ * n-grams of what stands between white space.
+ */
+#define BNN_UNIT_WORD 1
+
+/**
  * An option that takes a double.
  */
 #define BNN_TYPE_F64 0
@@ -69,7 +79,7 @@
 /**
  * Number of the binary interface; the shared library's SONAME carries it.
  */
-#define BNN_ABI 1
+#define BNN_ABI 2
 
 /**
  * A device with its thread pool. Shareable between threads. Children keep it alive.
@@ -113,6 +123,12 @@ typedef struct bnn_probe bnn_probe;
 typedef struct bnn_sampler bnn_sampler;
 
 /**
+ * Samples of one model in a folder that holds nothing else. One thread at a time; several processes may append to one folder as long as
+ * each chain has one writer.
+ */
+typedef struct bnn_store bnn_store;
+
+/**
  * A model in training by AdamW. One thread at a time.
  */
 typedef struct bnn_trainer bnn_trainer;
@@ -140,6 +156,15 @@ typedef struct {
    */
   char message[508];
 } bnn_error;
+
+/**
+ * A caller's log posterior's gradient, asked for on the calling thread; 0 stops the call that asks, which then returns BNN_ERR_INTERRUPTED,
+ * anything else goes on.
+ *
+ * params: n floats, where; grad: n floats for the callback to write, not divided by the temperature. It must be the same function at every
+ * call. A call into the same sampler from inside returns BNN_ERR_BUSY; freeing it there is fine.
+ */
+typedef int32_t (*bnn_gradient_callback)(void *user_data, const float *params, size_t n, float *grad);
 
 /**
  * Called for each new token on the calling thread; 0 stops the text, anything else goes on.
@@ -281,6 +306,26 @@ extern "C" {
 #endif // __cplusplus
 
 /**
+ * Compares two series of losses of the same tokens in the order of the text, by a circular block bootstrap of their difference a - b.
+ *
+ * [in] a, b: n losses each, finite; block: tokens that are drawn together, 1 to n / 2, longer than the context that neighbours share (256 is
+ * usual); resamples: at least 2. [out] mean: of a - b, below 0 where a loses less; std_error: its standard error; z: mean / std_error, 0 where
+ * the mean is 0; low, high: ends of the 95 % interval. Errors: BNN_ERR_INVALID. The result is a function of the losses and the seed.
+ */
+bnn_status bnn_paired_bootstrap(const double *a,
+                                const double *b,
+                                size_t n,
+                                size_t block,
+                                size_t resamples,
+                                uint64_t seed,
+                                double *mean,
+                                double *std_error,
+                                double *z,
+                                double *low,
+                                double *high,
+                                bnn_error *err);
+
+/**
  * Makes a context on the CPU.
  *
  * [in] threads: 0 takes as many as the machine has. [out] context: to be freed with bnn_context_free.
@@ -335,6 +380,18 @@ bnn_status bnn_corpus_sizes(const bnn_corpus *corpus,
                             bnn_error *err);
 
 /**
+ * The tokens of a split.
+ *
+ * [in] split: BNN_SPLIT_…. [out] tokens: capacity elements; needed: how many there are. Errors: BNN_ERR_INVALID, BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_corpus_tokens(const bnn_corpus *corpus,
+                             int32_t which,
+                             uint16_t *tokens,
+                             size_t capacity,
+                             size_t *needed,
+                             bnn_error *err);
+
+/**
  * Text to tokens.
  *
  * [in] chars: UTF-8, len bytes. [out] tokens: capacity elements; [out] needed: how many there are.
@@ -363,6 +420,63 @@ bnn_status bnn_corpus_decode(const bnn_corpus *corpus,
                              bnn_error *err);
 
 /**
+ * Extreme curvatures per mass at a chain's parameters: eigenvalues of M^-1/2 H M^-1/2, H the Hessian of minus the log posterior, by Lanczos'
+ * recurrence on gradients. The chain goes on as if nothing had been asked.
+ *
+ * Of few data the largest is above that of all data; it is what a step of the chain on such batches feels, and a scale for the step, no proof.
+ *
+ * [in] products: with H, at least 1, two gradients a batch each: some 10 are usual; batches: 1 to 1024, those of the chain's next steps, whose
+ * mean is taken. [out] largest, smallest: the ends that were found (smallest is below 0 where the log posterior is not concave); residual: how
+ * far the largest is off an eigenvalue at most; made: products taken, fewer when the space was exhausted; step_limit: the largest stable
+ * step size in that direction (on a quadratic), for the friction that the chain has now; infinite where nothing limits it.
+ * Without a mass (preconditioner none, or while it is estimated) M is 1. Takes room for five vectors of parameters.
+ * Errors: BNN_ERR_INVALID for normals, numbers out of range, and when a curvature is not finite.
+ */
+bnn_status bnn_sampler_curvature(bnn_sampler *sampler,
+                                 uint64_t products,
+                                 size_t batches,
+                                 double *largest,
+                                 double *residual,
+                                 double *smallest,
+                                 uint64_t *made,
+                                 double *step_limit,
+                                 bnn_error *err);
+
+/**
+ * As bnn_sampler_curvature, with gradients of the caller's.
+ *
+ * [in] products: at least 1, two calls each; gradient: of the log posterior. [out] as there. Errors: BNN_ERR_INVALID for normals, 0 products,
+ * and when a gradient or a curvature is not finite; BNN_ERR_INTERRUPTED when the callback stopped it; BNN_ERR_NULL without one.
+ */
+bnn_status bnn_vector_sampler_curvature(bnn_vector_sampler *sampler,
+                                        uint64_t products,
+                                        bnn_gradient_callback gradient,
+                                        void *user_data,
+                                        double *largest,
+                                        double *residual,
+                                        double *smallest,
+                                        uint64_t *made,
+                                        double *step_limit,
+                                        bnn_error *err);
+
+/**
+ * The energies of a chain while it sampled, over its temperature, from what bnn_sampler_report gave after each sampling step.
+ *
+ * [in] log_post: n numbers, at least 40; kinetic: n temperatures, or NULL for a method without momenta; n_params: d; temperature: T, above 0
+ * and the same all the while. [out] mean, std_error: 4 numbers each, the standard errors from 20 batches: potential, -log_post / T;
+ * kinetic, d/2 times the temperature over T: d/2 in equilibrium, NaN without; their sum; its drift, the second half's mean minus the first's:
+ * 0 in equilibrium. Errors: BNN_ERR_INVALID for too few steps and numbers out of range.
+ */
+bnn_status bnn_energy(const double *log_post,
+                      const double *kinetic,
+                      size_t n,
+                      size_t n_params,
+                      double temperature,
+                      double *mean,
+                      double *std_error,
+                      bnn_error *err);
+
+/**
  * Makes an empty ensemble. [out] ensemble: to be freed with bnn_ensemble_free.
  */
 bnn_status bnn_ensemble_new(const bnn_model *model, bnn_ensemble **ensemble, bnn_error *err);
@@ -389,7 +503,8 @@ bnn_status bnn_ensemble_len(const bnn_ensemble *ensemble, size_t *n, bnn_error *
  * Scores the average of the samples' probabilities on a whole split, consecutive windows of the block's length; nats a token.
  *
  * [in] split: BNN_SPLIT_…. [out] loss_averaged: of the averaged prediction; loss_mean: mean of the samples' losses; entropy: mean
- * predictive entropy; mutual_information: mean; ece: expected calibration error, 15 bins. Errors: BNN_ERR_INVALID without a sample.
+ * predictive entropy; mutual_information: mean; ece: expected calibration error, 15 bins; brier: mean Brier score, 0 to 2; accuracy: how often
+ * the likeliest token came. Errors: BNN_ERR_INVALID without a sample.
  * Takes 8 bytes times the vocabulary for each token of the split. Reproducible to the bit whatever the number of threads.
  */
 bnn_status bnn_ensemble_evaluate(const bnn_ensemble *ensemble,
@@ -400,7 +515,26 @@ bnn_status bnn_ensemble_evaluate(const bnn_ensemble *ensemble,
                                  double *entropy,
                                  double *mutual_information,
                                  double *ece,
+                                 double *brier,
+                                 double *accuracy,
                                  bnn_error *err);
+
+/**
+ * What the average of the samples says of a text, token by token: of each after the first, given those before it in its window. Windows are
+ * consecutive and of the block's length, as bnn_ensemble_evaluate has them, the last one shorter where the text does not fill it.
+ *
+ * [in] tokens: n, at least 2, as bnn_corpus_encode or bnn_corpus_tokens gives them. [out] log_probs, entropy, mutual_information: n - 1
+ * numbers each, nats, entry i of token i + 1; entropy and mutual_information may be NULL. A model alone is an ensemble of its parameters.
+ * Errors: BNN_ERR_INVALID without a sample, for too few tokens, and for one out of range. Takes 8 bytes times the vocabulary a token.
+ * Reproducible to the bit whatever the number of threads.
+ */
+bnn_status bnn_ensemble_score(const bnn_ensemble *ensemble,
+                              const uint16_t *tokens,
+                              size_t n,
+                              double *log_probs,
+                              double *entropy,
+                              double *mutual_information,
+                              bnn_error *err);
 
 /**
  * Makes a generator from the samples that the ensemble has now.
@@ -472,32 +606,78 @@ bnn_status bnn_generator_generate_batch(bnn_generator *generator,
                                         bnn_error *err);
 
 /**
- * Corpus BLEU over characters: unsmoothed, brevity penalty, one reference a text.
+ * The local learning coefficient of the parameters that the chain started at, from what it looked at so far: n beta times the mean loss over
+ * that of the start, each of one batch (Lau et al. 2023; docs/diagnostics.md says what it is biased by).
  *
- * [in] references, predictions: n texts, UTF-8, with their lengths in bytes; max_order: 1 to 4. [out] score: 0 to 1.
- * Errors: BNN_ERR_INVALID for the order or for no texts.
+ * The options say how often it looks (llc_every); it needs a prior centred at the start (prior_center pretrained) and a temperature above 0.
+ *
+ * [out] value: no unit; below 0 where the start is no minimum of the loss; std_error: by batch means along the chain, NaN with fewer than 10
+ * looks; excess_loss: mean, nats; n_beta: the number of data, weighted, over the options' temperature; looks: how many.
+ * Errors: BNN_ERR_INVALID for normals, without looks (with the reason), and when a loss was not finite.
+ */
+bnn_status bnn_sampler_llc(const bnn_sampler *sampler,
+                           double *value,
+                           double *std_error,
+                           double *excess_loss,
+                           double *n_beta,
+                           uint64_t *looks,
+                           bnn_error *err);
+
+/**
+ * Corpus BLEU: unsmoothed, brevity penalty, one reference a text.
+ *
+ * [in] references, predictions: n texts, UTF-8, with their lengths in bytes; unit: BNN_UNIT_…; max_order: 1 to 4. [out] score: 0 to 1.
+ * Errors: BNN_ERR_INVALID for the unit or the order, BNN_ERR_SHAPE for no texts.
  */
 bnn_status bnn_bleu(const char *const *references,
                     const size_t *reference_lens,
                     const char *const *predictions,
                     const size_t *prediction_lens,
                     size_t n,
+                    int32_t unit,
                     size_t max_order,
                     double *score,
                     bnn_error *err);
 
 /**
- * Mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures over characters. As bnn_bleu. [out] rouge1, rouge2, rouge_l: 0 to 1.
+ * Mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures. As bnn_bleu. [out] rouge1, rouge2, rouge_l: 0 to 1.
  */
 bnn_status bnn_rouge(const char *const *references,
                      const size_t *reference_lens,
                      const char *const *predictions,
                      const size_t *prediction_lens,
                      size_t n,
+                     int32_t unit,
                      double *rouge1,
                      double *rouge2,
                      double *rouge_l,
                      bnn_error *err);
+
+/**
+ * Mean Brier score of predictions: the squared distance between the probabilities and the outcome.
+ *
+ * [in] probabilities: (n, v), those of one prediction after the other; outcomes: n, each below v; n, v: at least 1. [out] score: 0 to 2, 0
+ * the best. Errors: BNN_ERR_INVALID for an outcome or a probability that is not 0 to 1, with its place; BNN_ERR_SHAPE for no predictions.
+ */
+bnn_status bnn_brier_score(const double *probabilities,
+                           const uint16_t *outcomes,
+                           size_t n,
+                           size_t v,
+                           double *score,
+                           bnn_error *err);
+
+/**
+ * Expected calibration error: the gap between mean confidence and accuracy, averaged over bins of equal width.
+ *
+ * [in] confidence: n, each prediction's highest probability, above 0 and at most 1; correct: n, nonzero where that outcome came; bins: at
+ * least 1. [out] ece: 0 to 1. Errors: BNN_ERR_INVALID for a confidence or no bins, BNN_ERR_SHAPE for no predictions.
+ */
+bnn_status bnn_calibration_error(const double *confidence,
+                                 const int32_t *correct,
+                                 size_t n,
+                                 size_t bins,
+                                 double *ece,
+                                 bnn_error *err);
 
 /**
  * Whether chains agree on one scalar quantity, and how many independent draws they are worth (Vehtari et al. 2021).
@@ -609,6 +789,35 @@ bnn_status bnn_model_gradient(const bnn_model *model,
                               bnn_error *err);
 
 /**
+ * Writes the model to a file that the command takes for a baseline (`--model-path`), in the place of what may be there; it appears whole or
+ * not at all.
+ *
+ * [in] corpus: the text that it was trained on, whose validation loss is written too; steps: of training, for the record; path: UTF-8,
+ * path_len bytes. Errors: BNN_ERR_INVALID for a corpus with other characters; BNN_ERR_DATA when its validation split is shorter than a window;
+ * BNN_ERR_IO; BNN_ERR_BUSY.
+ */
+bnn_status bnn_model_save(const bnn_model *model,
+                          const bnn_corpus *corpus,
+                          uint64_t steps,
+                          const char *path,
+                          size_t path_len,
+                          bnn_error *err);
+
+/**
+ * Makes a model from a file: bnn_model_save's, or a baseline of the command's. Shape, parameters and characters are the file's.
+ *
+ * [in] options: precision; NULL for defaults; path: UTF-8, path_len bytes. [out] model: to be freed with bnn_model_free.
+ * Errors: BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH for a file of another kind, or whose
+ * parameters are not of its shape.
+ */
+bnn_status bnn_model_load(const bnn_context *context,
+                          const bnn_options *options,
+                          const char *path,
+                          size_t path_len,
+                          bnn_model **model,
+                          bnn_error *err);
+
+/**
  * Makes options, all at their defaults. [out] options: to be freed with bnn_options_free.
  */
 bnn_status bnn_options_new(bnn_options **options, bnn_error *err);
@@ -669,6 +878,29 @@ bnn_status bnn_options_describe(size_t index,
                                 bnn_error *err);
 
 /**
+ * What the marginal likelihood says of laplace's prior, a normal about 0 with one precision, from what was fitted so far: with
+ * laplace_fit_prior (MacKay 1992).
+ *
+ * [out] precision: the one with the largest marginal likelihood, which draws and deviations have in place of prior_std^-2;
+ * effective_parameters: how many the data determine; log_evidence: what of the log marginal likelihood depends on the precision, nats.
+ * Errors: BNN_ERR_INVALID for a chain, without laplace_fit_prior, and where there is no such precision.
+ */
+bnn_status bnn_sampler_prior_fit(const bnn_sampler *sampler,
+                                 double *precision,
+                                 double *effective_parameters,
+                                 double *log_evidence,
+                                 bnn_error *err);
+
+/**
+ * As bnn_sampler_prior_fit.
+ */
+bnn_status bnn_vector_sampler_prior_fit(const bnn_vector_sampler *sampler,
+                                        double *precision,
+                                        double *effective_parameters,
+                                        double *log_evidence,
+                                        bnn_error *err);
+
+/**
  * Chooses tokens of a split, in windows of the block's length spread evenly over it.
  *
  * [in] split: BNN_SPLIT_…; tokens: at least 1; at most what the split's windows have are taken. [out] probe: to be freed with bnn_probe_free.
@@ -709,9 +941,10 @@ bnn_status bnn_probe_log_probs(bnn_probe *probe,
  * Makes a sampler that starts at the model's parameters.
  *
  * [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass, the schedules, warmup_steps,
- * sampling_steps, thinning, chain, preconditioner and its settings; of ekf, vi and laplace num_epochs, step_size, init_sd, transition_sd,
- * init_log_scale, vi_n_samples, stick_the_landing, laplace_structure, laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options,
- * likelihood_weight, num_data, objective, batch_size, batch_order, window; NULL for defaults.
+ * sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi and
+ * laplace num_epochs, step_size, init_sd, transition_sd, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
+ * laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
+ * batch_order, window; NULL for defaults.
  * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE, BNN_ERR_DATA when the text is too short.
  * The sampler is a function of options, model and corpus: the same on any number of threads.
  */
@@ -727,7 +960,8 @@ bnn_status bnn_sampler_new(const bnn_model *model,
  * [in] model, corpus, options: as bnn_sampler_new had them, but that sampling_steps (of fits num_epochs) may be another number that holds the
  * steps made, where no step depends on it: the sampler then goes on as one that was made with it. Steps depend on it under a linear, cosine
  * or cyclical schedule (vi's is linear when unset), with laplace, and with ekf at step_size 0. path: UTF-8, path_len bytes. [out] sampler.
- * The model's parameters are read only where the prior refers to them. A schedule callback is no part of the state: set it again.
+ * temperature_every and llc_every may differ too. The model's parameters are read only where the prior refers to them. A schedule callback is
+ * no part of the state: set it again.
  * Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
  * differs (and why it must not), for a state of other settings, another model or another corpus.
  */
@@ -756,7 +990,8 @@ void bnn_sampler_free(bnn_sampler *sampler);
  *
  * The factors stand on the step size and the temperature of chains, from the warm-up on (the steps before it, which
  * estimate the mass, have none), and on vi's rate, whose temperature factor must stay 1; a cyclical schedule's exploration is off meanwhile.
- * Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule. The step that gets a factor out of range fails so and is not made.
+ * Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule, and with auto_step before sampling begins. The step that gets a factor
+ * out of range fails so and is not made.
  */
 bnn_status bnn_sampler_set_schedule(bnn_sampler *sampler,
                                     bnn_schedule_callback callback,
@@ -834,6 +1069,145 @@ bnn_status bnn_sampler_get_sd(const bnn_sampler *sampler,
                               bnn_error *err);
 
 /**
+ * A chain's step size as it is now, and its name in an optimiser's language. With auto_step it changes during the warm-up and is then frozen.
+ *
+ * [out] step_size: h or epsilon, before any schedule; alpha: the friction that goes with it; learning_rate: on the mean loss, at unit mass
+ * (under a preconditioner the mass holds the number of data: there the learning rate is step_size^2 / sigma^2, or epsilon, over the mass);
+ * momentum: of SGD with v = momentum v - gradient, theta += learning_rate v; error: what auto_step found in its last whole window, relative,
+ * at the step size that it had then, NaN without a search and before. Errors: BNN_ERR_INVALID for normals.
+ */
+bnn_status bnn_sampler_get_step(const bnn_sampler *sampler,
+                                double *step_size,
+                                double *alpha,
+                                double *learning_rate,
+                                double *momentum,
+                                double *error,
+                                bnn_error *err);
+
+/**
+ * As bnn_sampler_get_step; the learning rate is for a log posterior of num_data (the option; 1 when unset) times a mean.
+ */
+bnn_status bnn_vector_sampler_get_step(const bnn_vector_sampler *sampler,
+                                       double *step_size,
+                                       double *alpha,
+                                       double *learning_rate,
+                                       double *momentum,
+                                       double *error,
+                                       bnn_error *err);
+
+/**
+ * Begins a store in a folder, which is made where it does not exist, or goes on with the samples there, if they are of the same model, corpus,
+ * baseline, seed and data type.
+ *
+ * [in] model: its parameters now are the baseline that the samples are kept with (of a model from bnn_model_untie, with its head as it came:
+ * those of the tied one); options: seed, sample_dtype; NULL for defaults; path: UTF-8, path_len bytes. [out] store: to be freed with
+ * bnn_store_free. Errors: BNN_ERR_MISMATCH with the first difference; BNN_ERR_DATA when the folder holds something else; BNN_ERR_IO;
+ * BNN_ERR_BAD_… for a damaged file; BNN_ERR_INVALID for a corpus with other characters than the model's; BNN_ERR_BUSY.
+ */
+bnn_status bnn_store_new(const bnn_model *model,
+                         const bnn_corpus *corpus,
+                         const bnn_options *options,
+                         const char *path,
+                         size_t path_len,
+                         bnn_store **store,
+                         bnn_error *err);
+
+/**
+ * Opens the samples in a folder, at least one: those of bnn_store_new, or `samples` of a run's folder.
+ *
+ * [in] model: its shape; corpus: the text that it was trained on; path: UTF-8, path_len bytes. [out] store: to be freed with bnn_store_free.
+ * The baseline is not compared. Errors: BNN_ERR_MISMATCH for samples of another model, text or vocabulary; BNN_ERR_DATA for a folder without
+ * samples or with something else; BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file.
+ */
+bnn_status bnn_store_open(const bnn_model *model,
+                          const bnn_corpus *corpus,
+                          const char *path,
+                          size_t path_len,
+                          bnn_store **store,
+                          bnn_error *err);
+
+/**
+ * Frees a store; NULL is fine. The files stay.
+ */
+void bnn_store_free(bnn_store *store);
+
+/**
+ * How many samples there are. [out] n.
+ */
+bnn_status bnn_store_len(const bnn_store *store, size_t *n, bnn_error *err);
+
+/**
+ * Adds a sample; its file appears whole or not at all, and survives a power failure when the call has returned.
+ *
+ * [in] chain: which; step: how many steps it had made, one more than bnn_sampler_report's step; params: n floats, n = the model's n_params,
+ * all finite. A sample that is there already with the same parameters is left. Errors: BNN_ERR_SHAPE; BNN_ERR_NOT_FINITE; BNN_ERR_MISMATCH
+ * when other parameters are there for that chain and step; BNN_ERR_IO. The store is then as it was.
+ */
+bnn_status bnn_store_append(bnn_store *store,
+                            uint32_t chain,
+                            uint64_t step,
+                            const float *params,
+                            size_t n,
+                            bnn_error *err);
+
+/**
+ * Copies a sample out, checked on the way.
+ *
+ * [in] index: from 0, in the order of chains, then steps. [out] chain, step: which it is; params: n floats, n = the model's n_params (bf16
+ * widened). Errors: BNN_ERR_INVALID past the last sample, BNN_ERR_SHAPE, BNN_ERR_IO, BNN_ERR_BAD_… for a
+ * file that was damaged since.
+ */
+bnn_status bnn_store_get(const bnn_store *store,
+                         size_t index,
+                         uint32_t *chain,
+                         uint64_t *step,
+                         float *params,
+                         size_t n,
+                         bnn_error *err);
+
+/**
+ * The temperatures of one tensor over the sampling steps so far, taken every temperature_every (an option) of them. Each tensor must show
+ * the options' temperature by itself: a mean over all can hide a hot one behind a cold one.
+ *
+ * [in] index: as bnn_model_tensor has it. [out] kinetic: 3 numbers, the mean of m^2 / M' over the tensor's momenta: mean over the steps,
+ * standard deviation of one step's value, standard error of the mean by batch means (NaN with fewer than 2 and 10 values; all NaN without
+ * momenta); configurational: the same of minus the mean of (theta - theta_0) * grad; equilibrium_sd: of one step's value if the target were
+ * Gaussian about the start and the chain in equilibrium, T sqrt(2 / d); count: how often they were taken.
+ * Errors: BNN_ERR_INVALID for normals, where none are taken, and past the last tensor.
+ */
+bnn_status bnn_sampler_temperature(const bnn_sampler *sampler,
+                                   size_t index,
+                                   double *kinetic,
+                                   double *configurational,
+                                   double *equilibrium_sd,
+                                   uint64_t *count,
+                                   bnn_error *err);
+
+/**
+ * From now on takes the temperatures of ranges of a chain's parameters, every so many sampling steps; in place of those before.
+ *
+ * [in] every: 0 takes none any more; offsets, lens: k ranges, none of them empty. They are no part of a saved state.
+ * Errors: BNN_ERR_INVALID for normals and for a range that is empty or outside.
+ */
+bnn_status bnn_vector_sampler_watch(bnn_vector_sampler *sampler,
+                                    uint64_t every,
+                                    const size_t *offsets,
+                                    const size_t *lens,
+                                    size_t k,
+                                    bnn_error *err);
+
+/**
+ * The temperatures of one of bnn_vector_sampler_watch's ranges; otherwise as bnn_sampler_temperature.
+ */
+bnn_status bnn_vector_sampler_temperature(const bnn_vector_sampler *sampler,
+                                          size_t index,
+                                          double *kinetic,
+                                          double *configurational,
+                                          double *equilibrium_sd,
+                                          uint64_t *count,
+                                          bnn_error *err);
+
+/**
  * Makes a trainer from the initial parameters of the options' seed.
  *
  * [in] options: baseline_iters, baseline_learning_rate, baseline_warmup_iters, weight_decay, grad_clip, batch_size, window, seed; NULL for
@@ -868,9 +1242,10 @@ bnn_status bnn_trainer_finish(const bnn_trainer *trainer, bnn_error *err);
  * Makes a sampler that starts at theta0.
  *
  * [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass,
- * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain; of ekf, vi and laplace step_size, temperature,
- * sampling_steps (all of a fit's steps), seed, num_data (how many observations there are: ekf at step_size 0, laplace), likelihood_weight,
- * init_sd, transition_sd, init_log_scale, vi_n_samples, stick_the_landing, prior_std, laplace_fit_prior; NULL for defaults.
+ * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, num_data (for
+ * bnn_vector_sampler_get_step alone); of ekf, vi and laplace step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
+ * (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, init_sd, transition_sd, init_log_scale, vi_n_samples,
+ * stick_the_landing, prior_std, laplace_fit_prior; NULL for defaults.
  * [out] sampler: to be freed with bnn_vector_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE.
  */
 bnn_status bnn_vector_sampler_new(const bnn_context *context,

@@ -110,6 +110,27 @@ pub unsafe extern "C" fn bnn_corpus_sizes(
     })
 }
 
+/// The tokens of a split.
+///
+/// [in] split: BNN_SPLIT_…. [out] tokens: capacity elements; needed: how many there are. Errors: BNN_ERR_INVALID, BNN_ERR_TOO_SMALL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_corpus_tokens(
+    corpus: *const bnn_corpus,
+    which: i32,
+    tokens: *mut u16,
+    capacity: usize,
+    needed: *mut usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let c = get(corpus, "corpus")?;
+            give(split(&c.inner, which)?, tokens, capacity, needed)
+        }
+    })
+}
+
 /// Text to tokens.
 ///
 /// [in] chars: UTF-8, len bytes. [out] tokens: capacity elements; [out] needed: how many there are.

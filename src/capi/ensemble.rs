@@ -3,12 +3,12 @@
 use super::corpus::{bnn_corpus, split};
 use super::guard::guard;
 use super::model::{Model, bnn_model};
-use super::pointer::{get, hand_out, lock, out, slice, take_back};
+use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back};
 use super::status::{bnn_error, bnn_status};
 use crate::data::consecutive;
 use crate::error::Error;
 use crate::gpt::Workspace;
-use crate::metrics::{PredictiveAccumulator, eval_batch, for_each_logits};
+use crate::metrics::{PredictiveAccumulator, eval_batch, for_each_logits, text_scores};
 use std::sync::{Arc, Mutex};
 
 pub(super) struct Samples {
@@ -83,7 +83,8 @@ pub unsafe extern "C" fn bnn_ensemble_len(
 /// Scores the average of the samples' probabilities on a whole split, consecutive windows of the block's length; nats a token.
 ///
 /// [in] split: BNN_SPLIT_…. [out] loss_averaged: of the averaged prediction; loss_mean: mean of the samples' losses; entropy: mean
-/// predictive entropy; mutual_information: mean; ece: expected calibration error, 15 bins. Errors: BNN_ERR_INVALID without a sample.
+/// predictive entropy; mutual_information: mean; ece: expected calibration error, 15 bins; brier: mean Brier score, 0 to 2; accuracy: how often
+/// the likeliest token came. Errors: BNN_ERR_INVALID without a sample.
 /// Takes 8 bytes times the vocabulary for each token of the split. Reproducible to the bit whatever the number of threads.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_ensemble_evaluate(
@@ -95,6 +96,8 @@ pub unsafe extern "C" fn bnn_ensemble_evaluate(
     entropy: *mut f64,
     mutual_information: *mut f64,
     ece: *mut f64,
+    brier: *mut f64,
+    accuracy: *mut f64,
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
@@ -111,6 +114,7 @@ pub unsafe extern "C" fn bnn_ensemble_evaluate(
                 out(mutual_information, "mutual_information")?,
                 out(ece, "ece")?,
             );
+            let (brier, accuracy) = (out(brier, "brier")?, out(accuracy, "accuracy")?);
             let tokens = split(&c.inner, which)?;
             let m = &e.inner.model;
             m.fits(&c.inner)?;
@@ -132,6 +136,51 @@ pub unsafe extern "C" fn bnn_ensemble_evaluate(
             entropy.write(s.entropy_summary.mean);
             mi.write(s.mutual_information_summary.mean);
             ece.write(s.ece);
+            brier.write(s.brier);
+            accuracy.write(s.accuracy);
+        }
+        Ok(())
+    })
+}
+
+/// What the average of the samples says of a text, token by token: of each after the first, given those before it in its window. Windows are
+/// consecutive and of the block's length, as bnn_ensemble_evaluate has them, the last one shorter where the text does not fill it.
+///
+/// [in] tokens: n, at least 2, as bnn_corpus_encode or bnn_corpus_tokens gives them. [out] log_probs, entropy, mutual_information: n - 1
+/// numbers each, nats, entry i of token i + 1; entropy and mutual_information may be NULL. A model alone is an ensemble of its parameters.
+/// Errors: BNN_ERR_INVALID without a sample, for too few tokens, and for one out of range. Takes 8 bytes times the vocabulary a token.
+/// Reproducible to the bit whatever the number of threads.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_ensemble_score(
+    ensemble: *const bnn_ensemble,
+    tokens: *const u16,
+    n: usize,
+    log_probs: *mut f64,
+    entropy: *mut f64,
+    mutual_information: *mut f64,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let e = get(ensemble, "ensemble")?;
+            let (tokens, scored) = (slice(tokens, n, "tokens")?, n.saturating_sub(1));
+            let log_probs = slice_mut(log_probs, scored, "log_probs")?;
+            let m = &e.inner.model;
+            let samples = lock(&e.inner.params, "ensemble")?;
+            let s = text_scores(&m.cpu, &m.gpt, &samples, tokens)?;
+            log_probs
+                .iter_mut()
+                .zip(&s.nll)
+                .for_each(|(to, nll)| *to = -nll);
+            for (to, from) in [
+                (entropy, &s.entropy),
+                (mutual_information, &s.mutual_information),
+            ] {
+                if !to.is_null() {
+                    slice_mut(to, scored, "buffer")?.copy_from_slice(from);
+                }
+            }
         }
         Ok(())
     })

@@ -1,13 +1,15 @@
 //! What a sampler handle holds: a chain or a fit of normals, on a GPT's posterior or on a caller's gradients, behind the same calls.
 
+use super::llc::ExcessLoss;
 use super::sampler::{BNN_PHASE_DONE, BNN_PHASE_EXPLORATION, BNN_PHASE_SAMPLING, BNN_PHASE_WARMUP};
 use crate::backend::Cpu;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::samplers::{
-    Chain, Factors, NormalFit, NormalMethod, NormalReport, Normals, Phase, Sampler, StepReport,
+    AutoStep, Chain, Config, Factors, NormalFit, NormalMethod, NormalReport, Normals, Phase,
+    Sampler, StepReport, Temperatures,
 };
-use crate::store::SavedState;
+use crate::store::{Looks, SavedState};
 
 pub(super) fn phase_number(p: Phase) -> i32 {
     match p {
@@ -67,17 +69,64 @@ fn no_normals() -> Error {
     )
 }
 
+fn no_chain(method: NormalMethod) -> Error {
+    Error::invalid(
+        "sampler",
+        format!("a chain ({method} fits normals)"),
+        method,
+    )
+}
+
+/// A schedule of the caller's and a search would both set the step.
+fn check_factors(factors: Option<Factors>, auto: Option<&AutoStep>, phase: Phase) -> Result<()> {
+    match factors.is_some() && auto.is_some() && phase == Phase::Warmup {
+        true => {
+            let expected = "none before sampling begins, while auto_step looks for the step size";
+            Err(Error::invalid("schedule", expected, "one"))
+        }
+        false => Ok(()),
+    }
+}
+
+/// A search for the step size that goes on from a saved state, if there is one; the settings then have its numbers.
+pub(super) fn resumed(
+    auto: &mut Option<AutoStep>,
+    config: &mut Config,
+    looks: &Looks,
+) -> Result<()> {
+    match (auto, looks.auto_step) {
+        (None, None) => Ok(()),
+        (Some(auto), Some(state)) => {
+            (config.step_size, config.alpha) = (state.step_size, state.alpha);
+            auto.go_on(state);
+            Ok(())
+        }
+        (auto, _) => {
+            let had = |yes: bool| {
+                if yes {
+                    "one with a search for its step size"
+                } else {
+                    "one without"
+                }
+            };
+            let (expected, got) = (had(auto.is_some()), had(auto.is_none()));
+            Err(Error::invalid("state", expected, got))
+        }
+    }
+}
+
 /// On a GPT's posterior.
 pub(super) enum Machine {
-    Chain(Box<Chain<Cpu>>),
+    Chain(Box<Chain<Cpu>>, ExcessLoss),
     Normal(Box<NormalFit<Cpu>>),
 }
 
 impl Machine {
     pub fn step(&mut self, batch: &Batch) -> Result<Report> {
         match self {
-            Self::Chain(c) => {
+            Self::Chain(c, excess) => {
                 let r = c.step(batch)?;
+                excess.look(c, batch, &r)?;
                 Ok(Report {
                     step: r.step,
                     log_lik: r.at.log_lik,
@@ -97,7 +146,8 @@ impl Machine {
 
     pub fn set_factors(&mut self, factors: Option<Factors>) -> Result<()> {
         match self {
-            Self::Chain(c) => {
+            Self::Chain(c, _) => {
+                check_factors(factors, c.auto_step(), c.phase())?;
                 c.set_factors(factors);
                 Ok(())
             }
@@ -110,43 +160,85 @@ impl Machine {
 
     pub fn phase(&self) -> Phase {
         match self {
-            Self::Chain(c) => c.phase(),
+            Self::Chain(c, _) => c.phase(),
             Self::Normal(n) => n.phase(),
         }
     }
 
     pub fn steps_made(&self) -> u64 {
         match self {
-            Self::Chain(c) => c.steps_made(),
+            Self::Chain(c, _) => c.steps_made(),
             Self::Normal(n) => n.steps_made(),
         }
     }
 
     pub fn params(&self) -> &Vec<f32> {
         match self {
-            Self::Chain(c) => c.params(),
+            Self::Chain(c, _) => c.params(),
             Self::Normal(n) => n.mean(),
         }
     }
 
     pub fn normals(&mut self) -> Result<&mut NormalFit<Cpu>> {
         match self {
-            Self::Chain(_) => Err(no_normals()),
+            Self::Chain(..) => Err(no_normals()),
             Self::Normal(n) => Ok(n),
+        }
+    }
+
+    pub fn chain(&mut self) -> Result<(&mut Chain<Cpu>, &ExcessLoss)> {
+        match self {
+            Self::Chain(c, excess) => Ok((c, excess)),
+            Self::Normal(n) => Err(no_chain(n.config().method)),
         }
     }
 
     pub fn state(&self) -> Result<SavedState> {
         match self {
-            Self::Chain(c) => c.state().map(SavedState::Chain),
+            Self::Chain(c, excess) => {
+                let looks = Looks {
+                    auto_step: c.auto_step().map(AutoStep::state),
+                    temperatures: c.temperatures().map(|t| (t.count(), t.state())),
+                    excess_loss: excess.losses.clone(),
+                };
+                c.state().map(|s| SavedState::Chain(s, looks))
+            }
             Self::Normal(n) => n.state().map(SavedState::Normal),
         }
     }
 }
 
+/// A chain on a caller's gradients, with what is looked at on the way.
+pub(super) struct VectorChain {
+    pub sampler: Sampler<Cpu>,
+    pub auto: Option<AutoStep>,
+    pub temperatures: Option<Temperatures>,
+}
+
+impl VectorChain {
+    fn step(&mut self, grad: &Vec<f32>, log_post: f64) -> Result<StepReport> {
+        let sampler = &mut self.sampler;
+        let sampled = (sampler.step()).saturating_sub(sampler.config().warmup_steps);
+        let sampling = sampler.phase() == Phase::Sampling;
+        let mut taken = (self.temperatures.as_mut()).filter(|t| sampling && t.due(sampled));
+        if let Some(t) = &mut taken {
+            // Before the step: only there do parameters and gradient belong together.
+            t.read(sampler, grad)?;
+        }
+        let report = match &mut self.auto {
+            Some(auto) => auto.step(sampler, grad, log_post),
+            None => sampler.step_with_gradient(grad, log_post),
+        }?;
+        if let Some(t) = taken {
+            t.keep();
+        }
+        Ok(report)
+    }
+}
+
 /// On a caller's gradients.
 pub(super) enum VectorMachine {
-    Chain(Box<Sampler<Cpu>>),
+    Chain(Box<VectorChain>),
     Normal(Box<Normals<Cpu>>),
 }
 
@@ -155,7 +247,7 @@ impl VectorMachine {
     pub fn step(&mut self, grad: &Vec<f32>, log_post: f64) -> Result<Option<Report>> {
         match self {
             Self::Chain(s) => {
-                let r: StepReport = s.step_with_gradient(grad, log_post)?;
+                let r = s.step(grad, log_post)?;
                 Ok(Some(Report {
                     step: r.step,
                     log_lik: f64::NAN,
@@ -191,7 +283,8 @@ impl VectorMachine {
     pub fn set_factors(&mut self, factors: Option<Factors>) -> Result<()> {
         match self {
             Self::Chain(c) => {
-                c.set_factors(factors);
+                check_factors(factors, c.auto.as_ref(), c.sampler.phase())?;
+                c.sampler.set_factors(factors);
                 Ok(())
             }
             Self::Normal(n) => {
@@ -203,14 +296,14 @@ impl VectorMachine {
 
     pub fn phase(&self) -> Phase {
         match self {
-            Self::Chain(c) => c.phase(),
+            Self::Chain(c) => c.sampler.phase(),
             Self::Normal(n) => n.phase(),
         }
     }
 
     pub fn steps_made(&self) -> u64 {
         match self {
-            Self::Chain(c) => c.step(),
+            Self::Chain(c) => c.sampler.step(),
             Self::Normal(n) => n.steps_made(),
         }
     }
@@ -218,14 +311,14 @@ impl VectorMachine {
     /// Where the next gradient is to be taken.
     pub fn point(&self) -> &Vec<f32> {
         match self {
-            Self::Chain(c) => c.params(),
+            Self::Chain(c) => c.sampler.params(),
             Self::Normal(n) => n.point(),
         }
     }
 
     pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
         match self {
-            Self::Chain(c) => c.set_mass(mass),
+            Self::Chain(c) => c.sampler.set_mass(mass),
             Self::Normal(n) => {
                 let method = n.config().method;
                 let expected = format!("a chain ({method} has no mass)");
@@ -241,9 +334,22 @@ impl VectorMachine {
         }
     }
 
+    pub fn chain(&mut self) -> Result<&mut VectorChain> {
+        match self {
+            Self::Chain(c) => Ok(c),
+            Self::Normal(n) => Err(no_chain(n.config().method)),
+        }
+    }
+
     pub fn state(&self) -> Result<SavedState> {
         match self {
-            Self::Chain(c) => c.state().map(SavedState::from),
+            Self::Chain(c) => {
+                let mut state = SavedState::from(c.sampler.state()?);
+                if let SavedState::Chain(_, looks) = &mut state {
+                    looks.auto_step = c.auto.as_ref().map(AutoStep::state);
+                }
+                Ok(state)
+            }
             Self::Normal(n) => n.state().map(SavedState::Normal),
         }
     }

@@ -1,16 +1,31 @@
-//! What texts are worth (BLEU and ROUGE over characters), and what chains are (R-hat, effective sample sizes).
+//! What texts are worth (BLEU and ROUGE), what stated probabilities are (Brier, calibration), and what chains are (R-hat, effective sizes).
 
 use super::guard::guard;
 use super::pointer::{out, slice, texts};
-use super::status::{bnn_error, bnn_status};
+use super::status::{Fail, bnn_error, bnn_status};
 use crate::error::Error;
-use crate::metrics::{Unit, bleu, chain_diagnostics, rouge_mean};
+use crate::metrics::{
+    Unit, bleu, brier_score, chain_diagnostics, expected_calibration_error, rouge_mean,
+};
 use std::ffi::c_char;
 
-/// Corpus BLEU over characters: unsmoothed, brevity penalty, one reference a text.
+/// n-grams of characters, white space too.
+pub const BNN_UNIT_CHAR: i32 = 0;
+/// n-grams of what stands between white space.
+pub const BNN_UNIT_WORD: i32 = 1;
+
+fn unit(number: i32) -> Result<Unit, Fail> {
+    match number {
+        BNN_UNIT_CHAR => Ok(Unit::Char),
+        BNN_UNIT_WORD => Ok(Unit::Word),
+        other => Err(Error::invalid("unit", "BNN_UNIT_CHAR or BNN_UNIT_WORD", other).into()),
+    }
+}
+
+/// Corpus BLEU: unsmoothed, brevity penalty, one reference a text.
 ///
-/// [in] references, predictions: n texts, UTF-8, with their lengths in bytes; max_order: 1 to 4. [out] score: 0 to 1.
-/// Errors: BNN_ERR_INVALID for the order or for no texts.
+/// [in] references, predictions: n texts, UTF-8, with their lengths in bytes; unit: BNN_UNIT_…; max_order: 1 to 4. [out] score: 0 to 1.
+/// Errors: BNN_ERR_INVALID for the unit or the order, BNN_ERR_SHAPE for no texts.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_bleu(
     references: *const *const c_char,
@@ -18,6 +33,7 @@ pub unsafe extern "C" fn bnn_bleu(
     predictions: *const *const c_char,
     prediction_lens: *const usize,
     n: usize,
+    unit: i32,
     max_order: usize,
     score: *mut f64,
     err: *mut bnn_error,
@@ -28,13 +44,13 @@ pub unsafe extern "C" fn bnn_bleu(
             let r = texts(references, reference_lens, n, "reference")?;
             let p = texts(predictions, prediction_lens, n, "prediction")?;
             let score = out(score, "score")?;
-            score.write(bleu(&r, &p, Unit::Char, max_order)?);
+            score.write(bleu(&r, &p, self::unit(unit)?, max_order)?);
         }
         Ok(())
     })
 }
 
-/// Mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures over characters. As bnn_bleu. [out] rouge1, rouge2, rouge_l: 0 to 1.
+/// Mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures. As bnn_bleu. [out] rouge1, rouge2, rouge_l: 0 to 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_rouge(
     references: *const *const c_char,
@@ -42,6 +58,7 @@ pub unsafe extern "C" fn bnn_rouge(
     predictions: *const *const c_char,
     prediction_lens: *const usize,
     n: usize,
+    unit: i32,
     rouge1: *mut f64,
     rouge2: *mut f64,
     rouge_l: *mut f64,
@@ -57,10 +74,71 @@ pub unsafe extern "C" fn bnn_rouge(
                 out(rouge2, "rouge2")?,
                 out(rouge_l, "rouge_l")?,
             );
-            let mean = rouge_mean(&r, &p, Unit::Char)?;
+            let mean = rouge_mean(&r, &p, self::unit(unit)?)?;
             r1.write(mean.rouge1);
             r2.write(mean.rouge2);
             rl.write(mean.rouge_l);
+        }
+        Ok(())
+    })
+}
+
+/// Mean Brier score of predictions: the squared distance between the probabilities and the outcome.
+///
+/// [in] probabilities: (n, v), those of one prediction after the other; outcomes: n, each below v; n, v: at least 1. [out] score: 0 to 2, 0
+/// the best. Errors: BNN_ERR_INVALID for an outcome or a probability that is not 0 to 1, with its place; BNN_ERR_SHAPE for no predictions.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_brier_score(
+    probabilities: *const f64,
+    outcomes: *const u16,
+    n: usize,
+    v: usize,
+    score: *mut f64,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        let all = n
+            .checked_mul(v)
+            .ok_or_else(|| Error::invalid("n * v", "a size", format!("{n} * {v}")))?;
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let p = slice(probabilities, all, "probabilities")?;
+            let (outcomes, score) = (slice(outcomes, n, "outcomes")?, out(score, "score")?);
+            if all == 0 {
+                return Err(Error::shape("predictions", "at least one", all).into());
+            }
+            if let Some(i) = p.iter().position(|p| !(0.0..=1.0).contains(p)) {
+                let what = format!("probability {} of prediction {}", i % v, i / v);
+                return Err(Error::invalid(what, "0 to 1", p[i]).into());
+            }
+            let each = p.chunks_exact(v).zip(outcomes);
+            let each = each.map(|(p, &outcome)| brier_score(p, outcome.into()));
+            score.write(each.sum::<Result<f64, _>>()? / n as f64);
+        }
+        Ok(())
+    })
+}
+
+/// Expected calibration error: the gap between mean confidence and accuracy, averaged over bins of equal width.
+///
+/// [in] confidence: n, each prediction's highest probability, above 0 and at most 1; correct: n, nonzero where that outcome came; bins: at
+/// least 1. [out] ece: 0 to 1. Errors: BNN_ERR_INVALID for a confidence or no bins, BNN_ERR_SHAPE for no predictions.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_calibration_error(
+    confidence: *const f64,
+    correct: *const i32,
+    n: usize,
+    bins: usize,
+    ece: *mut f64,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let confidence = slice(confidence, n, "confidence")?;
+            let (correct, ece) = (slice(correct, n, "correct")?, out(ece, "ece")?);
+            let correct: Vec<bool> = correct.iter().map(|&c| c != 0).collect();
+            ece.write(expected_calibration_error(confidence, &correct, bins)?);
         }
         Ok(())
     })

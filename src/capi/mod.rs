@@ -8,35 +8,53 @@
 // "[in]" and "[out]" are the header's marks of parameters, not links.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]
 
+mod bootstrap;
 mod context;
 mod corpus;
+mod curvature;
+mod energy;
 mod ensemble;
 mod generator;
 mod guard;
+mod llc;
 mod machine;
 mod metrics;
 mod model;
+mod model_file;
 mod options;
 mod pointer;
+mod prior_fit;
 mod probe;
 mod sampler;
 mod schedule;
 mod status;
+mod step;
+mod store;
+mod temperature;
 mod trainer;
 mod vector_sampler;
 mod version;
 
+pub use bootstrap::*;
 pub use context::*;
 pub use corpus::*;
+pub use curvature::*;
+pub use energy::*;
 pub use ensemble::*;
 pub use generator::*;
+pub use llc::*;
 pub use metrics::*;
 pub use model::*;
+pub use model_file::*;
 pub use options::*;
+pub use prior_fit::*;
 pub use probe::*;
 pub use sampler::*;
 pub use schedule::*;
 pub use status::*;
+pub use step::*;
+pub use store::*;
+pub use temperature::*;
 pub use trainer::*;
 pub use vector_sampler::*;
 pub use version::*;

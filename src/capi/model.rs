@@ -45,13 +45,9 @@ pub unsafe extern "C" fn bnn_model_new(
         // SAFETY: both are NULL or live handles.
         let (context, o) = unsafe { (get(context, "context")?, Set::from(options)?) };
         let gpt = Gpt::new(o.model(vocab_size)?)?;
-        let params = Mutex::new(gpt.layout().init(o.seed()));
-        let inner = Arc::new(Model {
-            cpu: context.cpu.clone().with_precision(o.precision()?),
-            gpt,
-            params,
-            characters: OnceLock::new(),
-        });
+        let params = gpt.layout().init(o.seed());
+        let cpu = context.cpu.clone().with_precision(o.precision()?);
+        let inner = Arc::new(Model::new(cpu, gpt, params, None));
         // SAFETY: `model` is NULL or the caller's to write.
         unsafe { hand_out(model, bnn_model { inner }, "model") }
     })
@@ -148,6 +144,16 @@ pub unsafe extern "C" fn bnn_model_set_params(
 }
 
 impl Model {
+    /// A model; its characters where they are known.
+    pub fn new(cpu: Cpu, gpt: Gpt, params: Vec<f32>, characters: Option<Vec<char>>) -> Self {
+        Self {
+            cpu,
+            gpt,
+            params: Mutex::new(params),
+            characters: characters.map_or_else(OnceLock::new, OnceLock::from),
+        }
+    }
+
     /// Whether a corpus has as many characters as the model has tokens, and those of the corpora before it.
     pub fn fits(&self, corpus: &Corpus) -> Result<(), Fail> {
         let (model, text) = (self.gpt.config().vocab_size, corpus.tokenizer.vocab_size());

@@ -11,8 +11,9 @@ use crate::generate::{Context, Options};
 use crate::gpt::{Gelu, GptConfig, Objective};
 use crate::posterior::{Family, Prior};
 use crate::samplers::{
-    Config, Method, NormalConfig, NormalMethod, Preconditioner, Schedule, stability,
+    AutoStep, Config, Method, NormalConfig, NormalMethod, Preconditioner, Schedule, stability,
 };
+use crate::store::Dtype;
 use std::collections::BTreeMap;
 use std::ffi::c_char;
 use std::sync::Mutex;
@@ -177,6 +178,11 @@ const TABLE: &[Row] = &[
     ("laplace_structure", Initial::Str("diagonal"), Words(&["diagonal", "last_layer_full", "last_layer_kfac"]), "covariance of laplace: of all parameters, or of an untied model's head"),
     ("laplace_labels", Initial::Str("data"), Words(&["data", "model", "ggn"]), "labels of a diagonal laplace's gradients: empirical Fisher, Fisher, none (Gauss-Newton)"),
     ("laplace_fit_prior", Initial::U64(0), SWITCH, "let the marginal likelihood choose the precision of laplace's prior, in place of prior_std"),
+    ("auto_step", Initial::U64(0), SWITCH, "whether a chain's warm-up looks for the step size, from step_size on; the momentum stays unless alpha is set"),
+    ("step_tolerance", Initial::F64(0.1), INSIDE, "relative error of a temperature that auto_step may leave"),
+    ("temperature_every", Initial::U64(10), ALL, "sampling steps between two looks at the temperature of each tensor; 0 takes none (a vector sampler: bnn_vector_sampler_watch)"),
+    ("llc_every", Initial::U64(20), ALL, "sampling steps between two looks at the loss over that at the start, of a prior centred there; 0 takes none"),
+    ("sample_dtype", Initial::Str("f32"), Words(&["f32", "bf16"]), "how a store keeps parameters"),
     ("max_new_tokens", Initial::U64(100), ALL, "tokens to generate"),
     ("generation_temperature", Initial::F64(0.8), ABOVE_0, "temperature of drawing tokens"),
     ("top_k", Initial::U64(0), ALL, "draw among this many likeliest tokens; 0 takes all"),
@@ -353,6 +359,42 @@ impl Set {
         Ok(c)
     }
 
+    /// The search for a chain's step size, if there is to be one.
+    pub fn auto_step(&self, chain: &Config) -> Result<Option<AutoStep>> {
+        let tolerance = self.f64("step_tolerance").unwrap_or(0.0);
+        let keep_momentum = self.f64("alpha").is_none();
+        let search = || AutoStep::new(chain, tolerance, keep_momentum);
+        self.switch("auto_step").then(search).transpose()
+    }
+
+    pub fn temperature_every(&self) -> u64 {
+        self.u64("temperature_every").unwrap_or(0)
+    }
+
+    pub fn llc_every(&self) -> u64 {
+        self.u64("llc_every").unwrap_or(0)
+    }
+
+    pub fn sample_dtype(&self) -> Dtype {
+        match self.text("sample_dtype") {
+            Some("bf16") => Dtype::Bf16,
+            _ => Dtype::F32,
+        }
+    }
+
+    /// What was set, as JSON.
+    pub fn json(&self) -> String {
+        let each = self.0.iter().map(|(name, value)| {
+            let value = match value {
+                F64(v) => (*v).into(),
+                U64(v) => (*v).into(),
+                Value::Str(v) => v.as_str().into(),
+            };
+            ((*name).to_owned(), value)
+        });
+        serde_json::Value::Object(each.collect()).to_string()
+    }
+
     /// The settings of a fit of `steps` steps.
     pub fn normal(&self, method: NormalMethod, steps: u64) -> Result<NormalConfig> {
         let d = NormalConfig::new(method, steps);
@@ -455,6 +497,11 @@ impl Set {
             center: asked("prior_center", "pretrained").then(|| params.to_vec()),
             relative_to: asked("prior_scale", "relative").then(|| params.to_vec()),
         }
+    }
+
+    /// Whether the prior is centred at the parameters that a sampler starts from.
+    pub fn prior_is_centred(&self) -> bool {
+        self.text("prior_center") == Some("pretrained")
     }
 
     pub fn likelihood_weight(&self) -> f64 {

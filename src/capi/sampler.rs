@@ -2,7 +2,8 @@
 
 use super::corpus::bnn_corpus;
 use super::guard::guard;
-use super::machine::{Machine, Report, phase_number};
+use super::llc::ExcessLoss;
+use super::machine::{Machine, Report, phase_number, resumed};
 use super::model::{Model, bnn_model};
 use super::options::{Set, bnn_options};
 use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back, text};
@@ -11,9 +12,9 @@ use super::status::{Fail, bnn_error, bnn_status};
 use crate::backend::Vectors;
 use crate::data::{Batch, Batches, Corpus, Windows};
 use crate::error::Error;
-use crate::gpt::Objective;
+use crate::gpt::{Gpt, Objective};
 use crate::posterior::Posterior;
-use crate::samplers::{Chain, NormalFit};
+use crate::samplers::{AutoStep, Chain, NormalFit, Temperatures};
 use crate::store::{Header, Kind, Length, SavedState, read_state, write_state};
 use sha2::{Digest, Sha256};
 use std::ffi::{c_char, c_void};
@@ -28,10 +29,12 @@ pub const BNN_PHASE_DONE: i32 = 2;
 /// The part of a cycle in which the chain moves without noise, and no sample falls due.
 pub const BNN_PHASE_EXPLORATION: i32 = 3;
 
-struct Inner {
-    model: Arc<Model>,
+pub(super) struct Inner {
+    pub model: Arc<Model>,
     corpus: Arc<Corpus>,
-    machine: Machine,
+    pub machine: Machine,
+    /// What the mean log likelihood is multiplied by, its weight included.
+    pub num_data: f64,
     batches: Batches,
     batch: Batch,
     given: Batch,
@@ -114,26 +117,50 @@ impl Inner {
                 }))
             }
             None => {
-                let (config, mass) = (o.chain()?, o.preconditioner());
+                let (mut config, mass) = (o.chain()?, o.preconditioner());
+                let mut auto = o.auto_step(&config)?;
                 header.chain = config.chain;
                 let both = serde_json::to_value((&config, &mass)).map_err(json)?;
-                header.config =
-                    settings(serde_json::json!({"settings": both[0], "preconditioner": both[1]}));
+                let mut all = serde_json::json!({"settings": both[0], "preconditioner": both[1]});
+                if let Some(auto) = &auto {
+                    all["auto_step"] = auto_step_json(auto);
+                }
+                header.config = settings(all);
                 let length = Length {
                     setting: "/sampler/settings/sampling_steps",
                     total: mass.steps().saturating_add(config.total_steps()),
                     fixed: config.length_matters(),
                 };
+                let mut excess = ExcessLoss::new(o, &config, mass);
                 let saved = path.map(|p| read_state(p, &header, length, None, n));
-                Machine::Chain(Box::new(match saved.transpose()? {
-                    Some(SavedState::Chain(s)) => Chain::restore(cpu, posterior, config, mass, &s)?,
+                let (ranges, every) = (tensors(gpt), o.temperature_every());
+                let mut taken = None;
+                let mut chain = match saved.transpose()? {
+                    Some(SavedState::Chain(s, looks)) => {
+                        resumed(&mut auto, &mut config, &looks)?;
+                        excess.losses = looks.excess_loss;
+                        taken = looks.temperatures;
+                        Chain::restore(cpu, posterior, config, mass, &s)?
+                    }
                     _ => Chain::new(cpu, posterior, &start, config, mass)?,
-                }))
+                };
+                match taken {
+                    _ if every == 0 => {}
+                    Some((count, t)) => {
+                        chain.watch(Temperatures::restore(every, ranges, count, &t)?);
+                    }
+                    None => chain.watch(Temperatures::new(every, ranges)?),
+                }
+                if let Some(auto) = auto {
+                    chain.adapt_step(auto);
+                }
+                Machine::Chain(Box::new(chain), excess)
             }
         };
         drop(start);
         Ok(Self {
             machine,
+            num_data: o.likelihood_weight() * num_data,
             model: model.clone(),
             corpus: corpus.clone(),
             batches,
@@ -143,6 +170,18 @@ impl Inner {
             schedule: ScheduleOf::NONE,
             last: None,
         })
+    }
+
+    /// The batches of the next `n` steps.
+    pub fn next_batches(&mut self, n: usize) -> Result<Vec<Batch>, Fail> {
+        let (seed, chain) = (self.header.seed, self.header.chain);
+        let first = self.machine.steps_made();
+        let each = (first..first.saturating_add(n as u64)).map(|step| {
+            let tokens = &self.corpus.train;
+            (self.batches).fill(tokens, seed, chain, step, &mut self.batch)?;
+            Ok(self.batch.clone())
+        });
+        each.collect()
     }
 
     /// One step, on the given batch or on the run's own; the next phase and whether a sample is due.
@@ -168,17 +207,29 @@ impl Inner {
     }
 }
 
+/// Every tensor's place.
+fn tensors(gpt: &Gpt) -> Vec<std::ops::Range<usize>> {
+    let each = gpt.layout().tensors().iter();
+    each.map(|t| t.range.clone()).collect()
+}
+
+/// A search as settings.
+pub(super) fn auto_step_json(auto: &AutoStep) -> serde_json::Value {
+    serde_json::json!({"step_tolerance": auto.tolerance(), "keep_momentum": auto.keeps_momentum()})
+}
+
 /// A chain or a fit of normals. One thread at a time.
 pub struct bnn_sampler {
-    inner: Arc<Mutex<Inner>>,
+    pub(super) inner: Arc<Mutex<Inner>>,
 }
 
 /// Makes a sampler that starts at the model's parameters.
 ///
 /// [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass, the schedules, warmup_steps,
-/// sampling_steps, thinning, chain, preconditioner and its settings; of ekf, vi and laplace num_epochs, step_size, init_sd, transition_sd,
-/// init_log_scale, vi_n_samples, stick_the_landing, laplace_structure, laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options,
-/// likelihood_weight, num_data, objective, batch_size, batch_order, window; NULL for defaults.
+/// sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi and
+/// laplace num_epochs, step_size, init_sd, transition_sd, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
+/// laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
+/// batch_order, window; NULL for defaults.
 /// [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE, BNN_ERR_DATA when the text is too short.
 /// The sampler is a function of options, model and corpus: the same on any number of threads.
 #[unsafe(no_mangle)]
@@ -205,7 +256,8 @@ pub unsafe extern "C" fn bnn_sampler_new(
 /// [in] model, corpus, options: as bnn_sampler_new had them, but that sampling_steps (of fits num_epochs) may be another number that holds the
 /// steps made, where no step depends on it: the sampler then goes on as one that was made with it. Steps depend on it under a linear, cosine
 /// or cyclical schedule (vi's is linear when unset), with laplace, and with ekf at step_size 0. path: UTF-8, path_len bytes. [out] sampler.
-/// The model's parameters are read only where the prior refers to them. A schedule callback is no part of the state: set it again.
+/// temperature_every and llc_every may differ too. The model's parameters are read only where the prior refers to them. A schedule callback is
+/// no part of the state: set it again.
 /// Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
 /// differs (and why it must not), for a state of other settings, another model or another corpus.
 #[unsafe(no_mangle)]
@@ -260,7 +312,8 @@ pub unsafe extern "C" fn bnn_sampler_free(sampler: *mut bnn_sampler) {
 ///
 /// The factors stand on the step size and the temperature of chains, from the warm-up on (the steps before it, which
 /// estimate the mass, have none), and on vi's rate, whose temperature factor must stay 1; a cyclical schedule's exploration is off meanwhile.
-/// Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule. The step that gets a factor out of range fails so and is not made.
+/// Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule, and with auto_step before sampling begins. The step that gets a factor
+/// out of range fails so and is not made.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_set_schedule(
     sampler: *mut bnn_sampler,

@@ -2,10 +2,10 @@
 
 use super::context::bnn_context;
 use super::guard::guard;
-use super::machine::{Report, VectorMachine, phase_number};
+use super::machine::{Report, VectorChain, VectorMachine, phase_number, resumed};
 use super::options::{Set, bnn_options};
 use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back, text};
-use super::sampler::{ONES, told};
+use super::sampler::{ONES, auto_step_json, told};
 use super::schedule::{ScheduleOf, bnn_schedule_callback};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::backend::{Cpu, Vectors};
@@ -15,9 +15,11 @@ use crate::store::{Header, Kind, Length, SavedState, read_state, write_state};
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
 
-struct Inner {
+pub(super) struct Inner {
     cpu: Cpu,
-    machine: VectorMachine,
+    pub machine: VectorMachine,
+    /// What the options say of it, the likelihood's weight included; 1 when they say nothing.
+    pub num_data: f64,
     grad: Vec<f32>,
     squares: Vec<f32>, // made when a step has some
     header: Header,
@@ -47,32 +49,46 @@ impl Inner {
                     Err(path) => {
                         match read_state(path, &header, length, Some((&config, [0, 0])), n)? {
                             SavedState::Normal(s) => Normals::restore(cpu.clone(), config, &s)?,
-                            SavedState::Chain(_) => return Err(other_kind()),
+                            SavedState::Chain(..) => return Err(other_kind()),
                         }
                     }
                 }))
             }
             None => {
-                let config = o.chain()?;
+                let mut config = o.chain()?;
+                let mut auto = o.auto_step(&config)?;
                 header.chain = config.chain;
-                header.config = serde_json::to_string(&config).map_err(json)?;
+                let mut settings = serde_json::to_value(&config).map_err(json)?;
+                if let Some(auto) = &auto {
+                    settings["auto_step"] = auto_step_json(auto);
+                }
+                header.config = settings.to_string();
                 let length = Length {
                     setting: "/sampling_steps",
                     total: config.total_steps(),
                     fixed: config.length_matters(),
                 };
-                VectorMachine::Chain(Box::new(match from {
+                let sampler = match from {
                     Ok(theta0) => Sampler::new(cpu.clone(), theta0, config)?,
                     Err(path) => match read_state(path, &header, length, None, n)? {
-                        SavedState::Chain(s) => Sampler::restore(cpu.clone(), config, &s.sampler)?,
+                        SavedState::Chain(s, looks) => {
+                            resumed(&mut auto, &mut config, &looks)?;
+                            Sampler::restore(cpu.clone(), config, &s.sampler)?
+                        }
                         SavedState::Normal(_) => return Err(other_kind()),
                     },
+                };
+                VectorMachine::Chain(Box::new(VectorChain {
+                    sampler,
+                    auto,
+                    temperatures: None,
                 }))
             }
         };
         Ok(Self {
             cpu: cpu.clone(),
             machine,
+            num_data: o.likelihood_weight() * o.num_data().unwrap_or(1.0),
             grad: vec![0.0; n],
             squares: Vec::new(),
             header,
@@ -81,7 +97,7 @@ impl Inner {
         })
     }
 
-    fn check(&self, what: &str, n: usize) -> Result<(), Fail> {
+    pub fn check(&self, what: &str, n: usize) -> Result<(), Fail> {
         match n == self.grad.len() {
             true => Ok(()),
             false => Err(Error::shape(what, [self.grad.len()], [n]).into()),
@@ -111,15 +127,16 @@ fn other_kind() -> Fail {
 
 /// A chain on any differentiable log posterior, or a fit of normals to one. One thread at a time.
 pub struct bnn_vector_sampler {
-    inner: Arc<Mutex<Inner>>,
+    pub(super) inner: Arc<Mutex<Inner>>,
 }
 
 /// Makes a sampler that starts at theta0.
 ///
 /// [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass,
-/// the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain; of ekf, vi and laplace step_size, temperature,
-/// sampling_steps (all of a fit's steps), seed, num_data (how many observations there are: ekf at step_size 0, laplace), likelihood_weight,
-/// init_sd, transition_sd, init_log_scale, vi_n_samples, stick_the_landing, prior_std, laplace_fit_prior; NULL for defaults.
+/// the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, num_data (for
+/// bnn_vector_sampler_get_step alone); of ekf, vi and laplace step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
+/// (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, init_sd, transition_sd, init_log_scale, vi_n_samples,
+/// stick_the_landing, prior_std, laplace_fit_prior; NULL for defaults.
 /// [out] sampler: to be freed with bnn_vector_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_vector_sampler_new(

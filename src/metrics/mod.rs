@@ -4,15 +4,18 @@
 mod bootstrap;
 mod calibration;
 mod chains;
+mod energy;
 mod llc;
 mod loss;
 mod predictive;
 mod probe;
 mod text;
+mod tokens;
 
 pub use bootstrap::{DEFAULT_BLOCK, PairedDifference, paired_block_bootstrap};
 pub use calibration::{brier_score, expected_calibration_error};
 pub use chains::{ChainDiagnostics, MIN_DRAWS, chain_diagnostics};
+pub use energy::{Energy, Mean};
 pub use llc::{LocalLearningCoefficient, local_learning_coefficient};
 pub use loss::{eval_batch, for_each_logits, split_loss};
 pub use predictive::{
@@ -21,3 +24,4 @@ pub use predictive::{
 };
 pub use probe::{PROJECTIONS, Probe, random_projections};
 pub use text::{ROUGE_RESAMPLES, Rouge, Unit, bleu, rouge, rouge_bootstrap, rouge_mean};
+pub use tokens::text_scores;

@@ -33,18 +33,6 @@ const CURVATURE: &str = "curvature";
 /// The name in a chain's file of the search for its step size.
 const AUTO_STEP: &str = "auto_step";
 
-fn auto_step_numbers(s: AutoStepState) -> [f64; 6] {
-    let AutoStepState {
-        step_size,
-        alpha,
-        error,
-        kinetic,
-        force,
-        steps,
-    } = s;
-    [step_size, alpha, error, kinetic, force, steps as f64]
-}
-
 fn curvature_numbers(c: Curvature) -> [f64; 4] {
     [c.largest, c.residual, c.smallest, c.products as f64]
 }
@@ -105,7 +93,7 @@ impl Run<'_> {
         if let Some(t) = &temperatures {
             parts.push((tensors::NAME, TensorData::F64(t)));
         }
-        let auto = chain.auto_step().map(|a| auto_step_numbers(a.state()));
+        let auto = chain.auto_step().map(|a| a.state().numbers());
         if let Some(a) = &auto {
             parts.push((AUTO_STEP, TensorData::F64(a)));
         }
@@ -205,15 +193,7 @@ impl Run<'_> {
         if self.config.auto_step {
             let mut numbers = [0.0; 6];
             r.read_f64(AUTO_STEP, &mut numbers)?;
-            let [step_size, alpha, error, kinetic, force, steps] = numbers;
-            trace.auto_step = Some(AutoStepState {
-                step_size,
-                alpha,
-                error,
-                kinetic,
-                force,
-                steps: steps as u64,
-            });
+            trace.auto_step = Some(AutoStepState::from_numbers(numbers));
         }
         if names.iter().any(|n| n == CURVATURE) {
             let mut numbers = [0.0; 4];

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::tensors::{self, TensorTemperature};
 use crate::error::{Error, Result};
-use crate::metrics::LocalLearningCoefficient;
+use crate::metrics::{Energy, LocalLearningCoefficient, Mean};
 use crate::posterior::Prior;
 use crate::samplers::{self, Curvature, Preconditioner, stability};
 use serde::Serialize;
@@ -183,18 +183,10 @@ pub struct Band {
 impl Band {
     /// Of a series of temperatures of d parameters at T.
     pub fn new(series: &[f64], temperature: f64, d: usize) -> Option<Self> {
-        const BATCHES: usize = 20;
-        let size = series.len() / BATCHES;
-        if size == 0 {
-            return None;
-        }
-        let used = &series[series.len() - size * BATCHES..];
-        let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
-        let m = mean(used);
-        let between: f64 = used.chunks(size).map(|c| (mean(c) - m).powi(2)).sum();
+        let Mean { mean, std_error } = Mean::new(series)?;
         Some(Self {
-            mean: m,
-            std_error: (between / (BATCHES * (BATCHES - 1)) as f64).sqrt(),
+            mean,
+            std_error,
             equilibrium_sd: temperature * (2.0 / d as f64).sqrt(),
         })
     }
@@ -207,87 +199,35 @@ impl Band {
     }
 }
 
-/// A mean with its standard error from 20 batches.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Mean {
-    /// The mean.
-    pub mean: f64,
-    /// Its standard error.
-    pub std_error: f64,
+/// The energy of a chain whose steps left these: log likelihoods and log priors, the warm-up's too, and the kinetic temperatures while sampling.
+/// None at T = 0, where the temperature or the step follows a schedule that explores, and for fewer than 40 steps.
+pub fn energy(num_data: f64, d: usize, c: &samplers::Config, trace: [&[f64]; 3]) -> Option<Energy> {
+    let [log_lik, log_prior, kinetic] = trace;
+    let explores = matches!(c.schedule, samplers::Schedule::Cyclical { .. });
+    let one_temperature = c.temperature_schedule == samplers::Schedule::Constant;
+    if explores || !one_temperature {
+        return None;
+    }
+    let from = log_lik.len().checked_sub(c.sampling_steps as usize)?;
+    let log_post: Vec<f64> = log_lik[from..]
+        .iter()
+        .zip(log_prior.get(from..)?)
+        .map(|(lik, prior)| num_data * lik + prior)
+        .collect();
+    let kinetic = (kinetic.len() == log_post.len()).then_some(kinetic);
+    Energy::new(&log_post, kinetic, d, c.temperature).ok()
 }
 
-impl Mean {
-    /// Of a series; none with fewer than 20 values.
-    pub fn new(series: &[f64]) -> Option<Self> {
-        let Band {
-            mean, std_error, ..
-        } = Band::new(series, 0.0, 1)?;
-        Some(Self { mean, std_error })
-    }
-}
-
-/// The energies of a chain while it sampled, over T: natural units, in which the stationary law is exp(-total).
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Energy {
-    /// Minus the log posterior over T, each step's from its own batch: the batch's noise is num_data / T times that of its mean loss.
-    pub potential: Mean,
-    /// Half the sum of m^2 / M' over T, after each step: d/2 in equilibrium.
-    pub kinetic: Option<Mean>,
-    /// Their sum.
-    pub total: Mean,
-    /// Mean total of the second half minus that of the first: 0 in equilibrium.
-    pub drift: Mean,
-}
-
-impl Energy {
-    /// From each step's log likelihood and log prior, the warm-up's too, and the kinetic temperatures while sampling. None at T = 0, where the
-    /// temperature or the step follows a schedule that explores, and for fewer than 40 steps.
-    pub fn new(num_data: f64, d: usize, c: &samplers::Config, trace: [&[f64]; 3]) -> Option<Self> {
-        let [log_lik, log_prior, kinetic] = trace;
-        let explores = matches!(c.schedule, samplers::Schedule::Cyclical { .. });
-        let one_temperature = c.temperature_schedule == samplers::Schedule::Constant;
-        if c.temperature <= 0.0 || explores || !one_temperature {
-            return None;
-        }
-        let from = log_lik.len().checked_sub(c.sampling_steps as usize)?;
-        let potential: Vec<f64> = log_lik[from..]
-            .iter()
-            .zip(log_prior.get(from..)?)
-            .map(|(lik, prior)| -(num_data * lik + prior) / c.temperature)
-            .collect();
-        let kinetic: Vec<f64> = kinetic
-            .iter()
-            .map(|t| 0.5 * d as f64 * t / c.temperature)
-            .collect();
-        let total: Vec<f64> = match kinetic.len() == potential.len() {
-            true => potential.iter().zip(&kinetic).map(|(p, k)| p + k).collect(),
-            false => potential.clone(),
-        };
-        let (a, b) = total.split_at(total.len() / 2);
-        let (a, b) = (Mean::new(a)?, Mean::new(b)?);
-        Some(Self {
-            potential: Mean::new(&potential)?,
-            kinetic: Mean::new(&kinetic),
-            total: Mean::new(&total)?,
-            drift: Mean {
-                mean: b.mean - a.mean,
-                std_error: a.std_error.hypot(b.std_error),
-            },
-        })
-    }
-
-    /// As a line for a person.
-    pub fn line(&self) -> String {
-        let drifts = self.drift.mean.abs() > 5.0 * self.drift.std_error;
-        format!(
-            "energy over T {:.6e} +- {:.1e}, second half minus first {:+.3e} +- {:.1e}{}",
-            self.total.mean,
-            self.total.std_error,
-            self.drift.mean,
-            self.drift.std_error,
-            if drifts { ": still drifting" } else { "" }
-        )
-    }
+fn energy_line(e: &Energy) -> String {
+    let drifts = e.drift.mean.abs() > 5.0 * e.drift.std_error;
+    format!(
+        "energy over T {:.6e} +- {:.1e}, second half minus first {:+.3e} +- {:.1e}{}",
+        e.total.mean,
+        e.total.std_error,
+        e.drift.mean,
+        e.drift.std_error,
+        if drifts { ": still drifting" } else { "" }
+    )
 }
 
 /// How far one chain got.
@@ -403,7 +343,7 @@ impl Movement {
             }
         }
         let own = tensors::lines(&self.tensors, temperature);
-        let more = own.into_iter().chain(self.energy.map(|e| e.line()));
+        let more = own.into_iter().chain(self.energy.as_ref().map(energy_line));
         let llc = self.llc.as_ref().map(|l| {
             let error = l.std_error.map_or(String::new(), |e| format!(" +- {e:.1}"));
             format!(

@@ -6,7 +6,7 @@ use super::diagnose::{self, Diagnosis, RunDraws};
 use super::draws;
 use super::evaluate::{self, SplitReport};
 use super::folder::{RunFolder, now, write_json, write_text};
-use super::honesty::{Energy, Movement, Prospect, StepFound, curvature_lines, stability_line};
+use super::honesty::{Movement, Prospect, StepFound, curvature_lines, energy, stability_line};
 use super::prepare::{Baseline, Setting};
 use super::progress::Progress;
 use super::{Context, hex, tensors};
@@ -526,7 +526,7 @@ impl Run<'_> {
                     llc,
                     curvature: trace.curvature,
                     tensors: trace.temperatures.as_ref().map(of).unwrap_or_default(),
-                    energy: Energy::new(
+                    energy: energy(
                         self.weighted_data(),
                         self.setting.gpt.n_params(),
                         &c,

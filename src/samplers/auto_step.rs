@@ -52,6 +52,34 @@ pub struct AutoStepState {
     pub steps: u64,
 }
 
+impl AutoStepState {
+    /// As a file has it: step size, alpha, error, sums of the kinetic temperature and of the force, their count.
+    pub fn numbers(self) -> [f64; 6] {
+        let Self {
+            step_size,
+            alpha,
+            error,
+            kinetic,
+            force,
+            steps,
+        } = self;
+        [step_size, alpha, error, kinetic, force, steps as f64]
+    }
+
+    /// The inverse of [`AutoStepState::numbers`].
+    pub fn from_numbers(numbers: [f64; 6]) -> Self {
+        let [step_size, alpha, error, kinetic, force, steps] = numbers;
+        Self {
+            step_size,
+            alpha,
+            error,
+            kinetic,
+            force,
+            steps: steps as u64,
+        }
+    }
+}
+
 /// A search for the step size of one chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AutoStep {
@@ -99,6 +127,16 @@ impl AutoStep {
                 steps: 0,
             },
         })
+    }
+
+    /// The budget.
+    pub fn tolerance(&self) -> f64 {
+        self.tolerance
+    }
+
+    /// Whether alpha changes with the step size, so that the optimiser's momentum stays.
+    pub fn keeps_momentum(&self) -> bool {
+        self.keep_momentum
     }
 
     /// Goes on from what [`AutoStep::state`] gave, with a sampler that was restored with the state's `step_size` and `alpha` in its settings.

@@ -95,6 +95,16 @@ impl Temperatures {
         self.means.push(&self.values);
     }
 
+    /// How many ranges.
+    pub fn ranges(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Range `i`, if there is one.
+    pub fn range(&self, i: usize) -> Option<Range<usize>> {
+        self.ranges.get(i).cloned()
+    }
+
     /// How often they were taken.
     pub fn count(&self) -> u64 {
         self.means.count()

@@ -3,7 +3,8 @@
 
 use super::{Header, Kind, Reader, TensorData, write};
 use crate::samplers::{
-    ChainState, NormalConfig, NormalState, SamplerState, Thermostat, Values, ValuesMut,
+    AutoStepState, ChainState, NormalConfig, NormalState, SamplerState, Thermostat, Values,
+    ValuesMut,
 };
 use crate::{Error, Result};
 use serde_json::Value;
@@ -13,10 +14,26 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq)]
 pub enum SavedState {
     /// Of a chain; a [`SamplerState`] of its own is one without gradients for the mass.
-    Chain(ChainState),
+    Chain(ChainState, Looks),
     /// Of a fit of normals.
     Normal(NormalState),
 }
+
+/// What was read off a chain on its way, which goes on with it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Looks {
+    /// The search for its step size; none without one.
+    pub auto_step: Option<AutoStepState>,
+    /// Running temperatures: how often they were taken, and the state; none where they are not taken.
+    pub temperatures: Option<(u64, Vec<f64>)>,
+    /// Losses of batches over those at its start, one a look.
+    pub excess_loss: Vec<f64>,
+}
+
+/// Names in the file.
+const AUTO_STEP: &str = "auto_step";
+const TEMPERATURES: &str = "temperatures";
+const EXCESS_LOSS: &str = "trace.excess_loss";
 
 /// How long the run is that goes on from a state.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,11 +48,12 @@ pub struct Length {
 
 impl From<SamplerState> for SavedState {
     fn from(sampler: SamplerState) -> Self {
-        Self::Chain(ChainState {
+        let state = ChainState {
             preconditioned: 0,
             squares: None,
             sampler,
-        })
+        };
+        Self::Chain(state, Looks::default())
     }
 }
 
@@ -49,9 +67,9 @@ pub fn write_state(path: impl AsRef<Path>, header: &Header, state: &SavedState) 
         ..header.clone()
     };
     let mut tensors: Vec<(&str, TensorData<'_>)> = Vec::new();
-    let pair;
+    let (pair, search);
     match state {
-        SavedState::Chain(c) => {
+        SavedState::Chain(c, looks) => {
             let s = &c.sampler;
             header.step = c.preconditioned + s.step;
             header.counters = vec![
@@ -70,6 +88,17 @@ pub fn write_state(path: impl AsRef<Path>, header: &Header, state: &SavedState) 
             if let Some(t) = s.thermostat {
                 pair = [t.xi, t.kinetic];
                 tensors.push(("thermostat", TensorData::F64(&pair)));
+            }
+            if let Some(a) = looks.auto_step {
+                search = a.numbers();
+                tensors.push((AUTO_STEP, TensorData::F64(&search)));
+            }
+            if let Some((count, t)) = &looks.temperatures {
+                header.counters.push((TEMPERATURES.into(), *count));
+                tensors.push((TEMPERATURES, TensorData::F64(t)));
+            }
+            if !looks.excess_loss.is_empty() {
+                tensors.push((EXCESS_LOSS, TensorData::F64(&looks.excess_loss)));
             }
         }
         SavedState::Normal(n) => {
@@ -151,7 +180,32 @@ pub fn read_state(
         }
         false => None,
     };
-    Ok(SavedState::Chain(ChainState {
+    // No more room than the file has bytes: its lengths were compared with its size.
+    let mut doubles = |name: &str| -> Result<Option<Vec<f64>>> {
+        if !has(name) {
+            return Ok(None);
+        }
+        let mut v = vec![0.0; r.tensor(name)?.len as usize];
+        r.read_f64(name, &mut v)?;
+        Ok(Some(v))
+    };
+    let (temperatures, excess_loss) = (doubles(TEMPERATURES)?, doubles(EXCESS_LOSS)?);
+    let mut numbers = [0.0; 6];
+    let looks = Looks {
+        auto_step: match has(AUTO_STEP) {
+            true => {
+                r.read_f64(AUTO_STEP, &mut numbers)?;
+                Some(AutoStepState::from_numbers(numbers))
+            }
+            false => None,
+        },
+        temperatures: match temperatures {
+            Some(t) => Some((r.counter(TEMPERATURES)?, t)),
+            None => None,
+        },
+        excess_loss: excess_loss.unwrap_or_default(),
+    };
+    let state = ChainState {
         preconditioned: r.counter("preconditioned")?,
         squares,
         sampler: SamplerState {
@@ -162,7 +216,8 @@ pub fn read_state(
             center,
             thermostat,
         },
-    }))
+    };
+    Ok(SavedState::Chain(state, looks))
 }
 
 fn check(path: &Path, expected: &Header, length: Length, got: &Header) -> Result<()> {

@@ -1,0 +1,95 @@
+//! The local learning coefficient of a chain's start, from the chain that samples.
+
+use super::guard::guard;
+use super::options::Set;
+use super::pointer::{get, lock, out};
+use super::sampler::bnn_sampler;
+use super::status::{bnn_error, bnn_status};
+use crate::backend::Cpu;
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::metrics::local_learning_coefficient;
+use crate::samplers::{Chain, ChainReport, Config, Phase, Preconditioner};
+
+/// Losses of batches over those at the chain's start, every so many sampling steps.
+pub(super) struct ExcessLoss {
+    every: u64,  // 0 takes none
+    before: u64, // steps before sampling
+    why_none: &'static str,
+    pub losses: Vec<f64>,
+}
+
+impl ExcessLoss {
+    pub fn new(o: &Set, chain: &Config, mass: Preconditioner) -> Self {
+        let why_none = if !o.prior_is_centred() {
+            "a prior centred at the start (prior_center pretrained)"
+        } else if chain.temperature <= 0.0 {
+            "a temperature above 0"
+        } else {
+            "llc_every above 0, and a look by now"
+        };
+        let looks = o.prior_is_centred() && chain.temperature > 0.0;
+        Self {
+            every: if looks { o.llc_every() } else { 0 },
+            before: mass.steps().saturating_add(chain.warmup_steps),
+            why_none,
+            losses: Vec::new(),
+        }
+    }
+
+    /// After a step on that batch: the same batch at the start, so that its own noise falls out of the difference.
+    pub fn look(&mut self, chain: &mut Chain<Cpu>, batch: &Batch, r: &ChainReport) -> Result<()> {
+        let sampled = (r.step + 1).saturating_sub(self.before);
+        if self.every > 0 && r.phase == Phase::Sampling && sampled.is_multiple_of(self.every) {
+            let start = chain.log_lik_at_start(batch)?;
+            self.losses.push(start - r.at.log_lik);
+        }
+        Ok(())
+    }
+}
+
+/// The local learning coefficient of the parameters that the chain started at, from what it looked at so far: n beta times the mean loss over
+/// that of the start, each of one batch (Lau et al. 2023; docs/diagnostics.md says what it is biased by).
+///
+/// The options say how often it looks (llc_every); it needs a prior centred at the start (prior_center pretrained) and a temperature above 0.
+///
+/// [out] value: no unit; below 0 where the start is no minimum of the loss; std_error: by batch means along the chain, NaN with fewer than 10
+/// looks; excess_loss: mean, nats; n_beta: the number of data, weighted, over the options' temperature; looks: how many.
+/// Errors: BNN_ERR_INVALID for normals, without looks (with the reason), and when a loss was not finite.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_llc(
+    sampler: *const bnn_sampler,
+    value: *mut f64,
+    std_error: *mut f64,
+    excess_loss: *mut f64,
+    n_beta: *mut f64,
+    looks: *mut u64,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects.
+        unsafe {
+            let s = get(sampler, "sampler")?;
+            let (value, std_error) = (out(value, "value")?, out(std_error, "std_error")?);
+            let (excess_loss, n_beta, looks) = (
+                out(excess_loss, "excess_loss")?,
+                out(n_beta, "n_beta")?,
+                out(looks, "looks")?,
+            );
+            let i = &mut *lock(&s.inner, "sampler")?;
+            let (chain, excess) = i.machine.chain()?;
+            if excess.losses.is_empty() {
+                let what = "local learning coefficient";
+                return Err(Error::invalid(what, excess.why_none, "none").into());
+            }
+            let beta = i.num_data / chain.sampler().config().temperature;
+            let llc = local_learning_coefficient(&excess.losses, beta)?;
+            value.write(llc.value);
+            std_error.write(llc.std_error.unwrap_or(f64::NAN));
+            excess_loss.write(llc.excess_loss);
+            n_beta.write(llc.n_beta);
+            looks.write(llc.looks);
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,183 @@
+//! bnn_store: posterior samples on disk, a file each in a folder, as the command keeps and reads them.
+
+use super::corpus::bnn_corpus;
+use super::guard::guard;
+use super::model::bnn_model;
+use super::options::{Set, bnn_options};
+use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back, text};
+use super::status::{Fail, bnn_error, bnn_status};
+use crate::data::Corpus;
+use crate::error::Error;
+use crate::gpt::Gpt;
+use crate::store::{Provenance, Store};
+use std::ffi::c_char;
+use std::sync::Mutex;
+
+/// Samples of one model in a folder that holds nothing else. One thread at a time; several processes may append to one folder as long as
+/// each chain has one writer.
+pub struct bnn_store {
+    inner: Mutex<Store>,
+}
+
+fn model_json(gpt: &Gpt) -> Result<String, Fail> {
+    serde_json::to_string(gpt.config()).map_err(|e| Error::invalid("model", "JSON", e).into())
+}
+
+fn vocabulary(corpus: &Corpus) -> String {
+    corpus.tokenizer.chars().iter().collect()
+}
+
+/// Begins a store in a folder, which is made where it does not exist, or goes on with the samples there, if they are of the same model, corpus,
+/// baseline, seed and data type.
+///
+/// [in] model: its parameters now are the baseline that the samples are kept with (of a model from bnn_model_untie, with its head as it came:
+/// those of the tied one); options: seed, sample_dtype; NULL for defaults; path: UTF-8, path_len bytes. [out] store: to be freed with
+/// bnn_store_free. Errors: BNN_ERR_MISMATCH with the first difference; BNN_ERR_DATA when the folder holds something else; BNN_ERR_IO;
+/// BNN_ERR_BAD_… for a damaged file; BNN_ERR_INVALID for a corpus with other characters than the model's; BNN_ERR_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_store_new(
+    model: *const bnn_model,
+    corpus: *const bnn_corpus,
+    options: *const bnn_options,
+    path: *const c_char,
+    path_len: usize,
+    store: *mut *mut bnn_store,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or live handles, `path` is path_len bytes of the caller's, `store` is NULL or the caller's to write.
+        unsafe {
+            let (m, c) = (&get(model, "model")?.inner, &get(corpus, "corpus")?.inner);
+            let (o, path) = (Set::from(options)?, text(path, path_len, "path")?);
+            m.fits(c)?;
+            let provenance = Provenance {
+                config: o.json(),
+                model: model_json(&m.gpt)?,
+                seed: o.seed(),
+                corpus_sha256: c.sha256,
+                baseline_sha256: m.baseline_sha256()?,
+                vocabulary: vocabulary(c),
+                dtype: o.sample_dtype(),
+                n_params: m.gpt.n_params() as u64,
+            };
+            let inner = Mutex::new(Store::resume(path, provenance)?);
+            hand_out(store, bnn_store { inner }, "store")
+        }
+    })
+}
+
+/// Opens the samples in a folder, at least one: those of bnn_store_new, or `samples` of a run's folder.
+///
+/// [in] model: its shape; corpus: the text that it was trained on; path: UTF-8, path_len bytes. [out] store: to be freed with bnn_store_free.
+/// The baseline is not compared. Errors: BNN_ERR_MISMATCH for samples of another model, text or vocabulary; BNN_ERR_DATA for a folder without
+/// samples or with something else; BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_store_open(
+    model: *const bnn_model,
+    corpus: *const bnn_corpus,
+    path: *const c_char,
+    path_len: usize,
+    store: *mut *mut bnn_store,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or live handles, `path` is path_len bytes of the caller's, `store` is NULL or the caller's to write.
+        unsafe {
+            let (m, c) = (&get(model, "model")?.inner, &get(corpus, "corpus")?.inner);
+            let path = text(path, path_len, "path")?;
+            m.fits(c)?;
+            let opened = Store::open(path)?;
+            let own = opened.provenance().clone();
+            opened.expect(&Provenance {
+                model: model_json(&m.gpt)?,
+                corpus_sha256: c.sha256,
+                vocabulary: vocabulary(c),
+                n_params: m.gpt.n_params() as u64,
+                ..own
+            })?;
+            let inner = Mutex::new(opened);
+            hand_out(store, bnn_store { inner }, "store")
+        }
+    })
+}
+
+/// Frees a store; NULL is fine. The files stay.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_store_free(store: *mut bnn_store) {
+    // SAFETY: the caller passes NULL or a handle from this file, once.
+    unsafe { take_back(store) }
+}
+
+/// How many samples there are. [out] n.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_store_len(
+    store: *const bnn_store,
+    n: *mut usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (s, n) = unsafe { (get(store, "store")?, out(n, "n")?) };
+        n.write(lock(&s.inner, "store")?.len());
+        Ok(())
+    })
+}
+
+/// Adds a sample; its file appears whole or not at all, and survives a power failure when the call has returned.
+///
+/// [in] chain: which; step: how many steps it had made, one more than bnn_sampler_report's step; params: n floats, n = the model's n_params,
+/// all finite. A sample that is there already with the same parameters is left. Errors: BNN_ERR_SHAPE; BNN_ERR_NOT_FINITE; BNN_ERR_MISMATCH
+/// when other parameters are there for that chain and step; BNN_ERR_IO. The store is then as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_store_append(
+    store: *mut bnn_store,
+    chain: u32,
+    step: u64,
+    params: *const f32,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (s, params) = unsafe { (get(store, "store")?, slice(params, n, "params")?) };
+        lock(&s.inner, "store")?.append(chain, step, params)?;
+        Ok(())
+    })
+}
+
+/// Copies a sample out, checked on the way.
+///
+/// [in] index: from 0, in the order of chains, then steps. [out] chain, step: which it is; params: n floats, n = the model's n_params (bf16
+/// widened). Errors: BNN_ERR_INVALID past the last sample, BNN_ERR_SHAPE, BNN_ERR_IO, BNN_ERR_BAD_… for a
+/// file that was damaged since.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_store_get(
+    store: *const bnn_store,
+    index: usize,
+    chain: *mut u32,
+    step: *mut u64,
+    params: *mut f32,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let s = get(store, "store")?;
+            let (chain, step) = (out(chain, "chain")?, out(step, "step")?);
+            let params = slice_mut(params, n, "params")?;
+            let inner = lock(&s.inner, "store")?;
+            let own = inner.provenance().n_params;
+            if n as u64 != own {
+                return Err(Error::shape("params", [own], [n]).into());
+            }
+            let mut read = vec![0.0; n];
+            inner.load(index, &mut read)?;
+            params.copy_from_slice(&read);
+            let id = inner.ids()[index];
+            chain.write(id.chain);
+            step.write(id.step);
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,47 @@
+//! What averaged samples say of a text, token by token.
+
+use super::{PredictiveAccumulator, PredictiveScores, eval_batch, for_each_logits};
+use crate::backend::Backend;
+use crate::data::consecutive;
+use crate::error::{Error, Result};
+use crate::gpt::{Gpt, Workspace};
+
+/// Scores of the tokens of a text after the first, each given those before it in its window: consecutive windows of the block's length as an
+/// evaluation has them, and a shorter one of what is left.
+///
+/// # Errors
+/// [`Error::Invalid`] for fewer than two tokens or no sample; as [`PredictiveAccumulator`]'s functions and [`for_each_logits`].
+pub fn text_scores<B: Backend>(
+    backend: &B,
+    gpt: &Gpt,
+    samples: &[B::Buf],
+    tokens: &[u16],
+) -> Result<PredictiveScores> {
+    let n = tokens.len().saturating_sub(1);
+    if n == 0 {
+        return Err(Error::invalid("tokens", "at least two", tokens.len()));
+    }
+    if samples.is_empty() {
+        return Err(Error::invalid("samples", "at least one", 0));
+    }
+    let (t, v) = (gpt.config().block_size, gpt.config().vocab_size);
+    let rest = n % t;
+    let (whole, end) = (&tokens[..n - rest + 1], &tokens[n - rest..]);
+    let mut scores = PredictiveAccumulator::new(n, v)?;
+    let mut run = |samples: &B::Buf, part: &[u16], t: usize| -> Result<()> {
+        if part.len() < 2 {
+            return Ok(());
+        }
+        let windows = consecutive(part, t)?.num_windows();
+        let rows = eval_batch(t).min(windows);
+        let mut ws = Workspace::for_prediction(backend, gpt.config(), rows, t)?;
+        for_each_logits(backend, gpt, samples, part, t, &mut ws, |z, y| {
+            scores.add_sample_chunk(z, y)
+        })
+    };
+    for params in samples {
+        run(params, whole, t)?;
+        run(params, end, rest.max(1))?;
+    }
+    scores.finish()
+}

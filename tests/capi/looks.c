@@ -1,0 +1,355 @@
+/* What is read off a sampler, against closed forms on a caller's gradients, and everything that is refused. */
+#include "check.h"
+
+static bnn_context *ctx;
+static bnn_corpus *corpus;
+
+/* log_post = -sum lambda x^2 / 2. */
+enum { N = 5 };
+static const double LAMBDA[N] = {4.0, 0.5, 9.0, -0.25, 2.0};
+typedef struct {
+  bnn_vector_sampler *s;
+  int calls, stop_at, busy, spoil;
+} state;
+
+static int32_t gradient(void *user_data, const float *x, size_t n, float *grad) {
+  state *of = user_data;
+  double a;
+  if (++of->calls == of->stop_at) return 0;
+  for (size_t i = 0; i < n; ++i) grad[i] = (float)(-LAMBDA[i] * (double)x[i]);
+  if (of->spoil) grad[3] = NAN;
+  of->busy += bnn_vector_sampler_get_step(of->s, &a, &a, &a, &a, &a, NULL) == BNN_ERR_BUSY;
+  return 1;
+}
+static int32_t frees(void *user_data, const float *x, size_t n, float *grad) {
+  state *of = user_data;
+  bnn_vector_sampler_free(of->s), of->s = NULL;
+  return gradient(of, x, n, grad);
+}
+static int32_t same(void *user_data, uint64_t step, double *h, double *t) {
+  (void)user_data, (void)step, (void)h, (void)t;
+  return 1;
+}
+
+static void curvature(void) {
+  static const float THETA[N] = {1, -1, 2, 0.5f, 1}, MASS[N] = {1, 1, 3, 1, 0.25f};
+  bnn_options *o = NULL;
+  state of = {0};
+  double largest = 0, residual = 0, smallest = 0, limit = 0;
+  uint64_t made = 0;
+  OK(bnn_options_new(&o, &err));
+  F64(o, "sigma", 1.5);
+  F64(o, "step_size", 0.01);
+  OK(bnn_vector_sampler_new(ctx, o, THETA, N, &of.s, &err));
+#define CURVATURE(want, products, f) \
+  IS(want, bnn_vector_sampler_curvature(of.s, products, f, &of, &largest, &residual, &smallest, &made, &limit, &err))
+  CURVATURE(BNN_OK, 20, gradient);
+  NEAR(largest, 9, 1e-3), NEAR(smallest, -0.25, 2e-2);
+  HOLDS(made == N && of.calls == 2 * N && of.busy == 2 * N && residual < 0.05);
+  NEAR(limit, 2 / sqrt(9 / 2.25), 1e-3); /* baoa: 2 / omega, omega^2 = lambda / sigma^2 */
+  OK(bnn_vector_sampler_set_mass(of.s, MASS, N, &err));
+  CURVATURE(BNN_OK, 20, gradient);
+  NEAR(largest, 8, 1e-3); /* 2 / 0.25 */
+  /* One product finds what lies between. */
+  CURVATURE(BNN_OK, 1, gradient);
+  HOLDS(made == 1 && largest < 7);
+  NEAR(smallest, largest, 1e-9);
+  double before = largest;
+  CURVATURE(BNN_ERR_INVALID, 0, gradient);
+  CURVATURE(BNN_ERR_NULL, 3, NULL);
+  of.calls = 0, of.stop_at = 4;
+  CURVATURE(BNN_ERR_INTERRUPTED, 3, gradient);
+  HOLDS(of.calls == 4);
+  of.stop_at = 0, of.spoil = 1;
+  CURVATURE(BNN_ERR_INVALID, 3, gradient);
+  HOLDS(strstr(err.message, "gradient[3]") != NULL);
+  of.spoil = 0;
+  IS(BNN_ERR_NULL, bnn_vector_sampler_curvature(of.s, 3, gradient, &of, NULL, &residual, &smallest, &made, &limit, &err));
+  IS(BNN_ERR_NULL, bnn_vector_sampler_curvature(NULL, 3, gradient, &of, &largest, &residual, &smallest, &made, &limit, &err));
+  HOLDS(largest == before && made == 1);
+  CURVATURE(BNN_OK, 3, frees);
+  HOLDS(of.s == NULL && made == 3);
+  STR(o, "sampler", "vi");
+  OK(bnn_vector_sampler_new(ctx, o, THETA, N, &of.s, &err));
+  CURVATURE(BNN_ERR_INVALID, 3, gradient);
+  bnn_vector_sampler_free(of.s), bnn_options_free(o);
+}
+
+static void step(bnn_vector_sampler *s, const double *lambda, float *x, float *grad, size_t n) {
+  double lp = 0;
+  int32_t phase = -1, due = -1;
+  for (size_t i = 0; i < n; ++i) grad[i] = (float)(-lambda[i % 2] * x[i]), lp -= 0.5 * lambda[i % 2] * x[i] * x[i];
+  OK(bnn_vector_sampler_step(s, grad, n, lp, x, &phase, &due, &err));
+}
+
+/* The search doubles a step that is far too small; ranges have their own temperatures; both go on from a file. */
+static void found(const char *folder) {
+  enum { D = 4000 };
+  static float x[D], y[D], grad[D];
+  static const double STIFF[2] = {2.0, 2.0};
+  char path[512];
+  bnn_options *o = NULL;
+  bnn_vector_sampler *s = NULL, *again = NULL, *none = NULL;
+  double h = 0, alpha = 0, lr = 0, momentum = 0, error = 0;
+  OK(bnn_options_new(&o, &err));
+  F64(o, "temperature", 0.7);
+  F64(o, "step_size", 0.01);
+  F64(o, "momentum", 0.8);
+  U64(o, "auto_step", 1);
+  F64(o, "num_data", 50.0);
+  F64(o, "likelihood_weight", 2.0);
+  U64(o, "warmup_steps", 49);
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_new(ctx, o, x, D, &s, &err));
+  HOLDS(strstr(err.message, "warmup_steps") != NULL);
+  U64(o, "warmup_steps", 400);
+  U64(o, "sampling_steps", 600);
+  F64(o, "temperature", 0.0);
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_new(ctx, o, x, D, &s, &err));
+  F64(o, "temperature", 0.7);
+  STR(o, "sampler", "sglrw");
+  UNSET(o, "momentum");
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_new(ctx, o, x, D, &s, &err));
+  STR(o, "sampler", "baoa");
+  F64(o, "momentum", 0.8);
+  HOLDS(s == NULL);
+  OK(bnn_vector_sampler_new(ctx, o, x, D, &s, &err));
+#define STEP(of) OK(bnn_vector_sampler_get_step(of, &h, &alpha, &lr, &momentum, &error, &err))
+  STEP(s);
+  HOLDS(h == 0.01 && isnan(error));
+  NEAR(momentum, 0.8, 1e-12);
+  NEAR(lr, h * h * 100 * 0.9, 1e-12); /* baoa: h^2 num_data (1 + c) / 2 */
+  /* A schedule of the caller's would hide what the search does. */
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_set_schedule(s, same, NULL, &err));
+  OK(bnn_vector_sampler_set_schedule(s, NULL, NULL, &err));
+  size_t from[2] = {0, 1000}, len[2] = {1000, 3000};
+  OK(bnn_vector_sampler_watch(s, 3, from, len, 2, &err));
+  for (int i = 0; i < 200; ++i) step(s, STIFF, x, grad, D);
+  snprintf(path, sizeof path, "%s/vector.bnn", folder);
+  OK(bnn_vector_sampler_save(s, path, strlen(path), &err));
+  OK(bnn_vector_sampler_load(ctx, o, D, path, strlen(path), &again, &err));
+  F64(o, "alpha", 5.0);
+  UNSET(o, "momentum"); /* the search would keep alpha */
+  IS(BNN_ERR_MISMATCH, bnn_vector_sampler_load(ctx, o, D, path, strlen(path), &none, &err));
+  UNSET(o, "alpha");
+  F64(o, "momentum", 0.8);
+  UNSET(o, "auto_step");
+  IS(BNN_ERR_MISMATCH, bnn_vector_sampler_load(ctx, o, D, path, strlen(path), &none, &err));
+  HOLDS(none == NULL);
+  memcpy(y, x, sizeof y);
+  for (int i = 200; i < 1000; ++i) {
+    step(s, STIFF, x, grad, D), step(again, STIFF, y, grad, D);
+    if (i == 399) OK(bnn_vector_sampler_set_schedule(s, same, NULL, &err)); /* from here on it may */
+  }
+  HOLDS(memcmp(x, y, sizeof y) == 0);
+  /* The error that is left: h^2 omega^2 / 4 = 0.1 has h = 0.447, but for what 20 steps tell of 4000 gradients, some 2 %. */
+  STEP(s);
+  HOLDS(h > 0.40 && h < 0.50 && error > 0.05 && error < 0.2);
+  NEAR(momentum, 0.8, 1e-9);
+  double h2 = h;
+  STEP(again);
+  HOLDS(h == h2);
+  /* Equipartition, in each range by itself: 200 looks at 1000 and 3000 momenta; baoa has T on a Gaussian at any step. */
+  double k[3], c[3], sd = 0;
+  uint64_t count = 0;
+  for (size_t i = 0; i < 2; ++i) {
+    OK(bnn_vector_sampler_temperature(s, i, k, c, &sd, &count, &err));
+    HOLDS(count == 200 && fabs(k[0] - 0.7) < 8 * k[2] && fabs(c[0] - 0.7) < 8 * c[2]);
+    NEAR(sd, 0.7 * sqrt(2.0 / (double)len[i]), 1e-12);
+    HOLDS(k[1] > 0.5 * sd && k[1] < 2 * sd && k[2] < k[1] && c[2] > 0);
+  }
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_temperature(s, 2, k, c, &sd, &count, &err));
+  HOLDS(strstr(err.message, "index") != NULL);
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_temperature(again, 0, k, c, &sd, &count, &err)); /* none taken: the ranges are no part of the file */
+  IS(BNN_ERR_NULL, bnn_vector_sampler_temperature(s, 0, NULL, c, &sd, &count, &err));
+  IS(BNN_ERR_NULL, bnn_vector_sampler_temperature(NULL, 0, k, c, &sd, &count, &err));
+  len[1] = 3001;
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_watch(s, 3, from, len, 2, &err));
+  HOLDS(strstr(err.message, "range 1") != NULL);
+  from[1] = SIZE_MAX;
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_watch(s, 3, from, len, 2, &err));
+  len[0] = 0;
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_watch(s, 3, from, len, 1, &err));
+  IS(BNN_ERR_NULL, bnn_vector_sampler_watch(s, 3, NULL, len, 1, &err));
+  IS(BNN_ERR_NULL, bnn_vector_sampler_watch(NULL, 3, from, len, 1, &err));
+  OK(bnn_vector_sampler_temperature(s, 1, k, c, &sd, &count, &err)); /* what was refused has changed nothing */
+  OK(bnn_vector_sampler_watch(s, 0, NULL, NULL, 0, &err));
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_temperature(s, 0, k, c, &sd, &count, &err));
+  IS(BNN_ERR_NULL, bnn_vector_sampler_get_step(s, NULL, &alpha, &lr, &momentum, &error, &err));
+  bnn_vector_sampler_free(s), bnn_vector_sampler_free(again);
+  STR(o, "sampler", "ekf");
+  OK(bnn_vector_sampler_new(ctx, o, x, D, &s, &err));
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_get_step(s, &h, &alpha, &lr, &momentum, &error, &err));
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_watch(s, 1, from, len, 0, &err));
+  bnn_vector_sampler_free(s), bnn_options_free(o);
+}
+
+/* The precision that the marginal likelihood chooses: p |theta|^2 = gamma = sum h / (h + p), and what it is worth. */
+static void prior(void) {
+  enum { D = 4 };
+  static const float THETA[D] = {0.5f, -1.5f, 1.0f, 0.25f}, SQUARES[D] = {3, 1, 0.5f, 0.001f}, ZERO[D] = {0};
+  bnn_options *o = NULL;
+  bnn_vector_sampler *s = NULL;
+  float at[D];
+  int32_t phase, due;
+  double p = 7, gamma = 7, evidence = 7;
+  OK(bnn_options_new(&o, &err));
+  STR(o, "sampler", "laplace");
+  F64(o, "num_data", 40.0);
+  U64(o, "sampling_steps", 1);
+  OK(bnn_vector_sampler_new(ctx, o, THETA, D, &s, &err));
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_prior_fit(s, &p, &gamma, &evidence, &err));
+  HOLDS(strstr(err.message, "laplace_fit_prior") != NULL && p == 7);
+  bnn_vector_sampler_free(s);
+  U64(o, "laplace_fit_prior", 1);
+  OK(bnn_vector_sampler_new(ctx, o, THETA, D, &s, &err));
+  OK(bnn_vector_sampler_step_squares(s, ZERO, SQUARES, D, -1.0, at, &phase, &due, &err));
+  OK(bnn_vector_sampler_prior_fit(s, &p, &gamma, &evidence, &err));
+  double want = 0, norm = 0, log_evidence = 0;
+  for (int i = 0; i < D; ++i) {
+    double h = 40.0 * SQUARES[i], w = THETA[i];
+    want += h / (h + p), norm += w * w, log_evidence -= 0.5 * log(h + p);
+  }
+  log_evidence += 0.5 * D * log(p) - 0.5 * p * norm;
+  NEAR(gamma, want, 1e-6), NEAR(p * norm, gamma, 1e-6), NEAR(evidence, log_evidence, 1e-6);
+  HOLDS(gamma > 2 && gamma < 4);
+  IS(BNN_ERR_NULL, bnn_vector_sampler_prior_fit(s, &p, NULL, &evidence, &err));
+  IS(BNN_ERR_NULL, bnn_vector_sampler_prior_fit(NULL, &p, &gamma, &evidence, &err));
+  bnn_vector_sampler_free(s);
+  STR(o, "sampler", "sgld");
+  UNSET(o, "sampling_steps");
+  OK(bnn_vector_sampler_new(ctx, o, THETA, D, &s, &err));
+  IS(BNN_ERR_INVALID, bnn_vector_sampler_prior_fit(s, &p, &gamma, &evidence, &err));
+  bnn_vector_sampler_free(s), bnn_options_free(o);
+}
+
+/* On a GPT: what it takes, and what there is without. */
+static void gpt(void) {
+  bnn_options *o = NULL;
+  bnn_model *model = NULL;
+  bnn_sampler *s = NULL;
+  int32_t phase = -1, due = -1;
+  double a[3] = {7, 7, 7}, b[3] = {7, 7, 7}, c = 7, d = 7, e = 7;
+  uint64_t count = 77;
+  OK(bnn_options_new(&o, &err));
+  STR(o, "shape", "tiny");
+  U64(o, "n_layer", 1);
+  U64(o, "n_embd", 8);
+  U64(o, "block_size", 8);
+  U64(o, "batch_size", 3);
+  OK(bnn_model_new(ctx, o, 8, &model, &err));
+  U64(o, "warmup_steps", 3);
+  U64(o, "sampling_steps", 4);
+  U64(o, "thinning", 4);
+  U64(o, "preconditioner_steps", 2);
+  U64(o, "llc_every", 2);
+  U64(o, "temperature_every", 0);
+#define NEW() OK((bnn_sampler_free(s), s = NULL, bnn_sampler_new(model, corpus, o, &s, &err)))
+#define LLC(want) IS(want, bnn_sampler_llc(s, a, b, &c, &d, &count, &err))
+#define ALL() for (phase = -1; phase != BNN_PHASE_DONE;) OK(bnn_sampler_step(s, &phase, &due, &err))
+  NEW();
+  ALL();
+  LLC(BNN_ERR_INVALID);
+  HOLDS(strstr(err.message, "prior_center") != NULL);
+  IS(BNN_ERR_INVALID, bnn_sampler_temperature(s, 0, a, b, &c, &count, &err));
+  HOLDS(strstr(err.message, "temperature_every") != NULL);
+  IS(BNN_ERR_INVALID, bnn_sampler_prior_fit(s, a, b, &c, &err));
+  STR(o, "prior_center", "pretrained");
+  F64(o, "temperature", 0.0);
+  NEW();
+  LLC(BNN_ERR_INVALID);
+  HOLDS(strstr(err.message, "temperature") != NULL);
+  UNSET(o, "temperature");
+  U64(o, "temperature_every", 2);
+  NEW();
+  LLC(BNN_ERR_INVALID);
+  HOLDS(strstr(err.message, "llc_every") != NULL && a[0] == 7 && count == 77);
+  OK(bnn_sampler_temperature(s, 0, a, b, &c, &count, &err)); /* none yet */
+  HOLDS(count == 0 && isnan(a[0]) && isnan(b[2]));
+  NEAR(c, 0.1 * sqrt(2.0 / 64), 1e-12);
+  /* The caller's own batches count as the corpus's. */
+  uint16_t x[24], y[24];
+  for (int i = 0; i < 24; ++i) x[i] = (uint16_t)(i % 8), y[i] = (uint16_t)((i + 1) % 8);
+  for (phase = -1; phase != BNN_PHASE_DONE;) OK(bnn_sampler_step_tokens(s, x, y, 24, &phase, &due, &err));
+  LLC(BNN_OK);
+  HOLDS(count == 2 && isfinite(a[0]) && isnan(b[0]) && isfinite(c));
+  OK(bnn_sampler_temperature(s, 0, a, b, &c, &count, &err));
+  HOLDS(count == 2 && a[0] > 0 && a[1] >= 0 && isnan(a[2]));
+  double g = 0;
+  IS(BNN_ERR_NULL, bnn_sampler_llc(NULL, a, b, &c, &d, &count, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_llc(s, a, b, &c, &d, NULL, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_temperature(s, 0, a, NULL, &c, &count, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_get_step(s, a, b, &c, &d, NULL, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_prior_fit(NULL, a, b, &c, &err));
+#define CURVE(want, products, batches) IS(want, bnn_sampler_curvature(s, products, batches, a, b, &c, &count, &d, &err))
+  CURVE(BNN_OK, 4, 3);
+  HOLDS(a[0] > 0 && d > 0 && count == 4);
+  CURVE(BNN_ERR_INVALID, 4, 0);
+  CURVE(BNN_ERR_INVALID, 4, 1025);
+  CURVE(BNN_ERR_INVALID, 4, SIZE_MAX);
+  CURVE(BNN_ERR_INVALID, 0, 1);
+  IS(BNN_ERR_NULL, bnn_sampler_curvature(s, 1, 1, a, b, &c, NULL, &d, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_curvature(NULL, 1, 1, a, b, &c, &count, &d, &err));
+  /* Without momenta there is no kinetic temperature. */
+  STR(o, "sampler", "sgld");
+  NEW();
+  ALL();
+  OK(bnn_sampler_temperature(s, 1, a, b, &c, &count, &err));
+  HOLDS(isnan(a[0]) && isfinite(b[0]) && count == 2);
+  OK(bnn_sampler_get_step(s, a, b, &c, &d, &e, &err));
+  HOLDS(a[0] == 2e-4 && b[0] == 0 && d == 0 && isnan(e));
+  /* A fit: printed for the test to compare. */
+  STR(o, "sampler", "laplace");
+  UNSET(o, "prior_center");
+  NEW();
+  IS(BNN_ERR_INVALID, bnn_sampler_prior_fit(s, a, b, &c, &err));
+  HOLDS(strstr(err.message, "laplace_fit_prior") != NULL);
+  U64(o, "laplace_fit_prior", 1);
+  NEW();
+  ALL();
+  OK(bnn_sampler_prior_fit(s, a, b, &c, &err));
+  printf("prior_fit %.17g %.17g %.17g\n", a[0], b[0], c);
+  CURVE(BNN_ERR_INVALID, 2, 1);
+  LLC(BNN_ERR_INVALID);
+  IS(BNN_ERR_INVALID, bnn_sampler_temperature(s, 0, a, b, &c, &count, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_get_step(s, a, b, &c, &d, &g, &err));
+  bnn_sampler_free(s), bnn_model_free(model), bnn_options_free(o);
+}
+
+static void energy(void) {
+  enum { S = 47 };
+  double lp[S], k[S], mean[4] = {7, 7, 7, 7}, se[4] = {7, 7, 7, 7};
+  for (int i = 0; i < S; ++i) lp[i] = -100 - i % 5, k[i] = 1.5 + 0.25 * (i % 3);
+#define ENERGY(want, lp, k, n, d, t) IS(want, bnn_energy(lp, k, n, d, t, mean, se, &err))
+  ENERGY(BNN_ERR_INVALID, lp, k, 39, 10, 2.0);
+  ENERGY(BNN_ERR_INVALID, lp, k, S, 0, 2.0);
+  ENERGY(BNN_ERR_INVALID, lp, k, S, 10, 0.0);
+  ENERGY(BNN_ERR_INVALID, lp, k, S, 10, NAN);
+  ENERGY(BNN_ERR_NULL, NULL, k, S, 10, 2.0);
+  IS(BNN_ERR_NULL, bnn_energy(lp, k, S, 10, 2.0, NULL, se, &err));
+  k[5] = INFINITY;
+  ENERGY(BNN_ERR_INVALID, lp, k, S, 10, 2.0);
+  HOLDS(strstr(err.message, "kinetic[5]") != NULL && mean[0] == 7);
+  ENERGY(BNN_OK, lp, NULL, S, 10, 2.0);
+  HOLDS(isnan(mean[1]) && isnan(se[1]) && mean[2] == mean[0]);
+  k[5] = 2;
+  ENERGY(BNN_OK, lp, k, S, 10, 2.0);
+  double p = 0, q = 0;
+  for (int i = 7; i < S; ++i) p -= lp[i] / 2 / 40, q += 0.5 * 10 * k[i] / 2 / 40; /* 20 batches of 2: the last 40 */
+  NEAR(mean[0], p, 1e-12), NEAR(mean[1], q, 1e-12), NEAR(mean[2], p + q, 1e-12);
+  HOLDS(se[0] > 0 && se[1] > 0 && se[2] > 0 && se[3] > 0);
+}
+
+int main(int argc, char **argv) {
+  static char text[1201];
+  HOLDS(argc > 1);
+  for (int i = 0; i < 1200; ++i) text[i] = "abcdefgh"[(i * i / 3 + i) % 8];
+  OK(bnn_context_new(1, &ctx, &err));
+  OK(bnn_corpus_from_text(text, 1200, &corpus, &err));
+  curvature();
+  found(argv[1]);
+  prior();
+  gpt();
+  energy();
+  bnn_corpus_free(corpus), bnn_context_free(ctx);
+  return finish();
+}

@@ -1,0 +1,250 @@
+/* Samples and models on disk. Arguments: a folder to work in; or a folder with the command's baseline.bnn and run/samples, of the model of
+ * that baseline on the embedded play, to read them, and then to write samples of our own to run/samples. */
+#include "check.h"
+
+static bnn_context *ctx;
+
+static bnn_corpus *letters(const char *of) {
+  static char text[1201];
+  bnn_corpus *c = NULL;
+  for (int i = 0; i < 1200; ++i) text[i] = of[(i * i / 3 + i) % 8];
+  OK(bnn_corpus_from_text(text, 1200, &c, &err));
+  return c;
+}
+
+static char where[1024];
+static const char *in(const char *folder, const char *name) {
+  snprintf(where, sizeof where, "%s/%s", folder, name);
+  return where;
+}
+#define PATH(folder, name) in(folder, name), strlen(in(folder, name))
+
+static void damage(const char *path) {
+  FILE *f = fopen(path, "r+b");
+  HOLDS(f != NULL);
+  if (!f) return;
+  fseek(f, -40, SEEK_END);
+  int c = fgetc(f);
+  fseek(f, -40, SEEK_END);
+  fputc(c ^ 1, f);
+  fclose(f);
+}
+
+static void samples(const char *folder) {
+  static float params[20000], out[20000];
+  bnn_options *o = NULL;
+  bnn_corpus *corpus = letters("abcdefgh"), *other = letters("abcdefgx"), *reordered = letters("hgfedcba");
+  bnn_model *model = NULL, *wider = NULL, *untied = NULL;
+  bnn_store *s = NULL, *again = NULL, *none = NULL;
+  size_t n = 0, t = 0, k = 77, m = 0;
+  uint32_t chain = 77;
+  uint64_t step = 77;
+  OK(bnn_options_new(&o, &err));
+  STR(o, "shape", "tiny");
+  U64(o, "n_layer", 1);
+  U64(o, "n_embd", 8);
+  U64(o, "block_size", 8);
+  U64(o, "seed", 5);
+  OK(bnn_model_new(ctx, o, 8, &model, &err));
+  OK(bnn_model_sizes(model, &n, &t, &err));
+  OK(bnn_model_get_params(model, params, n, &err));
+  IS(BNN_ERR_IO, bnn_store_open(model, corpus, PATH(folder, "samples"), &none, &err));
+  OK(bnn_store_new(model, corpus, o, PATH(folder, "samples"), &s, &err));
+  OK(bnn_store_len(s, &k, &err));
+  HOLDS(k == 0);
+  IS(BNN_ERR_DATA, bnn_store_open(model, corpus, PATH(folder, "samples"), &none, &err));
+  IS(BNN_ERR_INVALID, bnn_store_get(s, 0, &chain, &step, out, n, &err));
+  /* In the order of chains and steps, whatever the order in which they came. */
+  params[0] = 2;
+  OK(bnn_store_append(s, 1, 20, params, n, &err));
+  params[0] = 0.5f;
+  OK(bnn_store_append(s, 0, 300, params, n, &err));
+  params[0] = 1;
+  OK(bnn_store_append(s, 0, 20, params, n, &err));
+  OK(bnn_store_append(s, 0, 20, params, n, &err)); /* it is there */
+  params[0] = 3;
+  IS(BNN_ERR_MISMATCH, bnn_store_append(s, 0, 20, params, n, &err));
+  IS(BNN_ERR_SHAPE, bnn_store_append(s, 2, 20, params, n - 1, &err));
+  params[0] = NAN;
+  IS(BNN_ERR_NOT_FINITE, bnn_store_append(s, 2, 20, params, n, &err));
+  IS(BNN_ERR_NULL, bnn_store_append(s, 2, 20, NULL, n, &err));
+  IS(BNN_ERR_NULL, bnn_store_append(NULL, 2, 20, params, n, &err));
+  OK(bnn_store_len(s, &k, &err));
+  HOLDS(k == 3);
+  IS(BNN_ERR_NULL, bnn_store_len(s, NULL, &err));
+  bnn_store_free(s), bnn_store_free(NULL), s = NULL;
+  OK(bnn_store_open(model, corpus, PATH(folder, "samples"), &s, &err));
+  static const float FIRST[3] = {1, 0.5f, 2};
+  static const uint32_t CHAIN[3] = {0, 0, 1};
+  static const uint64_t STEP[3] = {20, 300, 20};
+  for (size_t i = 0; i < 3; ++i) {
+    OK(bnn_store_get(s, i, &chain, &step, out, n, &err));
+    params[0] = FIRST[i];
+    HOLDS(chain == CHAIN[i] && step == STEP[i] && memcmp(out, params, n * sizeof *out) == 0);
+  }
+  IS(BNN_ERR_INVALID, bnn_store_get(s, 3, &chain, &step, out, n, &err));
+  IS(BNN_ERR_SHAPE, bnn_store_get(s, 0, &chain, &step, out, n + 1, &err));
+  IS(BNN_ERR_NULL, bnn_store_get(s, 0, NULL, &step, out, n, &err));
+  IS(BNN_ERR_NULL, bnn_store_get(s, 0, &chain, &step, NULL, n, &err));
+  IS(BNN_ERR_NULL, bnn_store_get(NULL, 0, &chain, &step, out, n, &err));
+  IS(BNN_ERR_NULL, bnn_store_open(model, corpus, PATH(folder, "samples"), NULL, &err));
+  IS(BNN_ERR_NULL, bnn_store_new(model, NULL, o, PATH(folder, "samples"), &none, &err));
+  IS(BNN_ERR_NULL, bnn_store_new(NULL, corpus, o, PATH(folder, "samples"), &none, &err));
+  IS(BNN_ERR_INVALID, bnn_store_open(model, corpus, "\xff", 1, &none, &err));
+
+  /* Of something else: another text, characters, shape, seed, type, baseline. */
+  IS(BNN_ERR_INVALID, bnn_store_open(model, other, PATH(folder, "samples"), &none, &err));
+  IS(BNN_ERR_MISMATCH, bnn_store_open(model, reordered, PATH(folder, "samples"), &none, &err));
+  U64(o, "n_embd", 16);
+  OK(bnn_model_new(ctx, o, 8, &wider, &err));
+  IS(BNN_ERR_MISMATCH, bnn_store_open(wider, corpus, PATH(folder, "samples"), &none, &err));
+  HOLDS(strstr(err.message, "model") != NULL);
+#define AGAIN(want) IS(want, bnn_store_new(model, corpus, o, PATH(folder, "samples"), &none, &err))
+  U64(o, "seed", 6);
+  AGAIN(BNN_ERR_MISMATCH);
+  U64(o, "seed", 5);
+  STR(o, "sample_dtype", "bf16");
+  AGAIN(BNN_ERR_MISMATCH);
+  UNSET(o, "sample_dtype");
+  OK(bnn_model_get_params(model, out, n, &err));
+  float kept = out[1];
+  out[1] += 1;
+  OK(bnn_model_set_params(model, out, n, &err));
+  AGAIN(BNN_ERR_MISMATCH);
+  HOLDS(strstr(err.message, "baseline") != NULL && none == NULL);
+  out[1] = kept;
+  OK(bnn_model_set_params(model, out, n, &err));
+  OK(bnn_store_new(model, corpus, o, PATH(folder, "samples"), &again, &err));
+  OK(bnn_store_len(again, &k, &err));
+  HOLDS(k == 3);
+  bnn_store_free(again), again = NULL;
+
+  /* bf16: rounded. An untied head that is the embedding's still has the tied model's baseline. */
+  STR(o, "sample_dtype", "bf16");
+  OK(bnn_model_untie(model, &untied, &err));
+  OK(bnn_model_sizes(untied, &m, &t, &err));
+  OK(bnn_model_get_params(untied, params, m, &err));
+  params[0] = 1.00390625f; /* 1 + 2^-8: between two bf16s */
+  OK(bnn_store_new(untied, corpus, o, PATH(folder, "rounded"), &again, &err));
+  OK(bnn_store_append(again, 0, 1, params, m, &err));
+  OK(bnn_store_get(again, 0, &chain, &step, out, m, &err));
+  HOLDS(out[0] == 1.0f && step == 1);
+  /* What is damaged is found when it is read. */
+  damage(in(folder, "samples/c00_s00000300.bnn"));
+  OK(bnn_store_get(s, 0, &chain, &step, out, n, &err));
+  params[0] = 1;
+  IS(BNN_ERR_BAD_CHECKSUM, bnn_store_get(s, 1, &chain, &step, out, n, &err));
+  HOLDS(memcmp(out, params, n * sizeof *out) == 0); /* untouched on failure */
+  damage(in(folder, "samples/c00_s00000300.bnn"));
+  OK(bnn_store_get(s, 1, &chain, &step, out, n, &err));
+  HOLDS(chain == 0 && step == 300 && out[0] == 0.5f);
+
+  /* The model in a file: its shape, parameters and characters. */
+  bnn_model *read = NULL;
+  double loss = 0, same = 1;
+  OK(bnn_model_save(model, corpus, 9, PATH(folder, "model.bnn"), &err));
+  OK(bnn_model_load(ctx, NULL, PATH(folder, "model.bnn"), &read, &err));
+  OK(bnn_model_loss(model, corpus, BNN_SPLIT_VAL, &loss, &err));
+  OK(bnn_model_loss(read, corpus, BNN_SPLIT_VAL, &same, &err));
+  HOLDS(loss == same);
+  bnn_model_free(read), read = NULL;
+  OK(bnn_model_load(ctx, o, PATH(folder, "model.bnn"), &read, &err));
+  IS(BNN_ERR_INVALID, bnn_model_loss(read, other, BNN_SPLIT_VAL, &same, &err)); /* the file says which characters */
+  bnn_model_free(read), read = NULL;
+  IS(BNN_ERR_INVALID, bnn_model_save(model, other, 9, PATH(folder, "model.bnn"), &err));
+  IS(BNN_ERR_IO, bnn_model_save(model, corpus, 9, "/no/such/folder/model.bnn", 25, &err));
+  IS(BNN_ERR_NULL, bnn_model_save(NULL, corpus, 9, PATH(folder, "model.bnn"), &err));
+  IS(BNN_ERR_IO, bnn_model_load(ctx, NULL, PATH(folder, "none.bnn"), &read, &err));
+  IS(BNN_ERR_NULL, bnn_model_load(NULL, NULL, PATH(folder, "model.bnn"), &read, &err));
+  IS(BNN_ERR_NULL, bnn_model_load(ctx, NULL, PATH(folder, "model.bnn"), NULL, &err));
+  IS(BNN_ERR_MISMATCH, bnn_model_load(ctx, NULL, PATH(folder, "samples/c00_s00000020.bnn"), &read, &err));
+  damage(in(folder, "model.bnn"));
+  IS(BNN_ERR_BAD_CHECKSUM, bnn_model_load(ctx, NULL, PATH(folder, "model.bnn"), &read, &err));
+  HOLDS(read == NULL);
+  damage(in(folder, "model.bnn"));
+
+  /* Parents first. */
+  bnn_model_free(model), bnn_model_free(wider), bnn_model_free(untied);
+  bnn_corpus_free(corpus), bnn_corpus_free(other), bnn_corpus_free(reordered), bnn_options_free(o);
+  OK(bnn_store_append(s, 3, 7, params, n, &err));
+  bnn_store_free(s), bnn_store_free(again);
+}
+
+/* The command's samples read and scored; then as many of our own in their place. */
+static void run(const char *folder) {
+  bnn_corpus *corpus = NULL;
+  bnn_model *model = NULL;
+  bnn_store *s = NULL;
+  bnn_ensemble *e = NULL;
+  bnn_options *o = NULL;
+  bnn_sampler *chain = NULL;
+  size_t n = 0, t = 0, k = 0;
+  uint32_t of = 0;
+  uint64_t step = 0;
+  double averaged = 0, mean = 0, h = 0, mi = 0, ece = 0, brier = 0, accuracy = 0;
+  OK(bnn_corpus_embedded(&corpus, &err));
+  OK(bnn_model_load(ctx, NULL, PATH(folder, "baseline.bnn"), &model, &err));
+  OK(bnn_model_sizes(model, &n, &t, &err));
+  float *params = malloc(n * sizeof *params);
+  HOLDS(params != NULL);
+  if (!params) return;
+  OK(bnn_store_open(model, corpus, PATH(folder, "run/samples"), &s, &err));
+  OK(bnn_store_len(s, &k, &err));
+  OK(bnn_ensemble_new(model, &e, &err));
+  for (size_t i = 0; i < k; ++i) {
+    OK(bnn_store_get(s, i, &of, &step, params, n, &err));
+    OK(bnn_ensemble_add(e, params, n, &err));
+  }
+#define SHOW(what) \
+  OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, &averaged, &mean, &h, &mi, &ece, &brier, &accuracy, &err)); \
+  printf(what " %.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", averaged, mean, h, mi, ece, brier, accuracy)
+  SHOW("theirs");
+  bnn_store_free(s), bnn_ensemble_free(e);
+  for (; k > 0; --k) { /* the last sample's name is that of the chain and its step */
+    OK(bnn_store_open(model, corpus, PATH(folder, "run/samples"), &s, &err));
+    OK(bnn_store_get(s, k - 1, &of, &step, params, n, &err));
+    char name[64];
+    snprintf(name, sizeof name, "run/samples/c%02u_s%08u.bnn", (unsigned)of, (unsigned)step);
+    HOLDS(remove(in(folder, name)) == 0);
+    bnn_store_free(s);
+  }
+  OK(bnn_options_new(&o, &err));
+  U64(o, "seed", 1);
+  U64(o, "warmup_steps", 5);
+  U64(o, "sampling_steps", 9);
+  U64(o, "thinning", 3);
+  U64(o, "preconditioner_steps", 4);
+  U64(o, "batch_size", 4);
+  OK(bnn_store_new(model, corpus, o, PATH(folder, "run/samples"), &s, &err));
+  OK(bnn_ensemble_new(model, &e, &err));
+  for (uint64_t c = 0; c < 2; ++c) {
+    int32_t phase = -1, due = 0;
+    U64(o, "chain", c);
+    OK(bnn_sampler_new(model, corpus, o, &chain, &err));
+    while (phase != BNN_PHASE_DONE) {
+      double a;
+      OK(bnn_sampler_step(chain, &phase, &due, &err));
+      if (!due) continue;
+      OK(bnn_sampler_report(chain, &step, &a, &a, &a, &a, &a, &err));
+      OK(bnn_sampler_get_params(chain, params, n, &err));
+      OK(bnn_store_append(s, (uint32_t)c, step + 1, params, n, &err));
+      OK(bnn_ensemble_add(e, params, n, &err));
+    }
+    bnn_sampler_free(chain);
+  }
+  SHOW("ours");
+  OK(bnn_model_save(model, corpus, 40, PATH(folder, "saved.bnn"), &err));
+  free(params);
+  bnn_store_free(s), bnn_ensemble_free(e), bnn_options_free(o), bnn_model_free(model), bnn_corpus_free(corpus);
+}
+
+int main(int argc, char **argv) {
+  HOLDS(argc > 1);
+  OK(bnn_context_new(1, &ctx, &err));
+  if (argc > 2)
+    run(argv[2]);
+  else
+    samples(argv[1]);
+  bnn_context_free(ctx);
+  return finish();
+}
