@@ -65,8 +65,9 @@ mutants("apply baoa", APPLY, "Rule::Baoa(", ["baoa"],
 mutants("sums", APPLY, "fn move_chunk(", ["sgnht", "sgnht_euler"],
         ("kinetic", "= [[m[i]]] * inverse"), ("virial", "[[(t[i] - c[i])]]"), ("mass", "[[1.0]] / mass[i]"),
         ("root of the mass", "[[mass[i].sqrt()]]"))
-mutants("sgld", SAMPLERS + "sgld.rs", "fn rule(", ["sgld"],
-        ("drift", "drift: [[h]]"), ("T h", "([[t]] * h * (2.0"), ("2", "([[2.0]] -"), ("beta", "[[c.beta]]"))
+mutants("sgld", SAMPLERS + "sgld.rs", "fn rule(", ["sgld"], ("drift", "drift: [[h]]"))
+mutants("sgld", SAMPLERS + "sgld.rs", "fn noise(", ["sgld"],
+        ("T h", "([[t]] * h * (2.0"), ("2", "([[2.0]] -"), ("beta", "[[c.beta]]"))
 mutants("sghmc", SAMPLERS + "sghmc.rs", "fn coefficients(", ["sghmc", "sghmc_euler", "sgnht"],
         ("precision", "[[1.0]] / (c.sigma"), ("kick", "kick: [[h]]"), ("friction", "([[h]] * c.alpha"),
         ("T h", "([[h]] * t * (2.0"), ("2 alpha", "([[2.0]] * c.alpha"), ("beta", "[[c.beta]]"), ("drift", "([[h]] * precision)"))

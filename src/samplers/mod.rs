@@ -34,6 +34,7 @@ mod dense;
 pub mod ekf;
 pub mod laplace;
 pub mod last_layer;
+pub mod live;
 mod normal;
 mod normal_fit;
 mod normal_state;
@@ -58,6 +59,7 @@ pub use curvature::{Curvature, extreme_curvature};
 pub use ekf::Ekf;
 pub use laplace::Laplace;
 pub use last_layer::LastLayer;
+pub use live::{Diagonal, Live, LiveMass};
 pub use normal::{
     HEAD_TEMPERATURE, Labels, NormalConfig, NormalMethod, NormalReport, Normals, Structure,
 };

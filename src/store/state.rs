@@ -3,7 +3,7 @@
 
 use super::{Header, Kind, Reader, TensorData, write};
 use crate::samplers::{
-    ChainState, NormalConfig, NormalState, SamplerState, Thermostat, Values, ValuesMut,
+    ChainState, LiveMass, NormalConfig, NormalState, SamplerState, Thermostat, Values, ValuesMut,
 };
 use crate::{Error, Result};
 use serde_json::Value;
@@ -49,7 +49,7 @@ pub fn write_state(path: impl AsRef<Path>, header: &Header, state: &SavedState) 
         ..header.clone()
     };
     let mut tensors: Vec<(&str, TensorData<'_>)> = Vec::new();
-    let pair;
+    let (pair, live);
     match state {
         SavedState::Chain(c) => {
             let s = &c.sampler;
@@ -64,12 +64,17 @@ pub fn write_state(path: impl AsRef<Path>, header: &Header, state: &SavedState) 
                 ("mass", s.mass.as_ref()),
                 ("center", Some(&s.center)),
                 ("squares", c.squares.as_ref()),
+                (LIVE_SQUARES, s.live.as_ref().map(|l| &l.squares)),
             ];
             let there = all.into_iter().filter_map(|(n, v)| Some((n, v?)));
             tensors.extend(there.map(|(n, v)| (n, TensorData::F32(v))));
             if let Some(t) = s.thermostat {
                 pair = [t.xi, t.kinetic];
                 tensors.push(("thermostat", TensorData::F64(&pair)));
+            }
+            if let Some(l) = &s.live {
+                live = [l.floor, l.decay];
+                tensors.push((LIVE, TensorData::F64(&live)));
             }
         }
         SavedState::Normal(n) => {
@@ -140,7 +145,7 @@ pub fn read_state(
     };
     let mut where_there = |name: &str| has(name).then(|| floats(name)).transpose();
     let (momenta, mass) = (where_there("momenta")?, where_there("mass")?);
-    let squares = where_there("squares")?;
+    let (squares, live) = (where_there("squares")?, where_there(LIVE_SQUARES)?);
     let (theta, center) = (floats("params")?, floats("center")?);
     let thermostat = match has("thermostat") {
         true => {
@@ -151,6 +156,7 @@ pub fn read_state(
         }
         false => None,
     };
+    let live = read_live(&mut r, live)?;
     Ok(SavedState::Chain(ChainState {
         preconditioned: r.counter("preconditioned")?,
         squares,
@@ -159,9 +165,33 @@ pub fn read_state(
             theta,
             momenta,
             mass,
+            live,
             center,
             thermostat,
         },
+    }))
+}
+
+/// The name of a live mass's mean squares.
+pub const LIVE_SQUARES: &str = "live.squares";
+/// The name of its floor and its decay.
+pub const LIVE: &str = "live";
+
+/// The live mass of these mean squares, if there are any.
+///
+/// # Errors
+/// When its floor and decay are not there.
+pub fn read_live(r: &mut Reader, squares: Option<Vec<f32>>) -> Result<Option<LiveMass>> {
+    let Some(squares) = squares else {
+        return Ok(None);
+    };
+    let mut pair = [0.0; 2];
+    r.read_f64(LIVE, &mut pair)?;
+    let [floor, decay] = pair;
+    Ok(Some(LiveMass {
+        squares,
+        floor,
+        decay,
     }))
 }
 
