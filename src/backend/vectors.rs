@@ -130,7 +130,7 @@ pub struct Moments {
     pub kinetic: f64,
     /// Sum of (theta - center) * grad at the old parameters.
     pub virial: f64,
-    /// The first element whose new parameter, momentum or mean square is NaN or infinite.
+    /// The first element whose new parameter or momentum is NaN or infinite.
     pub nonfinite: Option<usize>,
 }
 

@@ -223,7 +223,7 @@ impl<V: Vectors> Sampler<V> {
     /// - [`Error::Invalid`] when the run is done, [`Error::Shape`] when the gradient has another length.
     /// - [`Error::NotFinite`] for a `gradient` or `log_posterior` that is NaN or infinite: the state is as before,
     ///   and another gradient may be tried.
-    /// - [`Error::NotFinite`] for `params`, `momenta` or a live mass's `squares` that the step made so: the chain has diverged and its state
+    /// - [`Error::NotFinite`] for `params` or `momenta` that the step made so: the chain has diverged and its state
     ///   is lost; go back to a saved one.
     ///
     /// [`Sampler::non_finite_index`] has the element.
@@ -331,10 +331,6 @@ impl<V: Vectors> Sampler<V> {
             let value = self.vectors.read(&self.theta, at)?;
             if !value.is_finite() {
                 return Err(self.not_finite("params", at, value));
-            }
-            if let Some(live) = &self.live {
-                let value = self.vectors.read(&live.squares, at)?;
-                return Err(self.not_finite("squares", at, value));
             }
             let value = self.vectors.read(&self.momenta, at)?;
             return Err(self.not_finite("momenta", at, value));
