@@ -109,6 +109,21 @@ struct Case {
     steps: u64,
 }
 
+impl Case {
+    fn new(step: f64, decay: f64) -> Self {
+        Self {
+            step,
+            beta: 0.0,
+            temperature: T,
+            decay,
+            gamma: false,
+            batches: EXACT,
+            replicas: 4096,
+            steps: 3000,
+        }
+    }
+}
+
 /// Mean and mean square over a chain's steps from its first quarter on, with the error that the replicas' spread gives.
 fn measured(case: Case) -> [Estimate; 2] {
     let n = case.replicas;
@@ -158,48 +173,95 @@ fn measured(case: Case) -> [Estimate; 2] {
     })
 }
 
+/// The sampler against the law of its own steps, away from neutral: T != 1, beta != 0, with Gamma and without, with batches and without.
+///
+/// Seen to fail here: Gamma doubled, halved or with the other sign; beta or T left out of the noise; T left out of Gamma.
 #[test]
-fn explore() {
-    println!("M^0 {:?}", weighted(0.0));
-    println!("M^1 {:?}", weighted(1.0));
+fn the_law_is_that_of_its_own_steps() {
+    let (step, beta) = (0.05, 2.5);
     for gamma in [true, false] {
-        for step in [0.1, 0.05, 0.025] {
-            println!("{gamma} {step} {:?}", discretised(step, 0.0, gamma, EXACT));
-        }
         for batches in [EXACT, SKEWED] {
-            let want = discretised(0.05, 2.5, gamma, batches);
+            let want = discretised(step, beta, gamma, batches);
             let got = measured(Case {
-                step: 0.05,
-                beta: 2.5,
-                temperature: T,
-                decay: 0.0,
+                beta,
                 gamma,
                 batches,
-                replicas: 4096,
-                steps: 3000,
+                ..Case::new(step, 0.0)
             });
-            println!(
-                "{gamma} {want:?} {got:?} off {:?}",
-                [got[0].off(want[0]), got[1].off(want[1])]
-            );
-        }
-    }
-    for decay in [0.5, 0.9, 0.99] {
-        println!("M^{decay} {:?}", weighted(decay));
-        for gamma in [true, false] {
-            for step in [0.04, 0.02, 0.01, 0.005] {
-                let got = measured(Case {
-                    step,
-                    beta: 0.0,
-                    temperature: T,
-                    decay,
-                    gamma,
-                    batches: EXACT,
-                    replicas: 8192,
-                    steps: (100.0 / step) as u64,
-                });
-                println!("{decay} {gamma} {step} {got:?}");
+            for (got, want) in got.iter().zip(want) {
+                let what = format!("gamma {gamma}, {batches:?}: {got:?} for {want}");
+                assert!(got.off(want) < SIGMAS, "{what}");
             }
         }
+    }
+}
+
+/// The limit of small steps, from the laws at 0.05 and 0.025 without any random number: exp(log_post / T) with Gamma, M exp(log_post / T)
+/// without. The mean squares are 0.437 and 0.660; what is left of the step's error at second order is below 0.002.
+#[test]
+fn gamma_alone_makes_the_law_the_target() {
+    for (gamma, power) in [(true, 0.0), (false, 1.0)] {
+        let [coarse, fine] = [0.05, 0.025].map(|step| discretised(step, 0.0, gamma, EXACT));
+        for i in 0..2 {
+            let (got, want) = (2.0 * fine[i] - coarse[i], weighted(power)[i]);
+            assert!((got - want).abs() < 3e-3, "gamma {gamma}: {got} for {want}");
+        }
+    }
+}
+
+/// A running mean: M^decay exp(log_post / T) with Gamma, M exp(log_post / T) without, as steps become small. What is left of the step is
+/// of its root in the mean (0.010, 0.007, 0.004, 0.003 at steps of 0.04, 0.02, 0.01, 0.005 with Gamma) and smaller in the mean square
+/// (0.006, 0.004, 0.002, 0.001): allowed are 0.004 and 0.0015 beside the standard errors. With Gamma's factor 1 - decay left out the mean
+/// square is 0.437 in place of 0.533.
+#[test]
+fn a_running_mean_keeps_the_power_decay_of_the_bias() {
+    let decay = 0.5;
+    for (gamma, power) in [(true, decay), (false, 1.0)] {
+        let got = measured(Case {
+            gamma,
+            steps: 16_000,
+            ..Case::new(0.005, decay)
+        });
+        for (i, left) in [(0, 0.004), (1, 0.0015)] {
+            let (got, want) = (got[i], weighted(power)[i]);
+            let off = (got.mean - want).abs();
+            let what = format!("gamma {gamma}: {got:?} for {want}");
+            assert!(off < SIGMAS * got.error + left, "{what}");
+        }
+    }
+}
+
+/// At T = 0 the chain settles where E[G g] = 0, not E[g] = 0.
+///
+/// At decay = 0 with g = y + a (probability p) or y - b (q), p a = q b, E[G g] = p (y + a) / (floor + y + a) - q (b - y) / (floor + b - y) is 0
+/// at a root of (p - q) y^2 - (floor - (p - q) (a - b)) y - (p - q) a b = 0: y = 0.262 here. For decays near 1 it is 0 at
+/// y = (1 - decay) E[g^3] / (2 sqrt(V) M) in first order: 0.0130 at 0.95. Where the gradient is so, the parameter is 0.178 and 0.0078 off.
+/// What remains of steps and of the second order is below a tenth of each; so small a standard error that it does not count.
+#[test]
+fn a_gradient_that_is_in_its_own_mass_moves_the_mean() {
+    let where_grad = |y: f64| {
+        // Newton's iteration.
+        (0..50).fold(0.4, |x, _| x - (grad(x) - y) / hessian(x))
+    };
+    let [(q, b), (p, a)] = [SKEWED[0], SKEWED[1]];
+    let (b, skew) = (-b, p - q);
+    let half = (FLOOR - skew * (a - b)) / (2.0 * skew);
+    let own = half + (half * half + a * b).sqrt();
+    let (v, third) = (p * a * a + q * b * b, p * a.powi(3) - q * b.powi(3));
+    let first_order = |decay: f64| (1.0 - decay) * third / (2.0 * v.sqrt() * (FLOOR + v.sqrt()));
+    for (decay, y) in [(0.0, own), (0.95, first_order(0.95))] {
+        let [mean, _] = measured(Case {
+            temperature: 0.0,
+            batches: SKEWED,
+            replicas: 1024,
+            steps: 20_000,
+            ..Case::new(0.002, decay)
+        });
+        let (shift, want) = (mean.mean - where_grad(0.0), where_grad(y) - where_grad(0.0));
+        assert!(want.abs() > 50.0 * mean.error);
+        assert!(
+            (shift / want - 1.0).abs() < 0.1,
+            "{shift} for {want} at {decay}"
+        );
     }
 }
