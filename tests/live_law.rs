@@ -175,7 +175,7 @@ fn measured(case: Case) -> [Estimate; 2] {
 
 /// The sampler against the law of its own steps, away from neutral: T != 1, beta != 0, with Gamma and without, with batches and without.
 ///
-/// Seen to fail here: Gamma doubled, halved or with the other sign; beta or T left out of the noise; T left out of Gamma.
+/// Seen to fail here, each doubled or halved: Gamma and each of its factors, the step, the floor, T, the 2 and beta in the noise.
 #[test]
 fn the_law_is_that_of_its_own_steps() {
     let (step, beta) = (0.05, 2.5);

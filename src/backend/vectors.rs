@@ -94,7 +94,7 @@ pub struct LiveUpdate<'a, V: Vectors> {
     pub theta: &'a mut V::Buf,
     /// The gradient's mean square V. [in, out]
     pub squares: &'a mut V::Buf,
-    /// The mass M of the step. [out]
+    /// The mass M of the step; written alone.
     pub mass: &'a mut V::Buf,
     /// Gradient of the log posterior at the old parameters.
     pub grad: &'a V::Buf,

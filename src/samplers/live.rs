@@ -40,9 +40,9 @@
 //! Both hold where theta moves little within the 1 / (1 - decay) steps that V remembers. A V that remembers many times what the chain needs to
 //! forget theta is nearly constant, and then the bias is small with or without Gamma.
 //!
-//! **Batches add another**: the gradient that moves theta is part of its own mass, and E[G(g) g] is not E[G] E[g]. A large gradient counts less. At
+//! **Batches add another**: the gradient that moves theta is part of its own mass, and `E[G(g) g]` is not `E[G] E[g]`. A large gradient counts less. At
 //! decay = 0 and floor = 0 the drift is the mean of g's sign: the chain settles where the gradients' median is 0, not their mean. In first
-//! order in 1 - decay the drift is off by -(1 - decay) E[g^3] / (2 sqrt(V) M^2) where E[g] = 0: none if gradients are symmetric, and Gamma
+//! order in 1 - decay the drift is off by `-(1 - decay) E[g^3] / (2 sqrt(V) M^2)` where `E[g] = 0`: none if gradients are symmetric, and Gamma
 //! knows nothing of it.
 
 use super::sampler::check;
