@@ -33,6 +33,8 @@ pub enum Purpose {
     Labels = 10,
     /// The direction that a search for the largest curvature starts from.
     Curvature = 11,
+    /// The signs that a Hessian's diagonal is found with.
+    Diagonal = 12,
 }
 
 /// An independent stream of numbers, addressed by (step, index).

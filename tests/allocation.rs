@@ -219,8 +219,17 @@ fn a_chains_step_allocates_nothing() {
             steps: 3,
             floor: 0.1,
         };
+        let live = Preconditioner::Live {
+            steps: 3,
+            floor: 0.1,
+            decay: 0.9,
+            gamma: true,
+        };
         for method in Method::ALL {
-            for preconditioner in [Preconditioner::None, rms] {
+            for preconditioner in [Preconditioner::None, rms, live] {
+                if preconditioner.check_method(method).is_err() {
+                    continue;
+                }
                 let mut chain = chain(&cpu, method, preconditioner);
                 while chain.phase() != Phase::Done {
                     let step = chain.steps_made();

@@ -6,6 +6,7 @@ mod common;
 use bnn::run::config::{Settings, word};
 use common::command::{self, bnn, json, words};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -258,6 +259,7 @@ fn every_choice_runs_and_makes_another_chain() {
     };
     let (first, samples) = hash("");
     assert_eq!(samples, 4);
+    let mut seen = HashSet::new();
     for (more, samples) in [
         ("--sampler sgnht", 4),
         ("--sampler sgnht --xi 0", 4),
@@ -280,10 +282,22 @@ fn every_choice_runs_and_makes_another_chain() {
         ("--preconditioner adaptive --preconditioner-every 4", 4),
         ("--preconditioner fisher --learning-rate 0.01", 4),
         ("--preconditioner prior --learning-rate 1e-4", 4),
+        ("--sampler sgld", 4),
+        ("--sampler sgld --preconditioner live", 4),
+        (
+            "--sampler sgld --preconditioner live --preconditioner-decay 0",
+            4,
+        ),
+        (
+            "--sampler sgld --preconditioner live --preconditioner-gamma=false",
+            4,
+        ),
     ] {
         let (other, got) = hash(more);
         assert_eq!(got, samples, "{more}");
         assert_ne!(other, first, "{more} changes nothing");
+        let of_live = more.starts_with("--sampler sgld");
+        assert!(!of_live || seen.insert(other), "{more} changes nothing");
     }
     // A run's own settings are checked when it is opened again.
     let v = json(&train(dir.path(), ""));
@@ -310,6 +324,13 @@ fn every_choice_runs_and_makes_another_chain() {
         "--schedule cyclical --cycles 2 --exploration 0.5 --probe-every 2",
     ));
     assert_eq!(v["diagnostics"]["gradients"], 55, "{}", v["diagnostics"]);
+    // So does a live mass's divergence term: 5 for the mass, two for each of 50 steps.
+    let v = json(&train(
+        dir.path(),
+        "--sampler sgld --preconditioner live --probe-every 2",
+    ));
+    assert_eq!(v["diagnostics"]["gradients"], 105, "{}", v["diagnostics"]);
+    assert_eq!(v["total_steps"], 105);
     // Two chains: at one start, and at two.
     let (shared, eight) = hash("--chains 2");
     let (separate, same) = hash("--chains 2 --starts separate");
@@ -324,6 +345,16 @@ fn every_choice_runs_and_makes_another_chain() {
         (
             "--preconditioner prior --prior-family laplace",
             "preconditioner",
+        ),
+        ("--preconditioner live", "live is sgld's"),
+        ("--sampler sglrw --preconditioner live", "live is sgld's"),
+        (
+            "--sampler sgld --preconditioner live --auto-step --warmup-steps 60",
+            "automatic step",
+        ),
+        (
+            "--sampler sgld --preconditioner live --preconditioner-decay 1",
+            "preconditioner_decay",
         ),
         ("--batch-order sweep --train-samples 3", "batch_size"),
         ("--chains 4000000000", "chains"),

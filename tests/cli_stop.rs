@@ -60,8 +60,14 @@ const LONG: &[&str] = &[
 ];
 
 #[cfg(unix)]
-fn start_and(dir: &Path, name: &str, samples: usize) -> (PathBuf, Option<i32>, String) {
-    let args: Vec<&str> = ["train"].iter().chain(SMALL).chain(LONG).copied().collect();
+fn start_and(
+    dir: &Path,
+    name: &str,
+    samples: usize,
+    sampler: &str,
+    more: &[&str],
+) -> (PathBuf, Option<i32>, String) {
+    let args: Vec<&str> = ["train"].iter().chain(SMALL).chain(more).copied().collect();
     let child = bnn(dir)
         .args(&args)
         .stdout(Stdio::null())
@@ -69,7 +75,7 @@ fn start_and(dir: &Path, name: &str, samples: usize) -> (PathBuf, Option<i32>, S
         .spawn()
         .expect("the command starts");
     // Wait until some samples are there, then interrupt.
-    let parent = dir.join("checkpoints/samplers/baoa_sampler");
+    let parent = dir.join(format!("checkpoints/samplers/{sampler}_sampler"));
     let deadline = Instant::now() + Duration::from_secs(120);
     let run = loop {
         assert!(Instant::now() < deadline, "no sample came");
@@ -131,7 +137,7 @@ fn a_run_that_was_stopped_or_killed_goes_on_bit_for_bit() {
     assert!((sum / total - 1.0).abs() < 1e-9, "{energy}");
     for name in ["-INT", "-KILL"] {
         let dir = folder();
-        let (run, code, text) = start_and(dir.path(), name, 3);
+        let (run, code, text) = start_and(dir.path(), name, 3, "baoa", LONG);
         if name == "-INT" {
             assert_eq!(code, Some(130), "{text}");
             assert!(
@@ -168,5 +174,27 @@ fn a_run_that_was_stopped_or_killed_goes_on_bit_for_bit() {
         assert_eq!(got["chains"], want["chains"]);
         // And so are the probes' draws.
         assert!(draws(&run.join("chain_00.bnn")) == whole_draws, "{name}");
+    }
+}
+
+/// The same of a mass that follows the chain, whose mean squares are then part of its state.
+#[cfg(unix)]
+#[test]
+fn a_stopped_run_whose_mass_follows_it_goes_on_bit_for_bit() {
+    let more = "--sampler sgld --preconditioner live --preconditioner-decay 0.9 --sampling-steps 2000 --thinning 100 --checkpoint-every 37 \
+                --probe-tokens 100 --temperature-every 3";
+    let more: Vec<&str> = more.split_whitespace().collect();
+    let whole = folder();
+    let want = json(&train(whole.path(), &more));
+    for name in ["-INT", "-KILL"] {
+        let dir = folder();
+        let (run, ..) = start_and(dir.path(), name, 2, "sgld", &more);
+        let path = run.to_str().expect("UTF-8");
+        let got = json(&command::run(
+            dir.path(),
+            &["train", "--json", "--resume", path],
+        ));
+        assert_eq!(got["samples_hash"], want["samples_hash"], "{name}");
+        assert_eq!(got["chains"], want["chains"], "{name}");
     }
 }

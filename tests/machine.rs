@@ -681,6 +681,7 @@ fn times_and_schedules() {
         theta: vec![0.0],
         momenta: Some(vec![0.0]),
         mass: None,
+        live: None,
         center: vec![0.0],
         thermostat: None,
     };

@@ -4,14 +4,14 @@ time and expects a test to fail.
 
     python3 tests/mutate.py [--all] [WORD ...]
 
-With words, only the mutants whose name contains one of them. Works on a copy of the tree in the temporary folder, with a target
+With words, only the mutants in whose name one of them begins a word. Works on a copy of the tree in the temporary folder, with a target
 folder beside it that later runs use again; the tree that it is run from is only read. About ten minutes on two cores, so it is not
 part of the checks that run on every change: run it after a change to an update or to its tests.
 
 In the copy each factor is multiplied by an element of a table that is 1 everywhere but at the mutant which BNN_MUTANT names, so that
 all mutants are built at once. First the copy must pass without a mutant. Then for each of them tests/exact.rs runs the tests of the
 mutant's methods (all of its tests if these pass), and tests/samplers.rs and tests/machine.rs run; with --all the remaining statistical files too. Of the
-mutants whose names begin with "alive" tests/alive.rs runs alone. The table has each mutant's killers; the exit status is 1 if one survived.
+mutants whose names begin with "alive" tests/alive.rs runs alone, of those with "live" tests/live.rs, live_law.rs and live_chain.rs. The table has each mutant's killers; the exit status is 1 if one survived.
 
 Not listed because they are the same mutant: factors of one product (noise, the root of the mass and xi). Not listed because no test can
 see them: the lattice walk's clamp at 2 in place of 1, since a probability beyond 0 or 1 acts as 0 or 1; it is halved instead.
@@ -32,11 +32,15 @@ WORK = Path(tempfile.gettempdir()) / "bnn-mutate"
 COPY = WORK / "copy"
 
 APPLY = "src/backend/cpu/vectors.rs"
+LIVE = "src/backend/cpu/live.rs"
 SAMPLERS = "src/samplers/"
 # (name, file, mark, the text after it with the factor in [[ ]], methods, what it is multiplied with)
 MUTANTS = []
 # Factors that are f32; the others are f64.
-F32 = ["mass.sqrt()", "-0.5"]
+F32 = ["mass.sqrt()", "-0.5", "1.0 / self.delta", "floor + v.sqrt()", "v.sqrt()", "-1.0"]
+# Where the loops of a kernel's file are: (mark, line before which the table is copied, so that they remain loops over registers).
+LOOPS = {APPLY: [("fn apply(", "match rule {"), ("fn move_chunk(", "let (mut virial")],
+         LIVE: [("fn move_chunk(", "let mut virial"), ("fn live_block(", "let mut sums")]}
 
 
 def mutants(prefix, file, mark, methods, *places, by=2.0):
@@ -44,8 +48,12 @@ def mutants(prefix, file, mark, methods, *places, by=2.0):
         MUTANTS.append((f"{prefix} {name}", file, mark, place, methods, by))
 
 
-def of_alive(name):
-    return name.startswith("alive")
+def files(name, updates):
+    """The test files that are to kill a mutant."""
+    for word, own in [("alive", ["alive"]), ("live", ["live", "live_law", "live_chain"])]:
+        if name.startswith(word):
+            return own
+    return updates
 
 
 mutants("apply sgld", APPLY, "Rule::Sgld {", ["sgld"],
@@ -65,8 +73,9 @@ mutants("apply baoa", APPLY, "Rule::Baoa(", ["baoa"],
 mutants("sums", APPLY, "fn move_chunk(", ["sgnht", "sgnht_euler"],
         ("kinetic", "= [[m[i]]] * inverse"), ("virial", "[[(t[i] - c[i])]]"), ("mass", "[[1.0]] / mass[i]"),
         ("root of the mass", "[[mass[i].sqrt()]]"))
-mutants("sgld", SAMPLERS + "sgld.rs", "fn rule(", ["sgld"],
-        ("drift", "drift: [[h]]"), ("T h", "([[t]] * h * (2.0"), ("2", "([[2.0]] -"), ("beta", "[[c.beta]]"))
+mutants("sgld", SAMPLERS + "sgld.rs", "fn rule(", ["sgld"], ("drift", "drift: [[h]]"))
+mutants("sgld", SAMPLERS + "sgld.rs", "fn noise(", ["sgld"],
+        ("T h", "([[t]] * h * (2.0"), ("2", "([[2.0]] -"), ("beta", "[[c.beta]]"))
 mutants("sghmc", SAMPLERS + "sghmc.rs", "fn coefficients(", ["sghmc", "sghmc_euler", "sgnht"],
         ("precision", "[[1.0]] / (c.sigma"), ("kick", "kick: [[h]]"), ("friction", "([[h]] * c.alpha"),
         ("T h", "([[h]] * t * (2.0"), ("2 alpha", "([[2.0]] * c.alpha"), ("beta", "[[c.beta]]"), ("drift", "([[h]] * precision)"))
@@ -107,6 +116,25 @@ for by in [2.0, 0.5]:
             ("kinetic error", "=> [[(kinetic * free / t - 1.0)]]"), ("force error", "max([[h]] * h"), ("sgld error", "=> [[h]] * force"),
             ("friction step", "- [[0.5]] * h"), ("budget", "([[self.tolerance]] / error)"), ("friction", "/ [[friction]];"), by=by)
 
+# A mass that follows the chain.
+for by in [2.0, 0.5]:
+    mutants(f"live {by} apply", LIVE, "fn move_chunk(", [],
+            ("virial", "[[(t[i] - c[i])]] * g[i]"), ("keep", "[[k.keep]] *"), ("take", "[[k.take]] *"), ("root", "= [[v[i].sqrt()]];"),
+            ("floor", "[[k.floor]] +"), ("1/M", "[[inverse]] * (pull"), ("drift", "[[k.drift]] * g"), ("divergence", "- [[divergence(i, root, inverse)]]"),
+            ("noise", "[[k.noise]] * m"), by=by)
+    mutants(f"live {by} apply", LIVE, "fn live_block(", [],
+            ("share", "[[g[i]]] / root"), ("gamma", "[[rule.gamma]] * share"), ("diagonal over M", "([[h[i]]] * inverse)"), by=by)
+    mutants(f"live {by} rule", SAMPLERS + "live.rs", "fn rule(", [],
+            ("keep", "keep: [[self.decay]]"), ("take", "take: ([[1.0]] - self.decay)"), ("floor", "floor: [[self.floor]]"), ("drift", "drift: [[h]]"),
+            ("T in Gamma", "([[c.temperature]] * h"), ("h in Gamma", "c.temperature * [[h]]"), ("1 in Gamma", "h * ([[1.0]] - self.decay)"),
+            ("decay in Gamma", "h * (1.0 - [[self.decay]])"), by=by)
+    mutants(f"live {by} noise", SAMPLERS + "sgld.rs", "fn noise(", [],
+            ("T h", "([[t]] * h * (2.0"), ("2", "([[2.0]] -"), ("beta", "[[c.beta]]"), by=by)
+    mutants(f"live {by} mass", SAMPLERS + "live.rs", "pub fn mass(", [], ("root", "floor + [[v.sqrt()]])"), by=by)
+    mutants(f"live {by} diagonal", SAMPLERS + "live.rs", "pub fn displace(", [], ("mean", "[[v.sum_of_squares(theta)?]] /"), ("size", "[[DISPLACEMENT]] *"), by=by)
+    mutants(f"live {by} diagonal", SAMPLERS + "live.rs", "pub fn finish(", [], ("minus", "[[-1.0]]"), ("over delta", "[[1.0 / self.delta]]"), by=by)
+    mutants(f"live {by} start", SAMPLERS + "preconditioner.rs", "pub fn live(", [], ("weight", "/ [[self.weight]])"), by=by)
+
 # The table, as the copy's src/mutant.rs.
 TABLE = """
 use std::sync::OnceLock;
@@ -146,18 +174,18 @@ def plant(sources):
         if at < 0:
             sys.exit(f"{name}: no '{before + factor + after}' after '{mark}': this script's list is out of date")
         single = "crate::mutant::table()[{}]" if factor in F32 else "crate::mutant::factor({})"
-        table = ("mutant[{}]" if file == APPLY else single).format(k)
+        table = ("mutant[{}]" if file in LOOPS else single).format(k)
         at += len(before)
         edits.setdefault(file, {}).setdefault((at, at + len(factor)), []).append(table)
     for file, places in edits.items():
         for (start, end), tables in sorted(places.items(), reverse=True):
             source = sources[file]
             sources[file] = f"{source[:start]}({' * '.join(tables)} * {source[start:end]}){source[end:]}"
-    # Copied to where the loops are, so that these remain loops over registers.
     take = "let mutant = *crate::mutant::table();\n    "
-    for mark, line in [("fn apply(", "match rule {"), ("fn move_chunk(", "let (mut virial")]:
-        at = sources[APPLY].find(line, sources[APPLY].find(mark))
-        sources[APPLY] = sources[APPLY][:at] + take + sources[APPLY][at:]
+    for file, places in LOOPS.items():
+        for mark, line in places:
+            at = sources[file].find(line, sources[file].find(mark))
+            sources[file] = sources[file][:at] + take + sources[file][at:]
 
 
 def test(files, mutant=None, filters=(), limit=300):
@@ -185,8 +213,8 @@ def main():
     parser.add_argument("words", nargs="*")
     args = parser.parse_args()
     updates = ["exact", "samplers", "machine"] + (["order", "regression", "calibration"] if args.all else [])
-    chosen = [k for k, m in enumerate(MUTANTS) if not args.words or any(word in m[0] for word in args.words)]
-    files_of = {k: ["alive"] if of_alive(MUTANTS[k][0]) else updates for k in chosen}
+    chosen = [k for k, m in enumerate(MUTANTS) if not args.words or any(re.search(rf"\b{word}", m[0]) for word in args.words)]
+    files_of = {k: files(MUTANTS[k][0], updates) for k in chosen}
 
     shutil.rmtree(COPY, ignore_errors=True)
     COPY.mkdir(parents=True)

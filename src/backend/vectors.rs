@@ -65,6 +65,47 @@ pub struct Coefficients {
     pub drift: f32,
 }
 
+/// One step of Langevin dynamics whose mass follows the gradient, for each element with gradient g, mean square V, diagonal of the Hessian H
+/// and standard normal xi; [`crate::samplers::live`] says where each coefficient comes from.
+///
+/// ```text
+/// V = keep V + take g^2;  M = floor + sqrt(V)
+/// theta += (drift g - gamma g H / (sqrt(V) M)) / M + noise / sqrt(M) xi
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LiveRule {
+    /// What V keeps of itself.
+    pub keep: f32,
+    /// The new square's share.
+    pub take: f32,
+    /// Added to the root of V, above 0.
+    pub floor: f32,
+    /// The step size.
+    pub drift: f32,
+    /// Of the divergence term.
+    pub gamma: f32,
+    /// The noise's standard deviation at M = 1.
+    pub noise: f32,
+}
+
+/// What [`Vectors::live_update`] reads and writes; all buffers have one length.
+pub struct LiveUpdate<'a, V: Vectors> {
+    /// Parameters. [in, out]
+    pub theta: &'a mut V::Buf,
+    /// The gradient's mean square V. [in, out]
+    pub squares: &'a mut V::Buf,
+    /// The mass M of the step; written alone.
+    pub mass: &'a mut V::Buf,
+    /// Gradient of the log posterior at the old parameters.
+    pub grad: &'a V::Buf,
+    /// Diagonal of the log posterior's Hessian there; `None` leaves the divergence term out.
+    pub diagonal: Option<&'a V::Buf>,
+    /// The point that the virial is taken about.
+    pub center: &'a V::Buf,
+    /// The standard normals.
+    pub noise: Noise<'a, V>,
+}
+
 /// What [`Vectors::langevin_update`] reads and writes; all buffers have one length.
 pub struct Langevin<'a, V: Vectors> {
     /// Parameters. [in, out]
@@ -238,6 +279,9 @@ pub trait Vectors: Clone + Send + Sync {
     /// `x[i] = ` [`Stream::normal`]`(step, i)`.
     fn normal(&self, x: &mut Self::Buf, stream: Stream, step: u64) -> Result<()>;
 
+    /// `x[i]` = 1 or -1 with the same probability: 1 where the uniform at (step, i), of [`Stream::uniforms`], is below 1/2.
+    fn signs(&self, x: &mut Self::Buf, stream: Stream, step: u64) -> Result<()>;
+
     /// Sum of squares.
     fn sum_of_squares(&self, x: &Self::Buf) -> Result<f64>;
 
@@ -249,6 +293,9 @@ pub trait Vectors: Clone + Send + Sync {
 
     /// One step of a sampler, in one pass over memory.
     fn langevin_update(&self, rule: Rule, on: Langevin<'_, Self>) -> Result<Moments>;
+
+    /// One step of a sampler whose mass follows the gradient, in one pass over memory.
+    fn live_update(&self, rule: LiveRule, on: LiveUpdate<'_, Self>) -> Result<Moments>;
 
     /// `out[k]` = the sums over `ranges[k]`, which may overlap. A range's sums depend on its own elements and its length alone.
     ///

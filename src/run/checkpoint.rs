@@ -70,8 +70,14 @@ impl Run<'_> {
         if let Some(m) = sampler.momenta() {
             parts.push(("momenta", TensorData::F32(m)));
         }
-        if let Some(m) = sampler.mass() {
-            parts.push(("mass", TensorData::F32(m)));
+        let live = sampler.live().map(|l| [l.floor, l.decay]);
+        match (sampler.live(), &live, sampler.mass()) {
+            (Some(l), Some(pair), _) => {
+                parts.push((store::LIVE_SQUARES, TensorData::F32(&l.squares)));
+                parts.push((store::LIVE, TensorData::F64(pair)));
+            }
+            (_, _, Some(m)) => parts.push(("mass", TensorData::F32(m))),
+            (_, _, None) => {}
         }
         let thermostat = sampler.thermostat().map(|t| [t.xi, t.kinetic]);
         if let Some(t) = &thermostat {
@@ -161,6 +167,7 @@ impl Run<'_> {
             message: "expected a tensor `params`, found none".into(),
         })?;
         let (momenta, mass, squares) = (floats("momenta")?, floats("mass")?, floats("squares")?);
+        let live = floats(store::LIVE_SQUARES)?;
         let mut series = |name: &str| -> Result<Vec<f64>> {
             // A series may be as long as the run, no longer.
             let len = r.tensor(name)?.len;
@@ -217,6 +224,7 @@ impl Run<'_> {
             }
             false => None,
         };
+        let live = store::read_live(&mut r, live)?;
         if self.config.probe_tokens > 0 {
             let due = draws::due(self.config, r.header().step);
             trace.draws = Draws::read(&mut r, path, due)?;
@@ -229,6 +237,7 @@ impl Run<'_> {
                 theta,
                 momenta,
                 mass,
+                live,
                 // A chain starts at its baseline, whose hash was compared.
                 center: start.to_vec(),
                 thermostat,

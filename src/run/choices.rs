@@ -111,6 +111,8 @@ pub enum MassChoice {
     Adaptive,
     /// From the squared gradients of sequences at the chain's start: the Fisher information.
     Fisher,
+    /// A root mean square of gradients that follows every step.
+    Live,
     /// The prior's curvature.
     Prior,
 }

@@ -113,17 +113,21 @@ settings! {
         cycles: u64,
         /// Share of a cycle that explores: no noise, no samples.
         exploration: f64,
-        /// The mass: none, rms, adaptive (rms, going on through the warm-up), fisher, prior. Each is frozen before sampling.
+        /// The mass: none, rms, adaptive (rms, going on through the warm-up), fisher, prior, each frozen before sampling; live (sgld's alone: rms,
+        /// following every step, biased, for comparison).
         #[arg(value_parser = word::<MassChoice>)]
         preconditioner: MassChoice,
         /// Gradients that the mass is estimated from, before the warm-up.
         preconditioner_steps: u64,
         /// Added to every element of the mass, as a share of their mean.
         preconditioner_floor: f64,
-        /// What a square keeps of its weight a step, in the adaptive mass.
+        /// What a square keeps of its weight a step, in the adaptive and the live mass.
         preconditioner_decay: f64,
         /// Steps of warm-up between new adaptive masses.
         preconditioner_every: u64,
+        /// Whether the live mass's divergence term (Gamma) is added, for a second gradient a step.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        preconditioner_gamma: bool,
         /// Form of the prior: normal, laplace (double exponential), student_t.
         #[arg(value_parser = word::<PriorFamily>)]
         prior_family: PriorFamily,
@@ -438,6 +442,11 @@ impl Config {
         }
         let sampler = self.sampler_config(0)?;
         sampler.validate()?;
+        self.mass().check_method(sampler.method)?;
+        if self.auto_step && self.preconditioner == MassChoice::Live {
+            let expected = "one that stays, for an automatic step";
+            return Err(Error::invalid("preconditioner", expected, "live"));
+        }
         self.auto_step(&sampler).map(|_| ())
     }
 
@@ -647,6 +656,12 @@ impl Config {
                 steps: self.preconditioner_steps,
                 floor: self.preconditioner_floor,
             },
+            MassChoice::Live => Preconditioner::Live {
+                steps: self.preconditioner_steps,
+                floor: self.preconditioner_floor,
+                decay: self.preconditioner_decay,
+                gamma: self.preconditioner_gamma,
+            },
             MassChoice::Prior => Preconditioner::Prior,
         }
     }
@@ -661,8 +676,9 @@ impl Config {
 
     /// Gradients of all chains together.
     pub fn chain_gradients(&self) -> u64 {
-        let one = self.mass().steps() + self.warmup_steps + self.sampling_steps;
-        one * self.chains as u64
+        let mass = self.mass();
+        let moves = self.warmup_steps + self.sampling_steps;
+        (mass.steps() + moves * mass.gradients_a_step()) * self.chains as u64
     }
 
     /// As TOML, each setting under its explanation; what has no value is a comment.

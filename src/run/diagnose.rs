@@ -130,11 +130,13 @@ impl RunDraws {
     /// Gradients that one chain took for its first `draws` draws, warm-up and the mass's among them.
     fn gradients(&self, draws: usize) -> u64 {
         let c = &self.config;
-        let before = c.mass().steps().saturating_add(c.warmup_steps);
+        let mass = c.mass();
+        let before = mass.steps().saturating_add(c.warmup_steps);
         let all = draws::steps_of_draws(c, before.saturating_add(c.sampling_steps));
         // The step of that draw: exploring steps give none, but cost a gradient each.
         let last = draws.checked_sub(1).and_then(|i| all.get(i).copied());
-        before.saturating_add(last.unwrap_or(0))
+        let moves = c.warmup_steps.saturating_add(last.unwrap_or(0));
+        mass.steps() + moves.saturating_mul(mass.gradients_a_step())
     }
 
     /// What must be the same for chains to have one target and one set of probes.

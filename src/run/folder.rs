@@ -40,6 +40,7 @@ prior_dof = 3.0
 likelihood_weight = 1.0
 preconditioner_decay = 0.99
 preconditioner_every = 25
+preconditioner_gamma = true
 "#;
 
 /// `<save_dir>/<s>_sampler/run_<time>/`.

@@ -57,6 +57,7 @@ impl Prospect {
             Preconditioner::Rms { .. } | Preconditioner::Adaptive { .. } => {
                 Some("the gradient's root mean square")
             }
+            Preconditioner::Live { .. } => Some("the gradient's running root mean square"),
             Preconditioner::Fisher { .. } => Some("the Fisher information"),
             Preconditioner::Prior => Some("the prior's curvature"),
         };
@@ -74,6 +75,11 @@ impl Prospect {
                 self.optimizer_learning_rate, self.optimizer_momentum
             ),
         });
+        if let Preconditioner::Live { .. } = mass {
+            lines.push(
+                "warning: the mass follows the chain, which biases it: for comparison only".into(),
+            );
+        }
         if self.friction_times.is_some_and(|f| f < 1.0) {
             lines.push(
                 "warning: the run ends before momentum is forgotten once: the chain will move along one straight line"

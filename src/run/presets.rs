@@ -95,6 +95,7 @@ impl Settings {
             preconditioner_floor: Some(0.1),
             preconditioner_decay: Some(0.99),
             preconditioner_every: Some(25),
+            preconditioner_gamma: Some(true),
             prior_family: Some(PriorFamily::Normal),
             prior_dof: Some(3.0),
             likelihood_weight: Some(1.0),

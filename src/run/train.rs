@@ -295,7 +295,7 @@ impl Run<'_> {
         Ok(read.params)
     }
 
-    /// Runs one chain to its end, counting its steps in `made`; its trace and the mean absolute standardised momentum at the end.
+    /// Runs one chain to its end, counting its gradients in `made`; its trace and the mean absolute standardised momentum at the end.
     fn chain(
         &self,
         index: u32,
@@ -389,7 +389,11 @@ impl Run<'_> {
                 }
             }
             let report = chain.step(&batch)?;
-            *made += 1;
+            *made += if step < mass_at {
+                1
+            } else {
+                config.mass().gradients_a_step()
+            };
             if step + 1 == mass_at {
                 let mass = chain.sampler().mass().map(Vec::as_slice);
                 let line = stability_line(config, &sampler, &self.prior, mass)?;

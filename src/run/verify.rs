@@ -270,6 +270,7 @@ fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
             theta: theta0.clone(),
             momenta: momenta.clone(),
             mass: None,
+            live: None,
             center: theta0.clone(),
             thermostat: method.has_thermostat().then(|| Thermostat {
                 xi: c.alpha,

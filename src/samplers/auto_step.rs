@@ -152,13 +152,17 @@ impl AutoStep {
     /// [`Sampler::step_with_gradient`], and what the search makes of it while the chain warms up.
     ///
     /// # Errors
-    /// As [`Sampler::step_with_gradient`].
+    /// As [`Sampler::step_with_gradient`], and [`Error::Invalid`] under a live mass: its error is not what the search takes it for.
     pub fn step<V: Vectors>(
         &mut self,
         sampler: &mut Sampler<V>,
         grad: &V::Buf,
         log_post: f64,
     ) -> Result<StepReport> {
+        if sampler.live().is_some() {
+            let expected = "a step given outright (the mass follows the chain)";
+            return Err(Error::invalid("auto_step", expected, "one to be found"));
+        }
         let window = 4 * sampler.config().warmup_steps / 5 / WINDOWS;
         let (at, made) = (sampler.step() % window, sampler.step());
         if sampler.phase() != Phase::Warmup || made >= WINDOWS * window {

@@ -4,8 +4,8 @@
 
 use super::preconditioner::{Estimate, Form};
 use super::{
-    AutoStep, Config, Factors, Phase, Preconditioner, Sampler, SamplerState, Temperatures,
-    curvature,
+    AutoStep, Config, Diagonal, Factors, Phase, Preconditioner, Sampler, SamplerState,
+    Temperatures, curvature,
 };
 use crate::backend::Backend;
 use crate::data::Batch;
@@ -48,6 +48,7 @@ pub struct Chain<B: Backend> {
     preconditioner: Preconditioner,
     preconditioned: u64,
     estimate: Option<Estimate<B>>,
+    diagonal: Option<Diagonal<B>>, // of a live mass's divergence term
     temperatures: Option<Temperatures>,
     auto_step: Option<AutoStep>,
 }
@@ -56,7 +57,7 @@ impl<B: Backend> Chain<B> {
     /// A chain that starts at `theta0`.
     ///
     /// # Errors
-    /// As [`Sampler::new`], when the preconditioner's settings are out of range, and when theta0 is not of the model's size.
+    /// As [`Sampler::new`], when the preconditioner's settings are out of range or it does not go with the method, and when theta0 is not of the model's size.
     pub fn new(
         backend: &B,
         posterior: Posterior<B>,
@@ -65,11 +66,13 @@ impl<B: Backend> Chain<B> {
         preconditioner: Preconditioner,
     ) -> Result<Self> {
         preconditioner.check()?;
+        preconditioner.check_method(config.method)?;
         posterior.gpt().layout().check(theta0)?;
         let estimate = match preconditioner.steps() {
             0 => None,
             _ => Some(Estimate::new(backend, theta0.len())?),
         };
+        let diagonal = diagonal(backend, theta0.len(), &config, preconditioner)?;
         let mut sampler = Sampler::new(backend.clone(), theta0, config)?;
         if preconditioner == Preconditioner::Prior {
             sampler.set_mass(&posterior.prior_curvature()?)?;
@@ -80,6 +83,7 @@ impl<B: Backend> Chain<B> {
             preconditioner,
             preconditioned: 0,
             estimate,
+            diagonal,
             temperatures: None,
             auto_step: None,
         })
@@ -97,6 +101,7 @@ impl<B: Backend> Chain<B> {
         state: &ChainState,
     ) -> Result<Self> {
         preconditioner.check()?;
+        preconditioner.check_method(config.method)?;
         posterior.gpt().layout().check(&state.sampler.theta)?;
         let (taken, steps) = (state.preconditioned, preconditioner.steps());
         let (running, s) = (taken < steps, &state.sampler);
@@ -108,11 +113,23 @@ impl<B: Backend> Chain<B> {
                 taken.to_string(),
             );
         }
-        if running && (s.step > 0 || s.mass.is_some()) {
+        if running && (s.step > 0 || s.mass.is_some() || s.live.is_some()) {
             let got = format!("step {} after {taken} of {steps} gradients", s.step);
             return refuse("no step and no mass while the mass is estimated", got);
         }
-        let has_mass = steps > 0 || preconditioner == Preconditioner::Prior;
+        let decay = match preconditioner {
+            Preconditioner::Live { decay, .. } if !running => Some(decay),
+            _ => None,
+        };
+        if s.live.as_ref().map(|l| l.decay) != decay {
+            let name = |decay: Option<f64>| match decay {
+                Some(decay) => format!("a live mass of decay {decay}"),
+                None => "no live mass".into(),
+            };
+            let got = name(s.live.as_ref().map(|l| l.decay));
+            return refuse(&name(decay), got);
+        }
+        let has_mass = (steps > 0 && decay.is_none()) || preconditioner == Preconditioner::Prior;
         if !running && s.mass.is_some() != has_mass {
             let got = format!(
                 "{} after {steps}",
@@ -152,12 +169,14 @@ impl<B: Backend> Chain<B> {
                 );
             }
         };
+        let diagonal = diagonal(backend, s.theta.len(), &config, preconditioner)?;
         Ok(Self {
             sampler: Sampler::restore(backend.clone(), config, &state.sampler)?,
             posterior,
             preconditioner,
             preconditioned: state.preconditioned,
             estimate,
+            diagonal,
             temperatures: None,
             auto_step: None,
         })
@@ -219,20 +238,31 @@ impl<B: Backend> Chain<B> {
                 sample_due: false,
             });
         }
+        let (v, theta) = (self.sampler.vectors(), self.sampler.params());
+        if let Some(d) = &mut self.diagonal {
+            d.displace(v, theta, self.posterior.grad(), self.sampler.step())?;
+            self.posterior.evaluate(d.point(), batch)?;
+            d.finish(v, self.posterior.grad())?;
+        }
         let made = self
             .sampler
             .step()
             .saturating_sub(self.sampler.config().warmup_steps);
         let sampling = self.phase() == Phase::Sampling;
+        let grad = match &self.diagonal {
+            Some(d) => d.grad(),
+            None => self.posterior.grad(),
+        };
         let mut taken = (self.temperatures.as_mut()).filter(|t| sampling && t.due(made));
         if let Some(t) = &mut taken {
             // Before the step: only there do parameters and gradient belong together.
-            t.read(&self.sampler, self.posterior.grad())?;
+            t.read(&self.sampler, grad)?;
         }
-        let (sampler, grad) = (&mut self.sampler, self.posterior.grad());
-        let made = match &mut self.auto_step {
-            Some(auto) => auto.step(sampler, grad, at.log_post),
-            None => sampler.step_with_gradient(grad, at.log_post),
+        let sampler = &mut self.sampler;
+        let made = match (&mut self.auto_step, &self.diagonal) {
+            (Some(auto), _) => auto.step(sampler, grad, at.log_post),
+            (None, Some(d)) => sampler.step_with_diagonal(grad, d.values(), at.log_post),
+            (None, None) => sampler.step_with_gradient(grad, at.log_post),
         };
         match made {
             Ok(r) => {
@@ -335,7 +365,9 @@ impl<B: Backend> Chain<B> {
         }
         let (floor, form) = match self.preconditioner {
             Preconditioner::None | Preconditioner::Prior => return Ok(()),
-            Preconditioner::Rms { floor, .. } | Preconditioner::Adaptive { floor, .. } => {
+            Preconditioner::Rms { floor, .. }
+            | Preconditioner::Adaptive { floor, .. }
+            | Preconditioner::Live { floor, .. } => {
                 estimate.add(v, self.posterior.grad(), 1.0)?;
                 (floor, Form::Root)
             }
@@ -347,6 +379,12 @@ impl<B: Backend> Chain<B> {
         if self.preconditioned + 1 < self.preconditioner.steps() {
             self.preconditioned += 1;
             return Ok(());
+        }
+        if let Preconditioner::Live { decay, .. } = self.preconditioner {
+            let live = estimate.live(v, floor, decay)?;
+            self.preconditioned += 1;
+            self.estimate = None;
+            return self.sampler.set_live_mass(&live);
         }
         let mass = estimate.mass(v, floor, form)?;
         self.preconditioned += 1;
@@ -439,5 +477,20 @@ impl<B: Backend> Chain<B> {
             true => Phase::Warmup,
             false => self.sampler.phase(),
         }
+    }
+}
+
+/// What a live mass's divergence term needs, where it is asked for.
+fn diagonal<B: Backend>(
+    backend: &B,
+    n: usize,
+    c: &Config,
+    preconditioner: Preconditioner,
+) -> Result<Option<Diagonal<B>>> {
+    match preconditioner {
+        Preconditioner::Live { gamma: true, .. } => {
+            Diagonal::new(backend, n, c.seed, c.chain).map(Some)
+        }
+        _ => Ok(None),
     }
 }

@@ -6,15 +6,17 @@
 //! | RMS | rms_i + floor mean(rms): the root mean square of the log posterior's gradient over batches at the start (the RMSprop statistic; Li et al. 2016, "Preconditioned SGLD", eq. 4-5, without its running average) |
 //! | adaptive | the same, going on through the warm-up as a running average with its `decay`, set anew every so many steps |
 //! | Fisher | h_i + floor mean(h): the diagonal empirical Fisher information of the data at the start, an estimate of the log likelihood's curvature |
+//! | live | the same as RMS, but following every step, sampling too: [`super::live`], for comparison only |
 //! | prior | the curvature of -log prior, 1 / sd_i^2 of a normal one |
 //!
-//! Each is frozen before sampling, so the target is unchanged and no correction term is owed (Li et al.'s Gamma).
+//! Each but the live one is frozen before sampling, so the target is unchanged and no correction term is owed (Li et al.'s Gamma).
 //!
 //! Since the gradient of the log posterior is num_data times that of the mean loss, a step of h in optimiser terms under RMS is
 //! lr = h^2 num_data / M_i = h^2 / rms_i(mean loss): the step size is per preconditioned unit, whatever the data's size. Under Fisher and
 //! prior M is a curvature, and a step of methods with momenta is stable below about 2.
 
 use super::sampler::check_mass;
+use super::{LiveMass, Method};
 use crate::backend::Vectors;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -50,6 +52,17 @@ pub enum Preconditioner {
         /// Added to every element, as a share of their mean, above 0.
         floor: f64,
     },
+    /// A root mean square that follows every step, in warm-up and sampling: [`super::live`]. SGLD alone; biased, and for comparison.
+    Live {
+        /// How many gradients at the start, at least 1.
+        steps: u64,
+        /// Added to every root, as a share of the mean of all roots at the start, above 0.
+        floor: f64,
+        /// What the mean square keeps of itself a step, at least 0 and below 1.
+        decay: f64,
+        /// Whether the divergence term is added: a second gradient a step.
+        gamma: bool,
+    },
     /// From the prior alone.
     Prior,
 }
@@ -59,9 +72,34 @@ impl Preconditioner {
     pub fn steps(&self) -> u64 {
         match self {
             Self::None | Self::Prior => 0,
-            Self::Rms { steps, .. } | Self::Adaptive { steps, .. } | Self::Fisher { steps, .. } => {
-                *steps
+            Self::Rms { steps, .. }
+            | Self::Adaptive { steps, .. }
+            | Self::Fisher { steps, .. }
+            | Self::Live { steps, .. } => *steps,
+        }
+    }
+
+    /// How many gradients each step takes once it moves.
+    pub fn gradients_a_step(&self) -> u64 {
+        match self {
+            Self::Live { gamma: true, .. } => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether it goes with the method.
+    ///
+    /// # Errors
+    /// When it is live and the method is not SGLD.
+    pub fn check_method(&self, method: Method) -> Result<()> {
+        match self {
+            Self::Live { .. } if method != Method::Sgld => {
+                let expected = format!(
+                    "one that is frozen before sampling (live is sgld's, the method is {method})"
+                );
+                Err(Error::invalid("preconditioner", expected, "live"))
             }
+            _ => Ok(()),
         }
     }
 
@@ -90,6 +128,18 @@ impl Preconditioner {
                 }
                 if every == 0 {
                     return Err(Error::invalid("preconditioner_every", "at least 1", every));
+                }
+                (steps, floor)
+            }
+            Self::Live {
+                steps,
+                floor,
+                decay,
+                ..
+            } => {
+                if !(0.0..1.0).contains(&decay) {
+                    let expected = "at least 0 and below 1";
+                    return Err(Error::invalid("preconditioner_decay", expected, decay));
                 }
                 (steps, floor)
             }
@@ -141,6 +191,27 @@ impl<V: Vectors> Estimate<V> {
     /// # Errors
     /// When no gradient was other than 0, or the sums overflowed.
     pub fn mass(&self, vectors: &V, floor: f64, form: Form) -> Result<Vec<f32>> {
+        Ok(self.mass_and_floor(vectors, floor, form)?.0)
+    }
+
+    /// What a live mass begins with.
+    ///
+    /// # Errors
+    /// As [`Estimate::mass`].
+    pub fn live(&self, vectors: &V, floor: f64, decay: f64) -> Result<LiveMass> {
+        let (_, floor) = self.mass_and_floor(vectors, floor, Form::Root)?;
+        let mut squares = vectors.get(&self.squares)?;
+        let mean = |v: &mut f32| *v = (*v as f64 / self.weight) as f32;
+        squares.iter_mut().for_each(mean);
+        Ok(LiveMass {
+            squares,
+            floor: floor as f64,
+            decay,
+        })
+    }
+
+    /// The mass, and what was added to every element of it.
+    fn mass_and_floor(&self, vectors: &V, floor: f64, form: Form) -> Result<(Vec<f32>, f32)> {
         let mut m = vec![0.0f32; vectors.len(&self.squares)];
         vectors.download(&self.squares, &mut m)?;
         let mut sum = 0.0f64;
@@ -162,6 +233,6 @@ impl<V: Vectors> Estimate<V> {
         }
         m.iter_mut().for_each(|m| *m += floor);
         check_mass(&m, m.len())?;
-        Ok(m)
+        Ok((m, floor))
     }
 }

@@ -1,7 +1,7 @@
 //! The state machine of a chain: one gradient in, one step made, a report out.
 
-use super::{Config, Momenta, Thermostat};
-use crate::backend::vectors::{Langevin, Noise, RangeMoments, Standing, Vectors};
+use super::{Config, Live, LiveMass, Momenta, Thermostat};
+use crate::backend::vectors::{Langevin, LiveUpdate, Noise, RangeMoments, Standing, Vectors};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
 use serde::{Deserialize, Serialize};
@@ -56,8 +56,11 @@ pub struct SamplerState {
     pub theta: Vec<f32>,
     /// Momenta; `None` for a method without.
     pub momenta: Option<Vec<f32>>,
-    /// Diagonal mass M (without sigma); `None` is 1 everywhere.
+    /// Diagonal mass M (without sigma) that stays; `None` is 1 everywhere.
     pub mass: Option<Vec<f32>>,
+    /// A mass that follows the chain, in place of one that stays.
+    #[serde(default)]
+    pub live: Option<LiveMass>,
     /// Where the chain started.
     pub center: Vec<f32>,
     /// The thermostat; `None` for a method without.
@@ -84,8 +87,9 @@ pub struct Sampler<V: Vectors> {
     stream: Stream,
     step: u64,
     theta: V::Buf,
-    momenta: V::Buf, // empty without momenta
-    mass: Option<V::Buf>,
+    momenta: V::Buf,      // empty without momenta
+    mass: Option<V::Buf>, // under a live mass that of the last step
+    live: Option<Live<V::Buf>>,
     center: V::Buf,
     thermostat: Option<Thermostat>,
     factors: Option<Factors>,
@@ -113,6 +117,7 @@ impl<V: Vectors> Sampler<V> {
             theta: theta0.to_vec(),
             momenta,
             mass: None,
+            live: None,
             center: theta0.to_vec(),
             thermostat,
         };
@@ -159,11 +164,24 @@ impl<V: Vectors> Sampler<V> {
         if let Some(mass) = &state.mass {
             check_mass(mass, n)?;
         }
+        if let Some(live) = &state.live {
+            live.check(config.method, n)?;
+            if state.mass.is_some() {
+                let expected = "one that stays or one that follows the chain";
+                return Err(Error::invalid("mass", expected, "both"));
+            }
+        }
         let put = |from: &[f32]| vectors.put(from);
+        let mass = state.live.as_ref().map(LiveMass::mass);
         Ok(Self {
             theta: put(&state.theta)?,
             momenta: put(state.momenta.as_deref().unwrap_or_default())?,
-            mass: state.mass.as_deref().map(put).transpose()?,
+            mass: (mass.as_deref().or(state.mass.as_deref()))
+                .map(put)
+                .transpose()?,
+            live: (state.live.as_ref())
+                .map(|l| on_device(&vectors, l))
+                .transpose()?,
             center: put(&state.center)?,
             stream: Stream::new(config.seed, Purpose::Noise, config.chain),
             step: state.step,
@@ -182,7 +200,18 @@ impl<V: Vectors> Sampler<V> {
             step: self.step,
             theta: get(&self.theta)?,
             momenta: self.momenta().map(get).transpose()?,
-            mass: self.mass.as_ref().map(get).transpose()?,
+            mass: match self.live {
+                Some(_) => None,
+                None => self.mass.as_ref().map(get).transpose()?,
+            },
+            live: match &self.live {
+                Some(live) => Some(LiveMass {
+                    squares: get(&live.squares)?,
+                    floor: live.floor,
+                    decay: live.decay,
+                }),
+                None => None,
+            },
             center: get(&self.center)?,
             thermostat: self.thermostat,
         })
@@ -200,7 +229,23 @@ impl<V: Vectors> Sampler<V> {
     /// [`Sampler::non_finite_index`] has the element.
     pub fn step_with_gradient(&mut self, grad: &V::Buf, log_post: f64) -> Result<StepReport> {
         let (stream, step) = (self.stream, self.step);
-        self.advance(grad, log_post, Noise::Counter { stream, step })
+        self.advance(grad, None, log_post, Noise::Counter { stream, step })
+    }
+
+    /// [`Sampler::step_with_gradient`] under a live mass, with its divergence term, given the diagonal of the log posterior's Hessian at
+    /// [`Sampler::params`] or an unbiased estimate of it: [`super::live`]. (The other steps leave the term out.)
+    ///
+    /// # Errors
+    /// As [`Sampler::step_with_gradient`], for a `diagonal` that is NaN or infinite too; [`Error::Invalid`] when the mass is not live.
+    pub fn step_with_diagonal(
+        &mut self,
+        grad: &V::Buf,
+        diagonal: &V::Buf,
+        log_post: f64,
+    ) -> Result<StepReport> {
+        let (stream, step) = (self.stream, self.step);
+        let noise = Noise::Counter { stream, step };
+        self.advance(grad, Some(diagonal), log_post, noise)
     }
 
     /// [`Sampler::step_with_gradient`] with given standard normals, one a parameter: to replay what another program
@@ -211,10 +256,16 @@ impl<V: Vectors> Sampler<V> {
         log_post: f64,
         noise: &V::Buf,
     ) -> Result<StepReport> {
-        self.advance(grad, log_post, Noise::Given(noise))
+        self.advance(grad, None, log_post, Noise::Given(noise))
     }
 
-    fn advance(&mut self, grad: &V::Buf, log_post: f64, noise: Noise<'_, V>) -> Result<StepReport> {
+    fn advance(
+        &mut self,
+        grad: &V::Buf,
+        diagonal: Option<&V::Buf>,
+        log_post: f64,
+        noise: Noise<'_, V>,
+    ) -> Result<StepReport> {
         let (n, step, phase) = (self.len(), self.step, self.phase());
         if phase == Phase::Done {
             let expected = format!("one of the run's {} steps", self.config.total_steps());
@@ -235,18 +286,47 @@ impl<V: Vectors> Sampler<V> {
             let value = self.vectors.read(grad, at)?;
             return Err(self.not_finite("gradient", at, value));
         }
+        if let Some(diagonal) = diagonal {
+            if self.live.is_none() {
+                let expected = "none (no mass follows the chain)";
+                return Err(Error::invalid("diagonal", expected, "one"));
+            }
+            if self.vectors.len(diagonal) != n {
+                return Err(Error::shape("diagonal", [n], [self.vectors.len(diagonal)]));
+            }
+            if let Some(at) = self.vectors.first_non_finite(diagonal)? {
+                let value = self.vectors.read(diagonal, at)?;
+                return Err(self.not_finite("diagonal", at, value));
+            }
+        }
         let now = self.settings_at(step)?;
         let (h, xi) = (now.step_size, self.thermostat.map_or(0.0, |t| t.xi));
-        let rule = now.rule(h, xi);
-        let on = Langevin {
-            theta: &mut self.theta,
-            momenta: &mut self.momenta,
-            grad,
-            center: &self.center,
-            mass: self.mass.as_ref(),
-            noise,
+        let moments = match (&mut self.live, &mut self.mass) {
+            (Some(live), Some(mass)) => {
+                let rule = live.rule(&now, h);
+                let on = LiveUpdate {
+                    theta: &mut self.theta,
+                    squares: &mut live.squares,
+                    mass,
+                    grad,
+                    diagonal,
+                    center: &self.center,
+                    noise,
+                };
+                self.vectors.live_update(rule, on)?
+            }
+            (_, mass) => {
+                let on = Langevin {
+                    theta: &mut self.theta,
+                    momenta: &mut self.momenta,
+                    grad,
+                    center: &self.center,
+                    mass: mass.as_ref(),
+                    noise,
+                };
+                self.vectors.langevin_update(now.rule(h, xi), on)?
+            }
         };
-        let moments = self.vectors.langevin_update(rule, on)?;
         if let Some(at) = moments.nonfinite {
             let value = self.vectors.read(&self.theta, at)?;
             if !value.is_finite() {
@@ -318,11 +398,7 @@ impl<V: Vectors> Sampler<V> {
     /// # Errors
     /// [`Error::Invalid`] when sampling has begun, and as [`Config::validate`]; the settings are then as before.
     pub fn set_step(&mut self, step_size: f64, alpha: f64) -> Result<()> {
-        if self.step > self.config.warmup_steps {
-            let expected = format!("set by step {}, before sampling", self.config.warmup_steps);
-            let got = format!("step {}", self.step);
-            return Err(Error::invalid("step_size", expected, got));
-        }
+        self.before_sampling("step_size")?;
         let config = Config {
             step_size,
             alpha,
@@ -333,7 +409,7 @@ impl<V: Vectors> Sampler<V> {
         Ok(())
     }
 
-    /// Sets the diagonal mass M, one positive number a parameter, and draws new momenta from N(0, T sigma^2 M).
+    /// Sets the diagonal mass M, one positive number a parameter, and draws new momenta from N(0, T sigma^2 M). A live mass ends.
     ///
     /// Allowed until the first sampling step is made, any number of times: a mass that followed the chain would
     /// change the target.
@@ -347,26 +423,43 @@ impl<V: Vectors> Sampler<V> {
 
     /// The same; `buf` holds the mass already, or there is none yet.
     pub(super) fn take_mass(&mut self, mass: &[f32], buf: Option<V::Buf>) -> Result<()> {
-        if self.step > self.config.warmup_steps {
-            let expected = format!("set by step {}, before sampling", self.config.warmup_steps);
-            return Err(Error::invalid(
-                "mass",
-                expected,
-                format!("step {}", self.step),
-            ));
-        }
+        self.before_sampling("mass")?;
         check_mass(mass, self.len())?;
         let buf = match buf {
             Some(buf) => buf,
             None => self.vectors.put(mass)?,
         };
         self.mass = Some(buf);
+        self.live = None;
         if self.config.method.has_momenta() {
             let momenta = thermal_momenta(&self.config, mass.len(), Some(mass), self.step);
             self.vectors.upload(&mut self.momenta, &momenta)?;
             if let Some(t) = &mut self.thermostat {
                 t.kinetic = kinetic(&self.config, Some(&momenta), Some(mass));
             }
+        }
+        Ok(())
+    }
+
+    /// Lets the mass follow the gradients of all following steps, sampling too: [`super::live`], which is biased.
+    ///
+    /// Allowed until the first sampling step is made.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when sampling has begun, and as [`LiveMass::check`].
+    pub fn set_live_mass(&mut self, live: &LiveMass) -> Result<()> {
+        self.before_sampling("live mass")?;
+        live.check(self.config.method, self.len())?;
+        self.mass = Some(self.vectors.put(&live.mass())?);
+        self.live = Some(on_device(&self.vectors, live)?);
+        Ok(())
+    }
+
+    fn before_sampling(&self, what: &str) -> Result<()> {
+        if self.step > self.config.warmup_steps {
+            let expected = format!("set by step {}, before sampling", self.config.warmup_steps);
+            let got = format!("step {}", self.step);
+            return Err(Error::invalid(what, expected, got));
         }
         Ok(())
     }
@@ -386,9 +479,14 @@ impl<V: Vectors> Sampler<V> {
         self.thermostat
     }
 
-    /// The diagonal mass, if one was set.
+    /// The diagonal mass, if one was set; of a live one that of the last step.
     pub fn mass(&self) -> Option<&V::Buf> {
         self.mass.as_ref()
+    }
+
+    /// The live mass, if one was set.
+    pub fn live(&self) -> Option<&Live<V::Buf>> {
+        self.live.as_ref()
     }
 
     /// Where the chain started.
@@ -463,6 +561,14 @@ impl<V: Vectors> Sampler<V> {
     pub fn non_finite_index(&self) -> Option<usize> {
         self.nonfinite
     }
+}
+
+fn on_device<V: Vectors>(vectors: &V, live: &LiveMass) -> Result<Live<V::Buf>> {
+    Ok(Live {
+        squares: vectors.put(&live.squares)?,
+        floor: live.floor,
+        decay: live.decay,
+    })
 }
 
 /// N(0, T sigma^2 M), from the numbers of the seed's momenta at `step`.

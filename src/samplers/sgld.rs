@@ -20,7 +20,7 @@
 //! **Where it differs.** The paper's epsilon is twice ours: it writes epsilon / 2 before the gradient and N(0,
 //! epsilon). The paper lets the step size fall to 0; here it is constant unless a schedule says otherwise, and on a
 //! Gaussian of curvature lambda the variance is then T / lambda / (1 - epsilon lambda P / 2). P is constant, so the
-//! divergence term of a preconditioner that follows theta (Girolami & Calderhead 2011) is 0.
+//! divergence term of a preconditioner that follows theta (Girolami & Calderhead 2011) is 0; [`super::live`] has it.
 
 use super::Config;
 use crate::backend::vectors::Rule;
@@ -55,10 +55,15 @@ pub(super) fn validate(c: &Config) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn rule(c: &Config, h: f64) -> Rule {
+/// The noise's standard deviation at M = 1.
+pub(super) fn noise(c: &Config, h: f64) -> f32 {
     let t = c.temperature;
+    (t * h * (2.0 - t * h * c.beta)).sqrt() as f32
+}
+
+pub(super) fn rule(c: &Config, h: f64) -> Rule {
     Rule::Sgld {
         drift: h as f32,
-        noise: (t * h * (2.0 - t * h * c.beta)).sqrt() as f32,
+        noise: noise(c, h),
     }
 }

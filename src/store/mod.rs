@@ -47,7 +47,8 @@ pub use reader::{Reader, read_header};
 pub use replace::replace_file;
 pub use samples::{Provenance, SampleId, Store};
 pub use state::{
-    Length, Looks, SavedState, normal_tensors, read_normal_tensors, read_state, write_state,
+    LIVE, LIVE_SQUARES, Length, Looks, SavedState, normal_tensors, read_live, read_normal_tensors,
+    read_state, write_state,
 };
 
 /// How many bytes are converted, hashed and read or written at a time; a multiple of every element's size.

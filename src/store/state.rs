@@ -3,8 +3,8 @@
 
 use super::{Header, Kind, Reader, TensorData, write};
 use crate::samplers::{
-    AutoStepState, ChainState, NormalConfig, NormalState, SamplerState, Thermostat, Values,
-    ValuesMut,
+    AutoStepState, ChainState, LiveMass, NormalConfig, NormalState, SamplerState, Thermostat,
+    Values, ValuesMut,
 };
 use crate::{Error, Result};
 use serde_json::Value;
@@ -67,7 +67,7 @@ pub fn write_state(path: impl AsRef<Path>, header: &Header, state: &SavedState) 
         ..header.clone()
     };
     let mut tensors: Vec<(&str, TensorData<'_>)> = Vec::new();
-    let (pair, search);
+    let (pair, live, search);
     match state {
         SavedState::Chain(c, looks) => {
             let s = &c.sampler;
@@ -82,12 +82,17 @@ pub fn write_state(path: impl AsRef<Path>, header: &Header, state: &SavedState) 
                 ("mass", s.mass.as_ref()),
                 ("center", Some(&s.center)),
                 ("squares", c.squares.as_ref()),
+                (LIVE_SQUARES, s.live.as_ref().map(|l| &l.squares)),
             ];
             let there = all.into_iter().filter_map(|(n, v)| Some((n, v?)));
             tensors.extend(there.map(|(n, v)| (n, TensorData::F32(v))));
             if let Some(t) = s.thermostat {
                 pair = [t.xi, t.kinetic];
                 tensors.push(("thermostat", TensorData::F64(&pair)));
+            }
+            if let Some(l) = &s.live {
+                live = [l.floor, l.decay];
+                tensors.push((LIVE, TensorData::F64(&live)));
             }
             if let Some(a) = looks.auto_step {
                 search = a.numbers();
@@ -169,7 +174,7 @@ pub fn read_state(
     };
     let mut where_there = |name: &str| has(name).then(|| floats(name)).transpose();
     let (momenta, mass) = (where_there("momenta")?, where_there("mass")?);
-    let squares = where_there("squares")?;
+    let (squares, live) = (where_there("squares")?, where_there(LIVE_SQUARES)?);
     let (theta, center) = (floats("params")?, floats("center")?);
     let thermostat = match has("thermostat") {
         true => {
@@ -180,6 +185,7 @@ pub fn read_state(
         }
         false => None,
     };
+    let live = read_live(&mut r, live)?;
     // No more room than the file has bytes: its lengths were compared with its size.
     let mut doubles = |name: &str| -> Result<Option<Vec<f64>>> {
         if !has(name) {
@@ -213,11 +219,35 @@ pub fn read_state(
             theta,
             momenta,
             mass,
+            live,
             center,
             thermostat,
         },
     };
     Ok(SavedState::Chain(state, looks))
+}
+
+/// The name of a live mass's mean squares.
+pub const LIVE_SQUARES: &str = "live.squares";
+/// The name of its floor and its decay.
+pub const LIVE: &str = "live";
+
+/// The live mass of these mean squares, if there are any.
+///
+/// # Errors
+/// When its floor and decay are not there.
+pub fn read_live(r: &mut Reader, squares: Option<Vec<f32>>) -> Result<Option<LiveMass>> {
+    let Some(squares) = squares else {
+        return Ok(None);
+    };
+    let mut pair = [0.0; 2];
+    r.read_f64(LIVE, &mut pair)?;
+    let [floor, decay] = pair;
+    Ok(Some(LiveMass {
+        squares,
+        floor,
+        decay,
+    }))
 }
 
 fn check(path: &Path, expected: &Header, length: Length, got: &Header) -> Result<()> {

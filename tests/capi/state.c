@@ -328,6 +328,56 @@ static void refused(void) {
   bnn_corpus_free(corpus), bnn_corpus_free(text), bnn_corpus_free(chars);
 }
 
+/* A mass that follows the chain, with and without its divergence term. */
+static bnn_options *follows(const char *method, uint64_t gamma, double decay) {
+  bnn_options *o = settings(method);
+  STR(o, "preconditioner", "live");
+  U64(o, "preconditioner_gamma", gamma);
+  F64(o, "preconditioner_decay", decay);
+  return o;
+}
+
+static void live(void) {
+  static float ends[3][100000];
+  bnn_options *o[4] = {follows("sgld", 1, 0.9), follows("sgld", 0, 0.9), follows("sgld", 1, 0.0), follows("baoa", 1, 0.9)};
+  bnn_corpus *corpus = letters("abcdefgh");
+  bnn_model *model = NULL;
+  bnn_sampler *whole = NULL, *resumed = NULL;
+  size_t n = 0, t = 0;
+  int32_t phase = -1, due = -1;
+  OK(bnn_model_new(ctx, o[0], 8, &model, &err));
+  OK(bnn_model_sizes(model, &n, &t, &err));
+  for (int k = 0; k < 3; ++k)
+    for (int breaks_after = 0; breaks_after < 6; ++breaks_after) {
+      OK(bnn_sampler_new(model, corpus, o[k], &whole, &err));
+      for (int i = 0; i < breaks_after; ++i) OK(bnn_sampler_step(whole, &phase, &due, &err));
+      OK(bnn_sampler_save(whole, path, strlen(path), &err));
+      if (breaks_after == 5) {
+        /* Each of its settings makes another chain. */
+        IS(BNN_ERR_MISMATCH, bnn_sampler_load(model, corpus, o[(k + 1) % 3], path, strlen(path), &resumed, &err));
+        HOLDS(strstr(err.message, k == 0 ? "gamma" : "decay") != NULL);
+        U64(o[k], "sampling_steps", 8);
+        OK(bnn_sampler_load(model, corpus, o[k], path, strlen(path), &resumed, &err));
+        bnn_sampler_free(resumed), resumed = NULL;
+        U64(o[k], "sampling_steps", 4);
+      }
+      OK(bnn_sampler_load(model, corpus, o[k], path, strlen(path), &resumed, &err));
+      race(whole, resumed, n, 0);
+      OK(bnn_sampler_get_params(whole, ends[k], n, &err));
+      bnn_sampler_free(whole), bnn_sampler_free(resumed), whole = resumed = NULL;
+    }
+  for (int k = 0; k < 3; ++k) HOLDS(memcmp(ends[k], ends[(k + 1) % 3], n * sizeof **ends) != 0);
+  IS(BNN_ERR_INVALID, bnn_sampler_new(model, corpus, o[3], &whole, &err));
+  HOLDS(strstr(err.message, "preconditioner") != NULL && strstr(err.message, "baoa") != NULL);
+  IS(BNN_ERR_INVALID, bnn_options_set_f64(o[0], "preconditioner_decay", 20, 1.0, &err));
+  /* The adaptive mass has a decay above 0. */
+  STR(o[2], "preconditioner", "adaptive");
+  IS(BNN_ERR_INVALID, bnn_sampler_new(model, corpus, o[2], &whole, &err));
+  HOLDS(strstr(err.message, "preconditioner_decay") != NULL && whole == NULL);
+  for (int k = 0; k < 4; ++k) bnn_options_free(o[k]);
+  bnn_model_free(model), bnn_corpus_free(corpus);
+}
+
 int main(int argc, char **argv) {
   snprintf(path, sizeof path, "%s/state.bnn", argc > 1 ? argv[1] : ".");
   OK(bnn_context_new(1, &ctx, &err));
@@ -337,6 +387,7 @@ int main(int argc, char **argv) {
     for (int k = 0; k < 4; ++k) vector(METHODS[m], k);
   }
   refused();
+  live();
   for (int m = 0; m < 9; ++m) {
     const char *length = m < 7 ? "sampling_steps" : "num_epochs";
     /* While the mass is estimated, while sampling, and when all is done; to more steps and to fewer. */

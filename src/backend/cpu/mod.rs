@@ -12,6 +12,7 @@ pub mod gemm;
 pub mod isa;
 mod layer_norm;
 mod limits;
+mod live;
 mod math;
 mod moments;
 mod ops;

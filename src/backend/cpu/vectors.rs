@@ -3,9 +3,11 @@
 use super::Cpu;
 use super::gaussian;
 use super::isa::multiversion;
+use super::live;
 use super::moments;
 use crate::backend::vectors::{
-    AdamW, EkfStep, Langevin, Moments, Noise, RangeMoments, Rule, Spread, Standing, Vectors, ViDraw,
+    AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Moments, Noise, RangeMoments, Rule, Spread,
+    Standing, Vectors, ViDraw,
 };
 use crate::error::{Error, Result};
 use crate::rng::{NORMALS, Stream};
@@ -163,6 +165,14 @@ impl Vectors for Cpu {
         Ok(())
     }
 
+    fn signs(&self, x: &mut Vec<f32>, stream: Stream, step: u64) -> Result<()> {
+        let leaf = |range: Range<usize>, [x]: [&mut [f32]; 1]| {
+            sign_block(self.isa(), stream, step, range.start, x);
+        };
+        self.blocks(x.len(), [x], leaf, |(), ()| ());
+        Ok(())
+    }
+
     fn sum_of_squares(&self, x: &Vec<f32>) -> Result<f64> {
         Ok(self.sum(x.len(), |r| dot_block(self.isa(), &x[r.clone()], &x[r])))
     }
@@ -233,6 +243,10 @@ impl Vectors for Cpu {
             nonfinite: a.nonfinite.or(b.nonfinite),
         };
         Ok(self.blocks(n, [on.theta, momenta], leaf, join))
+    }
+
+    fn live_update(&self, rule: LiveRule, on: LiveUpdate<'_, Self>) -> Result<Moments> {
+        live::update(self, rule, on)
     }
 
     fn range_moments(
@@ -400,7 +414,7 @@ pub(super) fn load(x: &[f32], at: usize, pad: f32) -> [f32; CHUNK] {
 
 /// The counterpart of [`load`].
 #[inline(always)]
-fn store(x: &mut [f32], at: usize, chunk: &[f32; CHUNK]) {
+pub(super) fn store(x: &mut [f32], at: usize, chunk: &[f32; CHUNK]) {
     let x = x.get_mut(at..).unwrap_or_default();
     match x.first_chunk_mut() {
         Some(full) => *full = *chunk,
@@ -408,7 +422,7 @@ fn store(x: &mut [f32], at: usize, chunk: &[f32; CHUNK]) {
     }
 }
 
-const EXPONENT: u32 = 0x7F80_0000;
+pub(super) const EXPONENT: u32 = 0x7F80_0000;
 
 /// Sums that are kept in f64, side by side.
 pub(super) const LANES: usize = 16;
@@ -550,6 +564,15 @@ multiversion! {
     fn normal_block(stream: Stream, step: u64, first: usize, out: &mut [f32]) {
         for at in (0..out.len()).step_by(CHUNK) {
             store(out, at, &stream.normals(step, ((first + at) / CHUNK) as u64));
+        }
+    }
+}
+
+multiversion! {
+    fn sign_block(stream: Stream, step: u64, first: usize, out: &mut [f32]) {
+        for at in (0..out.len()).step_by(CHUNK) {
+            let u = stream.uniforms(step, ((first + at) / CHUNK) as u64);
+            store(out, at, &u.map(|u| if u < 0.5 { 1.0 } else { -1.0 }));
         }
     }
 }

@@ -1,0 +1,189 @@
+//! pSGLD: Langevin dynamics whose mass follows the chain. For comparison with the frozen masses only: it is biased.
+//!
+//! **Target.** pi(theta) ~ exp(log_post(theta) / T), which it misses; how far is below.
+//!
+//! **Update** (Li, Chen, Carlson & Carin 2016, "Preconditioned stochastic gradient Langevin dynamics for deep neural networks", algorithm 1 and
+//! eq. 4-5, with Gamma of eq. 3), with g the gradient of the log posterior on the step's batch:
+//!
+//! ```text
+//! V = decay V + (1 - decay) g^2;  G = 1 / M = 1 / (floor + sqrt(V))
+//! theta += epsilon (G g + T Gamma) + sqrt(T epsilon (2 - T epsilon beta) G) xi
+//! Gamma_i = dG_i / dtheta_i = -(1 - decay) g_i H_ii / (sqrt(V_i) M_i^2),  H the Hessian of the log posterior on the same batch
+//! ```
+//!
+//! V depends on the theta of this step through g alone, with the weight 1 - decay: that is the factor in Gamma, and all of the dependence that Gamma
+//! corrects for. Where V = 0 Gamma is taken as 0.
+//!
+//! **Gamma needs the Hessian's diagonal**, here from one more gradient on the same batch, at a point beside theta (Hutchinson's estimator;
+//! Bekas, Kokiopoulou & Saad 2007): for z of independent signs
+//!
+//! ```text
+//! h = z (grad(theta + delta z) - grad(theta)) / delta,   E h = diag(H) + O(delta^2)
+//! ```
+//!
+//! The difference is one-sided, and still off in second order only: its first-order error is odd in z. h has the variance sum_j (j != i) H_ij^2 and
+//! enters the step linearly, so it adds noise but no bias in its first moment. delta is 1e-3 of theta's root mean square.
+//!
+//! **Hyperparameters.** `decay` in [0, 1); `floor` > 0 in units of the gradient; `step_size`, `beta` and `temperature` as in [`super::sgld`].
+//!
+//! **State.** theta, V. **Init.** theta as given, V the mean square over some gradients there (the paper begins at 0, so that its first steps are
+//! 1 / sqrt(1 - decay) times too long).
+//!
+//! **Where it differs.** The paper's epsilon is twice ours. Its g in V is the mean of the likelihood's gradient over the batch; ours is the log
+//! posterior's, num_data times that plus the prior's, as in the frozen masses: epsilon and floor take up the factor.
+//!
+//! **Its bias**, for exact gradients and steps that are small:
+//! - without Gamma the density is M(theta) exp(log_post / T) in one dimension, with M at V = g(theta)^2: too much where gradients are large;
+//! - with Gamma it is M(theta)^decay exp(log_post / T): right at decay = 0 alone. Of the running mean's dependence on theta 1 - decay is the
+//!   part of this step, and Gamma knows no other; at 0.99 it mends a hundredth of the bias.
+//!
+//! Both hold where theta moves little within the 1 / (1 - decay) steps that V remembers. A V that remembers many times what the chain needs to
+//! forget theta is nearly constant, and then the bias is small with or without Gamma.
+//!
+//! **Batches add another**: the gradient that moves theta is part of its own mass, and `E[G(g) g]` is not `E[G] E[g]`. A large gradient counts less. At
+//! decay = 0 and floor = 0 the drift is the mean of g's sign: the chain settles where the gradients' median is 0, not their mean. In first
+//! order in 1 - decay the drift is off by `-(1 - decay) E[g^3] / (2 sqrt(V) M^2)` where `E[g] = 0`: none if gradients are symmetric, and Gamma
+//! knows nothing of it.
+
+use super::sampler::check;
+use super::{Config, Method, sgld};
+use crate::backend::Vectors;
+use crate::backend::vectors::LiveRule;
+use crate::error::{Error, Result};
+use crate::rng::{Purpose, Stream};
+use serde::{Deserialize, Serialize};
+
+/// How far the second gradient is taken from the first, in each coordinate, as a share of the parameters' root mean square.
+pub const DISPLACEMENT: f64 = 1e-3;
+
+/// A live mass as plain data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LiveMass {
+    /// V, the running mean square of the gradient, one number of 0 or more a parameter.
+    pub squares: Vec<f32>,
+    /// What is added to its root, above 0.
+    pub floor: f64,
+    /// What V keeps of itself a step, at least 0 and below 1.
+    pub decay: f64,
+}
+
+impl LiveMass {
+    /// Whether a chain of `n` parameters can have it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a method other than SGLD or a number out of range, [`Error::Shape`] for another length.
+    pub fn check(&self, method: Method, n: usize) -> Result<()> {
+        if method != Method::Sgld {
+            let expected = format!("none (it is sgld's, the method is {method})");
+            return Err(Error::invalid("live mass", expected, "one"));
+        }
+        if !(0.0..1.0).contains(&self.decay) {
+            let expected = "at least 0 and below 1";
+            return Err(Error::invalid("decay", expected, self.decay));
+        }
+        let floor = self.floor as f32;
+        if !(floor.is_normal() && floor > 0.0 && (1.0 / floor).is_normal()) {
+            let expected = "a positive normal number";
+            return Err(Error::invalid("floor", expected, self.floor));
+        }
+        let expected = "a finite number of 0 or more";
+        check("squares", &self.squares, n, expected, |v| {
+            v.is_finite() && v >= 0.0
+        })
+    }
+
+    /// The mass itself, as the step that left V had it.
+    pub fn mass(&self) -> Vec<f32> {
+        let floor = self.floor as f32;
+        self.squares.iter().map(|v| floor + v.sqrt()).collect()
+    }
+}
+
+/// A live mass on a device.
+#[derive(Debug)]
+pub struct Live<B> {
+    /// As [`LiveMass::squares`].
+    pub squares: B,
+    /// As [`LiveMass::floor`].
+    pub floor: f64,
+    /// As [`LiveMass::decay`].
+    pub decay: f64,
+}
+
+impl<B> Live<B> {
+    /// The update's coefficients for a step of size h at the settings' temperature.
+    pub(super) fn rule(&self, c: &Config, h: f64) -> LiveRule {
+        LiveRule {
+            keep: self.decay as f32,
+            take: (1.0 - self.decay) as f32,
+            floor: self.floor as f32,
+            drift: h as f32,
+            gamma: (c.temperature * h * (1.0 - self.decay)) as f32,
+            noise: sgld::noise(c, h),
+        }
+    }
+}
+
+/// Estimates of a Hessian's diagonal from differences of gradients: [`Diagonal::displace`], a gradient at [`Diagonal::point`], [`Diagonal::finish`].
+pub struct Diagonal<V: Vectors> {
+    stream: Stream,
+    delta: f32,
+    signs: V::Buf,
+    grad: V::Buf,
+    values: V::Buf, // the point until there is a second gradient
+}
+
+impl<V: Vectors> Diagonal<V> {
+    /// For `n` parameters, with the signs of a seed and a chain. Takes room for three vectors.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub fn new(vectors: &V, n: usize, seed: u64, chain: u32) -> Result<Self> {
+        Ok(Self {
+            stream: Stream::new(seed, Purpose::Diagonal, chain),
+            delta: 0.0,
+            signs: vectors.zeros(n)?,
+            grad: vectors.zeros(n)?,
+            values: vectors.zeros(n)?,
+        })
+    }
+
+    /// Keeps the gradient at theta and chooses the point of the second; the signs are those of `step`.
+    ///
+    /// # Errors
+    /// When the lengths differ.
+    pub fn displace(&mut self, v: &V, theta: &V::Buf, grad: &V::Buf, step: u64) -> Result<()> {
+        v.copy(&mut self.grad, grad)?;
+        v.signs(&mut self.signs, self.stream, step)?;
+        let size = (v.sum_of_squares(theta)? / v.len(theta) as f64).sqrt();
+        self.delta = (DISPLACEMENT * if size > 0.0 { size } else { 1.0 }) as f32;
+        v.copy(&mut self.values, theta)?;
+        v.axpy(&mut self.values, self.delta, &self.signs)
+    }
+
+    /// Where the second gradient is to be taken, after [`Diagonal::displace`].
+    pub fn point(&self) -> &V::Buf {
+        &self.values
+    }
+
+    /// Takes the second gradient.
+    ///
+    /// # Errors
+    /// When the lengths differ.
+    pub fn finish(&mut self, v: &V, grad: &V::Buf) -> Result<()> {
+        v.copy(&mut self.values, grad)?;
+        v.axpy(&mut self.values, -1.0, &self.grad)?;
+        v.scale(&mut self.values, 1.0 / self.delta)?;
+        v.divide(&mut self.values, &self.signs) // a sign is its own inverse
+    }
+
+    /// The gradient at theta.
+    pub fn grad(&self) -> &V::Buf {
+        &self.grad
+    }
+
+    /// The estimate, after [`Diagonal::finish`].
+    pub fn values(&self) -> &V::Buf {
+        &self.values
+    }
+}
