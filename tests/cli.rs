@@ -323,7 +323,7 @@ fn bf16_samples_take_half_the_space_and_predict_about_the_same() {
     );
     assert!(size(&half) < size(&full) * 3 / 4);
     let loss = |v: &Value| v["loss_averaged_prediction"].as_f64().expect("a number");
-    // bf16 rounds weights by at most 2^-9 of themselves; the loss near a minimum moves far less than 1 %.
+    // bf16 rounds weights by at most 2^-8 of themselves; the loss near a minimum moves far less than 1 %.
     assert!((loss(&full) - loss(&half)).abs() < 0.01 * loss(&full));
 }
 

@@ -126,7 +126,7 @@ const TABLE: &[Row] = &[
     ("dropout", Initial::F64(0.0), BELOW_1, "dropout of the baseline's training"),
     ("gelu", Initial::Str("exact"), Words(&["exact", "tanh"]), "form of GELU"),
     ("tie_weights", Initial::U64(1), SWITCH, "whether the token embedding is also the head's weight"),
-    ("precision", Initial::Str("highest"), Words(&["highest", "high", "medium"]), "a model's matrix products: f32, 16 bits or more, bf16 where that is faster"),
+    ("precision", Initial::Str("highest"), Words(&["highest", "high", "medium"]), "a model's matrix products: f32, two bf16s a number or f32, bf16 or f32"),
     ("seed", Initial::U64(0), ALL, "seed of everything random"),
     ("batch_size", Initial::U64(12), COUNT, "sequences a batch"),
     ("window", Initial::U64Unset, COUNT, "tokens a window, at most the block size; that when unset"),

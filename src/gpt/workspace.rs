@@ -13,7 +13,7 @@ pub(crate) struct Slot<B: Backend> {
     pub qkv: B::Buf,     // (N, 3C)
     pub lse: B::Buf,     // (B, H, T)
     pub att: B::Buf,     // (N, C) attention's output before its projection
-    pub fc: B::Buf,      // (N, 4C) before GELU
+    pub fc: B::Buf,      // (N, 4C) before GELU; behind backward GELU's slope
 }
 
 /// Buffers for the passes of one model at batches up to (B, T).
@@ -26,7 +26,7 @@ pub struct Workspace<B: Backend> {
     pub(crate) norm: B::Buf,  // (N, C) a layer norm's output
     pub(crate) stats_f: B::Buf, // (N, 2)
     pub(crate) act: B::Buf,   // (N, 4C) after GELU
-    pub(crate) proj: B::Buf,  // (N, C)
+    pub(crate) proj: B::Buf,  // (N, C) in decoding, or before dropout; else empty
     pub(crate) logits: B::Buf, // (N, V), the gradient's place too; for decoding (ends, V)
     pub(crate) nll: B::Buf,   // (N)
     pub(crate) back: Option<Gradients<B>>,
@@ -129,7 +129,11 @@ impl<B: Backend> Workspace<B> {
             norm: zeros(width)?,
             stats_f: zeros(2)?,
             act: zeros(4 * width)?,
-            proj: zeros(width)?,
+            proj: zeros(match purpose {
+                Purpose::Decoding { .. } => width,
+                Purpose::Gradients if c.dropout > 0.0 => width,
+                _ => 0,
+            })?,
             logits: match purpose {
                 Purpose::Decoding { ends } => backend.zeros(ends * c.vocab_size)?,
                 _ => zeros(c.vocab_size)?,

@@ -1,6 +1,7 @@
 //! AMX for machines without it: a handler of SIGILL that does what the six instructions do.
 //!
-//! The kernels run as they are, instruction by instruction, so their encodings, operands and order are tested; their speed is not.
+//! The kernels run as they are, instruction by instruction, so their encodings, operands and order are tested; their speed, and whether a machine
+//! has AMX and lends it, are not.
 //! Written after the pages of LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED and TDPBF16PS in Intel's manual (325383, volume 2).
 #![allow(unsafe_code)]
 
@@ -107,12 +108,21 @@ unsafe fn instruction(state: &mut State, code: *const u8, registers: &[i64; 23])
         if (opcode, prefix, is_register) != (0x49, NONE, false) && !state.configured {
             return None;
         }
+        // What the processor would refuse: a fourth operand, an address without an index, a tile that is two operands.
+        assert!(opcode == 0x5c || vvvv == 0, "an operand too many");
+        assert!(opcode != 0x4b || rm == 4, "an address without an index");
+        assert!(opcode != 0x5c || (reg != rm && vvvv < 8 && reg != vvvv && rm != vvvv));
         match (opcode, prefix, is_register) {
             // LDTILECFG: tests of whole tiles alone.
             (0x49, NONE, false) => {
                 let (address, index, length) = memory();
                 let config = &*((address + index) as *const [u8; 64]);
                 assert_eq!((config[0], config[1]), (1, 0), "palette 1 from row 0");
+                let reserved = [&config[2..16], &config[32..48], &config[56..]].concat();
+                assert!(
+                    reserved.iter().all(|&b| b == 0),
+                    "what is reserved, and tiles from 8 on"
+                );
                 for t in 0..8 {
                     let bytes = u16::from_le_bytes([config[16 + 2 * t], config[17 + 2 * t]]);
                     assert_eq!((bytes, config[48 + t]), (64, 16), "a whole tile");
@@ -123,11 +133,13 @@ unsafe fn instruction(state: &mut State, code: *const u8, registers: &[i64; 23])
             }
             // TILERELEASE
             (0x49, NONE, true) => {
+                assert_eq!(modrm, 0xc0);
                 state.configured = false;
                 Some(5)
             }
             // TILEZERO
             (0x49, F2, true) => {
+                assert_eq!(rm, 0);
                 state.tiles[reg as usize] = [[0; 16]; 16];
                 Some(5)
             }

@@ -118,9 +118,9 @@ pub fn to_bf16(x: f32) -> f32 {
     f32::from_bits((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff_0000)
 }
 
-/// What follows a product of several blocks of columns and of k is, to the bit, what it is after the product.
+/// What follows a product of several blocks of rows, of columns and of k is, to the bit, what it is after the product.
 pub fn check_what_follows(cpu: &Cpu) {
-    let (m, n, k) = (26, 1200, 900);
+    let (m, n, k) = (560, 1030, 400);
     let (a, b) = (
         Operand::new(1, m, k, 0, false),
         Operand::new(2, k, n, 0, true),

@@ -1,22 +1,23 @@
-//! AMX: whether this machine lends its tile registers, and the five instructions that the products use.
+//! AMX: whether this machine lends its tile registers, and the six instructions that the products use.
 //!
 //! A tile is 16 rows of 64 bytes: 16 x 16 of f32, 16 x 32 of bf16 in a left operand, and in a right one 16 x 16 pairs of bf16, each pair
-//! two elements that follow each other along k. The compiler knows no tile registers, so it keeps nothing in them: they hold what these
-//! functions put there, as long as a [`Tiles`] lives.
+//! two elements that follow each other along k. The compiler is not told of the registers, which have no place among an `asm!`'s operands: code for
+//! which AMX is not enabled never touches them, and `asm!` that is not `pure` stays in order. So they hold what these functions put there, as long
+//! as a [`Tiles`] lives.
 #![allow(unsafe_code)] // instructions that the compiler has no name for
 
 use std::arch::asm;
 use std::sync::OnceLock;
 
 /// Whether the processor multiplies tiles of bf16 and the system lends this process the registers. Asked once.
-pub fn there() -> bool {
-    static THERE: OnceLock<bool> = OnceLock::new();
-    *THERE.get_or_init(|| has_instructions() && permitted())
+pub fn is_lent() -> bool {
+    static LENT: OnceLock<bool> = OnceLock::new();
+    *LENT.get_or_init(|| is_there() && is_permitted())
 }
 
 /// CPUID leaf 7: AMX-BF16 (EDX bit 22) and AMX-TILE (bit 24). Packing needs AVX512_BF16 besides.
 #[allow(unused_unsafe)] // safe in newer compilers
-fn has_instructions() -> bool {
+pub fn is_there() -> bool {
     // SAFETY: every x86-64 has CPUID, and leaf 0 says whether there is a leaf 7.
     let (most, features) = unsafe {
         use std::arch::x86_64::{__cpuid, __cpuid_count};
@@ -29,7 +30,7 @@ fn has_instructions() -> bool {
 }
 
 /// The 8 KiB of state must be asked for, once a process; a kernel may know nothing of it, or refuse.
-fn permitted() -> bool {
+fn is_permitted() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
     const XTILEDATA: libc::c_long = 18;
     // SAFETY: the call takes two numbers and touches no memory of ours.
@@ -70,7 +71,7 @@ pub struct Tiles(std::marker::PhantomData<*const ()>); // of one thread
 
 impl Tiles {
     /// # Safety
-    /// The instructions are there and lent ([`there`]), and this thread has no other `Tiles`.
+    /// The instructions are there and lent ([`is_lent`]), and this thread has no other `Tiles`.
     pub unsafe fn new() -> Self {
         // SAFETY: the caller's promise; the 64 bytes are a static.
         unsafe {

@@ -3,11 +3,21 @@
 
 use crate::error::{Error, Result};
 
-/// An instruction set that this machine has: a value proves it, since only detection makes one.
+/// An instruction set that this machine has: a value proves it, since only detection makes one (and [`Isa::assume_amx`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Isa {
     level: Level,
-    amx: bool,
+    amx: Amx,
+}
+
+/// AMX beside the level.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Amx {
+    None,
+    /// The processor has it. The system is asked for its registers when a product first wants them: that changes what the whole process may do.
+    There,
+    /// Taken for granted.
+    Assumed,
 }
 
 /// The levels that kernels are compiled for.
@@ -21,27 +31,31 @@ pub enum Level {
     Avx512,
 }
 
-const PORTABLE: Isa = Isa::of(Level::Portable, false);
-const AVX2: Isa = Isa::of(Level::Avx2, false);
-const AVX512: Isa = Isa::of(Level::Avx512, false);
-const AMX: Isa = Isa::of(Level::Avx512, true);
+const PORTABLE: Isa = Isa::of(Level::Portable, Amx::None);
+const AVX2: Isa = Isa::of(Level::Avx2, Amx::None);
+const AVX512: Isa = Isa::of(Level::Avx512, Amx::None);
+const AMX: Isa = Isa::of(Level::Avx512, Amx::There);
+const ALL: [Isa; 4] = [PORTABLE, AVX2, AVX512, AMX];
 
 /// The words of `BNN_ISA`.
 const NAMES: &str = "portable, avx2, avx512 or amx";
 
 impl Isa {
-    const fn of(level: Level, amx: bool) -> Self {
+    const fn of(level: Level, amx: Amx) -> Self {
         Self { level, amx }
     }
 
-    /// The widest that this machine has, or what the environment variable `BNN_ISA` (`portable`, `avx2`, `avx512`, `amx`) asks for.
+    /// The widest that this processor has, or what the environment variable `BNN_ISA` (`portable`, `avx2`, `avx512`, `amx`) asks for.
     ///
     /// # Errors
     /// When `BNN_ISA` is another word, or names instructions that are not there.
     pub fn detect() -> Result<Self> {
         match std::env::var("BNN_ISA") {
             Ok(name) => Self::named(&name),
-            Err(std::env::VarError::NotPresent) => Ok(Self::all().pop().unwrap_or(PORTABLE)),
+            Err(std::env::VarError::NotPresent) => {
+                let there = ALL.into_iter().rev().find(|isa| isa.is_there());
+                Ok(there.unwrap_or(PORTABLE))
+            }
             Err(e) => Err(Error::invalid("BNN_ISA", NAMES, e)),
         }
     }
@@ -55,15 +69,14 @@ impl Isa {
             "amx" => AMX,
             other => return Err(Error::invalid("BNN_ISA", NAMES, other)),
         };
-        isa.available().ok_or_else(|| {
+        isa.is_lent().then_some(isa).ok_or_else(|| {
             Error::Unsupported(format!("BNN_ISA={name}: this machine does not have it"))
         })
     }
 
     /// Every instruction set of this machine, the plainest first.
     pub fn all() -> Vec<Self> {
-        let all = [PORTABLE, AVX2, AVX512, AMX];
-        all.into_iter().filter_map(Self::available).collect()
+        ALL.into_iter().filter(|isa| isa.is_lent()).collect()
     }
 
     /// Whether AVX-512 is in use and multiplies pairs of bf16 (AVX512_BF16).
@@ -76,18 +89,26 @@ impl Isa {
         false
     }
 
-    /// Whether AMX tiles of bf16 are in use, beside AVX-512.
+    /// Whether AMX tiles of bf16 are in use, beside AVX-512. The first call asks the system for them, for the whole process: signal stacks that
+    /// are too small for their state are refused from then on, and while there is such a stack the system refuses.
     pub fn has_amx(self) -> bool {
-        self.amx
+        match self.amx {
+            Amx::None => false,
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Amx::There => super::amx::is_lent(),
+            #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+            Amx::There => false,
+            Amx::Assumed => true,
+        }
     }
 
     /// AVX-512 and AMX without asking whether AMX is there: for a process that serves its instructions itself, as the tests do.
     ///
     /// # Safety
-    /// AVX-512 with AVX512_BF16 is there, and an AMX instruction in this process does what it should.
+    /// The set `avx512` is there, with AVX512_BF16 ([`Isa::has_bf16`]), and an AMX instruction in this process does what it should.
     #[doc(hidden)]
     pub unsafe fn assume_amx() -> Self {
-        AMX
+        Self::of(Level::Avx512, Amx::Assumed)
     }
 
     /// The level of vectors.
@@ -95,12 +116,18 @@ impl Isa {
         self.level
     }
 
-    fn available(self) -> Option<Self> {
+    /// Whether the processor has it, and the system lends what must be asked for.
+    fn is_lent(self) -> bool {
+        self.is_there() && (self.amx == Amx::None || self.has_amx())
+    }
+
+    /// Whether the processor has it.
+    fn is_there(self) -> bool {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        let amx = super::amx::there;
+        let amx = super::amx::is_there;
         #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
         let amx = || false;
-        let there = match self.level {
+        let level = match self.level {
             Level::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
@@ -116,7 +143,7 @@ impl Isa {
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         };
-        (there && (!self.amx || amx())).then_some(self)
+        level && (self.amx == Amx::None || amx())
     }
 }
 

@@ -10,7 +10,7 @@ pub enum Precision {
     /// f32 throughout.
     #[default]
     Highest,
-    /// At least 16 significant bits: [`Products::Split`] where AMX makes that faster than f32, and f32 elsewhere.
+    /// At least 15 significant bits: [`Products::Split`] where there is AMX, and f32 elsewhere.
     High,
     /// Operands may be rounded to bf16: [`Products::Bf16`] where the machine multiplies bf16s faster (AMX, AVX512_BF16), and f32 elsewhere.
     Medium,
@@ -21,12 +21,13 @@ pub enum Precision {
 pub enum Products {
     /// f32 as they are.
     F32,
-    /// a = a1 + a2 in bf16s, and a b = a2 b1 + a1 b1 + a1 b2 summed in f32: with the lower parts' own rounding and their product left out, each
-    /// a b is off by 3 2^-18 of itself at most, a product of matrices by some 4e-6 of its norm. Operands above 2^128 - 2^119 count as not
-    /// finite, and a not finite one may give NaN where f32 gives infinity; what an operand has below 2^-126 counts as 0.
+    /// a = a1 + a2 in bf16s, and a b = a2 b1 + a1 b1 + a1 b2 summed in f32. Left out are the lower parts' own roundings (2^-17 of a b each, at most)
+    /// and their product (2^-16): each a b is off by 2^-15 of itself at most, a product of matrices by some 4e-6 of its norm. Operands from
+    /// 2^128 - 2^119 on count as infinite, and infinities may give NaN where f32 gives infinity. What is below 2^-126 counts as 0, operands,
+    /// their lower parts, terms, sums and C: of an a b below 2^-118 or so 8 bits are left.
     Split,
-    /// Rounded to bf16 (8 significant bits), summed in f32: each a b is off by 2^-8 of itself at most, a product of matrices by some 2e-3 of
-    /// its norm. Denormals count as 0.
+    /// Rounded to bf16 (8 significant bits, off by 2^-8 at most), summed in f32: each a b is off by 2^-7 of itself at most, a product of matrices by
+    /// some 2e-3 of its norm. Denormals count as 0.
     Bf16,
 }
 
@@ -38,10 +39,5 @@ impl Precision {
             Self::Medium if isa.has_bf16() => Products::Bf16,
             _ => Products::F32,
         }
-    }
-
-    /// Whether operands are rounded to bf16 on this machine.
-    pub fn rounds(self, isa: Isa) -> bool {
-        self.products(isa) == Products::Bf16
     }
 }

@@ -279,10 +279,10 @@ unsafe fn part<K: Kernel>(
                     // SAFETY: the tile lies in C, and its operands were checked or packed.
                     unsafe { K::tile(K::MR.min(rows.len() - i), blocks.a == Left::Packed, &tile) };
                 }
-            }
-            if k.end == p.k {
-                // SAFETY: the sums of these rows and columns are whole; the caller's promise.
-                unsafe { p.finish(isa, rows.clone(), columns.clone()) };
+                if k.end == p.k {
+                    // SAFETY: the sums of these rows are whole up to the panel's end; the caller's promise.
+                    unsafe { p.finish_group(isa, &rows, columns, column + K::NR) };
+                }
             }
         }
     }

@@ -46,7 +46,31 @@ impl<'a> Finish<'a> {
     }
 }
 
+/// Columns that are finished together: with a block of rows they are in the L2 cache.
+const GROUP: usize = 256;
+
 impl Product<'_> {
+    /// Finishes these rows and the last group of the columns made so far, up to `end`, if that ends a group or all `columns`.
+    ///
+    /// # Safety
+    /// As [`Product::finish`].
+    pub unsafe fn finish_group(
+        &self,
+        isa: Isa,
+        rows: &Range<usize>,
+        columns: &Range<usize>,
+        end: usize,
+    ) {
+        let made = end.min(columns.end) - columns.start;
+        let whole = made.is_multiple_of(GROUP);
+        if whole || end >= columns.end {
+            let group = if whole { GROUP.min(made) } else { made % GROUP };
+            let end = columns.start + made;
+            // SAFETY: the caller's promise.
+            unsafe { self.finish(isa, rows.clone(), end - group..end) };
+        }
+    }
+
     /// Finishes these rows and columns of C, whose sums are whole.
     ///
     /// # Safety

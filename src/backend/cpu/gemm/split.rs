@@ -144,8 +144,8 @@ fn mask(n: usize) -> __mmask16 {
     ((1u32 << n.min(16)) - 1) as u16
 }
 
-/// The nearest bf16, ties away from 0, as f32: what is left of x is exact. What has no nearest one, above 2^128 - 2^119, becomes infinite, and
-/// what is left of it NaN, as of an infinity; a NaN may lose its bits here, but what is left is NaN.
+/// The nearest bf16, ties away from 0, as f32: what is left of x is exact. From 2^128 - 2^119 on it is infinite; what is left then is an infinity of
+/// the other sign, or of an infinity NaN, so the product is not finite. A NaN may lose its bits here, but what is left of it is NaN.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn upper_half(x: __m512) -> __m512 {

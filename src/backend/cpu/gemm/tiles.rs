@@ -28,7 +28,7 @@ const fn step_bytes(split: bool) -> usize {
 
 /// How a product is cut. Sums are cut at multiples of `k_steps`, which looks at k alone, so that no bit depends on how C is cut.
 struct Blocks {
-    /// Steps whose products are summed in registers: a panel of A of as many lies in the L1 cache.
+    /// Steps whose products are summed in registers: a panel of B of as many stays in the L1 cache while the block of A comes from L2.
     k_steps: usize,
     /// Steps of B that are packed together, a multiple of `k_steps`.
     depth: usize,
@@ -138,9 +138,9 @@ unsafe fn part<const SPLIT: bool>(
                             _ => block.cut::<SPLIT>(height, width, bias),
                         }
                     }
-                }
-                if last {
-                    p.finish(isa, rows.clone(), columns.clone());
+                    if last {
+                        p.finish_group(isa, &rows, columns, j + SIDE);
+                    }
                 }
             }
         }
