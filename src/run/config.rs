@@ -212,7 +212,7 @@ settings! {
         llc_every: u64,
         /// Threads; 0 takes all.
         threads: usize,
-        /// Matrix products of the passes: highest (f32), high (16 bits or more), medium (bf16 where the machine is faster at that).
+        /// Matrix products of the passes: highest (f32), high (two bf16s a number with AMX, else f32), medium (bf16 with AMX or AVX512_BF16, else f32).
         #[arg(value_parser = word::<Precision>)]
         precision: Precision,
         /// Run a step that is provably unstable.
