@@ -340,7 +340,8 @@ fn a_loaded_sampler_goes_on_bit_for_bit() {
     documented("state", false);
 }
 
-/// States with right checksums and wrong numbers: each is refused with the file's name, and those that are left alone are not.
+/// States with right checksums and wrong numbers: each is refused with the file's name, and those that are left alone are not. Broken:
+/// the count of a window's steps not compared, 4 of 3 were loaded.
 #[test]
 fn forged_states_are_refused() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -6,6 +6,7 @@ mod common;
 use common::command::{self, *};
 use common::forged::{Parts, forge};
 
+/// Broken: the count of a window's steps not compared, a run with 4 of 3 went on.
 #[test]
 fn forged_checkpoints_are_refused() {
     let dir = folder();

@@ -300,7 +300,7 @@ fn a_restored_chain_goes_on_bit_for_bit() {
 }
 
 /// Where gradients are subtracted, in Gamma and in the curvature, operands that a device rounds would leave noise: there it does not round them. The
-/// batch has 40 rows, as up to 16 are never rounded.
+/// batch has 40 rows, as up to 16 are never rounded. Broken: the device's own products, with bf16 a first log likelihood of -1.947329 for -1.947330.
 #[test]
 fn differences_of_gradients_have_f32_products() {
     let cpu = Cpu::new(2).unwrap();
@@ -337,7 +337,8 @@ fn differences_of_gradients_have_f32_products() {
     }
 }
 
-/// A floor that is no normal number is found only when the mass is set: the chain does not go on without one.
+/// A floor that is no normal number is found only when the mass is set: the chain does not go on without one. Broken: counted before it
+/// is set, two gradients for the mass, and no mass.
 #[test]
 fn a_mass_that_cannot_be_set_is_not_left_out() {
     let (cpu, b, t, c) = (Cpu::new(1).unwrap(), 5, 8, config(Method::Sgld));
