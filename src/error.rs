@@ -167,6 +167,15 @@ impl Error {
         }
     }
 
+    /// For `map_err` on a check of what a file holds: names the file.
+    pub(crate) fn of_file(path: impl AsRef<Path>) -> impl FnOnce(Self) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |e| Self::BadHeader {
+            path,
+            message: e.to_string(),
+        }
+    }
+
     /// For `map_err` on a file operation.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();

@@ -173,6 +173,21 @@ impl<B: Backend> Posterior<B> {
         Ok(self)
     }
 
+    /// The same with products of f32 operands, whatever the device's precision: for differences of gradients, which rounded operands would drown.
+    pub fn with_f32_products(mut self) -> Self {
+        self.backend = self.backend.with_f32_products();
+        self
+    }
+
+    /// Runs `f` on this posterior as [`Posterior::with_f32_products`] makes it.
+    pub(crate) fn in_f32<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        let f32_products = self.backend.with_f32_products();
+        let own = std::mem::replace(&mut self.backend, f32_products);
+        let result = f(self);
+        self.backend = own;
+        result
+    }
+
     /// The model.
     pub fn gpt(&self) -> &Gpt {
         &self.gpt

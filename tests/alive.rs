@@ -13,8 +13,8 @@ use bnn::metrics::local_learning_coefficient;
 use bnn::posterior::{Posterior, Prior};
 use bnn::rng::{Purpose, Stream};
 use bnn::samplers::{
-    AutoStep, BatchMeans, Chain, Config, Method, Phase, Preconditioner, Sampler, Temperatures,
-    extreme_curvature, stability,
+    AutoStep, AutoStepState, BatchMeans, Chain, Config, Method, Phase, Preconditioner, Sampler,
+    Temperatures, extreme_curvature, stability,
 };
 use common::discretised::{Rows, Target, dot, kinetic, stationary};
 use common::normals;
@@ -82,6 +82,29 @@ fn running_means_are_those_of_the_whole_stream() {
     }
     assert!(all.get(2).is_none() && BatchMeans::new(1).get(0).is_none());
     assert!(BatchMeans::restore(2, 173, &all.state()[1..]).is_err());
+    // Counts that no stream has are refused before anything is made of them.
+    let most = 1 << 53;
+    for count in [most + 1, 41 << 58, u64::MAX] {
+        for len in [0, 4, 2 * 42] {
+            let text = BatchMeans::restore(2, count, &vec![0.0; len])
+                .unwrap_err()
+                .to_string();
+            assert!(text.contains("at most"), "{text}");
+        }
+    }
+    let full = vec![1.0; 2 * (2 + 32)]; // 2^53 values in 32 batches of 2^48
+    let mut longest = BatchMeans::restore(2, most, &full).unwrap();
+    longest.push(&[0.0, 0.0]);
+    for (at, value) in [
+        (0, f64::NAN),
+        (2, -1e-9),
+        (3, f64::INFINITY),
+        (47, f64::NAN),
+    ] {
+        let mut state = all.state();
+        state[at] = value;
+        assert!(BatchMeans::restore(2, 173, &state).is_err(), "{at}");
+    }
 }
 
 /// 400 autoregressive streams x' = a x + z with a = 1/2: the mean's variance is (1 + a) / (1 - a) / n = 3 / n times theirs. The mean of
@@ -577,7 +600,7 @@ fn adapted(c: &Config, noise: f64, tolerance: f64, broken_at: Option<u64>) -> Sa
             (c.step_size, c.alpha) = (search.step_size, search.alpha);
             sampler = Sampler::restore(cpu.clone(), c.clone(), &state).unwrap();
             auto = AutoStep::new(&c, tolerance, true).unwrap();
-            auto.go_on(search);
+            auto.go_on(search).unwrap();
         }
         stream.fill_normal(sampler.step(), &mut z);
         let theta = sampler.params();
@@ -668,6 +691,41 @@ fn the_search_for_a_step_goes_on_bit_for_bit() {
         auto.step(&mut sampler, &grad, 0.0).unwrap();
     }
     assert!(sampler.config().alpha == c.alpha && sampler.config().step_size != c.step_size);
+}
+
+/// 120 steps of warm-up in windows of 12, of which the later 6 are looked at.
+#[test]
+fn numbers_that_no_search_has_are_refused() {
+    let mut c = Config::new(Method::Baoa, 0.05);
+    c.warmup_steps = 120;
+    let mut auto = AutoStep::new(&c, 0.05, true).unwrap();
+    let good = [0.1, 2.0, f64::MAX, 3.0, 4.0, 6.0];
+    let go_on = |auto: &mut AutoStep, numbers| {
+        AutoStepState::from_numbers(numbers).and_then(|s| auto.go_on(s))
+    };
+    go_on(&mut auto, good).unwrap();
+    assert_eq!(auto.state().numbers(), good);
+    for (at, value, part) in [
+        (0, 0.0, "step_size"),
+        (0, f64::INFINITY, "step_size"),
+        (1, -1.0, "alpha"),
+        (2, -0.1, "error"),
+        (2, f64::NAN, "error"),
+        (3, -1e-9, "kinetic"),
+        (4, -1.0, "force"),
+        (4, f64::INFINITY, "force"),
+        (5, 7.0, "at most 6"),
+        (5, -1.0, "whole number"),
+        (5, 2.5, "whole number"),
+        (5, 1e300, "whole number"),
+        (5, f64::NAN, "whole number"),
+    ] {
+        let mut numbers = good;
+        numbers[at] = value;
+        let text = go_on(&mut auto, numbers).unwrap_err().to_string();
+        assert!(text.contains(part), "{text}, not {part}");
+        assert_eq!(auto.state().numbers(), good);
+    }
 }
 
 #[test]

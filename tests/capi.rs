@@ -9,6 +9,10 @@ mod expected;
 #[allow(dead_code)] // what others share
 mod command;
 
+#[path = "common/forged.rs"]
+mod forged;
+
+use forged::{Parts, forge};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -334,6 +338,110 @@ fn normals_are_those_of_their_formulas() {
 #[test]
 fn a_loaded_sampler_goes_on_bit_for_bit() {
     documented("state", false);
+}
+
+/// States with right checksums and wrong numbers: each is refused with the file's name, and those that are left alone are not. Broken:
+/// the count of a window's steps not compared, 4 of 3 were loaded.
+#[test]
+fn forged_states_are_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    documented_in(dir.path(), "forged", false, &[]);
+    let forged = dir.path().join("forged.bnn");
+    let program = dir.path().join("forged");
+    let folder = dir.path().to_str().expect("UTF-8");
+    let load = |kind: &str, change: &dyn Fn(&mut Parts)| {
+        let from = dir.path().join(kind).with_extension("bnn");
+        forge(&from, &forged, change);
+        let out = text(&run(&program, &[], &[folder, kind]));
+        assert!(out.contains("all as documented"), "{out}");
+        let line = out.lines().find_map(|l| l.strip_prefix("loaded "));
+        let (status, message) = line.and_then(|l| l.split_once(' ')).expect("a line");
+        (status.parse::<i32>().expect("a status"), message.to_owned())
+    };
+    for kind in ["gpt", "vector"] {
+        assert_eq!(load(kind, &|_| {}).0, bnn::capi::BNN_OK, "{kind}");
+    }
+    type Change = fn(&mut Parts);
+    let header = bnn::capi::BNN_ERR_BAD_HEADER;
+    // 2 gradients for the mass, 50 steps of warm-up in windows of 5 of which 3 count, 10 of sampling.
+    let gpt: [(Change, &str); 16] = [
+        (|p| p.doubles("auto_step")[0] = 0.0, "step_size"),
+        (|p| p.doubles("auto_step")[1] = -1.0, "alpha"),
+        (|p| p.doubles("auto_step")[2] = -1.0, "error"),
+        (|p| p.doubles("auto_step")[3] = -1.0, "kinetic"),
+        (|p| p.doubles("auto_step")[4] = -1.0, "force"),
+        (|p| p.doubles("auto_step")[5] = -1.0, "whole number"),
+        (|p| p.doubles("auto_step")[5] = 1e300, "whole number"),
+        (|p| p.doubles("auto_step")[5] = 4.0, "at most 3"),
+        (|p| *p.counter("temperatures") = 11, "at most 10"),
+        (|p| *p.counter("temperatures") = u64::MAX, "at most 10"),
+        (|p| *p.counter("temperatures") = 9, "running means"),
+        (
+            |p| {
+                // The sums of squares are the second of means, squares and 10 batches.
+                let t = p.doubles("temperatures");
+                let width = t.len() / 12;
+                t[width] = -1.0;
+            },
+            "sum of squares",
+        ),
+        (|p| p.doubles("trace.excess_loss").push(0.0), "at most 10"),
+        (|p| *p.counter("sampler_step") += 1, "62 steps in all"),
+        (|p| *p.counter("sampler_step") = u64::MAX, "62 steps in all"),
+        (|p| p.header.step -= 1, "61 steps in all"),
+    ];
+    let mismatch = bnn::capi::BNN_ERR_MISMATCH;
+    let vector: [(Change, i32, &str); 7] = [
+        (
+            |p| p.doubles("auto_step")[5] = 1e300,
+            header,
+            "whole number",
+        ),
+        (
+            |p| *p.counter("preconditioned") = 1,
+            header,
+            "8 steps in all",
+        ),
+        (
+            |p| (*p.counter("preconditioned"), *p.counter("sampler_step")) = (1, 7),
+            mismatch,
+            "gradients taken for a mass",
+        ),
+        (
+            |p| _ = p.singles.insert("squares".into(), vec![1.0; 3]),
+            mismatch,
+            "sums of squares for a mass",
+        ),
+        (
+            |p| {
+                p.singles.insert("live.squares".into(), vec![1.0; 3]);
+                p.doubles.insert("live".into(), vec![0.1, 0.9]);
+            },
+            mismatch,
+            "a live mass",
+        ),
+        (
+            |p| {
+                p.doubles.insert("temperatures".into(), vec![1.0; 3]);
+                p.header.counters.push(("temperatures".into(), 1));
+            },
+            mismatch,
+            "temperatures",
+        ),
+        (
+            |p| _ = p.doubles.insert("trace.excess_loss".into(), vec![1.0]),
+            mismatch,
+            "losses over the start's",
+        ),
+    ];
+    let gpt = gpt.map(|(change, part)| ("gpt", change, header, part));
+    let vector = vector.map(|(change, status, part)| ("vector", change, status, part));
+    for (kind, change, status, part) in gpt.into_iter().chain(vector) {
+        let (got, message) = load(kind, &change);
+        assert_eq!(got, status, "{kind}: {message}, not {part}");
+        assert!(message.contains(part), "{kind}: {message}, not {part}");
+        assert!(message.contains("forged.bnn"), "{message} names no file");
+    }
 }
 
 #[test]

@@ -137,6 +137,53 @@ fn diagnose_judges_runs_that_belong_together_and_refuses_others() {
     refused(&[&two_dir, &warm], &["temperature", "0.1", "0.2"]);
     let wide = name(&of(&["--probe-tokens", "51", "--seed", "44"]));
     refused(&[&two_dir, &wide], &["probe tokens", "50", "51"]);
+    // A mass that follows the chain has a law of its own, for each of its settings.
+    let live = |more: &[&str]| {
+        let sgld = ["--sampler", "sgld", "--preconditioner"];
+        name(&of(&[&sgld[..], more].concat()))
+    };
+    let stays = live(&["rms"]);
+    let first = live(&["live", "--preconditioner-decay", "0.9"]);
+    let again = live(&["live", "--preconditioner-decay", "0.9", "--seed", "44"]);
+    let slower = live(&["live", "--preconditioner-decay", "0.95"]);
+    let floor = "live --preconditioner-decay 0.9 --preconditioner-floor 0.2";
+    let higher = live(&floor.split(' ').collect::<Vec<_>>());
+    let bare = live(&[
+        "live",
+        "--preconditioner-decay",
+        "0.9",
+        "--preconditioner-gamma=false",
+    ]);
+    refused(
+        &[&stays, &first],
+        &["preconditioner", "one that stays", "live"],
+    );
+    refused(
+        &[&first, &two_dir],
+        &["preconditioner", "one that stays", "live"],
+    );
+    refused(
+        &[&first, &slower],
+        &["preconditioner", "decay 0.9,", "decay 0.95"],
+    );
+    refused(
+        &[&first, &higher],
+        &["preconditioner", "floor 0.1", "floor 0.2"],
+    );
+    refused(
+        &[&first, &bare],
+        &["preconditioner", "gamma true", "gamma false"],
+    );
+    let d = json(&command::run(
+        dir.path(),
+        &["diagnose", &first, &again, "--json"],
+    ));
+    assert_eq!(d["chains"], 2);
+    let d = json(&command::run(
+        dir.path(),
+        &["diagnose", &stays, &two_dir, "--json"],
+    ));
+    assert_eq!(d["chains"], 3);
     let blind = name(&of(&["--probe-tokens", "0"]));
     refused(&[&blind], &["probe_tokens", "nothing was recorded"]);
     refused(&["nowhere"], &["nowhere"]);

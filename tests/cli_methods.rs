@@ -4,6 +4,10 @@
 mod common;
 
 use bnn::run::config::{Settings, word};
+use bnn::run::folder::RunFolder;
+use bnn::run::prepare::{Baseline, Setting};
+use bnn::run::{Context, evaluate};
+use bnn::store::Store;
 use common::command::{self, bnn, json, words};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -302,6 +306,7 @@ fn every_choice_runs_and_makes_another_chain() {
     // A run's own settings are checked when it is opened again.
     let v = json(&train(dir.path(), ""));
     let (run, _) = metrics(dir.path(), &v);
+    nothing_to_score(&run, dir.path());
     let at = run.join("config.toml");
     let text = std::fs::read_to_string(&at).expect("settings");
     for (good, bad) in [
@@ -372,4 +377,26 @@ fn every_choice_runs_and_makes_another_chain() {
         assert_eq!(out.status.code(), Some(1), "{more}");
         assert!(words(&out).contains(part), "{more}: {}", words(&out));
     }
+}
+
+/// Without a sample there is no score, and that is what is said.
+fn nothing_to_score(run: &Path, folder: &Path) {
+    let (_, config) = RunFolder::open(run).expect("a run");
+    let setting = Setting::new(&config).expect("a setting");
+    let samples = Store::open(run.join("samples")).expect("samples");
+    let empty = Store::create(folder.join("empty"), samples.provenance().clone()).expect("a store");
+    let baseline = Baseline {
+        path: run.to_path_buf(),
+        params: vec![0.0; setting.gpt.n_params()],
+        sha256: [0; 32],
+        iters: 0,
+        train_loss: 0.0,
+        val_loss: 0.0,
+        seconds: 0.0,
+        cached: true,
+    };
+    let mut ctx = Context::default();
+    let scored = evaluate::losses(&config, &setting, &empty, &baseline, "val", &mut ctx);
+    let text = scored.map(|_| ()).expect_err("no score").to_string();
+    assert_eq!(text, "samples to score: expected at least one, got 0");
 }

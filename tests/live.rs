@@ -6,7 +6,7 @@ use bnn::Error;
 use bnn::backend::vectors::{LiveRule, LiveUpdate, Noise};
 use bnn::backend::{Cpu, Vectors};
 use bnn::rng::{Purpose, Stream};
-use bnn::samplers::{AutoStep, Config, LiveMass, Method, Phase, Sampler};
+use bnn::samplers::{AutoStep, Config, Factors, LiveMass, Method, Phase, Sampler, Schedule};
 use common::{bits, every_cpu, normals};
 
 /// Every coefficient away from 0, from 1 and from the others.
@@ -206,7 +206,11 @@ fn live() -> LiveMass {
 }
 
 fn start() -> Sampler<Cpu> {
-    let mut s = Sampler::new(Cpu::new(1).unwrap(), &[0.5, -1.0, 2.0], config()).unwrap();
+    start_with(config())
+}
+
+fn start_with(c: Config) -> Sampler<Cpu> {
+    let mut s = Sampler::new(Cpu::new(1).unwrap(), &[0.5, -1.0, 2.0], c).unwrap();
     s.set_live_mass(&live()).unwrap();
     s
 }
@@ -217,11 +221,87 @@ fn quartic(theta: &[f32]) -> [Vec<f32>; 2] {
     [grad, theta.iter().map(|t| -1.0 - 3.0 * t * t).collect()]
 }
 
-/// The whole step from its definition, in f64: V's weights, the temperature in Gamma, the noise with beta.
+/// What a step's size and temperature are multiplied by: by the settings' schedules, or by the caller.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    None,
+    Falling,
+    Cycles,
+    Factors,
+}
+
+impl Change {
+    fn settings(self) -> Config {
+        let mut c = config();
+        match self {
+            Self::Falling => {
+                c.schedule = Schedule::Cosine {
+                    final_fraction: 0.2,
+                };
+                c.temperature_schedule = Schedule::Linear {
+                    final_fraction: 0.25,
+                };
+            }
+            Self::Cycles => {
+                c.schedule = Schedule::Cyclical {
+                    cycles: 2,
+                    exploration: 0.5,
+                    final_fraction: 0.3,
+                };
+                c.temperature_schedule = Schedule::Polynomial {
+                    delay: 2.0,
+                    power: 0.8,
+                };
+            }
+            Self::None | Self::Factors => {}
+        }
+        c
+    }
+
+    /// The factors at a step, the formulas written out: 3 steps of warm-up and 6 of sampling, in two cycles of which the front half explores.
+    fn at(self, step: u64) -> [f64; 2] {
+        let cosine =
+            |f: f64, u: f64| f + (1.0 - f) * (1.0 + (std::f64::consts::PI * u).cos()) / 2.0;
+        let i = step as f64 - 3.0;
+        match self {
+            Self::Factors => {
+                let t = [1.3, 0.4, 0.7, 0.0, 0.6, 1.1][step as usize % 6];
+                [1.0 / (1.0 + step as f64), t]
+            }
+            _ if step < 3 => [1.0, 1.0],
+            Self::None => [1.0, 1.0],
+            Self::Falling => [cosine(0.2, i / 5.0), 1.0 - 0.75 * i / 5.0],
+            Self::Cycles => {
+                let in_cycle = (step - 3) % 3;
+                let t = if in_cycle < 2 {
+                    0.0
+                } else {
+                    (1.0 + i / 2.0).powf(-0.8)
+                };
+                [cosine(0.3, in_cycle as f64 / 2.0), t]
+            }
+        }
+    }
+}
+
+/// The whole step from its definition, in f64: V's weights, the step's temperature in Gamma, the noise with beta; under schedules, where steps explore
+/// at T = 0, and with a caller's factors.
+///
+/// Broken: the settings' temperature in place of the step's, 2.7e-4 off in the second sampling step of the falling schedules.
 #[test]
 fn a_sampler_steps_as_the_method_says() {
-    for gamma in [false, true] {
-        let (mut s, c) = (start(), config());
+    let changes = [
+        Change::None,
+        Change::Falling,
+        Change::Cycles,
+        Change::Factors,
+    ];
+    for (gamma, change) in [false, true]
+        .into_iter()
+        .flat_map(|g| changes.map(|c| (g, c)))
+    {
+        let c = change.settings();
+        let mut s = start_with(c.clone());
         let (mut v, mut theta) = (
             vec![0.5, 2.0, 0.0],
             s.params().iter().map(|&t| t as f64).collect::<Vec<_>>(),
@@ -230,6 +310,13 @@ fn a_sampler_steps_as_the_method_says() {
         while s.phase() != Phase::Done {
             let step = s.step();
             let [grad, diagonal] = quartic(s.params());
+            let [h_factor, t_factor] = change.at(step);
+            if let Change::Factors = change {
+                s.set_factors(Some(Factors {
+                    step_size: h_factor,
+                    temperature: t_factor,
+                }));
+            }
             let replay = step == 2 && !gamma;
             let report = match (gamma, replay) {
                 (true, _) => s.step_with_diagonal(&grad, &diagonal, 0.0),
@@ -247,7 +334,7 @@ fn a_sampler_steps_as_the_method_says() {
                     true => -0.3 * g * h / (v[i].sqrt() * m * m),
                     false => 0.0,
                 };
-                let (e, t) = (c.step_size, c.temperature);
+                let (e, t) = (c.step_size * h_factor, c.temperature * t_factor);
                 if !replay {
                     given[i] = noise.normal(step, i as u64);
                 }
@@ -255,7 +342,8 @@ fn a_sampler_steps_as_the_method_says() {
                 theta[i] +=
                     e * (g / m + t * big_gamma) + (t * e * (2.0 - t * e * c.beta) / m).sqrt() * xi;
                 // Nine steps of a few roundings each.
-                assert!((s.params()[i] as f64 - theta[i]).abs() < 1e-5, "{step} {i}");
+                let off = (s.params()[i] as f64 - theta[i]).abs();
+                assert!(off < 1e-5, "{change:?}, gamma {gamma}: {off} at {step} {i}");
                 assert!((s.mass().unwrap()[i] as f64 - m).abs() < 1e-5 * m);
                 assert!((s.live().unwrap().squares[i] as f64 - v[i]).abs() < 1e-5 * v[i]);
             }

@@ -236,7 +236,8 @@ fn a_running_mean_keeps_the_power_decay_of_the_bias() {
 /// At decay = 0 with g = y + a (probability p) or y - b (q), p a = q b, E[G g] = p (y + a) / (floor + y + a) - q (b - y) / (floor + b - y) is 0
 /// at a root of (p - q) y^2 - (floor - (p - q) (a - b)) y - (p - q) a b = 0: y = 0.262 here. For decays near 1 it is 0 at
 /// y = (1 - decay) E[g^3] / (2 sqrt(V) M) in first order: 0.0130 at 0.95. Where the gradient is so, the parameter is 0.178 and 0.0078 off.
-/// What remains of steps and of the second order is below a tenth of each; so small a standard error that it does not count.
+/// What remains of steps and of the second order was 0.0006 and 0.012 of each, the standard errors 0.0005 and 0.011 of it. A tenth is allowed, at least 8 standard
+/// errors, of which 0.03 may remain: beyond the other 5.6 lies a normal once in 4.7e7, at each of the two decays: a false alarm in 4.3e-8.
 #[test]
 fn a_gradient_that_is_in_its_own_mass_moves_the_mean() {
     let where_grad = |y: f64| {
@@ -253,12 +254,12 @@ fn a_gradient_that_is_in_its_own_mass_moves_the_mean() {
         let [mean, _] = measured(Case {
             temperature: 0.0,
             batches: SKEWED,
-            replicas: 1024,
+            replicas: 2048,
             steps: 20_000,
             ..Case::new(0.002, decay)
         });
         let (shift, want) = (mean.mean - where_grad(0.0), where_grad(y) - where_grad(0.0));
-        assert!(want.abs() > 50.0 * mean.error);
+        assert!(want.abs() > 80.0 * mean.error);
         assert!(
             (shift / want - 1.0).abs() < 0.1,
             "{shift} for {want} at {decay}"

@@ -197,6 +197,9 @@ pub trait Backend: Vectors {
     /// What products of matrices make of their operands.
     fn products(&self) -> Products;
 
+    /// The same device with products of f32 operands as they are; what it runs on is shared.
+    fn with_f32_products(&self) -> Self;
+
     /// How many items [`Backend::each`] runs at a time, at least 1.
     fn lanes(&self) -> usize;
 

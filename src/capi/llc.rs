@@ -37,6 +37,20 @@ impl ExcessLoss {
         }
     }
 
+    /// Goes on from the losses of a chain that has made `sampled` sampling steps.
+    pub fn go_on(&mut self, losses: Vec<f64>, sampled: u64) -> Result<()> {
+        if losses.len() as u64 > sampled {
+            let expected = format!("at most {sampled}, the sampling steps made");
+            return Err(Error::invalid(
+                "losses over the start's",
+                expected,
+                losses.len(),
+            ));
+        }
+        self.losses = losses;
+        Ok(())
+    }
+
     /// After a step on that batch: the same batch at the start, so that its own noise falls out of the difference.
     pub fn look(&mut self, chain: &mut Chain<Cpu>, batch: &Batch, r: &ChainReport) -> Result<()> {
         let sampled = (r.step + 1).saturating_sub(self.before);

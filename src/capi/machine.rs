@@ -88,17 +88,18 @@ fn check_factors(factors: Option<Factors>, auto: Option<&AutoStep>, phase: Phase
     }
 }
 
-/// A search for the step size that goes on from a saved state, if there is one; the settings then have its numbers.
+/// A search for the step size that goes on from the state saved at `path`, if there is one; the settings then have its numbers.
 pub(super) fn resumed(
     auto: &mut Option<AutoStep>,
     config: &mut Config,
     looks: &Looks,
+    path: &str,
 ) -> Result<()> {
     match (auto, looks.auto_step) {
         (None, None) => Ok(()),
         (Some(auto), Some(state)) => {
+            auto.go_on(state).map_err(Error::of_file(path))?;
             (config.step_size, config.alpha) = (state.step_size, state.alpha);
-            auto.go_on(state);
             Ok(())
         }
         (auto, _) => {

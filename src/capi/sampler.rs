@@ -133,26 +133,31 @@ impl Inner {
                 };
                 let mut excess = ExcessLoss::new(o, &config, mass);
                 let saved = path.map(|p| read_state(p, &header, length, None, n));
+                let at = path.unwrap_or_default();
                 let (ranges, every) = (tensors(gpt), o.temperature_every());
                 let mut taken = None;
                 let mut chain = match saved.transpose()? {
                     Some(SavedState::Chain(s, looks)) => {
-                        resumed(&mut auto, &mut config, &looks)?;
-                        excess.losses = looks.excess_loss;
-                        taken = looks.temperatures;
+                        resumed(&mut auto, &mut config, &looks, at)?;
+                        let sampled = s.sampler.step.saturating_sub(config.warmup_steps);
+                        excess
+                            .go_on(looks.excess_loss, sampled)
+                            .map_err(Error::of_file(at))?;
+                        taken = looks.temperatures.map(|t| (sampled, t));
                         Chain::restore(cpu, posterior, config, mass, &s)?
                     }
                     _ => Chain::new(cpu, posterior, &start, config, mass)?,
                 };
                 match taken {
                     _ if every == 0 => {}
-                    Some((count, t)) => {
-                        chain.watch(Temperatures::restore(every, ranges, count, &t)?);
+                    Some((sampled, (count, t))) => {
+                        let before = Temperatures::restore(every, ranges, sampled, (count, &t));
+                        chain.watch(before.map_err(Error::of_file(at))?);
                     }
                     None => chain.watch(Temperatures::new(every, ranges)?),
                 }
                 if let Some(auto) = auto {
-                    chain.adapt_step(auto);
+                    chain.adapt_step(auto)?;
                 }
                 Machine::Chain(Box::new(chain), excess)
             }

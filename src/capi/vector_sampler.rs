@@ -10,8 +10,8 @@ use super::schedule::{ScheduleOf, bnn_schedule_callback};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::backend::{Cpu, Vectors};
 use crate::error::Error;
-use crate::samplers::{Normals, Sampler};
-use crate::store::{Header, Kind, Length, SavedState, read_state, write_state};
+use crate::samplers::{ChainState, Normals, Sampler};
+use crate::store::{Header, Kind, Length, Looks, SavedState, read_state, write_state};
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
 
@@ -72,7 +72,8 @@ impl Inner {
                     Ok(theta0) => Sampler::new(cpu.clone(), theta0, config)?,
                     Err(path) => match read_state(path, &header, length, None, n)? {
                         SavedState::Chain(s, looks) => {
-                            resumed(&mut auto, &mut config, &looks)?;
+                            resumed(&mut auto, &mut config, &looks, path)?;
+                            of_own_gradients(path, &s, &looks)?;
                             Sampler::restore(cpu.clone(), config, &s.sampler)?
                         }
                         SavedState::Normal(_) => return Err(other_kind()),
@@ -118,6 +119,26 @@ impl Inner {
         self.last = report.or(self.last);
         let due = report.is_some_and(|r| r.due);
         (phase_number(self.machine.phase()), due)
+    }
+}
+
+/// A chain on a GPT has more in its state, for which a caller's own gradients have no use.
+fn of_own_gradients(path: &str, s: &ChainState, looks: &Looks) -> Result<(), Error> {
+    let more = [
+        ("gradients taken for a mass", s.preconditioned > 0),
+        ("sums of squares for a mass", s.squares.is_some()),
+        ("a live mass", s.sampler.live.is_some()),
+        ("temperatures", looks.temperatures.is_some()),
+        ("losses over the start's", !looks.excess_loss.is_empty()),
+    ];
+    match more.into_iter().find(|(_, there)| *there) {
+        None => Ok(()),
+        Some((what, _)) => Err(Error::Mismatch {
+            path: path.into(),
+            what: "the state".into(),
+            expected: "a vector sampler's".into(),
+            got: format!("one with {what}"),
+        }),
     }
 }
 

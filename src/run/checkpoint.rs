@@ -153,6 +153,7 @@ impl Run<'_> {
     ) -> Result<(ChainState, Trace)> {
         let mut r = Reader::open(path, Kind::Chain)?;
         self.check_header(path, r.header(), index)?;
+        let (preconditioned, step) = store::read_steps(&r, path)?;
         let names: Vec<String> = r.tensors().iter().map(|t| t.name.clone()).collect();
         let mut floats = |name: &str| -> Result<Option<Vec<f32>>> {
             if !names.iter().any(|n| n == name) {
@@ -200,7 +201,8 @@ impl Run<'_> {
         if self.config.auto_step {
             let mut numbers = [0.0; 6];
             r.read_f64(AUTO_STEP, &mut numbers)?;
-            trace.auto_step = Some(AutoStepState::from_numbers(numbers));
+            trace.auto_step =
+                Some(AutoStepState::from_numbers(numbers).map_err(Error::of_file(path))?);
         }
         if names.iter().any(|n| n == CURVATURE) {
             let mut numbers = [0.0; 4];
@@ -213,7 +215,7 @@ impl Run<'_> {
                 products: products as u64,
             });
         }
-        trace.temperatures = tensors::read(self.config, self.setting, &mut r, path)?;
+        trace.temperatures = tensors::read(self.config, self.setting, step, &mut r, path)?;
         let has_thermostat = |m: Method| m.has_thermostat();
         let thermostat = match self.config.sampler.chain().is_some_and(has_thermostat) {
             true => {
@@ -230,10 +232,10 @@ impl Run<'_> {
             trace.draws = Draws::read(&mut r, path, due)?;
         }
         let state = ChainState {
-            preconditioned: r.counter("preconditioned")?,
+            preconditioned,
             squares,
             sampler: SamplerState {
-                step: r.counter("sampler_step")?,
+                step,
                 theta,
                 momenta,
                 mass,

@@ -7,6 +7,7 @@ use super::hex;
 use crate::backend::{Backend, Cpu};
 use crate::error::{Error, Result};
 use crate::metrics::{ChainDiagnostics, MIN_DRAWS, PROJECTIONS, chain_diagnostics};
+use crate::samplers::Preconditioner;
 use crate::store::{Kind, Reader};
 use serde::Serialize;
 use serde_json::Value;
@@ -160,6 +161,19 @@ impl RunDraws {
             ("prior_std", c.prior_std.to_string()),
             ("prior_center", format!("{:?}", c.prior_center)),
             ("prior_scale", format!("{:?}", c.prior_scale)),
+            // A mass that follows the chain has another stationary law than one that stays.
+            (
+                "preconditioner",
+                match c.mass() {
+                    Preconditioner::Live {
+                        floor,
+                        decay,
+                        gamma,
+                        ..
+                    } => format!("live (decay {decay}, floor {floor}, gamma {gamma})"),
+                    _ => "one that stays".into(),
+                },
+            ),
             ("probe_every", c.probe_every.to_string()),
             (
                 "number of probe tokens",

@@ -289,6 +289,9 @@ fn score(
     models: &Models<'_>,
     mut done: impl FnMut(usize) -> Result<()>,
 ) -> Result<PredictiveScores> {
+    if models.count() == 0 {
+        return Err(Error::invalid("samples to score", "at least one", 0));
+    }
     let (be, gpt) = (&setting.backend, &setting.gpt);
     let (t, v) = (gpt.config().block_size, gpt.config().vocab_size);
     let windows = consecutive(tokens, t)?.num_windows();

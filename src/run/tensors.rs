@@ -38,13 +38,14 @@ pub fn new(config: &Config, setting: &Setting) -> Result<Option<Temperatures>> {
     }
 }
 
-/// The same from a chain's file.
+/// The same from the file of a chain that has made `step` steps since it has its mass.
 ///
 /// # Errors
 /// When the file does not hold them.
 pub fn read(
     config: &Config,
     setting: &Setting,
+    step: u64,
     r: &mut Reader,
     path: &Path,
 ) -> Result<Option<Temperatures>> {
@@ -64,7 +65,10 @@ pub fn read(
     }
     let mut state = vec![0.0; len as usize];
     r.read_f64(NAME, &mut state)?;
-    Temperatures::restore(config.temperature_every, ranges, count, &state).map(Some)
+    let sampled = step.saturating_sub(config.warmup_steps);
+    Temperatures::restore(config.temperature_every, ranges, sampled, (count, &state))
+        .map(Some)
+        .map_err(Error::of_file(path))
 }
 
 fn ranges(layout: &Layout) -> Vec<std::ops::Range<usize>> {

@@ -325,7 +325,7 @@ impl Run<'_> {
                 let (state, trace) = self.load_chain(&path, index, &start)?;
                 if let (Some(state), Some(auto)) = (trace.auto_step, &mut auto) {
                     (sampler.step_size, sampler.alpha) = (state.step_size, state.alpha);
-                    auto.go_on(state);
+                    auto.go_on(state).map_err(Error::of_file(&path))?;
                 }
                 let chain = Chain::restore(be, posterior, sampler.clone(), config.mass(), &state)?;
                 (chain, trace)
@@ -341,7 +341,7 @@ impl Run<'_> {
             chain.watch(t);
         }
         if let Some(auto) = auto {
-            chain.adapt_step(auto);
+            chain.adapt_step(auto)?;
         }
         // Samples after the checkpoint are drawn again, the same.
         store.truncate_after(index, chain.steps_made())?;

@@ -67,16 +67,23 @@ impl AutoStepState {
     }
 
     /// The inverse of [`AutoStepState::numbers`].
-    pub fn from_numbers(numbers: [f64; 6]) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the count is no whole number of 0 or more that f64 holds exactly.
+    pub fn from_numbers(numbers: [f64; 6]) -> Result<Self> {
         let [step_size, alpha, error, kinetic, force, steps] = numbers;
-        Self {
+        if !(steps >= 0.0 && steps <= 2f64.powi(53) && steps.fract() == 0.0) {
+            let expected = "a whole number of 0 or more";
+            return Err(Error::invalid("auto_step's steps", expected, steps));
+        }
+        Ok(Self {
             step_size,
             alpha,
             error,
             kinetic,
             force,
             steps: steps as u64,
-        }
+        })
     }
 }
 
@@ -85,7 +92,13 @@ impl AutoStepState {
 pub struct AutoStep {
     tolerance: f64,
     keep_momentum: bool,
+    window: u64, // steps
     state: AutoStepState,
+}
+
+/// Steps of a window.
+fn window(config: &Config) -> u64 {
+    4 * config.warmup_steps / 5 / WINDOWS
 }
 
 impl AutoStep {
@@ -118,6 +131,7 @@ impl AutoStep {
         Ok(Self {
             tolerance,
             keep_momentum: keep_momentum && config.method.has_momenta(),
+            window: window(config),
             state: AutoStepState {
                 step_size: config.step_size,
                 alpha: config.alpha,
@@ -140,8 +154,41 @@ impl AutoStep {
     }
 
     /// Goes on from what [`AutoStep::state`] gave, with a sampler that was restored with the state's `step_size` and `alpha` in its settings.
-    pub fn go_on(&mut self, state: AutoStepState) {
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for numbers that no search has: a step size of 0 or less, another number below 0, one that is not finite, more
+    /// steps than a window looks at. The search is then as before.
+    pub fn go_on(&mut self, state: AutoStepState) -> Result<()> {
+        let AutoStepState {
+            step_size,
+            alpha,
+            error,
+            kinetic,
+            force,
+            steps,
+        } = state;
+        if !(step_size.is_finite() && step_size > 0.0) {
+            let expected = "a positive number";
+            return Err(Error::invalid("auto_step's step_size", expected, step_size));
+        }
+        for (name, v) in [
+            ("alpha", alpha),
+            ("error", error),
+            ("kinetic", kinetic),
+            ("force", force),
+        ] {
+            if !(v.is_finite() && v >= 0.0) {
+                let expected = "a finite number of 0 or more";
+                return Err(Error::invalid(format!("auto_step's {name}"), expected, v));
+            }
+        }
+        let most = self.window - self.window / 2;
+        if steps > most {
+            let expected = format!("at most {most}, a window's later half");
+            return Err(Error::invalid("auto_step's steps", expected, steps));
+        }
         self.state = state;
+        Ok(())
     }
 
     /// The state as plain data.
@@ -160,10 +207,9 @@ impl AutoStep {
         log_post: f64,
     ) -> Result<StepReport> {
         if sampler.live().is_some() {
-            let expected = "a step given outright (the mass follows the chain)";
-            return Err(Error::invalid("auto_step", expected, "one to be found"));
+            return Err(Self::no_live_mass());
         }
-        let window = 4 * sampler.config().warmup_steps / 5 / WINDOWS;
+        let window = window(sampler.config());
         let (at, made) = (sampler.step() % window, sampler.step());
         if sampler.phase() != Phase::Warmup || made >= WINDOWS * window {
             return sampler.step_with_gradient(grad, log_post);
@@ -184,6 +230,12 @@ impl AutoStep {
             self.end_window(sampler);
         }
         Ok(report)
+    }
+
+    /// Why there is no search under a live mass.
+    pub(super) fn no_live_mass() -> Error {
+        let expected = "a step given outright (the mass follows the chain)";
+        Error::invalid("auto_step", expected, "one to be found")
     }
 
     fn end_window<V: Vectors>(&mut self, sampler: &mut Sampler<V>) {

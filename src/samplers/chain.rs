@@ -72,7 +72,7 @@ impl<B: Backend> Chain<B> {
             0 => None,
             _ => Some(Estimate::new(backend, theta0.len())?),
         };
-        let diagonal = diagonal(backend, theta0.len(), &config, preconditioner)?;
+        let (diagonal, posterior) = diagonal(backend, posterior, &config, preconditioner)?;
         let mut sampler = Sampler::new(backend.clone(), theta0, config)?;
         if preconditioner == Preconditioner::Prior {
             sampler.set_mass(&posterior.prior_curvature()?)?;
@@ -169,7 +169,7 @@ impl<B: Backend> Chain<B> {
                 );
             }
         };
-        let diagonal = diagonal(backend, s.theta.len(), &config, preconditioner)?;
+        let (diagonal, posterior) = diagonal(backend, posterior, &config, preconditioner)?;
         Ok(Self {
             sampler: Sampler::restore(backend.clone(), config, &state.sampler)?,
             posterior,
@@ -295,7 +295,8 @@ impl<B: Backend> Chain<B> {
     }
 
     /// Extreme curvatures per mass at the chain's parameters, from the mean of `batches` and at most `products` products with the Hessian: two
-    /// gradients each for every batch, and room for five vectors of parameters. The chain goes on as if nothing had been asked.
+    /// gradients each for every batch, with f32 products whatever the device's precision, and room for five vectors of parameters. The chain goes on
+    /// as if nothing had been asked.
     ///
     /// # Errors
     /// As [`curvature::extreme_curvature`], when there is no batch, and when one does not fit.
@@ -307,19 +308,29 @@ impl<B: Backend> Chain<B> {
         let (v, c) = (sampler.vectors(), sampler.config());
         let stream = Stream::new(c.seed, Purpose::Curvature, c.chain);
         let (theta, mass) = (sampler.params(), sampler.mass());
-        curvature::extreme_curvature(v, theta, mass, products, stream, |point, a, out| {
-            for batch in batches {
-                posterior.evaluate(point, batch)?;
-                v.axpy(out, a / batches.len() as f32, posterior.grad())?;
-            }
-            Ok(())
+        // Differences of gradients: rounded operands would make them noise.
+        posterior.in_f32(|posterior| {
+            curvature::extreme_curvature(v, theta, mass, products, stream, |point, a, out| {
+                for batch in batches {
+                    posterior.evaluate(point, batch)?;
+                    v.axpy(out, a / batches.len() as f32, posterior.grad())?;
+                }
+                Ok(())
+            })
         })
     }
 
     /// From now on lets `auto` find the step size while the chain warms up; it is no part of the state. It does
     /// not see [`Chain::set_factors`]; give it none before sampling.
-    pub fn adapt_step(&mut self, auto: AutoStep) {
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the mass is a live one: [`AutoStep::step`].
+    pub fn adapt_step(&mut self, auto: AutoStep) -> Result<()> {
+        if let Preconditioner::Live { .. } = self.preconditioner {
+            return Err(AutoStep::no_live_mass());
+        }
         self.auto_step = Some(auto);
+        Ok(())
     }
 
     /// The search for the step size, if there is one.
@@ -349,7 +360,12 @@ impl<B: Backend> Chain<B> {
     /// Takes in the posterior's gradient before the chain moves; the last one sets the mass.
     fn estimate_mass(&mut self, step: u64, log_post: f64) -> Result<()> {
         let Some(estimate) = &mut self.estimate else {
-            return Ok(());
+            let expected = "the sums that it is made of";
+            return Err(Error::invalid(
+                "mass",
+                expected,
+                "none: it could not be set",
+            ));
         };
         let v = self.sampler.vectors();
         if !log_post.is_finite() {
@@ -382,22 +398,23 @@ impl<B: Backend> Chain<B> {
         }
         if let Preconditioner::Live { decay, .. } = self.preconditioner {
             let live = estimate.live(v, floor, decay)?;
-            self.preconditioned += 1;
+            self.sampler.set_live_mass(&live)?;
             self.estimate = None;
-            return self.sampler.set_live_mass(&live);
+        } else {
+            let mass = estimate.mass(v, floor, form)?;
+            let warmup = self.sampler.config().warmup_steps;
+            if self.preconditioner.adapts(0, warmup) {
+                self.sampler.set_mass(&mass)?;
+            } else {
+                // The sums' buffer becomes the mass's, so that no other room is needed.
+                v.upload(&mut estimate.squares, &mass)?;
+                let buf = self.estimate.take().map(|e| e.squares);
+                self.sampler.take_mass(&mass, buf)?;
+            }
         }
-        let mass = estimate.mass(v, floor, form)?;
+        // Only now: a chain whose mass could not be set makes no step without it.
         self.preconditioned += 1;
-        let c = self.sampler.config();
-        if self.preconditioner.adapts(0, c.warmup_steps) {
-            return self.sampler.set_mass(&mass);
-        }
-        // The sums' buffer becomes the mass's, so that no other room is needed.
-        let mut buf = self.estimate.take().map(|e| e.squares);
-        if let Some(buf) = &mut buf {
-            self.sampler.vectors().upload(buf, &mass)?;
-        }
-        self.sampler.take_mass(&mass, buf)
+        Ok(())
     }
 
     /// After a step of warm-up: its gradient joins the running average, a new mass where one is due, and an end of it with the warm-up.
@@ -480,17 +497,19 @@ impl<B: Backend> Chain<B> {
     }
 }
 
-/// What a live mass's divergence term needs, where it is asked for.
+/// What a live mass's divergence term needs, where it is asked for: and then gradients without rounded operands ([`super::live`]).
 fn diagonal<B: Backend>(
     backend: &B,
-    n: usize,
+    posterior: Posterior<B>,
     c: &Config,
     preconditioner: Preconditioner,
-) -> Result<Option<Diagonal<B>>> {
+) -> Result<(Option<Diagonal<B>>, Posterior<B>)> {
     match preconditioner {
         Preconditioner::Live { gamma: true, .. } => {
-            Diagonal::new(backend, n, c.seed, c.chain).map(Some)
+            let n = posterior.gpt().n_params();
+            let diagonal = Diagonal::new(backend, n, c.seed, c.chain)?;
+            Ok((Some(diagonal), posterior.with_f32_products()))
         }
-        _ => Ok(None),
+        _ => Ok((None, posterior)),
     }
 }

@@ -450,8 +450,9 @@ impl<V: Vectors> Sampler<V> {
     pub fn set_live_mass(&mut self, live: &LiveMass) -> Result<()> {
         self.before_sampling("live mass")?;
         live.check(self.config.method, self.len())?;
-        self.mass = Some(self.vectors.put(&live.mass())?);
+        let mass = self.vectors.put(&live.mass())?;
         self.live = Some(on_device(&self.vectors, live)?);
+        self.mass = Some(mass);
         Ok(())
     }
 

@@ -36,16 +36,20 @@ impl Temperatures {
         Self::with_means(every, ranges, BatchMeans::new(width))
     }
 
-    /// From what [`Temperatures::count`] and [`Temperatures::state`] gave.
+    /// From what [`Temperatures::count`] and [`Temperatures::state`] gave, of a chain that had made `sampled` sampling steps.
     ///
     /// # Errors
-    /// As [`Temperatures::new`], and [`Error::Shape`] when the state does not fit.
+    /// As [`Temperatures::new`] and [`BatchMeans::restore`], and [`Error::Invalid`] when they were taken more often than there were steps.
     pub fn restore(
         every: u64,
         ranges: Vec<Range<usize>>,
-        count: u64,
-        state: &[f64],
+        sampled: u64,
+        (count, state): (u64, &[f64]),
     ) -> Result<Self> {
+        if count > sampled {
+            let expected = format!("at most {sampled}, the sampling steps made");
+            return Err(Error::invalid("count of temperatures", expected, count));
+        }
         let means = BatchMeans::restore(2 * ranges.len(), count, state)?;
         Self::with_means(every, ranges, means)
     }

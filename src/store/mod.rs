@@ -48,7 +48,7 @@ pub use replace::replace_file;
 pub use samples::{Provenance, SampleId, Store};
 pub use state::{
     LIVE, LIVE_SQUARES, Length, Looks, SavedState, normal_tensors, read_live, read_normal_tensors,
-    read_state, write_state,
+    read_state, read_steps, write_state,
 };
 
 /// How many bytes are converted, hashed and read or written at a time; a multiple of every element's size.

@@ -201,7 +201,7 @@ pub fn read_state(
         auto_step: match has(AUTO_STEP) {
             true => {
                 r.read_f64(AUTO_STEP, &mut numbers)?;
-                Some(AutoStepState::from_numbers(numbers))
+                Some(AutoStepState::from_numbers(numbers).map_err(Error::of_file(path))?)
             }
             false => None,
         },
@@ -211,11 +211,12 @@ pub fn read_state(
         },
         excess_loss: excess_loss.unwrap_or_default(),
     };
+    let (preconditioned, step) = read_steps(&r, path)?;
     let state = ChainState {
-        preconditioned: r.counter("preconditioned")?,
+        preconditioned,
         squares,
         sampler: SamplerState {
-            step: r.counter("sampler_step")?,
+            step,
             theta,
             momenta,
             mass,
@@ -225,6 +226,24 @@ pub fn read_state(
         },
     };
     Ok(SavedState::Chain(state, looks))
+}
+
+/// A chain's gradients for the mass and its steps since, which together are all that it made.
+///
+/// # Errors
+/// When they are not there, or are not together the header's number of steps.
+pub fn read_steps(r: &Reader, path: &Path) -> Result<(u64, u64)> {
+    let (preconditioned, step) = (r.counter("preconditioned")?, r.counter("sampler_step")?);
+    let made = r.header().step;
+    if preconditioned.checked_add(step) != Some(made) {
+        return Err(Error::BadHeader {
+            path: path.to_path_buf(),
+            message: format!(
+                "expected {made} steps in all, found {preconditioned} for the mass and {step} since"
+            ),
+        });
+    }
+    Ok((preconditioned, step))
 }
 
 /// The name of a live mass's mean squares.

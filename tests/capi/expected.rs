@@ -71,7 +71,7 @@ pub fn alive(folder: &Path, out: &str) {
     let tensors = gpt.layout().tensors();
     let ranges = tensors.iter().map(|t| t.range.clone()).collect();
     chain.watch(Temperatures::new(4, ranges).expect("temperatures"));
-    chain.adapt_step(auto);
+    chain.adapt_step(auto).expect("a mass that stays");
 
     let windows = Windows::all(corpus.train.len(), len).expect("windows");
     let batches = Batches::new(windows, Order::Independent, 6).expect("batches");

@@ -36,14 +36,36 @@ static bnn_corpus *letters(const char *of) {
   return c;
 }
 
-/* Two samplers to their ends, the same in everything. */
-static void race(bnn_sampler *whole, bnn_sampler *resumed, size_t n, int thermostat) {
+/* What is read off two samplers on their way, the same: taken at each of `sampled` steps. */
+static void looks(const bnn_sampler *whole, const bnn_sampler *resumed, uint64_t sampled) {
+  double a[7], b[7];
+  uint64_t count = 0, other = 0;
+  size_t tensors = 0;
+  for (; bnn_sampler_temperature(whole, tensors, a, a + 3, a + 6, &count, NULL) == BNN_OK; ++tensors) {
+    OK(bnn_sampler_temperature(resumed, tensors, b, b + 3, b + 6, &other, &err));
+    HOLDS(count == sampled && other == sampled);
+    /* Without momenta there is no kinetic one. */
+    for (int i = 0; i < 7; ++i) HOLDS(same(a[i], b[i]) || (isnan(a[i]) && isnan(b[i]) && i != 3 && i != 6));
+  }
+  HOLDS(tensors > 5);
+  OK(bnn_sampler_llc(whole, a, a + 1, a + 2, a + 3, &count, &err));
+  OK(bnn_sampler_llc(resumed, b, b + 1, b + 2, b + 3, &other, &err));
+  HOLDS(count == sampled && other == sampled);
+  for (int i = 0; i < 4; ++i) HOLDS(same(a[i], b[i]) || (i == 1 && isnan(a[i]) && isnan(b[i])));
+}
+
+/* Two samplers to their ends, the same in everything; where `asked`, the curvature is asked of one of them before each step. */
+static void race(bnn_sampler *whole, bnn_sampler *resumed, size_t n, int thermostat, int asked) {
   static float a[100000], b[100000];
   int32_t phase = -1, due = -1, phase2 = -1, due2 = -1;
   do {
     uint64_t step, step2;
-    double r[5], q[5];
+    double r[5], q[5], found[4];
     OK(bnn_sampler_step(whole, &phase, &due, &err));
+    if (asked) {
+      OK(bnn_sampler_curvature(resumed, 2, 1, found, found + 1, found + 2, &step, found + 3, &err));
+      HOLDS(found[0] > found[2] && step == 2);
+    }
     OK(bnn_sampler_step(resumed, &phase2, &due2, &err));
     HOLDS(phase == phase2 && due == due2);
     OK(bnn_sampler_report(whole, &step, r, r + 1, r + 2, r + 3, r + 4, &err));
@@ -77,7 +99,7 @@ static void gpt(const char *method, const char *mass, int breaks_after) {
   for (int i = 0; i < breaks_after; ++i) OK(bnn_sampler_step(whole, &phase, &due, &err));
   OK(bnn_sampler_save(whole, path, strlen(path), &err));
   OK(bnn_sampler_load(model, corpus, o, path, strlen(path), &resumed, &err));
-  race(whole, resumed, n, !strncmp(method, "sgnht", 5));
+  race(whole, resumed, n, !strncmp(method, "sgnht", 5), 0);
   bnn_sampler_free(whole), bnn_sampler_free(resumed), bnn_model_free(model), bnn_corpus_free(corpus), bnn_options_free(o);
 }
 
@@ -122,7 +144,7 @@ static void gpt_of(const char *method, const char *mass, const char *length, uin
   OK(bnn_sampler_save(resumed, path, strlen(path), &err));
   bnn_sampler_free(resumed), resumed = NULL;
   OK(bnn_sampler_load(model, corpus, o, path, strlen(path), &resumed, &err));
-  race(whole, resumed, n, !strncmp(method, "sgnht", 5));
+  race(whole, resumed, n, !strncmp(method, "sgnht", 5), 0);
   bnn_sampler_free(first), bnn_sampler_free(whole), bnn_sampler_free(resumed);
   bnn_model_free(model), bnn_corpus_free(corpus), bnn_options_free(o);
 }
@@ -328,18 +350,25 @@ static void refused(void) {
   bnn_corpus_free(corpus), bnn_corpus_free(text), bnn_corpus_free(chars);
 }
 
-/* A mass that follows the chain, with and without its divergence term. */
-static bnn_options *follows(const char *method, uint64_t gamma, double decay) {
+/* A mass that follows the chain, with and without its divergence term; all that is read off it falls due at every sampling step. */
+static bnn_options *follows(const char *method, uint64_t gamma, double decay, double floor) {
   bnn_options *o = settings(method);
   STR(o, "preconditioner", "live");
   U64(o, "preconditioner_gamma", gamma);
   F64(o, "preconditioner_decay", decay);
+  F64(o, "preconditioner_floor", floor);
+  U64(o, "temperature_every", 1);
+  U64(o, "llc_every", 1);
   return o;
 }
 
 static void live(void) {
-  static float ends[3][100000];
-  bnn_options *o[4] = {follows("sgld", 1, 0.9), follows("sgld", 0, 0.9), follows("sgld", 1, 0.0), follows("baoa", 1, 0.9)};
+  enum { KINDS = 4 };
+  static float ends[KINDS][100000];
+  /* The last is of a method that has no such mass. */
+  bnn_options *o[KINDS + 1] = {follows("sgld", 1, 0.9, 0.1), follows("sgld", 0, 0.9, 0.1), follows("sgld", 1, 0.0, 0.1), follows("sgld", 1, 0.9, 0.7),
+                               follows("baoa", 1, 0.9, 0.1)};
+  static const char *next_differs[KINDS] = {"gamma", "decay", "floor", "floor"};
   bnn_corpus *corpus = letters("abcdefgh");
   bnn_model *model = NULL;
   bnn_sampler *whole = NULL, *resumed = NULL;
@@ -347,34 +376,44 @@ static void live(void) {
   int32_t phase = -1, due = -1;
   OK(bnn_model_new(ctx, o[0], 8, &model, &err));
   OK(bnn_model_sizes(model, &n, &t, &err));
-  for (int k = 0; k < 3; ++k)
+  for (int k = 0; k < KINDS; ++k)
     for (int breaks_after = 0; breaks_after < 6; ++breaks_after) {
       OK(bnn_sampler_new(model, corpus, o[k], &whole, &err));
       for (int i = 0; i < breaks_after; ++i) OK(bnn_sampler_step(whole, &phase, &due, &err));
       OK(bnn_sampler_save(whole, path, strlen(path), &err));
       if (breaks_after == 5) {
         /* Each of its settings makes another chain. */
-        IS(BNN_ERR_MISMATCH, bnn_sampler_load(model, corpus, o[(k + 1) % 3], path, strlen(path), &resumed, &err));
-        HOLDS(strstr(err.message, k == 0 ? "gamma" : "decay") != NULL);
+        IS(BNN_ERR_MISMATCH, bnn_sampler_load(model, corpus, o[(k + 1) % KINDS], path, strlen(path), &resumed, &err));
+        HOLDS(strstr(err.message, next_differs[k]) != NULL);
         U64(o[k], "sampling_steps", 8);
         OK(bnn_sampler_load(model, corpus, o[k], path, strlen(path), &resumed, &err));
         bnn_sampler_free(resumed), resumed = NULL;
         U64(o[k], "sampling_steps", 4);
       }
       OK(bnn_sampler_load(model, corpus, o[k], path, strlen(path), &resumed, &err));
-      race(whole, resumed, n, 0);
+      race(whole, resumed, n, 0, 1);
+      looks(whole, resumed, 4);
       OK(bnn_sampler_get_params(whole, ends[k], n, &err));
       bnn_sampler_free(whole), bnn_sampler_free(resumed), whole = resumed = NULL;
     }
-  for (int k = 0; k < 3; ++k) HOLDS(memcmp(ends[k], ends[(k + 1) % 3], n * sizeof **ends) != 0);
-  IS(BNN_ERR_INVALID, bnn_sampler_new(model, corpus, o[3], &whole, &err));
+  for (int k = 0; k < KINDS; ++k)
+    for (int j = 0; j < k; ++j) HOLDS(memcmp(ends[j], ends[k], n * sizeof **ends) != 0);
+  IS(BNN_ERR_INVALID, bnn_sampler_new(model, corpus, o[KINDS], &whole, &err));
   HOLDS(strstr(err.message, "preconditioner") != NULL && strstr(err.message, "baoa") != NULL);
   IS(BNN_ERR_INVALID, bnn_options_set_f64(o[0], "preconditioner_decay", 20, 1.0, &err));
+  /* No step is looked for under it: refused before any gradient is taken. */
+  U64(o[0], "warmup_steps", 60);
+  U64(o[0], "auto_step", 1);
+  IS(BNN_ERR_INVALID, bnn_sampler_new(model, corpus, o[0], &whole, &err));
+  HOLDS(strstr(err.message, "auto_step") != NULL && strstr(err.message, "follows the chain") != NULL);
+  STR(o[0], "preconditioner", "rms");
+  OK(bnn_sampler_new(model, corpus, o[0], &whole, &err));
+  bnn_sampler_free(whole), whole = NULL;
   /* The adaptive mass has a decay above 0. */
   STR(o[2], "preconditioner", "adaptive");
   IS(BNN_ERR_INVALID, bnn_sampler_new(model, corpus, o[2], &whole, &err));
   HOLDS(strstr(err.message, "preconditioner_decay") != NULL && whole == NULL);
-  for (int k = 0; k < 4; ++k) bnn_options_free(o[k]);
+  for (int k = 0; k <= KINDS; ++k) bnn_options_free(o[k]);
   bnn_model_free(model), bnn_corpus_free(corpus);
 }
 

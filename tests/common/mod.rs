@@ -6,6 +6,7 @@ pub mod amx;
 #[cfg(feature = "cli")]
 pub mod command;
 pub mod discretised;
+pub mod forged;
 pub mod kernel;
 pub mod model;
 pub mod operand;

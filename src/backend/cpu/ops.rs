@@ -2,7 +2,7 @@
 
 use super::gemm::{Mat, Panels};
 use super::isa::multiversion;
-use super::{Cpu, Rows, par};
+use super::{Cpu, Precision, Rows, par};
 use super::{attention, cross_entropy, dropout, embed, gelu, layer_norm, prior, squares};
 use crate::backend::{
     Backend, Dropout, Gelu, Heads, Linear, Norm, Objective, PriorTerms, Products, Span, Then,
@@ -63,6 +63,10 @@ impl Backend for Cpu {
 
     fn products(&self) -> Products {
         self.precision.products(self.isa)
+    }
+
+    fn with_f32_products(&self) -> Self {
+        self.clone().with_precision(Precision::Highest)
     }
 
     fn lanes(&self) -> usize {
