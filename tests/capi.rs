@@ -253,6 +253,110 @@ fn samples_and_models_are_kept_and_read() {
     assert_ne!(of.model, rounded.provenance().model);
 }
 
+/// A tensor of a file that is to be forged.
+enum Kept {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+/// The file `from` changed and written to `to`, with checksums that are right.
+fn forge(
+    from: PathBuf,
+    to: PathBuf,
+    kind: bnn::store::Kind,
+    change: impl FnOnce(&mut bnn::store::Header, &mut Vec<(String, Kept)>),
+) {
+    use bnn::store::{Dtype, Reader, TensorData};
+    let mut file = Reader::open(from, kind).expect("a file");
+    let mut header = file.header().clone();
+    let mut tensors = Vec::new();
+    for t in file.tensors().to_vec() {
+        let n = t.len as usize;
+        let kept = match t.dtype {
+            Dtype::F64 => {
+                let mut v = vec![0.0; n];
+                file.read_f64(&t.name, &mut v).expect("numbers");
+                Kept::F64(v)
+            }
+            _ => {
+                let mut v = vec![0.0; n];
+                file.read_f32(&t.name, &mut v).expect("numbers");
+                Kept::F32(v)
+            }
+        };
+        tensors.push((t.name, kept));
+    }
+    change(&mut header, &mut tensors);
+    let data = tensors.iter().map(|(name, kept)| match kept {
+        Kept::F32(v) => (name.as_str(), TensorData::F32(v)),
+        Kept::F64(v) => (name.as_str(), TensorData::F64(v)),
+    });
+    bnn::store::write(to, &header, &data.collect::<Vec<_>>()).expect("a file");
+}
+
+/// The same with NaN for the last number, which nothing that writes would take.
+fn forge_nan(from: PathBuf, to: PathBuf) {
+    use sha2::{Digest, Sha256};
+    let mut bytes = std::fs::read(from).expect("a file");
+    let header = u64::from_le_bytes(bytes[12..20].try_into().expect("8 bytes")) as usize;
+    let end = bytes.len() - 32;
+    // Whether it is the half of an f64 or an f32.
+    bytes[end - 4..end].copy_from_slice(&[0xff, 0xff, 0xff, 0x7f]);
+    let digest = Sha256::digest(&bytes[52 + header..end]);
+    bytes[end..].copy_from_slice(&digest);
+    std::fs::write(to, bytes).expect("a file");
+}
+
+/// Files whose checksums are right and whose content is not, and lengths that no memory holds: a status that is documented, with the path.
+/// Broken: a fit's room made before the file's lengths were compared, which aborts.
+#[test]
+fn forged_files_end_in_the_documented_status() {
+    use bnn::store::Kind::{Baseline, Chain};
+    let dir = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| dir.path().join(name);
+    documented_in(dir.path(), "forged", false, &["make"]);
+    for name in ["chain.bnn", "vector.bnn", "model.bnn"] {
+        forge_nan(at(name), at(&format!("nan_{name}")));
+    }
+    let sample = at("samples/c00_s00000001.bnn");
+    forge_nan(sample.clone(), sample);
+    let model = |to: &str, change: fn(&mut bnn::store::Header, &mut Vec<(String, Kept)>)| {
+        forge(at("model.bnn"), at(to), Baseline, change);
+    };
+    model("length.bnn", |_, t| match &mut t[0].1 {
+        Kept::F32(v) => v.truncate(v.len() - 1),
+        Kept::F64(_) => panic!("parameters are f32"),
+    });
+    model("vocabulary.bnn", |h, _| h.vocabulary.truncate(7));
+    model("json.bnn", |h, _| h.model = "{".into());
+    model("heads.bnn", |h, _| {
+        h.model = h.model.replace("\"n_head\":4", "\"n_head\":3");
+    });
+    model("name.bnn", |_, t| t[0].0 = "weights".into());
+    model("type.bnn", |_, t| {
+        t[0].1 = Kept::F64(vec![0.5; 8]);
+    });
+    for name in ["chain", "vector"] {
+        let to = at(&format!("no_search_{name}.bnn"));
+        forge(at(&format!("{name}.bnn")), to, Chain, |_, t| {
+            t.retain(|(name, _)| name != "auto_step");
+        });
+    }
+    forge(at("chain.bnn"), at("means.bnn"), Chain, |_, t| {
+        for (name, kept) in t {
+            if let ("temperatures", Kept::F64(v)) = (name.as_str(), kept) {
+                v.pop();
+            }
+        }
+    });
+    forge(at("chain.bnn"), at("counter.bnn"), Chain, |h, _| {
+        for (name, n) in &mut h.counters {
+            *n -= u64::from(name == "preconditioned");
+        }
+    });
+    documented_in(dir.path(), "forged", false, &["read"]);
+}
+
 /// `bnn train`'s samples read in C; then C's own in their place, which `bnn eval` and `bnn generate` read.
 #[cfg(feature = "cli")]
 #[test]

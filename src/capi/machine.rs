@@ -88,8 +88,35 @@ fn check_factors(factors: Option<Factors>, auto: Option<&AutoStep>, phase: Phase
     }
 }
 
-/// A search for the step size that goes on from a saved state, if there is one; the settings then have its numbers.
+/// An error about the numbers of a saved state, with the file that they are from.
+pub(super) fn of_file(path: &str) -> impl Fn(Error) -> Error + '_ {
+    let with = move |what: String| format!("{path}: {what}");
+    move |e| match e {
+        Error::Invalid {
+            what,
+            expected,
+            got,
+        } => Error::Invalid {
+            what: with(what),
+            expected,
+            got,
+        },
+        Error::Shape {
+            what,
+            expected,
+            got,
+        } => Error::Shape {
+            what: with(what),
+            expected,
+            got,
+        },
+        other => other,
+    }
+}
+
+/// A search for the step size that goes on from the state saved at `path`, if there is one; the settings then have its numbers.
 pub(super) fn resumed(
+    path: &str,
     auto: &mut Option<AutoStep>,
     config: &mut Config,
     looks: &Looks,
@@ -109,8 +136,12 @@ pub(super) fn resumed(
                     "one without"
                 }
             };
-            let (expected, got) = (had(auto.is_some()), had(auto.is_none()));
-            Err(Error::invalid("state", expected, got))
+            Err(Error::Mismatch {
+                path: path.into(),
+                what: "the chain".into(),
+                expected: had(auto.is_some()).into(),
+                got: had(auto.is_none()).into(),
+            })
         }
     }
 }
@@ -125,8 +156,7 @@ impl Machine {
     pub fn step(&mut self, batch: &Batch) -> Result<Report> {
         match self {
             Self::Chain(c, excess) => {
-                let r = c.step(batch)?;
-                excess.look(c, batch, &r)?;
+                let r = excess.step(c, batch)?;
                 Ok(Report {
                     step: r.step,
                     log_lik: r.at.log_lik,

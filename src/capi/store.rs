@@ -126,8 +126,9 @@ pub unsafe extern "C" fn bnn_store_len(
 /// Adds a sample; its file appears whole or not at all, and survives a power failure when the call has returned.
 ///
 /// [in] chain: which; step: how many steps it had made, one more than bnn_sampler_report's step; params: n floats, n = the model's n_params,
-/// all finite. A sample that is there already with the same parameters is left. Errors: BNN_ERR_SHAPE; BNN_ERR_NOT_FINITE; BNN_ERR_MISMATCH
-/// when other parameters are there for that chain and step; BNN_ERR_IO. The store is then as it was.
+/// all finite. A sample that is there already with the same parameters is left. Errors: BNN_ERR_SHAPE; BNN_ERR_NOT_FINITE; BNN_ERR_INVALID
+/// for a parameter that is too large for bf16 (sample_dtype); BNN_ERR_MISMATCH when other parameters are there for that chain and step;
+/// BNN_ERR_IO. The store is then as it was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_store_append(
     store: *mut bnn_store,
@@ -149,7 +150,7 @@ pub unsafe extern "C" fn bnn_store_append(
 ///
 /// [in] index: from 0, in the order of chains, then steps. [out] chain, step: which it is; params: n floats, n = the model's n_params (bf16
 /// widened). Errors: BNN_ERR_INVALID past the last sample, BNN_ERR_SHAPE, BNN_ERR_IO, BNN_ERR_BAD_… for a
-/// file that was damaged since.
+/// file that was damaged since, BNN_ERR_MISMATCH for one that was replaced by another's, BNN_ERR_DATA for a parameter in it that is not finite.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_store_get(
     store: *const bnn_store,

@@ -129,6 +129,10 @@ static void samples(const char *folder) {
   OK(bnn_store_append(again, 0, 1, params, m, &err));
   OK(bnn_store_get(again, 0, &chain, &step, out, m, &err));
   HOLDS(out[0] == 1.0f && step == 1);
+  params[0] = 3.4e38f; /* rounds to infinity */
+  IS(BNN_ERR_INVALID, bnn_store_append(again, 0, 2, params, m, &err));
+  OK(bnn_store_len(again, &k, &err));
+  HOLDS(k == 1);
   /* What is damaged is found when it is read. */
   damage(in(folder, "samples/c00_s00000300.bnn"));
   OK(bnn_store_get(s, 0, &chain, &step, out, n, &err));
