@@ -79,7 +79,7 @@
 /**
  * Number of the binary interface; the shared library's SONAME carries it.
  */
-#define BNN_ABI 2
+#define BNN_ABI 3
 
 /**
  * A device with its thread pool. Shareable between threads. Children keep it alive.
@@ -1175,6 +1175,34 @@ bnn_status bnn_store_get(const bnn_store *store,
                          float *params,
                          size_t n,
                          bnn_error *err);
+
+/**
+ * Reads and checks every sample, without keeping any. Errors: those of bnn_store_get for the first that cannot be read, with its file.
+ */
+bnn_status bnn_store_verify(const bnn_store *store,
+                            bnn_error *err);
+
+/**
+ * Keeps the last samples of each chain and deletes the files of the others.
+ *
+ * [in] n: how many of each chain; 0 deletes all. [out] deleted: how many files. Errors: BNN_ERR_IO with the file that could not be deleted;
+ * that one and those behind it are then still there.
+ */
+bnn_status bnn_store_keep_last(bnn_store *store,
+                               size_t n,
+                               size_t *deleted,
+                               bnn_error *err);
+
+/**
+ * Keeps every k-th sample of each chain, from its first one on, and deletes the files of the others. It counts what is there: calling it again
+ * thins again.
+ *
+ * [in] k: at least 1. [out] deleted: how many files. Errors: BNN_ERR_INVALID for k = 0; BNN_ERR_IO as bnn_store_keep_last.
+ */
+bnn_status bnn_store_keep_every(bnn_store *store,
+                                size_t k,
+                                size_t *deleted,
+                                bnn_error *err);
 
 /**
  * The temperatures of one tensor over the sampling steps so far, taken every temperature_every (an option) of them. Each tensor must show

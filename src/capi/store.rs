@@ -182,3 +182,55 @@ pub unsafe extern "C" fn bnn_store_get(
         Ok(())
     })
 }
+
+/// Reads and checks every sample, without keeping any. Errors: those of bnn_store_get for the first that cannot be read, with its file.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_store_verify(
+    store: *const bnn_store,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: the handle is NULL or live.
+        let s = unsafe { get(store, "store") }?;
+        lock(&s.inner, "store")?.verify()?;
+        Ok(())
+    })
+}
+
+/// Keeps the last samples of each chain and deletes the files of the others.
+///
+/// [in] n: how many of each chain; 0 deletes all. [out] deleted: how many files. Errors: BNN_ERR_IO with the file that could not be deleted;
+/// that one and those behind it are then still there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_store_keep_last(
+    store: *mut bnn_store,
+    n: usize,
+    deleted: *mut usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (s, deleted) = unsafe { (get(store, "store")?, out(deleted, "deleted")?) };
+        deleted.write(lock(&s.inner, "store")?.keep_last(n)?);
+        Ok(())
+    })
+}
+
+/// Keeps every k-th sample of each chain, from its first one on, and deletes the files of the others. It counts what is there: calling it again
+/// thins again.
+///
+/// [in] k: at least 1. [out] deleted: how many files. Errors: BNN_ERR_INVALID for k = 0; BNN_ERR_IO as bnn_store_keep_last.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_store_keep_every(
+    store: *mut bnn_store,
+    k: usize,
+    deleted: *mut usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (s, deleted) = unsafe { (get(store, "store")?, out(deleted, "deleted")?) };
+        deleted.write(lock(&s.inner, "store")?.keep_every(k)?);
+        Ok(())
+    })
+}
