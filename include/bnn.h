@@ -79,7 +79,7 @@
 /**
  * Number of the binary interface; the shared library's SONAME carries it.
  */
-#define BNN_ABI 2
+#define BNN_ABI 3
 
 /**
  * A device with its thread pool. Shareable between threads. Children keep it alive.
@@ -309,8 +309,9 @@ extern "C" {
  * Compares two series of losses of the same tokens in the order of the text, by a circular block bootstrap of their difference a - b.
  *
  * [in] a, b: n losses each, finite; block: tokens that are drawn together, 1 to n / 2, longer than the context that neighbours share (256 is
- * usual); resamples: at least 2. [out] mean: of a - b, below 0 where a loses less; std_error: its standard error; z: mean / std_error, 0 where
- * the mean is 0; low, high: ends of the 95 % interval. Errors: BNN_ERR_INVALID. The result is a function of the losses and the seed.
+ * usual); resamples: at least 2, of 8 bytes each. [out] mean: of a - b, below 0 where a loses less; std_error: its standard error; z: mean / std_error, 0 where
+ * the mean is 0; low, high: ends of the 95 % interval. Errors: BNN_ERR_INVALID, also for more
+ * resamples than memory holds. The result is a function of the losses and the seed.
  */
 bnn_status bnn_paired_bootstrap(const double *a,
                                 const double *b,
@@ -428,8 +429,9 @@ bnn_status bnn_corpus_decode(const bnn_corpus *corpus,
  * [in] products: with H, at least 1, two gradients a batch each: some 10 are usual; batches: 1 to 1024, those of the chain's next steps, whose
  * mean is taken. [out] largest, smallest: the ends that were found (smallest is below 0 where the log posterior is not concave); residual: how
  * far the largest is off an eigenvalue at most; made: products taken, fewer when the space was exhausted; step_limit: the largest stable
- * step size in that direction (on a quadratic), for the friction that the chain has now; infinite where nothing limits it.
- * Without a mass (preconditioner none, or while it is estimated) M is 1. Takes room for five vectors of parameters.
+ * step size in that direction (on a quadratic), for the friction that the chain has now (a thermostat's is its xi, and while that is
+ * below 0, no step is stable: 0); infinite where nothing limits it.
+ * Without a mass (preconditioner none, or while it is estimated) M is 1; of a mass that follows the chain (live) it is the last step's. Takes room for five vectors of parameters.
  * Errors: BNN_ERR_INVALID for normals, numbers out of range, and when a curvature is not finite.
  */
 bnn_status bnn_sampler_curvature(bnn_sampler *sampler,
@@ -607,9 +609,10 @@ bnn_status bnn_generator_generate_batch(bnn_generator *generator,
 
 /**
  * The local learning coefficient of the parameters that the chain started at, from what it looked at so far: n beta times the mean loss over
- * that of the start, each of one batch (Lau et al. 2023; docs/diagnostics.md says what it is biased by).
+ * that of the start, each of one batch (Lau et al. 2023; docs/alive.md says what it is biased by).
  *
- * The options say how often it looks (llc_every); it needs a prior centred at the start (prior_center pretrained) and a temperature above 0.
+ * The options say how often it looks (llc_every); it needs a prior centred at the start (prior_center pretrained) and a temperature above 0
+ * and the same all the while: under temperature_schedule, or a callback's factors on the temperature, its n_beta is not the chain's.
  *
  * [out] value: no unit; below 0 where the start is no minimum of the loss; std_error: by batch means along the chain, NaN with fewer than 10
  * looks; excess_loss: mean, nats; n_beta: the number of data, weighted, over the options' temperature; looks: how many.
@@ -670,7 +673,7 @@ bnn_status bnn_brier_score(const double *probabilities,
  * Expected calibration error: the gap between mean confidence and accuracy, averaged over bins of equal width.
  *
  * [in] confidence: n, each prediction's highest probability, above 0 and at most 1; correct: n, nonzero where that outcome came; bins: at
- * least 1. [out] ece: 0 to 1. Errors: BNN_ERR_INVALID for a confidence or no bins, BNN_ERR_SHAPE for no predictions.
+ * least 1. [out] ece: 0 to 1. Errors: BNN_ERR_INVALID for a confidence, no bins or more than memory holds, BNN_ERR_SHAPE for no predictions.
  */
 bnn_status bnn_calibration_error(const double *confidence,
                                  const int32_t *correct,
@@ -807,8 +810,9 @@ bnn_status bnn_model_save(const bnn_model *model,
  * Makes a model from a file: bnn_model_save's, or a baseline of the command's. Shape, parameters and characters are the file's.
  *
  * [in] options: precision; NULL for defaults; path: UTF-8, path_len bytes. [out] model: to be freed with bnn_model_free.
- * Errors: BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH for a file of another kind, or whose
- * parameters are not of its shape.
+ * Errors: BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's, BNN_ERR_BAD_HEADER also where its shape cannot be built and
+ * where it has not as many parameters or characters as its shape says; BNN_ERR_MISMATCH for a file of another kind, or without parameters in
+ * f32; BNN_ERR_DATA for a parameter that is not finite.
  */
 bnn_status bnn_model_load(const bnn_context *context,
                           const bnn_options *options,
@@ -963,7 +967,8 @@ bnn_status bnn_sampler_new(const bnn_model *model,
  * temperature_every and llc_every may differ too. The model's parameters are read only where the prior refers to them. A schedule callback is
  * no part of the state: set it again.
  * Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
- * differs (and why it must not), for a state of other settings, another model or another corpus.
+ * differs (and why it must not), for a state of other settings, another model or another corpus; BNN_ERR_DATA for a number in it that is
+ * not finite; BNN_ERR_SHAPE and BNN_ERR_INVALID, with the path, for numbers that no sampler of these settings has.
  */
 bnn_status bnn_sampler_load(const bnn_model *model,
                             const bnn_corpus *corpus,
@@ -976,9 +981,12 @@ bnn_status bnn_sampler_load(const bnn_model *model,
 /**
  * Writes the sampler's whole state to a file, in the place of what may be there; the file appears whole or not at all.
  *
- * [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO.
+ * [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_NOT_FINITE for a chain that has diverged: what is there stays.
  */
-bnn_status bnn_sampler_save(const bnn_sampler *sampler, const char *path, size_t path_len, bnn_error *err);
+bnn_status bnn_sampler_save(const bnn_sampler *sampler,
+                            const char *path,
+                            size_t path_len,
+                            bnn_error *err);
 
 /**
  * Frees a sampler; NULL is fine.
@@ -1071,9 +1079,10 @@ bnn_status bnn_sampler_get_sd(const bnn_sampler *sampler,
 /**
  * A chain's step size as it is now, and its name in an optimiser's language. With auto_step it changes during the warm-up and is then frozen.
  *
- * [out] step_size: h or epsilon, before any schedule; alpha: the friction that goes with it; learning_rate: on the mean loss, at unit mass
- * (under a preconditioner the mass holds the number of data: there the learning rate is step_size^2 / sigma^2, or epsilon, over the mass);
- * momentum: of SGD with v = momentum v - gradient, theta += learning_rate v; error: what auto_step found in its last whole window, relative,
+ * [out] step_size: h or epsilon, before any schedule; alpha: the friction that goes with it (of a thermostat the noise's);
+ * learning_rate: on the mean loss, of a parameter with mass M_i = 1; under a preconditioner that of parameter i is learning_rate / M_i (live:
+ * M_i of the last step); momentum: of SGD with v = momentum v - gradient, theta += learning_rate v, with the friction that the chain has now
+ * (a thermostat's is its xi: momentum is above 1 while that is below 0); error: what auto_step found in its last whole window, relative,
  * at the step size that it had then, NaN without a search and before. Errors: BNN_ERR_INVALID for normals.
  */
 bnn_status bnn_sampler_get_step(const bnn_sampler *sampler,
@@ -1085,7 +1094,8 @@ bnn_status bnn_sampler_get_step(const bnn_sampler *sampler,
                                 bnn_error *err);
 
 /**
- * As bnn_sampler_get_step; the learning rate is for a log posterior of num_data (the option; 1 when unset) times a mean.
+ * As bnn_sampler_get_step; the learning rate is for a log posterior of likelihood_weight times num_data (options; num_data 1 when unset) times
+ * a mean.
  */
 bnn_status bnn_vector_sampler_get_step(const bnn_vector_sampler *sampler,
                                        double *step_size,
@@ -1140,8 +1150,9 @@ bnn_status bnn_store_len(const bnn_store *store, size_t *n, bnn_error *err);
  * Adds a sample; its file appears whole or not at all, and survives a power failure when the call has returned.
  *
  * [in] chain: which; step: how many steps it had made, one more than bnn_sampler_report's step; params: n floats, n = the model's n_params,
- * all finite. A sample that is there already with the same parameters is left. Errors: BNN_ERR_SHAPE; BNN_ERR_NOT_FINITE; BNN_ERR_MISMATCH
- * when other parameters are there for that chain and step; BNN_ERR_IO. The store is then as it was.
+ * all finite. A sample that is there already with the same parameters is left. Errors: BNN_ERR_SHAPE; BNN_ERR_NOT_FINITE; BNN_ERR_INVALID
+ * for a parameter that is too large for bf16 (sample_dtype); BNN_ERR_MISMATCH when other parameters are there for that chain and step;
+ * BNN_ERR_IO. The store is then as it was.
  */
 bnn_status bnn_store_append(bnn_store *store,
                             uint32_t chain,
@@ -1155,7 +1166,7 @@ bnn_status bnn_store_append(bnn_store *store,
  *
  * [in] index: from 0, in the order of chains, then steps. [out] chain, step: which it is; params: n floats, n = the model's n_params (bf16
  * widened). Errors: BNN_ERR_INVALID past the last sample, BNN_ERR_SHAPE, BNN_ERR_IO, BNN_ERR_BAD_… for a
- * file that was damaged since.
+ * file that was damaged since, BNN_ERR_MISMATCH for one that was replaced by another's, BNN_ERR_DATA for a parameter in it that is not finite.
  */
 bnn_status bnn_store_get(const bnn_store *store,
                          size_t index,
@@ -1164,6 +1175,34 @@ bnn_status bnn_store_get(const bnn_store *store,
                          float *params,
                          size_t n,
                          bnn_error *err);
+
+/**
+ * Reads and checks every sample, without keeping any. Errors: those of bnn_store_get for the first that cannot be read, with its file.
+ */
+bnn_status bnn_store_verify(const bnn_store *store,
+                            bnn_error *err);
+
+/**
+ * Keeps the last samples of each chain and deletes the files of the others.
+ *
+ * [in] n: how many of each chain; 0 deletes all. [out] deleted: how many files. Errors: BNN_ERR_IO with the file that could not be deleted;
+ * that one and those behind it are then still there.
+ */
+bnn_status bnn_store_keep_last(bnn_store *store,
+                               size_t n,
+                               size_t *deleted,
+                               bnn_error *err);
+
+/**
+ * Keeps every k-th sample of each chain, from its first one on, and deletes the files of the others. It counts what is there: calling it again
+ * thins again.
+ *
+ * [in] k: at least 1. [out] deleted: how many files. Errors: BNN_ERR_INVALID for k = 0; BNN_ERR_IO as bnn_store_keep_last.
+ */
+bnn_status bnn_store_keep_every(bnn_store *store,
+                                size_t k,
+                                size_t *deleted,
+                                bnn_error *err);
 
 /**
  * The temperatures of one tensor over the sampling steps so far, taken every temperature_every (an option) of them. Each tensor must show
@@ -1261,7 +1300,8 @@ bnn_status bnn_vector_sampler_new(const bnn_context *context,
  * [in] options: as bnn_vector_sampler_new had them, but for sampling_steps as bnn_sampler_load says; n: how many parameters; path: UTF-8, path_len bytes. [out] sampler. Where the next
  * gradient is to be taken, bnn_vector_sampler_get_params says. A schedule callback is no part of the state: set it again.
  * Errors: those of bnn_vector_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
- * differs, for a state of other settings; BNN_ERR_SHAPE for another n.
+ * differs, for a state of other settings; BNN_ERR_SHAPE for another n; BNN_ERR_DATA for a number in it that is not finite; BNN_ERR_INVALID,
+ * with the path, for numbers that no sampler of these settings has.
  */
 bnn_status bnn_vector_sampler_load(const bnn_context *context,
                                    const bnn_options *options,
@@ -1274,7 +1314,8 @@ bnn_status bnn_vector_sampler_load(const bnn_context *context,
 /**
  * Writes the sampler's whole state to a file, in the place of what may be there; the file appears whole or not at all.
  *
- * [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_INVALID while draws of vi's step are left.
+ * [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_INVALID while draws of vi's step are left; BNN_ERR_NOT_FINITE for a chain
+ * that has diverged: what is there stays.
  */
 bnn_status bnn_vector_sampler_save(const bnn_vector_sampler *sampler,
                                    const char *path,

@@ -224,14 +224,16 @@ fn what_is_read_off_a_chain_is_the_librarys_own() {
 }
 
 /// Broken: the step's limit for half the curvature, 1.41 for 1; the learning rate doubled, 0.018 for 0.009; a band without its factor sqrt 2,
-/// 0.0221 for 0.0313.
+/// 0.0221 for 0.0313; the friction that a thermostat began with, a limit of 0.95 for 0.45 and of 0.056 for 0.56; the search's force over 2 T
+/// for 4 T, h outside 0.40 to 0.50; a kinetic temperature 5 % too high, both ranges; a head's precision 1 % too high, 10.77 for 10.66.
 #[test]
 fn looks_are_those_of_their_closed_forms() {
     expected::prior_fit(&documented("looks", false));
     documented("looks", true);
 }
 
-/// Broken: a token's loss for its log-probability, -2.08 for 2.08 on average.
+/// Broken: a token's loss for its log-probability, -2.08 for 2.08 on average; tokens out of range left to what computes with them, another
+/// status for those that are only targets.
 #[test]
 fn scores_are_the_librarys_own() {
     expected::scores(&documented("scores", false));
@@ -255,6 +257,110 @@ fn samples_and_models_are_kept_and_read() {
     assert_eq!(of.baseline_sha256, rounded.provenance().baseline_sha256);
     assert_eq!(rounded.provenance().dtype, bnn::store::Dtype::Bf16);
     assert_ne!(of.model, rounded.provenance().model);
+}
+
+/// A tensor of a file that is to be forged.
+enum Kept {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+/// The file `from` changed and written to `to`, with checksums that are right.
+fn rewrite(
+    from: PathBuf,
+    to: PathBuf,
+    kind: bnn::store::Kind,
+    change: impl FnOnce(&mut bnn::store::Header, &mut Vec<(String, Kept)>),
+) {
+    use bnn::store::{Dtype, Reader, TensorData};
+    let mut file = Reader::open(from, kind).expect("a file");
+    let mut header = file.header().clone();
+    let mut tensors = Vec::new();
+    for t in file.tensors().to_vec() {
+        let n = t.len as usize;
+        let kept = match t.dtype {
+            Dtype::F64 => {
+                let mut v = vec![0.0; n];
+                file.read_f64(&t.name, &mut v).expect("numbers");
+                Kept::F64(v)
+            }
+            _ => {
+                let mut v = vec![0.0; n];
+                file.read_f32(&t.name, &mut v).expect("numbers");
+                Kept::F32(v)
+            }
+        };
+        tensors.push((t.name, kept));
+    }
+    change(&mut header, &mut tensors);
+    let data = tensors.iter().map(|(name, kept)| match kept {
+        Kept::F32(v) => (name.as_str(), TensorData::F32(v)),
+        Kept::F64(v) => (name.as_str(), TensorData::F64(v)),
+    });
+    bnn::store::write(to, &header, &data.collect::<Vec<_>>()).expect("a file");
+}
+
+/// The same with NaN for the last number, which nothing that writes would take.
+fn forge_nan(from: PathBuf, to: PathBuf) {
+    use sha2::{Digest, Sha256};
+    let mut bytes = std::fs::read(from).expect("a file");
+    let header = u64::from_le_bytes(bytes[12..20].try_into().expect("8 bytes")) as usize;
+    let end = bytes.len() - 32;
+    // Whether it is the half of an f64 or an f32.
+    bytes[end - 4..end].copy_from_slice(&[0xff, 0xff, 0xff, 0x7f]);
+    let digest = Sha256::digest(&bytes[52 + header..end]);
+    bytes[end..].copy_from_slice(&digest);
+    std::fs::write(to, bytes).expect("a file");
+}
+
+/// Files whose checksums are right and whose content is not, and lengths that no memory holds: a status that is documented, with the path.
+/// Broken: a fit's room made before the file's lengths were compared, which aborts in an allocation of 4503599627370496 bytes.
+#[test]
+fn forged_files_end_in_the_documented_status() {
+    use bnn::store::Kind::{Baseline, Chain};
+    let dir = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| dir.path().join(name);
+    documented_in(dir.path(), "forged", false, &["make"]);
+    for name in ["chain.bnn", "vector.bnn", "model.bnn"] {
+        forge_nan(at(name), at(&format!("nan_{name}")));
+    }
+    let sample = at("samples/c00_s00000001.bnn");
+    forge_nan(sample.clone(), sample);
+    let model = |to: &str, change: fn(&mut bnn::store::Header, &mut Vec<(String, Kept)>)| {
+        rewrite(at("model.bnn"), at(to), Baseline, change);
+    };
+    model("length.bnn", |_, t| match &mut t[0].1 {
+        Kept::F32(v) => v.truncate(v.len() - 1),
+        Kept::F64(_) => panic!("parameters are f32"),
+    });
+    model("vocabulary.bnn", |h, _| h.vocabulary.truncate(7));
+    model("json.bnn", |h, _| h.model = "{".into());
+    model("heads.bnn", |h, _| {
+        h.model = h.model.replace("\"n_head\":4", "\"n_head\":3");
+    });
+    model("name.bnn", |_, t| t[0].0 = "weights".into());
+    model("type.bnn", |_, t| {
+        t[0].1 = Kept::F64(vec![0.5; 8]);
+    });
+    for name in ["chain", "vector"] {
+        let to = at(&format!("no_search_{name}.bnn"));
+        rewrite(at(&format!("{name}.bnn")), to, Chain, |_, t| {
+            t.retain(|(name, _)| name != "auto_step");
+        });
+    }
+    rewrite(at("chain.bnn"), at("means.bnn"), Chain, |_, t| {
+        for (name, kept) in t {
+            if let ("temperatures", Kept::F64(v)) = (name.as_str(), kept) {
+                v.pop();
+            }
+        }
+    });
+    rewrite(at("chain.bnn"), at("counter.bnn"), Chain, |h, _| {
+        for (name, n) in &mut h.counters {
+            *n -= u64::from(name == "preconditioned");
+        }
+    });
+    documented_in(dir.path(), "forged", false, &["read"]);
 }
 
 /// `bnn train`'s samples read in C; then C's own in their place, which `bnn eval` and `bnn generate` read.
@@ -345,9 +451,9 @@ fn a_loaded_sampler_goes_on_bit_for_bit() {
 #[test]
 fn forged_states_are_refused() {
     let dir = tempfile::tempdir().expect("a folder");
-    documented_in(dir.path(), "forged", false, &[]);
+    documented_in(dir.path(), "forged_numbers", false, &[]);
     let forged = dir.path().join("forged.bnn");
-    let program = dir.path().join("forged");
+    let program = dir.path().join("forged_numbers");
     let folder = dir.path().to_str().expect("UTF-8");
     let load = |kind: &str, change: &dyn Fn(&mut Parts)| {
         let from = dir.path().join(kind).with_extension("bnn");

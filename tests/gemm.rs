@@ -2,9 +2,9 @@
 
 mod common;
 
-use bnn::backend::{Backend, Products, WeightType};
 use bnn::backend::cpu::gemm::{Mat, Panels, serial};
 use bnn::backend::cpu::{Cpu, Isa, Precision};
+use bnn::backend::{Backend, Products, WeightType};
 use common::bits;
 use common::operand::{Operand, check_what_follows, expected, random, to_bf16};
 use proptest::prelude::*;

@@ -4,6 +4,7 @@ use super::guard::guard;
 use super::pointer::{get, lock, out};
 use super::sampler::bnn_sampler;
 use super::status::{Fail, bnn_error, bnn_status};
+use super::step::now;
 use super::vector_sampler::bnn_vector_sampler;
 use crate::backend::Vectors;
 use crate::error::Error;
@@ -44,7 +45,12 @@ impl Out {
             residual.write(found.residual);
             smallest.write(found.smallest);
             made.write(found.products);
-            limit.write(stability_limit(&config, found.largest));
+            // Where the thermostat drives, momenta grow at any step: the determinant of a step, 1 - gamma h, is above 1.
+            let drives = config.friction_rate().is_some_and(|gamma| gamma < 0.0);
+            limit.write(match drives {
+                true => 0.0,
+                false => stability_limit(&config, found.largest),
+            });
         }
         Ok(())
     }
@@ -58,8 +64,9 @@ impl Out {
 /// [in] products: with H, at least 1, two gradients a batch each: some 10 are usual; batches: 1 to 1024, those of the chain's next steps, whose
 /// mean is taken. [out] largest, smallest: the ends that were found (smallest is below 0 where the log posterior is not concave); residual: how
 /// far the largest is off an eigenvalue at most; made: products taken, fewer when the space was exhausted; step_limit: the largest stable
-/// step size in that direction (on a quadratic), for the friction that the chain has now; infinite where nothing limits it.
-/// Without a mass (preconditioner none, or while it is estimated) M is 1. Takes room for five vectors of parameters.
+/// step size in that direction (on a quadratic), for the friction that the chain has now (a thermostat's is its xi, and while that is
+/// below 0, no step is stable: 0); infinite where nothing limits it.
+/// Without a mass (preconditioner none, or while it is estimated) M is 1; of a mass that follows the chain (live) it is the last step's. Takes room for five vectors of parameters.
 /// Errors: BNN_ERR_INVALID for normals, numbers out of range, and when a curvature is not finite.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_curvature(
@@ -94,7 +101,7 @@ pub unsafe extern "C" fn bnn_sampler_curvature(
                 let batches = i.next_batches(batches)?;
                 let (chain, _) = i.machine.chain()?;
                 let found = chain.curvature(&batches, products)?;
-                Ok((found, chain.sampler().config().clone()))
+                Ok((found, now(chain.sampler())))
             })
         }
     })
@@ -147,7 +154,7 @@ pub unsafe extern "C" fn bnn_vector_sampler_curvature(
             to.write(|| {
                 let i = &mut *lock(&inner, "sampler")?;
                 let sampler = &i.machine.chain()?.sampler;
-                let (v, c, n) = (sampler.vectors(), sampler.config(), sampler.len());
+                let (v, c, n) = (sampler.vectors(), now(sampler), sampler.len());
                 let stream = Stream::new(c.seed, Purpose::Curvature, c.chain);
                 let (theta, mass) = (sampler.params(), sampler.mass());
                 let mut grad = v.zeros(n)?;
@@ -161,7 +168,7 @@ pub unsafe extern "C" fn bnn_vector_sampler_curvature(
                     }
                     v.axpy(sum, a, &grad)
                 })?;
-                Ok((found, c.clone()))
+                Ok((found, c))
             })
         }
     })

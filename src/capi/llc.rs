@@ -13,24 +13,30 @@ use crate::samplers::{Chain, ChainReport, Config, Phase, Preconditioner};
 
 /// Losses of batches over those at the chain's start, every so many sampling steps.
 pub(super) struct ExcessLoss {
-    every: u64,  // 0 takes none
-    before: u64, // steps before sampling
-    why_none: &'static str,
+    every: u64,                       // 0 takes none
+    before: u64,                      // steps before sampling
+    why_none: (&'static str, String), // what it needs and what came
     pub losses: Vec<f64>,
 }
 
 impl ExcessLoss {
     pub fn new(o: &Set, chain: &Config, mass: Preconditioner) -> Self {
+        let every = o.llc_every();
         let why_none = if !o.prior_is_centred() {
-            "a prior centred at the start (prior_center pretrained)"
+            let needs = "a prior centred at the start (prior_center pretrained)";
+            (needs, "prior_center zero".into())
         } else if chain.temperature <= 0.0 {
-            "a temperature above 0"
+            let got = format!("temperature {}", chain.temperature);
+            ("a temperature above 0", got)
+        } else if every == 0 {
+            ("llc_every above 0", "llc_every 0".into())
         } else {
-            "llc_every above 0, and a look by now"
+            let got = format!("none yet with llc_every {every}");
+            ("a look by now", got)
         };
         let looks = o.prior_is_centred() && chain.temperature > 0.0;
         Self {
-            every: if looks { o.llc_every() } else { 0 },
+            every: if looks { every } else { 0 },
             before: mass.steps().saturating_add(chain.warmup_steps),
             why_none,
             losses: Vec::new(),
@@ -51,21 +57,24 @@ impl ExcessLoss {
         Ok(())
     }
 
-    /// After a step on that batch: the same batch at the start, so that its own noise falls out of the difference.
-    pub fn look(&mut self, chain: &mut Chain<Cpu>, batch: &Batch, r: &ChainReport) -> Result<()> {
-        let sampled = (r.step + 1).saturating_sub(self.before);
-        if self.every > 0 && r.phase == Phase::Sampling && sampled.is_multiple_of(self.every) {
-            let start = chain.log_lik_at_start(batch)?;
-            self.losses.push(start - r.at.log_lik);
-        }
-        Ok(())
+    /// Steps on the batch, and looks at the same batch at the start where a look is due, so that the batch's own noise falls out of the
+    /// difference. The look comes first: if it fails, no step was made.
+    pub fn step(&mut self, chain: &mut Chain<Cpu>, batch: &Batch) -> Result<ChainReport> {
+        let sampled = (chain.steps_made() + 1).saturating_sub(self.before);
+        let sampling = chain.phase() == Phase::Sampling;
+        let due = self.every > 0 && sampling && sampled.is_multiple_of(self.every);
+        let start = due.then(|| chain.log_lik_at_start(batch)).transpose()?;
+        let r = chain.step(batch)?;
+        self.losses.extend(start.map(|s| s - r.at.log_lik));
+        Ok(r)
     }
 }
 
 /// The local learning coefficient of the parameters that the chain started at, from what it looked at so far: n beta times the mean loss over
-/// that of the start, each of one batch (Lau et al. 2023; docs/diagnostics.md says what it is biased by).
+/// that of the start, each of one batch (Lau et al. 2023; docs/alive.md says what it is biased by).
 ///
-/// The options say how often it looks (llc_every); it needs a prior centred at the start (prior_center pretrained) and a temperature above 0.
+/// The options say how often it looks (llc_every); it needs a prior centred at the start (prior_center pretrained) and a temperature above 0
+/// and the same all the while: under temperature_schedule, or a callback's factors on the temperature, its n_beta is not the chain's.
 ///
 /// [out] value: no unit; below 0 where the start is no minimum of the loss; std_error: by batch means along the chain, NaN with fewer than 10
 /// looks; excess_loss: mean, nats; n_beta: the number of data, weighted, over the options' temperature; looks: how many.
@@ -93,8 +102,8 @@ pub unsafe extern "C" fn bnn_sampler_llc(
             let i = &mut *lock(&s.inner, "sampler")?;
             let (chain, excess) = i.machine.chain()?;
             if excess.losses.is_empty() {
-                let what = "local learning coefficient";
-                return Err(Error::invalid(what, excess.why_none, "none").into());
+                let (expected, got) = &excess.why_none;
+                return Err(Error::invalid("local learning coefficient", *expected, got).into());
             }
             let beta = i.num_data / chain.sampler().config().temperature;
             let llc = local_learning_coefficient(&excess.losses, beta)?;

@@ -90,10 +90,10 @@ fn check_factors(factors: Option<Factors>, auto: Option<&AutoStep>, phase: Phase
 
 /// A search for the step size that goes on from the state saved at `path`, if there is one; the settings then have its numbers.
 pub(super) fn resumed(
+    path: &str,
     auto: &mut Option<AutoStep>,
     config: &mut Config,
     looks: &Looks,
-    path: &str,
 ) -> Result<()> {
     match (auto, looks.auto_step) {
         (None, None) => Ok(()),
@@ -110,8 +110,12 @@ pub(super) fn resumed(
                     "one without"
                 }
             };
-            let (expected, got) = (had(auto.is_some()), had(auto.is_none()));
-            Err(Error::invalid("state", expected, got))
+            Err(Error::Mismatch {
+                path: path.into(),
+                what: "the chain".into(),
+                expected: had(auto.is_some()).into(),
+                got: had(auto.is_none()).into(),
+            })
         }
     }
 }
@@ -126,8 +130,7 @@ impl Machine {
     pub fn step(&mut self, batch: &Batch) -> Result<Report> {
         match self {
             Self::Chain(c, excess) => {
-                let r = c.step(batch)?;
-                excess.look(c, batch, &r)?;
+                let r = excess.step(c, batch)?;
                 Ok(Report {
                     step: r.step,
                     log_lik: r.at.log_lik,

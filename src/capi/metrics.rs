@@ -122,7 +122,7 @@ pub unsafe extern "C" fn bnn_brier_score(
 /// Expected calibration error: the gap between mean confidence and accuracy, averaged over bins of equal width.
 ///
 /// [in] confidence: n, each prediction's highest probability, above 0 and at most 1; correct: n, nonzero where that outcome came; bins: at
-/// least 1. [out] ece: 0 to 1. Errors: BNN_ERR_INVALID for a confidence or no bins, BNN_ERR_SHAPE for no predictions.
+/// least 1. [out] ece: 0 to 1. Errors: BNN_ERR_INVALID for a confidence, no bins or more than memory holds, BNN_ERR_SHAPE for no predictions.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_calibration_error(
     confidence: *const f64,

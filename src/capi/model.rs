@@ -166,8 +166,9 @@ impl Model {
         match own.iter().zip(chars).enumerate().find(|(_, (a, b))| a != b) {
             Some((i, (a, b))) => {
                 let what = format!("corpus: character {i}");
-                let expected =
-                    format!("{a:?}, as in the first corpus that the model was used with");
+                let expected = format!(
+                    "{a:?}, as in the model's file or the first corpus that it was used with"
+                );
                 Err(Error::invalid(what, expected, format!("{b:?}")).into())
             }
             None => Ok(()),

@@ -89,8 +89,9 @@ pub unsafe extern "C" fn bnn_model_save(
 /// Makes a model from a file: bnn_model_save's, or a baseline of the command's. Shape, parameters and characters are the file's.
 ///
 /// [in] options: precision; NULL for defaults; path: UTF-8, path_len bytes. [out] model: to be freed with bnn_model_free.
-/// Errors: BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH for a file of another kind, or whose
-/// parameters are not of its shape.
+/// Errors: BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's, BNN_ERR_BAD_HEADER also where its shape cannot be built and
+/// where it has not as many parameters or characters as its shape says; BNN_ERR_MISMATCH for a file of another kind, or without parameters in
+/// f32; BNN_ERR_DATA for a parameter that is not finite.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_model_load(
     context: *const bnn_context,

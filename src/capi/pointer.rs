@@ -4,6 +4,7 @@ use super::status::Fail;
 use crate::error::Error;
 use std::borrow::Cow;
 use std::ffi::c_char;
+use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard};
 
 type Result<T> = std::result::Result<T, Fail>;
@@ -17,16 +18,23 @@ pub unsafe fn get<'a, T>(p: *const T, what: &'static str) -> Result<&'a T> {
     unsafe { p.as_ref() }.ok_or(Fail::Null(what.into()))
 }
 
+/// An out-parameter. No reference: C may pass one place for several of them.
+pub struct Out<T>(NonNull<T>);
+
 /// An out-parameter.
 ///
 /// # Safety
-/// `p` is NULL or points to memory for a T that nobody else uses for 'a.
-pub unsafe fn out<'a, T>(
-    p: *mut T,
-    what: &'static str,
-) -> Result<&'a mut std::mem::MaybeUninit<T>> {
-    // SAFETY: the caller's promise; MaybeUninit<T> has T's layout and needs no value.
-    unsafe { p.cast::<std::mem::MaybeUninit<T>>().as_mut() }.ok_or(Fail::Null(what.into()))
+/// `p` is NULL or points to memory for a T that, until the last [`Out::write`], stays and is the caller's to write.
+pub unsafe fn out<T>(p: *mut T, what: &'static str) -> Result<Out<T>> {
+    NonNull::new(p).map(Out).ok_or(Fail::Null(what.into()))
+}
+
+impl<T: Copy> Out<T> {
+    /// Writes it, and reads nothing of what is there.
+    pub fn write(&self, value: T) {
+        // SAFETY: what the caller of `out` promised.
+        unsafe { self.0.write(value) }
+    }
 }
 
 /// `n` elements to read; NULL is fine for none.

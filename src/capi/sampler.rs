@@ -14,7 +14,7 @@ use crate::data::{Batch, Batches, Corpus, Windows};
 use crate::error::Error;
 use crate::gpt::{Gpt, Objective};
 use crate::posterior::Posterior;
-use crate::samplers::{AutoStep, Chain, NormalFit, Temperatures};
+use crate::samplers::{AutoStep, Chain, NormalConfig, NormalFit, Structure, Temperatures};
 use crate::store::{Header, Kind, Length, SavedState, read_state, write_state};
 use sha2::{Digest, Sha256};
 use std::ffi::{c_char, c_void};
@@ -105,16 +105,23 @@ impl Inner {
                 let config = o.normal(method, steps)?;
                 header.config = settings(serde_json::to_value(&config).map_err(json)?);
                 let head = [gpt.config().vocab_size, gpt.config().n_embd];
+                head_fits(&config, head)?;
                 let length = Length {
                     setting: "/sampler/steps",
                     total: config.steps,
                     fixed: config.length_matters(),
                 };
-                let saved = path.map(|p| read_state(p, &header, length, Some((&config, head)), n));
-                Machine::Normal(Box::new(match saved.transpose()? {
-                    Some(SavedState::Normal(s)) => NormalFit::restore(cpu, posterior, config, &s)?,
-                    _ => NormalFit::new(cpu, posterior, &start, config)?,
-                }))
+                let fit = match path {
+                    Some(path) => {
+                        match read_state(path, &header, length, Some((&config, head)), n)? {
+                            SavedState::Normal(s) => NormalFit::restore(cpu, posterior, config, &s)
+                                .map_err(Error::of_file(path))?,
+                            SavedState::Chain(..) => return Err(other_kind(path)),
+                        }
+                    }
+                    None => NormalFit::new(cpu, posterior, &start, config)?,
+                };
+                Machine::Normal(Box::new(fit))
             }
             None => {
                 let (mut config, mass) = (o.chain()?, o.preconditioner());
@@ -132,29 +139,32 @@ impl Inner {
                     fixed: config.length_matters(),
                 };
                 let mut excess = ExcessLoss::new(o, &config, mass);
-                let saved = path.map(|p| read_state(p, &header, length, None, n));
-                let at = path.unwrap_or_default();
                 let (ranges, every) = (tensors(gpt), o.temperature_every());
-                let mut taken = None;
-                let mut chain = match saved.transpose()? {
-                    Some(SavedState::Chain(s, looks)) => {
-                        resumed(&mut auto, &mut config, &looks, at)?;
+                let mut temperatures = None;
+                let mut chain = match path {
+                    Some(path) => {
+                        let (s, looks) = match read_state(path, &header, length, None, n)? {
+                            SavedState::Chain(s, looks) => (s, looks),
+                            SavedState::Normal(_) => return Err(other_kind(path)),
+                        };
+                        resumed(path, &mut auto, &mut config, &looks)?;
                         let sampled = s.sampler.step.saturating_sub(config.warmup_steps);
                         excess
                             .go_on(looks.excess_loss, sampled)
-                            .map_err(Error::of_file(at))?;
-                        taken = looks.temperatures.map(|t| (sampled, t));
-                        Chain::restore(cpu, posterior, config, mass, &s)?
+                            .map_err(Error::of_file(path))?;
+                        if let Some((count, t)) = looks.temperatures.filter(|_| every > 0) {
+                            let ranges = ranges.clone();
+                            let before = Temperatures::restore(every, ranges, sampled, (count, &t));
+                            temperatures = Some(before.map_err(Error::of_file(path))?);
+                        }
+                        Chain::restore(cpu, posterior, config, mass, &s)
+                            .map_err(Error::of_file(path))?
                     }
-                    _ => Chain::new(cpu, posterior, &start, config, mass)?,
+                    None => Chain::new(cpu, posterior, &start, config, mass)?,
                 };
-                match taken {
-                    _ if every == 0 => {}
-                    Some((sampled, (count, t))) => {
-                        let before = Temperatures::restore(every, ranges, sampled, (count, &t));
-                        chain.watch(before.map_err(Error::of_file(at))?);
-                    }
-                    None => chain.watch(Temperatures::new(every, ranges)?),
+                if every > 0 {
+                    let fresh = || Temperatures::new(every, ranges);
+                    chain.watch(temperatures.map_or_else(fresh, Ok)?);
                 }
                 if let Some(auto) = auto {
                     chain.adapt_step(auto)?;
@@ -212,6 +222,32 @@ impl Inner {
     }
 }
 
+/// Whether memory holds the covariance that the settings ask for, of a head of (V, C).
+fn head_fits(config: &NormalConfig, head: [usize; 2]) -> Result<(), Error> {
+    let [v, c] = head.map(|n| n as u128);
+    let numbers = match (config.fits_head(), config.laplace_structure) {
+        (true, Structure::LastLayerFull) => (v * v.saturating_sub(1) / 2) * (c * (c + 1) / 2),
+        (true, Structure::LastLayerKfac) => v * v + c * c,
+        _ => return Ok(()),
+    };
+    let room = |n: u128| {
+        Vec::<f64>::new()
+            .try_reserve_exact(usize::try_from(n).ok()?)
+            .ok()
+    };
+    room(numbers).ok_or_else(|| {
+        let expected = format!("one whose {numbers} numbers of 8 bytes memory holds");
+        let got = format!("{:?} of {v} by {c}", config.laplace_structure);
+        Error::invalid("laplace_structure", expected, got)
+    })
+}
+
+/// A state of a chain for normals, or the other way round.
+pub(super) fn other_kind(path: &str) -> Fail {
+    let what = format!("{path}: state");
+    Error::invalid(what, "one of the options' method", "another").into()
+}
+
 /// Every tensor's place.
 fn tensors(gpt: &Gpt) -> Vec<std::ops::Range<usize>> {
     let each = gpt.layout().tensors().iter();
@@ -264,7 +300,8 @@ pub unsafe extern "C" fn bnn_sampler_new(
 /// temperature_every and llc_every may differ too. The model's parameters are read only where the prior refers to them. A schedule callback is
 /// no part of the state: set it again.
 /// Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
-/// differs (and why it must not), for a state of other settings, another model or another corpus.
+/// differs (and why it must not), for a state of other settings, another model or another corpus; BNN_ERR_DATA for a number in it that is
+/// not finite; BNN_ERR_SHAPE and BNN_ERR_INVALID, with the path, for numbers that no sampler of these settings has.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_load(
     model: *const bnn_model,
@@ -289,7 +326,7 @@ pub unsafe extern "C" fn bnn_sampler_load(
 
 /// Writes the sampler's whole state to a file, in the place of what may be there; the file appears whole or not at all.
 ///
-/// [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO.
+/// [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_NOT_FINITE for a chain that has diverged: what is there stays.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_save(
     sampler: *const bnn_sampler,
@@ -516,4 +553,25 @@ pub unsafe extern "C" fn bnn_sampler_get_sd(
         to.copy_from_slice(&i.machine.normals()?.sd()?);
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samplers::NormalMethod;
+
+    /// 65000 characters of width 256 have 556 TB of pairs, more than a process has addresses.
+    #[test]
+    fn a_head_that_memory_does_not_hold_is_refused() {
+        let mut config = NormalConfig::new(NormalMethod::Laplace, 1);
+        head_fits(&config, [65_000, 256]).expect("a diagonal");
+        config.laplace_structure = Structure::LastLayerKfac;
+        head_fits(&config, [650, 256]).expect("factors");
+        config.laplace_structure = Structure::LastLayerFull;
+        head_fits(&config, [10, 8]).expect("a small one");
+        for head in [[65_000, 256], [usize::MAX, 1]] {
+            let e = head_fits(&config, head).expect_err("too large");
+            assert!(e.to_string().contains("laplace_structure"), "{e}");
+        }
+    }
 }

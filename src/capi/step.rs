@@ -5,8 +5,16 @@ use super::pointer::{get, lock, out};
 use super::sampler::bnn_sampler;
 use super::status::{Fail, bnn_error, bnn_status};
 use super::vector_sampler::bnn_vector_sampler;
+use crate::backend::Cpu;
 use crate::samplers::stability::optimizer_pair;
-use crate::samplers::{AutoStep, Config};
+use crate::samplers::{AutoStep, Config, Sampler};
+
+/// A chain's settings with the friction that it has now: a thermostat's moves on from where it started.
+pub(super) fn now(s: &Sampler<Cpu>) -> Config {
+    let mut c = s.config().clone();
+    c.xi = s.thermostat().map_or(c.xi, |t| Some(t.xi));
+    c
+}
 
 /// Out-parameters of both functions.
 struct Out {
@@ -44,9 +52,10 @@ impl Out {
 
 /// A chain's step size as it is now, and its name in an optimiser's language. With auto_step it changes during the warm-up and is then frozen.
 ///
-/// [out] step_size: h or epsilon, before any schedule; alpha: the friction that goes with it; learning_rate: on the mean loss, at unit mass
-/// (under a preconditioner the mass holds the number of data: there the learning rate is step_size^2 / sigma^2, or epsilon, over the mass);
-/// momentum: of SGD with v = momentum v - gradient, theta += learning_rate v; error: what auto_step found in its last whole window, relative,
+/// [out] step_size: h or epsilon, before any schedule; alpha: the friction that goes with it (of a thermostat the noise's);
+/// learning_rate: on the mean loss, of a parameter with mass M_i = 1; under a preconditioner that of parameter i is learning_rate / M_i (live:
+/// M_i of the last step); momentum: of SGD with v = momentum v - gradient, theta += learning_rate v, with the friction that the chain has now
+/// (a thermostat's is its xi: momentum is above 1 while that is below 0); error: what auto_step found in its last whole window, relative,
 /// at the step size that it had then, NaN without a search and before. Errors: BNN_ERR_INVALID for normals.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_get_step(
@@ -71,12 +80,13 @@ pub unsafe extern "C" fn bnn_sampler_get_step(
             let s = get(sampler, "sampler")?;
             let i = &mut *lock(&s.inner, "sampler")?;
             let (chain, _) = i.machine.chain()?;
-            to.write(chain.sampler().config(), i.num_data, chain.auto_step())
+            to.write(&now(chain.sampler()), i.num_data, chain.auto_step())
         }
     })
 }
 
-/// As bnn_sampler_get_step; the learning rate is for a log posterior of num_data (the option; 1 when unset) times a mean.
+/// As bnn_sampler_get_step; the learning rate is for a log posterior of likelihood_weight times num_data (options; num_data 1 when unset) times
+/// a mean.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_vector_sampler_get_step(
     sampler: *const bnn_vector_sampler,
@@ -100,7 +110,7 @@ pub unsafe extern "C" fn bnn_vector_sampler_get_step(
             let s = get(sampler, "sampler")?;
             let i = &mut *lock(&s.inner, "sampler")?;
             let chain = i.machine.chain()?;
-            to.write(chain.sampler.config(), i.num_data, chain.auto.as_ref())
+            to.write(&now(&chain.sampler), i.num_data, chain.auto.as_ref())
         }
     })
 }

@@ -126,8 +126,9 @@ pub unsafe extern "C" fn bnn_store_len(
 /// Adds a sample; its file appears whole or not at all, and survives a power failure when the call has returned.
 ///
 /// [in] chain: which; step: how many steps it had made, one more than bnn_sampler_report's step; params: n floats, n = the model's n_params,
-/// all finite. A sample that is there already with the same parameters is left. Errors: BNN_ERR_SHAPE; BNN_ERR_NOT_FINITE; BNN_ERR_MISMATCH
-/// when other parameters are there for that chain and step; BNN_ERR_IO. The store is then as it was.
+/// all finite. A sample that is there already with the same parameters is left. Errors: BNN_ERR_SHAPE; BNN_ERR_NOT_FINITE; BNN_ERR_INVALID
+/// for a parameter that is too large for bf16 (sample_dtype); BNN_ERR_MISMATCH when other parameters are there for that chain and step;
+/// BNN_ERR_IO. The store is then as it was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_store_append(
     store: *mut bnn_store,
@@ -149,7 +150,7 @@ pub unsafe extern "C" fn bnn_store_append(
 ///
 /// [in] index: from 0, in the order of chains, then steps. [out] chain, step: which it is; params: n floats, n = the model's n_params (bf16
 /// widened). Errors: BNN_ERR_INVALID past the last sample, BNN_ERR_SHAPE, BNN_ERR_IO, BNN_ERR_BAD_… for a
-/// file that was damaged since.
+/// file that was damaged since, BNN_ERR_MISMATCH for one that was replaced by another's, BNN_ERR_DATA for a parameter in it that is not finite.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_store_get(
     store: *const bnn_store,
@@ -178,6 +179,58 @@ pub unsafe extern "C" fn bnn_store_get(
             chain.write(id.chain);
             step.write(id.step);
         }
+        Ok(())
+    })
+}
+
+/// Reads and checks every sample, without keeping any. Errors: those of bnn_store_get for the first that cannot be read, with its file.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_store_verify(
+    store: *const bnn_store,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: the handle is NULL or live.
+        let s = unsafe { get(store, "store") }?;
+        lock(&s.inner, "store")?.verify()?;
+        Ok(())
+    })
+}
+
+/// Keeps the last samples of each chain and deletes the files of the others.
+///
+/// [in] n: how many of each chain; 0 deletes all. [out] deleted: how many files. Errors: BNN_ERR_IO with the file that could not be deleted;
+/// that one and those behind it are then still there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_store_keep_last(
+    store: *mut bnn_store,
+    n: usize,
+    deleted: *mut usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (s, deleted) = unsafe { (get(store, "store")?, out(deleted, "deleted")?) };
+        deleted.write(lock(&s.inner, "store")?.keep_last(n)?);
+        Ok(())
+    })
+}
+
+/// Keeps every k-th sample of each chain, from its first one on, and deletes the files of the others. It counts what is there: calling it again
+/// thins again.
+///
+/// [in] k: at least 1. [out] deleted: how many files. Errors: BNN_ERR_INVALID for k = 0; BNN_ERR_IO as bnn_store_keep_last.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_store_keep_every(
+    store: *mut bnn_store,
+    k: usize,
+    deleted: *mut usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (s, deleted) = unsafe { (get(store, "store")?, out(deleted, "deleted")?) };
+        deleted.write(lock(&s.inner, "store")?.keep_every(k)?);
         Ok(())
     })
 }

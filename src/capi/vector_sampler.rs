@@ -5,7 +5,7 @@ use super::guard::guard;
 use super::machine::{Report, VectorChain, VectorMachine, phase_number, resumed};
 use super::options::{Set, bnn_options};
 use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back, text};
-use super::sampler::{ONES, auto_step_json, told};
+use super::sampler::{ONES, auto_step_json, other_kind, told};
 use super::schedule::{ScheduleOf, bnn_schedule_callback};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::backend::{Cpu, Vectors};
@@ -48,8 +48,9 @@ impl Inner {
                     Ok(theta0) => Normals::new(cpu.clone(), theta0, config)?,
                     Err(path) => {
                         match read_state(path, &header, length, Some((&config, [0, 0])), n)? {
-                            SavedState::Normal(s) => Normals::restore(cpu.clone(), config, &s)?,
-                            SavedState::Chain(..) => return Err(other_kind()),
+                            SavedState::Normal(s) => Normals::restore(cpu.clone(), config, &s)
+                                .map_err(Error::of_file(path))?,
+                            SavedState::Chain(..) => return Err(other_kind(path)),
                         }
                     }
                 }))
@@ -72,11 +73,12 @@ impl Inner {
                     Ok(theta0) => Sampler::new(cpu.clone(), theta0, config)?,
                     Err(path) => match read_state(path, &header, length, None, n)? {
                         SavedState::Chain(s, looks) => {
-                            resumed(&mut auto, &mut config, &looks, path)?;
+                            resumed(path, &mut auto, &mut config, &looks)?;
                             of_own_gradients(path, &s, &looks)?;
-                            Sampler::restore(cpu.clone(), config, &s.sampler)?
+                            let restored = Sampler::restore(cpu.clone(), config, &s.sampler);
+                            restored.map_err(Error::of_file(path))?
                         }
-                        SavedState::Normal(_) => return Err(other_kind()),
+                        SavedState::Normal(_) => return Err(other_kind(path)),
                     },
                 };
                 VectorMachine::Chain(Box::new(VectorChain {
@@ -142,10 +144,6 @@ fn of_own_gradients(path: &str, s: &ChainState, looks: &Looks) -> Result<(), Err
     }
 }
 
-fn other_kind() -> Fail {
-    Error::invalid("state", "one of the options' method", "another").into()
-}
-
 /// A chain on any differentiable log posterior, or a fit of normals to one. One thread at a time.
 pub struct bnn_vector_sampler {
     pub(super) inner: Arc<Mutex<Inner>>,
@@ -184,7 +182,8 @@ pub unsafe extern "C" fn bnn_vector_sampler_new(
 /// [in] options: as bnn_vector_sampler_new had them, but for sampling_steps as bnn_sampler_load says; n: how many parameters; path: UTF-8, path_len bytes. [out] sampler. Where the next
 /// gradient is to be taken, bnn_vector_sampler_get_params says. A schedule callback is no part of the state: set it again.
 /// Errors: those of bnn_vector_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
-/// differs, for a state of other settings; BNN_ERR_SHAPE for another n.
+/// differs, for a state of other settings; BNN_ERR_SHAPE for another n; BNN_ERR_DATA for a number in it that is not finite; BNN_ERR_INVALID,
+/// with the path, for numbers that no sampler of these settings has.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_vector_sampler_load(
     context: *const bnn_context,
@@ -208,7 +207,8 @@ pub unsafe extern "C" fn bnn_vector_sampler_load(
 
 /// Writes the sampler's whole state to a file, in the place of what may be there; the file appears whole or not at all.
 ///
-/// [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_INVALID while draws of vi's step are left.
+/// [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_INVALID while draws of vi's step are left; BNN_ERR_NOT_FINITE for a chain
+/// that has diverged: what is there stays.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_vector_sampler_save(
     sampler: *const bnn_vector_sampler,

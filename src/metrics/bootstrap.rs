@@ -35,7 +35,7 @@ pub struct PairedDifference {
 ///
 /// # Errors
 /// [`Error::Shape`] if the lengths differ; [`Error::Invalid`] if `block` is 0, if the series is shorter than two
-/// blocks, if `n_resamples` is below 2, or if a loss is not finite (with its position, from 0).
+/// blocks, if `n_resamples` is below 2 or more than memory holds, or if a loss is not finite (with its position, from 0).
 pub fn paired_block_bootstrap(
     a: &[f64],
     b: &[f64],
@@ -58,6 +58,12 @@ pub fn paired_block_bootstrap(
             n_resamples,
         ));
     }
+    let mut deviations = Vec::new();
+    if let Err(e) = deviations.try_reserve_exact(n_resamples) {
+        let got = format!("{n_resamples} ({e})");
+        let expected = "as many as memory holds, 8 bytes each";
+        return Err(Error::invalid("bootstrap resamples", expected, got));
+    }
     let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
     if let Some(at) = difference.iter().position(|d| !d.is_finite()) {
         let got = format!("{} and {}", a[at], b[at]);
@@ -79,16 +85,14 @@ pub fn paired_block_bootstrap(
     }
     let stream = Stream::new(seed, Purpose::Bootstrap, 0);
     let scale = (n as f64 / (n - block) as f64).sqrt() / n as f64;
-    let mut deviations: Vec<f64> = (0..n_resamples as u64)
-        .map(|resample| {
-            let mut total = 0.0;
-            for (draw, taken) in (0..n).step_by(block).enumerate() {
-                let start = stream.below(n as u64, resample, draw as u64) as usize;
-                total += prefix[start + block.min(n - taken)] - prefix[start];
-            }
-            total * scale
-        })
-        .collect();
+    deviations.extend((0..n_resamples as u64).map(|resample| {
+        let mut total = 0.0;
+        for (draw, taken) in (0..n).step_by(block).enumerate() {
+            let start = stream.below(n as u64, resample, draw as u64) as usize;
+            total += prefix[start + block.min(n - taken)] - prefix[start];
+        }
+        total * scale
+    }));
     let centre = deviations.iter().sum::<f64>() / n_resamples as f64;
     let squares: f64 = deviations.iter().map(|d| (d - centre) * (d - centre)).sum();
     let std_error = (squares / (n_resamples - 1) as f64).sqrt();

@@ -29,7 +29,7 @@ pub fn brier_score(probabilities: &[f64], target: usize) -> Result<f64> {
 /// `confidence` holds each prediction's highest probability, `correct` whether that outcome came.
 ///
 /// # Errors
-/// [`Error::Invalid`] if `bins` is 0 or a confidence is not in (0, 1]; [`Error::Shape`] if there are no predictions or
+/// [`Error::Invalid`] if `bins` is 0 or more than memory holds, or a confidence is not in (0, 1]; [`Error::Shape`] if there are no predictions or
 /// the lengths differ.
 pub fn expected_calibration_error(
     confidence: &[f64],
@@ -46,7 +46,15 @@ pub fn expected_calibration_error(
             correct.len(),
         ));
     }
-    let mut gaps = vec![0.0; bins]; // sum of confidence minus number correct
+    let mut gaps: Vec<f64> = Vec::new(); // sum of confidence minus number correct
+    if let Err(e) = gaps.try_reserve_exact(bins) {
+        let (expected, got) = (
+            "as many as memory holds, 8 bytes each",
+            format!("{bins} ({e})"),
+        );
+        return Err(Error::invalid("calibration bins", expected, got));
+    }
+    gaps.resize(bins, 0.0);
     for (at, (&c, &hit)) in confidence.iter().zip(correct).enumerate() {
         if !(c > 0.0 && c <= 1.0) {
             return Err(Error::invalid(

@@ -10,7 +10,7 @@ use crate::gpt::{Gpt, Workspace};
 /// evaluation has them, and a shorter one of what is left.
 ///
 /// # Errors
-/// [`Error::Invalid`] for fewer than two tokens or no sample; as [`PredictiveAccumulator`]'s functions and [`for_each_logits`].
+/// [`Error::Invalid`] for fewer than two tokens, no sample, or a token that is not below the vocabulary's size, the last one too; as [`PredictiveAccumulator`]'s functions and [`for_each_logits`].
 pub fn text_scores<B: Backend>(
     backend: &B,
     gpt: &Gpt,
@@ -25,6 +25,10 @@ pub fn text_scores<B: Backend>(
         return Err(Error::invalid("samples", "at least one", 0));
     }
     let (t, v) = (gpt.config().block_size, gpt.config().vocab_size);
+    if let Some(i) = tokens.iter().position(|&y| usize::from(y) >= v) {
+        let what = format!("tokens[{i}]");
+        return Err(Error::invalid(what, format!("below {v}"), tokens[i]));
+    }
     let rest = n % t;
     let (whole, end) = (&tokens[..n - rest + 1], &tokens[n - rest..]);
     let mut scores = PredictiveAccumulator::new(n, v)?;

@@ -154,6 +154,12 @@ pub fn read_state(
     let path = path.as_ref();
     let mut r = Reader::open(path, Kind::Chain)?;
     check(path, expected, length, r.header())?;
+    // Before there is room for n of them.
+    let len = r.tensor("params")?.len;
+    if len != n as u64 {
+        let what = format!("{}: tensor \"params\"", path.display());
+        return Err(Error::shape(what, [n], [len]));
+    }
     if let Some((config, head)) = normal {
         let mut state = NormalState::blank(config, n, head, r.header().step);
         read_normal_tensors(&mut r, &mut state)?;

@@ -37,7 +37,8 @@ static void show_looks(bnn_sampler *s, double *at) {
     else
       *at++ = k[0], *at++ = c[2], *at++ = (double)count;
   }
-  IS(BNN_ERR_INVALID, bnn_sampler_temperature(s, i, log_post, log_post, log_post, &(uint64_t){0}, &err));
+  double none[7];
+  IS(BNN_ERR_INVALID, bnn_sampler_temperature(s, i, none, none + 3, none + 6, &(uint64_t){0}, &err));
   double value = 0, se = 0, excess = 0, n_beta = 0;
   uint64_t looks = 0;
   OK(bnn_sampler_llc(s, &value, &se, &excess, &n_beta, &looks, &err));

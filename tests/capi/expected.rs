@@ -7,7 +7,7 @@ use bnn::metrics::{self, Unit};
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{
     AutoStep, Chain, Config, Method, NormalConfig, NormalFit, NormalMethod, Phase, Preconditioner,
-    RunningMean, Temperatures, stability,
+    RunningMean, Structure, Temperatures, stability,
 };
 use bnn::store::{Kind, Reader};
 use std::path::Path;
@@ -166,9 +166,24 @@ fn small(width: usize) -> Gpt {
     .expect("a model")
 }
 
-/// The fit of looks.c.
+/// The fits of looks.c: of all parameters, and of an untied head.
 pub fn prior_fit(out: &str) {
+    for (name, structure) in [
+        ("prior_fit", Structure::Diagonal),
+        ("prior_fit_last_layer_full", Structure::LastLayerFull),
+        ("prior_fit_last_layer_kfac", Structure::LastLayerKfac),
+    ] {
+        prior_fit_of(out, name, structure);
+    }
+}
+
+fn prior_fit_of(out: &str, name: &str, structure: Structure) {
     let (cpu, corpus, gpt) = (Cpu::new(1).expect("a device"), letters(1200), small(8));
+    let (head, tied) = (structure != Structure::Diagonal, gpt.layout().init(0));
+    let (gpt, start) = match head {
+        true => (gpt.untied(), gpt.untie(&tied).expect("a head")),
+        false => (gpt, tied),
+    };
     let windows = Windows::all(corpus.train.len(), 8).expect("windows");
     let batches = Batches::new(windows, Order::Sweep, 3).expect("batches");
     let n = (corpus.train.len() - 1) as f64;
@@ -176,10 +191,10 @@ pub fn prior_fit(out: &str) {
     let posterior = Posterior::new(&cpu, &gpt, &prior, n, Objective::All, 3, 8).expect("one");
     let config = NormalConfig {
         laplace_fit_prior: true,
-        temperature: 3e-3,
+        laplace_structure: structure,
+        temperature: if head { 0.1 } else { 3e-3 },
         ..NormalConfig::new(NormalMethod::Laplace, batches.per_sweep())
     };
-    let start = gpt.layout().init(0);
     let mut fit = NormalFit::new(&cpu, posterior, &start, config).expect("a fit");
     let mut batch = Batch::new(3, 8).expect("a batch");
     for step in 0..batches.per_sweep() {
@@ -189,7 +204,7 @@ pub fn prior_fit(out: &str) {
     }
     let p = fit.prior_fit().expect("a fit").expect("one");
     let want = [p.precision, p.effective_parameters, p.log_evidence];
-    same(&printed(out, "prior_fit"), &want, "the prior's fit");
+    same(&printed(out, name), &want, name);
 }
 
 /// The numbers of scores.c.

@@ -1,6 +1,8 @@
 /* Options checked when they are set; chain diagnostics; probes; precision; a generator's weights; a corpus's characters. */
 #include "check.h"
 
+static char path[512];
+
 static void options(void) {
   bnn_options *o = NULL;
   bnn_vector_sampler *s = NULL;
@@ -136,6 +138,18 @@ static void models(void) {
   OK(bnn_model_new(ctx, o, vocab, &rounded, &err));
   OK(bnn_model_loss(rounded, corpus, BNN_SPLIT_VAL, &again, &err));
   NEAR(again, loss, 1e-2);
+  /* The same for a model from a file: its own precision is not in it. */
+  double read = 0;
+  bnn_model_free(rounded);
+  OK(bnn_model_save(model, corpus, 0, path, strlen(path), &err));
+  OK(bnn_model_load(ctx, o, path, strlen(path), &rounded, &err));
+  OK(bnn_model_loss(rounded, corpus, BNN_SPLIT_VAL, &read, &err));
+  HOLDS(read == again);
+  bnn_model_free(rounded);
+  OK(bnn_model_load(ctx, NULL, path, strlen(path), &rounded, &err));
+  OK(bnn_model_loss(rounded, corpus, BNN_SPLIT_VAL, &read, &err));
+  HOLDS(read == loss);
+  printf("rounding %s\n", again == loss ? "none" : "some");
 
   /* bf16 weights: another number, not far. */
   double h[2], mi;
@@ -158,7 +172,9 @@ static void models(void) {
   bnn_probe_free(probe), bnn_ensemble_free(e);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  HOLDS(argc > 1);
+  snprintf(path, sizeof path, "%s/model.bnn", argv[1]);
   options();
   diagnostics();
   models();

@@ -41,6 +41,17 @@ static void predictions(void) {
   IS(BNN_ERR_SHAPE, bnn_calibration_error(confidence, hit, 0, 12, &ece, &err));
   IS(BNN_ERR_NULL, bnn_calibration_error(NULL, hit, N, 12, &ece, &err));
   IS(BNN_ERR_NULL, bnn_calibration_error(confidence, hit, N, 12, NULL, &err));
+  static const size_t HUGE_N[3] = {SIZE_MAX, SIZE_MAX / 8, (size_t)1 << 50};
+  for (int i = 0; i < 3; ++i) {
+    IS(BNN_ERR_INVALID, bnn_calibration_error(confidence, hit, N, HUGE_N[i], &ece, &err));
+    HOLDS(strstr(err.message, "memory") != NULL);
+    IS(BNN_ERR_INVALID, bnn_paired_bootstrap(a, b, N, 20, HUGE_N[i], 9, &mean, &se, &z, &low, &high, &err));
+    HOLDS(strstr(err.message, "memory") != NULL);
+  }
+  /* One place for the numbers that nobody wants. */
+  double wanted = 7, dummy = 7;
+  OK(bnn_paired_bootstrap(a, b, N, 20, 500, 9, &wanted, &dummy, &dummy, &dummy, &dummy, &err));
+  HOLDS(wanted == mean && (dummy == se || dummy == z || dummy == low || dummy == high));
   confidence[8] = 0;
   IS(BNN_ERR_INVALID, bnn_calibration_error(confidence, hit, N, 12, &ece, &err));
   HOLDS(strstr(err.message, "confidence 8") != NULL);
@@ -138,10 +149,18 @@ static void tokens(void) {
   SCORE(BNN_ERR_NULL, NULL, 20);
   IS(BNN_ERR_NULL, bnn_ensemble_score(e, val, 20, NULL, h, mi, &err));
   IS(BNN_ERR_NULL, bnn_ensemble_score(NULL, val, 20, lp, h, mi, &err));
-  val[3] = 8;
-  lp[0] = 7;
-  SCORE(BNN_ERR_INVALID, val, 20);
-  HOLDS(lp[0] == 7);
+  /* A token that there is not: in a window, at its ends, the first one, and the last one, which is a target alone. */
+  static const size_t WRONG[6] = {0, 3, 7, 8, 16, 19};
+  for (int i = 0; i < 6; ++i) {
+    char place[32];
+    uint16_t kept = val[WRONG[i]];
+    val[WRONG[i]] = i % 2 ? 65535 : 8;
+    lp[0] = 7;
+    SCORE(BNN_ERR_INVALID, val, 20);
+    snprintf(place, sizeof place, "tokens[%d]:", (int)WRONG[i]);
+    HOLDS(strstr(err.message, place) != NULL && lp[0] == 7);
+    val[WRONG[i]] = kept;
+  }
   bnn_ensemble_free(e), bnn_model_free(model), bnn_options_free(o), bnn_corpus_free(corpus), bnn_context_free(ctx);
 }
 

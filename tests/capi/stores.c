@@ -30,6 +30,45 @@ static void damage(const char *path) {
   fclose(f);
 }
 
+/* Seven samples of chain 0 and two of chain 5, thinned twice: which are left, in memory and in the folder. */
+static void thinned(const char *folder, const bnn_model *model, const bnn_corpus *corpus, const float *params, size_t n) {
+  static float got[20000];
+  bnn_store *s = NULL, *again = NULL;
+  size_t k = 0, deleted = 77;
+  uint32_t chain = 77;
+  uint64_t step = 77;
+  OK(bnn_store_new(model, corpus, NULL, PATH(folder, "thinned"), &s, &err));
+  for (uint64_t i = 1; i < 8; ++i) OK(bnn_store_append(s, 0, i, params, n, &err));
+  for (uint64_t i = 1; i < 3; ++i) OK(bnn_store_append(s, 5, i, params, n, &err));
+  IS(BNN_ERR_INVALID, bnn_store_keep_every(s, 0, &deleted, &err));
+  IS(BNN_ERR_NULL, bnn_store_keep_every(s, 2, NULL, &err));
+  IS(BNN_ERR_NULL, bnn_store_keep_last(NULL, 2, &deleted, &err));
+  HOLDS(deleted == 77);
+  OK(bnn_store_keep_every(s, 2, &deleted, &err)); /* steps 1, 3, 5, 7 and 1 are left */
+  HOLDS(deleted == 4);
+  OK(bnn_store_keep_last(s, 3, &deleted, &err)); /* steps 3, 5, 7 and 1 */
+  HOLDS(deleted == 1);
+  OK(bnn_store_open(model, corpus, PATH(folder, "thinned"), &again, &err));
+  for (int j = 0; j < 2; ++j) {
+    static const uint64_t LEFT[4] = {3, 5, 7, 1};
+    OK(bnn_store_len(j ? again : s, &k, &err));
+    HOLDS(k == 4);
+    for (size_t i = 0; i < 4; ++i) {
+      OK(bnn_store_get(j ? again : s, i, &chain, &step, got, n, &err));
+      HOLDS(step == LEFT[i] && chain == (i < 3 ? 0u : 5u));
+    }
+  }
+  OK(bnn_store_verify(s, &err));
+  damage(in(folder, "thinned/c00_s00000005.bnn"));
+  IS(BNN_ERR_BAD_CHECKSUM, bnn_store_verify(s, &err));
+  HOLDS(strstr(err.message, "c00_s00000005.bnn") != NULL);
+  IS(BNN_ERR_NULL, bnn_store_verify(NULL, &err));
+  OK(bnn_store_keep_last(s, 0, &deleted, &err));
+  HOLDS(deleted == 4);
+  OK(bnn_store_verify(s, &err)); /* of none */
+  bnn_store_free(s), bnn_store_free(again);
+}
+
 static void samples(const char *folder) {
   static float params[20000], out[20000];
   bnn_options *o = NULL;
@@ -119,6 +158,9 @@ static void samples(const char *folder) {
   HOLDS(k == 3);
   bnn_store_free(again), again = NULL;
 
+  params[0] = 1;
+  thinned(folder, model, corpus, params, n);
+
   /* bf16: rounded. An untied head that is the embedding's still has the tied model's baseline. */
   STR(o, "sample_dtype", "bf16");
   OK(bnn_model_untie(model, &untied, &err));
@@ -129,6 +171,10 @@ static void samples(const char *folder) {
   OK(bnn_store_append(again, 0, 1, params, m, &err));
   OK(bnn_store_get(again, 0, &chain, &step, out, m, &err));
   HOLDS(out[0] == 1.0f && step == 1);
+  params[0] = 3.4e38f; /* rounds to infinity */
+  IS(BNN_ERR_INVALID, bnn_store_append(again, 0, 2, params, m, &err));
+  OK(bnn_store_len(again, &k, &err));
+  HOLDS(k == 1);
   /* What is damaged is found when it is read. */
   damage(in(folder, "samples/c00_s00000300.bnn"));
   OK(bnn_store_get(s, 0, &chain, &step, out, n, &err));
