@@ -259,48 +259,7 @@ fn samples_and_models_are_kept_and_read() {
     assert_ne!(of.model, rounded.provenance().model);
 }
 
-/// A tensor of a file that is to be forged.
-enum Kept {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-}
-
-/// The file `from` changed and written to `to`, with checksums that are right.
-fn rewrite(
-    from: PathBuf,
-    to: PathBuf,
-    kind: bnn::store::Kind,
-    change: impl FnOnce(&mut bnn::store::Header, &mut Vec<(String, Kept)>),
-) {
-    use bnn::store::{Dtype, Reader, TensorData};
-    let mut file = Reader::open(from, kind).expect("a file");
-    let mut header = file.header().clone();
-    let mut tensors = Vec::new();
-    for t in file.tensors().to_vec() {
-        let n = t.len as usize;
-        let kept = match t.dtype {
-            Dtype::F64 => {
-                let mut v = vec![0.0; n];
-                file.read_f64(&t.name, &mut v).expect("numbers");
-                Kept::F64(v)
-            }
-            _ => {
-                let mut v = vec![0.0; n];
-                file.read_f32(&t.name, &mut v).expect("numbers");
-                Kept::F32(v)
-            }
-        };
-        tensors.push((t.name, kept));
-    }
-    change(&mut header, &mut tensors);
-    let data = tensors.iter().map(|(name, kept)| match kept {
-        Kept::F32(v) => (name.as_str(), TensorData::F32(v)),
-        Kept::F64(v) => (name.as_str(), TensorData::F64(v)),
-    });
-    bnn::store::write(to, &header, &data.collect::<Vec<_>>()).expect("a file");
-}
-
-/// The same with NaN for the last number, which nothing that writes would take.
+/// The file with NaN for its last number, which nothing that writes would take.
 fn forge_nan(from: PathBuf, to: PathBuf) {
     use sha2::{Digest, Sha256};
     let mut bytes = std::fs::read(from).expect("a file");
@@ -326,39 +285,34 @@ fn forged_files_end_in_the_documented_status() {
     }
     let sample = at("samples/c00_s00000001.bnn");
     forge_nan(sample.clone(), sample);
-    let model = |to: &str, change: fn(&mut bnn::store::Header, &mut Vec<(String, Kept)>)| {
-        rewrite(at("model.bnn"), at(to), Baseline, change);
+    let model = |to: &str, change: fn(&mut Parts)| {
+        forge(&at("model.bnn"), Baseline, &at(to), change);
     };
-    model("length.bnn", |_, t| match &mut t[0].1 {
-        Kept::F32(v) => v.truncate(v.len() - 1),
-        Kept::F64(_) => panic!("parameters are f32"),
+    model("length.bnn", |p| _ = p.singles("params").pop());
+    model("vocabulary.bnn", |p| p.header.vocabulary.truncate(7));
+    model("json.bnn", |p| p.header.model = "{".into());
+    model("heads.bnn", |p| {
+        p.header.model = p.header.model.replace("\"n_head\":4", "\"n_head\":3");
     });
-    model("vocabulary.bnn", |h, _| h.vocabulary.truncate(7));
-    model("json.bnn", |h, _| h.model = "{".into());
-    model("heads.bnn", |h, _| {
-        h.model = h.model.replace("\"n_head\":4", "\"n_head\":3");
+    model("name.bnn", |p| {
+        let params = p.singles.remove("params").expect("parameters");
+        p.singles.insert("weights".into(), params);
     });
-    model("name.bnn", |_, t| t[0].0 = "weights".into());
-    model("type.bnn", |_, t| {
-        t[0].1 = Kept::F64(vec![0.5; 8]);
+    model("type.bnn", |p| {
+        p.singles.remove("params");
+        p.doubles.insert("params".into(), vec![0.5; 8]);
     });
     for name in ["chain", "vector"] {
         let to = at(&format!("no_search_{name}.bnn"));
-        rewrite(at(&format!("{name}.bnn")), to, Chain, |_, t| {
-            t.retain(|(name, _)| name != "auto_step");
+        forge(&at(&format!("{name}.bnn")), Chain, &to, |p| {
+            p.doubles.remove("auto_step");
         });
     }
-    rewrite(at("chain.bnn"), at("means.bnn"), Chain, |_, t| {
-        for (name, kept) in t {
-            if let ("temperatures", Kept::F64(v)) = (name.as_str(), kept) {
-                v.pop();
-            }
-        }
+    forge(&at("chain.bnn"), Chain, &at("means.bnn"), |p| {
+        p.doubles("temperatures").pop();
     });
-    rewrite(at("chain.bnn"), at("counter.bnn"), Chain, |h, _| {
-        for (name, n) in &mut h.counters {
-            *n -= u64::from(name == "preconditioned");
-        }
+    forge(&at("chain.bnn"), Chain, &at("counter.bnn"), |p| {
+        *p.counter("preconditioned") -= 1;
     });
     documented_in(dir.path(), "forged", false, &["read"]);
 }
@@ -457,7 +411,7 @@ fn forged_states_are_refused() {
     let folder = dir.path().to_str().expect("UTF-8");
     let load = |kind: &str, change: &dyn Fn(&mut Parts)| {
         let from = dir.path().join(kind).with_extension("bnn");
-        forge(&from, &forged, change);
+        forge(&from, bnn::store::Kind::Chain, &forged, change);
         let out = text(&run(&program, &[], &[folder, kind]));
         assert!(out.contains("all as documented"), "{out}");
         let line = out.lines().find_map(|l| l.strip_prefix("loaded "));

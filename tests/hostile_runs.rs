@@ -3,6 +3,7 @@
 
 mod common;
 
+use bnn::store::Kind;
 use common::command::{self, *};
 use common::forged::{Parts, forge};
 
@@ -18,7 +19,7 @@ fn forged_checkpoints_are_refused() {
     std::fs::copy(&chain, &whole).expect("a copy");
     let path = run.to_str().expect("UTF-8");
     let resume = |change: fn(&mut Parts)| {
-        forge(&whole, &chain, change);
+        forge(&whole, Kind::Chain, &chain, change);
         command::run(dir.path(), &["train", "--json", "--resume", path])
     };
     let same = json(&resume(|_| {}));

@@ -1,4 +1,4 @@
-//! A chain's file changed by someone who knows the format: its checksums are right.
+//! A file changed by someone who knows the format: its checksums are right.
 
 use bnn::store::{self, Dtype, Header, Kind, Reader, TensorData};
 use std::collections::BTreeMap;
@@ -18,15 +18,21 @@ impl Parts {
         &mut found.expect(name).1
     }
 
+    /// A tensor of f32s that is there.
+    #[allow(dead_code)] // not every test file has one to change
+    pub fn singles(&mut self, name: &str) -> &mut Vec<f32> {
+        self.singles.get_mut(name).expect(name)
+    }
+
     /// A tensor of f64s that is there.
     pub fn doubles(&mut self, name: &str) -> &mut Vec<f64> {
         self.doubles.get_mut(name).expect(name)
     }
 }
 
-/// Writes to `to` what `change` makes of the file at `from`.
-pub fn forge(from: &Path, to: &Path, change: impl FnOnce(&mut Parts)) {
-    let mut r = Reader::open(from, Kind::Chain).expect("a whole file");
+/// Writes to `to` what `change` makes of the file of that kind at `from`.
+pub fn forge(from: &Path, kind: Kind, to: &Path, change: impl FnOnce(&mut Parts)) {
+    let mut r = Reader::open(from, kind).expect("a whole file");
     let mut parts = Parts {
         header: r.header().clone(),
         singles: BTreeMap::new(),
