@@ -223,8 +223,8 @@ fn verify_passes_on_tiles() {
         let cpu = Cpu::with_isa(2, isa).unwrap().with_precision(precision);
         assert_eq!(precision.products(isa), products);
         let mut worst = [0.0; 4];
-        for file in ["gpt_tiny.safetensors", "gpt_odd.safetensors"] {
-            for check in bnn::run::verify::verify_file(&cpu, &data(file)).unwrap() {
+        for file in ["gpt_tiny", "gpt_bias", "gpt_odd"].map(|name| format!("{name}.safetensors")) {
+            for check in bnn::run::verify::verify_file(&cpu, &data(&file)).unwrap() {
                 assert!(check.pass, "{check:?}");
                 let kind = ["logits", "loss", "grad", "fisher"]
                     .iter()

@@ -4,10 +4,11 @@ mod common;
 
 use bnn::backend::{Cpu, cpu::Isa};
 use bnn::data::{Batch, Windows};
-use bnn::gpt::{Gelu, Gpt, GptConfig, Objective};
+use bnn::gpt::{Gpt, Objective};
 use bnn::posterior::{Family, Posterior, Prior};
 use bnn::samplers::{Chain, ChainReport, ChainState, Config, Method, Phase, Preconditioner};
 use bnn::{Error, Result};
+use common::model::small;
 use common::{bits, norm, wide};
 
 const RMS: Preconditioner = Preconditioner::Rms {
@@ -33,21 +34,6 @@ const ALL: [Preconditioner; 5] = [
 ];
 const NUM_DATA: f64 = 500.0;
 const T: usize = 5;
-
-fn gpt(vocab_size: usize) -> Gpt {
-    Gpt::new(GptConfig {
-        vocab_size,
-        block_size: 8,
-        n_layer: 1,
-        n_head: 2,
-        n_embd: 6,
-        bias: true,
-        dropout: 0.0,
-        gelu: Gelu::Exact,
-        tie_weights: true,
-    })
-    .unwrap()
-}
 
 fn config(method: Method) -> Config {
     let mut config = Config::new(method, 1e-4);
@@ -75,7 +61,7 @@ fn posterior(cpu: &Cpu, gpt: &Gpt) -> Posterior<Cpu> {
 }
 
 fn chain(cpu: &Cpu, config: Config, preconditioner: Preconditioner) -> Chain<Cpu> {
-    let gpt = gpt(7);
+    let gpt = small(7);
     let theta = gpt.layout().init(9);
     Chain::new(cpu, posterior(cpu, &gpt), &theta, config, preconditioner).unwrap()
 }
@@ -101,7 +87,7 @@ fn step(chain: &mut Chain<Cpu>) -> Result<ChainReport> {
 /// M = rms + floor * mean(rms) of the gradients of the log posterior at the start, in f64 from its definition.
 #[test]
 fn the_mass_is_the_root_mean_square_with_its_floor() {
-    let gpt = gpt(7);
+    let gpt = small(7);
     let theta = gpt.layout().init(9);
     for isa in Isa::all() {
         let cpu = Cpu::with_isa(2, isa).unwrap();
@@ -137,7 +123,7 @@ fn the_mass_is_the_root_mean_square_with_its_floor() {
 /// M = h + floor mean(h), h the squares of the sequences' gradients times how many sequences the data are; and the prior's curvature.
 #[test]
 fn the_mass_may_be_the_fisher_information_or_the_priors_curvature() {
-    let (gpt, cpu) = (gpt(7), Cpu::new(2).unwrap());
+    let (gpt, cpu) = (small(7), Cpu::new(2).unwrap());
     let theta = gpt.layout().init(9);
     let config = config(Method::Sghmc);
     let mut fisher = chain(&cpu, config.clone(), FISHER);
@@ -187,7 +173,7 @@ fn the_mass_may_be_the_fisher_information_or_the_priors_curvature() {
 /// The running average, by hand in f64: set at the start, at every second step of the warm-up and at its end, then never again.
 #[test]
 fn the_adaptive_mass_follows_the_warm_up_and_then_stays() {
-    let (gpt, cpu) = (gpt(7), Cpu::new(1).unwrap());
+    let (gpt, cpu) = (small(7), Cpu::new(1).unwrap());
     let mut config = config(Method::Baoa);
     config.step_size = 0.05; // far enough that the gradients change
     let mut chain = chain(&cpu, config.clone(), ADAPTIVE);
@@ -253,7 +239,7 @@ fn the_momenta_fit_the_mass() {
 #[test]
 fn without_gradients_there_is_no_mass() {
     // One token in the vocabulary and the start at the prior's centre: every gradient is 0.
-    let (gpt, cpu) = (gpt(1), Cpu::new(1).unwrap());
+    let (gpt, cpu) = (small(1), Cpu::new(1).unwrap());
     let theta = gpt.layout().init(9);
     let mut chain = Chain::new(
         &cpu,
@@ -287,7 +273,7 @@ fn reports_count_steps_and_phases() {
             let mut chain = chain(&cpu, config.clone(), preconditioner);
             let total = first + 3 + 7;
             assert_eq!(chain.total_steps(), total);
-            let gpt = gpt(7);
+            let gpt = small(7);
             let mut posterior = posterior(&cpu, &gpt);
             let mut samples = 0;
             for i in 0..total {
@@ -333,7 +319,7 @@ fn reports_count_steps_and_phases() {
 /// Minus the mean of (theta - theta_0) grad, by hand.
 #[test]
 fn the_configurational_temperature_is_a_virial() {
-    let (gpt, cpu) = (gpt(7), Cpu::new(1).unwrap());
+    let (gpt, cpu) = (small(7), Cpu::new(1).unwrap());
     let config = config(Method::Sgld);
     let mut chain = chain(&cpu, config.clone(), RMS);
     let start = wide(chain.params());
@@ -416,7 +402,7 @@ fn batches_are_functions_of_seed_chain_and_step() {
 /// Broken off after every number of steps: while the mass is estimated, in the warm-up, while sampling, at the end.
 #[test]
 fn a_restored_chain_goes_on_bit_for_bit() {
-    let (gpt, cpu) = (gpt(7), Cpu::new(2).unwrap());
+    let (gpt, cpu) = (small(7), Cpu::new(2).unwrap());
     for method in Method::ALL {
         for preconditioner in ALL {
             let config = config(method);
@@ -454,7 +440,7 @@ fn a_restored_chain_goes_on_bit_for_bit() {
 
 #[test]
 fn states_that_do_not_fit_are_refused() {
-    let (gpt, cpu) = (gpt(7), Cpu::new(1).unwrap());
+    let (gpt, cpu) = (small(7), Cpu::new(1).unwrap());
     let config = config(Method::Baoa);
     let mut chain = chain(&cpu, config.clone(), RMS);
     let mut at = vec![chain.state().unwrap()];
@@ -494,7 +480,7 @@ fn states_that_do_not_fit_are_refused() {
 
 #[test]
 fn settings_that_do_not_fit_are_refused() {
-    let (gpt, cpu) = (gpt(7), Cpu::new(1).unwrap());
+    let (gpt, cpu) = (small(7), Cpu::new(1).unwrap());
     let theta = gpt.layout().init(9);
     let new = |theta: &[f32], config: Config, preconditioner: Preconditioner| {
         let posterior = posterior(&cpu, &gpt);
@@ -630,7 +616,7 @@ fn a_diverged_chain_names_the_step_and_the_tensor() {
 /// A log posterior that is finite with a gradient that is not: a prior so narrow that 1 / sd^2 is beyond f32.
 #[test]
 fn an_infinite_gradient_names_its_tensor_and_changes_nothing() {
-    let (gpt, cpu) = (gpt(7), Cpu::new(1).unwrap());
+    let (gpt, cpu) = (small(7), Cpu::new(1).unwrap());
     let theta = gpt.layout().init(9);
     let name = "transformer.h.0.ln_2.bias";
     let index = gpt.layout().tensor(name).unwrap().range.start + 2;
@@ -663,7 +649,7 @@ fn an_infinite_gradient_names_its_tensor_and_changes_nothing() {
 /// A start whose activations overflow: the loss is NaN from the first step on.
 #[test]
 fn a_loss_that_is_not_a_number_stops_the_chain() {
-    let (gpt, cpu) = (gpt(7), Cpu::new(1).unwrap());
+    let (gpt, cpu) = (small(7), Cpu::new(1).unwrap());
     let mut theta = gpt.layout().init(9);
     let of = gpt
         .layout()

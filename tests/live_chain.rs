@@ -5,13 +5,14 @@ mod common;
 use bnn::Result;
 use bnn::backend::{Backend, Cpu, Precision, Products, Vectors};
 use bnn::data::{Batch, Windows};
-use bnn::gpt::{Gelu, Gpt, GptConfig, Objective};
+use bnn::gpt::Objective;
 use bnn::posterior::{Family, Posterior, Prior};
 use bnn::rng::{Purpose, Stream};
 use bnn::samplers::{
     AutoStep, Chain, ChainReport, ChainState, Config, Diagonal, Method, Phase, Preconditioner,
     Temperatures, live,
 };
+use common::model::small;
 use common::{bits, every_cpu, reference, wide};
 
 const NUM_DATA: f64 = 500.0;
@@ -26,21 +27,6 @@ fn live_mass(gamma: bool) -> Preconditioner {
         decay: 0.8,
         gamma,
     }
-}
-
-fn gpt() -> Gpt {
-    Gpt::new(GptConfig {
-        vocab_size: 7,
-        block_size: 8,
-        n_layer: 1,
-        n_head: 2,
-        n_embd: 6,
-        bias: true,
-        dropout: 0.0,
-        gelu: Gelu::Exact,
-        tie_weights: true,
-    })
-    .unwrap()
 }
 
 fn config(method: Method) -> Config {
@@ -59,7 +45,7 @@ fn posterior(cpu: &Cpu) -> Posterior<Cpu> {
 }
 
 fn posterior_of(cpu: &Cpu, b: usize, t: usize) -> Posterior<Cpu> {
-    let gpt = gpt();
+    let gpt = small(7);
     let prior = Prior {
         family: Family::Normal,
         std: PRIOR_STD as f32,
@@ -73,7 +59,7 @@ fn new(cpu: &Cpu, config: Config, preconditioner: Preconditioner) -> Result<Chai
     Chain::new(
         cpu,
         posterior(cpu),
-        &gpt().layout().init(9),
+        &small(7).layout().init(9),
         config,
         preconditioner,
     )
@@ -128,7 +114,7 @@ fn a_chain_steps_as_the_method_says() {
                 continue;
             }
             // So is the gradient that the temperature is taken with.
-            let start = gpt().layout().init(9);
+            let start = small(7).layout().init(9);
             let virial: f64 = (0..n).map(|i| (theta[i] - start[i]) as f64 * g[i]).sum();
             let got = report.configurational_temperature.unwrap();
             assert!(
@@ -183,7 +169,7 @@ fn a_chain_steps_as_the_method_says() {
 /// standard errors, beyond which one of 700 parameters lies once in 2e7, and a thousandth of the largest for differences of f32 gradients.
 #[test]
 fn the_diagonal_is_that_of_the_hessian() {
-    let (cpu, gpt) = (Cpu::new(2).unwrap(), gpt());
+    let (cpu, gpt) = (Cpu::new(2).unwrap(), small(7));
     let mut theta = gpt.layout().init(9);
     theta
         .iter_mut()
@@ -304,7 +290,7 @@ fn a_restored_chain_goes_on_bit_for_bit() {
 #[test]
 fn differences_of_gradients_have_f32_products() {
     let cpu = Cpu::new(2).unwrap();
-    let (b, t, theta) = (5, 8, gpt().layout().init(9));
+    let (b, t, theta) = (5, 8, small(7).layout().init(9));
     let c = config(Method::Sgld);
     for precision in [Precision::High, Precision::Medium] {
         let rounds = cpu.clone().with_precision(precision);
@@ -348,7 +334,7 @@ fn a_mass_that_cannot_be_set_is_not_left_out() {
         decay: 0.8,
         gamma: false,
     };
-    let theta = gpt().layout().init(9);
+    let theta = small(7).layout().init(9);
     let mut chain = Chain::new(&cpu, posterior_of(&cpu, b, t), &theta, c.clone(), mass).unwrap();
     chain.step(&batch_of(&c, 0, b, t)).unwrap();
     for _ in 0..2 {

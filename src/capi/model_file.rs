@@ -10,8 +10,7 @@ use super::status::{Fail, bnn_error, bnn_status};
 use crate::error::Error;
 use crate::gpt::{Gpt, GptConfig};
 use crate::metrics::split_loss;
-use crate::store::{Header, Kind, Reader, TensorData, write};
-use sha2::{Digest, Sha256};
+use crate::store::{Header, Kind, Reader, TensorData, params_sha256, write};
 use std::ffi::c_char;
 use std::sync::Arc;
 
@@ -33,9 +32,7 @@ impl Model {
                 used = before;
             }
         }
-        let mut hash = Sha256::new();
-        used.iter().for_each(|v| hash.update(v.to_le_bytes()));
-        Ok(hash.finalize().into())
+        Ok(params_sha256(used))
     }
 }
 
@@ -73,7 +70,7 @@ pub unsafe extern "C" fn bnn_model_save(
             model: serde_json::to_string(m.gpt.config()).map_err(json)?,
             step: steps,
             corpus_sha256: c.sha256,
-            vocabulary: c.tokenizer.chars().iter().collect(),
+            vocabulary: c.tokenizer.vocabulary(),
             scalars: vec![
                 ("train_loss".into(), f64::NAN),
                 ("val_loss".into(), val_loss),

@@ -15,8 +15,7 @@ use crate::error::Error;
 use crate::gpt::{Gpt, Objective};
 use crate::posterior::Posterior;
 use crate::samplers::{AutoStep, Chain, NormalConfig, NormalFit, Structure, Temperatures};
-use crate::store::{Header, Kind, Length, SavedState, read_state, write_state};
-use sha2::{Digest, Sha256};
+use crate::store::{Header, Kind, Length, SavedState, params_sha256, read_state, write_state};
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
 
@@ -90,13 +89,11 @@ impl Inner {
             model: serde_json::to_string(gpt.config()).map_err(json)?,
             seed: o.seed(),
             corpus_sha256: corpus.sha256,
-            vocabulary: corpus.tokenizer.chars().iter().collect(),
+            vocabulary: corpus.tokenizer.vocabulary(),
             ..Header::new(Kind::Chain)
         };
         if prior.center.is_some() || prior.relative_to.is_some() {
-            let mut hash = Sha256::new();
-            start.iter().for_each(|v| hash.update(v.to_le_bytes()));
-            header.baseline_sha256 = hash.finalize().into();
+            header.baseline_sha256 = params_sha256(&start);
         }
         let n = gpt.n_params();
         let machine = match o.normal_method() {

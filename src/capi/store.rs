@@ -6,7 +6,6 @@ use super::model::bnn_model;
 use super::options::{Set, bnn_options};
 use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back, text};
 use super::status::{Fail, bnn_error, bnn_status};
-use crate::data::Corpus;
 use crate::error::Error;
 use crate::gpt::Gpt;
 use crate::store::{Provenance, Store};
@@ -21,10 +20,6 @@ pub struct bnn_store {
 
 fn model_json(gpt: &Gpt) -> Result<String, Fail> {
     serde_json::to_string(gpt.config()).map_err(|e| Error::invalid("model", "JSON", e).into())
-}
-
-fn vocabulary(corpus: &Corpus) -> String {
-    corpus.tokenizer.chars().iter().collect()
 }
 
 /// Begins a store in a folder, which is made where it does not exist, or goes on with the samples there, if they are of the same model, corpus,
@@ -56,7 +51,7 @@ pub unsafe extern "C" fn bnn_store_new(
                 seed: o.seed(),
                 corpus_sha256: c.sha256,
                 baseline_sha256: m.baseline_sha256()?,
-                vocabulary: vocabulary(c),
+                vocabulary: c.tokenizer.vocabulary(),
                 dtype: o.sample_dtype(),
                 n_params: m.gpt.n_params() as u64,
             };
@@ -91,7 +86,7 @@ pub unsafe extern "C" fn bnn_store_open(
             opened.expect(&Provenance {
                 model: model_json(&m.gpt)?,
                 corpus_sha256: c.sha256,
-                vocabulary: vocabulary(c),
+                vocabulary: c.tokenizer.vocabulary(),
                 n_params: m.gpt.n_params() as u64,
                 ..own
             })?;

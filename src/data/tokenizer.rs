@@ -60,6 +60,11 @@ impl Tokenizer {
         &self.chars
     }
 
+    /// Them as one text, which files keep.
+    pub fn vocabulary(&self) -> String {
+        self.chars.iter().collect()
+    }
+
     /// The number of characters, V.
     pub fn vocab_size(&self) -> usize {
         self.chars.len()

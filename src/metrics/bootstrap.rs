@@ -58,12 +58,7 @@ pub fn paired_block_bootstrap(
             n_resamples,
         ));
     }
-    let mut deviations = Vec::new();
-    if let Err(e) = deviations.try_reserve_exact(n_resamples) {
-        let got = format!("{n_resamples} ({e})");
-        let expected = "as many as memory holds, 8 bytes each";
-        return Err(Error::invalid("bootstrap resamples", expected, got));
-    }
+    let mut deviations = super::room("bootstrap resamples", n_resamples)?;
     let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
     if let Some(at) = difference.iter().position(|d| !d.is_finite()) {
         let got = format!("{} and {}", a[at], b[at]);

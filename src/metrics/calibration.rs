@@ -46,14 +46,7 @@ pub fn expected_calibration_error(
             correct.len(),
         ));
     }
-    let mut gaps: Vec<f64> = Vec::new(); // sum of confidence minus number correct
-    if let Err(e) = gaps.try_reserve_exact(bins) {
-        let (expected, got) = (
-            "as many as memory holds, 8 bytes each",
-            format!("{bins} ({e})"),
-        );
-        return Err(Error::invalid("calibration bins", expected, got));
-    }
+    let mut gaps = super::room("calibration bins", bins)?; // sum of confidence minus number correct
     gaps.resize(bins, 0.0);
     for (at, (&c, &hit)) in confidence.iter().zip(correct).enumerate() {
         if !(c > 0.0 && c <= 1.0) {

@@ -12,6 +12,8 @@ mod probe;
 mod text;
 mod tokens;
 
+use crate::error::{Error, Result};
+
 pub use bootstrap::{DEFAULT_BLOCK, PairedDifference, paired_block_bootstrap};
 pub use calibration::{brier_score, expected_calibration_error};
 pub use chains::{ChainDiagnostics, MIN_DRAWS, chain_diagnostics};
@@ -25,3 +27,13 @@ pub use predictive::{
 pub use probe::{PROJECTIONS, Probe, random_projections};
 pub use text::{ROUGE_RESAMPLES, Rouge, Unit, bleu, rouge, rouge_bootstrap, rouge_mean};
 pub use tokens::text_scores;
+
+/// An empty vector with room for `n` doubles, which a caller may have asked for in numbers that no memory holds.
+fn room(what: &str, n: usize) -> Result<Vec<f64>> {
+    let mut v = Vec::new();
+    v.try_reserve_exact(n).map_err(|e| {
+        let expected = "as many as memory holds, 8 bytes each";
+        Error::invalid(what, expected, format!("{n} ({e})"))
+    })?;
+    Ok(v)
+}

@@ -25,13 +25,8 @@ pub(super) struct Trace {
     pub temperatures: Option<Temperatures>, // in the chain's keeping while it runs
 }
 
-/// The excess losses' name in a chain's file.
-const EXCESS_LOSS: &str = "trace.excess_loss";
 /// The curvature's name in a chain's file.
 const CURVATURE: &str = "curvature";
-
-/// The name in a chain's file of the search for its step size.
-const AUTO_STEP: &str = "auto_step";
 
 fn curvature_numbers(c: Curvature) -> [f64; 4] {
     [c.largest, c.residual, c.smallest, c.products as f64]
@@ -60,7 +55,7 @@ impl Run<'_> {
                 ("sampler_step".into(), sampler.step()),
                 ("preconditioned".into(), chain.steps_made() - sampler.step()),
                 (
-                    tensors::NAME.into(),
+                    store::TEMPERATURES.into(),
                     chain.temperatures().map_or(0, Temperatures::count),
                 ),
             ],
@@ -91,17 +86,17 @@ impl Run<'_> {
             ("trace.log_prior", &trace.log_prior),
             ("trace.kinetic_temperature", &trace.kinetic),
             ("trace.configurational_temperature", &trace.configurational),
-            (EXCESS_LOSS, &trace.excess_loss),
+            (store::EXCESS_LOSS, &trace.excess_loss),
         ] {
             parts.push((name, TensorData::F64(series)));
         }
         let temperatures = chain.temperatures().map(Temperatures::state);
         if let Some(t) = &temperatures {
-            parts.push((tensors::NAME, TensorData::F64(t)));
+            parts.push((store::TEMPERATURES, TensorData::F64(t)));
         }
         let auto = chain.auto_step().map(|a| a.state().numbers());
         if let Some(a) = &auto {
-            parts.push((AUTO_STEP, TensorData::F64(a)));
+            parts.push((store::AUTO_STEP, TensorData::F64(a)));
         }
         let curvature = trace.curvature.map(curvature_numbers);
         if let Some(c) = &curvature {
@@ -190,8 +185,8 @@ impl Run<'_> {
             configurational: series("trace.configurational_temperature")?,
             draws: Draws::default(),
             // A chain's file from before there was such a series has none.
-            excess_loss: match names.iter().any(|n| n == EXCESS_LOSS) {
-                true => series(EXCESS_LOSS)?,
+            excess_loss: match names.iter().any(|n| n == store::EXCESS_LOSS) {
+                true => series(store::EXCESS_LOSS)?,
                 false => Vec::new(),
             },
             auto_step: None,
@@ -200,7 +195,7 @@ impl Run<'_> {
         };
         if self.config.auto_step {
             let mut numbers = [0.0; 6];
-            r.read_f64(AUTO_STEP, &mut numbers)?;
+            r.read_f64(store::AUTO_STEP, &mut numbers)?;
             trace.auto_step =
                 Some(AutoStepState::from_numbers(numbers).map_err(Error::of_file(path))?);
         }

@@ -300,30 +300,30 @@ fn score(
     let per_piece = (PIECE / (v * t)).max(rows) / rows * rows;
     let mut ws = Workspace::for_prediction(be, gpt.config(), rows.min(windows), t)?;
     let mut total: Option<TokenScores> = None;
-    let (mut first, mut seen, count) = (0, 0, models.count());
-    let mut acc = None;
+    let count = models.count();
+    // How many times a model has scored a piece: all of them the first piece, then the second.
+    let (mut made, mut acc) = (0, None);
     models.for_each(windows.div_ceil(per_piece), |params| {
+        let first = made / count * per_piece;
         let n = per_piece.min(windows - first);
         let piece = &tokens[first * t..(first + n) * t + 1];
-        let mut sums = match acc.take() {
+        let sums = match &mut acc {
             Some(sums) => sums,
-            None => PredictiveAccumulator::new(n * t, v)?,
+            none => none.insert(PredictiveAccumulator::new(n * t, v)?),
         };
         for_each_logits(be, gpt, params, piece, t, &mut ws, |z, y| {
             sums.add_sample_chunk(z, y)
         })?;
-        seen += 1;
-        done(first * count + seen * n)?;
-        if seen < count {
-            acc = Some(sums);
-            return Ok(());
+        done(first * count + (made % count + 1) * n)?;
+        made += 1;
+        let whole = made % count == 0;
+        if let Some(sums) = acc.take_if(|_| whole) {
+            let scores = sums.finish_tokens()?;
+            match &mut total {
+                Some(total) => total.extend(scores)?,
+                None => total = Some(scores),
+            }
         }
-        let scores = sums.finish_tokens()?;
-        match &mut total {
-            Some(total) => total.extend(scores)?,
-            None => total = Some(scores),
-        }
-        (first, seen) = (first + n, 0);
         Ok(())
     })?;
     total

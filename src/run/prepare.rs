@@ -146,7 +146,7 @@ impl Setting {
 
     /// The tokenizer's characters.
     pub fn vocabulary(&self) -> String {
-        self.corpus.tokenizer.chars().iter().collect()
+        self.corpus.tokenizer.vocabulary()
     }
 
     /// The baseline of these settings: the file that they name, or the kept one, or a new one, which is kept.
@@ -282,18 +282,14 @@ impl Setting {
         }
         let mut params = vec![0.0; self.trained.n_params()];
         reader.read_f32(PARAMS, &mut params)?;
-        let mut hash = Sha256::new();
-        for chunk in params.chunks(4096) {
-            let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
-            hash.update(&bytes);
-        }
+        let sha256 = store::params_sha256(&params);
         if &model != self.gpt.config() {
             params = self.trained.untie(&params)?;
         }
         Ok(Baseline {
             path: path.to_path_buf(),
             params,
-            sha256: hash.finalize().into(),
+            sha256,
             iters: header.step,
             train_loss: reader.scalar("train_loss")?,
             val_loss: reader.scalar("val_loss")?,

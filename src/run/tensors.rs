@@ -5,12 +5,9 @@ use super::prepare::Setting;
 use crate::error::{Error, Result};
 use crate::gpt::Layout;
 use crate::samplers::{RunningMean, Temperatures};
-use crate::store::Reader;
+use crate::store::{Reader, TEMPERATURES};
 use serde::Serialize;
 use std::path::Path;
-
-/// The running means' name in a chain's file, and their counter's.
-pub const NAME: &str = "temperatures";
 
 /// The temperatures of one tensor.
 #[derive(Clone, Debug, Serialize)]
@@ -52,19 +49,19 @@ pub fn read(
     if config.temperature_every == 0 {
         return Ok(None);
     }
-    let (count, len) = (r.counter(NAME)?, r.tensor(NAME)?.len);
+    let (count, len) = (r.counter(TEMPERATURES)?, r.tensor(TEMPERATURES)?.len);
     let ranges = ranges(setting.gpt.layout());
     // The room that a file may ask for is bounded by the model's.
     let most = 2 * 64 * ranges.len() as u64;
     if len > most {
-        let message = format!("{NAME}: expected at most {most} values, found {len}");
+        let message = format!("{TEMPERATURES}: expected at most {most} values, found {len}");
         return Err(Error::BadHeader {
             path: path.into(),
             message,
         });
     }
     let mut state = vec![0.0; len as usize];
-    r.read_f64(NAME, &mut state)?;
+    r.read_f64(TEMPERATURES, &mut state)?;
     let sampled = step.saturating_sub(config.warmup_steps);
     Temperatures::restore(config.temperature_every, ranges, sampled, (count, &state))
         .map(Some)

@@ -96,11 +96,6 @@ pub struct AutoStep {
     state: AutoStepState,
 }
 
-/// Steps of a window.
-fn window(config: &Config) -> u64 {
-    4 * config.warmup_steps / 5 / WINDOWS
-}
-
 impl AutoStep {
     /// From the step size in `config`, with a budget of `tolerance`.
     ///
@@ -131,7 +126,7 @@ impl AutoStep {
         Ok(Self {
             tolerance,
             keep_momentum: keep_momentum && config.method.has_momenta(),
-            window: window(config),
+            window: 4 * config.warmup_steps / 5 / WINDOWS,
             state: AutoStepState {
                 step_size: config.step_size,
                 alpha: config.alpha,
@@ -209,7 +204,7 @@ impl AutoStep {
         if sampler.live().is_some() {
             return Err(Self::no_live_mass());
         }
-        let window = window(sampler.config());
+        let window = self.window;
         let (at, made) = (sampler.step() % window, sampler.step());
         if sampler.phase() != Phase::Warmup || made >= WINDOWS * window {
             return sampler.step_with_gradient(grad, log_post);

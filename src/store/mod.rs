@@ -41,15 +41,27 @@ mod replace;
 mod samples;
 mod state;
 
+use sha2::{Digest, Sha256};
+
 pub use container::{HEADER_MAX, Header, Kind, MAGIC, TensorInfo, VERSION, write};
 pub use dtype::{Dtype, TensorData};
 pub use reader::{Reader, read_header};
 pub use replace::replace_file;
 pub use samples::{Provenance, SampleId, Store};
 pub use state::{
-    LIVE, LIVE_SQUARES, Length, Looks, SavedState, normal_tensors, read_live, read_normal_tensors,
-    read_state, read_steps, write_state,
+    AUTO_STEP, EXCESS_LOSS, LIVE, LIVE_SQUARES, Length, Looks, SavedState, TEMPERATURES,
+    normal_tensors, read_live, read_normal_tensors, read_state, read_steps, write_state,
 };
+
+/// SHA-256 of parameters as little-endian f32s, which is what files name a baseline by.
+pub fn params_sha256(params: &[f32]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for chunk in params.chunks(CHUNK / 4) {
+        let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
+        hash.update(&bytes);
+    }
+    hash.finalize().into()
+}
 
 /// How many bytes are converted, hashed and read or written at a time; a multiple of every element's size.
 const CHUNK: usize = 256 * 1024;

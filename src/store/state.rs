@@ -30,10 +30,12 @@ pub struct Looks {
     pub excess_loss: Vec<f64>,
 }
 
-/// Names in the file.
-const AUTO_STEP: &str = "auto_step";
-const TEMPERATURES: &str = "temperatures";
-const EXCESS_LOSS: &str = "trace.excess_loss";
+/// The name of a search for the step size.
+pub const AUTO_STEP: &str = "auto_step";
+/// The name of the running temperatures, and of their count.
+pub const TEMPERATURES: &str = "temperatures";
+/// The name of the losses over those at the start.
+pub const EXCESS_LOSS: &str = "trace.excess_loss";
 
 /// How long the run is that goes on from a state.
 #[derive(Clone, Copy, Debug, PartialEq)]

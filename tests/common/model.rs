@@ -8,6 +8,22 @@ use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Squares, Training, Workspace};
 /// One unit of f32 is 6e-8; sums over up to 128 terms, a few dozen of them in a row, leave below 2e-5 of a norm.
 pub const TOLERANCE: f64 = 2e-5;
 
+/// A model whose chains take no time.
+pub fn small(vocab_size: usize) -> Gpt {
+    Gpt::new(GptConfig {
+        vocab_size,
+        block_size: 8,
+        n_layer: 1,
+        n_head: 2,
+        n_embd: 6,
+        bias: true,
+        dropout: 0.0,
+        gelu: Gelu::Exact,
+        tie_weights: true,
+    })
+    .unwrap()
+}
+
 /// A model with its parameters on a device, and room for gradients.
 pub struct Model {
     pub cpu: Cpu,

@@ -6,7 +6,7 @@ use crate::backend::cpu::isa::multiversion;
 use crate::backend::cpu::{Isa, gelu};
 use std::ops::Range;
 
-/// The last step of a product. Matrices are (m, n), laid out as C is.
+/// [`crate::backend::Then`], its Y a pointer: the parts of a product share it, as they share C. Matrices are (m, n), laid out as C is.
 #[derive(Clone, Copy)]
 pub enum Finish<'a> {
     Nothing,

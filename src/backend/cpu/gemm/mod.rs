@@ -270,28 +270,32 @@ impl<'a> Product<'a> {
             return;
         }
         // SAFETY: the caller's promise, and an `Isa` of a level is made only after its features were detected; pairs are chosen only
-        // where AVX512_BF16 was detected, too, and tiles where AMX was, and lent.
+        // where AVX512_BF16 was detected, too, and tiles where AMX was, and lent. Those that work in blocks finish each.
         unsafe {
             match (method, isa.level()) {
-                (Method::Dot, _) => dot::product(isa, self),
+                (Method::Dot, _) => {
+                    dot::product(isa, self);
+                    self.finish(isa, 0..self.m, 0..self.n);
+                }
                 #[cfg(target_arch = "x86_64")]
-                (Method::Pairs, _) => return pairs::product(isa, self),
+                (Method::Pairs, _) => pairs::product(isa, self),
                 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-                (Method::Tiles, _) => return tiles::product::<false>(isa, self),
+                (Method::Tiles, _) => tiles::product::<false>(isa, self),
                 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-                (Method::SplitTiles, _) => return tiles::product::<true>(isa, self),
+                (Method::SplitTiles, _) => tiles::product::<true>(isa, self),
                 #[cfg(target_arch = "x86_64")]
                 (Method::Blocked, Level::Avx512) => {
-                    return blocked::product::<blocked::Avx512>(isa, self);
+                    blocked::product::<blocked::Avx512>(isa, self);
                 }
                 #[cfg(target_arch = "x86_64")]
                 (Method::Blocked, Level::Avx2) => {
-                    return blocked::product::<blocked::Avx2>(isa, self);
+                    blocked::product::<blocked::Avx2>(isa, self);
                 }
-                _ => portable::product(self),
+                _ => {
+                    portable::product(self);
+                    self.finish(isa, 0..self.m, 0..self.n);
+                }
             }
-            // Those that work in blocks have finished each.
-            self.finish(isa, 0..self.m, 0..self.n);
         }
     }
 }
