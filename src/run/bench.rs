@@ -350,10 +350,17 @@ impl Bench<'_> {
         self.say("logits", shape, time, &more)
     }
 
+    /// A vector as a trainer's or a chain's, every page of it written.
+    fn vector(&self, n: usize, value: f32) -> Result<Vec<f32>> {
+        let mut x = self.cpu.zeros(n)?;
+        self.cpu.fill(&mut x, value)?;
+        Ok(x)
+    }
+
     fn adamw(&mut self, shape: &str, gpt: &Gpt) -> Result<()> {
         let n = gpt.n_params();
-        let (mut theta, grad) = (vec![0.1f32; n], vec![0.1f32; n]);
-        let (mut m, mut v) = (vec![0.0f32; n], vec![0.0f32; n]);
+        let (mut theta, grad) = (self.vector(n, 0.1)?, self.vector(n, 0.1)?);
+        let (mut m, mut v) = (self.vector(n, 0.0)?, self.vector(n, 0.0)?);
         let decayed = gpt.layout().decayed();
         let decay: Vec<_> = decayed.filter_map(|(r, d)| d.then_some(r)).collect();
         let mut a = AdamW {
@@ -384,8 +391,8 @@ impl Bench<'_> {
     fn update(&mut self, shape: &str, gpt: &Gpt, what: &str) -> Result<()> {
         let n = gpt.n_params();
         let momenta = if what == "sgld" { 0 } else { n };
-        let (mut theta, mut momenta) = (vec![0.1f32; n], vec![0.1f32; momenta]);
-        let (grad, center) = (vec![0.1f32; n], vec![0.0f32; n]);
+        let (mut theta, mut momenta) = (self.vector(n, 0.1)?, self.vector(momenta, 0.1)?);
+        let (grad, center) = (self.vector(n, 0.1)?, self.vector(n, 0.0)?);
         let k = Coefficients {
             kick: 1e-3,
             friction: 1e-2,

@@ -16,6 +16,7 @@ mod live;
 mod math;
 mod moments;
 mod ops;
+mod pages;
 mod par;
 mod precision;
 mod prior;

@@ -2,6 +2,7 @@
 
 use super::Cpu;
 use super::isa::multiversion;
+use super::vectors::{CHUNK, LANES, load, store};
 use crate::backend::{Family, PRIOR_FLOOR, PriorTerms};
 use std::ops::Range;
 
@@ -14,24 +15,32 @@ struct Place<'a> {
     std: f32,
 }
 
-/// g = -num_data g + slope / s, and the sum of the values: `f` maps z to (value, slope), s being the scale.
+/// g = -num_data g + slope / s, and the sum of the values: `f` maps z to (value, slope), s being the scale. Beyond the end z is 0.
 #[inline(always)]
 fn each(g: &mut [f32], at: Place<'_>, num_data: f32, f: impl Fn(f32) -> (f64, f32)) -> f64 {
-    let mut sums = [0.0f64; 16];
-    for (i, g) in g.iter_mut().enumerate() {
-        let c = if at.center.is_empty() {
-            0.0
-        } else {
-            at.center[i]
-        };
-        let s = match at.weights.is_empty() {
-            true => at.std,
-            false => at.std * (at.weights[i].abs() + PRIOR_FLOOR),
-        };
-        let z = (at.theta[i] - c) / s;
-        let (value, slope) = f(z);
-        sums[i % 16] += value;
-        *g = -num_data * *g + slope / s;
+    let mut sums = [0.0; LANES];
+    for from in (0..g.len()).step_by(CHUNK) {
+        let (t, mut d) = (load(at.theta, from, 0.0), load(g, from, 0.0));
+        let c = load(at.center, from, 0.0);
+        let mut s = [at.std; CHUNK];
+        if !at.weights.is_empty() {
+            let w = load(at.weights, from, 0.0);
+            for i in 0..CHUNK {
+                s[i] = at.std * (w[i].abs() + PRIOR_FLOOR);
+            }
+        }
+        let mut values = [0.0; CHUNK];
+        for i in 0..CHUNK {
+            let (value, slope) = f((t[i] - c[i]) / s[i]);
+            values[i] = value;
+            d[i] = -num_data * d[i] + slope / s[i];
+        }
+        for values in values.as_chunks::<LANES>().0 {
+            for i in 0..LANES {
+                sums[i] += values[i];
+            }
+        }
+        store(g, from, &d);
     }
     sums.iter().sum()
 }

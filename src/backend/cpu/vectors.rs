@@ -5,6 +5,7 @@ use super::gaussian;
 use super::isa::multiversion;
 use super::live;
 use super::moments;
+use super::pages;
 use crate::backend::vectors::{
     AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Moments, Noise, RangeMoments, Rule, Spread,
     Standing, Vectors, ViDraw,
@@ -89,8 +90,7 @@ impl Vectors for Cpu {
         Vec::<f32>::new()
             .try_reserve_exact(n)
             .map_err(|e| Error::Unsupported(format!("no memory for {n} elements: {e}")))?;
-        // Zeroed by the system: a page that is never written takes no memory.
-        Ok(vec![0.0; n])
+        Ok(pages::zeros(n))
     }
 
     fn len(&self, buf: &Vec<f32>) -> usize {
