@@ -457,3 +457,29 @@ proptest! {
         prop_assert_eq!(&m[..], &longer_m[..n]);
     }
 }
+
+/// The system marks the mapping of a long vector as one for large pages (`hg` in smaps), where it has them; its elements are zeros all the same.
+#[test]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn long_vectors_ask_for_large_pages() {
+    if !std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
+        eprintln!("this system has no large pages: nothing to see here");
+        return;
+    }
+    let x = Cpu::new(1).unwrap().zeros((16 << 20) + 3).unwrap(); // 64 MB and a bit
+    assert!(x.iter().all(|&x| x == 0.0));
+    let middle = x.as_ptr() as usize + 2 * x.len();
+    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut here = false;
+    for line in smaps.lines() {
+        let range = line.split(' ').next().and_then(|r| r.split_once('-'));
+        let hex = |x: &str| usize::from_str_radix(x, 16).ok();
+        if let Some((Some(from), Some(to))) = range.map(|(a, b)| (hex(a), hex(b))) {
+            here = (from..to).contains(&middle);
+        } else if let Some(flags) = line.strip_prefix("VmFlags:").filter(|_| here) {
+            assert!(flags.split_whitespace().any(|f| f == "hg"), "{flags}");
+            return;
+        }
+    }
+    panic!("the vector is in no mapping");
+}

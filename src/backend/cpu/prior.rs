@@ -21,10 +21,12 @@ fn each(g: &mut [f32], at: Place<'_>, num_data: f32, f: impl Fn(f32) -> (f64, f3
     let mut sums = [0.0; LANES];
     for from in (0..g.len()).step_by(CHUNK) {
         let (t, mut d) = (load(at.theta, from, 0.0), load(g, from, 0.0));
-        let c = load(at.center, from, 0.0);
-        let mut s = [at.std; CHUNK];
+        let (mut c, mut s) = ([0.0; CHUNK], [at.std; CHUNK]);
+        if !at.center.is_empty() {
+            c = load(at.center, from, 0.0);
+        }
         if !at.weights.is_empty() {
-            let w = load(at.weights, from, 0.0);
+            let w = load(at.weights, from, 1.0); // no weight of 0, which would leave the floor alone to keep z from 0 / 0
             for i in 0..CHUNK {
                 s[i] = at.std * (w[i].abs() + PRIOR_FLOOR);
             }

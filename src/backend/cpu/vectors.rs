@@ -380,6 +380,19 @@ impl<'a> Draw<'a> {
             Self::Given(xi) => load(xi, at, 0.0),
         }
     }
+
+    /// The uniforms of that chunk.
+    #[inline(always)]
+    pub fn uniforms(&self, at: usize) -> [f32; CHUNK] {
+        match *self {
+            Self::Counter {
+                stream,
+                step,
+                block,
+            } => stream.uniforms(step, block + (at / CHUNK) as u64),
+            Self::Given(u) => load(u, at, 0.0),
+        }
+    }
 }
 
 /// A block's sums.
@@ -514,19 +527,9 @@ fn apply(
 /// seen to take twice the time of the whole update.
 #[inline(always)]
 fn noise(rule: Rule, draw: Draw<'_>, at: usize) -> [f32; CHUNK] {
-    match draw {
-        Draw::Counter {
-            stream,
-            step,
-            block,
-        } => {
-            let block = block + (at / CHUNK) as u64;
-            match rule {
-                Rule::Sglrw { .. } => stream.uniforms(step, block),
-                _ => stream.normals(step, block),
-            }
-        }
-        Draw::Given(xi) => load(xi, at, 0.0),
+    match rule {
+        Rule::Sglrw { .. } => draw.uniforms(at),
+        _ => draw.normals(at),
     }
 }
 
