@@ -104,10 +104,10 @@ pub struct Trainer<B: Backend> {
     recipe: Recipe,
     step: u64,
     decayed: Vec<Range<usize>>,
-    params: B::Buf,
-    grad: B::Buf,
-    m: B::Buf,
-    v: B::Buf,
+    params: B::Vector,
+    grad: B::Vector,
+    m: B::Vector,
+    v: B::Vector,
     ws: Workspace<B>,
 }
 
@@ -146,12 +146,12 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// The parameters, (n_params).
-    pub fn params(&self) -> &B::Buf {
+    pub fn params(&self) -> &B::Vector {
         &self.params
     }
 
     /// The parameters alone: everything else that training took is given back.
-    pub fn into_params(self) -> B::Buf {
+    pub fn into_params(self) -> B::Vector {
         self.params
     }
 

@@ -135,7 +135,7 @@ impl<B: Backend> Generator<B> {
     ///
     /// # Errors
     /// When there is none, one has another length, or the device has no room for the caches.
-    pub fn new(backend: &B, gpt: &Gpt, samples: Vec<B::Buf>) -> Result<Self> {
+    pub fn new(backend: &B, gpt: &Gpt, samples: Vec<B::Vector>) -> Result<Self> {
         Self::with_weights(backend, gpt, samples, WeightType::F32)
     }
 
@@ -146,7 +146,7 @@ impl<B: Backend> Generator<B> {
     pub fn with_weights(
         backend: &B,
         gpt: &Gpt,
-        samples: Vec<B::Buf>,
+        samples: Vec<B::Vector>,
         form: WeightType,
     ) -> Result<Self> {
         let n_samples = samples.len();

@@ -94,10 +94,10 @@ pub struct Posterior<B: Backend> {
     likelihood_weight: f64,
     family: Family,
     std: f32,
-    center: Option<B::Buf>,
-    relative_to: Option<B::Buf>,
+    center: Option<B::Vector>,
+    relative_to: Option<B::Vector>,
     ws: Workspace<B>,
-    grad: B::Buf,
+    grad: B::Vector,
 }
 
 impl<B: Backend> Posterior<B> {
@@ -241,7 +241,7 @@ impl<B: Backend> Posterior<B> {
     }
 
     /// The gradient of the log posterior that [`Posterior::evaluate`] left, (n_params).
-    pub fn grad(&self) -> &B::Buf {
+    pub fn grad(&self) -> &B::Vector {
         &self.grad
     }
 
@@ -249,7 +249,7 @@ impl<B: Backend> Posterior<B> {
     ///
     /// # Errors
     /// When shapes or tokens do not fit.
-    pub fn evaluate(&mut self, params: &B::Buf, batch: &Batch) -> Result<LogPosterior> {
+    pub fn evaluate(&mut self, params: &B::Vector, batch: &Batch) -> Result<LogPosterior> {
         self.evaluate_likelihood(params, batch, None)
     }
 
@@ -257,7 +257,7 @@ impl<B: Backend> Posterior<B> {
     ///
     /// # Errors
     /// When shapes or tokens do not fit.
-    pub fn log_lik(&mut self, params: &B::Buf, batch: &Batch) -> Result<f64> {
+    pub fn log_lik(&mut self, params: &B::Vector, batch: &Batch) -> Result<f64> {
         let (be, x, y, t) = (&self.backend, &batch.x, &batch.y, batch.t);
         let (ws, objective) = (&mut self.ws, self.objective);
         let loss = self.gpt.loss(be, params, x, y, t, objective, ws)?;
@@ -271,9 +271,9 @@ impl<B: Backend> Posterior<B> {
     /// As [`Posterior::evaluate`], and when `squares` has another length than the model.
     pub fn evaluate_with_squares(
         &mut self,
-        params: &B::Buf,
+        params: &B::Vector,
         batch: &Batch,
-        squares: &mut B::Buf,
+        squares: &mut B::Vector,
     ) -> Result<LogPosterior> {
         self.evaluate_likelihood(params, batch, Some(squares))
     }
@@ -286,10 +286,10 @@ impl<B: Backend> Posterior<B> {
     /// As [`Posterior::evaluate_with_squares`].
     pub fn likelihood_with_squares(
         &mut self,
-        params: &B::Buf,
+        params: &B::Vector,
         batch: &Batch,
         of: Squares,
-        squares: &mut B::Buf,
+        squares: &mut B::Vector,
     ) -> Result<f64> {
         let (be, x, y, t) = (&self.backend, &batch.x, &batch.y, batch.t);
         let (ws, grad, objective) = (&mut self.ws, &mut self.grad, self.objective);
@@ -302,7 +302,11 @@ impl<B: Backend> Posterior<B> {
     ///
     /// # Errors
     /// When shapes or tokens do not fit.
-    pub fn head_inputs(&mut self, params: &B::Buf, batch: &Batch) -> Result<(Vec<f32>, Vec<f32>)> {
+    pub fn head_inputs(
+        &mut self,
+        params: &B::Vector,
+        batch: &Batch,
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
         let (c, rows) = (self.gpt.config(), batch.x.len());
         let mut inputs = vec![0.0; rows * c.n_embd];
         let mut logits = vec![0.0; rows * c.vocab_size];
@@ -322,7 +326,7 @@ impl<B: Backend> Posterior<B> {
     /// When shapes or tokens do not fit, and [`Error::NotFinite`] when a prediction is not finite.
     pub fn draw_labels(
         &mut self,
-        params: &B::Buf,
+        params: &B::Vector,
         seed: u64,
         draw: u64,
         batch: &mut Batch,
@@ -356,9 +360,9 @@ impl<B: Backend> Posterior<B> {
 
     fn evaluate_likelihood(
         &mut self,
-        params: &B::Buf,
+        params: &B::Vector,
         batch: &Batch,
-        squares: Option<&mut B::Buf>,
+        squares: Option<&mut B::Vector>,
     ) -> Result<LogPosterior> {
         let (be, x, y, t) = (&self.backend, &batch.x, &batch.y, batch.t);
         let (ws, grad, objective) = (&mut self.ws, &mut self.grad, self.objective);

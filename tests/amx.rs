@@ -4,7 +4,7 @@
 mod common;
 
 use bnn::backend::cpu::{Isa, gemm::Mat};
-use bnn::backend::{Cpu, Precision, Products};
+use bnn::backend::{Cpu, GemmPrecision, Precision};
 use common::operand::{Operand, check_what_follows, expected, random, to_bf16};
 use common::{amx, bits, data};
 
@@ -217,11 +217,11 @@ fn no_infinity_is_hidden() {
 fn verify_passes_on_tiles() {
     let Some(isa) = isa() else { return };
     for (precision, products, least) in [
-        (Precision::High, Products::Split, 2e-6),
-        (Precision::Medium, Products::Bf16, 1e-4),
+        (Precision::High, GemmPrecision::Bits15, 2e-6),
+        (Precision::Medium, GemmPrecision::Bits7, 1e-4),
     ] {
         let cpu = Cpu::with_isa(2, isa).unwrap().with_precision(precision);
-        assert_eq!(precision.products(isa), products);
+        assert_eq!(cpu.gemm_precision(), products);
         let mut worst = [0.0; 4];
         for file in ["gpt_tiny", "gpt_bias", "gpt_odd"].map(|name| format!("{name}.safetensors")) {
             for check in bnn::run::verify::verify_file(&cpu, &data(&file)).unwrap() {

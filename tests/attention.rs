@@ -2,7 +2,8 @@
 
 mod common;
 
-use bnn::backend::{Backend, Dropout, Heads, Span};
+use bnn::backend::ops::*;
+use bnn::backend::{Dropout, Heads, Span};
 use common::kernel::*;
 use common::{bits, distance, norm, normals, wide};
 

@@ -3,8 +3,8 @@
 mod common;
 
 use bnn::backend::cpu::gemm::{Mat, Panels, serial};
-use bnn::backend::cpu::{Cpu, Isa, Precision};
-use bnn::backend::{Backend, Products, WeightType};
+use bnn::backend::cpu::{Cpu, Isa};
+use bnn::backend::{GemmPrecision, Precision, WeightType};
 use common::bits;
 use common::operand::{Operand, check_what_follows, expected, random, to_bf16};
 use proptest::prelude::*;
@@ -439,7 +439,7 @@ fn medium_hides_no_infinity() {
         false,
         &mut c,
     );
-    let want = if cpu.products() == Products::Bf16 {
+    let want = if cpu.gemm_precision() == GemmPrecision::Bits7 {
         0.0
     } else {
         7.0 * f32::MIN_POSITIVE / 4.0 * 1e38

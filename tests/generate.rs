@@ -2,7 +2,8 @@
 
 mod common;
 
-use bnn::backend::{Backend, Cpu};
+use bnn::backend::Cpu;
+use bnn::backend::ops::*;
 use bnn::generate::{Context, Generated, Generator, Options, TokenInfo};
 use bnn::gpt::{Cache, Decoder, Gelu, Gpt, GptConfig, Piece, WeightType, Weights, Workspace};
 use bnn::rng::{Purpose, Stream};

@@ -2,7 +2,8 @@
 
 mod common;
 
-use bnn::backend::{Backend, Vectors};
+use bnn::backend::Vectors;
+use bnn::backend::ops::*;
 use bnn::gpt::{Gelu, Objective, Squares};
 use bnn::rng::{Purpose, Stream};
 use common::model::{Model, config};

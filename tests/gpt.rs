@@ -2,7 +2,7 @@
 
 mod common;
 
-use bnn::backend::{Backend, Cpu, Precision, Products, cpu::Isa};
+use bnn::backend::{Cpu, GemmPrecision, Precision, cpu::Isa};
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Squares, Training, Workspace};
 use bnn::{Error, Result};
 use common::model::*;
@@ -46,7 +46,7 @@ fn verify_passes_on_every_fixture() {
 fn verify_passes_with_rounded_products() {
     for cpu in every_cpu() {
         let cpu = cpu.with_precision(Precision::Medium);
-        let rounds = cpu.products() == Products::Bf16;
+        let rounds = cpu.gemm_precision() == GemmPrecision::Bits7;
         let mut worst = 0.0;
         for file in FIXTURES {
             let checks = bnn::run::verify::verify_file(&cpu, &data(file)).unwrap();

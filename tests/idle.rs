@@ -1,7 +1,8 @@
 //! A context that has nothing to do takes no processor: an embedded library must not burn a core.
 
+use bnn::backend::Cpu;
+use bnn::backend::ops::*;
 use bnn::backend::vectors::Vectors;
-use bnn::backend::{Backend, Cpu};
 use std::time::Duration;
 
 /// Clock ticks (10 ms) that the pool's threads have had.

@@ -5,9 +5,10 @@
 
 mod common;
 
+use bnn::backend::ops::*;
 use bnn::backend::{
-    Backend, Cpu, Dropout, Family, Gelu, Linear, Objective, PRIOR_FLOOR, PriorTerms, Then,
-    WeightType, cpu::Isa,
+    Cpu, Dropout, Family, Gelu, Linear, Objective, PRIOR_FLOOR, PriorTerms, Then, WeightType,
+    cpu::Isa,
 };
 use common::kernel::*;
 use common::reference::{gelu, gelu_derivative};

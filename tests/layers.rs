@@ -170,6 +170,26 @@ fn imports_point_downward() {
     }
 }
 
+/// The seam does not know its devices: the CPU's files are seen by the kernels and by the device that hands calls on.
+#[test]
+fn contracts_name_no_device() {
+    let backend = root().join("src/backend");
+    for path in sources(&backend) {
+        let inside = path.strip_prefix(&backend).unwrap();
+        let of_a_device = inside.starts_with("cpu")
+            || inside.starts_with("device")
+            || inside.file_name().is_some_and(|name| name == "cpu.rs");
+        let code = code(&std::fs::read_to_string(&path).unwrap());
+        for names in ["backend::cpu", "super::cpu", "backend::Cpu"] {
+            assert!(
+                of_a_device || !code.contains(names),
+                "{}: {names}",
+                path.display()
+            );
+        }
+    }
+}
+
 #[test]
 fn the_top_level_holds_what_it_should() {
     const ALLOWED: [&str; 13] = [

@@ -3,7 +3,8 @@
 mod common;
 
 use bnn::Result;
-use bnn::backend::{Backend, Cpu, Precision, Products, Vectors};
+use bnn::backend::ops::*;
+use bnn::backend::{Cpu, GemmPrecision, Precision};
 use bnn::data::{Batch, Windows};
 use bnn::gpt::Objective;
 use bnn::posterior::{Family, Posterior, Prior};
@@ -309,7 +310,7 @@ fn differences_of_gradients_have_f32_products() {
         assert_eq!(end(&rounds, true), end(&cpu, true));
         // Where nothing is subtracted the precision is the device's: on this machine that may be f32.
         let differs = end(&rounds, false) != end(&cpu, false);
-        assert_eq!(differs, rounds.products() != Products::F32);
+        assert_eq!(differs, rounds.gemm_precision() != GemmPrecision::F32);
         let curvature = |cpu: &Cpu| {
             let mut chain = chain(cpu, Preconditioner::None);
             let batch = batch_of(&c, 0, b, t);
@@ -319,7 +320,10 @@ fn differences_of_gradients_have_f32_products() {
         let (got, want) = (curvature(&rounds), curvature(&cpu));
         assert_eq!(got.0, want.0);
         // The chain itself goes on with its device's products.
-        assert_eq!(got.1 != want.1, rounds.products() != Products::F32);
+        assert_eq!(
+            got.1 != want.1,
+            rounds.gemm_precision() != GemmPrecision::F32
+        );
     }
 }
 

@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = Path(tempfile.gettempdir()) / "bnn-mutate"
 COPY = WORK / "copy"
 
-APPLY = "src/backend/cpu/vectors.rs"
-LIVE = "src/backend/cpu/live.rs"
+APPLY = "src/backend/vectors/cpu.rs"
+LIVE = "src/backend/live/cpu.rs"
 SAMPLERS = "src/samplers/"
 # (name, file, mark, the text after it with the factor in [[ ]], methods, what it is multiplied with)
 MUTANTS = []

@@ -2,7 +2,8 @@
 
 mod common;
 
-use bnn::backend::{Backend, Cpu, Gelu, Linear, Objective, Precision, Products, cpu::Isa};
+use bnn::backend::ops::*;
+use bnn::backend::{Cpu, Gelu, GemmPrecision, Linear, Objective, Precision, cpu::Isa};
 use bnn::gpt::{Gpt, Squares};
 use common::kernel::*;
 use common::model::*;
@@ -281,7 +282,7 @@ fn squares_are_those_of_a_gradient_a_sequence() {
                 for cpu in every_cpu() {
                     let cpu = cpu.with_precision(precision);
                     let mut model = Model::random(&cpu, &config, b, t, 72);
-                    let (tolerance, squared) = match cpu.products() == Products::Bf16 {
+                    let (tolerance, squared) = match cpu.gemm_precision() == GemmPrecision::Bits7 {
                         // Products of up to 16 rows are not rounded: a sequence's must have as many as not to differ from the batch's.
                         true if t <= 16 => continue,
                         // A scale by a power of two commutes with the roundings of operands, any other does not.

@@ -1,15 +1,77 @@
-//! The seam: what a device must be able to do, and the devices that can.
+//! The seam: what a device must be able to do, and the devices that can. One folder per operation: `mod.rs` is its contract, `cpu.rs` its kernels.
 //!
-//! Samplers see [`Vectors`]: flat vectors and one fused update a method. `gpt` sees [`Backend`]: the dozen
-//! operations of a transformer, forward and backward. Everything above is written once, for any device.
+//! Samplers see [`Vectors`]: flat vectors and one fused update per method. `gpt` sees [`Backend`]: the operations of a transformer, forward and
+//! backward. Everything above is written once, for any device; [`Device`] is the one that was asked for.
 
+mod activations;
+mod attention;
 pub mod cpu;
-mod ops;
+mod cross_entropy;
+mod device;
+mod dropout;
+mod embed;
+mod gaussian;
+mod gelu;
+mod layer_norm;
+mod linear;
+mod live;
+mod posterior_gradient;
+mod precision;
+mod range_moments;
 pub mod vectors;
 
-pub use cpu::{Cpu, Precision, Products};
-pub use ops::{
-    Backend, Dropout, Family, Gelu, Heads, Linear, Norm, Objective, PRIOR_FLOOR, PriorTerms, Span,
-    Then, WeightType,
-};
+pub use attention::{Heads, Span};
+pub use cpu::Cpu;
+pub use cross_entropy::Objective;
+pub use device::{Buffer, Device};
+pub use dropout::Dropout;
+pub use gelu::Gelu;
+pub use layer_norm::Norm;
+pub use linear::{Linear, Then, WeightType};
+pub use posterior_gradient::{Family, PRIOR_FLOOR, PriorTerms};
+pub use precision::{GemmPrecision, Precision};
 pub use vectors::Vectors;
+
+/// The traits of the operations: what must be in scope to call them on a device whose type is known.
+pub mod ops {
+    pub use super::activations::ActivationOps;
+    pub use super::attention::AttentionOps;
+    pub use super::cross_entropy::CrossEntropyOps;
+    pub use super::dropout::DropoutOps;
+    pub use super::embed::EmbedOps;
+    pub use super::gelu::GeluOps;
+    pub use super::layer_norm::LayerNormOps;
+    pub use super::linear::LinearOps;
+    pub use super::posterior_gradient::PosteriorOps;
+    pub use super::vectors::Vectors;
+}
+use ops::*;
+
+/// What `gpt` needs of a device: the sum of all operations. Shapes: N = B T rows; every matrix is row-major.
+///
+/// Internal seam: callers of the library use [`crate::gpt::Gpt`]. Sizes are the caller's duty and are asserted.
+pub trait Backend:
+    ActivationOps
+    + EmbedOps
+    + LayerNormOps
+    + LinearOps
+    + AttentionOps
+    + GeluOps
+    + DropoutOps
+    + CrossEntropyOps
+    + PosteriorOps
+{
+}
+
+impl<T> Backend for T where
+    T: ActivationOps
+        + EmbedOps
+        + LayerNormOps
+        + LinearOps
+        + AttentionOps
+        + GeluOps
+        + DropoutOps
+        + CrossEntropyOps
+        + PosteriorOps
+{
+}

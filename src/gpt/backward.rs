@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 /// Where the gradient of the parameters goes, and by sequence its squares if they are asked for.
 pub(super) struct Gradient<'a, B: Backend> {
     be: &'a B,
-    params: &'a B::Buf,
-    grad: &'a mut B::Buf,            // (n_params), overwritten
-    squares: Option<&'a mut B::Buf>, // (n_params), added to
+    params: &'a B::Vector,
+    grad: &'a mut B::Vector,            // (n_params), overwritten
+    squares: Option<&'a mut B::Vector>, // (n_params), added to
     rows: usize,
     t: usize,
 }
@@ -19,9 +19,9 @@ pub(super) struct Gradient<'a, B: Backend> {
 impl<'a, B: Backend> Gradient<'a, B> {
     pub fn new(
         be: &'a B,
-        params: &'a B::Buf,
-        grad: &'a mut B::Buf,
-        squares: Option<&'a mut B::Buf>,
+        params: &'a B::Vector,
+        grad: &'a mut B::Vector,
+        squares: Option<&'a mut B::Vector>,
         rows: usize,
         t: usize,
     ) -> Self {
@@ -38,11 +38,11 @@ impl<'a, B: Backend> Gradient<'a, B> {
     /// dx (N, in) from dout (N, out), and what follows it; and the layer's gradient.
     fn linear(
         &mut self,
-        dx: &mut B::Buf,
-        dout: &B::Buf,
-        x: &B::Buf,
+        dx: &mut B::Vector,
+        dout: &B::Vector,
+        x: &B::Vector,
         layer: &Linear,
-        then: Then<'_, B::Buf>,
+        then: Then<'_, B::Vector>,
     ) -> Result<()> {
         let (be, params, rows, t) = (self.be, self.params, self.rows, self.t);
         be.linear_backward_input(dx, dout, params, layer, rows, then)?;
@@ -57,10 +57,10 @@ impl<'a, B: Backend> Gradient<'a, B> {
     /// dx (N, C) += gradient, and the norm's gradient.
     fn layer_norm(
         &mut self,
-        dx: &mut B::Buf,
-        dout: &B::Buf,
-        x: &B::Buf,
-        stats: &B::Buf,
+        dx: &mut B::Vector,
+        dout: &B::Vector,
+        x: &B::Vector,
+        stats: &B::Vector,
         norm: &Norm,
         c: usize,
     ) -> Result<()> {

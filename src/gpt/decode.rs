@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// One parameter vector as decoding reads it: the matrices packed, for every row of a batch to use while they pass; the rest flat.
 pub struct Weights<B: Backend> {
     config: GptConfig,
-    rest: B::Buf,                // what layout.without_matrices() keeps
+    rest: B::Vector,             // what layout.without_matrices() keeps
     layout: Layout,              // of it
     blocks: Vec<[B::Packed; 4]>, // c_attn, attn_proj, c_fc, mlp_proj
     head: B::Packed,
@@ -20,7 +20,7 @@ impl<B: Backend> Weights<B> {
     ///
     /// # Errors
     /// When the vector has another length than the model's, or the device has no room.
-    pub fn new(backend: &B, gpt: &Gpt, params: &B::Buf, form: WeightType) -> Result<Self> {
+    pub fn new(backend: &B, gpt: &Gpt, params: &B::Vector, form: WeightType) -> Result<Self> {
         let n = backend.len(params);
         if n != gpt.n_params() {
             return Err(Error::shape("parameters", [gpt.n_params()], [n]));
@@ -56,7 +56,7 @@ impl<B: Backend> Weights<B> {
 /// Keys and values of the tokens read so far in some sequences, by one parameter vector.
 pub struct Cache<B: Backend> {
     config: GptConfig,
-    kv: B::Buf, // (sequences, L, 2, block_size, C)
+    kv: B::Vector, // (sequences, L, 2, block_size, C)
     lens: Vec<usize>,
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 pub(super) fn forward<B: Backend>(
     gpt: &Gpt,
     be: &B,
-    params: &B::Buf,
+    params: &B::Vector,
     rows: usize,
     t: usize,
     ws: &mut Workspace<B>,
@@ -113,11 +113,11 @@ pub(super) fn forward<B: Backend>(
 #[allow(clippy::too_many_arguments)]
 fn residual<B: Backend>(
     be: &B,
-    out: &mut B::Buf,
-    before: &B::Buf,
-    proj: &mut B::Buf,
-    x: &B::Buf,
-    params: &B::Buf,
+    out: &mut B::Vector,
+    before: &B::Vector,
+    proj: &mut B::Vector,
+    x: &B::Vector,
+    params: &B::Vector,
     layer: &Linear,
     rows: usize,
     drop: Option<Dropout>,

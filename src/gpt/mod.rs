@@ -87,7 +87,7 @@ impl Gpt {
     pub fn logits<B: Backend>(
         &self,
         backend: &B,
-        params: &B::Buf,
+        params: &B::Vector,
         x: &[u16],
         t: usize,
         ws: &mut Workspace<B>,
@@ -112,7 +112,7 @@ impl Gpt {
     pub fn log_prob<B: Backend>(
         &self,
         backend: &B,
-        params: &B::Buf,
+        params: &B::Vector,
         x: &[u16],
         y: &[u16],
         t: usize,
@@ -142,7 +142,7 @@ impl Gpt {
     pub fn loss<B: Backend>(
         &self,
         backend: &B,
-        params: &B::Buf,
+        params: &B::Vector,
         x: &[u16],
         y: &[u16],
         t: usize,
@@ -170,14 +170,14 @@ impl Gpt {
     pub fn gradient<B: Backend>(
         &self,
         backend: &B,
-        params: &B::Buf,
+        params: &B::Vector,
         x: &[u16],
         y: &[u16],
         t: usize,
         objective: Objective,
         training: Option<Training>,
         ws: &mut Workspace<B>,
-        grad: &mut B::Buf,
+        grad: &mut B::Vector,
     ) -> Result<f64> {
         ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
         if backend.len(grad) != self.n_params() {
@@ -217,15 +217,15 @@ impl Gpt {
     pub fn gradient_and_squares<B: Backend>(
         &self,
         backend: &B,
-        params: &B::Buf,
+        params: &B::Vector,
         x: &[u16],
         y: &[u16],
         t: usize,
         objective: Objective,
         of: Squares,
         ws: &mut Workspace<B>,
-        grad: &mut B::Buf,
-        squares: &mut B::Buf,
+        grad: &mut B::Vector,
+        squares: &mut B::Vector,
     ) -> Result<f64> {
         ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
         for (what, buf) in [("gradient", &*grad), ("squares", &*squares)] {
@@ -261,7 +261,7 @@ impl Gpt {
     pub fn head_inputs<B: Backend>(
         &self,
         backend: &B,
-        params: &B::Buf,
+        params: &B::Vector,
         x: &[u16],
         t: usize,
         ws: &mut Workspace<B>,

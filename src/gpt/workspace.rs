@@ -6,14 +6,14 @@ use crate::error::{Error, Result};
 
 /// What one block's backward pass needs of its forward pass: 10 C floats a token.
 pub(crate) struct Slot<B: Backend> {
-    pub x_in: B::Buf,    // (N, C) the residual stream at the block's start
-    pub x_mid: B::Buf,   // (N, C) and after attention
-    pub stats_1: B::Buf, // (N, 2)
-    pub stats_2: B::Buf, // (N, 2)
-    pub qkv: B::Buf,     // (N, 3C)
-    pub lse: B::Buf,     // (B, H, T)
-    pub att: B::Buf,     // (N, C) attention's output before its projection
-    pub fc: B::Buf,      // (N, 4C) before GELU; behind backward GELU's slope
+    pub x_in: B::Vector,    // (N, C) the residual stream at the block's start
+    pub x_mid: B::Vector,   // (N, C) and after attention
+    pub stats_1: B::Vector, // (N, 2)
+    pub stats_2: B::Vector, // (N, 2)
+    pub qkv: B::Vector,     // (N, 3C)
+    pub lse: B::Vector,     // (B, H, T)
+    pub att: B::Vector,     // (N, C) attention's output before its projection
+    pub fc: B::Vector,      // (N, 4C) before GELU; behind backward GELU's slope
 }
 
 /// Buffers for the passes of one model at batches up to (B, T).
@@ -22,13 +22,13 @@ pub(crate) struct Slot<B: Backend> {
 pub struct Workspace<B: Backend> {
     pub(crate) rows: usize, // capacity in tokens
     pub(crate) slots: Vec<Slot<B>>,
-    pub(crate) x_out: B::Buf, // (N, C) the residual stream after the last block
-    pub(crate) norm: B::Buf,  // (N, C) a layer norm's output
-    pub(crate) stats_f: B::Buf, // (N, 2)
-    pub(crate) act: B::Buf,   // (N, 4C) after GELU
-    pub(crate) proj: B::Buf,  // (N, C) in decoding, or before dropout; else empty
-    pub(crate) logits: B::Buf, // (N, V), the gradient's place too; for decoding (ends, V)
-    pub(crate) nll: B::Buf,   // (N)
+    pub(crate) x_out: B::Vector, // (N, C) the residual stream after the last block
+    pub(crate) norm: B::Vector,  // (N, C) a layer norm's output
+    pub(crate) stats_f: B::Vector, // (N, 2)
+    pub(crate) act: B::Vector,   // (N, 4C) after GELU
+    pub(crate) proj: B::Vector,  // (N, C) in decoding, or before dropout; else empty
+    pub(crate) logits: B::Vector, // (N, V), the gradient's place too; for decoding (ends, V)
+    pub(crate) nll: B::Vector,   // (N)
     pub(crate) back: Option<Gradients<B>>,
     pub(crate) x: B::Tokens, // (N)
     pub(crate) y: B::Tokens, // (N) targets; for decoding each token's place in its sequence
@@ -44,11 +44,11 @@ enum Purpose {
 
 /// Gradients of activations, one set for all blocks.
 pub(crate) struct Gradients<B: Backend> {
-    pub stream: B::Buf, // (N, C) of the residual stream
-    pub norm: B::Buf,   // (N, C) of a layer norm's output
-    pub att: B::Buf,    // (N, C)
-    pub qkv: B::Buf,    // (N, 3C)
-    pub fc: B::Buf,     // (N, 4C)
+    pub stream: B::Vector, // (N, C) of the residual stream
+    pub norm: B::Vector,   // (N, C) of a layer norm's output
+    pub att: B::Vector,    // (N, C)
+    pub qkv: B::Vector,    // (N, 3C)
+    pub fc: B::Vector,     // (N, 4C)
 }
 
 impl<B: Backend> Workspace<B> {
@@ -152,7 +152,7 @@ impl<B: Backend> Workspace<B> {
         backend: &B,
         c: &GptConfig,
         layout: &Layout,
-        params: &B::Buf,
+        params: &B::Vector,
         x: &[u16],
         y: Option<&[u16]>,
         t: usize,

@@ -22,7 +22,7 @@ pub fn eval_batch(t: usize) -> usize {
 pub fn for_each_logits<B: Backend>(
     backend: &B,
     gpt: &Gpt,
-    params: &B::Buf,
+    params: &B::Vector,
     tokens: &[u16],
     t: usize,
     ws: &mut Workspace<B>,
@@ -49,7 +49,7 @@ pub fn for_each_logits<B: Backend>(
 pub fn split_loss<B: Backend>(
     backend: &B,
     gpt: &Gpt,
-    params: &B::Buf,
+    params: &B::Vector,
     tokens: &[u16],
     t: usize,
 ) -> Result<(f64, usize)> {

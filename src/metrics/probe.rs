@@ -64,7 +64,7 @@ impl<B: Backend> Probe<B> {
     ///
     /// # Errors
     /// When the parameters do not fit the model, or a log-probability is not finite (with its place, from 0).
-    pub fn log_prob(&mut self, backend: &B, gpt: &Gpt, params: &B::Buf) -> Result<&[f32]> {
+    pub fn log_prob(&mut self, backend: &B, gpt: &Gpt, params: &B::Vector) -> Result<&[f32]> {
         let at_once = rows(self.t) * self.t;
         let batches = self.x.chunks(at_once).zip(self.y.chunks(at_once));
         for ((x, y), out) in batches.zip(self.scores.chunks_mut(at_once)) {

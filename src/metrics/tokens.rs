@@ -14,7 +14,7 @@ use crate::gpt::{Gpt, Workspace};
 pub fn text_scores<B: Backend>(
     backend: &B,
     gpt: &Gpt,
-    samples: &[B::Buf],
+    samples: &[B::Vector],
     tokens: &[u16],
 ) -> Result<PredictiveScores> {
     let n = tokens.len().saturating_sub(1);
@@ -32,7 +32,7 @@ pub fn text_scores<B: Backend>(
     let rest = n % t;
     let (whole, end) = (&tokens[..n - rest + 1], &tokens[n - rest..]);
     let mut scores = PredictiveAccumulator::new(n, v)?;
-    let mut run = |samples: &B::Buf, part: &[u16], t: usize| -> Result<()> {
+    let mut run = |samples: &B::Vector, part: &[u16], t: usize| -> Result<()> {
         if part.len() < 2 {
             return Ok(());
         }

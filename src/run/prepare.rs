@@ -3,7 +3,7 @@
 use super::config::{Config, Normal, Sampler};
 use super::progress::Progress;
 use super::{Context, hex};
-use crate::backend::{Backend, Cpu, Products};
+use crate::backend::{Cpu, GemmPrecision};
 use crate::baseline::Trainer;
 use crate::data::{Batch, Batches, Corpus, Windows};
 use crate::error::{Error, Result};
@@ -177,10 +177,10 @@ impl Setting {
         let bad = |e: serde_json::Error| Error::invalid("recipe", "JSON", e);
         let mut text = serde_json::to_string(&(&recipe, b, t)).map_err(bad)?;
         // Another model comes of other products.
-        text.push_str(match self.backend.products() {
-            Products::F32 => "",
-            Products::Split => " split",
-            Products::Bf16 => " bf16",
+        text.push_str(match self.backend.gemm_precision() {
+            GemmPrecision::F32 => "",
+            GemmPrecision::Bits15 => " split",
+            GemmPrecision::Bits7 => " bf16",
         });
         let key = Sha256::new()
             .chain_update(self.corpus.sha256)

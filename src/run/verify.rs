@@ -2,7 +2,7 @@
 
 mod gaussians;
 
-use crate::backend::{Backend, Products};
+use crate::backend::{Backend, GemmPrecision};
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, GptConfig, Objective, Squares, Workspace};
 use crate::metrics::{self, Unit};
@@ -138,10 +138,10 @@ impl<'a> Reference<'a> {
 
 /// A GPT's logits, losses, gradients and Fisher diagonals (`gpt_*.safetensors`).
 fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
-    let (tolerance, fisher_tolerance) = match be.products() {
-        Products::F32 => (GPT_TOLERANCE, FISHER_TOLERANCE),
-        Products::Split => (SPLIT_TOLERANCE, 2.0 * SPLIT_TOLERANCE),
-        Products::Bf16 => (ROUNDED_TOLERANCE, 2.0 * ROUNDED_TOLERANCE),
+    let (tolerance, fisher_tolerance) = match be.gemm_precision() {
+        GemmPrecision::F32 => (GPT_TOLERANCE, FISHER_TOLERANCE),
+        GemmPrecision::Bits15 => (SPLIT_TOLERANCE, 2.0 * SPLIT_TOLERANCE),
+        GemmPrecision::Bits7 => (ROUNDED_TOLERANCE, 2.0 * ROUNDED_TOLERANCE),
     };
     let gpt = Gpt::new(r.json::<GptConfig>("config")?)?;
     let mut flat = vec![0.0f32; gpt.n_params()];
@@ -227,7 +227,7 @@ fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     if shape != [d, d] || b.len() != d {
         return Err(Error::shape("A and b", ([d, d], [d]), (shape, [b.len()])));
     }
-    let up = |v: &[f32]| -> Result<B::Buf> {
+    let up = |v: &[f32]| -> Result<B::Vector> {
         let mut buf = be.zeros(v.len())?;
         be.upload(&mut buf, v)?;
         Ok(buf)

@@ -198,7 +198,7 @@ impl AutoStep {
     pub fn step<V: Vectors>(
         &mut self,
         sampler: &mut Sampler<V>,
-        grad: &V::Buf,
+        grad: &V::Vector,
         log_post: f64,
     ) -> Result<StepReport> {
         if sampler.live().is_some() {

@@ -454,12 +454,12 @@ impl<B: Backend> Chain<B> {
     }
 
     /// The parameters, (n_params).
-    pub fn params(&self) -> &B::Buf {
+    pub fn params(&self) -> &B::Vector {
         self.sampler.params()
     }
 
     /// The running sum of squared gradients, while the mass is estimated.
-    pub fn squares(&self) -> Option<&B::Buf> {
+    pub fn squares(&self) -> Option<&B::Vector> {
         self.estimate.as_ref().map(|e| &e.squares)
     }
 

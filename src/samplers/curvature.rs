@@ -48,17 +48,17 @@ pub struct Curvature {
 /// [`Error::Invalid`] when `products` is 0 or the curvature comes out NaN or infinite, and what `add_gradient` returns.
 pub fn extreme_curvature<V: Vectors>(
     vectors: &V,
-    theta: &V::Buf,
-    mass: Option<&V::Buf>,
+    theta: &V::Vector,
+    mass: Option<&V::Vector>,
     products: u64,
     stream: Stream,
-    mut add_gradient: impl FnMut(&V::Buf, f32, &mut V::Buf) -> Result<()>,
+    mut add_gradient: impl FnMut(&V::Vector, f32, &mut V::Vector) -> Result<()>,
 ) -> Result<Curvature> {
     if products == 0 {
         return Err(Error::invalid("curvature_iterations", "at least 1", 0));
     }
     let n = vectors.len(theta);
-    let over_mass = |x: &mut V::Buf| mass.map_or(Ok(()), |m| vectors.divide(x, m));
+    let over_mass = |x: &mut V::Vector| mass.map_or(Ok(()), |m| vectors.divide(x, m));
     let length = DISPLACEMENT * vectors.sum_of_squares(theta)?.sqrt();
     let length = if length > 0.0 { length } else { DISPLACEMENT };
     let (mut u, mut p, mut p_old) = (vectors.zeros(n)?, vectors.zeros(n)?, vectors.zeros(n)?);

@@ -52,8 +52,8 @@ pub struct Ekf<V: Vectors> {
     vectors: V,
     config: EkfConfig,
     step: u64,
-    mean: V::Buf,
-    sd: V::Buf,
+    mean: V::Vector,
+    sd: V::Vector,
 }
 
 impl<V: Vectors> Ekf<V> {
@@ -118,9 +118,9 @@ impl<V: Vectors> Ekf<V> {
     /// before.
     pub fn step(
         &mut self,
-        grad: &V::Buf,
+        grad: &V::Vector,
         gradient_scale: f64,
-        squares: &V::Buf,
+        squares: &V::Vector,
         squares_scale: f64,
     ) -> Result<()> {
         for (what, x) in [("gradient", grad), ("squares", squares)] {
@@ -165,12 +165,12 @@ impl<V: Vectors> Ekf<V> {
     }
 
     /// The mean: where the next gradient is to be taken.
-    pub fn mean(&self) -> &V::Buf {
+    pub fn mean(&self) -> &V::Vector {
         &self.mean
     }
 
     /// The standard deviations.
-    pub fn sd(&self) -> &V::Buf {
+    pub fn sd(&self) -> &V::Vector {
         &self.sd
     }
 
@@ -192,7 +192,7 @@ impl<V: Vectors> Ekf<V> {
     ///
     /// # Errors
     /// When `out` has another length.
-    pub fn draw(&self, seed: u64, index: u64, out: &mut V::Buf) -> Result<()> {
+    pub fn draw(&self, seed: u64, index: u64, out: &mut V::Vector) -> Result<()> {
         let noise = Noise::Counter {
             stream: Stream::new(seed, Purpose::Posterior, 0),
             step: index,

@@ -42,8 +42,8 @@ pub struct LaplaceState {
 pub struct Laplace<V: Vectors> {
     vectors: V,
     step: u64,
-    mean: V::Buf,
-    precision: V::Buf,
+    mean: V::Vector,
+    precision: V::Vector,
 }
 
 /// What the marginal likelihood says of an isotropic normal prior about 0.
@@ -107,7 +107,7 @@ impl<V: Vectors> Laplace<V> {
     ///
     /// # Errors
     /// [`Error::NotFinite`] with step and element for a square that is NaN or infinite; the state is then as before.
-    pub fn step(&mut self, squares: &V::Buf, scale: f64) -> Result<()> {
+    pub fn step(&mut self, squares: &V::Vector, scale: f64) -> Result<()> {
         if let Some(at) = self.vectors.first_non_finite(squares)? {
             return Err(Error::NotFinite {
                 step: self.step,
@@ -122,12 +122,12 @@ impl<V: Vectors> Laplace<V> {
     }
 
     /// The mode.
-    pub fn mean(&self) -> &V::Buf {
+    pub fn mean(&self) -> &V::Vector {
         &self.mean
     }
 
     /// The precisions h, (d), without the prior's.
-    pub fn precision(&self) -> &V::Buf {
+    pub fn precision(&self) -> &V::Vector {
         &self.precision
     }
 
@@ -136,7 +136,7 @@ impl<V: Vectors> Laplace<V> {
         self.step
     }
 
-    fn spread(&self, prior_precision: f64, temperature: f64) -> Result<Spread<'_, V::Buf>> {
+    fn spread(&self, prior_precision: f64, temperature: f64) -> Result<Spread<'_, V::Vector>> {
         if !(prior_precision >= 0.0 && prior_precision.is_finite()) {
             let expected = "0 or a positive number";
             return Err(Error::invalid("prior_precision", expected, prior_precision));
@@ -176,7 +176,7 @@ impl<V: Vectors> Laplace<V> {
         temperature: f64,
         seed: u64,
         index: u64,
-        out: &mut V::Buf,
+        out: &mut V::Vector,
     ) -> Result<()> {
         let noise = Noise::Counter {
             stream: Stream::new(seed, Purpose::Posterior, 0),

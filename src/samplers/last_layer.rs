@@ -133,7 +133,7 @@ pub struct LastLayer<B: Backend> {
     vocab: usize,
     width: usize,
     step: u64,
-    mean: B::Buf,
+    mean: B::Vector,
     head: Vec<f32>, // (V, C): the mean's last part
     curvature: Curvature,
     decomposed: Option<Decomposed>, // of the curvature as it is
@@ -271,7 +271,7 @@ impl<B: Backend> LastLayer<B> {
     }
 
     /// The mode: all of the parameters.
-    pub fn mean(&self) -> &B::Buf {
+    pub fn mean(&self) -> &B::Vector {
         &self.mean
     }
 
@@ -391,7 +391,7 @@ impl<B: Backend> LastLayer<B> {
         temperature: f64,
         seed: u64,
         index: u64,
-        out: &mut B::Buf,
+        out: &mut B::Vector,
     ) -> Result<()> {
         let (v, c, n) = (self.vocab, self.width, self.vocab * self.width);
         let mut z = vec![0.0; n];

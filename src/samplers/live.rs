@@ -133,9 +133,9 @@ impl<B> Live<B> {
 pub struct Diagonal<V: Vectors> {
     stream: Stream,
     delta: f32,
-    signs: V::Buf,
-    grad: V::Buf,
-    values: V::Buf, // the point until there is a second gradient
+    signs: V::Vector,
+    grad: V::Vector,
+    values: V::Vector, // the point until there is a second gradient
 }
 
 impl<V: Vectors> Diagonal<V> {
@@ -157,7 +157,13 @@ impl<V: Vectors> Diagonal<V> {
     ///
     /// # Errors
     /// When the lengths differ.
-    pub fn displace(&mut self, v: &V, theta: &V::Buf, grad: &V::Buf, step: u64) -> Result<()> {
+    pub fn displace(
+        &mut self,
+        v: &V,
+        theta: &V::Vector,
+        grad: &V::Vector,
+        step: u64,
+    ) -> Result<()> {
         v.copy(&mut self.grad, grad)?;
         v.signs(&mut self.signs, self.stream, step)?;
         let size = (v.sum_of_squares(theta)? / v.len(theta) as f64).sqrt();
@@ -167,7 +173,7 @@ impl<V: Vectors> Diagonal<V> {
     }
 
     /// Where the second gradient is to be taken, after [`Diagonal::displace`].
-    pub fn point(&self) -> &V::Buf {
+    pub fn point(&self) -> &V::Vector {
         &self.values
     }
 
@@ -175,7 +181,7 @@ impl<V: Vectors> Diagonal<V> {
     ///
     /// # Errors
     /// When the lengths differ.
-    pub fn finish(&mut self, v: &V, grad: &V::Buf) -> Result<()> {
+    pub fn finish(&mut self, v: &V, grad: &V::Vector) -> Result<()> {
         v.copy(&mut self.values, grad)?;
         v.axpy(&mut self.values, -1.0, &self.grad)?;
         v.scale(&mut self.values, 1.0 / self.delta)?;
@@ -183,12 +189,12 @@ impl<V: Vectors> Diagonal<V> {
     }
 
     /// The gradient at theta.
-    pub fn grad(&self) -> &V::Buf {
+    pub fn grad(&self) -> &V::Vector {
         &self.grad
     }
 
     /// The estimate, after [`Diagonal::finish`].
-    pub fn values(&self) -> &V::Buf {
+    pub fn values(&self) -> &V::Vector {
         &self.values
     }
 }

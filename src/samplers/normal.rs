@@ -356,7 +356,7 @@ impl<V: Vectors> Normals<V> {
     /// As [`Vi::step_with_gradient`]; [`Error::Invalid`] for the other methods and when every step was made.
     pub fn step_with_gradient(
         &mut self,
-        grad: &V::Buf,
+        grad: &V::Vector,
         log_post: f64,
     ) -> Result<Option<NormalReport>> {
         self.config.refuse_when_done(self.steps_made())?;
@@ -380,9 +380,9 @@ impl<V: Vectors> Normals<V> {
     /// [`Error::NotFinite`] with step and element, the state as before; [`Error::Invalid`] for VI and when every step was made.
     pub fn step_with_squares(
         &mut self,
-        grad: &V::Buf,
+        grad: &V::Vector,
         gradient_scale: f64,
-        squares: &V::Buf,
+        squares: &V::Vector,
         squares_scale: f64,
         log_lik: f64,
     ) -> Result<NormalReport> {
@@ -425,7 +425,7 @@ impl<V: Vectors> Normals<V> {
     }
 
     /// Where the next gradient is to be taken: VI's draw, or the mean.
-    pub fn point(&self) -> &V::Buf {
+    pub fn point(&self) -> &V::Vector {
         match &self.fit {
             Fit::Vi(v) => v.point(),
             _ => self.mean(),
@@ -433,7 +433,7 @@ impl<V: Vectors> Normals<V> {
     }
 
     /// The mean.
-    pub fn mean(&self) -> &V::Buf {
+    pub fn mean(&self) -> &V::Vector {
         match &self.fit {
             Fit::Ekf(e) => e.mean(),
             Fit::Vi(v) => v.mean(),
@@ -502,7 +502,7 @@ impl<V: Vectors> Normals<V> {
     ///
     /// # Errors
     /// When `out` has another length; as [`Normals::prior_fit`] and [`Laplace::draw`].
-    pub fn draw(&mut self, index: u64, out: &mut V::Buf) -> Result<()> {
+    pub fn draw(&mut self, index: u64, out: &mut V::Vector) -> Result<()> {
         let (p, t, seed) = (
             self.prior_precision()?,
             self.config.temperature,

@@ -27,7 +27,7 @@ enum Fit<B: Backend> {
     /// Of every parameter.
     Independent {
         normals: Normals<B>,
-        squares: B::Buf, // (n_params); empty for VI
+        squares: B::Vector, // (n_params); empty for VI
     },
     /// Of the head's weights.
     Head(Head<B>),
@@ -68,7 +68,7 @@ impl<B: Backend> Head<B> {
         Ok(sd.iter().sum::<f64>() / sd.len() as f64)
     }
 
-    fn draw(&mut self, index: u64, out: &mut B::Buf) -> Result<()> {
+    fn draw(&mut self, index: u64, out: &mut B::Vector) -> Result<()> {
         let (p, c) = (self.precision()?, &self.config);
         self.fit.draw(p, c.temperature, c.seed, index, out)
     }
@@ -263,7 +263,7 @@ impl<B: Backend> NormalFit<B> {
     }
 
     /// The mean, (n_params).
-    pub fn mean(&self) -> &B::Buf {
+    pub fn mean(&self) -> &B::Vector {
         match &self.fit {
             Fit::Independent { normals, .. } => normals.mean(),
             Fit::Head(h) => h.fit.mean(),
@@ -316,7 +316,7 @@ impl<B: Backend> NormalFit<B> {
     ///
     /// # Errors
     /// As [`Normals::draw`] and [`LastLayer::draw`].
-    pub fn draw(&mut self, index: u64, out: &mut B::Buf) -> Result<()> {
+    pub fn draw(&mut self, index: u64, out: &mut B::Vector) -> Result<()> {
         match &mut self.fit {
             Fit::Independent { normals, .. } => normals.draw(index, out),
             Fit::Head(h) => h.draw(index, out),

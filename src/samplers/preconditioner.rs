@@ -156,7 +156,7 @@ impl Preconditioner {
 
 /// The running sum of squared gradients.
 pub(super) struct Estimate<V: Vectors> {
-    pub squares: V::Buf,
+    pub squares: V::Vector,
     pub weight: f64, // of which the sum is one of: gradients, or sequences
 }
 
@@ -178,7 +178,7 @@ impl<V: Vectors> Estimate<V> {
     }
 
     /// Takes in one gradient; what is there keeps `decay` of itself.
-    pub fn add(&mut self, vectors: &V, grad: &V::Buf, decay: f64) -> Result<()> {
+    pub fn add(&mut self, vectors: &V, grad: &V::Vector, decay: f64) -> Result<()> {
         if decay != 1.0 {
             vectors.scale(&mut self.squares, decay as f32)?;
         }

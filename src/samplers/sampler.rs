@@ -86,11 +86,11 @@ pub struct Sampler<V: Vectors> {
     config: Config,
     stream: Stream,
     step: u64,
-    theta: V::Buf,
-    momenta: V::Buf,      // empty without momenta
-    mass: Option<V::Buf>, // under a live mass that of the last step
-    live: Option<Live<V::Buf>>,
-    center: V::Buf,
+    theta: V::Vector,
+    momenta: V::Vector,      // empty without momenta
+    mass: Option<V::Vector>, // under a live mass that of the last step
+    live: Option<Live<V::Vector>>,
+    center: V::Vector,
     thermostat: Option<Thermostat>,
     factors: Option<Factors>,
     nonfinite: Option<usize>,
@@ -195,7 +195,7 @@ impl<V: Vectors> Sampler<V> {
 
     /// The state as plain data, for [`Sampler::restore`].
     pub fn state(&self) -> Result<SamplerState> {
-        let get = |buf: &V::Buf| self.vectors.get(buf);
+        let get = |buf: &V::Vector| self.vectors.get(buf);
         Ok(SamplerState {
             step: self.step,
             theta: get(&self.theta)?,
@@ -227,7 +227,7 @@ impl<V: Vectors> Sampler<V> {
     ///   is lost; go back to a saved one.
     ///
     /// [`Sampler::non_finite_index`] has the element.
-    pub fn step_with_gradient(&mut self, grad: &V::Buf, log_post: f64) -> Result<StepReport> {
+    pub fn step_with_gradient(&mut self, grad: &V::Vector, log_post: f64) -> Result<StepReport> {
         let (stream, step) = (self.stream, self.step);
         self.advance(grad, None, log_post, Noise::Counter { stream, step })
     }
@@ -239,8 +239,8 @@ impl<V: Vectors> Sampler<V> {
     /// As [`Sampler::step_with_gradient`], for a `diagonal` that is NaN or infinite too; [`Error::Invalid`] when the mass is not live.
     pub fn step_with_diagonal(
         &mut self,
-        grad: &V::Buf,
-        diagonal: &V::Buf,
+        grad: &V::Vector,
+        diagonal: &V::Vector,
         log_post: f64,
     ) -> Result<StepReport> {
         let (stream, step) = (self.stream, self.step);
@@ -252,17 +252,17 @@ impl<V: Vectors> Sampler<V> {
     /// drew.
     pub fn step_with_noise(
         &mut self,
-        grad: &V::Buf,
+        grad: &V::Vector,
         log_post: f64,
-        noise: &V::Buf,
+        noise: &V::Vector,
     ) -> Result<StepReport> {
         self.advance(grad, None, log_post, Noise::Given(noise))
     }
 
     fn advance(
         &mut self,
-        grad: &V::Buf,
-        diagonal: Option<&V::Buf>,
+        grad: &V::Vector,
+        diagonal: Option<&V::Vector>,
         log_post: f64,
         noise: Noise<'_, V>,
     ) -> Result<StepReport> {
@@ -422,7 +422,7 @@ impl<V: Vectors> Sampler<V> {
     }
 
     /// The same; `buf` holds the mass already, or there is none yet.
-    pub(super) fn take_mass(&mut self, mass: &[f32], buf: Option<V::Buf>) -> Result<()> {
+    pub(super) fn take_mass(&mut self, mass: &[f32], buf: Option<V::Vector>) -> Result<()> {
         self.before_sampling("mass")?;
         check_mass(mass, self.len())?;
         let buf = match buf {
@@ -466,12 +466,12 @@ impl<V: Vectors> Sampler<V> {
     }
 
     /// The parameters: where the next gradient is to be taken.
-    pub fn params(&self) -> &V::Buf {
+    pub fn params(&self) -> &V::Vector {
         &self.theta
     }
 
     /// The momenta, if the method has them.
-    pub fn momenta(&self) -> Option<&V::Buf> {
+    pub fn momenta(&self) -> Option<&V::Vector> {
         self.config.method.has_momenta().then_some(&self.momenta)
     }
 
@@ -481,17 +481,17 @@ impl<V: Vectors> Sampler<V> {
     }
 
     /// The diagonal mass, if one was set; of a live one that of the last step.
-    pub fn mass(&self) -> Option<&V::Buf> {
+    pub fn mass(&self) -> Option<&V::Vector> {
         self.mass.as_ref()
     }
 
     /// The live mass, if one was set.
-    pub fn live(&self) -> Option<&Live<V::Buf>> {
+    pub fn live(&self) -> Option<&Live<V::Vector>> {
         self.live.as_ref()
     }
 
     /// Where the chain started.
-    pub fn center(&self) -> &V::Buf {
+    pub fn center(&self) -> &V::Vector {
         &self.center
     }
 
@@ -502,7 +502,7 @@ impl<V: Vectors> Sampler<V> {
     /// When a range or the gradient does not fit.
     pub fn range_moments(
         &self,
-        grad: &V::Buf,
+        grad: &V::Vector,
         ranges: &[Range<usize>],
         out: &mut [RangeMoments],
     ) -> Result<()> {
@@ -564,7 +564,7 @@ impl<V: Vectors> Sampler<V> {
     }
 }
 
-fn on_device<V: Vectors>(vectors: &V, live: &LiveMass) -> Result<Live<V::Buf>> {
+fn on_device<V: Vectors>(vectors: &V, live: &LiveMass) -> Result<Live<V::Vector>> {
     Ok(Live {
         squares: vectors.put(&live.squares)?,
         floor: live.floor,

@@ -83,7 +83,7 @@ impl Temperatures {
     ///
     /// # Errors
     /// When the ranges or the gradient do not fit the chain.
-    pub fn read<V: Vectors>(&mut self, sampler: &Sampler<V>, grad: &V::Buf) -> Result<()> {
+    pub fn read<V: Vectors>(&mut self, sampler: &Sampler<V>, grad: &V::Vector) -> Result<()> {
         sampler.range_moments(grad, &self.ranges, &mut self.sums)?;
         let (kinetic, configurational) = self.values.split_at_mut(self.ranges.len());
         for (i, (sums, range)) in self.sums.iter().zip(&self.ranges).enumerate() {

@@ -81,12 +81,12 @@ pub struct Vi<V: Vectors> {
     vectors: V,
     config: ViConfig,
     step: u64,
-    mean: V::Buf,
-    log_sd: V::Buf,
-    adam: [V::Buf; 4],
-    point: V::Buf,
-    d_mean: V::Buf,
-    d_log_sd: V::Buf,
+    mean: V::Vector,
+    log_sd: V::Vector,
+    adam: [V::Vector; 4],
+    point: V::Vector,
+    d_mean: V::Vector,
+    d_log_sd: V::Vector,
     draw: u32,
     nelbo: f64,
     log_post: f64,
@@ -126,7 +126,7 @@ impl<V: Vectors> Vi<V> {
         let n = state.mean.len();
         super::sampler::check_finite("mean", &state.mean, n)?;
         super::sampler::check_finite("log_sd", &state.log_sd, n)?;
-        let moment = |from: &[f32]| -> Result<V::Buf> {
+        let moment = |from: &[f32]| -> Result<V::Vector> {
             match from.is_empty() {
                 true => vectors.zeros(n),
                 false => {
@@ -191,7 +191,7 @@ impl<V: Vectors> Vi<V> {
     }
 
     /// The draw at which the next gradient is to be taken.
-    pub fn point(&self) -> &V::Buf {
+    pub fn point(&self) -> &V::Vector {
         &self.point
     }
 
@@ -203,7 +203,7 @@ impl<V: Vectors> Vi<V> {
     /// deviation that the step made so.
     pub fn step_with_gradient(
         &mut self,
-        grad: &V::Buf,
+        grad: &V::Vector,
         log_post: f64,
         rate: f64,
     ) -> Result<Option<ViReport>> {
@@ -218,7 +218,7 @@ impl<V: Vectors> Vi<V> {
     ///
     /// # Errors
     /// When there are not as many as parameters.
-    pub fn set_noise(&mut self, noise: &V::Buf) -> Result<()> {
+    pub fn set_noise(&mut self, noise: &V::Vector) -> Result<()> {
         let spread = Spread::LogSd(&self.log_sd);
         self.vectors
             .gaussian_point(&mut self.point, &self.mean, spread, Noise::Given(noise))
@@ -230,10 +230,10 @@ impl<V: Vectors> Vi<V> {
     /// As [`Vi::step_with_gradient`].
     pub fn step_with_noise(
         &mut self,
-        grad: &V::Buf,
+        grad: &V::Vector,
         log_post: f64,
         rate: f64,
-        noise: &V::Buf,
+        noise: &V::Vector,
     ) -> Result<Option<ViReport>> {
         let report = self.advance(grad, log_post, rate, Noise::Given(noise))?;
         self.next_point()?;
@@ -242,7 +242,7 @@ impl<V: Vectors> Vi<V> {
 
     fn advance(
         &mut self,
-        grad: &V::Buf,
+        grad: &V::Vector,
         log_post: f64,
         rate: f64,
         noise: Noise<'_, V>,
@@ -312,12 +312,12 @@ impl<V: Vectors> Vi<V> {
     }
 
     /// The means.
-    pub fn mean(&self) -> &V::Buf {
+    pub fn mean(&self) -> &V::Vector {
         &self.mean
     }
 
     /// Logarithms of the standard deviations.
-    pub fn log_sd(&self) -> &V::Buf {
+    pub fn log_sd(&self) -> &V::Vector {
         &self.log_sd
     }
 
@@ -339,7 +339,7 @@ impl<V: Vectors> Vi<V> {
     ///
     /// # Errors
     /// When `out` has another length.
-    pub fn draw(&self, seed: u64, index: u64, out: &mut V::Buf) -> Result<()> {
+    pub fn draw(&self, seed: u64, index: u64, out: &mut V::Vector) -> Result<()> {
         let noise = Noise::Counter {
             stream: Stream::new(seed, Purpose::Posterior, 0),
             step: index,

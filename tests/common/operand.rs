@@ -2,7 +2,8 @@
 
 use super::bits;
 use bnn::backend::cpu::gemm::Mat;
-use bnn::backend::{Backend, Cpu, Gelu, Then};
+use bnn::backend::ops::*;
+use bnn::backend::{Cpu, Gelu, Then};
 
 /// Uniform in [-1, 1), the same for a seed.
 pub fn random(seed: u64, len: usize) -> Vec<f32> {

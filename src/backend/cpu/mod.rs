@@ -1,32 +1,22 @@
-//! The CPU: a thread pool of its own, the instruction set found at run time, one file an operation.
+//! The CPU: a thread pool of its own, the instruction set found at run time, and what its operations share.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
-mod attention;
-mod cross_entropy;
-mod dropout;
-mod embed;
-mod gaussian;
-mod gelu;
+mod blocks;
+pub(in crate::backend) mod chunk;
 pub mod gemm;
 pub mod isa;
-mod layer_norm;
-mod limits;
-mod live;
-mod math;
-mod moments;
-mod ops;
-mod pages;
-mod par;
-mod precision;
-mod prior;
-mod squares;
-mod vectors;
+pub(in crate::backend) mod math;
+pub(in crate::backend) mod noise;
+pub(in crate::backend) mod pages;
+pub(in crate::backend) mod par;
+mod roofline;
+pub(in crate::backend) mod squares;
 
 pub use isa::Isa;
-use par::Rows;
-pub use precision::{Precision, Products};
+pub(in crate::backend) use par::Rows;
 
+use crate::backend::{GemmPrecision, Precision};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -35,9 +25,9 @@ use std::sync::Arc;
 /// Results do not depend on the number of threads: work is split over outputs, never over a sum.
 #[derive(Clone)]
 pub struct Cpu {
-    pool: Option<Arc<rayon::ThreadPool>>, // None: one thread, the caller's
-    threads: usize,
-    isa: Isa,
+    pub(in crate::backend) pool: Option<Arc<rayon::ThreadPool>>, // None: one thread, the caller's
+    pub(in crate::backend) threads: usize,
+    pub(in crate::backend) isa: Isa,
     precision: Precision,
 }
 
@@ -100,6 +90,15 @@ impl Cpu {
         self.precision
     }
 
+    /// What products of matrices keep to with these instructions.
+    pub fn gemm_precision(&self) -> GemmPrecision {
+        match self.precision {
+            Precision::High if self.isa.has_amx() => GemmPrecision::Bits15,
+            Precision::Medium if self.isa.has_bf16() => GemmPrecision::Bits7,
+            _ => GemmPrecision::F32,
+        }
+    }
+
     /// How many threads compute.
     pub fn threads(&self) -> usize {
         self.threads
@@ -121,7 +120,7 @@ impl Cpu {
     /// Splits `rows` rows of the outputs into contiguous parts of a multiple of `grain` rows and runs `f` on each.
     ///
     /// `f` gets the range of rows and that part of every output. A row's result must not depend on the split.
-    fn rows<const N: usize>(
+    pub(in crate::backend) fn rows<const N: usize>(
         &self,
         rows: usize,
         grain: usize,

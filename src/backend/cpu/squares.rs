@@ -43,7 +43,7 @@ pub fn column_sums(out: &mut [f32], rows: &[f32], n: usize, cols: Range<usize>) 
 
 impl Cpu {
     /// sums (n) = the sum over sequences of what `of` writes for sequence and columns; squares (n) += the sum of its squares.
-    pub(super) fn column_squares(
+    pub(in crate::backend) fn column_squares(
         &self,
         sequences: usize,
         sums: &mut [f32],

@@ -78,12 +78,12 @@ pub fn gaussians<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
         };
         values[key].as_f64().ok_or_else(missing)
     };
-    let up = |v: &[f32]| -> Result<B::Buf> {
+    let up = |v: &[f32]| -> Result<B::Vector> {
         let mut buf = be.zeros(v.len())?;
         be.upload(&mut buf, v)?;
         Ok(buf)
     };
-    let down = |buf: &B::Buf| -> Result<Vec<f32>> {
+    let down = |buf: &B::Vector| -> Result<Vec<f32>> {
         let mut v = vec![0.0; d];
         be.download(buf, &mut v)?;
         Ok(v)

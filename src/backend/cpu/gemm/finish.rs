@@ -2,8 +2,9 @@
 
 use super::Product;
 use crate::backend::Gelu;
+use crate::backend::cpu::Isa;
 use crate::backend::cpu::isa::multiversion;
-use crate::backend::cpu::{Isa, gelu};
+use crate::backend::gelu::cpu as gelu;
 use std::ops::Range;
 
 /// [`crate::backend::Then`], its Y a pointer: the parts of a product share it, as they share C. Matrices are (m, n), laid out as C is.

@@ -30,8 +30,8 @@ pub use panels::Panels;
 use finish::Finish;
 
 use super::isa::Level;
-use super::{Cpu, Isa, Precision, Products};
-use crate::backend::Then;
+use super::{Cpu, Isa};
+use crate::backend::{GemmPrecision, Then};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -232,13 +232,13 @@ impl<'a> Product<'a> {
     }
 
     /// How to compute the whole product.
-    fn method(&self, isa: Isa, precision: Precision) -> Method {
+    fn method(&self, isa: Isa, precision: GemmPrecision) -> Method {
         let strided = |mat: Mat| mat.rs == 1 || mat.cs == 1;
         let wide = self.m > dot::MAX_ROWS && strided(self.a) && strided(self.b);
-        match precision.products(isa) {
-            Products::Split if wide => Method::SplitTiles,
-            Products::Bf16 if wide && isa.has_amx() => Method::Tiles,
-            Products::Bf16 if wide => Method::Pairs,
+        match precision {
+            GemmPrecision::Bits15 if wide => Method::SplitTiles,
+            GemmPrecision::Bits7 if wide && isa.has_amx() => Method::Tiles,
+            GemmPrecision::Bits7 if wide => Method::Pairs,
             _ if self.m <= dot::MAX_ROWS && self.a.cs == 1 && self.b.rs == 1 => Method::Dot,
             _ => Method::Blocked,
         }
@@ -321,7 +321,7 @@ pub fn serial(
 ) {
     let product = Product::new(m, n, k, a, b, accumulate, c, ldc, bias);
     // SAFETY: C is borrowed mutably by this call.
-    unsafe { product.run(isa, product.method(isa, Precision::Highest)) }
+    unsafe { product.run(isa, product.method(isa, GemmPrecision::F32)) }
 }
 
 /// `range` in steps; an empty range is one empty step, which clears C or adds the bias.
@@ -445,7 +445,7 @@ impl Cpu {
     /// The whole product, on all threads.
     fn multiply(&self, product: Product<'_>) {
         let Product { m, n, k, .. } = product;
-        let method = product.method(self.isa, self.precision);
+        let method = product.method(self.isa, self.gemm_precision());
         let grid = Grid::new(self.threads, method.row_unit(), m, n, k);
         let parts = grid.down * grid.across;
         if parts == 1 {

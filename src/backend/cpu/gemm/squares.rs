@@ -26,7 +26,7 @@ impl Cpu {
     /// # Panics
     /// When a slice has another length than its shape says.
     #[allow(clippy::too_many_arguments)]
-    pub(in crate::backend::cpu) fn gemm_squares(
+    pub(in crate::backend) fn gemm_squares(
         &self,
         m: usize,
         n: usize,
@@ -59,7 +59,7 @@ impl Cpu {
         };
         let (a, b) = operands(0, 0, 0);
         let method =
-            Product::new(m, n, t, a, b, false, c, n, None).method(self.isa, self.precision);
+            Product::new(m, n, t, a, b, false, c, n, None).method(self.isa, self.gemm_precision());
         let unit = method.row_unit();
         let height = ROWS / unit * unit;
         let work = sequences * t * n * unit;

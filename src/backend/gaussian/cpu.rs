@@ -1,9 +1,10 @@
 //! Independent normals on the CPU: draws, the extended Kalman filter's update, and the gradient of variational inference.
 
-use super::Cpu;
-use super::isa::multiversion;
-use super::math::exp;
-use super::vectors::{CHUNK, Draw, load, same};
+use crate::backend::cpu::Cpu;
+use crate::backend::cpu::chunk::{CHUNK, load, same};
+use crate::backend::cpu::isa::multiversion;
+use crate::backend::cpu::math::exp;
+use crate::backend::cpu::noise::Draw;
 use crate::backend::vectors::{EkfStep, Noise, Spread, ViDraw};
 use crate::error::Result;
 use std::ops::Range;

@@ -1,90 +1,25 @@
 //! Flat vectors on the CPU: one pass over memory an update, in blocks that any thread may take.
 
-use super::Cpu;
-use super::gaussian;
-use super::isa::multiversion;
-use super::live;
-use super::moments;
-use super::pages;
+use crate::backend::cpu::Cpu;
+use crate::backend::cpu::chunk::{
+    CHUNK, EXPONENT, LANES, accumulate, chunk, chunk_mut, load, same, store,
+};
+use crate::backend::cpu::isa::multiversion;
+use crate::backend::cpu::noise::Draw;
+use crate::backend::cpu::pages;
+use crate::backend::gaussian::cpu as gaussian;
+use crate::backend::live::cpu as live;
+use crate::backend::range_moments::cpu as moments;
 use crate::backend::vectors::{
     AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Moments, Noise, RangeMoments, Rule, Spread,
     Standing, Vectors, ViDraw,
 };
 use crate::error::{Error, Result};
-use crate::rng::{NORMALS, Stream};
+use crate::rng::Stream;
 use std::ops::Range;
 
-/// Elements a block: the unit of work, and of every sum.
-const BLOCK: usize = 4096;
-/// Blocks that a thread takes at least: starting a task costs as much as a part of one.
-const GRAIN: usize = 4;
-/// Elements that are in registers together.
-pub(super) const CHUNK: usize = NORMALS;
-
-impl Cpu {
-    /// Runs `leaf` on each block of `0..n` and on that part of every output (an empty output stays empty), and
-    /// joins the results in a tree that depends on `n` alone.
-    pub(super) fn blocks<const N: usize, R: Send>(
-        &self,
-        n: usize,
-        outs: [&mut [f32]; N],
-        leaf: impl Fn(Range<usize>, [&mut [f32]; N]) -> R + Sync,
-        join: impl Fn(R, R) -> R + Sync,
-    ) -> R {
-        if self.threads() == 1 || n < 2 * GRAIN * BLOCK {
-            return tree(false, 0..n, outs, &leaf, &join);
-        }
-        self.run(|| tree(true, 0..n, outs, &leaf, &join))
-    }
-
-    /// A sum over all elements, given each block's.
-    fn sum(&self, n: usize, block: impl Fn(Range<usize>) -> f64 + Sync) -> f64 {
-        self.blocks(n, [], |range, []| block(range), |a, b| a + b)
-    }
-}
-
-fn tree<const N: usize, R: Send>(
-    parallel: bool,
-    range: Range<usize>,
-    outs: [&mut [f32]; N],
-    leaf: &(impl Fn(Range<usize>, [&mut [f32]; N]) -> R + Sync),
-    join: &(impl Fn(R, R) -> R + Sync),
-) -> R {
-    let blocks = range.len().div_ceil(BLOCK);
-    if blocks <= 1 {
-        return leaf(range, outs);
-    }
-    let left = blocks / 2 * BLOCK;
-    let mut right_outs = [const { None }; N];
-    let mut slots = right_outs.iter_mut();
-    let left_outs = outs.map(|out| {
-        let (a, b) = out.split_at_mut(left.min(out.len()));
-        if let Some(slot) = slots.next() {
-            *slot = Some(b);
-        }
-        a
-    });
-    let right_outs = right_outs.map(Option::unwrap_or_default);
-    let (l, r) = (
-        range.start..range.start + left,
-        range.start + left..range.end,
-    );
-    let (l, r) = if parallel && blocks >= 2 * GRAIN {
-        rayon::join(
-            || tree(true, l, left_outs, leaf, join),
-            || tree(true, r, right_outs, leaf, join),
-        )
-    } else {
-        (
-            tree(false, l, left_outs, leaf, join),
-            tree(false, r, right_outs, leaf, join),
-        )
-    };
-    join(l, r)
-}
-
 impl Vectors for Cpu {
-    type Buf = Vec<f32>;
+    type Vector = Vec<f32>;
 
     fn zeros(&self, n: usize) -> Result<Vec<f32>> {
         Vec::<f32>::new()
@@ -339,115 +274,11 @@ impl Vectors for Cpu {
     }
 }
 
-pub(super) fn same(what: &str, expected: usize, got: usize) -> Result<()> {
-    (expected == got)
-        .then_some(())
-        .ok_or_else(|| Error::shape(what, [expected], [got]))
-}
-
-/// A block's noise.
-#[derive(Clone, Copy)]
-pub(super) enum Draw<'a> {
-    Counter {
-        stream: Stream,
-        step: u64,
-        block: u64,
-    },
-    Given(&'a [f32]),
-}
-
-impl<'a> Draw<'a> {
-    pub fn of(noise: &Noise<'a, Cpu>, range: &Range<usize>) -> Self {
-        match *noise {
-            Noise::Counter { stream, step } => Self::Counter {
-                stream,
-                step,
-                block: (range.start / NORMALS) as u64,
-            },
-            Noise::Given(xi) => Self::Given(&xi[range.clone()]),
-        }
-    }
-
-    /// The standard normals of the chunk that begins at `at`.
-    #[inline(always)]
-    pub fn normals(&self, at: usize) -> [f32; CHUNK] {
-        match *self {
-            Self::Counter {
-                stream,
-                step,
-                block,
-            } => stream.normals(step, block + (at / CHUNK) as u64),
-            Self::Given(xi) => load(xi, at, 0.0),
-        }
-    }
-
-    /// The uniforms of that chunk.
-    #[inline(always)]
-    pub fn uniforms(&self, at: usize) -> [f32; CHUNK] {
-        match *self {
-            Self::Counter {
-                stream,
-                step,
-                block,
-            } => stream.uniforms(step, block + (at / CHUNK) as u64),
-            Self::Given(u) => load(u, at, 0.0),
-        }
-    }
-}
-
 /// A block's sums.
 struct Sums {
     kinetic: f64,
     virial: f64,
     nonfinite: bool,
-}
-
-/// The whole chunk from `at`.
-#[inline(always)]
-fn chunk(x: &[f32], at: usize) -> &[f32; CHUNK] {
-    x[at..].first_chunk().expect("a whole chunk")
-}
-
-/// The whole chunk from `at`.
-#[inline(always)]
-fn chunk_mut(x: &mut [f32], at: usize) -> &mut [f32; CHUNK] {
-    x[at..].first_chunk_mut().expect("a whole chunk")
-}
-
-/// `CHUNK` elements from `at`, what is beyond the end filled with `pad`.
-#[inline(always)]
-pub(super) fn load(x: &[f32], at: usize, pad: f32) -> [f32; CHUNK] {
-    let x = x.get(at..).unwrap_or_default();
-    x.first_chunk().copied().unwrap_or_else(|| {
-        let mut chunk = [pad; CHUNK];
-        chunk[..x.len()].copy_from_slice(x);
-        chunk
-    })
-}
-
-/// The counterpart of [`load`].
-#[inline(always)]
-pub(super) fn store(x: &mut [f32], at: usize, chunk: &[f32; CHUNK]) {
-    let x = x.get_mut(at..).unwrap_or_default();
-    match x.first_chunk_mut() {
-        Some(full) => *full = *chunk,
-        None => x.copy_from_slice(&chunk[..x.len()]),
-    }
-}
-
-pub(super) const EXPONENT: u32 = 0x7F80_0000;
-
-/// Sums that are kept in f64, side by side.
-pub(super) const LANES: usize = 16;
-
-/// Adds a chunk's terms to sums in f64, four at a time summed in f32: each term is off by 2^-22 of itself at most, whatever the
-/// number of chunks, and a quarter of the conversions is left.
-#[inline(always)]
-pub(super) fn accumulate(sums: &mut [f64; LANES], x: &[f32; CHUNK]) {
-    for i in 0..LANES {
-        let four = (x[i] + x[i + LANES]) + (x[i + 2 * LANES] + x[i + 3 * LANES]);
-        sums[i] += four as f64;
-    }
 }
 
 /// What a block's chunks add to.

@@ -1,8 +1,8 @@
 //! Sums over ranges of a chain's vectors: kinetic energy, virial and force.
 
-use super::Cpu;
-use super::isa::multiversion;
-use super::vectors::{CHUNK, LANES, accumulate, load, same};
+use crate::backend::cpu::Cpu;
+use crate::backend::cpu::chunk::{CHUNK, LANES, accumulate, load, same};
+use crate::backend::cpu::isa::multiversion;
 use crate::backend::vectors::{RangeMoments, Standing};
 use crate::error::{Error, Result};
 use std::ops::Range;

@@ -1,6 +1,8 @@
 //! Token and position embedding, forward and backward, and with the squares by sequence of the table that the head shares.
 
-use super::{Cpu, Rows, squares};
+use crate::backend::cpu::{Cpu, Rows, squares};
+use crate::backend::ops::EmbedOps;
+use crate::error::Result;
 use std::ops::Range;
 
 /// out (N, C) = wte[x] + wpe[place(n)].
@@ -195,4 +197,77 @@ fn positions(
             }
         }
     });
+}
+
+impl EmbedOps for Cpu {
+    fn embed(
+        &self,
+        out: &mut Vec<f32>,
+        params: &Vec<f32>,
+        wte: &Range<usize>,
+        wpe: &Range<usize>,
+        x: &Vec<u16>,
+        rows: usize,
+        t: usize,
+        c: usize,
+    ) -> Result<()> {
+        let (wte, wpe) = (&params[wte.clone()], &params[wpe.clone()]);
+        forward(self, out, wte, wpe, &x[..rows], |n| n % t, c);
+        Ok(())
+    }
+
+    fn embed_at(
+        &self,
+        out: &mut Vec<f32>,
+        params: &Vec<f32>,
+        wte: &Range<usize>,
+        wpe: &Range<usize>,
+        x: &Vec<u16>,
+        places: &Vec<u16>,
+        rows: usize,
+        c: usize,
+    ) -> Result<()> {
+        let (wte, wpe) = (&params[wte.clone()], &params[wpe.clone()]);
+        let place = |n: usize| places[n] as usize;
+        forward(self, out, wte, wpe, &x[..rows], place, c);
+        Ok(())
+    }
+
+    fn embed_backward(
+        &self,
+        grad: &mut Vec<f32>,
+        wte: &Range<usize>,
+        wpe: &Range<usize>,
+        tied: bool,
+        dout: &Vec<f32>,
+        x: &Vec<u16>,
+        rows: usize,
+        t: usize,
+        c: usize,
+    ) -> Result<()> {
+        if !tied {
+            grad[wte.clone()].fill(0.0);
+        }
+        backward(self, grad, wte, wpe, dout, &x[..rows], t, c);
+        Ok(())
+    }
+
+    fn embed_backward_squares(
+        &self,
+        grad: &mut Vec<f32>,
+        squares: &mut Vec<f32>,
+        wte: &Range<usize>,
+        wpe: &Range<usize>,
+        head: Option<(&Vec<f32>, &Vec<f32>)>,
+        dout: &Vec<f32>,
+        x: &Vec<u16>,
+        rows: usize,
+        t: usize,
+        c: usize,
+    ) -> Result<()> {
+        let x = &x[..rows];
+        let head = head.map(|(dlogits, norm)| (&dlogits[..], &norm[..]));
+        backward_squares(self, grad, squares, wte, wpe, head, dout, x, t, c);
+        Ok(())
+    }
 }

@@ -2,12 +2,14 @@
 //!
 //! As FlashAttention (Dao et al. 2022) keeps per row only the log-sum-exp and makes the probabilities again in the backward pass.
 
-use super::dropout::Mask;
-use super::gemm::{self, Mat};
-use super::isa::{Isa, multiversion};
-use super::math::exp;
-use super::{Cpu, Rows};
-use crate::backend::{Dropout, Heads};
+use crate::backend::cpu::gemm::{self, Mat};
+use crate::backend::cpu::isa::{Isa, multiversion};
+use crate::backend::cpu::math::exp;
+use crate::backend::cpu::{Cpu, Rows};
+use crate::backend::dropout::cpu::Mask;
+use crate::backend::ops::AttentionOps;
+use crate::backend::{Dropout, Heads, Span};
+use crate::error::Result;
 use std::cell::RefCell;
 
 /// Rows of queries at a time: a block of probabilities (64, T) stays in the second-level cache.
@@ -399,4 +401,54 @@ pub fn cached(
             }
         }
     });
+}
+
+impl AttentionOps for Cpu {
+    fn attention(
+        &self,
+        out: &mut Vec<f32>,
+        lse: &mut Vec<f32>,
+        qkv: &Vec<f32>,
+        heads: Heads,
+        dropout: Option<Dropout>,
+    ) -> Result<()> {
+        forward(self, out, lse, qkv, heads, dropout);
+        Ok(())
+    }
+
+    fn attention_backward(
+        &self,
+        dqkv: &mut Vec<f32>,
+        dout: &Vec<f32>,
+        out: &Vec<f32>,
+        lse: &Vec<f32>,
+        qkv: &Vec<f32>,
+        heads: Heads,
+        dropout: Option<Dropout>,
+    ) -> Result<()> {
+        backward(self, dqkv, dout, out, lse, qkv, heads, dropout);
+        Ok(())
+    }
+
+    fn attention_cached(
+        &self,
+        out: &mut Vec<f32>,
+        cache: &mut Vec<f32>,
+        block: usize,
+        qkv: &Vec<f32>,
+        spans: &[Span],
+        heads: usize,
+        size: usize,
+        last: bool,
+    ) -> Result<()> {
+        let c = heads * size;
+        for (i, s) in spans.iter().enumerate() {
+            let cache = &mut cache[s.slot..][..2 * block * c];
+            let qkv = &qkv[s.row * 3 * c..][..s.rows * 3 * c];
+            let (first, row) = if last { (s.rows - 1, i) } else { (0, s.row) };
+            let out = &mut out[row * c..][..(s.rows - first) * c];
+            cached(self, out, cache, block, s.past, first, qkv, heads, size);
+        }
+        Ok(())
+    }
 }

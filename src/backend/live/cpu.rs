@@ -1,8 +1,9 @@
 //! Langevin dynamics whose mass follows the gradient: mean squares, mass and parameters in one pass.
 
-use super::Cpu;
-use super::isa::multiversion;
-use super::vectors::{CHUNK, Draw, EXPONENT, LANES, accumulate, load, same, store};
+use crate::backend::cpu::Cpu;
+use crate::backend::cpu::chunk::{CHUNK, EXPONENT, LANES, accumulate, load, same, store};
+use crate::backend::cpu::isa::multiversion;
+use crate::backend::cpu::noise::Draw;
 use crate::backend::vectors::{LiveRule, LiveUpdate, Moments, Noise};
 use crate::error::Result;
 use std::ops::Range;

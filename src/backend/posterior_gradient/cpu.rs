@@ -1,9 +1,11 @@
 //! From the gradient of a mean loss to that of the log posterior, in one pass.
 
-use super::Cpu;
-use super::isa::multiversion;
-use super::vectors::{CHUNK, LANES, load, store};
+use crate::backend::cpu::Cpu;
+use crate::backend::cpu::chunk::{CHUNK, LANES, load, store};
+use crate::backend::cpu::isa::multiversion;
+use crate::backend::ops::PosteriorOps;
 use crate::backend::{Family, PRIOR_FLOOR, PriorTerms};
+use crate::error::Result;
 use std::ops::Range;
 
 /// Where a prior's terms lie in a block.
@@ -87,4 +89,16 @@ pub fn posterior_gradient(
 
 fn part<'a>(x: Option<&'a Vec<f32>>, r: &Range<usize>) -> &'a [f32] {
     x.map_or(&[], |x| &x[r.clone()])
+}
+
+impl PosteriorOps for Cpu {
+    fn posterior_gradient(
+        &self,
+        grad: &mut Vec<f32>,
+        theta: &Vec<f32>,
+        prior: PriorTerms<'_, Vec<f32>>,
+        num_data: f32,
+    ) -> Result<f64> {
+        Ok(posterior_gradient(self, grad, theta, prior, num_data))
+    }
 }

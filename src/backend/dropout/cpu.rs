@@ -1,7 +1,9 @@
 //! Dropout (Srivastava et al. 2014), the mask a function of (seed, step, site, element).
 
-use super::{Cpu, Rows};
 use crate::backend::Dropout;
+use crate::backend::cpu::{Cpu, Rows};
+use crate::backend::ops::DropoutOps;
+use crate::error::Result;
 use crate::rng::{Purpose, Stream};
 
 /// Decides elements by address.
@@ -51,4 +53,11 @@ pub fn apply(cpu: &Cpu, x: &mut [f32], d: Dropout) {
     let mask = Mask::new(d);
     let n = x.len();
     cpu.rows(n, 1024, [Rows::new(x, 1)], |r, [x]| mask.apply(x, r.start));
+}
+
+impl DropoutOps for Cpu {
+    fn dropout(&self, x: &mut Vec<f32>, n: usize, d: Dropout) -> Result<()> {
+        apply(self, &mut x[..n], d);
+        Ok(())
+    }
 }

@@ -1,5 +1,11 @@
 //! Flat vectors on a device, and the fused single-pass updates that samplers and the optimiser make of them.
 
+pub(in crate::backend) mod cpu;
+
+pub use super::gaussian::{EkfStep, Spread, ViDraw};
+pub use super::live::{LiveRule, LiveUpdate};
+pub use super::range_moments::{RangeMoments, Standing};
+
 use crate::error::Result;
 use crate::rng::Stream;
 use std::ops::Range;
@@ -14,7 +20,7 @@ pub enum Noise<'a, V: Vectors> {
         step: u64,
     },
     /// Recorded numbers, one an element: for replaying what another program drew.
-    Given(&'a V::Buf),
+    Given(&'a V::Vector),
 }
 
 /// One step of a Langevin scheme, for each element with mass M (1 without a mass), momentum m, gradient g and
@@ -65,59 +71,18 @@ pub struct Coefficients {
     pub drift: f32,
 }
 
-/// One step of Langevin dynamics whose mass follows the gradient, for each element with gradient g, mean square V, diagonal of the Hessian H
-/// and standard normal xi; [`crate::samplers::live`] says where each coefficient comes from.
-///
-/// ```text
-/// V = keep V + take g^2;  M = floor + sqrt(V)
-/// theta += (drift g - gamma g H / (sqrt(V) M)) / M + noise / sqrt(M) xi
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LiveRule {
-    /// What V keeps of itself.
-    pub keep: f32,
-    /// The new square's share.
-    pub take: f32,
-    /// Added to the root of V, above 0.
-    pub floor: f32,
-    /// The step size.
-    pub drift: f32,
-    /// Of the divergence term.
-    pub gamma: f32,
-    /// The noise's standard deviation at M = 1.
-    pub noise: f32,
-}
-
-/// What [`Vectors::live_update`] reads and writes; all buffers have one length.
-pub struct LiveUpdate<'a, V: Vectors> {
-    /// Parameters. [in, out]
-    pub theta: &'a mut V::Buf,
-    /// The gradient's mean square V. [in, out]
-    pub squares: &'a mut V::Buf,
-    /// The mass M of the step; written alone.
-    pub mass: &'a mut V::Buf,
-    /// Gradient of the log posterior at the old parameters.
-    pub grad: &'a V::Buf,
-    /// Diagonal of the log posterior's Hessian there; `None` leaves the divergence term out.
-    pub diagonal: Option<&'a V::Buf>,
-    /// The point that the virial is taken about.
-    pub center: &'a V::Buf,
-    /// The standard normals.
-    pub noise: Noise<'a, V>,
-}
-
 /// What [`Vectors::langevin_update`] reads and writes; all buffers have one length.
 pub struct Langevin<'a, V: Vectors> {
     /// Parameters. [in, out]
-    pub theta: &'a mut V::Buf,
+    pub theta: &'a mut V::Vector,
     /// Momenta; ignored (and may be empty) under rules that have none. [in, out]
-    pub momenta: &'a mut V::Buf,
+    pub momenta: &'a mut V::Vector,
     /// Gradient of the log posterior at the old parameters.
-    pub grad: &'a V::Buf,
+    pub grad: &'a V::Vector,
     /// The point that the virial is taken about.
-    pub center: &'a V::Buf,
+    pub center: &'a V::Vector,
     /// Diagonal mass, all positive; `None` is 1 everywhere.
-    pub mass: Option<&'a V::Buf>,
+    pub mass: Option<&'a V::Vector>,
     /// The standard normals.
     pub noise: Noise<'a, V>,
 }
@@ -132,31 +97,6 @@ pub struct Moments {
     pub virial: f64,
     /// The first element whose new parameter or momentum is NaN or infinite.
     pub nonfinite: Option<usize>,
-}
-
-/// Where a chain stands, for [`Vectors::range_moments`]; all buffers have one length.
-pub struct Standing<'a, V: Vectors> {
-    /// Parameters theta.
-    pub theta: &'a V::Buf,
-    /// Momenta m; `None` is 0 everywhere.
-    pub momenta: Option<&'a V::Buf>,
-    /// Gradient of the log posterior at the parameters.
-    pub grad: &'a V::Buf,
-    /// The point that the virial is taken about.
-    pub center: &'a V::Buf,
-    /// Diagonal mass M, all positive; `None` is 1 everywhere.
-    pub mass: Option<&'a V::Buf>,
-}
-
-/// Sums over a range of elements, in f64 and in the same fixed tree as [`Moments`].
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct RangeMoments {
-    /// Sum of m^2 / M.
-    pub kinetic: f64,
-    /// Sum of (theta - center) * grad.
-    pub virial: f64,
-    /// Sum of grad^2 / M.
-    pub force: f64,
 }
 
 /// A step of Adam with decoupled weight decay: Loshchilov & Hutter 2019, algorithm 2, with the learning rate as the
@@ -179,117 +119,75 @@ pub struct AdamW {
     pub grad_scale: f64,
 }
 
-/// The standard deviations of independent normals, as they are kept.
-#[derive(Debug)]
-pub enum Spread<'a, B> {
-    /// Themselves.
-    Sd(&'a B),
-    /// Their natural logarithms.
-    LogSd(&'a B),
-    /// Precisions: with p added to each and T the temperature, sd = sqrt(T / (precision + p)).
-    Precision {
-        /// The precisions.
-        precision: &'a B,
-        /// What is added: the prior's.
-        plus: f32,
-        /// T.
-        temperature: f32,
-    },
-}
-
-/// A step of the extended Kalman filter on independent normals; [`crate::samplers::ekf`] has the formulas.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct EkfStep {
-    /// Variance that is added to each coordinate first.
-    pub transition_variance: f32,
-    /// Of the squares in the precision.
-    pub squares: f32,
-    /// Of the gradient in the mean.
-    pub gradient: f32,
-}
-
-/// What one draw adds to the gradient of the negative evidence lower bound; [`crate::samplers::vi`] has the formulas.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ViDraw {
-    /// T.
-    pub temperature: f32,
-    /// Whether the density's own dependence on mean and deviation is left out (stick the landing).
-    pub stick_the_landing: bool,
-    /// The draw's share: 1 over the number of draws.
-    pub weight: f32,
-    /// Whether this is the first draw of a step: it overwrites what the others add to.
-    pub first: bool,
-}
-
 /// A device's flat `f32` vectors. Cloning a handle shares the device.
 ///
 /// Every sum is in f64 and does not depend on the number of threads. Buffers of different lengths in one call are an
 /// error ([`crate::Error::Shape`]), and so is a device that fails.
 pub trait Vectors: Clone + Send + Sync {
     /// A vector on the device.
-    type Buf: Send + Sync;
+    type Vector: Send + Sync;
 
     /// A vector of `n` zeros.
-    fn zeros(&self, n: usize) -> Result<Self::Buf>;
+    fn zeros(&self, n: usize) -> Result<Self::Vector>;
 
     /// How many elements.
-    fn len(&self, buf: &Self::Buf) -> usize;
+    fn len(&self, buf: &Self::Vector) -> usize;
 
     /// From the host; lengths must agree.
-    fn upload(&self, to: &mut Self::Buf, from: &[f32]) -> Result<()>;
+    fn upload(&self, to: &mut Self::Vector, from: &[f32]) -> Result<()>;
 
     /// To the host; lengths must agree.
-    fn download(&self, from: &Self::Buf, to: &mut [f32]) -> Result<()>;
+    fn download(&self, from: &Self::Vector, to: &mut [f32]) -> Result<()>;
 
     /// A vector on the device with these elements.
-    fn put(&self, from: &[f32]) -> Result<Self::Buf> {
+    fn put(&self, from: &[f32]) -> Result<Self::Vector> {
         let mut buf = self.zeros(from.len())?;
         self.upload(&mut buf, from)?;
         Ok(buf)
     }
 
     /// The elements on the host.
-    fn get(&self, from: &Self::Buf) -> Result<Vec<f32>> {
+    fn get(&self, from: &Self::Vector) -> Result<Vec<f32>> {
         let mut out = vec![0.0; self.len(from)];
         self.download(from, &mut out)?;
         Ok(out)
     }
 
     /// One element, for messages; `at` must be below the length.
-    fn read(&self, buf: &Self::Buf, at: usize) -> Result<f32>;
+    fn read(&self, buf: &Self::Vector, at: usize) -> Result<f32>;
 
     /// `to = from`.
-    fn copy(&self, to: &mut Self::Buf, from: &Self::Buf) -> Result<()>;
+    fn copy(&self, to: &mut Self::Vector, from: &Self::Vector) -> Result<()>;
 
     /// `x[i] = value`.
-    fn fill(&self, x: &mut Self::Buf, value: f32) -> Result<()>;
+    fn fill(&self, x: &mut Self::Vector, value: f32) -> Result<()>;
 
     /// `x[i] *= a`.
-    fn scale(&self, x: &mut Self::Buf, a: f32) -> Result<()>;
+    fn scale(&self, x: &mut Self::Vector, a: f32) -> Result<()>;
 
     /// `y[i] += a * x[i]`.
-    fn axpy(&self, y: &mut Self::Buf, a: f32, x: &Self::Buf) -> Result<()>;
+    fn axpy(&self, y: &mut Self::Vector, a: f32, x: &Self::Vector) -> Result<()>;
 
     /// `x[i] /= y[i]`.
-    fn divide(&self, x: &mut Self::Buf, y: &Self::Buf) -> Result<()>;
+    fn divide(&self, x: &mut Self::Vector, y: &Self::Vector) -> Result<()>;
 
     /// `acc[i] += x[i]^2`.
-    fn square_accumulate(&self, acc: &mut Self::Buf, x: &Self::Buf) -> Result<()>;
+    fn square_accumulate(&self, acc: &mut Self::Vector, x: &Self::Vector) -> Result<()>;
 
     /// `x[i] = ` [`Stream::normal`]`(step, i)`.
-    fn normal(&self, x: &mut Self::Buf, stream: Stream, step: u64) -> Result<()>;
+    fn normal(&self, x: &mut Self::Vector, stream: Stream, step: u64) -> Result<()>;
 
     /// `x[i]` = 1 or -1 with the same probability: 1 where the uniform at (step, i), of [`Stream::uniforms`], is below 1/2.
-    fn signs(&self, x: &mut Self::Buf, stream: Stream, step: u64) -> Result<()>;
+    fn signs(&self, x: &mut Self::Vector, stream: Stream, step: u64) -> Result<()>;
 
     /// Sum of squares.
-    fn sum_of_squares(&self, x: &Self::Buf) -> Result<f64>;
+    fn sum_of_squares(&self, x: &Self::Vector) -> Result<f64>;
 
     /// Inner product.
-    fn dot(&self, x: &Self::Buf, y: &Self::Buf) -> Result<f64>;
+    fn dot(&self, x: &Self::Vector, y: &Self::Vector) -> Result<f64>;
 
     /// The first element that is NaN or infinite.
-    fn first_non_finite(&self, x: &Self::Buf) -> Result<Option<usize>>;
+    fn first_non_finite(&self, x: &Self::Vector) -> Result<Option<usize>>;
 
     /// One step of a sampler, in one pass over memory.
     fn langevin_update(&self, rule: Rule, on: Langevin<'_, Self>) -> Result<Moments>;
@@ -314,10 +212,10 @@ pub trait Vectors: Clone + Send + Sync {
     /// `decay` lists the ranges whose parameters decay: ascending, disjoint, inside the vector.
     fn adamw_update(
         &self,
-        theta: &mut Self::Buf,
-        grad: &Self::Buf,
-        m: &mut Self::Buf,
-        v: &mut Self::Buf,
+        theta: &mut Self::Vector,
+        grad: &Self::Vector,
+        m: &mut Self::Vector,
+        v: &mut Self::Vector,
         decay: &[Range<usize>],
         adamw: &AdamW,
     ) -> Result<()>;
@@ -325,23 +223,23 @@ pub trait Vectors: Clone + Send + Sync {
     /// out = mean + sd * z, z standard normal.
     fn gaussian_point(
         &self,
-        out: &mut Self::Buf,
-        mean: &Self::Buf,
-        spread: Spread<'_, Self::Buf>,
+        out: &mut Self::Vector,
+        mean: &Self::Vector,
+        spread: Spread<'_, Self::Vector>,
         noise: Noise<'_, Self>,
     ) -> Result<()>;
 
     /// Sum in f64 of the standard deviations.
-    fn sum_of_sds(&self, spread: Spread<'_, Self::Buf>) -> Result<f64>;
+    fn sum_of_sds(&self, spread: Spread<'_, Self::Vector>) -> Result<f64>;
 
     /// One step of the extended Kalman filter. `grad` and `squares` are scaled by the step's factors. Returns the first element whose mean
     /// became NaN or infinite, or whose deviation did, or became 0.
     fn ekf_update(
         &self,
-        mean: &mut Self::Buf,
-        sd: &mut Self::Buf,
-        grad: &Self::Buf,
-        squares: &Self::Buf,
+        mean: &mut Self::Vector,
+        sd: &mut Self::Vector,
+        grad: &Self::Vector,
+        squares: &Self::Vector,
         step: EkfStep,
     ) -> Result<Option<usize>>;
 
@@ -351,10 +249,10 @@ pub trait Vectors: Clone + Send + Sync {
     #[allow(clippy::too_many_arguments)]
     fn vi_gradient(
         &self,
-        d_mean: &mut Self::Buf,
-        d_log_sd: &mut Self::Buf,
-        grad: &Self::Buf,
-        log_sd: &Self::Buf,
+        d_mean: &mut Self::Vector,
+        d_log_sd: &mut Self::Vector,
+        grad: &Self::Vector,
+        log_sd: &Self::Vector,
         noise: Noise<'_, Self>,
         draw: ViDraw,
     ) -> Result<f64>;

@@ -1,8 +1,10 @@
 //! Layer norm (Ba et al. 2016), eps 1e-5: y = (x - mean) / sqrt(var + eps) * w + b, forward and backward.
 
-use super::isa::multiversion;
-use super::{Cpu, Rows, squares};
 use crate::backend::Norm;
+use crate::backend::cpu::isa::multiversion;
+use crate::backend::cpu::{Cpu, Rows, squares};
+use crate::backend::ops::LayerNormOps;
+use crate::error::Result;
 use std::ops::Range;
 
 const EPS: f32 = 1e-5;
@@ -207,5 +209,57 @@ pub fn backward(
             [Rows::new(&mut grad[norm.weight.clone()], 1)],
             |cols, [dw]| backward_columns(cpu.isa, dw, &mut [], dout, x, stats, c, cols),
         ),
+    }
+}
+
+impl LayerNormOps for Cpu {
+    fn layer_norm(
+        &self,
+        out: &mut Vec<f32>,
+        stats: &mut Vec<f32>,
+        x: &Vec<f32>,
+        params: &Vec<f32>,
+        norm: &Norm,
+        rows: usize,
+        c: usize,
+    ) -> Result<()> {
+        forward(self, out, stats, x, params, norm, rows, c);
+        Ok(())
+    }
+
+    fn layer_norm_backward(
+        &self,
+        dx: &mut Vec<f32>,
+        grad: &mut Vec<f32>,
+        dout: &Vec<f32>,
+        x: &Vec<f32>,
+        stats: &Vec<f32>,
+        params: &Vec<f32>,
+        norm: &Norm,
+        rows: usize,
+        c: usize,
+    ) -> Result<()> {
+        backward(self, dx, grad, dout, x, stats, params, norm, rows, c);
+        Ok(())
+    }
+
+    fn layer_norm_backward_squares(
+        &self,
+        dx: &mut Vec<f32>,
+        grad: &mut Vec<f32>,
+        squares: &mut Vec<f32>,
+        dout: &Vec<f32>,
+        x: &Vec<f32>,
+        stats: &Vec<f32>,
+        params: &Vec<f32>,
+        norm: &Norm,
+        rows: usize,
+        t: usize,
+        c: usize,
+    ) -> Result<()> {
+        backward_squares(
+            self, dx, grad, squares, dout, x, stats, params, norm, rows, t, c,
+        );
+        Ok(())
     }
 }

@@ -1,9 +1,11 @@
 //! Softmax with cross-entropy: nll = log sum exp(z) - z[target], and its gradient in place of the logits.
 
-use super::isa::multiversion;
-use super::math::exp;
-use super::{Cpu, Rows};
 use crate::backend::Objective;
+use crate::backend::cpu::isa::multiversion;
+use crate::backend::cpu::math::exp;
+use crate::backend::cpu::{Cpu, Rows};
+use crate::backend::ops::CrossEntropyOps;
+use crate::error::Result;
 use crate::rng::Stream;
 
 /// Signs of one block of the stream.
@@ -167,4 +169,59 @@ pub fn sum(nll: &[f32], t: usize, objective: Objective) -> (f64, usize) {
         Objective::Last => nll.iter().skip(t - 1).step_by(t).map(|&v| v as f64).sum(),
     };
     (sum, objective.count(nll.len(), t))
+}
+
+impl CrossEntropyOps for Cpu {
+    fn cross_entropy(
+        &self,
+        nll: &mut Vec<f32>,
+        logits: &Vec<f32>,
+        targets: &Vec<u16>,
+        rows: usize,
+        v: usize,
+    ) -> Result<()> {
+        forward(self, nll, logits, &targets[..rows], v);
+        Ok(())
+    }
+
+    fn cross_entropy_backward(
+        &self,
+        nll: &mut Vec<f32>,
+        logits: &mut Vec<f32>,
+        targets: &Vec<u16>,
+        rows: usize,
+        t: usize,
+        v: usize,
+        objective: Objective,
+        weight: f32,
+    ) -> Result<()> {
+        let targets = &targets[..rows];
+        backward(self, nll, logits, targets, t, v, objective, weight);
+        Ok(())
+    }
+
+    fn curvature_cotangent(
+        &self,
+        logits: &mut Vec<f32>,
+        rows: usize,
+        t: usize,
+        v: usize,
+        objective: Objective,
+        stream: Stream,
+        draw: u64,
+    ) -> Result<()> {
+        let logits = &mut logits[..rows * v];
+        cotangent(self, logits, t, v, objective, stream, draw);
+        Ok(())
+    }
+
+    fn sum_nll(
+        &self,
+        nll: &Vec<f32>,
+        rows: usize,
+        t: usize,
+        objective: Objective,
+    ) -> Result<(f64, usize)> {
+        Ok(sum(&nll[..rows], t, objective))
+    }
 }

@@ -1,9 +1,11 @@
 //! GELU, exact and in the tanh form, and its slope (Hendrycks & Gimpel 2016).
 
-use super::isa::multiversion;
-use super::math::{normal_cdf_pdf, tanh};
-use super::{Cpu, Isa, Rows};
 use crate::backend::Gelu;
+use crate::backend::cpu::isa::multiversion;
+use crate::backend::cpu::math::{normal_cdf_pdf, tanh};
+use crate::backend::cpu::{Cpu, Isa, Rows};
+use crate::backend::ops::GeluOps;
+use crate::error::Result;
 
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
@@ -71,4 +73,16 @@ pub fn slope(cpu: &Cpu, out: &mut [f32], x: &mut [f32], form: Gelu) {
         Gelu::Exact => slope_exact(cpu.isa, out, x),
         Gelu::Tanh => slope_tanh(cpu.isa, out, x),
     });
+}
+
+impl GeluOps for Cpu {
+    fn gelu(&self, out: &mut Vec<f32>, x: &Vec<f32>, n: usize, form: Gelu) -> Result<()> {
+        forward(self, out, &x[..n], form);
+        Ok(())
+    }
+
+    fn gelu_slope(&self, out: &mut Vec<f32>, x: &mut Vec<f32>, n: usize, form: Gelu) -> Result<()> {
+        slope(self, &mut out[..n], &mut x[..n], form);
+        Ok(())
+    }
 }

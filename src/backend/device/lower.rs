@@ -1,0 +1,205 @@
+//! A call's arguments as the chosen device takes them, and its results as the caller does.
+
+use super::{Buffer, Device, Place};
+use crate::backend::vectors::{
+    AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Moments, Noise, RangeMoments, Rule, Spread,
+    Standing, ViDraw,
+};
+use crate::backend::{
+    Cpu, Dropout, Gelu, Heads, Linear, Norm, Objective, PriorTerms, Span, Then, WeightType,
+};
+use crate::rng::Stream;
+use std::ops::Range;
+
+/// An argument of an operation, with its buffers unwrapped.
+pub(super) trait ToCpu {
+    type Cpu;
+    fn to_cpu(self) -> Self::Cpu;
+}
+
+/// A result of an operation, with its buffers wrapped.
+pub(super) trait FromCpu<C> {
+    fn from_cpu(result: C) -> Self;
+}
+
+impl<'a, C> ToCpu for &'a Buffer<C> {
+    type Cpu = &'a C;
+    fn to_cpu(self) -> &'a C {
+        let Place::Cpu(own) = &self.0;
+        own
+    }
+}
+
+impl<'a, C> ToCpu for &'a mut Buffer<C> {
+    type Cpu = &'a mut C;
+    fn to_cpu(self) -> &'a mut C {
+        let Place::Cpu(own) = &mut self.0;
+        own
+    }
+}
+
+impl<C> FromCpu<C> for Buffer<C> {
+    fn from_cpu(result: C) -> Self {
+        Self(Place::Cpu(result))
+    }
+}
+
+impl<T: ToCpu> ToCpu for Option<T> {
+    type Cpu = Option<T::Cpu>;
+    fn to_cpu(self) -> Self::Cpu {
+        self.map(T::to_cpu)
+    }
+}
+
+impl<A: ToCpu, B: ToCpu> ToCpu for (A, B) {
+    type Cpu = (A::Cpu, B::Cpu);
+    fn to_cpu(self) -> Self::Cpu {
+        (self.0.to_cpu(), self.1.to_cpu())
+    }
+}
+
+/// Types without buffers are what they are on every device.
+macro_rules! plain {
+    ($($ty:ty),* $(,)?) => {$(
+        impl ToCpu for $ty {
+            type Cpu = Self;
+            fn to_cpu(self) -> Self {
+                self
+            }
+        }
+    )*};
+}
+plain!(
+    bool,
+    usize,
+    u64,
+    f32,
+    &[f32],
+    &mut [f32],
+    &[u16],
+    &[Span],
+    &Range<usize>,
+    &[Range<usize>],
+    &mut [RangeMoments],
+    &Norm,
+    &Linear,
+    &AdamW,
+    Stream,
+    Rule,
+    LiveRule,
+    EkfStep,
+    ViDraw,
+    Gelu,
+    Dropout,
+    Heads,
+    Objective,
+    WeightType,
+);
+
+macro_rules! plain_results {
+    ($($ty:ty),* $(,)?) => {$(
+        impl FromCpu<$ty> for $ty {
+            fn from_cpu(result: $ty) -> Self {
+                result
+            }
+        }
+    )*};
+}
+plain_results!((), f32, f64, Option<usize>, (f64, usize), Moments);
+
+type Vector = Buffer<Vec<f32>>;
+
+impl<'a> ToCpu for Noise<'a, Device> {
+    type Cpu = Noise<'a, Cpu>;
+    fn to_cpu(self) -> Self::Cpu {
+        match self {
+            Self::Counter { stream, step } => Noise::Counter { stream, step },
+            Self::Given(z) => Noise::Given(z.to_cpu()),
+        }
+    }
+}
+
+impl<'a> ToCpu for Langevin<'a, Device> {
+    type Cpu = Langevin<'a, Cpu>;
+    fn to_cpu(self) -> Self::Cpu {
+        Langevin {
+            theta: self.theta.to_cpu(),
+            momenta: self.momenta.to_cpu(),
+            grad: self.grad.to_cpu(),
+            center: self.center.to_cpu(),
+            mass: self.mass.to_cpu(),
+            noise: self.noise.to_cpu(),
+        }
+    }
+}
+
+impl<'a> ToCpu for LiveUpdate<'a, Device> {
+    type Cpu = LiveUpdate<'a, Cpu>;
+    fn to_cpu(self) -> Self::Cpu {
+        LiveUpdate {
+            theta: self.theta.to_cpu(),
+            squares: self.squares.to_cpu(),
+            mass: self.mass.to_cpu(),
+            grad: self.grad.to_cpu(),
+            diagonal: self.diagonal.to_cpu(),
+            center: self.center.to_cpu(),
+            noise: self.noise.to_cpu(),
+        }
+    }
+}
+
+impl<'a> ToCpu for Standing<'a, Device> {
+    type Cpu = Standing<'a, Cpu>;
+    fn to_cpu(self) -> Self::Cpu {
+        Standing {
+            theta: self.theta.to_cpu(),
+            momenta: self.momenta.to_cpu(),
+            grad: self.grad.to_cpu(),
+            center: self.center.to_cpu(),
+            mass: self.mass.to_cpu(),
+        }
+    }
+}
+
+impl<'a> ToCpu for Spread<'a, Vector> {
+    type Cpu = Spread<'a, Vec<f32>>;
+    fn to_cpu(self) -> Self::Cpu {
+        match self {
+            Self::Sd(sd) => Spread::Sd(sd.to_cpu()),
+            Self::LogSd(log_sd) => Spread::LogSd(log_sd.to_cpu()),
+            Self::Precision {
+                precision,
+                plus,
+                temperature,
+            } => Spread::Precision {
+                precision: precision.to_cpu(),
+                plus,
+                temperature,
+            },
+        }
+    }
+}
+
+impl<'a> ToCpu for PriorTerms<'a, Vector> {
+    type Cpu = PriorTerms<'a, Vec<f32>>;
+    fn to_cpu(self) -> Self::Cpu {
+        PriorTerms {
+            center: self.center.to_cpu(),
+            relative_to: self.relative_to.to_cpu(),
+            std: self.std,
+            family: self.family,
+        }
+    }
+}
+
+impl<'a> ToCpu for Then<'a, Vector> {
+    type Cpu = Then<'a, Vec<f32>>;
+    fn to_cpu(self) -> Self::Cpu {
+        match self {
+            Self::Nothing => Then::Nothing,
+            Self::Add(x) => Then::Add(x.to_cpu()),
+            Self::Times(x) => Then::Times(x.to_cpu()),
+            Self::Gelu(y, form) => Then::Gelu(y.to_cpu(), form),
+        }
+    }
+}

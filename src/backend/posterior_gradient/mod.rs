@@ -1,0 +1,62 @@
+//! From the gradient of a mean loss to that of a log posterior.
+
+pub(in crate::backend) mod cpu;
+
+use crate::backend::Vectors;
+use crate::error::Result;
+
+/// The form of a prior, independent for each parameter, in z = (theta - center) / s with the scale s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// -z^2 / 2: s is the standard deviation.
+    #[default]
+    Normal,
+    /// -|z|, the double exponential: standard deviation s sqrt 2. The gradient at the kink is taken as 0.
+    Laplace,
+    /// -(nu + 1) / 2 ln(1 + z^2 / nu): standard deviation s sqrt(nu / (nu - 2)) where nu > 2.
+    StudentT {
+        /// Degrees of freedom nu, above 0.
+        dof: f32,
+    },
+}
+
+impl Family {
+    /// The largest second derivative of -log density in z: at the centre, but for a Laplace prior's kink, which counts as 0.
+    pub fn curvature(self) -> f64 {
+        match self {
+            Self::Normal => 1.0,
+            Self::Laplace => 0.0,
+            Self::StudentT { dof } => (dof as f64 + 1.0) / dof as f64,
+        }
+    }
+}
+
+/// A prior as [`Backend::posterior_gradient`] takes it.
+#[derive(Debug)]
+pub struct PriorTerms<'a, B> {
+    /// Its centre; `None` is 0.
+    pub center: Option<&'a B>,
+    /// With weights w, the scale of each parameter is std (|w| + [`PRIOR_FLOOR`]); `None` is std.
+    pub relative_to: Option<&'a B>,
+    /// The scale.
+    pub std: f32,
+    /// The form.
+    pub family: Family,
+}
+
+/// Added to |w| in a prior whose standard deviation is relative to the weights, as the original.
+pub const PRIOR_FLOOR: f32 = 1e-4;
+
+/// What a device provides of it.
+pub trait PosteriorOps: Vectors {
+    /// grad = -num_data * grad + d/dtheta log prior, in place: from a mean loss to a log posterior. Returns the log prior without its
+    /// constant, in f64.
+    fn posterior_gradient(
+        &self,
+        grad: &mut Self::Vector,
+        theta: &Self::Vector,
+        prior: PriorTerms<'_, Self::Vector>,
+        num_data: f32,
+    ) -> Result<f64>;
+}

@@ -1,0 +1,42 @@
+//! How exactly matrix products are computed: what a user asks for, by PyTorch's names, and what a device then keeps to.
+
+use serde::{Deserialize, Serialize};
+
+/// The precision of matrix products in forward and backward passes. Everything else is f32, with sums of losses in f64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// f32 throughout.
+    #[default]
+    Highest,
+    /// At least 15 significant bits: [`GemmPrecision::Bits15`] where the device is faster so, and f32 elsewhere.
+    High,
+    /// At least 7 significant bits: [`GemmPrecision::Bits7`] where the device is faster so, and f32 elsewhere.
+    Medium,
+}
+
+/// What a device makes of its [`Precision`], by the error of each product a b before it is summed in f32. Attention's products, and those of up to
+/// 16 rows, are always f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GemmPrecision {
+    /// Operands are f32 as they are: off by 2^-24 of itself at most.
+    F32,
+    /// Operands may be split into two bf16s each: off by 2^-15 of itself at most, a product of matrices by some 4e-6 of its norm. Operands from
+    /// 2^128 - 2^119 on count as infinite, and infinities may give NaN where f32 gives infinity. What is below 2^-126 counts as 0, operands,
+    /// their lower parts, terms, sums and C: of an a b below 2^-118 or so 8 bits are left.
+    Bits15,
+    /// Operands may be rounded to bf16: off by 2^-7 of itself at most, a product of matrices by some 2e-3 of its norm. Denormals count as 0.
+    Bits7,
+}
+
+impl GemmPrecision {
+    /// The largest error of a product a b, relative to itself.
+    pub fn error_bound(self) -> f64 {
+        let bits = match self {
+            Self::F32 => 24,
+            Self::Bits15 => 15,
+            Self::Bits7 => 7,
+        };
+        0.5f64.powi(bits)
+    }
+}
