@@ -60,6 +60,7 @@
 
 pub mod backend;
 pub mod baseline;
+pub mod batch_means;
 mod bf16;
 pub mod capi;
 pub mod data;

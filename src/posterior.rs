@@ -4,73 +4,15 @@
 //! num_data: [`Posterior::with_likelihood_weight`]. `num_data` counts
 //! what the mean runs over: tokens with [`Objective::All`], windows with [`Objective::Last`]. See `docs/conventions.md`.
 
+mod prior;
+
 pub use crate::backend::Family;
 use crate::backend::{Backend, PRIOR_FLOOR, PriorTerms};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective, Squares, Workspace};
 use crate::rng::{Purpose, Stream};
-
-/// A prior, independent for each parameter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Prior {
-    /// Its form.
-    pub family: Family,
-    /// The form's scale, above 0; of a normal the standard deviation.
-    pub std: f32,
-    /// Its centre, one value a parameter; `None` is zero.
-    pub center: Option<Vec<f32>>,
-    /// With reference weights w, the scale of each parameter is `std * (|w| + 1e-4)`, as the original; `None` is `std` everywhere.
-    pub relative_to: Option<Vec<f32>>,
-}
-
-impl Prior {
-    /// N(0, std^2) on every parameter.
-    pub fn isotropic(std: f32) -> Self {
-        Self {
-            family: Family::Normal,
-            std,
-            center: None,
-            relative_to: None,
-        }
-    }
-
-    /// The largest curvature of any parameter's -log prior: the stiffest direction. 1 / s^2 of a normal, (nu + 1) / nu of that of a Student-t;
-    /// 0 of a Laplace prior, whose kink has none.
-    pub fn stiffest(&self) -> f64 {
-        self.precisions().fold(0.0, f64::max)
-    }
-
-    /// The largest such curvature over a mass, one value a parameter: the stiffest direction as the sampler feels it.
-    pub fn stiffest_over(&self, mass: &[f32]) -> f64 {
-        match &self.relative_to {
-            None => {
-                let lightest = mass.iter().fold(f32::INFINITY, |a, &b| a.min(b));
-                self.family.curvature() / (self.std as f64).powi(2) / lightest as f64
-            }
-            Some(_) => self
-                .precisions()
-                .zip(mass)
-                .map(|(p, &m)| p / m as f64)
-                .fold(0.0, f64::max),
-        }
-    }
-
-    fn precisions(&self) -> impl Iterator<Item = f64> + '_ {
-        let std = self.std as f64;
-        let curvature = self.family.curvature();
-        let one = self
-            .relative_to
-            .is_none()
-            .then_some(curvature / (std * std));
-        let each = self
-            .relative_to
-            .iter()
-            .flatten()
-            .map(move |w| curvature / (std * (w.abs() as f64 + PRIOR_FLOOR as f64)).powi(2));
-        one.into_iter().chain(each)
-    }
-}
+pub use prior::Prior;
 
 /// What one batch says of the posterior at the current parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,14 +60,7 @@ impl<B: Backend> Posterior<B> {
         if !(num_data >= 1.0 && num_data.is_finite()) {
             return Err(Error::invalid("num_data", "at least 1", num_data));
         }
-        if !(prior.std > 0.0 && prior.std.is_finite()) {
-            return Err(Error::invalid("prior_std", "above 0", prior.std));
-        }
-        if let Family::StudentT { dof } = prior.family
-            && !(dof > 0.0 && dof.is_finite())
-        {
-            return Err(Error::invalid("prior_dof", "above 0", dof));
-        }
+        prior.validate()?;
         let on_device = |what: &str, v: &Option<Vec<f32>>| {
             v.as_ref()
                 .map(|v| {

@@ -7,6 +7,12 @@
 //! Normals are Box and Muller's (1958), from IEEE operations alone (no fused multiply-add, no library function),
 //! so that every instruction set and every device that rounds correctly gives the same bits.
 
+mod generator;
+
+pub use generator::StreamRng;
+/// The versions whose distributions a [`StreamRng`] serves.
+pub use {rand, rand_distr};
+
 /// What a stream of numbers is for. Streams of one seed are independent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -35,6 +41,10 @@ pub enum Purpose {
     Curvature = 11,
     /// The signs that a Hessian's diagonal is found with.
     Diagonal = 12,
+    /// Draws from a prior.
+    Prior = 13,
+    /// Whatever a caller draws: the library takes nothing from it.
+    Caller = 14,
 }
 
 /// An independent stream of numbers, addressed by (step, index).

@@ -6,16 +6,17 @@ mod common;
 use bnn::backend::cpu::{Isa, gemm::Mat};
 use bnn::backend::{Cpu, GemmPrecision, Precision};
 use common::operand::{Operand, check_what_follows, expected, random, to_bf16};
-use common::{amx, bits, data};
+use common::{amx, bits, ensure};
 
-/// Nothing can pack bf16s without AVX512_BF16: said, since there is nothing else to do.
+/// The machine's own AMX or the emulated one. Without AVX512_BF16 nothing can pack bf16s, and there is neither.
 fn isa() -> Option<Isa> {
-    let isa = amx::isa();
-    match isa {
-        Some(isa) => assert!(isa.has_amx()),
-        None => eprintln!("no AVX512_BF16 here: AMX was not tested"),
+    ensure::has("amx");
+    if !ensure::has("avx512_bf16") {
+        return None;
     }
-    isa
+    let isa = amx::isa().expect("AVX512_BF16 suffices");
+    assert!(isa.has_amx());
+    Some(isa)
 }
 
 /// Bounds of |error| of each element with split operands: 2^-15 of each |a b|, and the roundings of three sums over k.
@@ -213,6 +214,7 @@ fn no_infinity_is_hidden() {
 }
 
 /// The reference files: with `high` to 1e-4, with `medium` to 3e-2, and neither as close as f32.
+#[cfg(feature = "cli")]
 #[test]
 fn verify_passes_on_tiles() {
     let Some(isa) = isa() else { return };
@@ -224,7 +226,7 @@ fn verify_passes_on_tiles() {
         assert_eq!(cpu.gemm_precision(), products);
         let mut worst = [0.0; 4];
         for file in ["gpt_tiny", "gpt_bias", "gpt_odd"].map(|name| format!("{name}.safetensors")) {
-            for check in bnn::run::verify::verify_file(&cpu, &data(&file)).unwrap() {
+            for check in bnn::run::verify::verify_file(&cpu, &common::data(&file)).unwrap() {
                 assert!(check.pass, "{check:?}");
                 let kind = ["logits", "loss", "grad", "fisher"]
                     .iter()

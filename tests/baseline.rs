@@ -3,10 +3,11 @@
 mod common;
 
 use bnn::Error;
-use bnn::backend::{Cpu, Vectors, cpu::Isa};
+use bnn::backend::{Cpu, Vectors};
 use bnn::baseline::{Recipe, Trainer};
 use bnn::data::{Batch, Windows};
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Workspace};
+use common::ensure::every_isa;
 use common::{Reference, bits, distance, norm, relative_error, wide};
 
 fn gpt(vocab_size: usize, dropout: f32) -> Gpt {
@@ -263,7 +264,7 @@ fn the_same_seed_gives_the_same_parameters() {
         }
         bits(trainer.params())
     };
-    for isa in Isa::all() {
+    for isa in every_isa() {
         let cpu = |threads| Cpu::with_isa(threads, isa).unwrap();
         for dropout in [0.0, 0.3] {
             let first = train(&cpu(1), 5, dropout);

@@ -9,6 +9,9 @@ mod expected;
 #[allow(dead_code)] // what others share
 mod command;
 
+#[path = "common/ensure.rs"]
+mod ensure;
+
 #[path = "common/forged.rs"]
 mod forged;
 
@@ -134,8 +137,7 @@ fn the_example_does_the_main_job_with_either_library() {
 
 #[test]
 fn the_examples_are_clean_under_valgrind() {
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        eprintln!("valgrind is not installed: .ci/run installs it and this test then runs");
+    if !ensure::has("valgrind") {
         return;
     }
     let dir = tempfile::tempdir().expect("a folder");
@@ -203,11 +205,10 @@ fn documented_in(dir: &Path, name: &str, valgrind: bool, more: &[&str]) -> Strin
     let program = dir.join(name);
     build(&source, &program, true);
     let folder = dir.to_str().expect("UTF-8");
-    let there = Command::new("valgrind").arg("--version").output().is_ok();
-    if valgrind && !there {
-        eprintln!("valgrind is not installed: .ci/run installs it and {name} then runs under it");
-    }
-    let before = if valgrind && there { VALGRIND } else { &[] };
+    let before = match valgrind && ensure::has("valgrind") {
+        true => VALGRIND,
+        false => &[],
+    };
     let args = [&[folder][..], more].concat();
     let out = text(&run(&program, before, &args));
     assert!(out.contains("all as documented"), "{out}");
@@ -543,13 +544,7 @@ fn options_diagnostics_probes_and_weights_are_as_documented() {
 
 #[test]
 fn python_sets_a_schedule_and_reads_diagnostics() {
-    if Command::new("python3")
-        .arg("-c")
-        .arg("import ctypes")
-        .status()
-        .is_err()
-    {
-        eprintln!("python3 is not installed: this test did not run");
+    if !ensure::has("python") {
         return;
     }
     let out = Command::new("python3")
@@ -570,8 +565,7 @@ fn misuse_ends_in_a_status() {
     let program = dir.path().join("misuse");
     build(&source, &program, true);
     assert!(text(&run(&program, &[], &[])).contains("all as documented"));
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        eprintln!("valgrind is not installed: .ci/run installs it and this part then runs");
+    if !ensure::has("valgrind") {
         return;
     }
     // What reads freed memory may well go unnoticed without it.

@@ -2,12 +2,13 @@
 
 mod common;
 
-use bnn::backend::{Cpu, cpu::Isa};
+use bnn::backend::Cpu;
 use bnn::data::{Batch, Windows};
 use bnn::gpt::{Gpt, Objective};
 use bnn::posterior::{Family, Posterior, Prior};
 use bnn::samplers::{Chain, ChainReport, ChainState, Config, Method, Phase, Preconditioner};
 use bnn::{Error, Result};
+use common::ensure::every_isa;
 use common::model::small;
 use common::{bits, norm, wide};
 
@@ -89,7 +90,7 @@ fn step(chain: &mut Chain<Cpu>) -> Result<ChainReport> {
 fn the_mass_is_the_root_mean_square_with_its_floor() {
     let gpt = small(7);
     let theta = gpt.layout().init(9);
-    for isa in Isa::all() {
+    for isa in every_isa() {
         let cpu = Cpu::with_isa(2, isa).unwrap();
         for floor in [0.3, 2.0] {
             let rms = Preconditioner::Rms { steps: 4, floor };
@@ -352,7 +353,7 @@ fn a_run_is_a_function_of_seed_and_chain() {
         }
         bits(chain.params())
     };
-    for isa in Isa::all() {
+    for isa in every_isa() {
         let cpu = |threads| Cpu::with_isa(threads, isa).unwrap();
         for method in Method::ALL {
             let first = run(&cpu(1), config(method));

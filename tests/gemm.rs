@@ -3,9 +3,10 @@
 mod common;
 
 use bnn::backend::cpu::gemm::{Mat, Panels, serial};
-use bnn::backend::cpu::{Cpu, Isa};
+use bnn::backend::Cpu;
 use bnn::backend::{GemmPrecision, Precision, WeightType};
 use common::bits;
+use common::ensure::every_isa;
 use common::operand::{Operand, check_what_follows, expected, random, to_bf16};
 use proptest::prelude::*;
 
@@ -17,7 +18,7 @@ fn check_serial(a: &Operand, b: &Operand, accumulate: bool, gap: usize, bias: Op
     let len = (m - 1) * ldc + n;
     let before = random(9, len);
     let (want, bound) = expected(a, b, accumulate.then_some(&before[..]), ldc, bias);
-    for isa in Isa::all() {
+    for isa in every_isa() {
         let mut buffer = vec![GUARD; len + 200];
         for i in 0..m {
             for j in 0..n {
@@ -86,7 +87,7 @@ proptest! {
         };
         let (i, j) = ((seed % (m - 16) as u64) as usize, (seed >> 32) as usize % n);
         let (a_part, b_part) = (skip(&a, i, 0), skip(&b, 0, j));
-        for isa in Isa::all() {
+        for isa in every_isa() {
             let mut whole = vec![0.0; m * n];
             serial(isa, m, n, k, a.mat(), b.mat(), false, &mut whole, n, None);
             let mut part = vec![0.0; (m - i) * n];
@@ -135,7 +136,7 @@ fn rows_a_power_of_two_apart() {
 #[test]
 fn empty_dimensions() {
     let none = Mat::rows(&[], 0);
-    for isa in Isa::all() {
+    for isa in every_isa() {
         for (m, n) in [(1, 5), (20, 40)] {
             let bias = random(1, n);
             let mut c = vec![f32::NAN; m * n];
@@ -194,7 +195,7 @@ fn threads_change_no_bit() {
             let bias = random(3, n);
             let start = random(4, m * n);
             let (want, bound) = expected(&a, &b, Some(&start), n, Some(&bias));
-            for isa in Isa::all() {
+            for isa in every_isa() {
                 let mut alone = start.clone();
                 serial(
                     isa,
@@ -255,7 +256,7 @@ fn threads_change_no_bit() {
 fn a_row_alone_is_the_same_row() {
     let (n, k) = (77, 133);
     let b = Operand::new(2, k, n, 0, true);
-    for isa in Isa::all() {
+    for isa in every_isa() {
         for m in 1..=16 {
             let a = Operand::new(1, m, k, 0, false);
             let mut together = vec![0.0; m * n];
@@ -297,7 +298,7 @@ fn a_row_alone_is_the_same_row() {
 
 #[test]
 fn what_follows_comes_after_all_of_k() {
-    for isa in Isa::all() {
+    for isa in every_isa() {
         for precision in [Precision::Highest, Precision::Medium] {
             for threads in [1, 3] {
                 let cpu = Cpu::with_isa(threads, isa).unwrap();
@@ -310,7 +311,7 @@ fn what_follows_comes_after_all_of_k() {
 /// Slices that are too short, or rows of C that would overlap, are refused before anything is written.
 #[test]
 fn short_slices_are_refused() {
-    let isa = Isa::all()[0];
+    let isa = every_isa()[0];
     let refused = |m: usize,
                    n: usize,
                    k: usize,
@@ -376,7 +377,7 @@ fn medium_rounds_its_operands_and_high_does_not() {
                 cpu.gemm_bias(m, n, k, a.mat(), b.mat(), true, &mut c, Some(&bias));
                 c
             };
-            for isa in Isa::all() {
+            for isa in every_isa() {
                 let cpu = Cpu::with_isa(1, isa).unwrap();
                 let exact = run(&cpu);
                 let of = |p| run(&cpu.clone().with_precision(p));
@@ -453,7 +454,7 @@ fn medium_hides_no_infinity() {
 
 #[test]
 fn panels_of_no_rows_and_of_wrong_shapes() {
-    for isa in Isa::all() {
+    for isa in every_isa() {
         let cpu = Cpu::with_isa(1, isa).unwrap();
         let w = random(1, 130 * 3);
         for form in [WeightType::F32, WeightType::Bf16] {

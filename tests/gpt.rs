@@ -2,9 +2,10 @@
 
 mod common;
 
-use bnn::backend::{Cpu, GemmPrecision, Precision, cpu::Isa};
+use bnn::backend::{Cpu, GemmPrecision, Precision};
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Squares, Training, Workspace};
 use bnn::{Error, Result};
+use common::ensure::every_isa;
 use common::model::*;
 use common::reference;
 use common::{Reference, bits, data, distance, every_cpu, norm, relative_error, wide};
@@ -22,6 +23,7 @@ const FISHER_TOLERANCE: f64 = 4e-5;
 
 // ---------------------------------------------------------------- recorded values
 
+#[cfg(feature = "cli")]
 #[test]
 fn verify_passes_on_every_fixture() {
     for cpu in every_cpu() {
@@ -42,6 +44,7 @@ fn verify_passes_on_every_fixture() {
 }
 
 /// With `medium` the same values hold to what 8 bits leave of them, and not closer where the machine rounds.
+#[cfg(feature = "cli")]
 #[test]
 fn verify_passes_with_rounded_products() {
     for cpu in every_cpu() {
@@ -61,6 +64,7 @@ fn verify_passes_with_rounded_products() {
     }
 }
 
+#[cfg(feature = "cli")]
 #[test]
 fn verify_fails_on_a_changed_value() {
     // One element in one tensor, far above the tolerance: the check of that quantity fails and no other does.
@@ -111,7 +115,7 @@ fn recorded_values_on_every_instruction_set() {
                 close(&got[tensor.range.clone()], &name, tolerance);
             }
         };
-        for isa in Isa::all() {
+        for isa in every_isa() {
             let mut first = None;
             for threads in 1..=3 {
                 let cpu = Cpu::with_isa(threads, isa).unwrap();
@@ -269,7 +273,7 @@ proptest! {
 /// The corners, on every instruction set: one token, one head, one layer, three tokens; dropout and the last position.
 #[test]
 fn small_corners_match_plain_loops() {
-    for isa in Isa::all() {
+    for isa in every_isa() {
         let cpu = Cpu::with_isa(1, isa).unwrap();
         for (what, gelu, objective, dropout, tie_weights) in [
             (1, Gelu::Exact, Objective::All, 0.0, true),
@@ -324,7 +328,7 @@ fn long_sequences_match_plain_loops() {
             (moved(1e-5) - moved(-1e-5)) / 2e-5
         })
         .collect();
-    for isa in Isa::all() {
+    for isa in every_isa() {
         let cpu = Cpu::with_isa(2, isa).unwrap();
         let mut model = Model::random(&cpu, &config, b, t, 5);
         let error = relative_error(&model.logits(&x, t).unwrap(), &want_logits);
@@ -481,7 +485,7 @@ fn dropout_is_a_function_of_seed_and_step() {
         (loss.to_bits(), bits(&grad))
     };
     let at = |seed, step| Some(Training { seed, step });
-    for isa in Isa::all() {
+    for isa in every_isa() {
         let cpu = Cpu::with_isa(1, isa).unwrap();
         let first = draw(&cpu, 0.3, at(5, 9));
         assert_eq!(first, draw(&cpu, 0.3, at(5, 9)));
@@ -630,7 +634,7 @@ fn workspaces_that_cannot_be_are_refused() {
 /// One NaN in any tensor that the batch reads shows in the loss and the gradient.
 #[test]
 fn a_nan_is_not_hidden() {
-    for isa in Isa::all() {
+    for isa in every_isa() {
         let cpu = Cpu::with_isa(1, isa).unwrap();
         for gelu in [Gelu::Exact, Gelu::Tanh] {
             let config = config(SHAPE, true, gelu);

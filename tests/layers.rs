@@ -9,7 +9,7 @@ fn root() -> &'static Path {
 
 /// The rooms from the bottom up. A room sees those on lower floors alone, not its neighbours.
 const FLOORS: [&[&str]; 8] = [
-    &["bf16", "error", "rng"],
+    &["batch_means", "bf16", "error", "rng"],
     &["backend"],
     &["gpt"],
     &["posterior"],

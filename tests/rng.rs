@@ -1,6 +1,11 @@
 //! Random numbers: known answers, exactness over instruction sets and threads, and the law of the normals.
 
-use bnn::backend::{Cpu, Vectors, cpu::Isa};
+#[path = "common/ensure.rs"]
+mod ensure;
+
+use bnn::backend::{Cpu, Vectors};
+use bnn::rng::rand::{Rng, RngExt, seq::SliceRandom};
+use bnn::rng::rand_distr::{Distribution, StandardNormal};
 use bnn::rng::{NORMALS, Purpose, Stream, philox};
 
 /// A two-sided normal test at this many standard errors raises a false alarm with probability 2.2e-8.
@@ -55,7 +60,7 @@ fn scalar_block_fill_and_every_instruction_set_agree() {
         let mut out = vec![0.0; n];
         s.fill_normal(step, &mut out);
         assert!(scalar.iter().zip(&out).all(|(a, b)| *a == b.to_bits()));
-        for isa in Isa::all() {
+        for isa in ensure::every_isa() {
             for threads in 1..=3 {
                 let cpu = Cpu::with_isa(threads, isa).unwrap();
                 let mut out = cpu.zeros(n).unwrap();
@@ -251,6 +256,67 @@ fn uniforms_and_integers() {
     }
     assert_eq!(s.below(1, 0, 0), 0);
     assert!((0..1000).any(|i| s.below(u64::MAX, 0, i) > u64::MAX / 2));
+}
+
+/// The words at an address in order, whatever they are taken as; and 64-bit ones make the stream's own uniforms.
+#[test]
+fn a_generator_gives_the_words_of_its_address() {
+    let stream = Stream::new(11, Purpose::Caller, 3);
+    let words: Vec<u32> = (0..5).flat_map(|block| stream.words(9, block)).collect();
+    let mut rng = stream.rng(9);
+    assert_eq!([(); 20].map(|()| rng.next_u32()).to_vec(), words);
+    let mut rng = stream.rng(9);
+    assert_eq!(rng.next_u32(), words[0]);
+    let wide = (words[1] as u64) << 32 | words[2] as u64;
+    assert_eq!(rng.next_u64(), wide);
+    let mut bytes = [0; 6];
+    rng.fill_bytes(&mut bytes);
+    let want = [words[3].to_le_bytes(), words[4].to_le_bytes()].concat();
+    assert_eq!(bytes[..], want[..6]);
+    let mut rng = stream.rng(u64::MAX);
+    for i in 0..100 {
+        assert_eq!(rng.random::<f64>(), stream.uniform(u64::MAX, i));
+    }
+}
+
+/// Blocks of 128 bits: of a million of independent streams two agree with probability 1e-27.
+#[test]
+fn generators_of_different_addresses_share_no_words() {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut streams = 0;
+    for purpose in [Purpose::Noise, Purpose::Prior, Purpose::Caller] {
+        for (seed, chain, step) in [(1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1), (1, 0, 1 << 32)] {
+            let mut rng = Stream::new(seed, purpose, chain).rng(step);
+            streams += 1;
+            for _ in 0..1000 {
+                let block: [u64; 2] = [rng.next_u64(), rng.next_u64()];
+                assert!(seen.insert(block), "{purpose:?} {seed} {chain} {step}");
+            }
+        }
+    }
+    assert_eq!(seen.len(), 1000 * streams);
+}
+
+/// What `rand` and `rand_distr` make of a generator: normals by 17 checks and Kolmogorov's, as our own have; orders of three, each of six as likely
+/// as any other (chi^2 of 5 degrees of freedom is above 45 with probability 1.5e-8).
+#[test]
+fn rands_distributions_are_as_they_should_be() {
+    let rng = Stream::new(12, Purpose::Caller, 0).rng(4);
+    let z: Vec<f32> = StandardNormal.sample_iter(rng).take(1 << 20).collect();
+    let (at, name) = worst(&z);
+    assert!(at < Z, "{name}: {at} standard errors");
+    let d = kolmogorov(&z);
+    assert!(d < 3.0, "Kolmogorov: {d}");
+    let mut rng = Stream::new(12, Purpose::Caller, 0).rng(5);
+    let mut counts = [0f64; 27];
+    for _ in 0..60_000 {
+        let mut order = [0, 1, 2];
+        order.shuffle(&mut rng);
+        counts[9 * order[0] + 3 * order[1] + order[2]] += 1.0;
+    }
+    let seen = counts.iter().filter(|&&c| c > 0.0);
+    let chi: f64 = seen.clone().map(|c| (c - 1e4).powi(2) / 1e4).sum();
+    assert!(seen.count() == 6 && chi < 45.0, "{chi}");
 }
 
 /// A billion draws: moments, tails out to 6, the largest, and Kolmogorov's distance over 2^16 bins.

@@ -1,9 +1,12 @@
 //! Flat vectors on the CPU: each operation against f64, bits over threads and instruction sets, shapes that do not
 //! fit.
 
+#[path = "common/ensure.rs"]
+mod ensure;
+
 use bnn::Error;
 use bnn::backend::vectors::{AdamW, Coefficients, Langevin, Noise, RangeMoments, Rule, Standing};
-use bnn::backend::{Cpu, Vectors, cpu::Isa};
+use bnn::backend::{Cpu, Vectors};
 use bnn::rng::{Purpose, Stream};
 use proptest::prelude::*;
 
@@ -15,7 +18,7 @@ fn normals(n: usize, step: u64) -> Vec<f32> {
 
 fn every_cpu() -> Vec<Cpu> {
     let cpus = |isa| (1..=3).map(move |threads| Cpu::with_isa(threads, isa).unwrap());
-    Isa::all().into_iter().flat_map(cpus).collect()
+    ensure::every_isa().into_iter().flat_map(cpus).collect()
 }
 
 const K: Coefficients = Coefficients {
@@ -462,8 +465,7 @@ proptest! {
 #[test]
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn long_vectors_ask_for_large_pages() {
-    if !std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
-        eprintln!("this system has no large pages: nothing to see here");
+    if !ensure::has("thp") {
         return;
     }
     let x = Cpu::new(1).unwrap().zeros((16 << 20) + 3).unwrap(); // 64 MB and a bit

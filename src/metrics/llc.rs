@@ -20,8 +20,8 @@
 //! - A chain that is hotter than T (its gradients' noise, its step's size) gives too much, by the ratio of its temperature to T.
 //! - A w* that is no minimum of the loss gives too little, a negative number even.
 
+use crate::batch_means::BatchMeans;
 use crate::error::{Error, Result};
-use crate::samplers::BatchMeans;
 use serde::Serialize;
 
 /// An estimate of the local learning coefficient.

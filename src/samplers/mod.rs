@@ -26,7 +26,6 @@
 
 pub mod auto_step;
 pub mod baoa;
-mod batch_means;
 mod chain;
 mod config;
 pub mod curvature;
@@ -51,8 +50,8 @@ pub mod stability;
 mod temperatures;
 pub mod vi;
 
+pub use crate::batch_means::{BatchMeans, RunningMean};
 pub use auto_step::{AutoStep, AutoStepState};
-pub use batch_means::{BatchMeans, RunningMean};
 pub use chain::{Chain, ChainReport, ChainState};
 pub use config::{Config, Method, Momenta, Thermostat};
 pub use curvature::{Curvature, extreme_curvature};

@@ -9,10 +9,10 @@
 //! step's error has no closed form. The configurational one is near 0 at the start and takes as long as the tensor's slowest direction to
 //! arrive.
 
-use super::batch_means::BatchMeans;
 use super::{RunningMean, Sampler};
 use crate::backend::Vectors;
 use crate::backend::vectors::RangeMoments;
+use crate::batch_means::BatchMeans;
 use crate::error::{Error, Result};
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! What the tests of single operations share: every instruction set and thread count, and buffers that show what they should not touch.
 
-use super::{bits, normals, relative_error, wide};
-use bnn::backend::{Cpu, Dropout, Norm, cpu::Isa};
+use super::{bits, ensure::every_isa, normals, relative_error, wide};
+use bnn::backend::{Cpu, Dropout, Norm};
 use bnn::rng::{Purpose, Stream};
 
 pub const RUBBISH: f32 = 7.75e8;
@@ -18,7 +18,7 @@ pub fn everywhere<const N: usize>(
 ) -> Vec<[Vec<f32>; N]> {
     let all_bits = |answer: &[Vec<f32>; N]| answer.each_ref().map(|x| bits(x));
     let mut answers: Vec<[Vec<f32>; N]> = Vec::new();
-    for isa in Isa::all() {
+    for isa in every_isa() {
         let answer = |threads| {
             let cpu = Cpu::with_isa(threads, isa).unwrap();
             assert_eq!((cpu.isa(), cpu.threads()), (isa, threads));

@@ -6,6 +6,7 @@ pub mod amx;
 #[cfg(feature = "cli")]
 pub mod command;
 pub mod discretised;
+pub mod ensure;
 pub mod forged;
 pub mod kernel;
 pub mod model;
@@ -14,7 +15,7 @@ pub mod plane;
 pub mod reference;
 pub mod replicas;
 
-use bnn::backend::{Cpu, cpu::Isa};
+use bnn::backend::Cpu;
 use bnn::rng::{Purpose, Stream};
 
 /// Every instruction set of this machine with 1, 2 and 3 threads, the set forced.
@@ -26,7 +27,7 @@ pub fn every_cpu() -> Vec<Cpu> {
             cpu
         })
     };
-    Isa::all().into_iter().flat_map(of).collect()
+    ensure::every_isa().into_iter().flat_map(of).collect()
 }
 
 /// Standard normals, other ones for each `what`.

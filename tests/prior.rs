@@ -1,0 +1,122 @@
+//! Draws from a prior: their law, and what they are a function of.
+
+use bnn::posterior::{Family, Prior};
+
+const N: usize = 200_000;
+
+fn prior(family: Family) -> Prior {
+    let wave = |scale: f32| (0..N).map(|i| scale * (i as f32).sin()).collect();
+    Prior {
+        family,
+        std: 0.3,
+        center: Some(wave(2.0)),
+        relative_to: Some(wave(1.5)),
+    }
+}
+
+/// z = (theta - center) / scale of each parameter, in rising order.
+fn standardised(prior: &Prior, theta: &[f32]) -> Vec<f64> {
+    let (center, weights) = (prior.center.as_ref(), prior.relative_to.as_ref());
+    let z = |(i, &theta): (usize, &f32)| {
+        let scale = weights.map_or(1.0, |w| w[i].abs() as f64 + 1e-4) * prior.std as f64;
+        (theta as f64 - center.map_or(0.0, |c| c[i] as f64)) / scale
+    };
+    let mut z: Vec<f64> = theta.iter().enumerate().map(z).collect();
+    z.sort_by(f64::total_cmp);
+    z
+}
+
+/// The distribution function of Student's t with 3 degrees of freedom.
+fn student_t3(z: f64) -> f64 {
+    let x = z / 3f64.sqrt();
+    0.5 + (x / (1.0 + x * x) + x.atan()) / std::f64::consts::PI
+}
+
+fn laplace(z: f64) -> f64 {
+    let tail = 0.5 * (-z.abs()).exp();
+    if z < 0.0 { tail } else { 1.0 - tail }
+}
+
+/// By Simpson's rule from 0, to 1e-10.
+fn normal(z: f64) -> f64 {
+    let density = |x: f64| (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let h = z / 200.0;
+    let pair = |i: usize| {
+        let x = 2.0 * i as f64 * h;
+        density(x) + 4.0 * density(x + h) + density(x + 2.0 * h)
+    };
+    0.5 + (0..100).map(pair).sum::<f64>() * h / 3.0
+}
+
+/// Kolmogorov's statistic times the root of the number of draws: above 3 with probability 2 exp(-18) = 3e-8.
+fn kolmogorov(sorted: &[f64], cdf: fn(f64) -> f64) -> f64 {
+    let n = sorted.len() as f64;
+    let gap = |(i, &z): (usize, &f64)| {
+        let f = cdf(z);
+        (f - i as f64 / n).abs().max(((i + 1) as f64 / n - f).abs())
+    };
+    sorted.iter().enumerate().map(gap).fold(0.0, f64::max) * n.sqrt()
+}
+
+/// Each family about a centre that varies, with scales that vary. The law of another family, and a scale that is off by 3 %, are seen.
+#[test]
+fn draws_have_the_law_of_the_prior() {
+    let families: [(Family, fn(f64) -> f64); 3] = [
+        (Family::Normal, normal),
+        (Family::Laplace, laplace),
+        (Family::StudentT { dof: 3.0 }, student_t3),
+    ];
+    for (i, (family, cdf)) in families.into_iter().enumerate() {
+        let prior = prior(family);
+        let mut theta = vec![f32::NAN; N];
+        prior.draw(17, 5, &mut theta).unwrap();
+        let z = standardised(&prior, &theta);
+        let d = kolmogorov(&z, cdf);
+        assert!(d < 3.0, "{family:?}: {d}");
+        let (_, other) = families[(i + 1) % 3];
+        assert!(kolmogorov(&z, other) > 6.0, "{family:?} passes for another");
+        let wider: Vec<f64> = z.iter().map(|z| 1.03 * z).collect();
+        assert!(kolmogorov(&wider, cdf) > 3.0, "{family:?} passes 3 % wider");
+    }
+}
+
+#[test]
+fn a_draw_is_a_function_of_seed_and_index() {
+    let prior = Prior::isotropic(0.7);
+    let draw = |seed, index| {
+        let mut theta = vec![0.0; 100];
+        prior.draw(seed, index, &mut theta).unwrap();
+        theta
+    };
+    assert_eq!(draw(1, 2), draw(1, 2));
+    assert_ne!(draw(1, 2), draw(1, 3));
+    assert_ne!(draw(1, 2), draw(2, 2));
+}
+
+#[test]
+fn a_prior_that_cannot_be_is_refused() {
+    let mut theta = vec![0.0; 3];
+    let mut error = |prior: Prior| prior.draw(1, 1, &mut theta).unwrap_err().to_string();
+    assert!(error(Prior::isotropic(0.0)).starts_with("prior_std"));
+    let family = Family::StudentT { dof: -1.0 };
+    let prior = Prior::isotropic(1.0);
+    let dof = Prior {
+        family,
+        ..prior.clone()
+    };
+    assert!(error(dof).starts_with("prior_dof"));
+    let short = Some(vec![1.0; 2]);
+    let center = Prior {
+        center: short.clone(),
+        ..prior.clone()
+    };
+    assert!(error(center).starts_with("prior's center"));
+    let relative_to = short;
+    assert!(
+        error(Prior {
+            relative_to,
+            ..prior
+        })
+        .starts_with("prior's weights")
+    );
+}
