@@ -21,6 +21,7 @@
 use crate::backend::Vectors;
 use crate::error::{Error, Result};
 use crate::rng::Stream;
+use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
 /// How long a displacement is, as a share of theta's own Euclidean length.
@@ -105,55 +106,33 @@ pub fn extreme_curvature<V: Vectors>(
         std::mem::swap(&mut p, &mut w);
         std::mem::swap(&mut u, &mut point);
     }
-    let (largest, last) = top(&alphas, &betas);
-    let negated: Vec<f64> = alphas.iter().map(|a| -a).collect();
+    let pairs = ritz(&alphas, &betas);
+    let ((smallest, _), (largest, last)) = (pairs[0], pairs[pairs.len() - 1]);
     Ok(Curvature {
         largest,
-        residual: betas.last().map_or(0.0, |b| b * last.abs()),
-        smallest: -top(&negated, &betas).0,
+        residual: betas[betas.len() - 1] * last.abs(),
+        smallest,
         products: alphas.len() as u64,
     })
 }
 
-/// The largest eigenvalue of the symmetric tridiagonal matrix with diagonal `a` and off-diagonals `b` (its last is not used), and the last
-/// element of its unit eigenvector.
-fn top(a: &[f64], b: &[f64]) -> (f64, f64) {
+/// The eigenvalues of the symmetric tridiagonal matrix with diagonal `a` and off-diagonals `b` (its last is not used), each with the last element of
+/// its unit eigenvector, in rising order.
+fn ritz(a: &[f64], b: &[f64]) -> Vec<(f64, f64)> {
     let n = a.len();
-    let beside = |i: usize| if i + 1 < n { b[i] } else { 0.0 };
-    let radius = |i: usize| beside(i).abs() + if i > 0 { beside(i - 1).abs() } else { 0.0 };
-    // Gershgorin's discs hold every eigenvalue.
-    let mut low = (0..n).fold(f64::INFINITY, |x, i| x.min(a[i] - radius(i)));
-    let mut high = (0..n).fold(f64::NEG_INFINITY, |x, i| x.max(a[i] + radius(i)));
-    // Above every eigenvalue just when all pivots of T - x are below 0.
-    let pivots = |x: f64| -> Vec<f64> {
-        let mut d: Vec<f64> = Vec::with_capacity(n);
-        for i in 0..n {
-            let carry = d.last().map_or(0.0, |d| b[i - 1] * b[i - 1] / d);
-            d.push(a[i] - x - carry);
-        }
-        d
-    };
-    high += 1e-12 * high.abs().max(low.abs()).max(f64::MIN_POSITIVE);
-    for _ in 0..200 {
-        let middle = 0.5 * (low + high);
-        match pivots(middle).iter().all(|&d| d < 0.0) {
-            true => high = middle,
-            false => low = middle,
-        }
-    }
-    // Inverse iteration from above the eigenvalue, where T - x is negative definite and elimination needs no pivoting.
-    let d = pivots(high + 1e-12 * high.abs());
-    let mut v = vec![1.0; n];
-    for _ in 0..3 {
-        for i in 1..n {
-            v[i] -= b[i - 1] / d[i - 1] * v[i - 1];
-        }
-        for i in (0..n).rev() {
-            let above = if i + 1 < n { b[i] * v[i + 1] } else { 0.0 };
-            v[i] = (v[i] - above) / d[i];
-        }
-        let norm = v.iter().map(|v| v * v).sum::<f64>().sqrt();
-        v.iter_mut().for_each(|v| *v /= norm);
-    }
-    (high, v[n - 1])
+    let matrix = DMatrix::from_fn(n, n, |i, j| match i.abs_diff(j) {
+        0 => a[i],
+        1 => b[i.min(j)],
+        _ => 0.0,
+    });
+    let eigen = matrix.symmetric_eigen();
+    let last = eigen.eigenvectors.row(n - 1);
+    let mut pairs: Vec<_> = eigen
+        .eigenvalues
+        .iter()
+        .copied()
+        .zip(last.iter().copied())
+        .collect();
+    pairs.sort_by(|x, y| x.0.total_cmp(&y.0));
+    pairs
 }

@@ -27,8 +27,6 @@ use crate::backend::{Backend, Objective};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
 use nalgebra::{DMatrix, DMatrixView, SymmetricEigen};
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, Axis};
 
 /// Weights of a head whose covariance is full at most: H then has 5 GB, of which the lower half is touched.
 const MOST_FULL: usize = 25_600;
@@ -210,6 +208,32 @@ impl<B: Backend> LastLayer<B> {
     /// When there is no whole sequence, the batch does not fit the head, or a label is not below V (whether it counts or not), and
     /// [`Error::NotFinite`] for an input or an output that is not finite; the state is then as before.
     pub fn step(&mut self, batch: HeadBatch<'_>, scale: f64) -> Result<f64> {
+        self.check(&batch)?;
+        let (v, c, t) = (self.vocab, self.width, batch.t);
+        let counted: Vec<usize> = match batch.objective {
+            Objective::All => (0..batch.labels.len()).collect(),
+            Objective::Last => (t - 1..batch.labels.len()).step_by(t).collect(),
+        };
+        let (p, log_lik) = predictions(&batch, v, &counted); // (V, N)
+        let x = DMatrix::from_fn(c, counted.len(), |i, n| batch.inputs[counted[n] * c + i]); // (C, N)
+        match &mut self.curvature {
+            Curvature::Full(pairs) => add_pairs(&self.backend, pairs, &p, &x, scale)?,
+            Curvature::Kronecker { outputs, inputs } => {
+                add(outputs, &(&p * p.transpose()), -scale);
+                for (i, p) in p.column_sum().iter().enumerate() {
+                    outputs[i * (v + 1)] += scale * p;
+                }
+                let x = x.map(f64::from);
+                add(inputs, &(&x * x.transpose()), 1.0 / counted.len() as f64);
+            }
+        }
+        self.decomposed = None;
+        self.step += 1;
+        Ok(log_lik / counted.len() as f64)
+    }
+
+    /// Checks that a batch fits the head and that its numbers are finite.
+    fn check(&self, batch: &HeadBatch<'_>) -> Result<()> {
         let (v, c) = (self.vocab, self.width);
         let (rows, t) = (batch.labels.len(), batch.t);
         if t == 0 || rows == 0 || !rows.is_multiple_of(t) {
@@ -235,39 +259,7 @@ impl<B: Backend> LastLayer<B> {
                 });
             }
         }
-        let counted: Vec<usize> = match batch.objective {
-            Objective::All => (0..rows).collect(),
-            Objective::Last => (t - 1..rows).step_by(t).collect(),
-        };
-        let mut p = Array2::<f64>::zeros((counted.len(), v)); // (N, V)
-        let mut log_lik = 0.0;
-        for (mut p, &n) in p.rows_mut().into_iter().zip(&counted) {
-            let z = &batch.logits[n * v..][..v];
-            let top = z.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b)) as f64;
-            p.iter_mut()
-                .zip(z)
-                .for_each(|(p, &z)| *p = (z as f64 - top).exp());
-            let total = p.sum();
-            p /= total;
-            log_lik += z[batch.labels[n] as usize] as f64 - top - total.ln();
-        }
-        let x = ArrayView2::from_shape((rows, c), batch.inputs)
-            .map_err(|e| Error::invalid("head's input", "rows of C", e))?
-            .select(Axis(0), &counted); // (N, C)
-        match &mut self.curvature {
-            Curvature::Full(pairs) => add_pairs(&self.backend, pairs, &p, &x, scale)?,
-            Curvature::Kronecker { outputs, inputs } => {
-                add(outputs, &p.t().dot(&p), -scale);
-                for (i, p) in p.sum_axis(Axis(0)).iter().enumerate() {
-                    outputs[i * (v + 1)] += scale * p;
-                }
-                let x = x.mapv(f64::from);
-                add(inputs, &x.t().dot(&x), 1.0 / counted.len() as f64);
-            }
-        }
-        self.decomposed = None;
-        self.step += 1;
-        Ok(log_lik / counted.len() as f64)
+        Ok(())
     }
 
     /// The mode: all of the parameters.
@@ -462,8 +454,36 @@ impl<B: Backend> LastLayer<B> {
     }
 }
 
-/// a += scale b, row by row.
-fn add(a: &mut [f64], b: &Array2<f64>, scale: f64) {
+/// The predictions p (V, N) at the positions that count, and the sum of their labels' log-probabilities.
+fn predictions(batch: &HeadBatch<'_>, v: usize, counted: &[usize]) -> (DMatrix<f64>, f64) {
+    let mut p = DMatrix::zeros(v, counted.len());
+    let mut log_lik = 0.0;
+    for (mut p, &n) in p.column_iter_mut().zip(counted) {
+        let z = &batch.logits[n * v..][..v];
+        let top = z.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b)) as f64;
+        for (p, &z) in p.iter_mut().zip(z) {
+            *p = (z as f64 - top).exp();
+        }
+        let total = sum(p.as_slice());
+        p /= total;
+        log_lik += z[batch.labels[n] as usize] as f64 - top - total.ln();
+    }
+    (p, log_lik)
+}
+
+/// Adds up eight sums side by side.
+fn sum(x: &[f64]) -> f64 {
+    let (eights, rest) = x.as_chunks::<8>();
+    let mut lanes = [0.0; 8];
+    for x in eights {
+        lanes.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
+    }
+    let pairs = (0..4).map(|i| lanes[i] + lanes[i + 4]);
+    pairs.chain(rest.iter().copied()).sum()
+}
+
+/// a += scale b, for a symmetric b.
+fn add(a: &mut [f64], b: &DMatrix<f64>, scale: f64) {
     a.iter_mut().zip(b).for_each(|(a, b)| *a += scale * b);
 }
 
@@ -471,20 +491,20 @@ fn add(a: &mut [f64], b: &Array2<f64>, scale: f64) {
 fn add_pairs<B: Backend>(
     be: &B,
     pairs: &mut [f64],
-    p: &Array2<f64>, // (N, V)
-    x: &Array2<f32>, // (N, C)
+    p: &DMatrix<f64>, // (V, N)
+    x: &DMatrix<f32>, // (C, N)
     scale: f64,
 ) -> Result<()> {
-    let (v, c) = (p.ncols(), x.ncols());
+    let (v, c) = (p.nrows(), x.nrows());
     let q = triangle(c);
     let of: Vec<(usize, usize)> = (0..v)
         .flat_map(|u| (u + 1..v).map(move |w| (u, w)))
         .collect();
-    for at in (0..p.nrows()).step_by(POSITIONS) {
-        let rows = at..p.nrows().min(at + POSITIONS);
-        let mut squares = Array2::<f32>::zeros((rows.len(), q)); // (N, Q)
-        for (mut to, n) in squares.rows_mut().into_iter().zip(rows.clone()) {
-            let x = x.row(n);
+    for at in (0..p.ncols()).step_by(POSITIONS) {
+        let positions = POSITIONS.min(p.ncols() - at);
+        let (p, x) = (p.columns(at, positions), x.columns(at, positions));
+        let mut squares = DMatrix::<f32>::zeros(q, positions); // (Q, N)
+        for (mut to, x) in squares.column_iter_mut().zip(x.column_iter()) {
             let each = (0..c).flat_map(|i| (i..c).map(move |j| (i, j)));
             to.iter_mut()
                 .zip(each)
@@ -493,11 +513,10 @@ fn add_pairs<B: Backend>(
         let mut parts: Vec<_> = pairs.chunks_mut(PAIRS * q).collect();
         be.each(&mut parts, |i, part| {
             let of = &of[i * PAIRS..][..part.len() / q];
-            let weights = Array2::from_shape_fn((of.len(), rows.len()), |(k, n)| {
-                (p[[rows.start + n, of[k].0]] * p[[rows.start + n, of[k].1]]) as f32
+            let weights = DMatrix::from_fn(positions, of.len(), |n, k| {
+                (p[(of[k].0, n)] * p[(of[k].1, n)]) as f32
             });
-            let mut sums = Array2::<f32>::zeros((of.len(), q));
-            general_mat_mul(1.0, &weights, &squares, 0.0, &mut sums);
+            let sums = &squares * weights; // (Q, pairs)
             let each = part.iter_mut().zip(&sums);
             each.for_each(|(k, &sum)| *k += scale * sum as f64);
             Ok(())
