@@ -2,8 +2,8 @@
 
 mod common;
 
-use bnn::backend::cpu::gemm::{Mat, Panels, serial};
 use bnn::backend::Cpu;
+use bnn::backend::cpu::gemm::{Mat, Panels, serial};
 use bnn::backend::{GemmPrecision, Precision, WeightType};
 use common::bits;
 use common::ensure::every_isa;

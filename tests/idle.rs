@@ -4,7 +4,6 @@
 use bnn::backend::Cpu;
 use bnn::backend::ops::*;
 use bnn::backend::vectors::Vectors;
-use bnn::backend::{Backend, Cpu};
 use std::time::{Duration, Instant};
 
 /// For each thread of the pool, whether it sleeps, and how often it began to run.
