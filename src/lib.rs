@@ -67,6 +67,7 @@ pub mod data;
 pub mod error;
 pub mod generate;
 pub mod gpt;
+pub mod inference;
 pub mod metrics;
 pub mod posterior;
 pub mod rng;

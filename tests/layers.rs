@@ -8,7 +8,7 @@ fn root() -> &'static Path {
 }
 
 /// The rooms from the bottom up. A room sees those on lower floors alone, not its neighbours.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 9] = [
     &["batch_means", "bf16", "error", "rng"],
     &["backend"],
     &["gpt"],
@@ -16,6 +16,7 @@ const FLOORS: [&[&str]; 8] = [
     &["baseline"],
     &["samplers"],
     &["generate", "metrics", "store"],
+    &["inference"],
     &["run", "bin", "capi"],
 ];
 

@@ -201,6 +201,19 @@ impl<B: Backend> Chain<B> {
     /// [`Error::NotFinite`] with the step and the tensor's name when the loss, the gradient or the state is NaN or infinite;
     /// [`Error::Invalid`] when the run is done or the batch does not fit.
     pub fn step(&mut self, batch: &Batch) -> Result<ChainReport> {
+        self.step_observed(batch, |_, _| Ok(()))
+    }
+
+    /// As [`Chain::step`], and calls `look` with the chain and the gradient at its parameters just before it moves: only there do the two belong
+    /// together. A gradient for the mass moves nothing and is not shown. When `look` fails, no step is made.
+    ///
+    /// # Errors
+    /// As [`Chain::step`], and those of `look`.
+    pub fn step_observed(
+        &mut self,
+        batch: &Batch,
+        look: impl FnOnce(&Sampler<B>, &B::Vector) -> Result<()>,
+    ) -> Result<ChainReport> {
         let step = self.steps_made();
         if self.phase() == Phase::Done {
             return Err(Error::invalid(
@@ -258,6 +271,7 @@ impl<B: Backend> Chain<B> {
             // Before the step: only there do parameters and gradient belong together.
             t.read(&self.sampler, grad)?;
         }
+        look(&self.sampler, grad)?;
         let sampler = &mut self.sampler;
         let made = match (&mut self.auto_step, &self.diagonal) {
             (Some(auto), _) => auto.step(sampler, grad, at.log_post),
@@ -476,6 +490,14 @@ impl<B: Backend> Chain<B> {
     /// As [`Sampler::set_factors`]; the steps that estimate the mass have none.
     pub fn set_factors(&mut self, factors: Option<Factors>) {
         self.sampler.set_factors(factors);
+    }
+
+    /// As [`Sampler::extend`].
+    ///
+    /// # Errors
+    /// As [`Sampler::extend`].
+    pub fn extend(&mut self, sampling_steps: u64) -> Result<()> {
+        self.sampler.extend(sampling_steps)
     }
 
     /// Batches taken so far, which is the next step's index.

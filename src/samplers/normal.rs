@@ -233,6 +233,58 @@ impl NormalConfig {
         }
     }
 
+    /// Returns these settings with another number of steps, for a fit that has made `made` of them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when a step depends on how many there are, or more were made.
+    pub(super) fn extended(&self, steps: u64, made: u64) -> Result<Self> {
+        if let Some(why) = self.length_matters() {
+            let expected = format!("{} ({why})", self.steps);
+            return Err(Error::invalid("steps", expected, steps));
+        }
+        if steps < made {
+            let expected = format!("at least {made}, those made");
+            return Err(Error::invalid("steps", expected, steps));
+        }
+        let config = Self {
+            steps,
+            ..self.clone()
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks that memory holds the covariance that the settings ask for, of a model's head of (V, C).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with how many numbers it has.
+    pub fn check_memory(&self, head: [usize; 2]) -> Result<()> {
+        let [v, c] = head.map(|n| n as u128);
+        let numbers = match (self.fits_head(), self.laplace_structure) {
+            (true, Structure::LastLayerFull) => (v * v.saturating_sub(1) / 2) * (c * (c + 1) / 2),
+            (true, Structure::LastLayerKfac) => v * v + c * c,
+            _ => return Ok(()),
+        };
+        let room =
+            usize::try_from(numbers).is_ok_and(|n| Vec::<f64>::new().try_reserve_exact(n).is_ok());
+        match room {
+            true => Ok(()),
+            false => {
+                let expected = format!("one whose {numbers} numbers of 8 bytes memory holds");
+                let got = format!("{:?} of {v} by {c}", self.laplace_structure);
+                Err(Error::invalid("laplace_structure", expected, got))
+            }
+        }
+    }
+
+    /// Returns how many gradients a step takes.
+    pub fn gradients_per_step(&self) -> u64 {
+        match self.method {
+            NormalMethod::Vi => self.vi_n_samples.into(),
+            NormalMethod::Ekf | NormalMethod::Laplace => 1,
+        }
+    }
+
     /// How often EKF counts a step's mean observation, over T.
     pub fn ekf_rate(&self) -> f64 {
         let rate = match self.learning_rate {
@@ -522,6 +574,15 @@ impl<V: Vectors> Normals<V> {
             Fit::Vi(v) => v.steps_made(),
             Fit::Laplace(l) => l.steps_made(),
         }
+    }
+
+    /// Sets the number of steps, as far as none that was made depends on it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when one does, or more were made.
+    pub fn extend(&mut self, steps: u64) -> Result<()> {
+        self.config = self.config.extended(steps, self.steps_made())?;
+        Ok(())
     }
 
     /// Warm-up while steps are left, then done: a fit's own steps are never samples.

@@ -262,6 +262,20 @@ impl<B: Backend> NormalFit<B> {
         }
     }
 
+    /// As [`Normals::extend`]; of the head no fit can be another length.
+    ///
+    /// # Errors
+    /// As [`Normals::extend`].
+    pub fn extend(&mut self, steps: u64) -> Result<()> {
+        match &mut self.fit {
+            Fit::Independent { normals, .. } => normals.extend(steps),
+            Fit::Head(h) => {
+                h.config = h.config.extended(steps, h.fit.steps_made())?;
+                Ok(())
+            }
+        }
+    }
+
     /// The mean, (n_params).
     pub fn mean(&self) -> &B::Vector {
         match &self.fit {

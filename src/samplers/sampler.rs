@@ -409,6 +409,30 @@ impl<V: Vectors> Sampler<V> {
         Ok(())
     }
 
+    /// Sets the number of sampling steps of a run that may be longer or shorter, as far as no step that was made depends on it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when a schedule depends on it, more steps were made, and as [`Config::validate`]; the settings are then as before.
+    pub fn extend(&mut self, sampling_steps: u64) -> Result<()> {
+        let made = self.step.saturating_sub(self.config.warmup_steps);
+        let what = "sampling_steps";
+        if let Some(why) = self.config.length_matters() {
+            let expected = format!("{} ({why})", self.config.sampling_steps);
+            return Err(Error::invalid(what, expected, sampling_steps));
+        }
+        if sampling_steps < made {
+            let expected = format!("at least {made}, those made");
+            return Err(Error::invalid(what, expected, sampling_steps));
+        }
+        let config = Config {
+            sampling_steps,
+            ..self.config.clone()
+        };
+        config.validate()?;
+        self.config = config;
+        Ok(())
+    }
+
     /// Sets the diagonal mass M, one positive number a parameter, and draws new momenta from N(0, T sigma^2 M). A live mass ends.
     ///
     /// Allowed until the first sampling step is made, any number of times: a mass that followed the chain would

@@ -24,6 +24,33 @@ pub enum TensorData<'a> {
     Bf16(&'a [f32]),
     /// Stored as they are.
     F64(&'a [f64]),
+    /// Fetched when their turn comes, and stored as they are: of several vectors on a device, the host holds one at a time.
+    Fetch(Fetch<'a>),
+}
+
+/// Singles that are not on the host yet.
+#[derive(Clone, Copy)]
+pub struct Fetch<'a> {
+    /// How many.
+    pub len: usize,
+    /// Fetches them.
+    pub get: &'a dyn Fn() -> Result<Vec<f32>>,
+}
+
+impl Fetch<'_> {
+    fn fetch(&self, name: &str) -> Result<Vec<f32>> {
+        let got = (self.get)()?;
+        match got.len() == self.len {
+            true => Ok(got),
+            false => Err(Error::shape(name, [self.len], [got.len()])),
+        }
+    }
+}
+
+impl std::fmt::Debug for Fetch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fetch({})", self.len)
+    }
 }
 
 impl Dtype {
@@ -80,7 +107,7 @@ impl TensorData<'_> {
     /// How the elements are stored.
     pub const fn dtype(&self) -> Dtype {
         match self {
-            Self::F32(_) => Dtype::F32,
+            Self::F32(_) | Self::Fetch(_) => Dtype::F32,
             Self::Bf16(_) => Dtype::Bf16,
             Self::F64(_) => Dtype::F64,
         }
@@ -91,6 +118,7 @@ impl TensorData<'_> {
         match self {
             Self::F32(x) | Self::Bf16(x) => x.len(),
             Self::F64(x) => x.len(),
+            Self::Fetch(x) => x.len,
         }
     }
 
@@ -117,6 +145,11 @@ impl TensorData<'_> {
         match self {
             Self::F32(x) => encode_chunks(
                 x,
+                |x| x.to_le_bytes(),
+                |b, c| checked(b, &|at| c[at].into()),
+            ),
+            Self::Fetch(f) => encode_chunks(
+                &f.fetch(name)?,
                 |x| x.to_le_bytes(),
                 |b, c| checked(b, &|at| c[at].into()),
             ),

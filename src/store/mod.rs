@@ -44,7 +44,7 @@ mod state;
 use sha2::{Digest, Sha256};
 
 pub use container::{HEADER_MAX, Header, Kind, MAGIC, TensorInfo, VERSION, write};
-pub use dtype::{Dtype, TensorData};
+pub use dtype::{Dtype, Fetch, TensorData};
 pub use reader::{Reader, read_header};
 pub use replace::replace_file;
 pub use samples::{Provenance, SampleId, Store};

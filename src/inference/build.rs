@@ -1,0 +1,282 @@
+//! How a session is put together: posterior, batches, chain or fit, monitors, new or from a file.
+
+use super::chain_file::{ChainFile, Start};
+use super::config::{Inference, SessionConfig, Target, count_data};
+use super::engine::Engine;
+use super::gradient_chain::GradientChain;
+use super::identity::{self, Length, hex};
+use super::monitors;
+use super::session::{Feed, Session, progress};
+use crate::backend::Backend;
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::posterior::Posterior;
+use crate::samplers::{
+    AutoStep, Chain, ChainState, Config, NormalConfig, NormalFit, Normals, Preconditioner, Sampler,
+};
+use crate::store::{Header, Kind};
+use serde_json::Value;
+use std::path::Path;
+
+/// A session on a model's posterior, from its start or from the state at `path`.
+pub(super) fn on_model<B: Backend + 'static>(
+    backend: &B,
+    target: &Target<'_>,
+    config: &SessionConfig,
+    path: Option<&Path>,
+) -> Result<Session<B>> {
+    target.check()?;
+    let (gpt, tokens) = (target.gpt, &target.corpus.train);
+    let batches = (config.batches).batches(tokens.len(), config.inference.seed())?;
+    let counted = count_data(config.objective, batches.windows(), tokens.len());
+    let num_data = config.num_data.unwrap_or(counted);
+    let (b, t) = (config.batches.size, config.batches.window);
+    let weight = config.likelihood_weight;
+    let posterior = Posterior::new(backend, gpt, target.prior, num_data, config.objective, b, t)?
+        .with_likelihood_weight(weight)?;
+    let config = SessionConfig {
+        inference: config.inference.counted(batches.per_sweep()),
+        ..config.clone()
+    };
+    let inference = &config.inference;
+    let settings = identity::of_model(target, &config, batches.windows(), num_data)?;
+    let header = Header {
+        model: json(gpt.config())?,
+        corpus_sha256: target.corpus.sha256,
+        baseline_sha256: target.start_sha256.unwrap_or_default(),
+        vocabulary: target.corpus.tokenizer.vocabulary(),
+        ..header(inference, settings)
+    };
+    let mut file = open(path, &header, inference)?;
+    let mut monitors = monitors::all(backend, target, &config.monitors, inference)?;
+    let engine = match inference {
+        Inference::Chain { .. } => {
+            let chain = model_chain(backend, posterior, target, inference, file.as_mut())?;
+            Engine::Chain(Box::new(chain))
+        }
+        Inference::Fit { config, .. } => {
+            let fit = model_fit(backend, posterior, target, config, file.as_mut())?;
+            Engine::Fit(Box::new(fit))
+        }
+    };
+    if let Some(file) = &mut file {
+        file.restore(&mut monitors, progress(inference, engine.steps_made()))?;
+    }
+    let feed = Feed {
+        corpus: target.corpus.clone(),
+        batches,
+        batch: Batch::new(b, t)?,
+    };
+    let mut session = session(backend, engine, config.inference, header, file)?;
+    session.feed = Some(feed);
+    session.num_data = weight * num_data;
+    session.keeps_center = target.start_sha256.is_none();
+    session.monitors = monitors;
+    Ok(session)
+}
+
+/// A session on gradients of the caller's, from `Ok(start)` or from `Err((n, path))`.
+pub(super) fn on_gradients<B: Backend + 'static>(
+    backend: &B,
+    inference: Inference,
+    num_data: f64,
+    from: std::result::Result<&[f32], (usize, &Path)>,
+) -> Result<Session<B>> {
+    let header = header(&inference, identity::of_gradients(&inference)?);
+    let path = from.err().map(|(_, path)| path);
+    let mut file = open(path, &header, &inference)?;
+    let zeros = vec![0.0; from.map_or_else(|(n, _)| n, |_| 0)];
+    let start = from.unwrap_or(&zeros);
+    let engine = match &inference {
+        Inference::Chain {
+            sampler,
+            preconditioner,
+            auto_step,
+        } => {
+            if *preconditioner != Preconditioner::None {
+                let expected = "none (the caller sets a mass by set_mass)";
+                return Err(Error::invalid("preconditioner", expected, "one"));
+            }
+            let (mut config, mut auto) = (sampler.clone(), auto_step.clone());
+            let sampler = match file.as_mut() {
+                Some(file) => {
+                    resume_search(file, &mut auto, &mut config)?;
+                    let state = file.chain(Start {
+                        params: start,
+                        sha256: None,
+                    })?;
+                    of_own_gradients(file, &state)?;
+                    Sampler::restore(backend.clone(), config, &state.sampler)
+                        .map_err(Error::of_file(file.path()))?
+                }
+                None => Sampler::new(backend.clone(), start, config)?,
+            };
+            Engine::GradientChain(Box::new(GradientChain {
+                sampler,
+                auto_step: auto,
+            }))
+        }
+        Inference::Fit { config, .. } => {
+            let normals = match file.as_mut() {
+                Some(file) => {
+                    let state = file.fit(config, start.len(), [0, 0])?;
+                    Normals::restore(backend.clone(), config.clone(), &state)
+                        .map_err(Error::of_file(file.path()))?
+                }
+                None => Normals::new(backend.clone(), start, config.clone())?,
+            };
+            Engine::GradientFit(Box::new(normals))
+        }
+    };
+    let mut session = session(backend, engine, inference, header, file)?;
+    session.num_data = num_data;
+    Ok(session)
+}
+
+fn session<B: Backend + 'static>(
+    backend: &B,
+    engine: Engine<B>,
+    inference: Inference,
+    header: Header,
+    file: Option<ChainFile>,
+) -> Result<Session<B>> {
+    let mut file = file;
+    Ok(Session {
+        backend: backend.clone(),
+        engine,
+        feed: None,
+        inference,
+        num_data: 1.0,
+        header,
+        keeps_center: true,
+        curvature: file.as_mut().map_or(Ok(None), ChainFile::curvature)?,
+        monitors: Vec::new(),
+        watchers: Vec::new(),
+        grad: Vec::new(),
+        last: None,
+    })
+}
+
+fn json(v: impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(&v).map_err(|e| Error::invalid("settings", "JSON", e))
+}
+
+/// What a file of the session says that it is of.
+fn header(inference: &Inference, settings: Value) -> Header {
+    Header {
+        config: settings.to_string(),
+        seed: inference.seed(),
+        chain: inference.chain(),
+        ..Header::new(Kind::Chain)
+    }
+}
+
+fn open(path: Option<&Path>, header: &Header, inference: &Inference) -> Result<Option<ChainFile>> {
+    path.map(|path| ChainFile::open(path, header, Length::of(inference)))
+        .transpose()
+}
+
+fn model_chain<B: Backend + 'static>(
+    backend: &B,
+    posterior: Posterior<B>,
+    target: &Target<'_>,
+    inference: &Inference,
+    file: Option<&mut ChainFile>,
+) -> Result<Chain<B>> {
+    let Inference::Chain {
+        sampler,
+        preconditioner,
+        auto_step,
+    } = inference
+    else {
+        return Err(Error::invalid("inference", "a chain", "a fit"));
+    };
+    let (mut config, mut auto) = (sampler.clone(), auto_step.clone());
+    let mut chain = match file {
+        Some(file) => {
+            resume_search(file, &mut auto, &mut config)?;
+            let state = file.chain(Start {
+                params: target.start,
+                sha256: target.start_sha256,
+            })?;
+            Chain::restore(backend, posterior, config, *preconditioner, &state)
+                .map_err(Error::of_file(file.path()))?
+        }
+        None => Chain::new(backend, posterior, target.start, config, *preconditioner)?,
+    };
+    if let Some(auto) = auto {
+        chain.adapt_step(auto)?;
+    }
+    Ok(chain)
+}
+
+fn model_fit<B: Backend + 'static>(
+    backend: &B,
+    posterior: Posterior<B>,
+    target: &Target<'_>,
+    config: &NormalConfig,
+    file: Option<&mut ChainFile>,
+) -> Result<NormalFit<B>> {
+    let model = target.gpt.config();
+    let head = [model.vocab_size, model.n_embd];
+    config.check_memory(head)?;
+    let Some(file) = file else {
+        return NormalFit::new(backend, posterior, target.start, config.clone());
+    };
+    let (want, is) = (target.start_sha256.unwrap_or_default(), file.baseline());
+    if want != is && want != [0; 32] && is != [0; 32] {
+        return Err(Error::Mismatch {
+            path: file.path().into(),
+            what: "baseline".into(),
+            expected: hex(&want),
+            got: hex(&is),
+        });
+    }
+    let state = file.fit(config, target.gpt.n_params(), head)?;
+    NormalFit::restore(backend, posterior, config.clone(), &state)
+        .map_err(Error::of_file(file.path()))
+}
+
+/// Lets a search for the step size go on from its state in a file; the settings then have its numbers.
+fn resume_search(
+    file: &mut ChainFile,
+    auto: &mut Option<AutoStep>,
+    config: &mut Config,
+) -> Result<()> {
+    match (auto, file.auto_step()?) {
+        (None, None) => Ok(()),
+        (Some(auto), Some(state)) => {
+            auto.go_on(state).map_err(Error::of_file(file.path()))?;
+            (config.step_size, config.alpha) = (state.step_size, state.alpha);
+            Ok(())
+        }
+        (auto, _) => {
+            let words = ["one without", "one with a search for its step size"];
+            let has = usize::from(auto.is_some());
+            Err(Error::Mismatch {
+                path: file.path().into(),
+                what: "the chain".into(),
+                expected: words[has].into(),
+                got: words[1 - has].into(),
+            })
+        }
+    }
+}
+
+/// A chain on a model has more in its state, for which a caller's own gradients have no use.
+fn of_own_gradients(file: &ChainFile, s: &ChainState) -> Result<()> {
+    let more = [
+        ("gradients taken for a mass", s.preconditioned > 0),
+        ("sums of squares for a mass", s.squares.is_some()),
+        ("a live mass", s.sampler.live.is_some()),
+    ];
+    match more.into_iter().find(|(_, there)| *there) {
+        None => Ok(()),
+        Some((what, _)) => Err(Error::Mismatch {
+            path: file.path().into(),
+            what: "the state".into(),
+            expected: "one on gradients of the caller's".into(),
+            got: format!("one with {what}"),
+        }),
+    }
+}

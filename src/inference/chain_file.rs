@@ -1,0 +1,476 @@
+//! One file for the state of any chain or fit, whoever steps it: written, and read back with every check.
+
+use super::engine::Engine;
+use super::identity::{self, Length, hex};
+use super::monitor::{Monitor, Numbers, Saved};
+use crate::backend::{Backend, Vectors};
+use crate::error::{Error, Result};
+use crate::samplers::{
+    AutoStep, AutoStepState, ChainState, Curvature, LiveMass, NormalConfig, NormalState, Sampler,
+    SamplerState, Thermostat, Values, ValuesMut,
+};
+use crate::store::{self, Fetch, Header, Kind, Reader, TensorData, params_sha256};
+use std::path::{Path, PathBuf};
+
+/// The counter that names this form of the file; files of before have none.
+const FORMAT: &str = "chain_format";
+/// The form that is written, and the newest that is read.
+const NEWEST: u64 = 1;
+const AUTO_STEP: &str = "auto_step";
+const CURVATURE: &str = "curvature";
+const LIVE_SQUARES: &str = "live.squares";
+const LIVE: &str = "live";
+
+/// What a session writes beside the machine's own state.
+pub(super) struct Rest<'a, B: Backend + 'static> {
+    pub header: &'a Header,
+    /// Whether the parameters that the chain began at are written too.
+    pub center: bool,
+    pub curvature: Option<Curvature>,
+    pub monitors: &'a [Box<dyn Monitor<B>>],
+}
+
+/// Writes the state of a chain or a fit.
+///
+/// # Errors
+/// As [`store::write`], and when the device cannot be read.
+pub(super) fn write<B: Backend + 'static>(
+    path: &Path,
+    engine: &Engine<B>,
+    rest: &Rest<'_, B>,
+) -> Result<()> {
+    let mut header = Header {
+        step: engine.steps_made(),
+        ..rest.header.clone()
+    };
+    header.counters = vec![(FORMAT.into(), NEWEST)];
+    match engine {
+        Engine::Fit(_) | Engine::GradientFit(_) => write_fit(path, header, engine, rest),
+        Engine::Chain(c) => {
+            let before = c.steps_made() - c.sampler().step();
+            write_chain(path, header, engine, (before, c.squares()), rest)
+        }
+        Engine::GradientChain(_) => write_chain(path, header, engine, (0, None), rest),
+    }
+}
+
+/// Writes a fit's arrays, and what monitors keep.
+fn write_fit<B: Backend + 'static>(
+    path: &Path,
+    mut header: Header,
+    engine: &Engine<B>,
+    rest: &Rest<'_, B>,
+) -> Result<()> {
+    let state = engine.fit_state()?;
+    let mut tensors: Vec<(&str, TensorData<'_>)> = Vec::new();
+    for (name, v) in state.values() {
+        tensors.push((
+            name,
+            match v {
+                Values::F32(v) => TensorData::F32(v),
+                Values::F64(v) => TensorData::F64(v),
+            },
+        ));
+    }
+    let kept = kept(rest.monitors);
+    add(&kept, &mut header, &mut tensors);
+    store::write(path, &header, &tensors)
+}
+
+/// Writes a chain's vectors, one at a time on the host, its numbers, and what monitors keep. `mass`: gradients that the mass took, and the sum of
+/// their squares while it is still needed.
+fn write_chain<B: Backend + 'static>(
+    path: &Path,
+    mut header: Header,
+    engine: &Engine<B>,
+    (preconditioned, squares): (u64, Option<&B::Vector>),
+    rest: &Rest<'_, B>,
+) -> Result<()> {
+    let s = engine.sampler()?;
+    header.counters.extend([
+        ("sampler_step".into(), s.step()),
+        ("preconditioned".into(), preconditioned),
+    ]);
+    let live = s.live();
+    let vectors: Vec<(&str, &B::Vector)> = [
+        ("params", Some(s.params())),
+        ("momenta", s.momenta()),
+        ("mass", s.mass().filter(|_| live.is_none())),
+        ("center", rest.center.then(|| s.center())),
+        ("squares", squares),
+        (LIVE_SQUARES, live.map(|l| &l.squares)),
+    ]
+    .into_iter()
+    .filter_map(|(name, v)| Some((name, v?)))
+    .collect();
+    let fetch: Vec<_> = (vectors.iter().map(|(_, v)| move || s.vectors().get(v))).collect();
+    let mut tensors: Vec<(&str, TensorData<'_>)> = Vec::new();
+    for ((name, _), get) in vectors.iter().zip(&fetch) {
+        let len = s.len();
+        tensors.push((name, TensorData::Fetch(Fetch { len, get })));
+    }
+    let numbers = numbers(s, engine.auto_step(), rest.curvature);
+    let numbers = numbers.iter().map(|(n, v)| (*n, TensorData::F64(v)));
+    tensors.extend(numbers);
+    let kept = kept(rest.monitors);
+    add(&kept, &mut header, &mut tensors);
+    store::write(path, &header, &tensors)
+}
+
+/// Returns the short series of a chain's state.
+fn numbers<V: Vectors>(
+    s: &Sampler<V>,
+    auto: Option<&AutoStep>,
+    curvature: Option<Curvature>,
+) -> Vec<(&'static str, Vec<f64>)> {
+    let of_curvature = |c: Curvature| vec![c.largest, c.residual, c.smallest, c.products as f64];
+    let all = [
+        ("thermostat", s.thermostat().map(|t| vec![t.xi, t.kinetic])),
+        (LIVE, s.live().map(|l| vec![l.floor, l.decay])),
+        (AUTO_STEP, auto.map(|a| a.state().numbers().to_vec())),
+        (CURVATURE, curvature.map(of_curvature)),
+    ];
+    all.into_iter().filter_map(|(n, v)| Some((n, v?))).collect()
+}
+
+type Kept<'a> = Vec<(&'static str, Numbers<'a>)>;
+
+fn kept<B: Backend + 'static>(monitors: &[Box<dyn Monitor<B>>]) -> Kept<'_> {
+    monitors.iter().flat_map(|m| m.state()).collect()
+}
+
+/// Adds what monitors keep to a file's counters and tensors.
+fn add<'a>(kept: &'a Kept<'a>, header: &mut Header, tensors: &mut Vec<(&'a str, TensorData<'a>)>) {
+    for (name, numbers) in kept {
+        match numbers {
+            Numbers::Count(n) => header.counters.push(((*name).into(), *n)),
+            Numbers::F32(v) => tensors.push((name, TensorData::F32(v))),
+            Numbers::F64(v) => tensors.push((name, TensorData::F64(v))),
+        }
+    }
+}
+
+/// A file whose header was found to be of the run that is to go on.
+pub(super) struct ChainFile {
+    path: PathBuf,
+    reader: Reader,
+    format: u64,
+}
+
+/// Where a chain began: the parameters, and their checksum where the caller has it.
+#[derive(Clone, Copy)]
+pub(super) struct Start<'a> {
+    pub params: &'a [f32],
+    pub sha256: Option<[u8; 32]>,
+}
+
+impl ChainFile {
+    /// Opens a file and compares what it is of with `expected`.
+    ///
+    /// # Errors
+    /// As [`Reader::open`]; [`Error::Mismatch`] with the first setting that differs, or the model, seed, chain, text or vocabulary, and when it has
+    /// more steps than the run; [`Error::BadHeader`] for a newer form than this build reads.
+    pub fn open(path: &Path, expected: &Header, length: Length) -> Result<Self> {
+        let reader = Reader::open(path, Kind::Chain)?;
+        let format = reader.counter(FORMAT).unwrap_or(0);
+        let file = Self {
+            path: path.to_path_buf(),
+            reader,
+            format,
+        };
+        if format > NEWEST {
+            return Err(file.bad(format!(
+                "{FORMAT} {format}: this build reads files up to {NEWEST}; a newer bnn reads this one"
+            )));
+        }
+        let lengths = file.check_settings(expected, length)?;
+        file.check_rest(expected)?;
+        // Last: what else differs says more.
+        if let (Some((want, is)), Some(why)) = (lengths, length.fixed) {
+            let name = length.setting.trim_start_matches('/').replace('/', ".");
+            return Err(file.mismatch(&format!("{name} ({why})"), want, is));
+        }
+        let made = file.reader.header().step;
+        if made > length.total {
+            let want = format!("at most {}, all of the run's", length.total);
+            return Err(file.mismatch("the number of steps made", want, made.to_string()));
+        }
+        Ok(file)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn mismatch(&self, what: &str, expected: String, got: String) -> Error {
+        Error::Mismatch {
+            path: self.path.clone(),
+            what: what.into(),
+            expected,
+            got,
+        }
+    }
+
+    fn bad(&self, message: String) -> Error {
+        Error::BadHeader {
+            path: self.path.clone(),
+            message,
+        }
+    }
+
+    /// Compares the settings; the lengths wanted and found where they differ in that alone.
+    fn check_settings(
+        &self,
+        expected: &Header,
+        length: Length,
+    ) -> Result<Option<(String, String)>> {
+        let header = self.reader.header();
+        let Some(mut is) = identity::saved(header, self.format) else {
+            // Method `sgnht` was another then.
+            let old = header.config.contains("sampler = \"sgnht\"\n");
+            let now = expected.config.contains("\"method\":\"sgnht\"");
+            return match old && now && "sgnht_ding".parse::<crate::samplers::Method>().is_ok() {
+                true => Err(self.mismatch("method", "sgnht".into(), "sgnht_ding".into())),
+                false => Ok(None),
+            };
+        };
+        let want = serde_json::from_str(&expected.config)
+            .map_err(|e| self.bad(format!("settings: {e}")))?;
+        let mut lengths = None;
+        let found = is.pointer_mut(length.setting).filter(|v| v.is_u64());
+        if let (Some(want), Some(is)) = (serde_json::Value::pointer(&want, length.setting), found)
+            && want != is
+        {
+            let is = std::mem::replace(is, want.clone());
+            lengths = Some((want.to_string(), is.to_string()));
+        }
+        match identity::difference("", &want, &is) {
+            Some((name, want, is)) => Err(self.mismatch(&name, want.to_string(), is.to_string())),
+            None => Ok(lengths),
+        }
+    }
+
+    fn check_rest(&self, expected: &Header) -> Result<()> {
+        let got = self.reader.header();
+        let both = |f: fn(&Header) -> String| (f(expected), f(got));
+        let rest = [
+            ("model", both(|h| h.model.clone())),
+            ("seed", both(|h| h.seed.to_string())),
+            ("chain", both(|h| h.chain.to_string())),
+            ("corpus", both(|h| hex(&h.corpus_sha256))),
+            ("vocabulary", both(|h| h.vocabulary.clone())),
+        ];
+        match rest.into_iter().find(|(_, (want, is))| want != is) {
+            Some((what, (want, is))) => Err(self.mismatch(what, want, is)),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads a fit of `n` parameters, of a model whose head is (V, C), or [0, 0] of a caller's own.
+    ///
+    /// # Errors
+    /// When an array is missing or has another size.
+    pub fn fit(
+        &mut self,
+        config: &NormalConfig,
+        n: usize,
+        head: [usize; 2],
+    ) -> Result<NormalState> {
+        self.check_len("params", n)?;
+        let mut state = NormalState::blank(config, n, head, self.reader.header().step);
+        for (name, v) in state.values_mut() {
+            match v {
+                ValuesMut::F32(v) => self.reader.read_f32(name, v)?,
+                ValuesMut::F64(v) => self.reader.read_f64(name, v)?,
+            }
+        }
+        Ok(state)
+    }
+
+    /// Reads a chain of as many parameters as `start` has.
+    ///
+    /// # Errors
+    /// When a tensor is missing or has another size, and when the chain began elsewhere.
+    pub fn chain(&mut self, start: Start<'_>) -> Result<ChainState> {
+        let n = start.params.len();
+        let (preconditioned, step) = self.steps()?;
+        let theta = self.vector("params", n)?;
+        let theta =
+            theta.ok_or_else(|| self.bad("expected a tensor \"params\", found none".into()))?;
+        let center = self.center(start)?;
+        let live = self.vector(LIVE_SQUARES, n)?;
+        let live = match (live, self.pair(LIVE)?) {
+            (Some(squares), Some([floor, decay])) => Some(LiveMass {
+                squares,
+                floor,
+                decay,
+            }),
+            (None, _) => None,
+            (Some(_), None) => {
+                return Err(self.bad(format!("expected a tensor {LIVE:?}, found none")));
+            }
+        };
+        let thermostat = self.pair("thermostat")?;
+        Ok(ChainState {
+            preconditioned,
+            squares: self.vector("squares", n)?,
+            sampler: SamplerState {
+                step,
+                theta,
+                momenta: self.vector("momenta", n)?,
+                mass: self.vector("mass", n)?,
+                live,
+                center,
+                thermostat: thermostat.map(|[xi, kinetic]| Thermostat { xi, kinetic }),
+            },
+        })
+    }
+
+    /// Returns where the chain began: what the file has, or the caller's own parameters if they are those that it names.
+    fn center(&mut self, start: Start<'_>) -> Result<Vec<f32>> {
+        let what = "the chain's start";
+        if let Some(center) = self.vector("center", start.params.len())? {
+            return match start.sha256.map(|want| (want, params_sha256(&center))) {
+                Some((want, is)) if want != is => Err(self.mismatch(what, hex(&want), hex(&is))),
+                _ => Ok(center),
+            };
+        }
+        let (is, want) = (
+            self.reader.header().baseline_sha256,
+            start.sha256.unwrap_or_else(|| params_sha256(start.params)),
+        );
+        match is == want {
+            true => Ok(start.params.to_vec()),
+            false => Err(self.mismatch(what, hex(&want), hex(&is))),
+        }
+    }
+
+    /// Reads the search for the step size, if there is one.
+    ///
+    /// # Errors
+    /// For numbers that no search has.
+    pub fn auto_step(&mut self) -> Result<Option<AutoStepState>> {
+        let Some(numbers) = self.numbers::<6>(AUTO_STEP)? else {
+            return Ok(None);
+        };
+        let state = AutoStepState::from_numbers(numbers);
+        state.map(Some).map_err(Error::of_file(&self.path))
+    }
+
+    /// Reads the curvature that was found at the chain's start, if it was looked for.
+    ///
+    /// # Errors
+    /// When the file has another number of values.
+    pub fn curvature(&mut self) -> Result<Option<Curvature>> {
+        let all = self.numbers::<4>(CURVATURE)?;
+        Ok(
+            all.map(|[largest, residual, smallest, products]| Curvature {
+                largest,
+                residual,
+                smallest,
+                products: products as u64,
+            }),
+        )
+    }
+
+    /// Returns the checksum of where a fit began; zeros where the file does not say, as from before.
+    pub fn baseline(&self) -> [u8; 32] {
+        self.reader.header().baseline_sha256
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.reader.tensors().iter().any(|t| t.name == name)
+    }
+
+    /// Compares a length before there is room for it.
+    fn check_len(&self, name: &str, n: usize) -> Result<()> {
+        let len = self.reader.tensor(name)?.len;
+        match len == n as u64 {
+            true => Ok(()),
+            false => {
+                let what = format!("{}: tensor {name:?}", self.path.display());
+                Err(Error::shape(what, [n], [len]))
+            }
+        }
+    }
+
+    fn vector(&mut self, name: &str, n: usize) -> Result<Option<Vec<f32>>> {
+        if !self.has(name) {
+            return Ok(None);
+        }
+        self.check_len(name, n)?;
+        let mut v = vec![0.0; n];
+        self.reader.read_f32(name, &mut v)?;
+        Ok(Some(v))
+    }
+
+    fn numbers<const N: usize>(&mut self, name: &str) -> Result<Option<[f64; N]>> {
+        if !self.has(name) {
+            return Ok(None);
+        }
+        let mut v = [0.0; N];
+        self.reader.read_f64(name, &mut v)?;
+        Ok(Some(v))
+    }
+
+    fn pair(&mut self, name: &str) -> Result<Option<[f64; 2]>> {
+        self.numbers(name)
+    }
+
+    /// Returns the gradients for the mass and the steps since, which together are all that the chain made.
+    fn steps(&self) -> Result<(u64, u64)> {
+        let r = &self.reader;
+        let (mass, step) = (r.counter("preconditioned")?, r.counter("sampler_step")?);
+        let made = r.header().step;
+        match mass.checked_add(step) == Some(made) {
+            true => Ok((mass, step)),
+            false => Err(self.bad(format!(
+                "expected {made} steps in all, found {mass} for the mass and {step} since"
+            ))),
+        }
+    }
+
+    /// Gives the monitors what the file has of them.
+    ///
+    /// # Errors
+    /// As [`Monitor::restore`].
+    pub fn restore<B: Backend + 'static>(
+        &mut self,
+        monitors: &mut [Box<dyn Monitor<B>>],
+        progress: super::monitor::Progress,
+    ) -> Result<()> {
+        let path = self.path.clone();
+        (monitors.iter_mut()).try_for_each(|m| match m.restore(&mut self.reader, progress) {
+            Err(e @ Error::Invalid { .. }) => Err(Error::of_file(&path)(e)),
+            other => other,
+        })
+    }
+}
+
+impl Saved for Reader {
+    fn count(&self, name: &str) -> Option<u64> {
+        self.counter(name).ok()
+    }
+
+    fn f64s(&mut self, name: &str) -> Result<Option<Vec<f64>>> {
+        series(self, name, Reader::read_f64)
+    }
+
+    fn f32s(&mut self, name: &str) -> Result<Option<Vec<f32>>> {
+        series(self, name, Reader::read_f32)
+    }
+}
+
+/// Reads a series, if there is one: of no more values than the file has bytes, since its lengths were compared with its size.
+fn series<T: Clone + Default>(
+    reader: &mut Reader,
+    name: &str,
+    read: impl FnOnce(&mut Reader, &str, &mut [T]) -> Result<()>,
+) -> Result<Option<Vec<T>>> {
+    let Some(info) = reader.tensors().iter().find(|t| t.name == name) else {
+        return Ok(None);
+    };
+    let mut v = vec![T::default(); info.len as usize];
+    read(reader, name, &mut v)?;
+    Ok(Some(v))
+}

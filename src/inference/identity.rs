@@ -1,0 +1,242 @@
+//! What a saved chain or fit says that it is of, as JSON with canonical names: a session goes on only with the same. Files of before are brought to
+//! today's form first.
+
+use super::config::{Inference, SessionConfig, Target};
+use crate::data::Windows;
+use crate::error::{Error, Result};
+use crate::posterior::Family;
+use crate::samplers::Method;
+use crate::store::{Header, params_sha256};
+use serde_json::{Map, Value, json};
+
+/// How long the run is that goes on from a file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Length {
+    /// Where the settings have it: a JSON pointer.
+    pub setting: &'static str,
+    /// Steps of the whole run, those that estimate the mass included.
+    pub total: u64,
+    /// Why a run of another length makes other steps: then it must be the saved one.
+    pub fixed: Option<&'static str>,
+}
+
+impl Length {
+    pub fn of(inference: &Inference) -> Self {
+        match inference {
+            Inference::Chain {
+                sampler,
+                preconditioner,
+                ..
+            } => Self {
+                setting: "/sampler/settings/sampling_steps",
+                total: preconditioner.steps().saturating_add(sampler.total_steps()),
+                fixed: sampler.length_matters(),
+            },
+            Inference::Fit { config, .. } => Self {
+                setting: "/sampler/steps",
+                total: config.steps,
+                fixed: config.length_matters(),
+            },
+        }
+    }
+}
+
+fn to_json(v: impl serde::Serialize) -> Result<Value> {
+    serde_json::to_value(v).map_err(|e| Error::invalid("settings", "JSON", e))
+}
+
+/// Returns the settings of a chain or fit on gradients of the caller's.
+pub(super) fn of_gradients(inference: &Inference) -> Result<Value> {
+    Ok(json!({"sampler": of_inference(inference, false)?}))
+}
+
+/// Returns the settings of a session on a model's posterior.
+pub(super) fn of_model(
+    target: &Target<'_>,
+    config: &SessionConfig,
+    windows: &Windows,
+    num_data: f64,
+) -> Result<Value> {
+    let (prior, batches) = (target.prior, &config.batches);
+    let mut all = json!({
+        "sampler": of_inference(&config.inference, true)?,
+        "prior_family": to_json(prior.family)?,
+        "prior_std": prior.std,
+        "prior_center": if prior.center.is_some() { "pretrained" } else { "zero" },
+        "prior_scale": if prior.relative_to.is_some() { "relative" } else { "absolute" },
+        "num_data": num_data,
+        "likelihood_weight": config.likelihood_weight,
+        "objective": to_json(config.objective)?,
+        "batch_order": to_json(batches.order)?,
+        "batch_size": batches.size,
+        "window": batches.window,
+    });
+    let vectors = [
+        ("prior_center_sha256", &prior.center),
+        ("prior_scale_sha256", &prior.relative_to),
+    ];
+    for (name, vector) in vectors {
+        if let Some(v) = vector {
+            all[name] = hex(&params_sha256(v)).into();
+        }
+    }
+    if windows.is_subset() {
+        all["chosen_windows"] = windows.num_windows().into();
+    }
+    Ok(all)
+}
+
+fn of_inference(inference: &Inference, on_model: bool) -> Result<Value> {
+    match inference {
+        Inference::Fit { config, .. } => to_json(config),
+        Inference::Chain {
+            sampler,
+            preconditioner,
+            auto_step,
+        } => {
+            let mut all = json!({"settings": to_json(sampler)?});
+            if on_model {
+                all["preconditioner"] = to_json(preconditioner)?;
+            }
+            if let Some(a) = auto_step {
+                all["auto_step"] = json!({
+                    "step_tolerance": a.tolerance(),
+                    "keep_momentum": a.keeps_momentum(),
+                });
+            }
+            Ok(all)
+        }
+    }
+}
+
+/// Returns the settings that a file was saved with, in today's form; none for a run's file of before, whose settings were TOML and stood beside it.
+pub(super) fn saved(header: &Header, format: u64) -> Option<Value> {
+    let mut is: Value = serde_json::from_str(&header.config).ok()?;
+    if format > 0 {
+        return Some(is);
+    }
+    if is.get("sampler").is_none() {
+        is = of_old_gradients(is);
+    }
+    if let Some(family) = is.get("prior_family").and_then(Value::as_str) {
+        is["prior_family"] = to_json(old_family(family)?).ok()?;
+    }
+    let refers = [
+        ("prior_center", "pretrained", "prior_center_sha256"),
+        ("prior_scale", "relative", "prior_scale_sha256"),
+    ];
+    for (setting, word, name) in refers {
+        if is.get(setting).and_then(Value::as_str) == Some(word) {
+            is[name] = hex(&header.baseline_sha256).into();
+        }
+    }
+    // What was `sgnht` then has another name now.
+    let ding = "sgnht_ding";
+    if let Some(method) = is.pointer_mut("/sampler/settings/method")
+        && method.as_str() == Some("sgnht")
+        && ding.parse::<Method>().is_ok()
+    {
+        *method = ding.into();
+    }
+    Some(is)
+}
+
+/// The settings of a caller's own gradients once stood without a name over them.
+fn of_old_gradients(mut settings: Value) -> Value {
+    let search = settings
+        .as_object_mut()
+        .and_then(|all| all.remove("auto_step"));
+    if settings.get("steps").is_some() {
+        return json!({"sampler": settings});
+    }
+    let mut sampler = Map::from_iter([("settings".to_owned(), settings)]);
+    sampler.extend(search.map(|a| ("auto_step".to_owned(), a)));
+    json!({"sampler": sampler})
+}
+
+/// Reads a prior's form as it was once printed.
+fn old_family(text: &str) -> Option<Family> {
+    let dof = text
+        .strip_prefix("StudentT { dof: ")
+        .and_then(|t| t.strip_suffix(" }"));
+    match (text, dof) {
+        ("Normal", _) => Some(Family::Normal),
+        ("Laplace", _) => Some(Family::Laplace),
+        (_, Some(dof)) => dof.parse().ok().map(|dof| Family::StudentT { dof }),
+        _ => None,
+    }
+}
+
+/// Returns the first place at which two JSON values differ, with what stands there.
+pub(super) fn difference(at: &str, a: &Value, b: &Value) -> Option<(String, Value, Value)> {
+    if let (Value::Object(x), Value::Object(y)) = (a, b) {
+        let keys = x.keys().chain(y.keys());
+        return keys.into_iter().find_map(|k| {
+            let null = Value::Null;
+            let (x, y) = (x.get(k).unwrap_or(&null), y.get(k).unwrap_or(&null));
+            let name = match at {
+                "" => k.clone(),
+                at => format!("{at}.{k}"),
+            };
+            difference(&name, x, y)
+        });
+    }
+    (a != b).then(|| (at.to_string(), a.clone(), b.clone()))
+}
+
+/// Prints a checksum.
+pub(super) fn hex(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let a = json!({"a": 1, "b": {"c": [1, 2], "d": 0.5}});
+        assert_eq!(difference("", &a, &a), None);
+        let b = json!({"a": 1, "b": {"c": [1, 2], "d": 0.25}, "e": 3});
+        let found = difference("", &a, &b).expect("one");
+        assert_eq!(found, ("b.d".into(), json!(0.5), json!(0.25)));
+        let c = json!({"a": 1, "b": {"c": [1, 2], "d": 0.5}, "e": 3});
+        assert_eq!(difference("", &a, &c).expect("one").0, "e");
+    }
+
+    #[test]
+    fn old_forms_are_todays() {
+        let old = |config: Value| Header {
+            config: config.to_string(),
+            baseline_sha256: [1; 32],
+            ..Header::new(crate::store::Kind::Chain)
+        };
+        let h = old(
+            json!({"method": "sgnht_euler", "alpha": 0.5, "auto_step": {"step_tolerance": 0.1}}),
+        );
+        let want = json!({"sampler": {
+            "settings": {"method": "sgnht_euler", "alpha": 0.5},
+            "auto_step": {"step_tolerance": 0.1},
+        }});
+        assert_eq!(saved(&h, 0), Some(want));
+        let h = old(json!({"method": "vi", "steps": 3}));
+        let want = json!({"sampler": {"method": "vi", "steps": 3}});
+        assert_eq!(saved(&h, 0), Some(want));
+        let h = old(
+            json!({"sampler": {}, "prior_family": "StudentT { dof: 4.5 }", "prior_center": "pretrained"}),
+        );
+        let got = saved(&h, 0).expect("JSON");
+        assert_eq!(got["prior_family"], json!({"student_t": {"dof": 4.5}}));
+        assert_eq!(got["prior_center_sha256"], "01".repeat(32));
+        assert_eq!(
+            saved(
+                &Header {
+                    config: "a = 1".into(),
+                    ..h
+                },
+                0
+            ),
+            None
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! What a chain records while it runs, in place of its weights: log-probabilities of probe tokens and random projections, one draw every so
+//! many sampling steps.
+
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::gpt::Gpt;
+use crate::inference::config::{MonitorConfig, Target};
+use crate::inference::monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
+use crate::metrics::{PROJECTIONS, Probe, random_projections};
+use crate::samplers::{Config, Schedule};
+
+const LOG_PROB: &str = "probe.log_prob";
+const PROJECTION: &str = "probe.projection";
+
+/// The recorded draws of one chain.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Draws {
+    /// Log-probabilities in nats, (draws, tokens).
+    pub log_prob: Vec<f32>,
+    /// Projections of the weights, (draws, [`PROJECTIONS`]).
+    pub projection: Vec<f64>,
+}
+
+impl Draws {
+    /// Returns how many draws there are.
+    pub fn len(&self) -> usize {
+        self.projection.len() / PROJECTIONS
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns how many tokens each draw scores; 0 without draws.
+    pub fn tokens(&self) -> usize {
+        self.log_prob.len().checked_div(self.len()).unwrap_or(0)
+    }
+
+    /// Reads the draws of a chain that must have `expected` by now.
+    ///
+    /// # Errors
+    /// When there are another number of them, or they do not make a whole table.
+    pub fn read(saved: &mut dyn Saved, expected: u64) -> Result<Self> {
+        let draws = Self {
+            log_prob: saved.f32s(LOG_PROB)?.unwrap_or_default(),
+            projection: saved.f64s(PROJECTION)?.unwrap_or_default(),
+        };
+        let (scores, sums) = (draws.log_prob.len() as u64, draws.projection.len() as u64);
+        let whole = scores.checked_rem(expected).unwrap_or(scores) == 0;
+        if Some(sums) != expected.checked_mul(PROJECTIONS as u64) || !whole {
+            let got = format!("{scores} scores and {sums} projections");
+            let expected = format!("{expected} draws of the probes");
+            return Err(Error::invalid("recorded draws", expected, got));
+        }
+        Ok(draws)
+    }
+}
+
+/// After which steps draws are recorded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DrawSchedule {
+    every: u64,
+    before: u64,
+    sampling_steps: u64,
+    schedule: Schedule,
+}
+
+impl DrawSchedule {
+    /// Of a chain that records every `every` sampling steps, at least 1, after `before` steps that do not sample.
+    ///
+    /// # Errors
+    /// When `every` is 0.
+    pub fn new(every: u64, before: u64, sampling_steps: u64, schedule: Schedule) -> Result<Self> {
+        if every == 0 {
+            return Err(Error::invalid("probe_every", "at least 1", 0));
+        }
+        Ok(Self {
+            every,
+            before,
+            sampling_steps,
+            schedule,
+        })
+    }
+
+    /// Returns how many draws a chain has after `steps` steps in all.
+    pub fn due(&self, steps: u64) -> u64 {
+        self.steps(steps).len() as u64
+    }
+
+    /// Returns after how many sampling steps each draw was recorded that a chain has after `steps` steps in all.
+    pub fn steps(&self, steps: u64) -> Vec<u64> {
+        let made = steps.saturating_sub(self.before).min(self.sampling_steps);
+        (1..=made / self.every)
+            .map(|i| i * self.every)
+            .filter(|&made| self.is_due(made))
+            .collect()
+    }
+
+    /// Returns whether a draw is recorded after `made` sampling steps: at every so many, but for those that explore.
+    pub fn is_due(&self, made: u64) -> bool {
+        let explores = |step| self.schedule.explores(step, self.sampling_steps);
+        made > 0 && made.is_multiple_of(self.every) && !explores(made - 1)
+    }
+}
+
+/// Records draws.
+pub struct DrawRecorder<B: Backend + 'static> {
+    backend: B,
+    gpt: Gpt,
+    probe: Probe<B>,
+    schedule: DrawSchedule,
+    draws: Draws,
+}
+
+impl<B: Backend + 'static> DrawRecorder<B> {
+    /// Records on the target's validation split; none where the settings have no probe.
+    ///
+    /// # Errors
+    /// As [`Probe::new`] and [`DrawSchedule::new`].
+    pub(crate) fn new(
+        backend: &B,
+        target: &Target<'_>,
+        settings: &MonitorConfig,
+        chain: &Config,
+        before: u64,
+    ) -> Result<Option<Self>> {
+        if settings.probe_tokens == 0 {
+            return Ok(None);
+        }
+        let (gpt, val) = (target.gpt, &target.corpus.val);
+        let t = gpt.config().block_size;
+        let (every, length) = (settings.probe_every, chain.sampling_steps);
+        Ok(Some(Self {
+            backend: backend.clone(),
+            gpt: gpt.clone(),
+            probe: Probe::new(backend, gpt, val, t, settings.probe_tokens)?,
+            schedule: DrawSchedule::new(every, before, length, chain.schedule)?,
+            draws: Draws::default(),
+        }))
+    }
+
+    /// Returns the draws so far.
+    pub fn draws(&self) -> &Draws {
+        &self.draws
+    }
+}
+
+impl<B: Backend + 'static> Monitor<B> for DrawRecorder<B> {
+    fn after(&mut self, report: &StepReport, at: &mut AfterStep<'_, B>) -> Result<()> {
+        let warms_up = report.phase == crate::samplers::Phase::Warmup;
+        if warms_up || !self.schedule.is_due(at.progress().sampled) {
+            return Ok(());
+        }
+        let scores = (self.probe).log_prob(&self.backend, &self.gpt, at.params())?;
+        self.draws.log_prob.extend_from_slice(scores);
+        let params = self.backend.get(at.params())?;
+        self.draws.projection.extend(random_projections(&params));
+        Ok(())
+    }
+
+    fn state(&self) -> Vec<(&'static str, Numbers<'_>)> {
+        vec![
+            (LOG_PROB, Numbers::F32((&self.draws.log_prob).into())),
+            (PROJECTION, Numbers::F64((&self.draws.projection).into())),
+        ]
+    }
+
+    fn restore(&mut self, saved: &mut dyn Saved, progress: Progress) -> Result<()> {
+        self.draws = Draws::read(saved, self.schedule.due(progress.steps))?;
+        Ok(())
+    }
+}

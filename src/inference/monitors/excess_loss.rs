@@ -1,0 +1,60 @@
+//! How much more loss a chain has than its start, for the local learning coefficient: on one batch at both, so that the batch's own noise falls
+//! out of the difference.
+
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::inference::config::Target;
+use crate::inference::monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
+use crate::samplers::{Config, Phase};
+
+const NAME: &str = "trace.excess_loss";
+
+/// The loss of a batch over that at the chain's start, at every so many sampling steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExcessLoss {
+    every: u64,
+    losses: Vec<f64>,
+}
+
+impl ExcessLoss {
+    /// Looks at every `every`-th sampling step; none where `every` is 0, or the coefficient has no meaning: the prior is not centred at the
+    /// chain's start, or the temperature is 0.
+    pub(crate) fn new(target: &Target<'_>, every: u64, chain: &Config) -> Option<Self> {
+        let looks = target.prior_is_about_the_start() && chain.temperature > 0.0 && every > 0;
+        looks.then(|| Self {
+            every,
+            losses: Vec::new(),
+        })
+    }
+
+    /// Returns the losses over the start's, nats, one per look.
+    pub fn losses(&self) -> &[f64] {
+        &self.losses
+    }
+}
+
+impl<B: Backend + 'static> Monitor<B> for ExcessLoss {
+    fn after(&mut self, report: &StepReport, at: &mut AfterStep<'_, B>) -> Result<()> {
+        let due = at.progress().sampled.is_multiple_of(self.every);
+        if report.phase == Phase::Sampling && due {
+            let excess = at.log_lik_at_start()?.zip(report.log_lik);
+            self.losses.extend(excess.map(|(start, now)| start - now));
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Vec<(&'static str, Numbers<'_>)> {
+        vec![(NAME, Numbers::F64((&self.losses).into()))]
+    }
+
+    fn restore(&mut self, saved: &mut dyn Saved, progress: Progress) -> Result<()> {
+        let losses = saved.f64s(NAME)?.unwrap_or_default();
+        if losses.len() as u64 > progress.sampled {
+            let expected = format!("at most {}, the sampling steps made", progress.sampled);
+            let what = "losses over the start's";
+            return Err(Error::invalid(what, expected, losses.len()));
+        }
+        self.losses = losses;
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! The temperature of each tensor, or of any ranges of the parameters, while a chain samples.
+
+use crate::backend::Backend;
+use crate::error::Result;
+use crate::gpt::Gpt;
+use crate::inference::monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
+use crate::samplers::{Phase, Sampler, Temperatures};
+use std::ops::Range;
+
+/// The name of the running temperatures, and of how often they were taken.
+const NAME: &str = "temperatures";
+
+/// Takes [`Temperatures`] at every so many sampling steps.
+pub struct TensorTemperatures {
+    every: u64,
+    ranges: Vec<Range<usize>>,
+    taken: Temperatures,
+    read: bool, // at the step that is being made
+}
+
+impl TensorTemperatures {
+    /// Takes those of `ranges`, none of them empty, at every `every`-th sampling step.
+    ///
+    /// # Errors
+    /// As [`Temperatures::new`].
+    pub fn new(every: u64, ranges: Vec<Range<usize>>) -> Result<Self> {
+        Ok(Self {
+            every,
+            taken: Temperatures::new(every, ranges.clone())?,
+            ranges,
+            read: false,
+        })
+    }
+
+    /// Takes those of each tensor of a model; none where `every` is 0.
+    ///
+    /// # Errors
+    /// As [`Temperatures::new`].
+    pub fn of_tensors(gpt: &Gpt, every: u64) -> Result<Option<Self>> {
+        let tensors = gpt.layout().tensors().iter();
+        let ranges = tensors.map(|t| t.range.clone()).collect();
+        (every > 0).then(|| Self::new(every, ranges)).transpose()
+    }
+
+    /// Returns the temperatures so far.
+    pub fn taken(&self) -> &Temperatures {
+        &self.taken
+    }
+}
+
+impl<B: Backend + 'static> Monitor<B> for TensorTemperatures {
+    fn before(&mut self, chain: &Sampler<B>, grad: &B::Vector) -> Result<()> {
+        let sampled = chain.step().saturating_sub(chain.config().warmup_steps);
+        self.read = chain.phase() == Phase::Sampling && self.taken.due(sampled);
+        match self.read {
+            true => self.taken.read(chain, grad),
+            false => Ok(()),
+        }
+    }
+
+    fn after(&mut self, _report: &StepReport, _at: &mut AfterStep<'_, B>) -> Result<()> {
+        if std::mem::take(&mut self.read) {
+            self.taken.keep();
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Vec<(&'static str, Numbers<'_>)> {
+        vec![
+            (NAME, Numbers::Count(self.taken.count())),
+            (NAME, Numbers::F64(self.taken.state().into())),
+        ]
+    }
+
+    fn restore(&mut self, saved: &mut dyn Saved, progress: Progress) -> Result<()> {
+        // A file from before counts has a count of 0 where none were taken.
+        if let (Some(count), Some(state)) = (saved.count(NAME), saved.f64s(NAME)?) {
+            let ranges = self.ranges.clone();
+            self.taken =
+                Temperatures::restore(self.every, ranges, progress.sampled, (count, &state))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,639 @@
+//! A run of one chain or fit: what it moves in, how it steps, what is read off on the way, and its file.
+
+use super::build;
+use super::chain_file::{self, Rest};
+use super::config::{Inference, SessionConfig, Target};
+use super::engine::{Engine, no_fit};
+use super::identity::Length;
+use super::monitor::{AfterStep, Monitor, Progress, StepReport};
+use crate::backend::Backend;
+use crate::data::{Batch, Batches, Corpus};
+use crate::error::{Error, Result};
+use crate::rng::{Purpose, Stream};
+use crate::samplers::laplace::PriorFit;
+use crate::samplers::{
+    AutoStep, Chain, Curvature, Factors, NormalConfig, NormalFit, Phase, Sampler, extreme_curvature,
+};
+use crate::store::Header;
+use std::any::Any;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The most batches that a gradient for a curvature is the mean of.
+const MOST_BATCHES: usize = 1024;
+
+/// The batches of a session on a model's posterior.
+pub(super) struct Feed {
+    pub corpus: Arc<Corpus>,
+    pub batches: Batches,
+    pub batch: Batch,
+}
+
+/// A chain, or a fit of normals, on a model's posterior or on a caller's gradients: stepped one batch or gradient at a time, saved and resumed at any
+/// step. One thread at a time.
+///
+/// ```
+/// use bnn::backend::Cpu;
+/// use bnn::inference::{Inference, Session};
+/// use bnn::samplers::{Config, Method, Phase, Preconditioner};
+///
+/// # fn main() -> bnn::Result<()> {
+/// let sampler = Config { sampling_steps: 500, ..Config::new(Method::Baoa, 0.3) };
+/// let inference = Inference::Chain { sampler, preconditioner: Preconditioner::None, auto_step: None };
+/// let mut session = Session::with_gradients(&Cpu::new(1)?, inference, 1.0, &[0.0; 2])?;
+/// let mut theta = [0.0; 2];
+/// while session.phase() != Phase::Done {
+///     session.read_params(&mut theta)?;
+///     let grad = theta.map(|x| -x); // of a standard normal
+///     let log_post = -theta.iter().map(|x| 0.5 * (x * x) as f64).sum::<f64>();
+///     session.step_with_gradient(&grad, log_post)?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Session<B: Backend + 'static> {
+    pub(super) backend: B,
+    pub(super) engine: Engine<B>,
+    pub(super) feed: Option<Feed>, // none with gradients of the caller's
+    pub(super) inference: Inference,
+    pub(super) num_data: f64, // the likelihood's weight included
+    pub(super) header: Header,
+    pub(super) keeps_center: bool,
+    pub(super) curvature: Option<Curvature>,
+    pub(super) monitors: Vec<Box<dyn Monitor<B>>>, // the file has them
+    pub(super) watchers: Vec<Box<dyn Monitor<B>>>, // it has not
+    pub(super) grad: Vec<B::Vector>,               // gradient, squares: made when they are needed
+    pub(super) last: Option<StepReport>,
+}
+
+impl<B: Backend + 'static> Session<B> {
+    /// Begins at the target's start.
+    ///
+    /// # Errors
+    /// For a setting out of range, a start or a text that does not fit the model, and a text that is too short.
+    pub fn new(backend: &B, target: &Target<'_>, config: &SessionConfig) -> Result<Self> {
+        build::on_model(backend, target, config, None)
+    }
+
+    /// Goes on from a saved state, bit for bit as it would have without the break. It may have another number of sampling steps (of a fit, epochs)
+    /// where no step depends on it, and other monitors.
+    ///
+    /// # Errors
+    /// As [`Session::new`]; [`Error::Mismatch`] with what differs for a file of other settings, another model or text, or another start; the errors of
+    /// [`Reader::open`](crate::store::Reader::open); [`Error::BadHeader`] for numbers that no such session has.
+    pub fn resume(
+        backend: &B,
+        target: &Target<'_>,
+        config: &SessionConfig,
+        path: impl AsRef<Path>,
+    ) -> Result<Self> {
+        build::on_model(backend, target, config, Some(path.as_ref()))
+    }
+
+    /// Begins at `start`, with gradients that the caller gives of a log posterior. `num_data` is what its mean log likelihood is multiplied by, for
+    /// [`Session::num_data`] alone; 1 where that means nothing.
+    ///
+    /// # Errors
+    /// For a setting out of range, and a start that is empty or not finite.
+    pub fn with_gradients(
+        backend: &B,
+        inference: Inference,
+        num_data: f64,
+        start: &[f32],
+    ) -> Result<Self> {
+        build::on_gradients(backend, inference, num_data, Ok(start))
+    }
+
+    /// Goes on from the saved state of `n` parameters, with gradients that the caller gives, as [`Session::resume`].
+    ///
+    /// # Errors
+    /// As [`Session::with_gradients`] and [`Session::resume`]; [`Error::Shape`] for another number of parameters.
+    pub fn resume_with_gradients(
+        backend: &B,
+        inference: Inference,
+        num_data: f64,
+        n: usize,
+        path: impl AsRef<Path>,
+    ) -> Result<Self> {
+        build::on_gradients(backend, inference, num_data, Err((n, path.as_ref())))
+    }
+
+    /// Writes the whole state to a file, in the place of what may be there. The file appears whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::NotFinite`] for a chain that has diverged; [`Error::Invalid`] between the draws of one of VI's steps.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let rest = Rest {
+            header: &self.header,
+            center: self.keeps_center,
+            curvature: self.curvature,
+            monitors: &self.monitors,
+        };
+        chain_file::write(path.as_ref(), &self.engine, &rest)
+    }
+
+    /// Sets the number of sampling steps (of a fit, of all steps) of a session that may be longer or shorter.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when a step depends on it, more were made, or it is out of range; nothing changes then.
+    pub fn extend(&mut self, steps: u64) -> Result<()> {
+        self.engine.extend(steps)?;
+        match &mut self.inference {
+            Inference::Chain { sampler, .. } => sampler.sampling_steps = steps,
+            Inference::Fit { config, .. } => config.steps = steps,
+        }
+        let bad = |e| Error::invalid("settings", "JSON", e);
+        let mut settings: serde_json::Value =
+            serde_json::from_str(&self.header.config).map_err(bad)?;
+        if let Some(v) = settings.pointer_mut(Length::of(&self.inference).setting) {
+            *v = steps.into();
+        }
+        self.header.config = settings.to_string();
+        Ok(())
+    }
+
+    /// Makes the next step on its own batch, which is a function of (seed, chain, step).
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with step and tensor when the chain diverges; [`Error::Invalid`] when every step was made, and with gradients of the
+    /// caller's; a monitor's own.
+    pub fn step(&mut self) -> Result<StepReport> {
+        self.fill()?;
+        // The batch is back in its place before anything can fail.
+        let feed = self.feed.take().ok_or_else(no_batches)?;
+        let report = self.step_on(&feed.batch);
+        self.feed = Some(feed);
+        report
+    }
+
+    /// Makes the next step on a batch of the caller's, of at most (B, T) tokens.
+    ///
+    /// # Errors
+    /// As [`Session::step`], and when the batch does not fit.
+    pub fn step_on(&mut self, batch: &Batch) -> Result<StepReport> {
+        let (monitors, watchers) = (&mut self.monitors, &mut self.watchers);
+        let report = match &mut self.engine {
+            Engine::Chain(c) => {
+                let r = c.step_observed(batch, |s, grad| before(monitors, watchers, s, grad))?;
+                StepReport {
+                    step: r.step,
+                    phase: r.phase,
+                    log_lik: Some(r.at.log_lik),
+                    log_prior: Some(r.at.log_prior),
+                    log_post: Some(r.at.log_post),
+                    kinetic_temperature: r.kinetic_temperature,
+                    configurational_temperature: r.configurational_temperature,
+                    xi: c.sampler().thermostat().map(|t| t.xi),
+                    sample_due: r.sample_due,
+                }
+            }
+            Engine::Fit(f) => {
+                let r = f.step(batch)?;
+                of_fit(r.step, Some(r.log_lik), Some(r.log_post))
+            }
+            Engine::GradientChain(_) | Engine::GradientFit(_) => return Err(no_batches()),
+        };
+        self.made(report, Some(batch))
+    }
+
+    /// Makes the next step of a chain, or takes in a draw of VI's, given the gradient of the log posterior at [`Session::params`], (n_params), and its
+    /// value. None while draws of VI's step are left.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`]: for a gradient or a log posterior the session is as before; [`Error::Invalid`] for EKF and Laplace, on a model's
+    /// posterior, and when every step was made; [`Error::Shape`] for another length.
+    pub fn step_with_gradient(
+        &mut self,
+        grad: &[f32],
+        log_post: f64,
+    ) -> Result<Option<StepReport>> {
+        self.upload(&[("gradient", grad)])?;
+        let (monitors, watchers) = (&mut self.monitors, &mut self.watchers);
+        let report = match &mut self.engine {
+            Engine::GradientChain(c) => {
+                let look = |s: &Sampler<B>, g: &B::Vector| before(monitors, watchers, s, g);
+                let r = c.step(&self.grad[0], log_post, look)?;
+                StepReport {
+                    step: r.step,
+                    phase: r.phase,
+                    log_lik: None,
+                    log_prior: None,
+                    log_post: Some(r.log_post),
+                    kinetic_temperature: r.kinetic_temperature,
+                    configurational_temperature: Some(r.configurational_temperature),
+                    xi: r.xi,
+                    sample_due: r.sample_due,
+                }
+            }
+            Engine::GradientFit(f) => match f.step_with_gradient(&self.grad[0], log_post)? {
+                Some(r) => of_fit(r.step, None, Some(r.value)),
+                None => return Ok(None),
+            },
+            Engine::Chain(_) | Engine::Fit(_) => return Err(no_gradients()),
+        };
+        self.made(report, None).map(Some)
+    }
+
+    /// Makes the next step of EKF or Laplace, given what a batch of observations says at [`Session::params`]: the means of the gradients of their log
+    /// likelihoods and of the squares of those, (n_params) each, and the mean log likelihood. The prior has no part in them.
+    ///
+    /// # Errors
+    /// As [`Session::step_with_gradient`], and [`Error::Invalid`] for chains and VI.
+    pub fn step_with_squares(
+        &mut self,
+        grad: &[f32],
+        squares: &[f32],
+        log_lik: f64,
+    ) -> Result<StepReport> {
+        self.upload(&[("gradient", grad), ("squares", squares)])?;
+        let report = match &mut self.engine {
+            Engine::GradientFit(f) => {
+                let r = f.step_with_squares(&self.grad[0], 1.0, &self.grad[1], 1.0, log_lik)?;
+                of_fit(r.step, Some(r.value), None)
+            }
+            Engine::GradientChain(_) => return Err(no_fit()),
+            Engine::Chain(_) | Engine::Fit(_) => return Err(no_gradients()),
+        };
+        self.made(report, None)
+    }
+
+    /// Fills the next step's batch.
+    fn fill(&mut self) -> Result<&Batch> {
+        let (seed, chain) = (self.header.seed, self.header.chain);
+        let step = self.engine.steps_made();
+        let feed = self.feed.as_mut().ok_or_else(no_batches)?;
+        (feed.batches).fill(&feed.corpus.train, seed, chain, step, &mut feed.batch)?;
+        Ok(&feed.batch)
+    }
+
+    /// Lets the monitors look at what a step made, and keeps its report.
+    fn made(&mut self, report: StepReport, batch: Option<&Batch>) -> Result<StepReport> {
+        self.last = Some(report);
+        let mut at = AfterStep {
+            progress: progress(&self.inference, self.engine.steps_made()),
+            engine: &mut self.engine,
+            batch,
+        };
+        let all = self.monitors.iter_mut().chain(&mut self.watchers);
+        for monitor in all {
+            monitor.after(&report, &mut at)?;
+        }
+        Ok(report)
+    }
+
+    /// Puts vectors of the caller's on the device.
+    fn upload(&mut self, vectors: &[(&str, &[f32])]) -> Result<()> {
+        let n = self.parameters();
+        if let Some((what, v)) = vectors.iter().find(|(_, v)| v.len() != n) {
+            return Err(Error::shape(*what, [n], [v.len()]));
+        }
+        while self.grad.len() < vectors.len() {
+            self.grad.push(self.backend.zeros(n)?);
+        }
+        let all = self.grad.iter_mut().zip(vectors);
+        for (buf, (_, v)) in all {
+            self.backend.upload(buf, v)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a monitor look from now on. Its numbers are no part of a saved state.
+    pub fn watch(&mut self, monitor: impl Monitor<B>) {
+        self.watchers.push(Box::new(monitor));
+    }
+
+    /// Lets no monitor of that type look any more that [`Session::watch`] added.
+    pub fn unwatch<M: Monitor<B>>(&mut self) {
+        self.watchers
+            .retain(|m| !(m.as_ref() as &dyn Any).is::<M>());
+    }
+
+    /// Returns the monitor of that type, if there is one.
+    pub fn monitor<M: Monitor<B>>(&self) -> Option<&M> {
+        let all = self.monitors.iter().chain(&self.watchers);
+        all.filter_map(|m| (m.as_ref() as &dyn Any).downcast_ref())
+            .next()
+    }
+
+    /// Returns the monitor of that type, if there is one, for numbers that its driver adds.
+    pub fn monitor_mut<M: Monitor<B>>(&mut self) -> Option<&mut M> {
+        let all = self.monitors.iter_mut().chain(&mut self.watchers);
+        all.filter_map(|m| (m.as_mut() as &mut dyn Any).downcast_mut())
+            .next()
+    }
+
+    /// Finds extreme curvatures per mass at the chain's parameters, from the mean over the batches of its next `batches` steps. The chain goes on
+    /// as if nothing had been asked; its file has what was found last.
+    ///
+    /// # Errors
+    /// As [`Chain::curvature`], and [`Error::Invalid`] for fits and gradients of the caller's.
+    pub fn find_curvature(&mut self, batches: usize, products: u64) -> Result<Curvature> {
+        self.engine.sampler()?;
+        if !(1..=MOST_BATCHES).contains(&batches) {
+            let expected = format!("1 to {MOST_BATCHES}");
+            return Err(Error::invalid("batches", expected, batches));
+        }
+        let feed = self.feed.as_mut().ok_or_else(no_batches)?;
+        let (seed, chain) = (self.header.seed, self.header.chain);
+        let first = self.engine.steps_made();
+        let next = (first..first.saturating_add(batches as u64)).map(|step| {
+            (feed.batches).fill(&feed.corpus.train, seed, chain, step, &mut feed.batch)?;
+            Ok(feed.batch.clone())
+        });
+        let next = next.collect::<Result<Vec<_>>>()?;
+        let chain = self.chain().ok_or_else(no_batches)?;
+        let found = chain.curvature(&next, products)?;
+        self.curvature = Some(found);
+        Ok(found)
+    }
+
+    /// Finds extreme curvatures per mass at the chain's parameters from gradients of the caller's: `gradient` writes that of the log posterior at its
+    /// first argument to its second, (n_params) each.
+    ///
+    /// # Errors
+    /// As [`extreme_curvature`], those of `gradient`, and [`Error::Invalid`] for fits.
+    pub fn find_curvature_with(
+        &mut self,
+        products: u64,
+        mut gradient: impl FnMut(&[f32], &mut [f32]) -> Result<()>,
+    ) -> Result<Curvature> {
+        let s = self.engine.sampler()?;
+        let (v, c) = (s.vectors(), s.config());
+        let stream = Stream::new(c.seed, Purpose::Curvature, c.chain);
+        let (mut on_device, mut host) = (v.zeros(s.len())?, vec![0.0; s.len()]);
+        let found = extreme_curvature(v, s.params(), s.mass(), products, stream, |at, a, sum| {
+            gradient(&v.get(at)?, &mut host)?;
+            if let Some(i) = host.iter().position(|g| !g.is_finite()) {
+                let what = format!("gradient[{i}]");
+                return Err(Error::invalid(what, "a finite number", host[i]));
+            }
+            v.upload(&mut on_device, &host)?;
+            v.axpy(sum, a, &on_device)
+        })?;
+        self.curvature = Some(found);
+        Ok(found)
+    }
+
+    /// Returns the curvatures that were found last, or that the file had.
+    pub fn curvature(&self) -> Option<Curvature> {
+        self.curvature
+    }
+
+    fn chain(&mut self) -> Option<&mut Chain<B>> {
+        match &mut self.engine {
+            Engine::Chain(c) => Some(c),
+            _ => None,
+        }
+    }
+
+    /// Returns the fit on a model's posterior, if it is one.
+    pub fn fit(&self) -> Option<&NormalFit<B>> {
+        match &self.engine {
+            Engine::Fit(f) => Some(f),
+            _ => None,
+        }
+    }
+
+    /// Returns the chain's sampler.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a fit.
+    pub fn sampler(&self) -> Result<&Sampler<B>> {
+        self.engine.sampler()
+    }
+
+    /// Returns the chain's settings as they are now: with the step that a search has found so far, and a thermostat's friction for its start.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a fit.
+    pub fn sampler_now(&self) -> Result<crate::samplers::Config> {
+        let s = self.engine.sampler()?;
+        let mut c = s.config().clone();
+        c.xi = s.thermostat().map_or(c.xi, |t| Some(t.xi));
+        Ok(c)
+    }
+
+    /// Returns the mean over parameters of |m| / sqrt(M) of the momenta as they are; none without momenta.
+    ///
+    /// # Errors
+    /// When the device cannot be read, and [`Error::Invalid`] for a fit.
+    pub fn mean_momentum(&self) -> Result<Option<f64>> {
+        let s = self.engine.sampler()?;
+        let Some(momenta) = s.momenta() else {
+            return Ok(None);
+        };
+        let (m, mass) = (self.backend.get(momenta)?, self.mass()?);
+        let each = m.iter().enumerate().map(|(i, m)| {
+            let mass = mass.as_ref().map_or(1.0, |v| v[i]) as f64;
+            (*m as f64).abs() / mass.sqrt()
+        });
+        Ok(Some(each.sum::<f64>() / m.len() as f64))
+    }
+
+    /// Returns the chain's mass, (n_params), if one was set.
+    ///
+    /// # Errors
+    /// As [`Session::mean_momentum`].
+    pub fn mass(&self) -> Result<Option<Vec<f32>>> {
+        let mass = self.engine.sampler()?.mass();
+        mass.map(|m| self.backend.get(m)).transpose()
+    }
+
+    /// Sets the mass of a chain on gradients of the caller's, (n_params), before sampling begins; its momenta are drawn anew.
+    ///
+    /// # Errors
+    /// As [`Sampler::set_mass`], and [`Error::Invalid`] for fits and on a model's posterior.
+    pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
+        self.engine.set_mass(mass)
+    }
+
+    /// Sets factors on the step size and the temperature of all following steps, in place of the schedules'; of VI on the rate, where the
+    /// temperature's must be 1. They are no part of the state.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for EKF and Laplace, and while a search looks for the step size.
+    pub fn set_factors(&mut self, factors: Option<Factors>) -> Result<()> {
+        self.engine.set_factors(factors)
+    }
+
+    /// Returns the search for the step size, if there is one.
+    pub fn auto_step(&self) -> Option<&AutoStep> {
+        self.engine.auto_step()
+    }
+
+    /// Returns where the next gradient is taken, (n_params): a chain's parameters, VI's draw, or the mean of EKF and Laplace; of a fit on a model's
+    /// posterior the mean.
+    pub fn params(&self) -> &B::Vector {
+        self.engine.params()
+    }
+
+    /// Copies [`Session::params`] to the host.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another length, and when the device cannot be read.
+    pub fn read_params(&self, out: &mut [f32]) -> Result<()> {
+        let n = self.parameters();
+        if out.len() != n {
+            return Err(Error::shape("params", [n], [out.len()]));
+        }
+        self.backend.download(self.params(), out)
+    }
+
+    /// Returns how many parameters there are.
+    pub fn parameters(&self) -> usize {
+        self.backend.len(self.params())
+    }
+
+    /// Returns a fit's mean, (n_params).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a chain.
+    pub fn mean(&self) -> Result<&B::Vector> {
+        self.engine.mean()
+    }
+
+    /// Copies [`Session::mean`] to the host.
+    ///
+    /// # Errors
+    /// As [`Session::read_params`], and [`Error::Invalid`] for a chain.
+    pub fn read_mean(&self, out: &mut [f32]) -> Result<()> {
+        let n = self.parameters();
+        if out.len() != n {
+            return Err(Error::shape("mean", [n], [out.len()]));
+        }
+        self.backend.download(self.mean()?, out)
+    }
+
+    /// Returns a fit's standard deviations, (n_params): infinite where Laplace has no precision.
+    ///
+    /// # Errors
+    /// As [`NormalFit::sd`], and [`Error::Invalid`] for a chain.
+    pub fn sd(&mut self) -> Result<Vec<f32>> {
+        self.engine.sd()
+    }
+
+    /// Returns the mean of a fit's standard deviations; Laplace's with that prior precision.
+    ///
+    /// # Errors
+    /// As [`Session::sd`].
+    pub fn average_sd(&mut self, prior_precision: f64) -> Result<f64> {
+        self.engine.average_sd(prior_precision)
+    }
+
+    /// Returns what the marginal likelihood says of Laplace's prior; none without `laplace_fit_prior`.
+    ///
+    /// # Errors
+    /// As [`NormalFit::prior_fit`], and [`Error::Invalid`] for a chain.
+    pub fn prior_fit(&mut self) -> Result<Option<PriorFit>> {
+        self.engine.prior_fit()
+    }
+
+    /// Returns draw number `index` of the seed from a fit as it is, (n_params).
+    ///
+    /// # Errors
+    /// As [`NormalFit::draw`], and [`Error::Invalid`] for a chain.
+    pub fn draw(&mut self, index: u64) -> Result<Vec<f32>> {
+        let mut out = self.backend.zeros(self.parameters())?;
+        self.engine.draw(index, &mut out)?;
+        self.backend.get(&out)
+    }
+
+    /// Returns a fit's settings, its steps counted.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a chain.
+    pub fn fit_config(&self) -> Result<&NormalConfig> {
+        self.engine.fit_config()
+    }
+
+    /// Returns the chain or the fit that it is, a fit's steps counted.
+    pub fn inference(&self) -> &Inference {
+        &self.inference
+    }
+
+    /// Returns what the mean log likelihood is multiplied by, its weight included.
+    pub fn num_data(&self) -> f64 {
+        self.num_data
+    }
+
+    /// Returns the batches of a session on a model's posterior.
+    pub fn batches(&self) -> Option<&Batches> {
+        self.feed.as_ref().map(|f| &f.batches)
+    }
+
+    /// Returns (B, T) of those batches.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] on gradients of the caller's.
+    pub fn batch_shape(&self) -> Result<(usize, usize)> {
+        let feed = self.feed.as_ref().ok_or_else(no_batches)?;
+        Ok((feed.batch.b, feed.batch.t))
+    }
+
+    /// Returns what the last step found; none before the first, also of a session that goes on.
+    pub fn last_report(&self) -> Option<StepReport> {
+        self.last
+    }
+
+    /// Returns the phase of the next step: warm-up, until every step of a fit was made.
+    pub fn phase(&self) -> Phase {
+        self.engine.phase()
+    }
+
+    /// Returns the steps made, which is the next step's index.
+    pub fn steps_made(&self) -> u64 {
+        self.engine.steps_made()
+    }
+
+    /// Returns the steps of the whole run.
+    pub fn total_steps(&self) -> u64 {
+        self.engine.total_steps()
+    }
+
+    /// Returns the gradients that the steps made have taken.
+    pub fn gradients_made(&self) -> u64 {
+        self.inference.gradients(self.steps_made())
+    }
+}
+
+/// Says how far a run of so many steps is.
+pub(super) fn progress(inference: &Inference, steps: u64) -> Progress {
+    Progress {
+        steps,
+        sampled: steps.saturating_sub(inference.steps_before_sampling()),
+    }
+}
+
+fn before<B: Backend + 'static>(
+    monitors: &mut [Box<dyn Monitor<B>>],
+    watchers: &mut [Box<dyn Monitor<B>>],
+    chain: &Sampler<B>,
+    grad: &B::Vector,
+) -> Result<()> {
+    let mut all = monitors.iter_mut().chain(watchers);
+    all.try_for_each(|m| m.before(chain, grad))
+}
+
+fn of_fit(step: u64, log_lik: Option<f64>, log_post: Option<f64>) -> StepReport {
+    StepReport {
+        step,
+        phase: Phase::Warmup,
+        log_lik,
+        log_prior: None,
+        log_post,
+        kinetic_temperature: None,
+        configurational_temperature: None,
+        xi: None,
+        sample_due: false,
+    }
+}
+
+fn no_batches() -> Error {
+    let expected = "one on a model's posterior (this one takes gradients: step_with_gradient)";
+    Error::invalid("sampler", expected, "one on the caller's gradients")
+}
+
+fn no_gradients() -> Error {
+    let expected = "one on the caller's gradients (this one makes its own: step)";
+    Error::invalid("sampler", expected, "one on a model's posterior")
+}
