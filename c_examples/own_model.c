@@ -17,6 +17,7 @@
 #define KEPT 1000 /* the most draws of a chain */
 
 static bnn_error err;
+static bnn_report *report;
 static double x[N], y[N];
 
 static void check(bnn_status status, const char *what) {
@@ -29,13 +30,17 @@ static void check(bnn_status status, const char *what) {
 static void set_u64(bnn_options *o, const char *name, uint64_t value) {
   check(bnn_options_set_u64(o, name, strlen(name), value, &err), name);
 }
-
 static void set_f64(bnn_options *o, const char *name, double value) {
   check(bnn_options_set_f64(o, name, strlen(name), value, &err), name);
 }
-
 static void set_str(bnn_options *o, const char *name, const char *value) {
   check(bnn_options_set_str(o, name, strlen(name), value, strlen(value), &err), name);
+}
+
+static double row(const char *name) {
+  double value = 0;
+  check(bnn_report_get_f64(report, name, strlen(name), &value, &err), name);
+  return value;
 }
 
 /* Uniform numbers for the data. */
@@ -85,13 +90,13 @@ int main(int argc, char **argv) {
   bnn_vector_sampler *sampler = NULL;
   float theta[D], sd[D];
   int32_t phase, due = 0;
-
   for (int n = 0; n < N; ++n) {
     x[n] = 6 * uniform() - 3;
     y[n] = uniform() < 1 / (1 + exp(2 - x[n])); /* the truth: slope 1, intercept -2 */
   }
   check(bnn_context_new(1, &context, &err), "context");
   check(bnn_options_new(&options, &err), "options");
+  check(bnn_report_new(&report, &err), "report");
   set_str(options, "sampler", "baoa");
   set_f64(options, "step_size", 0.1);
   set_f64(options, "temperature", 1.0);
@@ -120,24 +125,24 @@ int main(int argc, char **argv) {
   }
   double worst = 0;
   for (int i = 0; i < D; ++i) {
-    double rhat = 0, bulk = 0, tail = 0, ess = 0, mcse = 0, mean = 0;
-    check(bnn_chain_diagnostics(draws[i], CHAINS, kept, &rhat, &bulk, &tail, &ess, &mcse, &err), "diagnostics");
+    double mean = 0;
+    check(bnn_chain_diagnostics(draws[i], CHAINS, kept, report, &err), "diagnostics");
     for (uint64_t k = 0; k < CHAINS * kept; ++k) mean += draws[i][k] / (double)(CHAINS * kept);
-    printf("chain %d %.4f +- %.4f (R-hat %.4f, effective draws: bulk %.0f, tail %.0f)\n", i, mean, mcse, rhat, bulk, tail);
-    if (rhat > worst) worst = rhat;
+    printf("chain %d %.4f +- %.4f (R-hat %.4f, effective draws: bulk %.0f, tail %.0f)\n", i, mean, row("mcse_mean"), row("rhat"), row("ess_bulk"), row("ess_tail"));
+    worst = fmax(worst, row("rhat"));
   }
   printf("largest R-hat %.4f\n", worst);
 
   set_str(options, "sampler", "vi");
   set_f64(options, "step_size", 0.02);
-  for (int i = 0; i < D; ++i) theta[i] = 0;
+  theta[0] = theta[1] = 0;
   check(bnn_vector_sampler_new(context, options, theta, D, &sampler, &err), "vi");
   check(bnn_vector_sampler_get_params(sampler, theta, D, &err), "where the first gradient is taken");
-  do phase = step(sampler, theta, &due);
-  while (phase != BNN_PHASE_DONE);
+  do phase = step(sampler, theta, &due); while (phase != BNN_PHASE_DONE);
   check(bnn_vector_sampler_get_normals(sampler, theta, sd, D, &err), "normals");
   for (int i = 0; i < D; ++i) printf("vi    %d %.4f (deviation %.4f)\n", i, theta[i], sd[i]);
   bnn_vector_sampler_free(sampler);
+  bnn_report_free(report);
   bnn_options_free(options);
   bnn_context_free(context);
   return 0;

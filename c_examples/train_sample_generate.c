@@ -10,6 +10,7 @@
 #include <string.h>
 
 static bnn_error err;
+static bnn_report *report;
 
 static void check(bnn_status status, const char *what) {
   if (status != BNN_OK) {
@@ -28,6 +29,12 @@ static void set_f64(bnn_options *o, const char *name, double value) {
 
 static void set_str(bnn_options *o, const char *name, const char *value) {
   check(bnn_options_set_str(o, name, strlen(name), value, strlen(value), &err), name);
+}
+
+static double row(const char *name) {
+  double value = 0;
+  check(bnn_report_get_f64(report, name, strlen(name), &value, &err), name);
+  return value;
 }
 
 /* Counts the tokens whose samples disagree by more than a tenth of a nat. */
@@ -78,7 +85,7 @@ int main(int argc, char **argv) {
   printf("%zu training tokens, %zu characters, %zu parameters\n", n_train, vocab, n);
 
   /* The baseline. */
-  double loss = 0, averaged = 0, mean = 0, entropy = 0, mi = 0, ece = 0, brier = 0, accuracy = 0;
+  double loss = 0;
   check(bnn_trainer_new(model, corpus, options, &trainer, &err), "trainer");
   for (uint64_t i = 0; i < iters; ++i) check(bnn_trainer_step(trainer, &loss, &err), "training");
   check(bnn_trainer_finish(trainer, &err), "finish");
@@ -98,10 +105,11 @@ int main(int argc, char **argv) {
       check(bnn_ensemble_add(ensemble, params, n, &err), "add");
     }
   }
-  check(bnn_ensemble_evaluate(ensemble, corpus, BNN_SPLIT_VAL, &averaged, &mean, &entropy, &mi, &ece, &brier,
-                              &accuracy, &err), "evaluate");
-  printf("mean of the samples  %.4f\naveraged prediction  %.4f\n", mean, averaged);
-  printf("entropy %.4f, of it the samples disagree about %.4f; calibration error %.4f, Brier %.4f, accuracy %.4f\n", entropy, mi, ece, brier, accuracy);
+  check(bnn_report_new(&report, &err), "report");
+  check(bnn_ensemble_evaluate(ensemble, corpus, BNN_SPLIT_VAL, report, &err), "evaluate");
+  printf("mean of the samples  %.4f\naveraged prediction  %.4f\n", row("loss_mean"), row("loss"));
+  printf("entropy %.4f, of it the samples disagree about %.4f; calibration error %.4f, Brier %.4f, accuracy %.4f\n",
+         row("entropy.mean"), row("mutual_information.mean"), row("ece"), row("brier"), row("accuracy"));
 
   /* Text. */
   static char text[4 * 400];
@@ -125,6 +133,7 @@ int main(int argc, char **argv) {
   bnn_options_free(options);
   bnn_trainer_free(trainer);
   bnn_ensemble_free(ensemble);
+  bnn_report_free(report);
   bnn_generator_free(generator);
   bnn_sampler_free(sampler);
   return 0;

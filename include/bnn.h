@@ -42,6 +42,11 @@
 #define BNN_TYPE_STR 2
 
 /**
+ * A series of doubles; of rows of a report alone.
+ */
+#define BNN_TYPE_F64S 3
+
+/**
  * Steps that are thrown away: the mass is estimated, then the chain warms up; or normals are being fitted.
  */
 #define BNN_PHASE_WARMUP 0
@@ -79,7 +84,7 @@
 /**
  * Number of the binary interface; the shared library's SONAME carries it.
  */
-#define BNN_ABI 3
+#define BNN_ABI 4
 
 /**
  * A device with its thread pool. Shareable between threads. Children keep it alive.
@@ -116,6 +121,11 @@ typedef struct bnn_options bnn_options;
  * Tokens of a corpus to be scored again and again. One thread at a time.
  */
 typedef struct bnn_probe bnn_probe;
+
+/**
+ * The rows of one result. One thread at a time. A call that gives a result replaces the rows that are there, so one report serves many calls.
+ */
+typedef struct bnn_report bnn_report;
 
 /**
  * A chain or a fit of normals. One thread at a time.
@@ -309,8 +319,8 @@ extern "C" {
  * Compares two series of losses of the same tokens in the order of the text, by a circular block bootstrap of their difference a - b.
  *
  * [in] a, b: n losses each, finite; block: tokens that are drawn together, 1 to n / 2, longer than the context that neighbours share (256 is
- * usual); resamples: at least 2, of 8 bytes each. [out] mean: of a - b, below 0 where a loses less; std_error: its standard error; z: mean / std_error, 0 where
- * the mean is 0; low, high: ends of the 95 % interval. Errors: BNN_ERR_INVALID, also for more
+ * usual); resamples: at least 2, of 8 bytes each. [out] report: mean, of a - b, below 0 where a loses less; std_error, its standard error; z,
+ * mean / std_error, 0 where the mean is 0; low, high, the ends of the 95 % interval. Errors: BNN_ERR_INVALID, also for more
  * resamples than memory holds. The result is a function of the losses and the seed.
  */
 bnn_status bnn_paired_bootstrap(const double *a,
@@ -319,11 +329,7 @@ bnn_status bnn_paired_bootstrap(const double *a,
                                 size_t block,
                                 size_t resamples,
                                 uint64_t seed,
-                                double *mean,
-                                double *std_error,
-                                double *z,
-                                double *low,
-                                double *high,
+                                bnn_report *report,
                                 bnn_error *err);
 
 /**
@@ -504,21 +510,15 @@ bnn_status bnn_ensemble_len(const bnn_ensemble *ensemble, size_t *n, bnn_error *
 /**
  * Scores the average of the samples' probabilities on a whole split, consecutive windows of the block's length; nats a token.
  *
- * [in] split: BNN_SPLIT_…. [out] loss_averaged: of the averaged prediction; loss_mean: mean of the samples' losses; entropy: mean
- * predictive entropy; mutual_information: mean; ece: expected calibration error, 15 bins; brier: mean Brier score, 0 to 2; accuracy: how often
- * the likeliest token came. Errors: BNN_ERR_INVALID without a sample.
- * Takes 8 bytes times the vocabulary for each token of the split. Reproducible to the bit whatever the number of threads.
+ * [in] split: BNN_SPLIT_…. [out] report: loss, of the averaged prediction; loss_mean, the mean of the samples' losses, and loss_of_each;
+ * entropy.mean, .min, .max, of the averaged prediction; expected_entropy; mutual_information.mean, .min, .max; ece, expected calibration error,
+ * 15 bins; brier, mean Brier score, 0 to 2; accuracy, how often the likeliest token came; tokens; samples. Errors: BNN_ERR_INVALID without a sample.
+ * Takes 64 MB, however long the split is. Reproducible to the bit whatever the number of threads.
  */
 bnn_status bnn_ensemble_evaluate(const bnn_ensemble *ensemble,
                                  const bnn_corpus *corpus,
                                  int32_t which,
-                                 double *loss_averaged,
-                                 double *loss_mean,
-                                 double *entropy,
-                                 double *mutual_information,
-                                 double *ece,
-                                 double *brier,
-                                 double *accuracy,
+                                 bnn_report *report,
                                  bnn_error *err);
 
 /**
@@ -643,7 +643,7 @@ bnn_status bnn_bleu(const char *const *references,
                     bnn_error *err);
 
 /**
- * Mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures. As bnn_bleu. [out] rouge1, rouge2, rouge_l: 0 to 1.
+ * Mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures. As bnn_bleu. [out] report: rouge1, rouge2, rouge_l, 0 to 1.
  */
 bnn_status bnn_rouge(const char *const *references,
                      const size_t *reference_lens,
@@ -651,9 +651,7 @@ bnn_status bnn_rouge(const char *const *references,
                      const size_t *prediction_lens,
                      size_t n,
                      int32_t unit,
-                     double *rouge1,
-                     double *rouge2,
-                     double *rouge_l,
+                     bnn_report *report,
                      bnn_error *err);
 
 /**
@@ -686,18 +684,14 @@ bnn_status bnn_calibration_error(const double *confidence,
  * Whether chains agree on one scalar quantity, and how many independent draws they are worth (Vehtari et al. 2021).
  *
  * [in] draws: (chains, n), the draws of one chain after the other, all finite; chains: at least 1; n: draws of each chain, at least 4.
- * [out] rhat: rank-normalised split R-hat, about 1 where the halves of all chains agree; NaN for a constant quantity; ess_bulk, ess_tail: effective
- * sample sizes of the middle and of the 5 % and 95 % quantiles; ess_mean: of the mean; mcse_mean: Monte Carlo standard error of the mean,
+ * [out] report: rhat, rank-normalised split R-hat, about 1 where the halves of all chains agree; NaN for a constant quantity; ess_bulk, ess_tail,
+ * effective sample sizes of the middle and of the 5 % and 95 % quantiles; ess_mean, of the mean; mcse_mean, Monte Carlo standard error of the mean,
  * in the quantity's unit. Errors: BNN_ERR_INVALID for too few chains or draws, and for a draw that is not finite.
  */
 bnn_status bnn_chain_diagnostics(const double *draws,
                                  size_t chains,
                                  size_t n,
-                                 double *rhat,
-                                 double *ess_bulk,
-                                 double *ess_tail,
-                                 double *ess_mean,
-                                 double *mcse_mean,
+                                 bnn_report *report,
                                  bnn_error *err);
 
 /**
@@ -937,6 +931,92 @@ bnn_status bnn_probe_log_probs(bnn_probe *probe,
                                const float *params,
                                size_t n,
                                float *log_probs,
+                               size_t capacity,
+                               size_t *needed,
+                               bnn_error *err);
+
+/**
+ * Makes a report without rows. [out] report: to be freed with bnn_report_free.
+ */
+bnn_status bnn_report_new(bnn_report **report, bnn_error *err);
+
+/**
+ * Frees a report; NULL is fine.
+ */
+void bnn_report_free(bnn_report *report);
+
+/**
+ * Counts the rows. [out] count.
+ */
+bnn_status bnn_report_count(const bnn_report *report, size_t *count, bnn_error *err);
+
+/**
+ * Gives the name of a row.
+ *
+ * [in] index: below bnn_report_count. [out] name: UTF-8 without NUL, capacity bytes; needed: its bytes. Errors: BNN_ERR_INVALID for the
+ * index, BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_report_name(const bnn_report *report,
+                           size_t index,
+                           char *name,
+                           size_t capacity,
+                           size_t *needed,
+                           bnn_error *err);
+
+/**
+ * Says what a row holds and what it means.
+ *
+ * [in] name: UTF-8, name_len bytes. [out] type: BNN_TYPE_…; meaning: with the unit, UTF-8 without NUL, capacity bytes; needed: its bytes.
+ * Errors: BNN_ERR_INVALID for an unknown name, with the nearest one; BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_report_describe(const bnn_report *report,
+                               const char *name,
+                               size_t name_len,
+                               int32_t *type,
+                               char *meaning,
+                               size_t capacity,
+                               size_t *needed,
+                               bnn_error *err);
+
+/**
+ * Gets a number; a count is one too.
+ *
+ * [in] name: UTF-8, name_len bytes. [out] value: NaN for what is not known. Errors: BNN_ERR_INVALID for an unknown name, with the nearest
+ * one, and for a row of another type.
+ */
+bnn_status bnn_report_get_f64(const bnn_report *report,
+                              const char *name,
+                              size_t name_len,
+                              double *value,
+                              bnn_error *err);
+
+/**
+ * Gets a count. As bnn_report_get_f64. [out] value: 0 and 1 where it means no and yes.
+ */
+bnn_status bnn_report_get_u64(const bnn_report *report,
+                              const char *name,
+                              size_t name_len,
+                              uint64_t *value,
+                              bnn_error *err);
+
+/**
+ * Gets text. As bnn_report_get_f64. [out] chars: UTF-8 without NUL, capacity bytes; needed: its bytes. Errors: BNN_ERR_TOO_SMALL too.
+ */
+bnn_status bnn_report_get_str(const bnn_report *report,
+                              const char *name,
+                              size_t name_len,
+                              char *chars,
+                              size_t capacity,
+                              size_t *needed,
+                              bnn_error *err);
+
+/**
+ * Gets a series of numbers. As bnn_report_get_f64. [out] values: capacity doubles; needed: how many there are. Errors: BNN_ERR_TOO_SMALL too.
+ */
+bnn_status bnn_report_get_f64s(const bnn_report *report,
+                               const char *name,
+                               size_t name_len,
+                               double *values,
                                size_t capacity,
                                size_t *needed,
                                bnn_error *err);

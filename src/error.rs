@@ -182,3 +182,27 @@ impl Error {
         move |source| Self::Io { path, source }
     }
 }
+
+/// Returns the known name that `name` was meant to be: the one with the fewest edits (Levenshtein's distance), unless it takes more than half
+/// of its characters.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let each = known.into_iter().map(|k| (edits(name, k), k));
+    let (n, found) = each.min_by_key(|(n, _)| *n)?;
+    (2 * n <= found.chars().count()).then_some(found)
+}
+
+/// How many characters must be put in, taken out or replaced to turn `a` into `b`.
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.chars().enumerate() {
+            let above = row[j + 1];
+            let replaced = diagonal + usize::from(x != y);
+            row[j + 1] = replaced.min(above + 1).min(row[j] + 1);
+            diagonal = above;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}

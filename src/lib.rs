@@ -54,8 +54,8 @@
 //! ```
 //!
 //! Where things are: [`data`] texts and batches; [`gpt`] the model; [`baseline`] its training; [`posterior`] the target;
-//! [`samplers`] the chains; [`store`] samples on disk; [`generate`](mod@generate) and [`metrics`] what they are for; [`backend`] the devices; [`capi`] the C
-//! interface.
+//! [`samplers`] the chains; [`store`] samples on disk; [`generate`](mod@generate) and [`metrics`] what they are for; [`inference`] what a run is and what its
+//! samples are worth; [`backend`] the devices; [`capi`] the C interface.
 #![deny(unsafe_code)]
 
 pub mod backend;

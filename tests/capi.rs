@@ -233,6 +233,11 @@ fn looks_are_those_of_their_closed_forms() {
     documented("looks", true);
 }
 
+#[test]
+fn reports_are_read_by_name() {
+    documented("report", true);
+}
+
 /// Broken: a token's loss for its log-probability, -2.08 for 2.08 on average; tokens out of range left to what computes with them, another
 /// status for those that are only targets.
 #[test]
@@ -691,8 +696,10 @@ int main(void) {
   IS(BNN_OK, bnn_trainer_step(trainer, &loss, &err));
   IS(BNN_OK, bnn_sampler_new(model, corpus, o, &sampler, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_report(sampler, &step, &a, &b, &c, &f, &xi, &err));
+  bnn_report *report = NULL;
+  IS(BNN_OK, bnn_report_new(&report, &err));
   IS(BNN_OK, bnn_ensemble_new(model, &e, &err));
-  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, &a, &b, &c, &f, &h, &xi, &loss, &err));
+  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, report, &err));
   IS(BNN_ERR_INVALID, bnn_generator_new(e, corpus, NULL, &generator, &err));
   IS(BNN_ERR_SHAPE, bnn_sampler_step_tokens(sampler, x, y, 4, &phase, &due, &err));
   if (phase != -1) ++failures;
@@ -712,7 +719,7 @@ int main(void) {
   IS(BNN_ERR_INVALID, bnn_trainer_new(model, other, o, &no_trainer, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_new(model, other, o, &no_sampler, &err));
   IS(BNN_ERR_INVALID, bnn_generator_new(e, other, NULL, &no_generator, &err));
-  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, other, BNN_SPLIT_TRAIN, &a, &b, &c, &f, &h, &xi, &loss, &err));
+  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, other, BNN_SPLIT_TRAIN, report, &err));
   if (no_trainer || no_sampler || no_generator) ++failures;
   bnn_corpus_free(other);
   IS(BNN_OK, bnn_sampler_report(sampler, &step, &a, &b, &c, &f, &xi, &err));
@@ -751,8 +758,10 @@ int main(void) {
   IS(BNN_OK, bnn_bleu(r, lens, p, lens, 1, BNN_UNIT_CHAR, 4, &score, &err));
   if (fabs(score - 1) > 1e-12) ++failures;
   IS(BNN_ERR_INVALID, bnn_bleu(r, lens, p, lens, 1, BNN_UNIT_CHAR, 9, &score, &err));
-  IS(BNN_OK, bnn_rouge(r, lens, p, lens, 1, BNN_UNIT_WORD, &a, &b, &c, &err));
+  IS(BNN_OK, bnn_rouge(r, lens, p, lens, 1, BNN_UNIT_WORD, report, &err));
+  IS(BNN_OK, bnn_report_get_f64(report, "rouge_l", 7, &c, &err));
   if (fabs(c - 1) > 1e-12) ++failures;
+  bnn_report_free(report);
 
   /* Parents first: children go on. */
   bnn_context_free(ctx); bnn_corpus_free(corpus); bnn_options_free(o); bnn_model_free(model);

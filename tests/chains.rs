@@ -195,10 +195,9 @@ proptest! {
 /// The stated 95 % point of R-hat for independent draws is passed by 1 set in 20, and in halves of 10 draws, where ranks are coarse, by 1 in
 /// 12. Of 2,000 sets at least 40 and at most 260 must: six standard deviations from either share, a false alarm less than once in 1e8.
 /// Failed: the point for whole chains in place of halves.
-#[cfg(feature = "cli")]
 #[test]
 fn rhat_of_independent_draws_is_as_stated() {
-    use bnn::run::diagnose::rhat_by_chance;
+    use bnn::inference::agreement::rhat_by_chance;
     for (m, n) in [(1, 50), (1, 400), (2, 20), (4, 50)] {
         let limit = rhat_by_chance(m, n);
         let above = (0..2000)

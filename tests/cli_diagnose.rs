@@ -89,7 +89,7 @@ fn diagnose_judges_runs_that_belong_together_and_refuses_others() {
     let text = command::run(dir.path(), &["diagnose", &two_dir]).stdout;
     let text = String::from_utf8(text).expect("UTF-8");
     assert!(summary.expect("summary").contains(&text), "{text}");
-    assert!(text.contains("R-hat") && text.contains("draws a chain are few"));
+    assert!(text.contains("R-hat") && text.contains("draws per chain are few"));
     assert!(!text.contains("with one chain"), "{text}");
 
     // Exported, the draws lie in an HDF5 file; the statistics are those of the steps that led to them, after 15 steps of preparation.

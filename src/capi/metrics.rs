@@ -2,6 +2,7 @@
 
 use super::guard::guard;
 use super::pointer::{out, slice, texts};
+use super::report::{bnn_report, report_of};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::error::Error;
 use crate::metrics::{
@@ -50,7 +51,7 @@ pub unsafe extern "C" fn bnn_bleu(
     })
 }
 
-/// Mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures. As bnn_bleu. [out] rouge1, rouge2, rouge_l: 0 to 1.
+/// Mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures. As bnn_bleu. [out] report: rouge1, rouge2, rouge_l, 0 to 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_rouge(
     references: *const *const c_char,
@@ -59,9 +60,7 @@ pub unsafe extern "C" fn bnn_rouge(
     prediction_lens: *const usize,
     n: usize,
     unit: i32,
-    rouge1: *mut f64,
-    rouge2: *mut f64,
-    rouge_l: *mut f64,
+    report: *mut bnn_report,
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
@@ -69,15 +68,8 @@ pub unsafe extern "C" fn bnn_rouge(
         unsafe {
             let r = texts(references, reference_lens, n, "reference")?;
             let p = texts(predictions, prediction_lens, n, "prediction")?;
-            let (r1, r2, rl) = (
-                out(rouge1, "rouge1")?,
-                out(rouge2, "rouge2")?,
-                out(rouge_l, "rouge_l")?,
-            );
-            let mean = rouge_mean(&r, &p, self::unit(unit)?)?;
-            r1.write(mean.rouge1);
-            r2.write(mean.rouge2);
-            rl.write(mean.rouge_l);
+            let mut report = report_of(report)?;
+            *report = (&rouge_mean(&r, &p, self::unit(unit)?)?).into();
         }
         Ok(())
     })
@@ -147,19 +139,15 @@ pub unsafe extern "C" fn bnn_calibration_error(
 /// Whether chains agree on one scalar quantity, and how many independent draws they are worth (Vehtari et al. 2021).
 ///
 /// [in] draws: (chains, n), the draws of one chain after the other, all finite; chains: at least 1; n: draws of each chain, at least 4.
-/// [out] rhat: rank-normalised split R-hat, about 1 where the halves of all chains agree; NaN for a constant quantity; ess_bulk, ess_tail: effective
-/// sample sizes of the middle and of the 5 % and 95 % quantiles; ess_mean: of the mean; mcse_mean: Monte Carlo standard error of the mean,
+/// [out] report: rhat, rank-normalised split R-hat, about 1 where the halves of all chains agree; NaN for a constant quantity; ess_bulk, ess_tail,
+/// effective sample sizes of the middle and of the 5 % and 95 % quantiles; ess_mean, of the mean; mcse_mean, Monte Carlo standard error of the mean,
 /// in the quantity's unit. Errors: BNN_ERR_INVALID for too few chains or draws, and for a draw that is not finite.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_chain_diagnostics(
     draws: *const f64,
     chains: usize,
     n: usize,
-    rhat: *mut f64,
-    ess_bulk: *mut f64,
-    ess_tail: *mut f64,
-    ess_mean: *mut f64,
-    mcse_mean: *mut f64,
+    report: *mut bnn_report,
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
@@ -169,21 +157,11 @@ pub unsafe extern "C" fn bnn_chain_diagnostics(
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
             let draws = slice(draws, all, "draws")?;
-            let (rhat, mcse_mean) = (out(rhat, "rhat")?, out(mcse_mean, "mcse_mean")?);
-            let (bulk, tail, mean) = (
-                out(ess_bulk, "ess_bulk")?,
-                out(ess_tail, "ess_tail")?,
-                out(ess_mean, "ess_mean")?,
-            );
+            let mut report = report_of(report)?;
             let each: Vec<&[f64]> = (0..chains.min(all))
                 .map(|c| &draws[c * n..(c + 1) * n])
                 .collect();
-            let d = chain_diagnostics(&each)?;
-            rhat.write(d.rhat);
-            bulk.write(d.ess_bulk);
-            tail.write(d.ess_tail);
-            mean.write(d.ess_mean);
-            mcse_mean.write(d.mcse_mean);
+            *report = (&chain_diagnostics(&each)?).into();
         }
         Ok(())
     })

@@ -7,32 +7,16 @@ use super::model::{Model, bnn_model};
 use super::options::{Set, bnn_options};
 use super::pointer::{get, hand_out, lock, text};
 use super::status::{Fail, bnn_error, bnn_status};
-use crate::error::Error;
-use crate::gpt::{Gpt, GptConfig};
+use crate::gpt::Gpt;
+use crate::inference::baseline_file::{BaselineFile, baseline_sha256};
 use crate::metrics::split_loss;
-use crate::store::{Header, Kind, Reader, TensorData, params_sha256, write};
 use std::ffi::c_char;
 use std::sync::Arc;
 
-/// The parameters' name in the file.
-const PARAMS: &str = "params";
-
 impl Model {
-    /// SHA-256 of the parameters as little-endian f32, which is what samples name their baseline by; of an untied model whose head is still the
-    /// embedding's copy, of the tied one's.
+    /// What samples name the model's parameters by.
     pub fn baseline_sha256(&self) -> Result<[u8; 32], Fail> {
-        let params = lock(&self.params, "model")?;
-        let mut used = &params[..];
-        let c = self.gpt.config();
-        if !c.tie_weights {
-            let head = c.vocab_size * c.n_embd;
-            // The embedding comes first, a head of its own last.
-            let (before, own) = params.split_at(params.len() - head);
-            if before[..head] == *own {
-                used = before;
-            }
-        }
-        Ok(params_sha256(used))
+        Ok(baseline_sha256(&self.gpt, &lock(&self.params, "model")?))
     }
 }
 
@@ -64,21 +48,19 @@ pub unsafe extern "C" fn bnn_model_save(
         let params = lock(&m.params, "model")?;
         let t = m.gpt.config().block_size;
         let (val_loss, _) = split_loss(&m.cpu, &m.gpt, &params, &c.val, t)?;
-        let json = |e: serde_json::Error| Error::invalid("model", "JSON", e);
-        let header = Header {
+        let file = BaselineFile {
             config: "{}".into(),
-            model: serde_json::to_string(m.gpt.config()).map_err(json)?,
-            step: steps,
+            model: m.gpt.config().clone(),
+            params: params.clone(),
+            seed: 0,
+            steps,
             corpus_sha256: c.sha256,
             vocabulary: c.tokenizer.vocabulary(),
-            scalars: vec![
-                ("train_loss".into(), f64::NAN),
-                ("val_loss".into(), val_loss),
-                ("seconds".into(), f64::NAN),
-            ],
-            ..Header::new(Kind::Baseline)
+            train_loss: f64::NAN,
+            val_loss,
+            seconds: f64::NAN,
         };
-        write(path, &header, &[(PARAMS, TensorData::F32(&params))])?;
+        file.write(path)?;
         Ok(())
     })
 }
@@ -103,29 +85,10 @@ pub unsafe extern "C" fn bnn_model_load(
         unsafe {
             let (context, o) = (get(context, "context")?, Set::from(options)?);
             let path = text(path, path_len, "path")?;
-            let mut r = Reader::open(path, Kind::Baseline)?;
-            let bad = |message: String| Error::BadHeader {
-                path: path.into(),
-                message,
-            };
-            let config: GptConfig =
-                serde_json::from_str(&r.header().model).map_err(|e| bad(format!("model: {e}")))?;
-            config.check().map_err(|e| bad(format!("model: {e}")))?;
-            let chars: Vec<char> = r.header().vocabulary.chars().collect();
-            if chars.len() != config.vocab_size {
-                let (v, n) = (config.vocab_size, chars.len());
-                return Err(bad(format!("{n} characters, expected {v}")).into());
-            }
-            let gpt = Gpt::new(config)?;
-            let (n, len) = (gpt.n_params(), r.tensor(PARAMS)?.len);
-            // Before there is room for them.
-            if len != n as u64 {
-                return Err(bad(format!("{len} parameters, expected {n}")).into());
-            }
-            let mut params = vec![0.0; n];
-            r.read_f32(PARAMS, &mut params)?;
+            let file = BaselineFile::read(path)?;
+            let (gpt, chars) = (Gpt::new(file.model)?, file.vocabulary.chars().collect());
             let cpu = context.cpu.clone().with_precision(o.precision()?);
-            let inner = Arc::new(Model::new(cpu, gpt, params, Some(chars)));
+            let inner = Arc::new(Model::new(cpu, gpt, file.params, Some(chars)));
             hand_out(model, bnn_model { inner }, "model")
         }
     })

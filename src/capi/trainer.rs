@@ -9,6 +9,7 @@ use super::status::{bnn_error, bnn_status};
 use crate::backend::Cpu;
 use crate::baseline::Trainer;
 use crate::data::{Batch, Corpus, Windows};
+use crate::inference::baseline_cache::BASELINE_CHAIN;
 use std::sync::{Arc, Mutex};
 
 struct Inner {
@@ -85,7 +86,7 @@ pub unsafe extern "C" fn bnn_trainer_step(
         let i = &mut *lock(&trainer.inner, "trainer")?;
         let step = i.trainer.step_count();
         i.windows
-            .fill(&i.corpus.train, i.seed, u32::MAX, step, &mut i.batch)?;
+            .fill(&i.corpus.train, i.seed, BASELINE_CHAIN, step, &mut i.batch)?;
         loss.write(i.trainer.step(&i.batch)?);
         Ok(())
     })

@@ -9,7 +9,7 @@ pub const BNN_VERSION_MINOR: u32 = 1;
 /// Patch version of the header.
 pub const BNN_VERSION_PATCH: u32 = 0;
 /// Number of the binary interface; the shared library's SONAME carries it.
-pub const BNN_ABI: u32 = 3;
+pub const BNN_ABI: u32 = 4;
 
 /// major * 1000000 + minor * 1000 + patch of the library that is linked. Never fails.
 #[unsafe(no_mangle)]

@@ -1,15 +1,30 @@
-//! What a run is, once, for whoever drives it: the command, a C program, or Rust code that links the library.
+//! What a run is and what its samples are worth, once, for whoever drives it: the command, a C program, or Rust code that links the library.
 
+pub mod agreement;
+pub mod baseline_cache;
+pub mod baseline_file;
 mod build;
 mod chain_file;
 mod config;
 mod engine;
+pub mod forecast;
 mod gradient_chain;
 mod identity;
+pub mod mixing;
 mod monitor;
 pub mod monitors;
+pub mod report;
+pub mod scoring;
 mod session;
+pub mod tensor_temperature;
+pub mod text_score;
 
+pub use agreement::{Agreement, Cost, Identity};
 pub use config::{BatchConfig, Inference, MonitorConfig, SessionConfig, Target, count_data};
+pub use forecast::{PriorStability, StepFound, TrajectoryForecast};
+pub use mixing::{ChainSummary, Movement, TemperatureBand, TraceView};
 pub use monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
+pub use report::{Report, Row, Value};
+pub use scoring::{Comparison, Models, Paired};
 pub use session::Session;
+pub use tensor_temperature::TensorTemperature;

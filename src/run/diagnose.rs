@@ -5,17 +5,21 @@ use super::draws::{self, Draws};
 use super::folder::RunFolder;
 use super::hex;
 use crate::backend::Cpu;
-use crate::backend::ops::ActivationOps;
 use crate::error::{Error, Result};
-use crate::metrics::{ChainDiagnostics, MIN_DRAWS, PROJECTIONS, chain_diagnostics};
+use crate::inference::agreement::{Called, diagnose_each, rhat_by_chance, too_few, verdict};
+use crate::inference::{Agreement, Cost, Identity};
+use crate::metrics::{ChainDiagnostics, MIN_DRAWS, PROJECTIONS};
 use crate::samplers::Preconditioner;
 use crate::store::{Kind, Reader};
 use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Effective draws a chain below which a mean is not called known (Vehtari et al. 2021, section 4.1: 100 a chain).
-const ENOUGH: f64 = 100.0;
+/// What the quantities are that the verdict is about.
+const PROBES: Called = Called {
+    one: "probe token",
+    many: "probe tokens",
+};
 
 /// One chain's draws as its file has them.
 #[derive(Clone, Debug)]
@@ -142,55 +146,67 @@ impl RunDraws {
     }
 
     /// What must be the same for chains to have one target and one set of probes.
-    fn identity(&self) -> Vec<(&'static str, String)> {
+    fn identity(&self) -> Identity {
+        use super::config::{PriorCenter, PriorUnit};
         let c = &self.config;
-        let tokens = self.chains.iter().find(|c| !c.draws.is_empty());
-        let mut of = vec![
+        let recorded = self.chains.iter().find(|c| !c.draws.is_empty());
+        let tokens = recorded.map_or(c.probe_tokens, |c| c.draws.tokens());
+        let baseline =
+            c.prior_center == PriorCenter::Pretrained || c.prior_scale == PriorUnit::Relative;
+        let chosen = c.train_samples.map(|_| c.seed);
+        let settings = vec![
             ("model", self.model.clone()),
             ("corpus", hex(&self.corpus)),
             ("temperature", c.temperature.to_string()),
             (
                 "temperature_schedule",
-                format!("{:?}", c.schedule(c.temperature_schedule)),
+                canonical(&c.schedule(c.temperature_schedule)),
             ),
-            ("objective", format!("{:?}", c.objective)),
-            ("num_data", format!("{:?}", c.num_data)),
-            ("max_seq_length", format!("{:?}", c.max_seq_length)),
-            ("train_samples", format!("{:?}", c.train_samples)),
+            ("objective", canonical(&c.objective)),
+            ("num_data", canonical(&c.num_data)),
+            ("max_seq_length", canonical(&c.max_seq_length)),
+            ("train_samples", canonical(&c.train_samples)),
             ("likelihood_weight", c.likelihood_weight.to_string()),
-            ("prior_family", format!("{:?}", c.prior_family())),
+            ("prior_family", canonical(&c.prior_family())),
             ("prior_std", c.prior_std.to_string()),
-            ("prior_center", format!("{:?}", c.prior_center)),
-            ("prior_scale", format!("{:?}", c.prior_scale)),
-            // A mass that follows the chain has another stationary law than one that stays.
-            (
-                "preconditioner",
-                match c.mass() {
-                    Preconditioner::Live {
-                        floor,
-                        decay,
-                        gamma,
-                        ..
-                    } => format!("live (decay {decay}, floor {floor}, gamma {gamma})"),
-                    _ => "one that stays".into(),
-                },
-            ),
+            ("prior_center", canonical(&c.prior_center)),
+            ("prior_scale", canonical(&c.prior_scale)),
+            ("preconditioner", stays(c.mass())),
             ("probe_every", c.probe_every.to_string()),
+            ("number of probe tokens", tokens.to_string()),
             (
-                "number of probe tokens",
-                tokens
-                    .map_or(c.probe_tokens, |c| c.draws.tokens())
-                    .to_string(),
+                "baseline in the prior",
+                canonical(&baseline.then(|| hex(&self.baseline))),
             ),
+            ("seed of the chosen windows", canonical(&chosen)),
         ];
-        use super::config::{PriorCenter, PriorUnit};
-        if c.prior_center == PriorCenter::Pretrained || c.prior_scale == PriorUnit::Relative {
-            of.push(("baseline in the prior", hex(&self.baseline)));
+        Identity {
+            path: self.path.clone(),
+            settings,
         }
-        if c.train_samples.is_some() {
-            of.push(("seed of the chosen windows", c.seed.to_string()));
-        }
-        of
+    }
+}
+
+/// A setting as its own words, whatever it is called in the source.
+fn canonical(setting: &impl Serialize) -> String {
+    match serde_json::to_value(setting) {
+        Ok(Value::String(word)) => word,
+        Ok(Value::Null) => "none".into(),
+        Ok(other) => other.to_string(),
+        Err(e) => e.to_string(),
+    }
+}
+
+/// A mass that follows the chain has another stationary law than one that stays.
+fn stays(mass: Preconditioner) -> String {
+    match mass {
+        Preconditioner::Live {
+            floor,
+            decay,
+            gamma,
+            ..
+        } => format!("live (decay {decay}, floor {floor}, gamma {gamma})"),
+        _ => "one that stays".into(),
     }
 }
 
@@ -245,17 +261,9 @@ pub fn check_together(runs: &[RunDraws]) -> Result<()> {
     let Some(first) = runs.first() else {
         return Err(Error::invalid("runs", "at least one", 0));
     };
+    let identity = first.identity();
     for run in &runs[1..] {
-        for ((what, expected), (_, got)) in first.identity().into_iter().zip(run.identity()) {
-            if expected != got {
-                return Err(Error::Mismatch {
-                    path: run.path.clone(),
-                    what: what.into(),
-                    expected: format!("{expected} as in {}", first.path.display()),
-                    got,
-                });
-            }
-        }
+        identity.check_same(&run.identity())?;
     }
     // Chains of one seed and number draw the same if their settings are the same; the same chain twice would look like agreement.
     let named = |r: &'_ RunDraws| (r.config.seed, r.config.sampler);
@@ -274,69 +282,6 @@ pub fn check_together(runs: &[RunDraws]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The worst and the median of a number over quantities.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Spread {
-    /// The largest R-hat or error, the smallest effective size.
-    pub worst: f64,
-    /// The median.
-    pub median: f64,
-}
-
-impl Spread {
-    fn new(values: impl Iterator<Item = f64>, largest: bool) -> Option<Self> {
-        let mut v: Vec<f64> = values.collect();
-        v.sort_unstable_by(f64::total_cmp);
-        let n = v.len();
-        let worst = if largest { v.last() } else { v.first() };
-        Some(Self {
-            worst: *worst?,
-            median: v[(n - 1) / 2] / 2.0 + v[n / 2] / 2.0,
-        })
-    }
-
-    fn over(self, by: f64) -> Self {
-        Self {
-            worst: self.worst / by,
-            median: self.median / by,
-        }
-    }
-}
-
-/// Effective sample sizes of all chains together.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Effective {
-    /// In draws.
-    pub draws: Spread,
-    /// A gradient, those of warm-up among them.
-    pub a_gradient: Spread,
-    /// A second of sampling; none where a run's time is not known.
-    pub a_second: Option<Spread>,
-}
-
-/// Diagnostics of one family of quantities. Those that never changed are counted and left out of the rest.
-#[derive(Clone, Debug, Serialize)]
-pub struct Family {
-    /// How many quantities.
-    pub quantities: usize,
-    /// How many of them never changed.
-    pub constant: usize,
-    /// R-hat.
-    pub rhat: Spread,
-    /// Share of the quantities with an R-hat under 1.01.
-    pub share_under_1_01: f64,
-    /// Under 1.05.
-    pub share_under_1_05: f64,
-    /// Under 1.1.
-    pub share_under_1_1: f64,
-    /// Bulk effective sample size.
-    pub ess_bulk: Effective,
-    /// Tail effective sample size.
-    pub ess_tail: Effective,
-    /// Monte Carlo standard error of the mean over draws, in the quantity's unit (nats for log-probabilities).
-    pub mcse_mean: Spread,
 }
 
 /// Diagnostics of every quantity, in order.
@@ -370,9 +315,9 @@ pub struct Diagnosis {
     /// What one quantity in 20 exceeds though all draws are independent ones of one law: the noise of R-hat itself. None below 4 draws.
     pub rhat_by_chance: Option<f64>,
     /// Probe tokens' log-probabilities; none below 4 draws, or where none ever changed.
-    pub log_prob: Option<Family>,
+    pub log_prob: Option<Agreement>,
     /// Projections of the weights.
-    pub projection: Option<Family>,
+    pub projection: Option<Agreement>,
     /// One judgement.
     pub verdict: String,
     /// Every quantity's own numbers, where they were asked for.
@@ -424,149 +369,29 @@ pub fn diagnose(be: &Cpu, runs: &[RunDraws]) -> Result<Diagnosis> {
         verdict: String::new(),
         each: None,
     };
-    if draws >= MIN_DRAWS {
-        let tokens = all[0].tokens();
-        let log_prob = every(be, tokens, |i| {
-            let of = |d: &&Draws| {
-                d.log_prob
-                    .iter()
-                    .skip(i)
-                    .step_by(tokens)
-                    .take(draws)
-                    .map(|&v| v as f64)
-                    .collect()
-            };
-            all.iter().map(of).collect()
-        })?;
-        let projection = every(be, PROJECTIONS, |i| {
-            let of = |d: &&Draws| {
-                d.projection
-                    .iter()
-                    .skip(i)
-                    .step_by(PROJECTIONS)
-                    .take(draws)
-                    .copied()
-                    .collect()
-            };
-            all.iter().map(of).collect()
-        })?;
-        d.rhat_by_chance = Some(rhat_by_chance(all.len(), draws));
-        d.log_prob = d.family(&log_prob);
-        d.projection = d.family(&projection);
-        d.each = Some(Each {
-            log_prob,
-            projection,
-        });
+    if draws < MIN_DRAWS {
+        d.verdict = too_few(draws);
+        return Ok(d);
     }
-    d.verdict = d.judge();
+    let log_prob: Vec<&[f32]> = all.iter().map(|d| &d.log_prob[..]).collect();
+    let projection: Vec<&[f64]> = all.iter().map(|d| &d.projection[..]).collect();
+    let each = Each {
+        log_prob: diagnose_each(be, &log_prob, draws, all[0].tokens())?,
+        projection: diagnose_each(be, &projection, draws, PROJECTIONS)?,
+    };
+    let cost = Cost {
+        gradients: d.gradients,
+        seconds,
+    };
+    d.rhat_by_chance = Some(rhat_by_chance(all.len(), draws));
+    d.log_prob = Agreement::new(&each.log_prob, cost);
+    d.projection = Agreement::new(&each.projection, cost);
+    d.verdict = verdict(d.log_prob.as_ref(), d.chains, draws, PROBES);
+    d.each = Some(each);
     Ok(d)
 }
 
-/// Diagnostics of n quantities, several at a time.
-fn every(
-    be: &Cpu,
-    n: usize,
-    chains: impl Fn(usize) -> Vec<Vec<f64>> + Sync,
-) -> Result<Vec<ChainDiagnostics>> {
-    let mut out: Vec<Option<ChainDiagnostics>> = vec![None; n];
-    be.each(&mut out, |i, d| {
-        *d = Some(chain_diagnostics(&chains(i))?);
-        Ok(())
-    })?;
-    Ok(out.into_iter().flatten().collect())
-}
-
-/// The 95 % point of R-hat for independent draws of one law. With m halves of n draws, R-hat^2 is about 1 + (F - 1) / n with (m - 1) F
-/// chi-squared of m - 1 degrees of freedom; the larger of two nearly independent ones is reported, so F's 97.5 % point, by Wilson and
-/// Hilferty (1931).
-pub fn rhat_by_chance(chains: usize, draws: usize) -> f64 {
-    let (k, n) = ((2 * chains - 1) as f64, (draws / 2) as f64);
-    let v = 2.0 / (9.0 * k);
-    let f = (1.0 - v + 1.96 * v.sqrt()).powi(3);
-    (1.0 + (f - 1.0) / n).sqrt()
-}
-
 impl Diagnosis {
-    fn family(&self, each: &[ChainDiagnostics]) -> Option<Family> {
-        let moved: Vec<&ChainDiagnostics> = each.iter().filter(|d| !d.rhat.is_nan()).collect();
-        let spread = |f: fn(&ChainDiagnostics) -> f64, largest| {
-            Spread::new(moved.iter().map(|d| f(d)), largest)
-        };
-        let under = |limit: f64| {
-            moved.iter().filter(|d| d.rhat < limit).count() as f64 / moved.len() as f64
-        };
-        let effective = |f| -> Option<Effective> {
-            let draws = spread(f, false)?;
-            Some(Effective {
-                draws,
-                a_gradient: draws.over(self.gradients as f64),
-                a_second: self.seconds.map(|s| draws.over(s)),
-            })
-        };
-        Some(Family {
-            quantities: each.len(),
-            constant: each.len() - moved.len(),
-            rhat: spread(|d| d.rhat, true)?,
-            share_under_1_01: under(1.01),
-            share_under_1_05: under(1.05),
-            share_under_1_1: under(1.1),
-            ess_bulk: effective(|d| d.ess_bulk)?,
-            ess_tail: effective(|d| d.ess_tail)?,
-            mcse_mean: spread(|d| d.mcse_mean, true)?,
-        })
-    }
-
-    fn judge(&self) -> String {
-        let Some(chance) = self.rhat_by_chance else {
-            return format!(
-                "nothing can be said: {} draws a chain, one every {} sampling steps, and R-hat needs {MIN_DRAWS}",
-                self.draws, self.probe_every
-            );
-        };
-        let Some(f) = &self.log_prob else {
-            return "the chains have not moved: no probe token's probability ever changed".into();
-        };
-        let enough = ENOUGH * self.chains as f64;
-        let ess = f.ess_bulk.draws.worst.min(f.ess_tail.draws.worst);
-        let above = 100.0 * (1.0 - f.share_under_1_05);
-        let mut text = match f.rhat.worst {
-            r if r < 1.01 && ess >= enough => {
-                format!(
-                    "the chains agree on every probe token, and each is known by {ess:.0} effective draws or more"
-                )
-            }
-            r if r < 1.01 => format!(
-                "the chains agree on every probe token, but the worst is known by {ess:.0} effective draws alone, fewer than {enough:.0}"
-            ),
-            r if r < 1.05 => format!(
-                "the chains nearly agree: R-hat is under 1.05 for every probe token, the worst is {r:.3}"
-            ),
-            _ if f.share_under_1_05 >= 0.95 => format!(
-                "the chains agree on most probe tokens, not on all: R-hat is under 1.05 for {:.1} %, the worst is {:.3}",
-                100.0 - above,
-                f.rhat.worst
-            ),
-            _ => format!(
-                "not converged: R-hat is 1.05 or more for {above:.1} % of the probe tokens (worst {:.3}); averages still depend on where the chains \
-                 were and when, and the MCSE understates that",
-                f.rhat.worst
-            ),
-        };
-        if f.constant > 0 {
-            text.push_str(&format!("; {} tokens never changed", f.constant));
-        }
-        if self.chains == 1 {
-            text.push_str("; with one chain R-hat compares its two halves and cannot see what it never visited");
-        }
-        if chance >= 1.01 {
-            text.push_str(&format!(
-                "; {} draws a chain are few: even independent ones would have an R-hat above {chance:.3} on one token in 20",
-                self.draws
-            ));
-        }
-        text
-    }
-
     /// As text for a person.
     pub fn text(&self) -> String {
         let mut text = format!(
@@ -598,38 +423,5 @@ impl Diagnosis {
             }
         }
         text + &self.verdict + "\n"
-    }
-}
-
-impl Family {
-    fn text(&self, name: &str, unit: &str) -> String {
-        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-        let effective = |e: &Effective| {
-            let mut text = format!(
-                "worst {:.1}, median {:.1}; a gradient {:.2e}, {:.2e}",
-                e.draws.worst, e.draws.median, e.a_gradient.worst, e.a_gradient.median
-            );
-            if let Some(s) = e.a_second {
-                text.push_str(&format!("; a second {:.3}, {:.3}", s.worst, s.median));
-            }
-            text
-        };
-        format!(
-            "  {} {name}{}\n    R-hat      worst {:.4}, median {:.4}; under 1.01: {}, 1.05: {}, 1.1: {}\n    bulk ESS   {}\n    tail ESS   {}\n    MCSE       worst {:.2e}, median {:.2e}{unit}\n",
-            self.quantities,
-            match self.constant {
-                0 => String::new(),
-                n => format!(", {n} of which never changed"),
-            },
-            self.rhat.worst,
-            self.rhat.median,
-            percent(self.share_under_1_01),
-            percent(self.share_under_1_05),
-            percent(self.share_under_1_1),
-            effective(&self.ess_bulk),
-            effective(&self.ess_tail),
-            self.mcse_mean.worst,
-            self.mcse_mean.median,
-        )
     }
 }

@@ -3,26 +3,20 @@
 use super::Context;
 use super::config::Config;
 use super::folder::{RunFolder, now, write_json};
-use super::generate::TEXTS_AT_ONCE;
 use super::prepare::{Baseline, Setting};
 use super::progress::Progress;
 use crate::data::consecutive;
 use crate::error::{Error, Result};
-use crate::generate::{Generator, Options};
-use crate::gpt::Workspace;
-use crate::metrics::{
-    self, DEFAULT_BLOCK, PairedDifference, PredictiveAccumulator, PredictiveScores, Summary,
-    TokenScores, Unit, eval_batch, for_each_logits, paired_block_bootstrap,
+use crate::generate::Generator;
+use crate::inference::scoring::{
+    Comparison, Models, Paired, compare, last_samples, load_samples, score,
 };
-use crate::rng::{Purpose, Stream};
+use crate::inference::text_score::{TextPlan, write_and_score};
+use crate::metrics::{Summary, eval_batch};
 use crate::store::Store;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// Doubles that a piece of a split may take for its sums of probabilities: 64 MB.
-const PIECE: usize = 8 << 20;
-/// Resamples of the paired bootstrap.
-const RESAMPLES: usize = 2000;
 /// Samples that texts are averaged over when all are asked for: the original's number.
 const TEXT_SAMPLES: usize = 10;
 
@@ -43,39 +37,6 @@ impl From<Summary> for Range {
             mean: s.mean,
             max: s.max,
             min: s.min,
-        }
-    }
-}
-
-/// A paired block bootstrap of per-token losses: averaged prediction minus the other, so below 0 is better.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Paired {
-    /// Mean difference, nats a token.
-    pub difference: f64,
-    /// Its standard error.
-    pub std_error: f64,
-    /// Minus difference over standard error: above 0 when the averaged prediction is better.
-    pub z: f64,
-    /// 2.5 % point.
-    pub low: f64,
-    /// 97.5 % point.
-    pub high: f64,
-    /// Tokens a block.
-    pub block: usize,
-    /// Resamples.
-    pub resamples: usize,
-}
-
-impl Paired {
-    fn new(d: PairedDifference, block: usize) -> Self {
-        Self {
-            difference: d.mean,
-            std_error: d.std_error,
-            z: -d.z,
-            low: d.low,
-            high: d.high,
-            block,
-            resamples: RESAMPLES,
         }
     }
 }
@@ -162,6 +123,42 @@ pub struct SplitReport {
 }
 
 impl SplitReport {
+    /// From the scores; texts and the deterministic model of equal cost are not among them.
+    fn new(config: &Config, split: &str, c: &Comparison, elapsed_seconds: f64) -> Self {
+        let (averaged, base) = (&c.averaged, &c.baseline);
+        Self {
+            split: split.into(),
+            total_tokens: averaged.nll.len(),
+            sampler_type: config.sampler.name().into(),
+            num_posterior_samples: averaged.sample_nll.len(),
+            perplexity: averaged.perplexity,
+            bleu: None,
+            rouge1: None,
+            rouge2: None,
+            rouge_l: None,
+            examples: None,
+            elapsed_seconds,
+            perplexity_mean_nll: averaged.gibbs_perplexity,
+            perplexity_baseline: base.perplexity,
+            loss_baseline: mean(&base.nll),
+            loss_mean_of_samples: mean(&averaged.sample_nll),
+            loss_averaged_prediction: mean(&averaged.nll),
+            loss_of_each_sample: averaged.sample_nll.clone(),
+            against_baseline: c.paired,
+            loss_deterministic_equal_gradients: None,
+            deterministic_gradients: None,
+            against_deterministic_equal_gradients: None,
+            predictive_entropy: averaged.entropy_summary.into(),
+            expected_entropy: averaged.expected_entropy,
+            mutual_information: averaged.mutual_information_summary.into(),
+            brier: averaged.brier,
+            accuracy: averaged.accuracy,
+            ece: averaged.ece,
+            accuracy_baseline: base.accuracy,
+            ece_baseline: base.ece,
+        }
+    }
+
     /// The original's `uncertainty`, bnn's split of it beside.
     pub fn uncertainty(&self) -> Value {
         json!({
@@ -234,15 +231,6 @@ impl SplitReport {
     }
 }
 
-/// The store's samples that an evaluation averages: the last `n`, or all.
-fn chosen(store: &Store, n: usize) -> std::ops::Range<usize> {
-    let first = match n {
-        0 => 0,
-        n => store.len().saturating_sub(n),
-    };
-    first..store.len()
-}
-
 /// The front of a split that an evaluation may use.
 pub(super) fn limited<'a>(config: &Config, setting: &'a Setting, split: &str) -> &'a [u16] {
     let tokens = setting.split(split);
@@ -251,84 +239,6 @@ pub(super) fn limited<'a>(config: &Config, setting: &'a Setting, split: &str) ->
     let by_tokens = config.eval_max_tokens.map(|n| n.saturating_add(1));
     let most = by_windows.into_iter().chain(by_tokens).min();
     &tokens[..most.unwrap_or(tokens.len()).min(tokens.len())]
-}
-
-/// What is scored.
-enum Models<'a> {
-    /// One model.
-    One(&'a Vec<f32>),
-    /// The average of these samples.
-    Samples(&'a Store, std::ops::Range<usize>),
-}
-
-impl Models<'_> {
-    fn count(&self) -> usize {
-        match self {
-            Self::One(_) => 1,
-            Self::Samples(_, used) => used.len(),
-        }
-    }
-
-    /// Each in turn, and all of it `times` times.
-    fn for_each(&self, times: usize, mut f: impl FnMut(&Vec<f32>) -> Result<()>) -> Result<()> {
-        match self {
-            Self::One(params) => (0..times).try_for_each(|_| f(params)),
-            Self::Samples(store, used) => {
-                let indices = (0..times).flat_map(|_| used.clone());
-                store.for_each(indices, |_, params| f(params))
-            }
-        }
-    }
-}
-
-/// Scores of one model, or of the average of several, over a split, in pieces that fit in memory. `done` hears how many windows times models
-/// are scored.
-fn score(
-    setting: &Setting,
-    tokens: &[u16],
-    models: &Models<'_>,
-    mut done: impl FnMut(usize) -> Result<()>,
-) -> Result<PredictiveScores> {
-    if models.count() == 0 {
-        return Err(Error::invalid("samples to score", "at least one", 0));
-    }
-    let (be, gpt) = (&setting.backend, &setting.gpt);
-    let (t, v) = (gpt.config().block_size, gpt.config().vocab_size);
-    let windows = consecutive(tokens, t)?.num_windows();
-    // Whole batches a piece, so that the pieces change no batch.
-    let rows = eval_batch(t);
-    let per_piece = (PIECE / (v * t)).max(rows) / rows * rows;
-    let mut ws = Workspace::for_prediction(be, gpt.config(), rows.min(windows), t)?;
-    let mut total: Option<TokenScores> = None;
-    let count = models.count();
-    // How many times a model has scored a piece: all of them the first piece, then the second.
-    let (mut made, mut acc) = (0, None);
-    models.for_each(windows.div_ceil(per_piece), |params| {
-        let first = made / count * per_piece;
-        let n = per_piece.min(windows - first);
-        let piece = &tokens[first * t..(first + n) * t + 1];
-        let sums = match &mut acc {
-            Some(sums) => sums,
-            none => none.insert(PredictiveAccumulator::new(n * t, v)?),
-        };
-        for_each_logits(be, gpt, params, piece, t, &mut ws, |z, y| {
-            sums.add_sample_chunk(z, y)
-        })?;
-        done(first * count + (made % count + 1) * n)?;
-        made += 1;
-        let whole = made % count == 0;
-        if let Some(sums) = acc.take_if(|_| whole) {
-            let scores = sums.finish_tokens()?;
-            match &mut total {
-                Some(total) => total.extend(scores)?,
-                None => total = Some(scores),
-            }
-        }
-        Ok(())
-    })?;
-    total
-        .ok_or_else(|| Error::data("split", "no window to score"))?
-        .scores()
 }
 
 /// The losses and uncertainties of a split, without texts and without the deterministic model of equal cost.
@@ -357,66 +267,28 @@ fn scored(
 ) -> Result<(SplitReport, Vec<f64>)> {
     let start = std::time::Instant::now();
     let tokens = limited(config, setting, split);
-    let used = chosen(store, config.eval_num_posterior_samples);
-    let t = setting.gpt.config().block_size;
-    let work = used.len() * consecutive(tokens, t)?.num_windows();
+    let used = last_samples(store, config.eval_num_posterior_samples);
+    let (gpt, models) = (&setting.gpt, Models::Stored(store, used.clone()));
+    let work = used.len() * consecutive(tokens, gpt.config().block_size)?.num_windows();
     let mut progress = Progress::new(&format!("eval {split}"), 0, work as u64);
-    let averaged = score(
-        setting,
+    let compared = compare(
+        &setting.backend,
+        gpt,
         tokens,
-        &Models::Samples(store, used.clone()),
+        &models,
+        &baseline.params,
+        config.seed,
         |done| {
             ctx.check_stop()?;
             progress.at(&mut ctx.log, done as u64, String::new)
         },
     )?;
-    drop(progress);
-    let base = one(setting, tokens, &baseline.params)?;
-    let against = paired(config, &averaged.nll, &base.nll)?;
-    let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
-    let report = SplitReport {
-        split: split.into(),
-        total_tokens: averaged.nll.len(),
-        sampler_type: config.sampler.name().into(),
-        num_posterior_samples: used.len(),
-        perplexity: averaged.perplexity,
-        bleu: None,
-        rouge1: None,
-        rouge2: None,
-        rouge_l: None,
-        examples: None,
-        elapsed_seconds: start.elapsed().as_secs_f64(),
-        perplexity_mean_nll: averaged.gibbs_perplexity,
-        perplexity_baseline: base.perplexity,
-        loss_baseline: mean(&base.nll),
-        loss_mean_of_samples: mean(&averaged.sample_nll),
-        loss_averaged_prediction: mean(&averaged.nll),
-        loss_of_each_sample: averaged.sample_nll.clone(),
-        against_baseline: against,
-        loss_deterministic_equal_gradients: None,
-        deterministic_gradients: None,
-        against_deterministic_equal_gradients: None,
-        predictive_entropy: averaged.entropy_summary.into(),
-        expected_entropy: averaged.expected_entropy,
-        mutual_information: averaged.mutual_information_summary.into(),
-        brier: averaged.brier,
-        accuracy: averaged.accuracy,
-        ece: averaged.ece,
-        accuracy_baseline: base.accuracy,
-        ece_baseline: base.ece,
-    };
-    Ok((report, averaged.nll))
+    let report = SplitReport::new(config, split, &compared, start.elapsed().as_secs_f64());
+    Ok((report, compared.averaged.nll))
 }
 
-fn one(setting: &Setting, tokens: &[u16], params: &Vec<f32>) -> Result<PredictiveScores> {
-    score(setting, tokens, &Models::One(params), |_| Ok(()))
-}
-
-fn paired(config: &Config, a: &[f64], b: &[f64]) -> Result<Paired> {
-    // A split shorter than two blocks still holds two shorter ones.
-    let block = DEFAULT_BLOCK.min(a.len() / 2).max(1);
-    let d = paired_block_bootstrap(a, b, block, RESAMPLES, config.seed)?;
-    Ok(Paired::new(d, block))
+fn mean(x: &[f64]) -> f64 {
+    x.iter().sum::<f64>() / x.len() as f64
 }
 
 /// Everything that `--eval` asks for, on every split; `bayesian_eval_<time>.json` is written into the run folder.
@@ -443,11 +315,12 @@ pub fn evaluate(
         let start = std::time::Instant::now();
         let (mut report, nll) = scored(config, setting, store, baseline, split, ctx)?;
         if let Some(c) = &control {
-            let scores = one(setting, limited(config, setting, split), &c.params)?;
-            report.loss_deterministic_equal_gradients =
-                Some(scores.nll.iter().sum::<f64>() / scores.nll.len() as f64);
+            let (tokens, one) = (limited(config, setting, split), Models::One(&c.params));
+            let scores = score(&setting.backend, &setting.gpt, tokens, &one, |_| Ok(()))?;
+            report.loss_deterministic_equal_gradients = Some(mean(&scores.nll));
             report.deterministic_gradients = Some(c.iters);
-            report.against_deterministic_equal_gradients = Some(paired(config, &nll, &scores.nll)?);
+            report.against_deterministic_equal_gradients =
+                Some(Paired::new(&nll, &scores.nll, config.seed)?);
         }
         texts(config, setting, store, split, &mut report)?;
         report.elapsed_seconds = start.elapsed().as_secs_f64();
@@ -470,7 +343,7 @@ pub fn evaluate(
             "max_tokens": config.eval_max_tokens,
         },
         "sampler_type": config.sampler.name(),
-        "num_posterior_samples": chosen(store, config.eval_num_posterior_samples).len(),
+        "num_posterior_samples": last_samples(store, config.eval_num_posterior_samples).len(),
         "temperature": config.temperature,
         "results": by_split(&reports)?,
         "vocab_size": setting.gpt.config().vocab_size,
@@ -531,62 +404,39 @@ fn texts(
     split: &str,
     report: &mut SplitReport,
 ) -> Result<()> {
-    let tokens = setting.split(split);
-    let (prompt, length) = (config.eval_prompt_length, config.eval_generation_length);
-    let room = tokens.len().saturating_sub(prompt + length);
-    let n = config.eval_num_text_samples.min(room / 100);
-    if n == 0 {
-        return Ok(());
-    }
     let count = match config.eval_num_posterior_samples {
         0 => TEXT_SAMPLES,
         n => n,
     };
-    let samples = super::load_samples(setting, store, count)?;
-    let mut generator = Generator::new(&setting.backend, &setting.gpt, samples)?;
-    let options = Options {
-        max_new_tokens: length,
+    let plan = TextPlan {
+        texts: config.eval_num_text_samples,
+        prompt: config.eval_prompt_length,
+        length: config.eval_generation_length,
         temperature: 0.8,
         seed: config.seed,
-        ..Options::default()
+        split: u32::from(split == "train"),
     };
-    let stream = Stream::new(config.seed, Purpose::Evaluate, u32::from(split == "train"));
-    let decode = |tokens: &[u16]| setting.corpus.tokenizer.decode(tokens);
-    let starts: Vec<usize> = (0..n as u64)
-        .map(|i| stream.below(room as u64, 0, i) as usize)
-        .collect();
-    let prompts: Vec<&[u16]> = starts.iter().map(|&at| &tokens[at..at + prompt]).collect();
-    let mut all = Vec::with_capacity(n);
-    for (i, prompts) in (0..).zip(prompts.chunks(TEXTS_AT_ONCE as usize)) {
-        let first = i * TEXTS_AT_ONCE;
-        all.extend(generator.generate_batch(prompts, &options, first, |_, _| true)?);
+    let tokens = setting.split(split);
+    if plan.starts(tokens.len()).is_none() {
+        return Ok(());
     }
-    let (mut references, mut predictions) = (Vec::new(), Vec::new());
-    for (at, made) in starts.into_iter().zip(&all) {
-        references.push(
-            decode(&tokens[at + prompt..at + prompt + length])?
-                .trim()
-                .to_owned(),
-        );
-        predictions.push(decode(&made.tokens)?.trim().to_owned());
-    }
-    let rouge = metrics::rouge_mean(&references, &predictions, Unit::Char)?;
-    report.bleu = Some(metrics::bleu(&references, &predictions, Unit::Char, 4)?);
-    report.rouge1 = Some(rouge.rouge1);
-    report.rouge2 = Some(rouge.rouge2);
-    report.rouge_l = Some(rouge.rouge_l);
+    let samples = load_samples(store, count)?;
+    let mut generator = Generator::new(&setting.backend, &setting.gpt, samples)?;
+    let tokenizer = &setting.corpus.tokenizer;
+    let Some(made) = write_and_score(&mut generator, tokenizer, tokens, &plan)? else {
+        return Ok(());
+    };
+    report.bleu = Some(made.bleu);
+    report.rouge1 = Some(made.rouge.rouge1);
+    report.rouge2 = Some(made.rouge.rouge2);
+    report.rouge_l = Some(made.rouge.rouge_l);
     let cut = |s: &String| s.chars().take(100).collect::<String>();
-    report.examples = Some(
-        references
-            .iter()
-            .zip(&predictions)
-            .take(3)
-            .map(|(r, g)| Example {
-                reference: cut(r),
-                generated: cut(g),
-            })
-            .collect(),
-    );
+    let pairs = made.references.iter().zip(&made.predictions).take(3);
+    let examples = pairs.map(|(r, g)| Example {
+        reference: cut(r),
+        generated: cut(g),
+    });
+    report.examples = Some(examples.collect());
     Ok(())
 }
 

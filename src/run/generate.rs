@@ -3,15 +3,14 @@
 use super::config::Config;
 use super::folder::{RunFolder, now, write_json};
 use super::prepare::Setting;
-use super::{Context, check_store, load_samples};
+use super::{Context, check_store};
 use crate::error::{Error, Result};
 use crate::generate::{self, Generated, Generator, Options};
 use crate::gpt::WeightType;
+use crate::inference::scoring::load_samples;
+use crate::inference::text_score::TEXTS_AT_ONCE;
 use crate::store::Store;
 use serde_json::{Map, Value, json};
-
-/// Texts written at once: each sample's weights are read once for all of them, each keeps its own keys and values.
-pub(super) const TEXTS_AT_ONCE: u64 = 8;
 
 /// What to generate.
 #[derive(Clone, Debug)]
@@ -48,7 +47,7 @@ pub fn generate(
         false => {
             let store = Store::open(folder.samples())?;
             check_store(&setting, &store, &baseline)?;
-            load_samples(&setting, &store, request.samples)?
+            load_samples(&store, request.samples)?
         }
     };
     let tokenizer = &setting.corpus.tokenizer;
@@ -71,7 +70,7 @@ pub fn generate(
     let mut made = Vec::new();
     let mut first = 0;
     while first < total {
-        let end = total.min(first + TEXTS_AT_ONCE);
+        let end = total.min(first + TEXTS_AT_ONCE as u64);
         // Text i goes on from prompt i / texts.
         let jobs: Vec<usize> = (first..end).map(|i| (i / request.texts) as usize).collect();
         let now: Vec<&[u16]> = jobs.iter().map(|&p| &prompts[p][..]).collect();

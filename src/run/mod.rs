@@ -65,21 +65,6 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The last `n` samples of a store (0: all), in memory.
-fn load_samples(setting: &Setting, store: &Store, n: usize) -> Result<Vec<Vec<f32>>> {
-    let first = match n {
-        0 => 0,
-        n => store.len().saturating_sub(n),
-    };
-    (first..store.len())
-        .map(|i| {
-            let mut params = vec![0.0; setting.gpt.n_params()];
-            store.load(i, &mut params)?;
-            Ok(params)
-        })
-        .collect()
-}
-
 /// Whether a store's samples are of this model, text and baseline.
 fn check_store(setting: &Setting, store: &Store, baseline: &Baseline) -> Result<()> {
     let p = store.provenance();

@@ -3,18 +3,13 @@
 use super::config::{Config, Normal, Sampler};
 use super::progress::Progress;
 use super::{Context, hex};
-use crate::backend::{Cpu, GemmPrecision};
-use crate::baseline::Trainer;
-use crate::data::{Batch, Batches, Corpus, Windows};
+use crate::backend::Cpu;
+use crate::data::{Batches, Corpus, Windows};
 use crate::error::{Error, Result};
-use crate::gpt::{Gpt, GptConfig};
-use crate::metrics::split_loss;
-use crate::store::{self, Header, Kind, Reader, TensorData};
-use sha2::{Digest, Sha256};
+use crate::gpt::Gpt;
+use crate::inference::baseline_cache::Training;
+use crate::inference::baseline_file::{BaselineFile, baseline_sha256};
 use std::path::{Path, PathBuf};
-
-/// Name of the parameters in a baseline file.
-const PARAMS: &str = "params";
 
 /// A corpus and a model that fits it, on a device.
 pub struct Setting {
@@ -173,23 +168,15 @@ impl Setting {
     ) -> Result<Baseline> {
         let mut recipe = config.recipe();
         recipe.iters = iters;
-        let (b, t) = config.baseline_batch(self.gpt.config());
-        let bad = |e: serde_json::Error| Error::invalid("recipe", "JSON", e);
-        let mut text = serde_json::to_string(&(&recipe, b, t)).map_err(bad)?;
-        // Another model comes of other products.
-        text.push_str(match self.backend.gemm_precision() {
-            GemmPrecision::F32 => "",
-            GemmPrecision::Bits15 => " split",
-            GemmPrecision::Bits7 => " bf16",
-        });
-        let key = Sha256::new()
-            .chain_update(self.corpus.sha256)
-            .chain_update(json(&self.trained)?)
-            .chain_update(&text)
-            .finalize();
+        let training = Training {
+            corpus: &self.corpus,
+            gpt: &self.trained,
+            recipe: &recipe,
+            batch: config.baseline_batch(self.gpt.config()),
+        };
         let folder = config.save_dir.join("baselines");
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
-        let path = folder.join(format!("{}.bnn", super::hex(&key[..8])));
+        let path = training.path(&self.backend, &folder)?;
         if path.exists() {
             let mut kept = self.load(&path)?;
             kept.cached = true;
@@ -200,55 +187,25 @@ impl Setting {
             ))?;
             return Ok(kept);
         }
-
-        let windows = Windows::all(self.corpus.train.len(), t)?;
-        let mut batch = Batch::new(b, t)?;
-        let mut trainer = Trainer::new(&self.backend, &self.trained, &recipe, b, t)?;
         let mut progress = Progress::new(what, 0, iters);
-        let mut recent = std::collections::VecDeque::with_capacity(50);
-        for step in 0..iters {
-            ctx.check_stop()?;
-            windows.fill(
-                &self.corpus.train,
-                recipe.seed,
-                BASELINE_CHAIN,
-                step,
-                &mut batch,
-            )?;
-            let loss = trainer.step(&batch)?;
-            if recent.len() == 50 {
-                recent.pop_front();
+        ctx.check_stop()?;
+        let trained = training.run(&self.backend, |step, loss| {
+            progress.at(&mut ctx.log, step, || format!("loss {loss:.4}"))?;
+            match step < iters {
+                true => ctx.check_stop(),
+                false => Ok(()),
             }
-            recent.push_back(loss);
-            progress.at(&mut ctx.log, step + 1, || format!("loss {loss:.4}"))?;
-        }
-        let seconds = progress.seconds();
+        })?;
         drop(progress);
-        let train_loss = recent.iter().sum::<f64>() / recent.len() as f64;
-        let (gpt, block) = (&self.trained, self.gpt.config().block_size);
-        // What training took is given back before the evaluation asks for its own.
-        let params = trainer.into_params();
-        let (val_loss, _) = split_loss(&self.backend, gpt, &params, &self.corpus.val, block)?;
-        let header = Header {
-            config: text,
-            model: json(gpt)?,
-            seed: recipe.seed,
-            step: iters,
-            corpus_sha256: self.corpus.sha256,
-            vocabulary: self.vocabulary(),
-            scalars: vec![
-                ("train_loss".into(), train_loss),
-                ("val_loss".into(), val_loss),
-                ("seconds".into(), seconds),
-            ],
-            ..Header::new(Kind::Baseline)
-        };
-        store::write(&path, &header, &[(PARAMS, TensorData::F32(&params))])?;
-        drop(params);
+        trained.write(&path)?;
         ctx.log.say(&format!(
-            "{what}: {iters} steps in {seconds:.1} s, training loss {train_loss:.4}, validation loss {val_loss:.4}: {}",
+            "{what}: {iters} steps in {:.1} s, training loss {:.4}, validation loss {:.4}: {}",
+            trained.seconds,
+            trained.train_loss,
+            trained.val_loss,
             path.display()
         ))?;
+        drop(trained);
         self.load(&path)
     }
 
@@ -257,43 +214,35 @@ impl Setting {
     /// # Errors
     /// When the file is damaged, or is of another model or another text.
     pub fn load(&self, path: &Path) -> Result<Baseline> {
-        let mut reader = Reader::open(path, Kind::Baseline)?;
-        let header = reader.header().clone();
+        let read = BaselineFile::read(path)?;
         let mismatch = |what: &str, expected: String, got: String| Error::Mismatch {
             path: path.to_path_buf(),
             what: what.into(),
             expected,
             got,
         };
-        let model: GptConfig =
-            serde_json::from_str(&header.model).map_err(|e| Error::BadHeader {
-                path: path.to_path_buf(),
-                message: format!("model: {e}"),
-            })?;
-        if &model != self.trained.config() {
-            return Err(mismatch("model", json(&self.trained)?, header.model));
+        if &read.model != self.trained.config() {
+            let got = Gpt::new(read.model.clone())?;
+            return Err(mismatch("model", json(&self.trained)?, json(&got)?));
         }
-        if header.vocabulary != self.vocabulary() {
+        if read.vocabulary != self.vocabulary() {
             return Err(mismatch(
                 "vocabulary",
                 format!("{:?}", self.vocabulary()),
-                format!("{:?}", header.vocabulary),
+                format!("{:?}", read.vocabulary),
             ));
-        }
-        let mut params = vec![0.0; self.trained.n_params()];
-        reader.read_f32(PARAMS, &mut params)?;
-        let sha256 = store::params_sha256(&params);
-        if &model != self.gpt.config() {
-            params = self.trained.untie(&params)?;
         }
         Ok(Baseline {
             path: path.to_path_buf(),
-            params,
-            sha256,
-            iters: header.step,
-            train_loss: reader.scalar("train_loss")?,
-            val_loss: reader.scalar("val_loss")?,
-            seconds: reader.scalar("seconds")?,
+            sha256: baseline_sha256(&self.trained, &read.params),
+            params: match self.trained.config() == self.gpt.config() {
+                true => read.params,
+                false => self.trained.untie(&read.params)?,
+            },
+            iters: read.steps,
+            train_loss: read.train_loss,
+            val_loss: read.val_loss,
+            seconds: read.seconds,
             cached: false,
         })
     }
@@ -302,6 +251,3 @@ impl Setting {
 fn json(gpt: &Gpt) -> Result<String> {
     serde_json::to_string(gpt.config()).map_err(|e| Error::invalid("model", "JSON", e))
 }
-
-/// The baseline's batches come from a stream that no chain uses.
-const BASELINE_CHAIN: u32 = u32::MAX;

@@ -6,17 +6,21 @@ use super::diagnose::{self, Diagnosis, RunDraws};
 use super::draws;
 use super::evaluate::{self, SplitReport};
 use super::folder::{RunFolder, now, write_json, write_text};
-use super::honesty::{Movement, Prospect, StepFound, curvature_lines, energy, stability_line};
+use super::honesty::stability_line;
 use super::prepare::{Baseline, Setting};
 use super::progress::Progress;
 use super::{Context, hex, tensors};
 use crate::data::{Batch, Batches, Windows};
 use crate::error::{Error, Result};
 use crate::gpt::Objective;
+use crate::inference::forecast::curvature_lines;
+use crate::inference::{
+    ChainSummary, Movement, StepFound, TraceView, TrajectoryForecast, mixing, tensor_temperature,
+};
 use crate::metrics::local_learning_coefficient;
 use crate::posterior::{Posterior, Prior};
 use crate::samplers::{self, AutoStep, Chain, Phase};
-use crate::store::{self, Dtype, Provenance, Store};
+use crate::store::{Dtype, Provenance, Store};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -45,7 +49,7 @@ pub struct TrainReport {
     /// Temperature of the target.
     pub temperature: f64,
     /// How each chain moved.
-    pub chains: Vec<Movement>,
+    pub chains: Vec<ChainSummary>,
     /// Whether the chains agree on what they predict, by the probes; none where those are off.
     pub diagnostics: Option<Diagnosis>,
     /// The validation split's scores; with `--eval`, of every split asked for.
@@ -175,7 +179,8 @@ fn go(
         return super::normal::fit(&run, normal, &mut baseline, ctx);
     }
     let sampler = config.sampler_config(0)?;
-    for line in Prospect::new(&sampler, run.weighted_data()).lines(&sampler, config.mass()) {
+    let forecast = TrajectoryForecast::new(&sampler, run.weighted_data());
+    for line in forecast.lines(&sampler, config.mass()) {
         ctx.log.say(&line)?;
     }
 
@@ -405,12 +410,12 @@ impl Run<'_> {
                     "the step was adapted from {:.3e} to {:.3e}",
                     config.learning_rate, found.step_size
                 );
-                let prospect =
-                    Prospect::new(found, self.weighted_data()).lines(found, config.mass());
+                let forecast = TrajectoryForecast::new(found, self.weighted_data());
+                let forecast = forecast.lines(found, config.mass());
                 // The budget is of a mean over parameters; the stiffest direction has its own word.
                 let beyond = (trace.curvature.iter())
                     .flat_map(|c| curvature_lines(c, found, b * t).into_iter().skip(1));
-                for line in std::iter::once(line).chain(prospect).chain(beyond) {
+                for line in std::iter::once(line).chain(forecast).chain(beyond) {
                     ctx.log.say(&line)?;
                 }
             }
@@ -442,7 +447,8 @@ impl Run<'_> {
                 self.save_chain(&path, index, &chain, &trace)?;
             }
             // One step's value, and how far equilibrium at T lets it stray.
-            let band = config.temperature * (2.0 / self.setting.gpt.n_params() as f64).sqrt();
+            let d = self.setting.gpt.n_params();
+            let band = mixing::equilibrium_sd(config.temperature, d);
             progress.at(&mut ctx.log, step + 1, || {
                 let show = |what: &str, t: Option<f64>| {
                     t.map_or(String::new(), |t| format!("  {what} T {t:.4}"))
@@ -483,35 +489,16 @@ impl Run<'_> {
             && sampling.is_multiple_of(c.llc_every)
     }
 
-    fn movements(&self, store: &Store, traces: &[Trace]) -> Result<Vec<Movement>> {
+    fn movements(&self, store: &Store, traces: &[Trace]) -> Result<Vec<ChainSummary>> {
         traces
             .iter()
             .zip(0u32..)
             .map(|(trace, chain)| {
                 let start = self.start(chain)?;
-                let (mut first, mut last) = (start.clone(), start.clone());
-                let of = |id: &store::SampleId| id.chain == chain;
-                let n = store.ids().iter().filter(|id| of(id)).count();
-                if let (Some(a), Some(b)) = (
-                    store.ids().iter().position(of),
-                    store.ids().iter().rposition(of),
-                ) {
-                    store.load(a, &mut first)?;
-                    store.load(b, &mut last)?;
-                }
+                let movement = Movement::of_stored(store, chain, &start)?;
                 let c = self.config.sampler_config(chain)?;
-                // While exploring the chain is not at T; under a schedule it is at another, and what is compared with T is their ratio.
-                let at_t = |series: &[f64]| -> Vec<f64> {
-                    let steps = (c.warmup_steps..).zip(series);
-                    steps
-                        .filter(|(step, _)| !c.explores(*step))
-                        .map(|(step, &t)| match c.temperature_at(step) {
-                            0.0 => t,
-                            then => t * c.temperature / then,
-                        })
-                        .collect()
-                };
-                let of = |t| tensors::report(self.config, self.setting, t);
+                let layout = self.setting.gpt.layout();
+                let of = |t| tensor_temperature::of_tensors(&c, layout, t);
                 let n_beta = self.weighted_data() / c.temperature;
                 let llc = match trace.excess_loss.is_empty() {
                     true => None,
@@ -522,7 +509,13 @@ impl Run<'_> {
                     alpha: s.alpha,
                     ..c.clone()
                 });
-                Ok(Movement {
+                let trace_view = TraceView {
+                    log_lik: &trace.log_lik,
+                    log_prior: &trace.log_prior,
+                    kinetic: &trace.kinetic,
+                    configurational: &trace.configurational,
+                };
+                Ok(ChainSummary {
                     step: found.map(|c| {
                         let error = trace.auto_step.map_or(0.0, |s| s.error);
                         StepFound::new(&c, self.weighted_data(), error)
@@ -530,20 +523,12 @@ impl Run<'_> {
                     llc,
                     curvature: trace.curvature,
                     tensors: trace.temperatures.as_ref().map(of).unwrap_or_default(),
-                    energy: energy(
+                    ..ChainSummary::new(
+                        &c,
+                        movement,
                         self.weighted_data(),
                         self.setting.gpt.n_params(),
-                        &c,
-                        [&trace.log_lik, &trace.log_prior, &trace.kinetic],
-                    ),
-                    ..Movement::new(
-                        &c,
-                        n,
-                        &start,
-                        &first,
-                        &last,
-                        &at_t(&trace.kinetic),
-                        &at_t(&trace.configurational),
+                        trace_view,
                     )
                 })
             })
@@ -555,7 +540,7 @@ impl Run<'_> {
         &self,
         store: &Store,
         baseline: &Baseline,
-        chains: Vec<Movement>,
+        chains: Vec<ChainSummary>,
         traces: &[Trace],
         avg_momentum: Option<f64>,
         timed: Timed,

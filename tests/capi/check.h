@@ -20,9 +20,16 @@ void near_at(int line, double got, double want, double relative);
 void near_at(int line, double got, double want, double relative) {
   if (!(fabs(got - want) <= relative * fabs(want))) printf("line %d: %.9g, expected %.9g\n", line, got, want), ++failures;
 }
+double row_at(int line, const bnn_report *report, const char *name);
+double row_at(int line, const bnn_report *report, const char *name) {
+  double value = NAN;
+  memset(&err, 0, sizeof err), is_at(line, bnn_report_get_f64(report, name, strlen(name), &value, &err), BNN_OK);
+  return value;
+}
 #define IS(want, call) do { memset(&err, 0, sizeof err); is_at(__LINE__, (call), (want)); } while (0)
 #define OK(call) IS(BNN_OK, call)
 #define HOLDS(claim) holds_at(__LINE__, (claim), #claim)
+#define ROW(report, name) row_at(__LINE__, (report), (name))
 #define NEAR(got, want, relative) near_at(__LINE__, (got), (want), (relative))
 #define U64(o, name, v) OK(bnn_options_set_u64(o, name, strlen(name), (v), &err))
 #define F64(o, name, v) OK(bnn_options_set_f64(o, name, strlen(name), (v), &err))

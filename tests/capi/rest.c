@@ -69,18 +69,21 @@ static void options(void) {
 
 /* Numbers that any language makes exactly; the test compares what is printed with the Rust library's own answer. */
 static void diagnostics(void) {
-  double draws[3 * 200], rhat, bulk, tail, mean, mcse;
+  double draws[3 * 200];
+  bnn_report *r = NULL;
+  OK(bnn_report_new(&r, &err));
   uint64_t x = 12345;
   for (int i = 0; i < 600; ++i) x = (x * 1103515245 + 12345) % 2147483648, draws[i] = (double)x / 2147483648 + 0.25 * (i / 200);
-  OK(bnn_chain_diagnostics(draws, 3, 200, &rhat, &bulk, &tail, &mean, &mcse, &err));
-  printf("diagnostics %.17g %.17g %.17g %.17g %.17g\n", rhat, bulk, tail, mean, mcse);
-  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, 0, 200, &rhat, &bulk, &tail, &mean, &mcse, &err));
-  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, 200, 3, &rhat, &bulk, &tail, &mean, &mcse, &err));
-  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, 3, 0, &rhat, &bulk, &tail, &mean, &mcse, &err));
-  IS(BNN_ERR_NULL, bnn_chain_diagnostics(NULL, 3, 200, &rhat, &bulk, &tail, &mean, &mcse, &err));
-  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, SIZE_MAX, 2, &rhat, &bulk, &tail, &mean, &mcse, &err));
+  OK(bnn_chain_diagnostics(draws, 3, 200, r, &err));
+  printf("diagnostics %.17g %.17g %.17g %.17g %.17g\n", ROW(r, "rhat"), ROW(r, "ess_bulk"), ROW(r, "ess_tail"), ROW(r, "ess_mean"), ROW(r, "mcse_mean"));
+  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, 0, 200, r, &err));
+  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, 200, 3, r, &err));
+  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, 3, 0, r, &err));
+  IS(BNN_ERR_NULL, bnn_chain_diagnostics(NULL, 3, 200, r, &err));
+  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, SIZE_MAX, 2, r, &err));
   draws[7] = NAN;
-  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, 3, 200, &rhat, &bulk, &tail, &mean, &mcse, &err));
+  IS(BNN_ERR_INVALID, bnn_chain_diagnostics(draws, 3, 200, r, &err));
+  bnn_report_free(r);
 }
 
 static void models(void) {

@@ -54,11 +54,17 @@ def chain(context, options, seed, seen):
 
 def diagnostics(chains):
     flat = [x for one in chains for x in one]
-    out = [c.c_double() for _ in range(5)]
+    report, values = c.c_void_p(), []
+    ok(bnn.bnn_report_new(c.byref(report), c.byref(err)))
     array = (c.c_double * len(flat))(*flat)
     sizes = (c.c_size_t(len(chains)), c.c_size_t(len(chains[0])))
-    ok(bnn.bnn_chain_diagnostics(array, *sizes, *map(c.byref, out), c.byref(err)))
-    return [o.value for o in out]
+    ok(bnn.bnn_chain_diagnostics(array, *sizes, report, c.byref(err)))
+    for name in [b"rhat", b"ess_bulk", b"ess_tail", b"ess_mean", b"mcse_mean"]:
+        value = c.c_double()
+        ok(bnn.bnn_report_get_f64(report, name, c.c_size_t(len(name)), c.byref(value), c.byref(err)))
+        values.append(value.value)
+    bnn.bnn_report_free(report)
+    return values
 
 
 context, options = c.c_void_p(), c.c_void_p()

@@ -12,7 +12,9 @@ static void predictions(void) {
   static double p[N * V], confidence[N], a[N], b[N];
   static uint16_t outcome[N];
   static int32_t hit[N];
-  double brier = 7, ece = 7, mean = 7, se = 7, z = 7, low = 7, high = 7;
+  double brier = 7, ece = 7;
+  bnn_report *d = NULL;
+  OK(bnn_report_new(&d, &err));
   for (int i = 0; i < N; ++i) {
     double u = uniform(), v = uniform() * (1 - u);
     p[3 * i] = u, p[3 * i + 1] = v, p[3 * i + 2] = 1 - u - v;
@@ -21,8 +23,8 @@ static void predictions(void) {
   }
   OK(bnn_brier_score(p, outcome, N, V, &brier, &err));
   OK(bnn_calibration_error(confidence, hit, N, 12, &ece, &err));
-  OK(bnn_paired_bootstrap(a, b, N, 20, 500, 9, &mean, &se, &z, &low, &high, &err));
-  printf("predictions %.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", brier, ece, mean, se, z, low, high);
+  OK(bnn_paired_bootstrap(a, b, N, 20, 500, 9, d, &err));
+  printf("predictions %.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", brier, ece, ROW(d, "mean"), ROW(d, "std_error"), ROW(d, "z"), ROW(d, "low"), ROW(d, "high"));
 
   double as = brier;
   IS(BNN_ERR_SHAPE, bnn_brier_score(p, outcome, 0, V, &brier, &err));
@@ -45,17 +47,13 @@ static void predictions(void) {
   for (int i = 0; i < 3; ++i) {
     IS(BNN_ERR_INVALID, bnn_calibration_error(confidence, hit, N, HUGE_N[i], &ece, &err));
     HOLDS(strstr(err.message, "memory") != NULL);
-    IS(BNN_ERR_INVALID, bnn_paired_bootstrap(a, b, N, 20, HUGE_N[i], 9, &mean, &se, &z, &low, &high, &err));
+    IS(BNN_ERR_INVALID, bnn_paired_bootstrap(a, b, N, 20, HUGE_N[i], 9, d, &err));
     HOLDS(strstr(err.message, "memory") != NULL);
   }
-  /* One place for the numbers that nobody wants. */
-  double wanted = 7, dummy = 7;
-  OK(bnn_paired_bootstrap(a, b, N, 20, 500, 9, &wanted, &dummy, &dummy, &dummy, &dummy, &err));
-  HOLDS(wanted == mean && (dummy == se || dummy == z || dummy == low || dummy == high));
   confidence[8] = 0;
   IS(BNN_ERR_INVALID, bnn_calibration_error(confidence, hit, N, 12, &ece, &err));
   HOLDS(strstr(err.message, "confidence 8") != NULL);
-#define BOOTSTRAP(want, a, n, block, resamples) IS(want, bnn_paired_bootstrap(a, b, n, block, resamples, 9, &mean, &se, &z, &low, &high, &err))
+#define BOOTSTRAP(want, a, n, block, resamples) IS(want, bnn_paired_bootstrap(a, b, n, block, resamples, 9, d, &err))
   BOOTSTRAP(BNN_ERR_INVALID, a, N, 0, 500);
   BOOTSTRAP(BNN_ERR_INVALID, a, N, 151, 500);
   BOOTSTRAP(BNN_ERR_INVALID, a, N, 20, 1);
@@ -64,23 +62,29 @@ static void predictions(void) {
   a[6] = INFINITY;
   BOOTSTRAP(BNN_ERR_INVALID, a, N, 20, 500);
   HOLDS(strstr(err.message, "token 6") != NULL);
-  IS(BNN_ERR_NULL, bnn_paired_bootstrap(b, b, N, 20, 500, 9, &mean, &se, NULL, &low, &high, &err));
+  IS(BNN_ERR_NULL, bnn_paired_bootstrap(b, b, N, 20, 500, 9, NULL, &err));
+  bnn_report_free(d);
 }
 
 static void texts(void) {
   static const char *R[2] = {"the cat sat on the mat by the door", "a b c d e"}, *P[2] = {"the cat sat on a mat by the door", "a b x d e"};
   size_t r[2], p[2];
-  double word = 7, chars = 7, one[3], other[3];
+  double word = 7, chars = 7;
+  bnn_report *one = NULL, *other = NULL;
+  OK(bnn_report_new(&one, &err));
+  OK(bnn_report_new(&other, &err));
   for (int i = 0; i < 2; ++i) r[i] = strlen(R[i]), p[i] = strlen(P[i]);
   OK(bnn_bleu(R, r, P, p, 2, BNN_UNIT_WORD, 3, &word, &err));
   OK(bnn_bleu(R, r, P, p, 2, BNN_UNIT_CHAR, 3, &chars, &err));
-  OK(bnn_rouge(R, r, P, p, 2, BNN_UNIT_WORD, one, one + 1, one + 2, &err));
-  OK(bnn_rouge(R, r, P, p, 2, BNN_UNIT_CHAR, other, other + 1, other + 2, &err));
-  printf("texts %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", word, chars, one[0], one[1], one[2], other[0], other[1], other[2]);
+  OK(bnn_rouge(R, r, P, p, 2, BNN_UNIT_WORD, one, &err));
+  OK(bnn_rouge(R, r, P, p, 2, BNN_UNIT_CHAR, other, &err));
+  printf("texts %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", word, chars, ROW(one, "rouge1"), ROW(one, "rouge2"), ROW(one, "rouge_l"),
+         ROW(other, "rouge1"), ROW(other, "rouge2"), ROW(other, "rouge_l"));
   IS(BNN_ERR_INVALID, bnn_bleu(R, r, P, p, 2, 2, 3, &word, &err));
   HOLDS(strstr(err.message, "unit") != NULL);
-  IS(BNN_ERR_INVALID, bnn_rouge(R, r, P, p, 2, -1, one, one + 1, one + 2, &err));
+  IS(BNN_ERR_INVALID, bnn_rouge(R, r, P, p, 2, -1, one, &err));
   IS(BNN_ERR_SHAPE, bnn_bleu(NULL, NULL, NULL, NULL, 0, BNN_UNIT_WORD, 3, &word, &err));
+  bnn_report_free(one), bnn_report_free(other);
 }
 
 static void tokens(void) {
@@ -93,6 +97,7 @@ static void tokens(void) {
   bnn_corpus *corpus = NULL;
   bnn_model *model = NULL;
   bnn_ensemble *e = NULL;
+  bnn_report *r = NULL;
   size_t n = 0, t = 0, vocab = 0, n_train = 0, n_val = 0, needed = 0;
   OK(bnn_context_new(1, &ctx, &err));
   for (int i = 0; i < 2400; ++i) text[i] = "abcdefgh"[(i * i / 3 + i) % 8];
@@ -131,14 +136,21 @@ static void tokens(void) {
   }
   /* Of a whole split, as far as whole windows go: the evaluation's own. */
   size_t whole = (n_val - 1) / t * t;
-  double averaged = 0, mean = 0, entropy = 0, information = 0, ece = 0, brier = 0, accuracy = 0;
-  OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, &averaged, &mean, &entropy, &information, &ece, &brier, &accuracy, &err));
+  OK(bnn_report_new(&r, &err));
+  OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, r, &err));
   SCORE(BNN_OK, val, whole + 1);
   double sums[3] = {0, 0, 0};
   for (size_t i = 0; i < whole; ++i) sums[0] -= lp[i], sums[1] += h[i], sums[2] += mi[i];
-  NEAR(sums[0] / (double)whole, averaged, 1e-12), NEAR(sums[1] / (double)whole, entropy, 1e-12), NEAR(sums[2] / (double)whole, information, 1e-12);
-  HOLDS(brier > 0 && brier < 2 && accuracy > 0 && accuracy < 1);
-  printf("evaluate %.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", averaged, mean, entropy, information, ece, brier, accuracy);
+  NEAR(sums[0] / (double)whole, ROW(r, "loss"), 1e-12), NEAR(sums[1] / (double)whole, ROW(r, "entropy.mean"), 1e-12);
+  NEAR(sums[2] / (double)whole, ROW(r, "mutual_information.mean"), 1e-12);
+  HOLDS(ROW(r, "brier") > 0 && ROW(r, "brier") < 2 && ROW(r, "accuracy") > 0 && ROW(r, "accuracy") < 1);
+  double each[3];
+  size_t losses = 0;
+  HOLDS(ROW(r, "samples") == 3 && ROW(r, "tokens") == (double)whole);
+  OK(bnn_report_get_f64s(r, "loss_of_each", 12, each, 3, &losses, &err));
+  NEAR((each[0] + each[1] + each[2]) / 3, ROW(r, "loss_mean"), 1e-12);
+  printf("evaluate %.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", ROW(r, "loss"), ROW(r, "loss_mean"), ROW(r, "entropy.mean"),
+         ROW(r, "mutual_information.mean"), ROW(r, "ece"), ROW(r, "brier"), ROW(r, "accuracy"));
   /* And a rest of three. */
   SCORE(BNN_OK, val, 28);
   printf("score");
@@ -161,7 +173,7 @@ static void tokens(void) {
     HOLDS(strstr(err.message, place) != NULL && lp[0] == 7);
     val[WRONG[i]] = kept;
   }
-  bnn_ensemble_free(e), bnn_model_free(model), bnn_options_free(o), bnn_corpus_free(corpus), bnn_context_free(ctx);
+  bnn_report_free(r), bnn_ensemble_free(e), bnn_model_free(model), bnn_options_free(o), bnn_corpus_free(corpus), bnn_context_free(ctx);
 }
 
 int main(void) {

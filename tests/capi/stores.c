@@ -227,7 +227,8 @@ static void run(const char *folder) {
   size_t n = 0, t = 0, k = 0;
   uint32_t of = 0;
   uint64_t step = 0;
-  double averaged = 0, mean = 0, h = 0, mi = 0, ece = 0, brier = 0, accuracy = 0;
+  bnn_report *r = NULL;
+  OK(bnn_report_new(&r, &err));
   OK(bnn_corpus_embedded(&corpus, &err));
   OK(bnn_model_load(ctx, NULL, PATH(folder, "baseline.bnn"), &model, &err));
   OK(bnn_model_sizes(model, &n, &t, &err));
@@ -242,8 +243,9 @@ static void run(const char *folder) {
     OK(bnn_ensemble_add(e, params, n, &err));
   }
 #define SHOW(what) \
-  OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, &averaged, &mean, &h, &mi, &ece, &brier, &accuracy, &err)); \
-  printf(what " %.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", averaged, mean, h, mi, ece, brier, accuracy)
+  OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, r, &err)); \
+  printf(what " %.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", ROW(r, "loss"), ROW(r, "loss_mean"), ROW(r, "entropy.mean"), ROW(r, "mutual_information.mean"), \
+         ROW(r, "ece"), ROW(r, "brier"), ROW(r, "accuracy"))
   SHOW("theirs");
   bnn_store_free(s), bnn_ensemble_free(e);
   for (; k > 0; --k) { /* the last sample's name is that of the chain and its step */

@@ -1,0 +1,106 @@
+//! A deterministic model that is trained once and kept: the file is named by all that its training depends on.
+
+use super::baseline_file::BaselineFile;
+use crate::backend::{Backend, GemmPrecision};
+use crate::baseline::{Recipe, Trainer};
+use crate::data::{Batch, Corpus, Windows};
+use crate::error::{Error, Result};
+use crate::gpt::Gpt;
+use crate::metrics::split_loss;
+use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+/// The baseline's batches come from a stream that no chain uses.
+pub const BASELINE_CHAIN: u32 = u32::MAX;
+/// Steps whose losses are averaged for the training loss.
+const RECENT: usize = 50;
+
+/// A training: the same one gives the same parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Training<'a> {
+    /// The text.
+    pub corpus: &'a Corpus,
+    /// The model.
+    pub gpt: &'a Gpt,
+    /// How it is trained.
+    pub recipe: &'a Recipe,
+    /// Sequences and tokens of a batch, B and T.
+    pub batch: (usize, usize),
+}
+
+impl Training<'_> {
+    /// The recipe as its file keeps it. Another model comes of other products of matrices.
+    fn config<B: Backend>(&self, backend: &B) -> Result<String> {
+        let (b, t) = self.batch;
+        let text = serde_json::to_string(&(self.recipe, b, t));
+        let mut text = text.map_err(|e| Error::invalid("recipe", "JSON", e))?;
+        text.push_str(match backend.gemm_precision() {
+            GemmPrecision::F32 => "",
+            GemmPrecision::Bits15 => " split",
+            GemmPrecision::Bits7 => " bf16",
+        });
+        Ok(text)
+    }
+
+    /// Returns where a folder keeps the model.
+    ///
+    /// # Errors
+    /// Never in fact: a recipe is plain data.
+    pub fn path<B: Backend>(&self, backend: &B, folder: &Path) -> Result<PathBuf> {
+        let model = serde_json::to_string(self.gpt.config());
+        let key = Sha256::new()
+            .chain_update(self.corpus.sha256)
+            .chain_update(model.map_err(|e| Error::invalid("model", "JSON", e))?)
+            .chain_update(self.config(backend)?)
+            .finalize();
+        let name: String = key[..8].iter().map(|b| format!("{b:02x}")).collect();
+        Ok(folder.join(format!("{name}.bnn")))
+    }
+
+    /// Trains the model; `done` hears each step's number, from 1, and its loss, and may end the training with an error.
+    ///
+    /// # Errors
+    /// When the recipe does not fit the text, the loss or the gradient is not finite, or `done` fails.
+    pub fn run<B: Backend>(
+        &self,
+        backend: &B,
+        mut done: impl FnMut(u64, f64) -> Result<()>,
+    ) -> Result<BaselineFile> {
+        let (b, t) = self.batch;
+        let (tokens, seed) = (&self.corpus.train, self.recipe.seed);
+        let windows = Windows::all(tokens.len(), t)?;
+        let mut batch = Batch::new(b, t)?;
+        let mut trainer = Trainer::new(backend, self.gpt, self.recipe, b, t)?;
+        let mut recent = VecDeque::with_capacity(RECENT);
+        let start = std::time::Instant::now();
+        for step in 0..self.recipe.iters {
+            windows.fill(tokens, seed, BASELINE_CHAIN, step, &mut batch)?;
+            let loss = trainer.step(&batch)?;
+            if recent.len() == RECENT {
+                recent.pop_front();
+            }
+            recent.push_back(loss);
+            done(step + 1, loss)?;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        // What training took is given back before the evaluation asks for its own.
+        let trained = trainer.into_params();
+        let (block, val) = (self.gpt.config().block_size, &self.corpus.val);
+        let (val_loss, _) = split_loss(backend, self.gpt, &trained, val, block)?;
+        let mut params = vec![0.0; self.gpt.n_params()];
+        backend.download(&trained, &mut params)?;
+        Ok(BaselineFile {
+            config: self.config(backend)?,
+            model: self.gpt.config().clone(),
+            params,
+            seed,
+            steps: self.recipe.iters,
+            corpus_sha256: self.corpus.sha256,
+            vocabulary: self.corpus.tokenizer.vocabulary(),
+            train_loss: recent.iter().sum::<f64>() / recent.len() as f64,
+            val_loss,
+            seconds,
+        })
+    }
+}

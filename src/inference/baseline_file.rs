@@ -1,0 +1,121 @@
+//! A deterministic model in a file: parameters, shape and characters, and how it was trained.
+
+use crate::error::{Error, Result};
+use crate::gpt::{Gpt, GptConfig};
+use crate::store::{Header, Kind, Reader, TensorData, params_sha256, write};
+use std::path::Path;
+
+/// The parameters' name in the file.
+const PARAMS: &str = "params";
+
+/// A trained model with what its file says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BaselineFile {
+    /// How it was trained, as text.
+    pub config: String,
+    /// Its shape.
+    pub model: GptConfig,
+    /// Its parameters, (n_params).
+    pub params: Vec<f32>,
+    /// Seed of its training.
+    pub seed: u64,
+    /// Steps that it was trained for.
+    pub steps: u64,
+    /// SHA-256 of the text that it was trained on.
+    pub corpus_sha256: [u8; 32],
+    /// The characters that its tokens are.
+    pub vocabulary: String,
+    /// Mean loss of its last steps (at most 50), nats per token; NaN where it is not known.
+    pub train_loss: f64,
+    /// Loss on the whole validation split, nats per token.
+    pub val_loss: f64,
+    /// Seconds of training; NaN where they are not known.
+    pub seconds: f64,
+}
+
+impl BaselineFile {
+    /// Writes the file, in the place of what may be there; it appears whole or not at all.
+    ///
+    /// # Errors
+    /// As [`write()`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let json = serde_json::to_string(&self.model);
+        let header = Header {
+            config: self.config.clone(),
+            model: json.map_err(|e| Error::invalid("model", "JSON", e))?,
+            seed: self.seed,
+            step: self.steps,
+            corpus_sha256: self.corpus_sha256,
+            vocabulary: self.vocabulary.clone(),
+            scalars: vec![
+                ("train_loss".into(), self.train_loss),
+                ("val_loss".into(), self.val_loss),
+                ("seconds".into(), self.seconds),
+            ],
+            ..Header::new(Kind::Baseline)
+        };
+        write(
+            path.as_ref(),
+            &header,
+            &[(PARAMS, TensorData::F32(&self.params))],
+        )
+    }
+
+    /// Reads a file, checked against its own shape.
+    ///
+    /// # Errors
+    /// Those of [`Reader::open`]; [`Error::BadHeader`] for a shape that cannot be built, and for another number of characters or parameters than
+    /// the shape has.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut r = Reader::open(path, Kind::Baseline)?;
+        let bad = |message: String| Error::BadHeader {
+            path: path.into(),
+            message,
+        };
+        let model: GptConfig =
+            serde_json::from_str(&r.header().model).map_err(|e| bad(format!("model: {e}")))?;
+        model.check().map_err(|e| bad(format!("model: {e}")))?;
+        let (v, characters) = (model.vocab_size, r.header().vocabulary.chars().count());
+        if characters != v {
+            return Err(bad(format!("{characters} characters, expected {v}")));
+        }
+        let gpt = Gpt::new(model.clone())?;
+        let (n, len) = (gpt.n_params(), r.tensor(PARAMS)?.len);
+        // Before there is room for them.
+        if len != n as u64 {
+            return Err(bad(format!("{len} parameters, expected {n}")));
+        }
+        let mut params = vec![0.0; n];
+        r.read_f32(PARAMS, &mut params)?;
+        let (train_loss, val_loss) = (r.scalar("train_loss")?, r.scalar("val_loss")?);
+        let (seconds, h) = (r.scalar("seconds")?, r.header());
+        Ok(Self {
+            config: h.config.clone(),
+            model,
+            params,
+            seed: h.seed,
+            steps: h.step,
+            corpus_sha256: h.corpus_sha256,
+            vocabulary: h.vocabulary.clone(),
+            train_loss,
+            val_loss,
+            seconds,
+        })
+    }
+}
+
+/// Returns what samples name their baseline by: SHA-256 of the parameters as little-endian f32; of an untied model whose head is still the
+/// embedding's copy, of the tied model's.
+pub fn baseline_sha256(gpt: &Gpt, params: &[f32]) -> [u8; 32] {
+    let c = gpt.config();
+    let head = c.vocab_size * c.n_embd;
+    if !c.tie_weights && params.len() > head {
+        // The embedding comes first, a head of its own last.
+        let (before, own) = params.split_at(params.len() - head);
+        if before.get(..head) == Some(own) {
+            return params_sha256(before);
+        }
+    }
+    params_sha256(params)
+}

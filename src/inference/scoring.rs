@@ -1,0 +1,350 @@
+//! What samples are worth on a text: the averaged prediction beside its samples and another model, in pieces that fit in memory.
+
+use super::Report;
+use crate::backend::Backend;
+use crate::data::consecutive;
+use crate::error::{Error, Result};
+use crate::gpt::{Gpt, Workspace};
+use crate::metrics::{
+    DEFAULT_BLOCK, PairedDifference, PredictiveAccumulator, PredictiveScores, Rouge, Summary,
+    TokenScores, eval_batch, for_each_logits, paired_block_bootstrap,
+};
+use crate::store::Store;
+use serde::Serialize;
+use std::ops::Range;
+
+/// Doubles that a piece of a split may take for its sums of probabilities: 64 MB.
+const PIECE: usize = 8 << 20;
+/// Resamples of the paired bootstrap.
+pub const RESAMPLES: usize = 2000;
+
+/// Returns which of a store's samples are used where `n` are asked for: the last `n`, or all of them for 0.
+pub fn last_samples(store: &Store, n: usize) -> Range<usize> {
+    let first = match n {
+        0 => 0,
+        n => store.len().saturating_sub(n),
+    };
+    first..store.len()
+}
+
+/// Loads the samples that [`last_samples`] names.
+///
+/// # Errors
+/// When a sample cannot be read.
+pub fn load_samples(store: &Store, n: usize) -> Result<Vec<Vec<f32>>> {
+    let len = usize::try_from(store.provenance().n_params)
+        .map_err(|e| Error::Unsupported(format!("a sample's parameters: {e}")))?;
+    last_samples(store, n)
+        .map(|i| {
+            let mut params = vec![0.0; len];
+            store.load(i, &mut params)?;
+            Ok(params)
+        })
+        .collect()
+}
+
+/// What is scored: parameter vectors of one model, (n_params) each.
+#[derive(Clone, Debug)]
+pub enum Models<'a> {
+    /// One vector.
+    One(&'a [f32]),
+    /// The average of these.
+    Each(&'a [Vec<f32>]),
+    /// The average of these samples of a store, read one after the other.
+    Stored(&'a Store, Range<usize>),
+}
+
+impl Models<'_> {
+    /// Returns how many there are.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Each(all) => all.len(),
+            Self::Stored(_, used) => used.len(),
+        }
+    }
+
+    /// Hands over each in turn, and all of them `times` times.
+    fn for_each(&self, times: usize, mut f: impl FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        match self {
+            Self::One(params) => (0..times).try_for_each(|_| f(params)),
+            Self::Each(all) => (0..times).try_for_each(|_| all.iter().try_for_each(|p| f(p))),
+            Self::Stored(store, used) => {
+                let indices = (0..times).flat_map(|_| used.clone());
+                store.for_each(indices, |_, params| f(params))
+            }
+        }
+    }
+}
+
+/// How a split is cut into pieces whose sums of probabilities fit in memory.
+struct Pieces<'a> {
+    tokens: &'a [u16],
+    t: usize,
+    windows: usize,
+    /// Windows of a piece: whole batches, so that the pieces change no batch.
+    per_piece: usize,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(tokens: &'a [u16], t: usize, vocab_size: usize) -> Result<Self> {
+        let rows = eval_batch(t);
+        Ok(Self {
+            tokens,
+            t,
+            windows: consecutive(tokens, t)?.num_windows(),
+            per_piece: (PIECE / (vocab_size * t)).max(rows) / rows * rows,
+        })
+    }
+
+    fn count(&self) -> usize {
+        self.windows.div_ceil(self.per_piece)
+    }
+
+    /// The windows of piece `i`, and the tokens that they read.
+    fn piece(&self, i: usize) -> (Range<usize>, &'a [u16]) {
+        let first = i * self.per_piece;
+        let end = (first + self.per_piece).min(self.windows);
+        (first..end, &self.tokens[first * self.t..end * self.t + 1])
+    }
+}
+
+/// Scores one model, or the average of several, on consecutive windows of the block's length; `done` hears how many windows times models are
+/// scored.
+///
+/// Takes 64 MB beside the model, however long the text is; what is left of it token by token comes on top.
+///
+/// # Errors
+/// [`Error::Invalid`] without a model; when the text is shorter than a window, a sample cannot be read, a prediction is not finite, or `done` fails.
+pub fn score<B: Backend>(
+    backend: &B,
+    gpt: &Gpt,
+    tokens: &[u16],
+    models: &Models<'_>,
+    mut done: impl FnMut(usize) -> Result<()>,
+) -> Result<PredictiveScores> {
+    let count = models.count();
+    if count == 0 {
+        return Err(Error::invalid("samples to score", "at least one", 0));
+    }
+    let (t, v) = (gpt.config().block_size, gpt.config().vocab_size);
+    let pieces = Pieces::new(tokens, t, v)?;
+    let rows = eval_batch(t).min(pieces.windows);
+    let mut ws = Workspace::for_prediction(backend, gpt.config(), rows, t)?;
+    let mut on_device = backend.zeros(gpt.n_params())?;
+    let mut total: Option<TokenScores> = None;
+    // How many times a model has scored a piece: all of them the first piece, then the second.
+    let (mut made, mut sums) = (0, None);
+    models.for_each(pieces.count(), |params| {
+        let (windows, piece) = pieces.piece(made / count);
+        let n = windows.len();
+        let acc = match &mut sums {
+            Some(acc) => acc,
+            none => none.insert(PredictiveAccumulator::new(n * t, v)?),
+        };
+        gpt.layout().check(params)?;
+        backend.upload(&mut on_device, params)?;
+        for_each_logits(backend, gpt, &on_device, piece, t, &mut ws, |z, y| {
+            acc.add_sample_chunk(z, y)
+        })?;
+        done(windows.start * count + (made % count + 1) * n)?;
+        made += 1;
+        let whole = made % count == 0;
+        if let Some(acc) = sums.take_if(|_| whole) {
+            let scores = acc.finish_tokens()?;
+            match &mut total {
+                Some(total) => total.extend(scores)?,
+                None => total = Some(scores),
+            }
+        }
+        Ok(())
+    })?;
+    total
+        .ok_or_else(|| Error::data("split", "no window to score"))?
+        .scores()
+}
+
+/// A paired block bootstrap of per-token losses: one prediction minus another, so below 0 the first is better.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Paired {
+    /// Mean difference, nats per token.
+    pub difference: f64,
+    /// Its standard error.
+    pub std_error: f64,
+    /// Minus difference over standard error: above 0 when the first prediction is better.
+    pub z: f64,
+    /// 2.5 % point.
+    pub low: f64,
+    /// 97.5 % point.
+    pub high: f64,
+    /// Tokens per block.
+    pub block: usize,
+    /// Resamples.
+    pub resamples: usize,
+}
+
+impl Paired {
+    /// Compares the losses of the same tokens under two predictions, (N) each, nats; `seed` fixes the resamples.
+    ///
+    /// # Errors
+    /// As [`paired_block_bootstrap`].
+    pub fn new(a: &[f64], b: &[f64], seed: u64) -> Result<Self> {
+        // A split shorter than two blocks still holds two shorter ones.
+        let block = DEFAULT_BLOCK.min(a.len() / 2).max(1);
+        let d = paired_block_bootstrap(a, b, block, RESAMPLES, seed)?;
+        Ok(Self {
+            difference: d.mean,
+            std_error: d.std_error,
+            z: -d.z,
+            low: d.low,
+            high: d.high,
+            block,
+            resamples: RESAMPLES,
+        })
+    }
+}
+
+impl From<&Paired> for Report {
+    fn from(p: &Paired) -> Self {
+        Self::new()
+            .row("difference", p.difference, "mean difference of the losses, nats per token; below 0 where the average is better")
+            .row("std_error", p.std_error, "standard error of the difference")
+            .row("z", p.z, "minus difference over standard error; above 0 where the average is better")
+            .row("low", p.low, "lower end of the 95 % interval of the difference")
+            .row("high", p.high, "upper end of the 95 % interval of the difference")
+            .row("block", p.block, "tokens per block of the bootstrap")
+            .row("resamples", p.resamples, "resamples of the bootstrap")
+    }
+}
+
+/// Scores of an averaged prediction beside another model's, on one text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// The averaged prediction.
+    pub averaged: PredictiveScores,
+    /// The other model.
+    pub baseline: PredictiveScores,
+    /// The average's losses minus the other model's.
+    pub paired: Paired,
+}
+
+/// Scores the average of `models` and `baseline`, (n_params), on a text, and compares them token by token.
+///
+/// # Errors
+/// As [`score`].
+pub fn compare<B: Backend>(
+    backend: &B,
+    gpt: &Gpt,
+    tokens: &[u16],
+    models: &Models<'_>,
+    baseline: &[f32],
+    seed: u64,
+    done: impl FnMut(usize) -> Result<()>,
+) -> Result<Comparison> {
+    let averaged = score(backend, gpt, tokens, models, done)?;
+    let baseline = score(backend, gpt, tokens, &Models::One(baseline), |_| Ok(()))?;
+    let paired = Paired::new(&averaged.nll, &baseline.nll, seed)?;
+    Ok(Comparison {
+        averaged,
+        baseline,
+        paired,
+    })
+}
+
+impl From<&Comparison> for Report {
+    fn from(c: &Comparison) -> Self {
+        Self::from(&c.averaged)
+            .group("baseline", Self::from(&c.baseline))
+            .group("against_baseline", Self::from(&c.paired))
+    }
+}
+
+impl From<&PredictiveScores> for Report {
+    /// A new score is one row here.
+    fn from(s: &PredictiveScores) -> Self {
+        Self::new()
+            .row("tokens", s.nll.len(), "tokens that were scored")
+            .row("samples", s.sample_nll.len(), "samples that were averaged")
+            .row(
+                "loss",
+                s.perplexity.ln(),
+                "loss of the averaged prediction, nats per token",
+            )
+            .row(
+                "loss_mean",
+                s.gibbs_perplexity.ln(),
+                "mean of the samples' losses, nats per token",
+            )
+            .row(
+                "loss_of_each",
+                s.sample_nll.clone(),
+                "each sample's loss, nats per token",
+            )
+            .group("entropy", Self::from(&s.entropy_summary))
+            .row(
+                "expected_entropy",
+                s.expected_entropy,
+                "mean entropy of the samples' predictions, nats per token",
+            )
+            .group(
+                "mutual_information",
+                Self::from(&s.mutual_information_summary),
+            )
+            .row("brier", s.brier, "mean Brier score, 0 to 2; 0 is the best")
+            .row(
+                "accuracy",
+                s.accuracy,
+                "share of the tokens that were the likeliest, 0 to 1",
+            )
+            .row(
+                "ece",
+                s.ece,
+                "expected calibration error with 15 bins, 0 to 1",
+            )
+    }
+}
+
+impl From<&Summary> for Report {
+    fn from(s: &Summary) -> Self {
+        Self::new()
+            .row("mean", s.mean, "mean over the tokens, nats per token")
+            .row("min", s.min, "smallest of a token, nats")
+            .row("max", s.max, "largest of a token, nats")
+    }
+}
+
+impl From<&PairedDifference> for Report {
+    fn from(d: &PairedDifference) -> Self {
+        Self::new()
+            .row(
+                "mean",
+                d.mean,
+                "mean of a - b, nats per token; below 0 where a loses less",
+            )
+            .row("std_error", d.std_error, "standard error of the mean")
+            .row("z", d.z, "mean over standard error, 0 where the mean is 0")
+            .row("low", d.low, "lower end of the 95 % interval of the mean")
+            .row("high", d.high, "upper end of the 95 % interval of the mean")
+    }
+}
+
+impl From<&Rouge> for Report {
+    fn from(r: &Rouge) -> Self {
+        Self::new()
+            .row(
+                "rouge1",
+                r.rouge1,
+                "mean F-measure of common tokens, 0 to 1",
+            )
+            .row(
+                "rouge2",
+                r.rouge2,
+                "mean F-measure of common pairs of neighbouring tokens, 0 to 1",
+            )
+            .row(
+                "rouge_l",
+                r.rouge_l,
+                "mean F-measure of the longest common subsequence, 0 to 1",
+            )
+    }
+}

@@ -1,0 +1,133 @@
+//! A baseline is trained once and kept: what names its file, what the file holds, and the checksum that samples name it by.
+
+use bnn::Error;
+use bnn::backend::{Cpu, Precision};
+use bnn::baseline::{Recipe, Trainer};
+use bnn::data::{Batch, Corpus, Windows};
+use bnn::gpt::{Gpt, GptConfig};
+use bnn::inference::baseline_cache::{BASELINE_CHAIN, Training};
+use bnn::inference::baseline_file::{BaselineFile, baseline_sha256};
+use bnn::metrics::split_loss;
+use bnn::store::params_sha256;
+
+fn setting() -> (Cpu, Corpus, Gpt, Recipe) {
+    let text: String = (0..3000)
+        .map(|i| ['a', 'b', 'c', 'd'][(i * i / 7 + i) % 4])
+        .collect();
+    let corpus = Corpus::from_text("letters", &text).unwrap();
+    let gpt = Gpt::new(GptConfig {
+        n_layer: 1,
+        n_head: 2,
+        n_embd: 8,
+        block_size: 8,
+        ..GptConfig::named("tiny", corpus.tokenizer.vocab_size()).unwrap()
+    })
+    .unwrap();
+    let recipe = Recipe {
+        iters: 60,
+        warmup_iters: 5,
+        seed: 11,
+        ..Recipe::default()
+    };
+    (Cpu::new(1).unwrap(), corpus, gpt, recipe)
+}
+
+#[test]
+fn the_kept_model_is_that_of_the_trainer() {
+    let (cpu, corpus, gpt, recipe) = setting();
+    let training = Training {
+        corpus: &corpus,
+        gpt: &gpt,
+        recipe: &recipe,
+        batch: (4, 8),
+    };
+    let mut losses = Vec::new();
+    let file = training
+        .run(&cpu, |step, loss| {
+            losses.push((step, loss));
+            Ok(())
+        })
+        .unwrap();
+
+    let windows = Windows::all(corpus.train.len(), 8).unwrap();
+    let mut batch = Batch::new(4, 8).unwrap();
+    let mut trainer = Trainer::new(&cpu, &gpt, &recipe, 4, 8).unwrap();
+    for step in 0..60 {
+        let chain = BASELINE_CHAIN;
+        windows
+            .fill(&corpus.train, 11, chain, step, &mut batch)
+            .unwrap();
+        let loss = trainer.step(&batch).unwrap();
+        assert_eq!(losses[step as usize], (step + 1, loss));
+    }
+    assert_eq!(&file.params, trainer.params());
+    let recent: f64 = losses[10..].iter().map(|(_, l)| l).sum();
+    assert_eq!((file.train_loss, file.steps), (recent / 50.0, 60));
+    let (val, _) = split_loss(&cpu, &gpt, trainer.params(), &corpus.val, 8).unwrap();
+    assert_eq!(file.val_loss, val);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = training.path(&cpu, folder.path()).unwrap();
+    file.write(&path).unwrap();
+    assert_eq!(BaselineFile::read(&path).unwrap(), file);
+    let stopped = training.run(&cpu, |step, _| match step {
+        3 => Err(Error::Interrupted),
+        _ => Ok(()),
+    });
+    assert!(matches!(stopped, Err(Error::Interrupted)));
+}
+
+#[test]
+fn the_name_follows_from_all_that_the_parameters_depend_on() {
+    let (cpu, corpus, gpt, recipe) = setting();
+    let folder = std::path::Path::new("kept");
+    let of = |corpus: &Corpus, gpt: &Gpt, recipe: &Recipe, batch| {
+        let training = Training {
+            corpus,
+            gpt,
+            recipe,
+            batch,
+        };
+        training.path(&cpu, folder).unwrap()
+    };
+    let name = of(&corpus, &gpt, &recipe, (4, 8));
+    assert_eq!(name, of(&corpus, &gpt, &recipe.clone(), (4, 8)));
+    let other = Corpus::from_text("letters", &"abcd".repeat(800)).unwrap();
+    let longer = Recipe {
+        iters: 61,
+        ..recipe.clone()
+    };
+    let names = [
+        name,
+        of(&other, &gpt, &recipe, (4, 8)),
+        of(&corpus, &gpt.untied(), &recipe, (4, 8)),
+        of(&corpus, &gpt, &longer, (4, 8)),
+        of(&corpus, &gpt, &recipe, (5, 8)),
+        of(&corpus, &gpt, &recipe, (4, 7)),
+    ];
+    for (i, a) in names.iter().enumerate() {
+        assert!(names[..i].iter().all(|b| a != b), "{i}");
+    }
+    // Products that are no coarser on this machine make the same model.
+    let rounded = cpu.clone().with_precision(Precision::Medium);
+    let training = Training {
+        corpus: &corpus,
+        gpt: &gpt,
+        recipe: &recipe,
+        batch: (4, 8),
+    };
+    let same = rounded.gemm_precision() == cpu.gemm_precision();
+    assert_eq!(training.path(&rounded, folder).unwrap() == names[0], same);
+}
+
+#[test]
+fn an_untied_model_is_named_as_the_tied_one_it_came_from() {
+    let (_, _, gpt, _) = setting();
+    let params = gpt.layout().init(3);
+    let tied = baseline_sha256(&gpt, &params);
+    assert_eq!(tied, params_sha256(&params));
+    let (untied, mut own) = (gpt.untied(), gpt.untie(&params).unwrap());
+    assert_eq!(baseline_sha256(&untied, &own), tied);
+    *own.last_mut().unwrap() += 1.0;
+    assert_eq!(baseline_sha256(&untied, &own), params_sha256(&own));
+}

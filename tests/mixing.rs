@@ -1,0 +1,266 @@
+//! How far a chain can get and how far it got: closed forms of movement, forecast, temperatures and energies.
+
+use bnn::Error;
+use bnn::inference::mixing::{equilibrium_sd, is_off, temperatures_at_t};
+use bnn::inference::{
+    ChainSummary, Movement, PriorStability, Report, TemperatureBand, TraceView, TrajectoryForecast,
+};
+use bnn::metrics::Energy;
+use bnn::posterior::Prior;
+use bnn::samplers::{Config, Method, Preconditioner, Schedule};
+use bnn::store::{Dtype, Provenance, Store};
+
+fn near(got: f64, want: f64) {
+    assert!((got - want).abs() <= 1e-6 * want.abs(), "{got}, not {want}");
+}
+
+/// From a start of length 5, the first sample 0.3 along one axis, the last 0.4 along the other.
+#[test]
+fn a_chain_that_turned_has_moved() {
+    let m = Movement::new(9, &[3.0, 4.0], &[3.3, 4.0], &[3.0, 4.4]).unwrap();
+    near(m.rms_move, 0.4 / 2f64.sqrt());
+    near(m.relative_move, 0.4 / 5.0);
+    assert!(m.cosine_first_last.unwrap().abs() < 1e-6);
+    assert!(!m.worth_about_one && m.verdict.starts_with("the chain moved"));
+    let r = Report::from(&m);
+    assert_eq!(r.u64("samples").unwrap(), 9);
+    assert_eq!(r.u64("worth_about_one").unwrap(), 0);
+    assert_eq!(r.f64("rms_move").unwrap(), m.rms_move);
+    assert_eq!(r.str("verdict").unwrap(), m.verdict);
+}
+
+#[test]
+fn samples_on_one_ray_or_near_the_start_are_worth_about_one() {
+    // A cosine of 0.9899 is just no ray, one of 0.9901 is.
+    let at = |cosine: f32| {
+        let last = [1.0 + cosine, (1.0 - cosine * cosine).sqrt()];
+        Movement::new(5, &[1.0, 0.0], &[2.0, 0.0], &last).unwrap()
+    };
+    assert!(!at(0.9899).worth_about_one);
+    let ray = at(0.9901);
+    assert!(
+        ray.worth_about_one && ray.verdict.contains("worth about 1"),
+        "{}",
+        ray.verdict
+    );
+    // A displacement of 0.0011 of the weights' is one, of 0.0009 none.
+    let by = |d: f32| Movement::new(5, &[1.0, 0.0], &[1.0 + d, 0.0], &[1.0, d]).unwrap();
+    assert!(!by(0.0011).worth_about_one);
+    assert!(by(0.0009).worth_about_one);
+}
+
+#[test]
+fn few_samples_are_said_to_be_few() {
+    let (start, moved) = ([1.0, 0.0], [1.0, 1.0]);
+    let none = Movement::new(0, &start, &start, &start).unwrap();
+    assert_eq!(
+        (none.worth_about_one, &*none.verdict),
+        (true, "no sample was kept")
+    );
+    let one = Movement::new(1, &start, &moved, &moved).unwrap();
+    assert_eq!((one.worth_about_one, one.cosine_first_last), (true, None));
+    assert!(one.verdict.starts_with("one sample"));
+    assert!(
+        Report::from(&one)
+            .f64("cosine_first_last")
+            .unwrap()
+            .is_nan()
+    );
+    let still = Movement::new(7, &start, &start, &start).unwrap();
+    assert!(still.worth_about_one && still.verdict.contains("these 7 samples are one"));
+    let wrong = Movement::new(2, &start, &[1.0], &moved).unwrap_err();
+    assert!(matches!(wrong, Error::Shape { .. }));
+    assert!(Movement::new(2, &[], &[], &[]).is_err());
+}
+
+#[test]
+fn a_stored_chain_is_compared_by_its_own_first_and_last_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = Provenance {
+        config: String::new(),
+        model: "{}".into(),
+        seed: 1,
+        corpus_sha256: [0; 32],
+        baseline_sha256: [0; 32],
+        vocabulary: String::new(),
+        dtype: Dtype::F32,
+        n_params: 2,
+    };
+    let mut store = Store::create(folder.path().join("samples"), of).unwrap();
+    for (chain, step, params) in [
+        (0, 1, [9.0, 9.0]),
+        (1, 5, [3.3, 4.0]),
+        (1, 6, [8.0, 8.0]),
+        (1, 7, [3.0, 4.4]),
+        (2, 1, [7.0, 7.0]),
+    ] {
+        store.append(chain, step, &params).unwrap();
+    }
+    let start = [3.0, 4.0];
+    let m = Movement::of_stored(&store, 1, &start).unwrap();
+    let want = Movement::new(3, &start, &[3.3, 4.0], &[3.0, 4.4]).unwrap();
+    assert_eq!(m, want);
+    let none = Movement::of_stored(&store, 4, &start).unwrap();
+    assert_eq!(none.samples, 0);
+}
+
+#[test]
+fn a_forecast_counts_time_and_friction() {
+    let mut c = Config::new(Method::Baoa, 0.02);
+    (c.alpha, c.sigma, c.warmup_steps, c.sampling_steps) = (6.0, 2.0, 30, 70);
+    let f = TrajectoryForecast::new(&c, 500.0);
+    near(f.physical_time, 2.0);
+    // gamma = alpha / sigma^2 = 1.5
+    near(f.friction_times.unwrap(), 3.0);
+    let momentum = (-0.03f64).exp();
+    near(f.optimizer_momentum, momentum);
+    near(
+        f.optimizer_learning_rate,
+        0.02f64.powi(2) * 500.0 / 4.0 * (1.0 + momentum) / 2.0,
+    );
+    assert!(!f.is_one_line());
+    let r = Report::from(&f);
+    assert_eq!(r.f64("friction_times").unwrap(), f.friction_times.unwrap());
+    assert_eq!(r.u64("one_line").unwrap(), 0);
+
+    c.sampling_steps = 1; // 31 steps: 0.93 friction times
+    let short = TrajectoryForecast::new(&c, 500.0);
+    assert!(short.is_one_line());
+    let warns = |lines: &[String]| lines.iter().any(|l| l.contains("one straight line"));
+    assert!(warns(&short.lines(&c, Preconditioner::None)));
+    assert!(!warns(&f.lines(&c, Preconditioner::None)));
+    let sgld = TrajectoryForecast::new(&Config::new(Method::Sgld, 0.02), 500.0);
+    assert!(sgld.friction_times.is_none() && !sgld.is_one_line());
+    assert!(Report::from(&sgld).f64("friction_times").unwrap().is_nan());
+}
+
+#[test]
+fn the_priors_limit_is_that_of_its_precision() {
+    // Precision 1 / 0.25^2 = 16: BAOA is stable below 2 / sqrt(16), and over a mass of 4 below 2 / sqrt(4).
+    let (c, prior) = (Config::new(Method::Baoa, 0.1), Prior::isotropic(0.25));
+    let free = PriorStability::new(&c, &prior, None);
+    near(free.limit, 0.5);
+    near(free.stiffest, 16.0);
+    near(
+        PriorStability::new(&c, &prior, Some(&[4.0, 4.0])).limit,
+        1.0,
+    );
+    assert!(
+        free.line().contains("below 5.000e-1; the step is 1.000e-1"),
+        "{}",
+        free.line()
+    );
+}
+
+#[test]
+fn a_temperature_is_off_beyond_noise_and_rounding() {
+    assert_eq!(equilibrium_sd(2.0, 8), 1.0);
+    // 5 standard errors and 5 % of T = 0.9: 0.095 with 0.01, 0.105 with 0.012.
+    assert!(is_off(1.0, 0.01, 0.9) && !is_off(1.0, 0.012, 0.9));
+    assert!(is_off(0.8, 0.01, 0.9));
+    let series: Vec<f64> = (0..40).map(|i| f64::from(i / 2)).collect();
+    let band = TemperatureBand::new(&series, 2.0, 8).unwrap();
+    near(band.mean, 9.5);
+    // Batch means 0 to 19: squared deviations of 665, over 20 * 19.
+    near(band.std_error, (665.0f64 / 380.0).sqrt());
+    assert_eq!(band.equilibrium_sd, 1.0);
+    assert!(band.is_off(2.0) && !band.is_off(9.0));
+    assert!(TemperatureBand::new(&series[..19], 2.0, 8).is_none());
+    assert_eq!(Report::from(&band).f64("mean").unwrap(), band.mean);
+}
+
+#[test]
+fn temperatures_under_a_schedule_are_brought_to_t() {
+    let mut c = Config::new(Method::Baoa, 0.1);
+    (c.warmup_steps, c.sampling_steps, c.temperature) = (3, 5, 2.0);
+    c.temperature_schedule = Schedule::Linear {
+        final_fraction: 0.5,
+    };
+    // The target falls from 2 to 1; a chain that follows it exactly is at T throughout.
+    let series: Vec<f64> = (3..8).map(|step| c.temperature_at(step)).collect();
+    assert_eq!((series[0], series[4]), (2.0, 1.0));
+    assert_eq!(temperatures_at_t(&c, &series), [2.0; 5]);
+
+    c.temperature_schedule = Schedule::Constant;
+    c.schedule = Schedule::Cyclical {
+        cycles: 1,
+        exploration: 0.4,
+        final_fraction: 1.0,
+    };
+    // Of five steps the first two explore.
+    assert_eq!(
+        temperatures_at_t(&c, &[9.0, 9.0, 1.0, 2.0, 3.0]),
+        [1.0, 2.0, 3.0]
+    );
+}
+
+#[test]
+fn a_summary_takes_the_sampling_steps_and_keeps_its_keys() {
+    let mut c = Config::new(Method::Baoa, 0.1);
+    (c.warmup_steps, c.sampling_steps, c.temperature, c.chain) = (10, 60, 0.5, 3);
+    let wave = |n: usize, by: f64| (0..n).map(|i| by + (i as f64).sin()).collect::<Vec<f64>>();
+    let (log_lik, log_prior) = (wave(70, -2.0), wave(70, -40.0));
+    let (kinetic, configurational) = (wave(60, 0.5), wave(60, 0.7));
+    let trace = TraceView {
+        log_lik: &log_lik,
+        log_prior: &log_prior,
+        kinetic: &kinetic,
+        configurational: &configurational,
+    };
+    let movement = Movement::new(2, &[1.0, 0.0], &[2.0, 0.0], &[1.0, 1.0]).unwrap();
+    let s = ChainSummary::new(&c, movement, 7.0, 2, trace);
+    let log_post: Vec<f64> = (10..70).map(|i| 7.0 * log_lik[i] + log_prior[i]).collect();
+    assert_eq!(
+        s.energy,
+        Energy::new(&log_post, Some(&kinetic), 2, 0.5).ok()
+    );
+    assert_eq!(
+        s.kinetic_temperature,
+        TemperatureBand::new(&kinetic, 0.5, 2)
+    );
+    let lines = s.lines(0.5);
+    assert!(
+        lines.iter().all(|l| l.starts_with("chain 3: ")),
+        "{lines:?}"
+    );
+    assert_eq!(lines.len(), 4);
+    assert!(lines[1].contains("kinetic temperature"));
+
+    let json = serde_json::to_value(&s).unwrap();
+    let keys: Vec<&str> = json
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let mut want = vec![
+        "chain",
+        "samples",
+        "rms_move",
+        "relative_move",
+        "cosine_first_last",
+        "kinetic_temperature",
+        "configurational_temperature",
+        "step",
+        "llc",
+        "curvature",
+        "energy",
+        "tensors",
+        "worth_about_one",
+        "verdict",
+    ];
+    let mut got = keys.clone();
+    (want.sort_unstable(), got.sort_unstable());
+    assert_eq!(got, want);
+
+    // No one temperature, no energy.
+    c.temperature_schedule = Schedule::Linear {
+        final_fraction: 0.5,
+    };
+    let movement = s.movement.clone();
+    assert!(
+        ChainSummary::new(&c, movement, 7.0, 2, trace)
+            .energy
+            .is_none()
+    );
+}
