@@ -268,6 +268,7 @@ fn every_choice_runs_and_makes_another_chain() {
         ("--sampler sgnht", 4),
         ("--sampler sgnht --xi 0", 4),
         ("--sampler sgnht --xi 30 --thermostat-mass 1", 4),
+        ("--sampler sgnht_ding", 4),
         ("--sampler sgnht_euler", 4),
         ("--sampler sglrw", 4),
         ("--schedule linear --final-fraction 0.5", 4),

@@ -365,7 +365,7 @@ fn settings_are_checked() {
                 refused("alpha", with(&|c| c.alpha = 0.0));
                 refused("beta", with(&|c| c.beta = 0.1));
             }
-            Method::Sgnht | Method::SgnhtEuler => {
+            Method::Sgnht | Method::SgnhtDing | Method::SgnhtEuler => {
                 assert!(with(&|c| c.alpha = 0.0).validate().is_ok());
                 refused("beta", with(&|c| c.beta = 22.6));
                 refused("xi", with(&|c| c.xi = Some(f64::NAN)));
@@ -440,9 +440,9 @@ fn the_thermostat_follows_the_momenta() {
     // Two steps by hand without noise (T = 0): the friction is xi / sigma^2, and xi moves by h K / Q.
     let (h, sigma, q) = (0.1f64, 1.3f64, 0.25);
     for (method, start) in [
-        (Method::Sgnht, Some(0.0)), // an explicit zero is zero
-        (Method::Sgnht, Some(0.7)),
-        (Method::Sgnht, None), // alpha
+        (Method::SgnhtDing, Some(0.0)), // an explicit zero is zero
+        (Method::SgnhtDing, Some(0.7)),
+        (Method::SgnhtDing, None), // alpha
         (Method::SgnhtEuler, Some(0.7)),
     ] {
         let mut c = config(method, h, 0.4, 0.0, sigma, 0.0);
@@ -469,7 +469,7 @@ fn the_thermostat_follows_the_momenta() {
             ];
             let after = kinetic(&m);
             xi += h / q
-                * if method == Method::Sgnht {
+                * if method == Method::SgnhtDing {
                     after
                 } else {
                     before
@@ -479,6 +479,56 @@ fn the_thermostat_follows_the_momenta() {
             let got = sampler.momenta().unwrap();
             assert!((got[0] as f64 - m[0]).abs() < 1e-6 && (got[1] as f64 - m[1]).abs() < 1e-6);
         }
+    }
+}
+
+#[test]
+fn the_splitting_step_by_step() {
+    // Three steps of BADODAB by hand with given noise, the thermostat light, at friction above, below and at 0; each letter is done as its
+    // own line says.
+    let (h, sigma, q, alpha, beta, t) = (0.1f64, 1.3f64, 0.05, 0.4, 0.7, 0.6);
+    let (mass, grads) = ([1.0f64, 4.0], [0.3f64, -0.2]);
+    for start in [None, Some(0.0), Some(0.7), Some(-0.9)] {
+        let mut c = config(Method::Sgnht, h, alpha, beta, sigma, t);
+        (c.xi, c.thermostat_mass) = (start, q);
+        let mut sampler = Sampler::new(cpu(), &[1.0, 3.0], c).unwrap();
+        sampler.set_mass(&mass.map(|m| m as f32)).unwrap();
+        let double = |x: &[f32]| [x[0] as f64, x[1] as f64];
+        let (mut x, mut m) = (double(sampler.params()), double(sampler.momenta().unwrap()));
+        let heavy = mass.map(|m| m * sigma * sigma);
+        let kinetic = |m: &[f64; 2]| 0.5 * (m[0].powi(2) / heavy[0] + m[1].powi(2) / heavy[1]);
+        let mut xi = start.unwrap_or(alpha);
+        for step in 0..3 {
+            let z = [0.8 - step as f64, 0.5 * step as f64];
+            let given = z.map(|z| z as f32).to_vec();
+            let grad = grads.map(|g| g as f32).to_vec();
+            let r = sampler.step_with_noise(&grad, 0.0, &given).unwrap();
+            for i in 0..2 {
+                m[i] += h * grads[i];
+                x[i] += 0.5 * h * m[i] / heavy[i];
+            }
+            xi += 0.5 * h / q * (kinetic(&m) - t);
+            let gamma = xi / (sigma * sigma);
+            // The variance of the noise over the step, by its integral, which has no other form at gamma = 0.
+            let n = 1000;
+            let at = |k: usize| (-2.0 * gamma * h * (k as f64 + 0.5) / n as f64).exp();
+            let integral = (0..n).map(at).sum::<f64>() * h / n as f64;
+            let variance = t * (2.0 * alpha - h * t * beta) * integral;
+            for i in 0..2 {
+                m[i] = (-gamma * h).exp() * m[i] + (variance * mass[i]).sqrt() * z[i];
+            }
+            xi += 0.5 * h / q * (kinetic(&m) - t);
+            for i in 0..2 {
+                x[i] += 0.5 * h * m[i] / heavy[i];
+            }
+            assert!((r.xi.unwrap() - xi).abs() < 3e-6, "{start:?} {r:?} {xi}");
+            assert!((r.kinetic_temperature.unwrap() - kinetic(&m)).abs() < 1e-6);
+            for i in 0..2 {
+                assert!((sampler.params()[i] as f64 - x[i]).abs() < 2e-6);
+                assert!((sampler.momenta().unwrap()[i] as f64 - m[i]).abs() < 2e-6);
+            }
+        }
+        assert!((xi - start.unwrap_or(alpha)).abs() > 0.1, "it moved");
     }
 }
 

@@ -226,6 +226,7 @@ fn config(method: Method, heavy: bool) -> Config {
         // The batches' noise is not known to the thermostat and comes on top.
         (c.step_size, c.alpha) = (scale(0.03, 0.25), scale(3.0, 0.5));
     }
+    c.thinning = 10;
     c.sampling_steps = SAMPLES * c.thinning;
     c
 }

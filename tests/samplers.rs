@@ -144,6 +144,7 @@ fn trajectories_match_the_recorded_ones() {
     }
     // The semi-implicit scheme is another: its trajectory differs from Euler's from the first step on.
     assert!(replay(&fixture, Method::Sghmc, "sghmc") > 1e-2);
+    assert!(replay(&fixture, Method::SgnhtDing, "sgnht") > 1e-2);
     assert!(replay(&fixture, Method::Sgnht, "sgnht") > 1e-2);
 }
 
@@ -317,7 +318,7 @@ fn cases(method: Method) -> Vec<(Config, Vec<Direction>)> {
             ),
         ],
         // The thermostat is not told of the gradient's noise.
-        Method::Sgnht => vec![
+        Method::Sgnht | Method::SgnhtDing => vec![
             (
                 config(method, 0.3, 1.0, 0.0, 1.0, 1.0),
                 directions(1.0, 0.0, 4.0, 1.5),
@@ -514,7 +515,13 @@ fn the_thermostat_finds_the_friction_that_noise_needs() {
     // Started far off, at the friction that would hold T without gradient noise, xi settles where E kinetic = T, which the Lyapunov equation
     // says; the mean over a long run is compared within its own batch means. With 8192 coordinates the law's width, (T / (d Q))^1/2 = 0.01,
     // has left no bias that could be seen.
-    let (c, directions) = cases(Method::Sgnht).remove(0);
+    for method in [Method::Sgnht, Method::SgnhtDing] {
+        the_thermostat_settles(method);
+    }
+}
+
+fn the_thermostat_settles(method: Method) {
+    let (c, directions) = cases(method).remove(0);
     let want = settled(&c, &directions);
     let n = 4 * COPIES;
     let of = |i: usize| directions[i / COPIES];
@@ -551,7 +558,7 @@ fn the_thermostat_finds_the_friction_that_noise_needs() {
     // Student's t with 39 degrees of freedom beyond 7: 2e-8. Taking the noise for none would be off by hundreds of these.
     assert!(
         (mean - want).abs() < 7.0 * error,
-        "{mean} +- {error}, {want}"
+        "{method}: {mean} +- {error}, {want}"
     );
     assert!((mean - c.alpha).abs() > 20.0 * error);
 }
@@ -622,6 +629,27 @@ fn the_stability_limit_is_where_the_spectral_radius_is_one() {
 }
 
 #[test]
+fn no_step_is_stable_where_the_thermostat_drives() {
+    for method in Method::ALL.into_iter().filter(|m| m.has_thermostat()) {
+        let mut c = config(method, 0.01, 0.3, 0.0, 1.5, 1.0);
+        c.xi = Some(-1.0);
+        c.validate().unwrap();
+        for curvature in [-1.0, 0.0, 100.0] {
+            assert_eq!(stability::stability_limit(&c, curvature), 0.0);
+            let e = stability::is_stable(&c, curvature).unwrap_err();
+            assert!(
+                matches!(e, Error::Unstable(_)) && e.to_string().contains("negative friction"),
+                "{e}"
+            );
+        }
+        assert!(stability::optimizer_pair(&c, 1.0).momentum > 1.0);
+        c.xi = Some(1.0);
+        assert!(stability::stability_limit(&c, 100.0) > 0.0);
+        stability::is_stable(&c, 100.0).unwrap();
+    }
+}
+
+#[test]
 fn a_chain_diverges_just_beyond_the_limit() {
     // Without noise the only direction shrinks to nothing or grows without bound: 4000 steps at 2 % either side.
     // The lattice walk has no step at T = 0, and a thermostat that stands still must weigh as much as it takes.
@@ -659,8 +687,15 @@ fn the_optimizer_pair_is_that_optimizer() {
     // asked for at the same points; in f32, 40 steps agree to 1e-5.
     let (num_data, b) = (250.0, [1.0f64, -2.0, 0.5]);
     let curvature = [0.02, 0.1, 0.004]; // of the mean loss
-    for method in [Method::Sgld, Method::Sghmc, Method::Baoa] {
+    for method in [
+        Method::Sgld,
+        Method::Sghmc,
+        Method::Baoa,
+        Method::Sgnht,
+        Method::SgnhtDing,
+    ] {
         let mut c = config(method, 0.15, 2.0, 0.0, 1.1, 0.0);
+        c.thermostat_mass = 1e30; // a thermostat that stands still
         if method == Method::Sgld {
             c = config(method, 0.02, 0.0, 0.0, 1.0, 0.0);
         }

@@ -45,12 +45,7 @@ impl Out {
             residual.write(found.residual);
             smallest.write(found.smallest);
             made.write(found.products);
-            // Where the thermostat drives, momenta grow at any step: the determinant of a step, 1 - gamma h, is above 1.
-            let drives = config.friction_rate().is_some_and(|gamma| gamma < 0.0);
-            limit.write(match drives {
-                true => 0.0,
-                false => stability_limit(&config, found.largest),
-            });
+            limit.write(stability_limit(&config, found.largest));
         }
         Ok(())
     }

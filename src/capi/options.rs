@@ -83,6 +83,7 @@ const METHODS: &[&str] = &[
     "sghmc_euler",
     "baoa",
     "sgnht",
+    "sgnht_ding",
     "sgnht_euler",
     "sglrw",
     "ekf",
@@ -326,10 +327,7 @@ impl Set {
 
     pub fn chain(&self) -> Result<Config> {
         let method = self.word::<Method>("sampler")?;
-        let own = match method {
-            Method::Sgld | Method::Sglrw => 2e-4,
-            _ => 4.5e-3,
-        };
+        let own = method.scheme().model_step_size();
         let mut c = Config::new(method, self.f64("step_size").unwrap_or(own));
         c.sigma = self.f64("sigma").unwrap_or(c.sigma);
         c.beta = self.f64("beta").unwrap_or(c.beta);

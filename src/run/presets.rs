@@ -8,7 +8,7 @@ use crate::backend::Precision;
 use crate::baseline::Recipe;
 use crate::data::Order;
 use crate::gpt::Objective;
-use crate::samplers::{Method, NormalConfig};
+use crate::samplers::{Method, NormalConfig, defaults};
 
 impl Settings {
     /// The preset's value of every setting that has one.
@@ -57,7 +57,7 @@ impl Settings {
 
     fn chain_defaults(preset: Preset, sampler: Method) -> Self {
         let recipe = Recipe::default();
-        let momentum = sampler.has_momenta().then_some(0.9);
+        let momentum = sampler.has_momenta().then_some(defaults::MOMENTUM);
         // A chain reads none of a fit's settings, but every setting has a value.
         let fit = NormalConfig::new(Normal::Vi, 1);
         let own = Self {
@@ -69,27 +69,23 @@ impl Settings {
             baseline_warmup_iters: Some(recipe.warmup_iters),
             weight_decay: Some(recipe.weight_decay),
             grad_clip: Some(recipe.grad_clip),
-            learning_rate: Some(match sampler {
-                Method::Sgld | Method::Sglrw => 2e-4,
-                _ => 4.5e-3,
-            }),
-            // With the default friction near 23, xi then relaxes within some fiftieth of the run.
-            thermostat_mass: sampler.has_thermostat().then_some(4e-4),
+            learning_rate: Some(sampler.scheme().model_step_size()),
+            thermostat_mass: (sampler.has_thermostat()).then_some(defaults::MODEL_THERMOSTAT_MASS),
             schedule: Some(ScheduleChoice::Constant),
             temperature_schedule: Some(ScheduleChoice::Constant),
             final_fraction: Some(0.1),
             schedule_delay: Some(100.0),
             schedule_power: Some(0.55),
             cycles: Some(4),
-            exploration: Some(if sampler.has_thermostat() || sampler == Method::Sglrw {
-                0.0
-            } else {
+            exploration: Some(if sampler.scheme().can_explore() {
                 0.5
+            } else {
+                0.0
             }),
             momentum,
             sigma: Some(1.0),
             beta: Some(0.0),
-            temperature: Some(0.1),
+            temperature: Some(defaults::MODEL_TEMPERATURE),
             preconditioner: Some(MassChoice::Rms),
             preconditioner_steps: Some(100),
             preconditioner_floor: Some(0.1),
@@ -113,9 +109,9 @@ impl Settings {
             laplace_structure: Some(fit.laplace_structure),
             laplace_labels: Some(fit.laplace_labels),
             laplace_fit_prior: Some(fit.laplace_fit_prior),
-            warmup_steps: Some(100),
-            sampling_steps: Some(1000),
-            thinning: Some(40),
+            warmup_steps: Some(defaults::WARMUP_STEPS),
+            sampling_steps: Some(defaults::SAMPLING_STEPS),
+            thinning: Some(defaults::THINNING),
             chains: Some(1),
             starts: Some(Starts::Shared),
             seed: Some(42),
@@ -149,11 +145,7 @@ impl Settings {
                     Method::Sghmc | Method::SghmcEuler => 1e-5,
                     _ => 1e-6,
                 }),
-                alpha: match sampler {
-                    Method::Sgld | Method::Sglrw => None,
-                    Method::Sghmc | Method::SghmcEuler => Some(0.1),
-                    Method::Baoa | Method::Sgnht | Method::SgnhtEuler => Some(0.01),
-                },
+                alpha: (sampler.has_momenta()).then(|| sampler.scheme().default_alpha()),
                 temperature: Some(1.0),
                 preconditioner: Some(MassChoice::None),
                 prior_std: Some(1.0),

@@ -26,7 +26,7 @@
 //! **Friction.** With `keep_momentum` alpha is divided by what h is multiplied with, so that the optimiser's momentum stays
 //! ([`super::stability::optimizer_pair`]). Else it stays itself. A step that the settings do not allow is not made: h then stays.
 
-use super::{Config, Method, Phase, Sampler, StepReport};
+use super::{Config, Phase, Sampler, StepReport};
 use crate::backend::Vectors;
 use crate::backend::vectors::RangeMoments;
 use crate::error::{Error, Result};
@@ -119,8 +119,11 @@ impl AutoStep {
                 config.warmup_steps,
             ));
         }
-        if config.method == Method::Sglrw {
-            let expected = "a step given outright (the method is sglrw)";
+        if (config.method.scheme())
+            .temperature_error(config, 0.0, 0.0)
+            .is_none()
+        {
+            let expected = format!("a step given outright (the method is {})", config.method);
             return Err(Error::invalid("auto_step", expected, "one to be found"));
         }
         Ok(Self {
@@ -236,23 +239,12 @@ impl AutoStep {
     fn end_window<V: Vectors>(&mut self, sampler: &mut Sampler<V>) {
         let n = self.state.steps.max(1) as f64;
         let (c, s) = (sampler.config(), &mut self.state);
-        let (kinetic, force, t) = (s.kinetic / n, s.force / n, c.temperature);
-        let (h, momenta) = (c.step_size, c.method.has_momenta());
-        let free = match c.method {
-            Method::Sghmc | Method::SghmcEuler => {
-                1.0 - 0.5 * h * c.friction_rate().unwrap_or_default()
-            }
-            _ => 1.0,
-        };
-        let error = match momenta {
-            true => (kinetic * free / t - 1.0)
-                .abs()
-                .max(h * h * force / (4.0 * t)),
-            false => h * force / (2.0 * t),
-        };
+        let (kinetic, force) = (s.kinetic / n, s.force / n);
+        let (h, scheme) = (c.step_size, c.method.scheme());
+        let error = scheme.temperature_error(c, kinetic, force);
         // What is too large for a number is too large.
-        let error = if error.is_finite() { error } else { f64::MAX };
-        let power = if momenta { 0.5 } else { 1.0 };
+        let error = error.filter(|e| e.is_finite()).unwrap_or(f64::MAX);
+        let power = if scheme.has_momenta() { 0.5 } else { 1.0 };
         let factor = (self.tolerance / error).powf(power).clamp(0.25, 2.0);
         let friction = if self.keep_momentum { factor } else { 1.0 };
         let alpha = c.alpha / friction;

@@ -24,30 +24,74 @@
 //! this one, and functions of the parameters have the same law. On a Gaussian the parameters and the momenta both
 //! have the target's variance, and the covariance h T / 2 in place of 0.
 
-use super::Config;
+use super::stability::OptimizerPair;
+use super::{Config, Scheme};
 use crate::backend::vectors::{Coefficients, Rule};
 use crate::error::{Error, Result};
 
-/// Default friction coefficient.
-pub const ALPHA: f64 = 0.01;
+/// The method.
+pub struct Baoa;
 
-pub(super) fn validate(c: &Config) -> Result<()> {
-    if c.alpha <= 0.0 {
-        return Err(Error::invalid("alpha", "a positive number", c.alpha));
+impl Scheme for Baoa {
+    fn name(&self) -> &'static str {
+        "baoa"
     }
-    if c.beta != 0.0 {
-        return Err(Error::invalid("beta", "0 (baoa does not use it)", c.beta));
+
+    fn description(&self) -> &'static str {
+        "BAOA splitting of Langevin dynamics"
     }
-    Ok(())
+
+    fn default_alpha(&self) -> f64 {
+        0.01
+    }
+
+    fn validate(&self, c: &Config) -> Result<()> {
+        if c.alpha <= 0.0 {
+            return Err(Error::invalid("alpha", "a positive number", c.alpha));
+        }
+        if c.beta != 0.0 {
+            return Err(Error::invalid("beta", "0 (baoa does not use it)", c.beta));
+        }
+        Ok(())
+    }
+
+    fn rule(&self, c: &Config, _xi: f64) -> Rule {
+        let (h, precision) = (c.step_size, 1.0 / (c.sigma * c.sigma));
+        let decay = -h * c.alpha * precision;
+        Rule::Baoa(Coefficients {
+            kick: h as f32,
+            friction: -decay.exp_m1() as f32,
+            noise: (c.temperature * -(2.0 * decay).exp_m1()).sqrt() as f32 * c.sigma as f32,
+            drift: (0.5 * h * precision) as f32,
+        })
+    }
+
+    fn stability_limit(&self, c: &Config, lambda_over_mass: f64) -> f64 {
+        stability_limit(c, lambda_over_mass)
+    }
+
+    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+        optimizer_pair(c, num_data)
+    }
+
+    fn friction_for_momentum(&self, momentum: f64) -> Option<f64> {
+        Some(-momentum.ln())
+    }
 }
 
-pub(super) fn rule(c: &Config, h: f64) -> Rule {
-    let precision = 1.0 / (c.sigma * c.sigma);
-    let decay = -h * c.alpha * precision;
-    Rule::Baoa(Coefficients {
-        kick: h as f32,
-        friction: -decay.exp_m1() as f32,
-        noise: (c.temperature * -(2.0 * decay).exp_m1()).sqrt() as f32 * c.sigma as f32,
-        drift: (0.5 * h * precision) as f32,
-    })
+/// Stable for h^2 omega^2 < 4.
+pub(super) fn stability_limit(c: &Config, lambda_over_mass: f64) -> f64 {
+    let (_, omega2) = c.friction_and_frequency(lambda_over_mass);
+    2.0 / omega2.sqrt()
+}
+
+/// The momentum is c = exp(-gamma h) and the learning rate h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2 up to
+/// order h^3.
+pub(super) fn optimizer_pair(c: &Config, num_data: f64) -> OptimizerPair {
+    let h = c.step_size;
+    let momentum = (-h * c.friction_rate().unwrap_or(0.0)).exp();
+    OptimizerPair {
+        lr: h * h * num_data / (c.sigma * c.sigma) * 0.5 * (1.0 + momentum),
+        momentum,
+    }
 }

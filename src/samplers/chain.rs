@@ -2,9 +2,9 @@
 //!
 //! Joins a [`Posterior`] to a [`Sampler`] and runs the preconditioner first. Everything is a function of the seed and of the batches.
 
-use super::preconditioner::{Estimate, Form};
+use super::preconditioner::MassEstimation;
 use super::{
-    AutoStep, Config, Diagonal, Factors, Phase, Preconditioner, Sampler, SamplerState,
+    AutoStep, Config, Diagonal, Factors, Phase, Preconditioner, Sampler, SamplerState, StepReport,
     Temperatures, curvature,
 };
 use crate::backend::Backend;
@@ -45,9 +45,7 @@ pub struct ChainState {
 pub struct Chain<B: Backend> {
     posterior: Posterior<B>,
     sampler: Sampler<B>,
-    preconditioner: Preconditioner,
-    preconditioned: u64,
-    estimate: Option<Estimate<B>>,
+    mass: MassEstimation<B>,
     diagonal: Option<Diagonal<B>>, // of a live mass's divergence term
     temperatures: Option<Temperatures>,
     auto_step: Option<AutoStep>,
@@ -65,28 +63,13 @@ impl<B: Backend> Chain<B> {
         config: Config,
         preconditioner: Preconditioner,
     ) -> Result<Self> {
-        preconditioner.check()?;
-        preconditioner.check_method(config.method)?;
         posterior.gpt().layout().check(theta0)?;
-        let estimate = match preconditioner.steps() {
-            0 => None,
-            _ => Some(Estimate::new(backend, theta0.len())?),
-        };
-        let (diagonal, posterior) = diagonal(backend, posterior, &config, preconditioner)?;
+        let mass = MassEstimation::new(backend, preconditioner, config.method, theta0.len())?;
         let mut sampler = Sampler::new(backend.clone(), theta0, config)?;
         if preconditioner == Preconditioner::Prior {
             sampler.set_mass(&posterior.prior_curvature()?)?;
         }
-        Ok(Self {
-            sampler,
-            posterior,
-            preconditioner,
-            preconditioned: 0,
-            estimate,
-            diagonal,
-            temperatures: None,
-            auto_step: None,
-        })
+        Self::join(posterior, sampler, mass, preconditioner)
     }
 
     /// A chain that goes on from a saved state, bit for bit as it would have without the break.
@@ -100,82 +83,30 @@ impl<B: Backend> Chain<B> {
         preconditioner: Preconditioner,
         state: &ChainState,
     ) -> Result<Self> {
-        preconditioner.check()?;
-        preconditioner.check_method(config.method)?;
         posterior.gpt().layout().check(&state.sampler.theta)?;
-        let (taken, steps) = (state.preconditioned, preconditioner.steps());
-        let (running, s) = (taken < steps, &state.sampler);
-        let refuse =
-            |expected: &str, got: String| Err(Error::invalid("chain state", expected, got));
-        if taken > steps {
-            return refuse(
-                &format!("at most {steps} gradients for the mass"),
-                taken.to_string(),
-            );
+        let b = posterior.batch();
+        let mass = MassEstimation::restore(backend, preconditioner, &config, state, b)?;
+        let sampler = Sampler::restore(backend.clone(), config, &state.sampler)?;
+        Self::join(posterior, sampler, mass, preconditioner)
+    }
+
+    fn join(
+        mut posterior: Posterior<B>,
+        sampler: Sampler<B>,
+        mass: MassEstimation<B>,
+        preconditioner: Preconditioner,
+    ) -> Result<Self> {
+        let mut diagonal = None;
+        if let Preconditioner::Live { gamma: true, .. } = preconditioner {
+            let (v, c) = (sampler.vectors(), sampler.config());
+            diagonal = Some(Diagonal::new(v, sampler.len(), c.seed, c.chain)?);
+            // The divergence term is a difference of gradients, which rounded operands would drown.
+            posterior = posterior.with_f32_products();
         }
-        if running && (s.step > 0 || s.mass.is_some() || s.live.is_some()) {
-            let got = format!("step {} after {taken} of {steps} gradients", s.step);
-            return refuse("no step and no mass while the mass is estimated", got);
-        }
-        let decay = match preconditioner {
-            Preconditioner::Live { decay, .. } if !running => Some(decay),
-            _ => None,
-        };
-        if s.live.as_ref().map(|l| l.decay) != decay {
-            let name = |decay: Option<f64>| match decay {
-                Some(decay) => format!("a live mass of decay {decay}"),
-                None => "no live mass".into(),
-            };
-            let got = name(s.live.as_ref().map(|l| l.decay));
-            return refuse(&name(decay), got);
-        }
-        let has_mass = (steps > 0 && decay.is_none()) || preconditioner == Preconditioner::Prior;
-        if !running && s.mass.is_some() != has_mass {
-            let got = format!(
-                "{} after {steps}",
-                s.mass.as_ref().map_or("none", |_| "a mass")
-            );
-            return refuse("a mass just after gradients were taken for it", got);
-        }
-        let adapting = !running && preconditioner.adapts(s.step, config.warmup_steps);
-        let estimate = match (&state.squares, running || adapting) {
-            (Some(squares), true) => {
-                if squares.len() != s.theta.len() {
-                    return Err(Error::shape(
-                        "sums of squares",
-                        [s.theta.len()],
-                        [squares.len()],
-                    ));
-                }
-                let mut e = Estimate::new(backend, squares.len())?;
-                backend.upload(&mut e.squares, squares)?;
-                e.weight = taken as f64;
-                match preconditioner {
-                    Preconditioner::Fisher { .. } => e.weight *= posterior.batch() as f64,
-                    // The same roundings as step by step.
-                    Preconditioner::Adaptive { decay, .. } => {
-                        (0..s.step).for_each(|_| e.weight = e.weight * decay + 1.0);
-                    }
-                    _ => {}
-                }
-                Some(e)
-            }
-            (None, false) => None,
-            (squares, _) => {
-                let got = squares.as_ref().map_or("none", |_| "some");
-                return refuse(
-                    "sums of squares just while the mass is estimated",
-                    format!("{got} after {taken} of {steps} gradients"),
-                );
-            }
-        };
-        let (diagonal, posterior) = diagonal(backend, posterior, &config, preconditioner)?;
         Ok(Self {
-            sampler: Sampler::restore(backend.clone(), config, &state.sampler)?,
             posterior,
-            preconditioner,
-            preconditioned: state.preconditioned,
-            estimate,
+            sampler,
+            mass,
             diagonal,
             temperatures: None,
             auto_step: None,
@@ -187,10 +118,10 @@ impl<B: Backend> Chain<B> {
     /// # Errors
     /// When the device cannot be read.
     pub fn state(&self) -> Result<ChainState> {
-        let squares = self.estimate.as_ref().map(|e| &e.squares);
+        let get = |buf: &B::Vector| self.sampler.vectors().get(buf);
         Ok(ChainState {
-            preconditioned: self.preconditioned,
-            squares: squares.map(|s| self.sampler.vectors().get(s)).transpose()?,
+            preconditioned: self.mass.taken(),
+            squares: self.mass.squares().map(get).transpose()?,
             sampler: self.sampler.state()?,
         })
     }
@@ -216,95 +147,109 @@ impl<B: Backend> Chain<B> {
     ) -> Result<ChainReport> {
         let step = self.steps_made();
         if self.phase() == Phase::Done {
-            return Err(Error::invalid(
-                "step",
-                format!("one of the run's {} steps", self.total_steps()),
-                step,
-            ));
+            let expected = format!("one of the run's {} steps", self.total_steps());
+            return Err(Error::invalid("step", expected, step));
         }
-        let estimating = self.preconditioned < self.preconditioner.steps();
-        if let (true, Preconditioner::Fisher { .. }) = (estimating, self.preconditioner)
-            && batch.b != self.posterior.batch()
-        {
-            // How many sequences went in is then known from how many batches did.
-            let expected = format!("{} while the mass is estimated", self.posterior.batch());
-            return Err(Error::shape("sequences of a batch", expected, batch.b));
-        }
-        let at = match (&mut self.estimate, self.preconditioner) {
-            (Some(e), Preconditioner::Fisher { .. }) => {
-                let params = self.sampler.params();
-                let squares = &mut e.squares;
-                let at = (self.posterior).evaluate_with_squares(params, batch, squares)?;
-                e.weight += batch.b as f64;
-                at
-            }
-            _ => self.posterior.evaluate(self.sampler.params(), batch)?,
+        self.mass.check_batch(batch.b, self.posterior.batch())?;
+        let theta = self.sampler.params();
+        let at = match self.mass.of_sequences() {
+            Some(squares) => (self.posterior).evaluate_with_squares(theta, batch, squares)?,
+            None => self.posterior.evaluate(theta, batch)?,
         };
-        if estimating {
-            self.estimate_mass(step, at.log_post)?;
-            return Ok(ChainReport {
-                step,
-                phase: Phase::Warmup,
-                at,
-                kinetic_temperature: None,
-                configurational_temperature: None,
-                sample_due: false,
-            });
+        self.mass.count_sequences(batch.b);
+        if self.mass.is_running() {
+            return self.estimate_mass(step, at);
         }
-        let (v, theta) = (self.sampler.vectors(), self.sampler.params());
         if let Some(d) = &mut self.diagonal {
+            let v = self.sampler.vectors();
             d.displace(v, theta, self.posterior.grad(), self.sampler.step())?;
             self.posterior.evaluate(d.point(), batch)?;
             d.finish(v, self.posterior.grad())?;
         }
-        let made = self
-            .sampler
-            .step()
-            .saturating_sub(self.sampler.config().warmup_steps);
-        let sampling = self.phase() == Phase::Sampling;
+        let r = self.advance(at.log_post, look).map_err(|e| match e {
+            Error::NotFinite { tensor, value, .. } => self.name_tensor(step, tensor, value),
+            e => e,
+        })?;
+        self.mass.adapt(&mut self.sampler, self.posterior.grad())?;
+        Ok(ChainReport {
+            step,
+            phase: r.phase,
+            at,
+            kinetic_temperature: r.kinetic_temperature,
+            configurational_temperature: Some(r.configurational_temperature),
+            sample_due: r.sample_due,
+        })
+    }
+
+    /// The sampler's step, and the temperatures of the tensors where they are due.
+    fn advance(
+        &mut self,
+        log_post: f64,
+        look: impl FnOnce(&Sampler<B>, &B::Vector) -> Result<()>,
+    ) -> Result<StepReport> {
+        let sampler = &mut self.sampler;
+        let (made, warmup) = (sampler.step(), sampler.config().warmup_steps);
+        let sampling = sampler.phase() == Phase::Sampling;
         let grad = match &self.diagonal {
             Some(d) => d.grad(),
             None => self.posterior.grad(),
         };
-        let mut taken = (self.temperatures.as_mut()).filter(|t| sampling && t.due(made));
+        let due = |t: &&mut Temperatures| sampling && t.due(made.saturating_sub(warmup));
+        let mut taken = self.temperatures.as_mut().filter(due);
         if let Some(t) = &mut taken {
             // Before the step: only there do parameters and gradient belong together.
-            t.read(&self.sampler, grad)?;
+            t.read(sampler, grad)?;
         }
-        look(&self.sampler, grad)?;
-        let sampler = &mut self.sampler;
-        let made = match (&mut self.auto_step, &self.diagonal) {
-            (Some(auto), _) => auto.step(sampler, grad, at.log_post),
-            (None, Some(d)) => sampler.step_with_diagonal(grad, d.values(), at.log_post),
-            (None, None) => sampler.step_with_gradient(grad, at.log_post),
-        };
-        match made {
-            Ok(r) => {
-                if let Some(t) = taken {
-                    t.keep();
-                }
-                self.adapt_mass()?;
-                Ok(ChainReport {
-                    step,
-                    phase: r.phase,
-                    at,
-                    kinetic_temperature: r.kinetic_temperature,
-                    configurational_temperature: Some(r.configurational_temperature),
-                    sample_due: r.sample_due,
-                })
-            }
-            Err(Error::NotFinite { tensor, value, .. }) => {
+        look(sampler, grad)?;
+        let report = match (&mut self.auto_step, &self.diagonal) {
+            (Some(auto), _) => auto.step(sampler, grad, log_post),
+            (None, Some(d)) => sampler.step_with_diagonal(grad, d.values(), log_post),
+            (None, None) => sampler.step_with_gradient(grad, log_post),
+        }?;
+        if let Some(t) = taken {
+            t.keep();
+        }
+        Ok(report)
+    }
+
+    /// Takes in the posterior's gradient before the chain moves; the last one sets the mass.
+    fn estimate_mass(&mut self, step: u64, at: LogPosterior) -> Result<ChainReport> {
+        if !at.log_post.is_finite() {
+            return Err(Error::NotFinite {
+                step,
+                tensor: "log_posterior".into(),
+                value: at.log_post as f32,
+            });
+        }
+        let (v, grad) = (self.sampler.vectors(), self.posterior.grad());
+        if let Some(i) = v.first_non_finite(grad)? {
+            let value = v.read(grad, i)?;
+            return Err(self.not_finite("gradient", step, i, value));
+        }
+        let sequences = self.posterior.sequences();
+        self.mass.take(&mut self.sampler, grad, sequences)?;
+        Ok(ChainReport {
+            step,
+            phase: Phase::Warmup,
+            at,
+            kinetic_temperature: None,
+            configurational_temperature: None,
+            sample_due: false,
+        })
+    }
+
+    /// The sampler's error about an element, as one about the tensor that it belongs to.
+    fn name_tensor(&self, step: u64, tensor: String, value: f32) -> Error {
+        match self.sampler.non_finite_index() {
+            Some(i) => {
                 let what = tensor.split('[').next().unwrap_or_default();
-                Err(match self.sampler.non_finite_index() {
-                    Some(i) => self.not_finite(what, step, i, value),
-                    None => Error::NotFinite {
-                        step,
-                        tensor,
-                        value,
-                    },
-                })
+                self.not_finite(what, step, i, value)
             }
-            Err(e) => Err(e),
+            None => Error::NotFinite {
+                step,
+                tensor,
+                value,
+            },
         }
     }
 
@@ -340,7 +285,7 @@ impl<B: Backend> Chain<B> {
     /// # Errors
     /// [`Error::Invalid`] when the mass is a live one: [`AutoStep::step`].
     pub fn adapt_step(&mut self, auto: AutoStep) -> Result<()> {
-        if let Preconditioner::Live { .. } = self.preconditioner {
+        if self.mass.is_live() {
             return Err(AutoStep::no_live_mass());
         }
         self.auto_step = Some(auto);
@@ -371,92 +316,6 @@ impl<B: Backend> Chain<B> {
         self.temperatures.as_ref()
     }
 
-    /// Takes in the posterior's gradient before the chain moves; the last one sets the mass.
-    fn estimate_mass(&mut self, step: u64, log_post: f64) -> Result<()> {
-        let Some(estimate) = &mut self.estimate else {
-            let expected = "the sums that it is made of";
-            return Err(Error::invalid(
-                "mass",
-                expected,
-                "none: it could not be set",
-            ));
-        };
-        let v = self.sampler.vectors();
-        if !log_post.is_finite() {
-            return Err(Error::NotFinite {
-                step,
-                tensor: "log_posterior".into(),
-                value: log_post as f32,
-            });
-        }
-        if let Some(i) = v.first_non_finite(self.posterior.grad())? {
-            let value = v.read(self.posterior.grad(), i)?;
-            return Err(self.not_finite("gradient", step, i, value));
-        }
-        let (floor, form) = match self.preconditioner {
-            Preconditioner::None | Preconditioner::Prior => return Ok(()),
-            Preconditioner::Rms { floor, .. }
-            | Preconditioner::Adaptive { floor, .. }
-            | Preconditioner::Live { floor, .. } => {
-                estimate.add(v, self.posterior.grad(), 1.0)?;
-                (floor, Form::Root)
-            }
-            // Its squares are in already.
-            Preconditioner::Fisher { floor, .. } => {
-                (floor, Form::Times(self.posterior.sequences()))
-            }
-        };
-        if self.preconditioned + 1 < self.preconditioner.steps() {
-            self.preconditioned += 1;
-            return Ok(());
-        }
-        if let Preconditioner::Live { decay, .. } = self.preconditioner {
-            let live = estimate.live(v, floor, decay)?;
-            self.sampler.set_live_mass(&live)?;
-            self.estimate = None;
-        } else {
-            let mass = estimate.mass(v, floor, form)?;
-            let warmup = self.sampler.config().warmup_steps;
-            if self.preconditioner.adapts(0, warmup) {
-                self.sampler.set_mass(&mass)?;
-            } else {
-                // The sums' buffer becomes the mass's, so that no other room is needed.
-                v.upload(&mut estimate.squares, &mass)?;
-                let buf = self.estimate.take().map(|e| e.squares);
-                self.sampler.take_mass(&mass, buf)?;
-            }
-        }
-        // Only now: a chain whose mass could not be set makes no step without it.
-        self.preconditioned += 1;
-        Ok(())
-    }
-
-    /// After a step of warm-up: its gradient joins the running average, a new mass where one is due, and an end of it with the warm-up.
-    fn adapt_mass(&mut self) -> Result<()> {
-        let (
-            Some(e),
-            Preconditioner::Adaptive {
-                floor,
-                decay,
-                every,
-                ..
-            },
-        ) = (&mut self.estimate, self.preconditioner)
-        else {
-            return Ok(());
-        };
-        e.add(self.sampler.vectors(), self.posterior.grad(), decay)?;
-        let (made, warmup) = (self.sampler.step(), self.sampler.config().warmup_steps);
-        if made.is_multiple_of(every) || made == warmup {
-            let mass = e.mass(self.sampler.vectors(), floor, Form::Root)?;
-            self.sampler.set_mass(&mass)?;
-        }
-        if made == warmup {
-            self.estimate = None;
-        }
-        Ok(())
-    }
-
     fn not_finite(&self, what: &str, step: u64, index: usize, value: f32) -> Error {
         let owner = self.posterior.gpt().layout().owner(index);
         let name = owner.map_or_else(|| index.to_string(), |t| t.name.clone());
@@ -474,7 +333,7 @@ impl<B: Backend> Chain<B> {
 
     /// The running sum of squared gradients, while the mass is estimated.
     pub fn squares(&self) -> Option<&B::Vector> {
-        self.estimate.as_ref().map(|e| &e.squares)
+        self.mass.squares()
     }
 
     /// The sampler inside.
@@ -502,36 +361,20 @@ impl<B: Backend> Chain<B> {
 
     /// Batches taken so far, which is the next step's index.
     pub fn steps_made(&self) -> u64 {
-        self.preconditioned + self.sampler.step()
+        self.mass.taken() + self.sampler.step()
     }
 
     /// Batches of the whole run.
     pub fn total_steps(&self) -> u64 {
-        self.preconditioner.steps() + self.sampler.config().total_steps()
+        self.mass.steps() + self.sampler.config().total_steps()
     }
 
     /// The phase of the next step.
     pub fn phase(&self) -> Phase {
-        match self.preconditioned < self.preconditioner.steps() {
-            true => Phase::Warmup,
-            false => self.sampler.phase(),
+        if self.mass.is_running() {
+            Phase::Warmup
+        } else {
+            self.sampler.phase()
         }
-    }
-}
-
-/// What a live mass's divergence term needs, where it is asked for: and then gradients without rounded operands ([`super::live`]).
-fn diagonal<B: Backend>(
-    backend: &B,
-    posterior: Posterior<B>,
-    c: &Config,
-    preconditioner: Preconditioner,
-) -> Result<(Option<Diagonal<B>>, Posterior<B>)> {
-    match preconditioner {
-        Preconditioner::Live { gamma: true, .. } => {
-            let n = posterior.gpt().n_params();
-            let diagonal = Diagonal::new(backend, n, c.seed, c.chain)?;
-            Ok((Some(diagonal), posterior.with_f32_products()))
-        }
-        _ => Ok((None, posterior)),
     }
 }

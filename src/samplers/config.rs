@@ -1,85 +1,8 @@
 //! A chain's settings: which method, its hyperparameters, how long.
 
-use super::{Schedule, baoa, sghmc, sghmc_euler, sgld, sglrw, sgnht, sgnht_euler};
-use crate::backend::vectors::Rule;
+use super::{Method, Schedule, defaults};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
-
-/// The sampling methods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// Stochastic gradient Langevin dynamics: [`sgld`].
-    Sgld,
-    /// Stochastic gradient Hamiltonian Monte Carlo, gradient at the new position: [`sghmc`].
-    Sghmc,
-    /// The same by explicit Euler, as other programs have it: [`sghmc_euler`].
-    SghmcEuler,
-    /// The BAOA splitting of Langevin dynamics: [`baoa`].
-    Baoa,
-    /// Stochastic gradient Nosé-Hoover thermostat: [`sgnht`].
-    Sgnht,
-    /// The same by explicit Euler, as posteriors has it: [`sgnht_euler`].
-    SgnhtEuler,
-    /// Stochastic gradient lattice random walk: [`sglrw`].
-    Sglrw,
-}
-
-impl Method {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Sgld,
-        Self::Sghmc,
-        Self::SghmcEuler,
-        Self::Baoa,
-        Self::Sgnht,
-        Self::SgnhtEuler,
-        Self::Sglrw,
-    ];
-
-    /// The name in flags and files: `sgld`, `sghmc`, `sghmc_euler`, `baoa`, `sgnht`, `sgnht_euler` or `sglrw`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sgld => "sgld",
-            Self::Sghmc => "sghmc",
-            Self::SghmcEuler => "sghmc_euler",
-            Self::Baoa => "baoa",
-            Self::Sgnht => "sgnht",
-            Self::SgnhtEuler => "sgnht_euler",
-            Self::Sglrw => "sglrw",
-        }
-    }
-
-    /// Whether the state has momenta.
-    pub fn has_momenta(self) -> bool {
-        !matches!(self, Self::Sgld | Self::Sglrw)
-    }
-
-    /// Whether the state has a thermostat.
-    pub fn has_thermostat(self) -> bool {
-        matches!(self, Self::Sgnht | Self::SgnhtEuler)
-    }
-}
-
-impl std::fmt::Display for Method {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl std::str::FromStr for Method {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|m| m.name() == name)
-            .ok_or_else(|| {
-                let names = Self::ALL.map(Self::name).join(", ");
-                Error::invalid("method", format!("one of {names}"), name)
-            })
-    }
-}
 
 /// The momenta that a chain starts with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -93,7 +16,7 @@ pub enum Momenta {
     Constant(f32),
 }
 
-/// The friction of a thermostat, which follows the momenta: [`sgnht`].
+/// The friction of a thermostat, which follows the momenta: [`super::sgnht`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Thermostat {
     /// The friction coefficient xi.
@@ -143,31 +66,23 @@ pub struct Config {
 }
 
 impl Config {
-    /// The method with its default hyperparameters, T = 1, 200 steps of warm-up, 1000 of sampling, every tenth
-    /// kept, seed 0.
+    /// The method with its default hyperparameters at T = 1 for 100 steps of warm-up and 1000 of sampling, of which every 40th is kept, with
+    /// seed 0: see [`defaults`].
     pub fn new(method: Method, step_size: f64) -> Self {
         Self {
             method,
             step_size,
             schedule: Schedule::Constant,
             temperature_schedule: Schedule::Constant,
-            alpha: match method {
-                Method::Sgld => sgld::ALPHA,
-                Method::Sghmc => sghmc::ALPHA,
-                Method::SghmcEuler => sghmc_euler::ALPHA,
-                Method::Baoa => baoa::ALPHA,
-                Method::Sgnht => sgnht::ALPHA,
-                Method::SgnhtEuler => sgnht_euler::ALPHA,
-                Method::Sglrw => sglrw::ALPHA,
-            },
+            alpha: method.scheme().default_alpha(),
             xi: None,
-            thermostat_mass: 1.0,
+            thermostat_mass: defaults::THERMOSTAT_MASS,
             beta: 0.0,
             sigma: 1.0,
-            temperature: 1.0,
-            warmup_steps: 200,
-            sampling_steps: 1000,
-            thinning: 10,
+            temperature: defaults::TEMPERATURE,
+            warmup_steps: defaults::WARMUP_STEPS,
+            sampling_steps: defaults::SAMPLING_STEPS,
+            thinning: defaults::THINNING,
             seed: 0,
             chain: 0,
             momenta: Momenta::Thermal,
@@ -204,9 +119,8 @@ impl Config {
         }
         if let Schedule::Cyclical { exploration, .. } = self.schedule
             && exploration > 0.0
-            && (self.method.has_thermostat() || self.method == Method::Sglrw)
+            && !self.method.scheme().can_explore()
         {
-            // A thermostat would freeze the chain that it is to hold at T = 0; a lattice walk has no step without temperature.
             let expected = format!("0 for {}", self.method);
             return Err(Error::invalid("exploration", expected, exploration));
         }
@@ -237,15 +151,7 @@ impl Config {
                 self.sampling_steps,
             ));
         }
-        match self.method {
-            Method::Sgld => sgld::validate(self),
-            Method::Sghmc => sghmc::validate(self),
-            Method::SghmcEuler => sghmc_euler::validate(self),
-            Method::Baoa => baoa::validate(self),
-            Method::Sgnht => sgnht::validate(self),
-            Method::SgnhtEuler => sgnht_euler::validate(self),
-            Method::Sglrw => sglrw::validate(self),
-        }
+        self.method.scheme().validate(self)
     }
 
     /// Why a longer run begins with other steps; `None` where it begins with the same, bit for bit.
@@ -289,6 +195,12 @@ impl Config {
             .then(|| self.xi.unwrap_or(self.alpha) / (self.sigma * self.sigma))
     }
 
+    /// The friction rate gamma (0 without momenta) and the squared frequency omega^2 = lambda / M' in a direction of curvature lambda.
+    pub(super) fn friction_and_frequency(&self, lambda_over_mass: f64) -> (f64, f64) {
+        let gamma = self.friction_rate().unwrap_or(0.0);
+        (gamma, lambda_over_mass / (self.sigma * self.sigma))
+    }
+
     /// The step size at a step of the run, counted from 0.
     pub fn step_size_at(&self, step: u64) -> f64 {
         match step.checked_sub(self.warmup_steps) {
@@ -304,26 +216,5 @@ impl Config {
             false => self.temperature_schedule.factor(i, self.sampling_steps),
         };
         self.temperature * step.checked_sub(self.warmup_steps).map_or(1.0, factor)
-    }
-
-    /// The update's coefficients for a step of size h at these settings' temperature.
-    pub(super) fn rule(&self, h: f64, xi: f64) -> Rule {
-        match self.method {
-            Method::Sgld => sgld::rule(self, h),
-            Method::Sghmc => sghmc::rule(self, h),
-            Method::SghmcEuler => sghmc_euler::rule(self, h),
-            Method::Baoa => baoa::rule(self, h),
-            Method::Sgnht => sgnht::rule(self, h, xi),
-            Method::SgnhtEuler => sgnht_euler::rule(self, h, xi),
-            Method::Sglrw => sglrw::rule(self, h),
-        }
-    }
-
-    /// The thermostat after a step of size h that left the kinetic temperature `kinetic`.
-    pub(super) fn follow(&self, h: f64, now: Thermostat, kinetic: f64) -> Thermostat {
-        match self.method {
-            Method::SgnhtEuler => sgnht_euler::follow(self, h, now, kinetic),
-            _ => sgnht::follow(self, h, now, kinetic),
-        }
     }
 }

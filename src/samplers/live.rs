@@ -116,15 +116,16 @@ pub struct Live<B> {
 }
 
 impl<B> Live<B> {
-    /// The update's coefficients for a step of size h at the settings' temperature.
-    pub(super) fn rule(&self, c: &Config, h: f64) -> LiveRule {
+    /// The update's coefficients for a step of the settings' size and temperature.
+    pub(super) fn rule(&self, c: &Config) -> LiveRule {
+        let h = c.step_size;
         LiveRule {
             keep: self.decay as f32,
             take: (1.0 - self.decay) as f32,
             floor: self.floor as f32,
             drift: h as f32,
             gamma: (c.temperature * h * (1.0 - self.decay)) as f32,
-            noise: sgld::noise(c, h),
+            noise: sgld::noise(c),
         }
     }
 }

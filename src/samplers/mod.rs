@@ -9,8 +9,9 @@
 //! | SGHMC | [`sghmc`] | variance too large at second order in the step size |
 //! | SGHMC, explicit Euler | [`sghmc_euler`] | variance too large at first order: for comparison with other programs only |
 //! | BAOA | [`baoa`] | exact variance of the parameters |
-//! | SGNHT | [`sgnht`] | that of SGHMC with the friction at which the kinetic temperature is T |
-//! | SGNHT, explicit Euler | [`sgnht_euler`] | the same of SGHMC by explicit Euler: for comparison only |
+//! | SGNHT | [`sgnht`] | exact variance of the parameters; with gradient noise, exact up to third order in the step size |
+//! | SGNHT, Ding et al. | [`sgnht_ding`] | variance of the parameters too small at first order: for comparison only |
+//! | SGNHT, explicit Euler | [`sgnht_euler`] | that of SGHMC by explicit Euler, with the friction at which the momenta have T: for comparison only |
 //! | SGLRW | [`sglrw`] | exact variance of each parameter, whatever the gradient's noise |
 //!
 //! Three methods fit normals instead of sampling, and hand out draws from them:
@@ -29,22 +30,26 @@ pub mod baoa;
 mod chain;
 mod config;
 pub mod curvature;
+pub mod defaults;
 mod dense;
 pub mod ekf;
 pub mod laplace;
 pub mod last_layer;
 pub mod live;
+mod method;
 mod normal;
 mod normal_fit;
 mod normal_state;
 mod preconditioner;
 mod sampler;
 mod schedule;
+mod scheme;
 pub mod sghmc;
 pub mod sghmc_euler;
 pub mod sgld;
 pub mod sglrw;
 pub mod sgnht;
+pub mod sgnht_ding;
 pub mod sgnht_euler;
 pub mod stability;
 mod temperatures;
@@ -53,17 +58,19 @@ pub mod vi;
 pub use crate::batch_means::{BatchMeans, RunningMean};
 pub use auto_step::{AutoStep, AutoStepState};
 pub use chain::{Chain, ChainReport, ChainState};
-pub use config::{Config, Method, Momenta, Thermostat};
+pub use config::{Config, Momenta, Thermostat};
 pub use curvature::{Curvature, extreme_curvature};
 pub use ekf::Ekf;
 pub use laplace::Laplace;
 pub use last_layer::LastLayer;
 pub use live::{Diagonal, Live, LiveMass};
+pub use method::Method;
 pub use normal::{Labels, NormalConfig, NormalMethod, NormalReport, Normals, Structure};
 pub use normal_fit::{FitReport, NormalFit};
 pub use normal_state::{NormalState, Values, ValuesMut};
 pub use preconditioner::Preconditioner;
 pub use sampler::{Factors, Phase, Sampler, SamplerState, StepReport};
 pub use schedule::Schedule;
+pub use scheme::{Kinetic, Scheme};
 pub use temperatures::Temperatures;
 pub use vi::Vi;

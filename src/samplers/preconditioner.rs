@@ -16,7 +16,7 @@
 //! prior M is a curvature, and a step of methods with momenta is stable below about 2.
 
 use super::sampler::check_mass;
-use super::{LiveMass, Method};
+use super::{ChainState, Config, LiveMass, Method, Sampler};
 use crate::backend::Vectors;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,17 @@ impl Preconditioner {
             | Self::Adaptive { steps, .. }
             | Self::Fisher { steps, .. }
             | Self::Live { steps, .. } => *steps,
+        }
+    }
+
+    /// What is added to every element of the mass, as a share of the mean.
+    fn floor(&self) -> Option<f64> {
+        match *self {
+            Self::None | Self::Prior => None,
+            Self::Rms { floor, .. }
+            | Self::Adaptive { floor, .. }
+            | Self::Fisher { floor, .. }
+            | Self::Live { floor, .. } => Some(floor),
         }
     }
 
@@ -154,23 +165,260 @@ impl Preconditioner {
     }
 }
 
+/// The mass in the making: gradients at the chain's start, and for an adaptive mass those of the warm-up.
+pub(super) struct MassEstimation<V: Vectors> {
+    kind: Preconditioner,
+    taken: u64, // gradients at the start
+    sums: Option<Sums<V>>,
+}
+
+impl<V: Vectors> MassEstimation<V> {
+    /// The estimation of a mass of `n` elements, from its beginning.
+    ///
+    /// # Errors
+    /// As [`Preconditioner::check`] and [`Preconditioner::check_method`].
+    pub fn new(vectors: &V, kind: Preconditioner, method: Method, n: usize) -> Result<Self> {
+        kind.check()?;
+        kind.check_method(method)?;
+        let sums = (kind.steps() > 0).then(|| Sums::new(vectors, n));
+        Ok(Self {
+            kind,
+            taken: 0,
+            sums: sums.transpose()?,
+        })
+    }
+
+    /// Goes on from a chain's state, of which each batch had `b` sequences.
+    ///
+    /// # Errors
+    /// As [`MassEstimation::new`], and when the state is none that such a chain has.
+    pub fn restore(
+        vectors: &V,
+        kind: Preconditioner,
+        config: &Config,
+        state: &ChainState,
+        b: usize,
+    ) -> Result<Self> {
+        kind.check()?;
+        kind.check_method(config.method)?;
+        let (s, taken) = (&state.sampler, state.preconditioned);
+        check_progress(kind, state)?;
+        let running = taken < kind.steps();
+        let wanted = running || kind.adapts(s.step, config.warmup_steps);
+        let Some(squares) = state.squares.as_ref().filter(|_| wanted) else {
+            if wanted || state.squares.is_some() {
+                let got = state.squares.as_ref().map_or("none", |_| "some");
+                return refuse(
+                    "sums of squares just while the mass is estimated",
+                    format!("{got} after {taken} of {} gradients", kind.steps()),
+                );
+            }
+            let sums = None;
+            return Ok(Self { kind, taken, sums });
+        };
+        let n = s.theta.len();
+        if squares.len() != n {
+            return Err(Error::shape("sums of squares", [n], [squares.len()]));
+        }
+        let mut sums = Sums::new(vectors, n)?;
+        vectors.upload(&mut sums.squares, squares)?;
+        sums.weight = taken as f64;
+        match kind {
+            Preconditioner::Fisher { .. } => sums.weight *= b as f64,
+            // The same roundings as step by step.
+            Preconditioner::Adaptive { decay, .. } => {
+                (0..s.step).for_each(|_| sums.weight = sums.weight * decay + 1.0);
+            }
+            _ => {}
+        }
+        let sums = Some(sums);
+        Ok(Self { kind, taken, sums })
+    }
+
+    /// Whether gradients at the chain's start are still to be taken.
+    pub fn is_running(&self) -> bool {
+        self.taken < self.kind.steps()
+    }
+
+    /// Whether the mass goes on following the chain.
+    pub fn is_live(&self) -> bool {
+        matches!(self.kind, Preconditioner::Live { .. })
+    }
+
+    /// Gradients taken at the chain's start.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Gradients at the chain's start in all.
+    pub fn steps(&self) -> u64 {
+        self.kind.steps()
+    }
+
+    /// The running sum of squares.
+    pub fn squares(&self) -> Option<&V::Vector> {
+        self.sums.as_ref().map(|s| &s.squares)
+    }
+
+    /// Refuses a batch of `b` sequences where the mass is made of sequences and each batch is to have `expected`: how many went in is then
+    /// known from how many batches did.
+    pub fn check_batch(&self, b: usize, expected: usize) -> Result<()> {
+        match self.kind {
+            Preconditioner::Fisher { .. } if self.is_running() && b != expected => {
+                let expected = format!("{expected} while the mass is estimated");
+                Err(Error::shape("sequences of a batch", expected, b))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the squared gradients of the next batch's sequences are to be added, where the mass is made of them.
+    pub fn of_sequences(&mut self) -> Option<&mut V::Vector> {
+        match self.kind {
+            Preconditioner::Fisher { .. } => self.sums.as_mut().map(|s| &mut s.squares),
+            _ => None,
+        }
+    }
+
+    /// Counts `b` sequences whose squares were added.
+    pub fn count_sequences(&mut self, b: usize) {
+        if let (Preconditioner::Fisher { .. }, Some(s)) = (self.kind, &mut self.sums) {
+            s.weight += b as f64;
+        }
+    }
+
+    /// Takes in a gradient at the chain's start; the last one sets the sampler's mass. The data count as `sequences`.
+    ///
+    /// # Errors
+    /// As [`Sums::mass`], and when the sampler refuses the mass.
+    pub fn take(&mut self, sampler: &mut Sampler<V>, grad: &V::Vector, sequences: f64) -> Result<()> {
+        let Some(sums) = &mut self.sums else {
+            let expected = "the sums that it is made of";
+            let got = "none: it could not be set";
+            return Err(Error::invalid("mass", expected, got));
+        };
+        let form = match self.kind {
+            // Its squares are in already.
+            Preconditioner::Fisher { .. } => Form::Times(sequences),
+            _ => {
+                sums.add(sampler.vectors(), grad, 1.0)?;
+                Form::Root
+            }
+        };
+        if self.taken + 1 == self.kind.steps() {
+            self.finish(sampler, form)?;
+        }
+        // Only now: a chain whose mass could not be set makes no step without it.
+        self.taken += 1;
+        Ok(())
+    }
+
+    /// Sets the mass; only an adaptive one still needs its sums.
+    fn finish(&mut self, sampler: &mut Sampler<V>, form: Form) -> Result<()> {
+        let (Some(sums), Some(floor)) = (&mut self.sums, self.kind.floor()) else {
+            return Ok(());
+        };
+        let v = sampler.vectors().clone();
+        if let Preconditioner::Live { decay, .. } = self.kind {
+            sampler.set_live_mass(&sums.live(&v, floor, decay)?)?;
+            self.sums = None;
+            return Ok(());
+        }
+        let mass = sums.mass(&v, floor, form)?;
+        if self.kind.adapts(0, sampler.config().warmup_steps) {
+            return sampler.set_mass(&mass);
+        }
+        // The sums' buffer becomes the mass's, so that no other room is needed.
+        v.upload(&mut sums.squares, &mass)?;
+        let buf = self.sums.take().map(|s| s.squares);
+        sampler.take_mass(&mass, buf)
+    }
+
+    /// After a step of warm-up, whose gradient joins an adaptive mass's running average: sets a new mass where one is due, and ends with the
+    /// warm-up.
+    ///
+    /// # Errors
+    /// As [`MassEstimation::take`].
+    pub fn adapt(&mut self, sampler: &mut Sampler<V>, grad: &V::Vector) -> Result<()> {
+        let (
+            Some(sums),
+            Preconditioner::Adaptive {
+                floor,
+                decay,
+                every,
+                ..
+            },
+        ) = (&mut self.sums, self.kind)
+        else {
+            return Ok(());
+        };
+        sums.add(sampler.vectors(), grad, decay)?;
+        let (made, warmup) = (sampler.step(), sampler.config().warmup_steps);
+        if made.is_multiple_of(every) || made == warmup {
+            let mass = sums.mass(sampler.vectors(), floor, Form::Root)?;
+            sampler.set_mass(&mass)?;
+        }
+        if made == warmup {
+            self.sums = None;
+        }
+        Ok(())
+    }
+}
+
+fn refuse<T>(expected: &str, got: String) -> Result<T> {
+    Err(Error::invalid("chain state", expected, got))
+}
+
+/// Whether a state's mass is one that such a chain has after as many gradients.
+fn check_progress(kind: Preconditioner, state: &ChainState) -> Result<()> {
+    let (s, taken, steps) = (&state.sampler, state.preconditioned, kind.steps());
+    if taken > steps {
+        let expected = format!("at most {steps} gradients for the mass");
+        return refuse(&expected, taken.to_string());
+    }
+    let running = taken < steps;
+    if running && (s.step > 0 || s.mass.is_some() || s.live.is_some()) {
+        let got = format!("step {} after {taken} of {steps} gradients", s.step);
+        return refuse("no step and no mass while the mass is estimated", got);
+    }
+    let decay = match kind {
+        Preconditioner::Live { decay, .. } if !running => Some(decay),
+        _ => None,
+    };
+    let got = s.live.as_ref().map(|l| l.decay);
+    if got != decay {
+        let name = |decay: Option<f64>| match decay {
+            Some(decay) => format!("a live mass of decay {decay}"),
+            None => "no live mass".into(),
+        };
+        return refuse(&name(decay), name(got));
+    }
+    let has_mass = (steps > 0 && decay.is_none()) || kind == Preconditioner::Prior;
+    if !running && s.mass.is_some() != has_mass {
+        let got = s.mass.as_ref().map_or("none", |_| "a mass");
+        let got = format!("{got} after {steps}");
+        return refuse("a mass just after gradients were taken for it", got);
+    }
+    Ok(())
+}
+
 /// The running sum of squared gradients.
-pub(super) struct Estimate<V: Vectors> {
-    pub squares: V::Vector,
-    pub weight: f64, // of which the sum is one of: gradients, or sequences
+struct Sums<V: Vectors> {
+    squares: V::Vector,
+    weight: f64, // of which the sum is one of: gradients, or sequences
 }
 
 /// From a mean square to a mass.
 #[derive(Clone, Copy)]
-pub(super) enum Form {
+enum Form {
     /// Its root.
     Root,
     /// Itself, times a number.
     Times(f64),
 }
 
-impl<V: Vectors> Estimate<V> {
-    pub fn new(vectors: &V, n: usize) -> Result<Self> {
+impl<V: Vectors> Sums<V> {
+    fn new(vectors: &V, n: usize) -> Result<Self> {
         Ok(Self {
             squares: vectors.zeros(n)?,
             weight: 0.0,
@@ -178,7 +426,7 @@ impl<V: Vectors> Estimate<V> {
     }
 
     /// Takes in one gradient; what is there keeps `decay` of itself.
-    pub fn add(&mut self, vectors: &V, grad: &V::Vector, decay: f64) -> Result<()> {
+    fn add(&mut self, vectors: &V, grad: &V::Vector, decay: f64) -> Result<()> {
         if decay != 1.0 {
             vectors.scale(&mut self.squares, decay as f32)?;
         }
@@ -190,15 +438,15 @@ impl<V: Vectors> Estimate<V> {
     ///
     /// # Errors
     /// When no gradient was other than 0, or the sums overflowed.
-    pub fn mass(&self, vectors: &V, floor: f64, form: Form) -> Result<Vec<f32>> {
+    fn mass(&self, vectors: &V, floor: f64, form: Form) -> Result<Vec<f32>> {
         Ok(self.mass_and_floor(vectors, floor, form)?.0)
     }
 
     /// What a live mass begins with.
     ///
     /// # Errors
-    /// As [`Estimate::mass`].
-    pub fn live(&self, vectors: &V, floor: f64, decay: f64) -> Result<LiveMass> {
+    /// As [`Sums::mass`].
+    fn live(&self, vectors: &V, floor: f64, decay: f64) -> Result<LiveMass> {
         let (_, floor) = self.mass_and_floor(vectors, floor, Form::Root)?;
         let mut squares = vectors.get(&self.squares)?;
         let mean = |v: &mut f32| *v = (*v as f64 / self.weight) as f32;

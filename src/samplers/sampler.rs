@@ -1,6 +1,6 @@
 //! The state machine of a chain: one gradient in, one step made, a report out.
 
-use super::{Config, Live, LiveMass, Momenta, Thermostat};
+use super::{Config, Kinetic, Live, LiveMass, Momenta, Thermostat};
 use crate::backend::vectors::{Langevin, LiveUpdate, Noise, RangeMoments, Standing, Vectors};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
@@ -300,10 +300,10 @@ impl<V: Vectors> Sampler<V> {
             }
         }
         let now = self.settings_at(step)?;
-        let (h, xi) = (now.step_size, self.thermostat.map_or(0.0, |t| t.xi));
+        let (scheme, xi) = (now.method.scheme(), self.thermostat.map_or(0.0, |t| t.xi));
         let moments = match (&mut self.live, &mut self.mass) {
             (Some(live), Some(mass)) => {
-                let rule = live.rule(&now, h);
+                let rule = live.rule(&now);
                 let on = LiveUpdate {
                     theta: &mut self.theta,
                     squares: &mut live.squares,
@@ -324,7 +324,7 @@ impl<V: Vectors> Sampler<V> {
                     mass: mass.as_ref(),
                     noise,
                 };
-                self.vectors.langevin_update(now.rule(h, xi), on)?
+                self.vectors.langevin_update(scheme.rule(&now, xi), on)?
             }
         };
         if let Some(at) = moments.nonfinite {
@@ -337,19 +337,22 @@ impl<V: Vectors> Sampler<V> {
         }
         let d = n as f64;
         let mass_scale = self.config.sigma * self.config.sigma;
-        let kinetic = moments.kinetic / (mass_scale * d);
+        let kinetic = Kinetic {
+            kicked: moments.kicked / (mass_scale * d),
+            after: moments.kinetic / (mass_scale * d),
+        };
         if let Some(t) = &mut self.thermostat {
-            *t = now.follow(h, *t, kinetic);
+            *t = scheme.follow(&now, *t, kinetic);
         }
         self.step += 1;
         let sampled = self.step.saturating_sub(self.config.warmup_steps);
         Ok(StepReport {
             step,
             phase,
-            step_size: h,
+            step_size: now.step_size,
             temperature: now.temperature,
             log_post,
-            kinetic_temperature: self.config.method.has_momenta().then_some(kinetic),
+            kinetic_temperature: self.config.method.has_momenta().then_some(kinetic.after),
             configurational_temperature: -moments.virial / d,
             xi: self.thermostat.map(|t| t.xi),
             sample_due: phase == Phase::Sampling && sampled.is_multiple_of(self.config.thinning),

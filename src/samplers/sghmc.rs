@@ -30,12 +30,52 @@
 //! beta has the place of the paper's estimate B-hat. The form with *both* updates from the old state, which several
 //! libraries ship under this name, is another scheme with an error of first order in h: [`super::sghmc_euler`].
 
-use super::Config;
+use super::scheme::leapfrog_error;
+use super::stability::OptimizerPair;
+use super::{Config, Scheme};
 use crate::backend::vectors::{Coefficients, Rule};
 use crate::error::{Error, Result};
 
-/// Default friction coefficient.
-pub const ALPHA: f64 = 0.1;
+/// The method.
+pub struct Sghmc;
+
+impl Scheme for Sghmc {
+    fn name(&self) -> &'static str {
+        "sghmc"
+    }
+
+    fn description(&self) -> &'static str {
+        "stochastic gradient Hamiltonian Monte Carlo"
+    }
+
+    fn default_alpha(&self) -> f64 {
+        0.1
+    }
+
+    fn validate(&self, c: &Config) -> Result<()> {
+        validate(c)
+    }
+
+    fn rule(&self, c: &Config, _xi: f64) -> Rule {
+        Rule::Sghmc(coefficients(c))
+    }
+
+    fn stability_limit(&self, c: &Config, lambda_over_mass: f64) -> f64 {
+        stability_limit(c, lambda_over_mass)
+    }
+
+    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+        optimizer_pair(c, num_data)
+    }
+
+    fn friction_for_momentum(&self, momentum: f64) -> Option<f64> {
+        Some(1.0 - momentum)
+    }
+
+    fn temperature_error(&self, c: &Config, kinetic: f64, force: f64) -> Option<f64> {
+        Some(temperature_error(c, kinetic, force))
+    }
+}
 
 pub(super) fn validate(c: &Config) -> Result<()> {
     if c.alpha <= 0.0 {
@@ -60,25 +100,43 @@ pub(super) fn validate_noise(c: &Config) -> Result<()> {
             "temperature * step_size * beta at most 2 * alpha = {} (or the noise's variance is negative)",
             2.0 * c.alpha
         );
-        return Err(Error::invalid(
-            "beta",
-            expected,
-            format!("{} (product {noise})", c.beta),
-        ));
+        let got = format!("{} (product {noise})", c.beta);
+        return Err(Error::invalid("beta", expected, got));
     }
     Ok(())
 }
 
-pub(super) fn rule(c: &Config, h: f64) -> Rule {
-    Rule::Sghmc(coefficients(c, h))
-}
-
-pub(super) fn coefficients(c: &Config, h: f64) -> Coefficients {
-    let (t, precision) = (c.temperature, 1.0 / (c.sigma * c.sigma));
+pub(super) fn coefficients(c: &Config) -> Coefficients {
+    let (h, t, precision) = (c.step_size, c.temperature, 1.0 / (c.sigma * c.sigma));
     Coefficients {
         kick: h as f32,
         friction: (h * c.alpha * precision) as f32,
         noise: (h * t * (2.0 * c.alpha - h * t * c.beta)).sqrt() as f32,
         drift: (h * precision) as f32,
     }
+}
+
+/// Stable for h^2 omega^2 < 4 - 2 gamma h.
+pub(super) fn stability_limit(c: &Config, lambda_over_mass: f64) -> f64 {
+    let (gamma, omega2) = c.friction_and_frequency(lambda_over_mass);
+    // The positive root of h^2 omega^2 + 2 gamma h = 4, in a form that does not cancel.
+    4.0 / (gamma + (gamma * gamma + 4.0 * omega2).sqrt())
+}
+
+/// The learning rate is h^2 num_data / sigma^2, the momentum 1 - gamma h.
+pub(super) fn optimizer_pair(c: &Config, num_data: f64) -> OptimizerPair {
+    let h = c.step_size;
+    OptimizerPair {
+        lr: h * h * num_data / (c.sigma * c.sigma),
+        momentum: 1.0 - h * c.friction_rate().unwrap_or(0.0),
+    }
+}
+
+/// The momenta's temperature is T / (1 - gamma h / 2) where the step has no other error.
+pub(super) fn temperature_error(c: &Config, kinetic: f64, force: f64) -> f64 {
+    let (h, t) = (c.step_size, c.temperature);
+    let free = 1.0 - 0.5 * h * c.friction_rate().unwrap_or_default();
+    (kinetic * free / t - 1.0)
+        .abs()
+        .max(leapfrog_error(c, force))
 }

@@ -15,18 +15,55 @@
 //!
 //! **State, init.** As [`super::sghmc`].
 
-use super::Config;
-use super::sghmc;
+use super::stability::OptimizerPair;
+use super::{Config, Scheme, sghmc};
 use crate::backend::vectors::Rule;
 use crate::error::Result;
 
-/// Default friction coefficient.
-pub const ALPHA: f64 = sghmc::ALPHA;
+/// The method.
+pub struct SghmcEuler;
 
-pub(super) fn validate(c: &Config) -> Result<()> {
-    sghmc::validate(c)
+impl Scheme for SghmcEuler {
+    fn name(&self) -> &'static str {
+        "sghmc_euler"
+    }
+
+    fn description(&self) -> &'static str {
+        "SGHMC by explicit Euler, for comparison with other programs"
+    }
+
+    fn default_alpha(&self) -> f64 {
+        sghmc::Sghmc.default_alpha()
+    }
+
+    fn validate(&self, c: &Config) -> Result<()> {
+        sghmc::validate(c)
+    }
+
+    fn rule(&self, c: &Config, _xi: f64) -> Rule {
+        Rule::SghmcEuler(sghmc::coefficients(c))
+    }
+
+    fn stability_limit(&self, c: &Config, lambda_over_mass: f64) -> f64 {
+        stability_limit(c, lambda_over_mass)
+    }
+
+    /// As [`sghmc`]'s, with each gradient used a step late.
+    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+        sghmc::optimizer_pair(c, num_data)
+    }
+
+    fn friction_for_momentum(&self, momentum: f64) -> Option<f64> {
+        Some(1.0 - momentum)
+    }
+
+    fn temperature_error(&self, c: &Config, kinetic: f64, force: f64) -> Option<f64> {
+        Some(sghmc::temperature_error(c, kinetic, force))
+    }
 }
 
-pub(super) fn rule(c: &Config, h: f64) -> Rule {
-    Rule::SghmcEuler(sghmc::coefficients(c, h))
+/// Stable for h omega^2 < gamma, and in flat directions for gamma h < 2.
+pub(super) fn stability_limit(c: &Config, lambda_over_mass: f64) -> f64 {
+    let (gamma, omega2) = c.friction_and_frequency(lambda_over_mass);
+    (gamma / omega2).min(2.0 / gamma)
 }

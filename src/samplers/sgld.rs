@@ -22,12 +22,75 @@
 //! Gaussian of curvature lambda the variance is then T / lambda / (1 - epsilon lambda P / 2). P is constant, so the
 //! divergence term of a preconditioner that follows theta (Girolami & Calderhead 2011) is 0; [`super::live`] has it.
 
-use super::Config;
+use super::stability::OptimizerPair;
+use super::{Config, Scheme};
 use crate::backend::vectors::Rule;
 use crate::error::{Error, Result};
 
-/// No friction.
-pub const ALPHA: f64 = 0.0;
+/// The method.
+pub struct Sgld;
+
+impl Scheme for Sgld {
+    fn name(&self) -> &'static str {
+        "sgld"
+    }
+
+    fn description(&self) -> &'static str {
+        "stochastic gradient Langevin dynamics"
+    }
+
+    fn has_momenta(&self) -> bool {
+        false
+    }
+
+    fn default_alpha(&self) -> f64 {
+        0.0
+    }
+
+    fn model_step_size(&self) -> f64 {
+        MODEL_STEP_SIZE
+    }
+
+    fn validate(&self, c: &Config) -> Result<()> {
+        validate_no_momenta(c)?;
+        let noise = c.temperature * c.step_size * c.beta;
+        if noise > 2.0 {
+            let expected =
+                "temperature * step_size * beta at most 2 (or the noise's variance is negative)";
+            let got = format!("{} (product {noise})", c.beta);
+            return Err(Error::invalid("beta", expected, got));
+        }
+        Ok(())
+    }
+
+    fn rule(&self, c: &Config, _xi: f64) -> Rule {
+        let h = c.step_size;
+        Rule::Sgld {
+            drift: h as f32,
+            noise: noise(c),
+        }
+    }
+
+    fn stability_limit(&self, _c: &Config, lambda_over_mass: f64) -> f64 {
+        stability_limit(lambda_over_mass)
+    }
+
+    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+        optimizer_pair(c, num_data)
+    }
+
+    fn friction_for_momentum(&self, _momentum: f64) -> Option<f64> {
+        None
+    }
+
+    fn temperature_error(&self, c: &Config, _kinetic: f64, force: f64) -> Option<f64> {
+        let h = c.step_size;
+        Some(h * force / (2.0 * c.temperature))
+    }
+}
+
+/// Step size for a GPT's posterior: of squared time.
+pub(super) const MODEL_STEP_SIZE: f64 = 2e-4;
 
 pub(super) fn validate_no_momenta(c: &Config) -> Result<()> {
     let of = |what: &str| format!("{what} ({} has no momenta)", c.method);
@@ -40,30 +103,21 @@ pub(super) fn validate_no_momenta(c: &Config) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn validate(c: &Config) -> Result<()> {
-    validate_no_momenta(c)?;
-    let noise = c.temperature * c.step_size * c.beta;
-    if noise > 2.0 {
-        let expected =
-            "temperature * step_size * beta at most 2 (or the noise's variance is negative)";
-        return Err(Error::invalid(
-            "beta",
-            expected,
-            format!("{} (product {noise})", c.beta),
-        ));
-    }
-    Ok(())
-}
-
 /// The noise's standard deviation at M = 1.
-pub(super) fn noise(c: &Config, h: f64) -> f32 {
-    let t = c.temperature;
+pub(super) fn noise(c: &Config) -> f32 {
+    let (t, h) = (c.temperature, c.step_size);
     (t * h * (2.0 - t * h * c.beta)).sqrt() as f32
 }
 
-pub(super) fn rule(c: &Config, h: f64) -> Rule {
-    Rule::Sgld {
-        drift: h as f32,
-        noise: noise(c, h),
+/// Stable for epsilon lambda / M < 2.
+pub(super) fn stability_limit(lambda_over_mass: f64) -> f64 {
+    2.0 / lambda_over_mass
+}
+
+/// Gradient descent.
+pub(super) fn optimizer_pair(c: &Config, num_data: f64) -> OptimizerPair {
+    OptimizerPair {
+        lr: c.step_size * num_data,
+        momentum: 0.0,
     }
 }

@@ -22,28 +22,74 @@
 //! curvature lambda the variance is T / lambda exactly, for every step size and with any noise in the gradient. Coordinates of one step are
 //! uncorrelated only given the gradient: between coordinates the error is of first order, as SGLD's.
 
-use super::Config;
-use super::sgld;
+use super::stability::OptimizerPair;
+use super::{Config, Scheme, sgld};
 use crate::backend::vectors::Rule;
 use crate::error::{Error, Result};
 
-/// No friction.
-pub const ALPHA: f64 = 0.0;
+/// The method.
+pub struct Sglrw;
 
-pub(super) fn validate(c: &Config) -> Result<()> {
-    if c.temperature <= 0.0 {
-        let expected = "above 0 (sglrw's steps have no length at 0)";
-        return Err(Error::invalid("temperature", expected, c.temperature));
+impl Scheme for Sglrw {
+    fn name(&self) -> &'static str {
+        "sglrw"
     }
-    if c.beta != 0.0 {
-        return Err(Error::invalid("beta", "0 (sglrw does not use it)", c.beta));
-    }
-    sgld::validate_no_momenta(c)
-}
 
-pub(super) fn rule(c: &Config, h: f64) -> Rule {
-    Rule::Sglrw {
-        pull: (h / (2.0 * c.temperature)).sqrt() as f32,
-        length: (2.0 * c.temperature * h).sqrt() as f32,
+    fn description(&self) -> &'static str {
+        "stochastic gradient lattice random walk"
+    }
+
+    fn has_momenta(&self) -> bool {
+        false
+    }
+
+    /// A lattice walk has no step without temperature.
+    fn can_explore(&self) -> bool {
+        false
+    }
+
+    fn default_alpha(&self) -> f64 {
+        0.0
+    }
+
+    fn model_step_size(&self) -> f64 {
+        sgld::MODEL_STEP_SIZE
+    }
+
+    fn validate(&self, c: &Config) -> Result<()> {
+        if c.temperature <= 0.0 {
+            let expected = "above 0 (sglrw's steps have no length at 0)";
+            return Err(Error::invalid("temperature", expected, c.temperature));
+        }
+        if c.beta != 0.0 {
+            return Err(Error::invalid("beta", "0 (sglrw does not use it)", c.beta));
+        }
+        sgld::validate_no_momenta(c)
+    }
+
+    fn rule(&self, c: &Config, _xi: f64) -> Rule {
+        let h = c.step_size;
+        Rule::Sglrw {
+            pull: (h / (2.0 * c.temperature)).sqrt() as f32,
+            length: (2.0 * c.temperature * h).sqrt() as f32,
+        }
+    }
+
+    /// Clamped steps cannot diverge; from epsilon lambda / M = 2 on they only jump back and forth.
+    fn stability_limit(&self, _c: &Config, lambda_over_mass: f64) -> f64 {
+        sgld::stability_limit(lambda_over_mass)
+    }
+
+    /// Gradient descent, in the mean.
+    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+        sgld::optimizer_pair(c, num_data)
+    }
+
+    fn friction_for_momentum(&self, _momentum: f64) -> Option<f64> {
+        None
+    }
+
+    fn temperature_error(&self, _c: &Config, _kinetic: f64, _force: f64) -> Option<f64> {
+        None
     }
 }

@@ -1,8 +1,8 @@
 //! SGNHT by explicit Euler, as posteriors has it: to compare with it, not to sample with.
 //!
-//! **Target.** As [`super::sgnht`], with an error of first order in h.
+//! **Target.** As [`super::sgnht_ding`], with an error of first order in h.
 //!
-//! **Update.** All three lines of [`super::sgnht`] from the old state:
+//! **Update.** All three lines of [`super::sgnht_ding`] from the old state:
 //!
 //! ```text
 //! theta' = theta + h m / M'
@@ -10,27 +10,65 @@
 //! xi' = xi + h (mean(m^2 / M') - T) / Q
 //! ```
 //!
-//! **Hyperparameters, state, init.** As [`super::sgnht`]. (posteriors takes an explicit xi of 0 for alpha.)
+//! **Hyperparameters, state, init.** As [`super::sgnht_ding`]. (posteriors takes an explicit xi of 0 for alpha.)
 
-use super::{Config, Thermostat, sgnht};
+use super::scheme::Kinetic;
+use super::stability::OptimizerPair;
+use super::{Config, Scheme, Thermostat, sghmc, sghmc_euler, sgnht_ding};
 use crate::backend::vectors::Rule;
 use crate::error::Result;
 
-/// Default noise coefficient.
-pub const ALPHA: f64 = sgnht::ALPHA;
+/// The method.
+pub struct SgnhtEuler;
 
-pub(super) fn validate(c: &Config) -> Result<()> {
-    sgnht::validate(c)
-}
+impl Scheme for SgnhtEuler {
+    fn name(&self) -> &'static str {
+        "sgnht_euler"
+    }
 
-pub(super) fn rule(c: &Config, h: f64, xi: f64) -> Rule {
-    Rule::SghmcEuler(sgnht::coefficients(c, h, xi))
-}
+    fn description(&self) -> &'static str {
+        "SGNHT by explicit Euler, for comparison with other programs"
+    }
 
-/// The thermostat after a step of size h that left the kinetic temperature `kinetic`.
-pub(super) fn follow(c: &Config, h: f64, now: Thermostat, kinetic: f64) -> Thermostat {
-    Thermostat {
-        xi: now.xi + h * (now.kinetic - c.temperature) / c.thermostat_mass,
-        kinetic,
+    fn has_thermostat(&self) -> bool {
+        true
+    }
+
+    /// At T = 0 the thermostat would freeze the chain for good.
+    fn can_explore(&self) -> bool {
+        false
+    }
+
+    fn default_alpha(&self) -> f64 {
+        sgnht_ding::SgnhtDing.default_alpha()
+    }
+
+    fn validate(&self, c: &Config) -> Result<()> {
+        sgnht_ding::SgnhtDing.validate(c)
+    }
+
+    fn rule(&self, c: &Config, xi: f64) -> Rule {
+        Rule::SghmcEuler(sgnht_ding::coefficients(c, xi))
+    }
+
+    fn follow(&self, c: &Config, now: Thermostat, kinetic: Kinetic) -> Thermostat {
+        let h = c.step_size;
+        Thermostat {
+            xi: now.xi + h * (now.kinetic - c.temperature) / c.thermostat_mass,
+            kinetic: kinetic.after,
+        }
+    }
+
+    /// As [`sghmc_euler`]'s with the friction at the start.
+    fn stability_limit(&self, c: &Config, lambda_over_mass: f64) -> f64 {
+        sghmc_euler::stability_limit(c, lambda_over_mass)
+    }
+
+    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+        sghmc::optimizer_pair(c, num_data)
+    }
+
+    fn friction_for_momentum(&self, momentum: f64) -> Option<f64> {
+        Some(1.0 - momentum)
     }
 }

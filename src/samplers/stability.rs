@@ -9,7 +9,8 @@
 //! | SGHMC | 2 - gamma h - h^2 omega^2 | 1 - gamma h |
 //! | SGHMC, Euler | 2 - gamma h | 1 - gamma h + h^2 omega^2 |
 //! | BAOA | (1 + c) (1 - h^2 omega^2 / 2) | c |
-//! | SGNHT | as SGHMC with gamma = xi / sigma^2, xi as it is then | |
+//! | SGNHT | as BAOA with gamma = xi / sigma^2, xi as it is then | |
+//! | SGNHT, Ding; Euler | as SGHMC; as SGHMC, Euler, with that gamma | |
 //!
 //! and the eigenvalues lie inside the unit circle just when |d| < 1 and |t| < 1 + d (Jury's conditions). That gives
 //!
@@ -23,25 +24,25 @@
 //! For Euler's scheme the lower bound bites from gamma h = 2 on, where any flat direction diverges; such a step is
 //! refused. SGLRW's clamped steps cannot diverge; from epsilon lambda / M = 2 on they only jump back and forth. The temperature has no part in it: log_post is not divided by T.
 
-use super::{Config, Method};
+use super::Config;
 use crate::error::{Error, Result};
 
 /// The largest stable step size in a direction of curvature lambda, given lambda / M (M without sigma); infinite
 /// where nothing limits it.
 ///
 /// The step size in `config` is not used. A curvature of 0 or less sets no limit on it, which leaves that of
-/// the friction.
+/// the friction. Where a thermostat drives (xi < 0), no step is stable and the limit is 0.
 pub fn stability_limit(config: &Config, lambda_over_mass: f64) -> f64 {
-    let lambda = lambda_over_mass.max(0.0);
-    let omega2 = lambda / (config.sigma * config.sigma);
-    let gamma = config.friction_rate().unwrap_or(0.0);
-    match config.method {
-        Method::Sgld | Method::Sglrw => 2.0 / lambda,
-        // The positive root of h^2 omega^2 + 2 gamma h = 4, in a form that does not cancel.
-        Method::Sghmc | Method::Sgnht => 4.0 / (gamma + (gamma * gamma + 4.0 * omega2).sqrt()),
-        Method::SghmcEuler | Method::SgnhtEuler => (gamma / omega2).min(2.0 / gamma),
-        Method::Baoa => 2.0 / omega2.sqrt(),
+    if drives(config) {
+        return 0.0;
     }
+    let scheme = config.method.scheme();
+    scheme.stability_limit(config, lambda_over_mass.max(0.0))
+}
+
+/// Whether the friction is negative, as a thermostat's may be: momenta then grow at any step size.
+fn drives(config: &Config) -> bool {
+    config.friction_rate().is_some_and(|gamma| gamma < 0.0)
 }
 
 /// Whether the step size is stable in a direction of curvature lambda, given lambda / M (M without sigma).
@@ -55,6 +56,12 @@ pub fn is_stable(config: &Config, lambda_over_mass: f64) -> Result<()> {
     let limit = stability_limit(config, lambda_over_mass);
     if config.step_size < limit {
         return Ok(());
+    }
+    if drives(config) {
+        return Err(Error::Unstable(format!(
+            "{} with a negative friction (xi): the momenta grow at any step size",
+            config.method
+        )));
     }
     let friction = match config.friction_rate() {
         Some(gamma) => format!(" and friction rate {gamma:.4e}"),
@@ -96,28 +103,12 @@ pub struct OptimizerPair {
 /// just the points where that optimiser takes them.
 ///
 /// - SGLD, and SGLRW in the mean: lr = epsilon num_data, momentum 0.
-/// - SGHMC, and SGNHT with its friction at the start: lr = h^2 num_data / sigma^2, momentum = 1 - gamma h. By Euler's scheme the same, with each gradient
-///   used a step late.
-/// - BAOA: momentum = c = exp(-gamma h), lr = h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2
+/// - SGHMC, and Ding's SGNHT with its friction at the start: lr = h^2 num_data / sigma^2, momentum = 1 - gamma h. Euler's schemes have the
+///   same pair, with each gradient used a step late.
+/// - BAOA, and SGNHT with its friction at the start: momentum = c = exp(-gamma h), lr = h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2
 ///   up to order h^3.
 pub fn optimizer_pair(config: &Config, num_data: f64) -> OptimizerPair {
-    let h = config.step_size;
-    let lr = h * h * num_data / (config.sigma * config.sigma);
-    let lost = h * config.friction_rate().unwrap_or(0.0);
-    match config.method {
-        Method::Sgld | Method::Sglrw => OptimizerPair {
-            lr: h * num_data,
-            momentum: 0.0,
-        },
-        Method::Sghmc | Method::SghmcEuler | Method::Sgnht | Method::SgnhtEuler => OptimizerPair {
-            lr,
-            momentum: 1.0 - lost,
-        },
-        Method::Baoa => OptimizerPair {
-            lr: lr * 0.5 * (1.0 + (-lost).exp()),
-            momentum: (-lost).exp(),
-        },
-    }
+    config.method.scheme().optimizer_pair(config, num_data)
 }
 
 /// The `alpha` with which a step of the configured size has this momentum in an optimiser's sense: the inverse of
@@ -129,13 +120,10 @@ pub fn alpha_for_momentum(config: &Config, momentum: f64) -> Result<f64> {
     if !(momentum > 0.0 && momentum < 1.0) {
         return Err(Error::invalid("momentum", "above 0 and below 1", momentum));
     }
-    let lost = match config.method {
-        Method::Sgld | Method::Sglrw => {
-            let expected = format!("none ({} has no momenta)", config.method);
-            return Err(Error::invalid("momentum", expected, momentum));
-        }
-        Method::Sghmc | Method::SghmcEuler | Method::Sgnht | Method::SgnhtEuler => 1.0 - momentum,
-        Method::Baoa => -momentum.ln(),
-    };
+    let lost = config.method.scheme().friction_for_momentum(momentum);
+    let lost = lost.ok_or_else(|| {
+        let expected = format!("none ({} has no momenta)", config.method);
+        Error::invalid("momentum", expected, momentum)
+    })?;
     Ok(lost * config.sigma * config.sigma / config.step_size)
 }

@@ -82,10 +82,10 @@ static void step(bnn_vector_sampler *s, const double *lambda, float *x, float *g
   OK(bnn_vector_sampler_step(s, grad, n, lp, x, &phase, &due, &err));
 }
 
-/* A thermostat's friction as it is, not as it began: steps of sgnht are sghmc's with gamma = xi / sigma^2. */
+/* A thermostat's friction as it is, not as it began: steps of sgnht_ding are sghmc's with gamma = xi / sigma^2, those of sgnht baoa's. */
 static void friction(void) {
-  static const char *METHODS[2] = {"sgnht", "sgnht_euler"};
-  for (int m = 0; m < 2; ++m) {
+  static const char *METHODS[3] = {"sgnht_ding", "sgnht_euler", "sgnht"};
+  for (int m = 0; m < 3; ++m) {
     float x[N] = {1, -1, 2, 0.5f, 1}, grad[N];
     bnn_options *o = NULL;
     state of = {0};
@@ -111,10 +111,10 @@ static void friction(void) {
     CURVATURE(BNN_OK, 20, gradient);
     NEAR(largest, 9, 1e-3);
     double gamma = xi / 2.25, w2 = largest / 2.25;
-    NEAR(limit, m == 0 ? 4 / (gamma + sqrt(gamma * gamma + 4 * w2)) : fmin(gamma / w2, 2 / gamma), 1e-9);
+    NEAR(limit, m == 0 ? 4 / (gamma + sqrt(gamma * gamma + 4 * w2)) : m == 1 ? fmin(gamma / w2, 2 / gamma) : 2 / sqrt(w2), 1e-9);
     OK(bnn_vector_sampler_get_step(of.s, &a, &a, &lr, &momentum, &a, &err));
-    NEAR(momentum, 1 - 0.01 * gamma, 1e-12);
-    NEAR(lr, 1e-4 / 2.25, 1e-12);
+    NEAR(momentum, m == 2 ? exp(-0.01 * gamma) : 1 - 0.01 * gamma, 1e-12);
+    NEAR(lr, 1e-4 / 2.25 * (m == 2 ? 0.5 * (1 + momentum) : 1), 1e-12);
     bnn_vector_sampler_free(of.s), of.s = NULL;
     /* A thermostat that drives: no step is stable, and the momentum grows. */
     F64(o, "xi", -0.5);
@@ -122,7 +122,7 @@ static void friction(void) {
     CURVATURE(BNN_OK, 20, gradient);
     HOLDS(limit == 0);
     OK(bnn_vector_sampler_get_step(of.s, &a, &a, &lr, &momentum, &a, &err));
-    NEAR(momentum, 1 + 0.01 * 0.5 / 2.25, 1e-12);
+    NEAR(momentum, m == 2 ? exp(0.01 * 0.5 / 2.25) : 1 + 0.01 * 0.5 / 2.25, 1e-12);
     bnn_vector_sampler_free(of.s), bnn_options_free(o);
   }
 }

@@ -1,8 +1,8 @@
 /* States on disk: a sampler that was saved and loaded goes on bit for bit; what is damaged or of something else is refused. */
 #include "check.h"
 
-#define N_METHODS 10
-static const char *METHODS[N_METHODS] = {"sgld", "sghmc", "sghmc_euler", "baoa", "sgnht", "sgnht_euler", "sglrw", "ekf", "vi", "laplace"};
+#define N_METHODS 11
+static const char *METHODS[N_METHODS] = {"sgld", "sghmc", "sghmc_euler", "baoa", "sgnht", "sgnht_ding", "sgnht_euler", "sglrw", "ekf", "vi", "laplace"};
 static const char *MASSES[5] = {"rms", "adaptive", "fisher", "prior", "none"};
 static char path[512];
 static bnn_context *ctx;

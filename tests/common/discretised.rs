@@ -112,7 +112,7 @@ pub fn step(c: &Config, on: &Target, state: &[f64], noise: &[f64], z: &[f64]) ->
                 let p = 1.0 / on.mass[i];
                 x[i] += h * p * grad[i] + (t * h * (2.0 - t * h * c.beta) * p).sqrt() * z[i];
             }
-            Method::Sghmc | Method::Sgnht => {
+            Method::Sghmc | Method::SgnhtDing => {
                 m[i] += h * grad[i] - h * gamma * m[i] + injected * z[i];
                 x[i] += h * m[i] / heavy;
             }
@@ -125,6 +125,15 @@ pub fn step(c: &Config, on: &Target, state: &[f64], noise: &[f64], z: &[f64]) ->
                 m[i] += h * grad[i];
                 x[i] += 0.5 * h * m[i] / heavy;
                 m[i] = decay * m[i] + (t * (1.0 - decay * decay) * heavy).sqrt() * z[i];
+                x[i] += 0.5 * h * m[i] / heavy;
+            }
+            Method::Sgnht => {
+                let decay = (-gamma * h).exp();
+                let variance = t * (2.0 * c.alpha - h * t * c.beta) * on.mass[i];
+                let spread = variance * (1.0 - decay * decay) / (2.0 * gamma);
+                m[i] += h * grad[i];
+                x[i] += 0.5 * h * m[i] / heavy;
+                m[i] = decay * m[i] + spread.sqrt() * z[i];
                 x[i] += 0.5 * h * m[i] / heavy;
             }
             other => panic!("{other}'s step is not linear in its noise"),
@@ -224,11 +233,27 @@ pub fn stationary(c: &Config, on: &Target) -> Rows {
     s
 }
 
-/// The mean of m^2 / M' over the coordinates.
+/// The mean of m^2 / M' over the coordinates, as the thermostat has it: of BADODAB also over the momenta after the kick.
 pub fn kinetic(c: &Config, on: &Target, s: &Rows) -> f64 {
     let d = on.dim();
-    let each = (0..d).map(|i| s[d + i][d + i] / (c.sigma * c.sigma * on.mass[i]));
-    each.sum::<f64>() / d as f64
+    let mean = |s: &Rows| {
+        let each = (0..d).map(|i| s[d + i][d + i] / (c.sigma * c.sigma * on.mass[i]));
+        each.sum::<f64>() / d as f64
+    };
+    if c.method != Method::Sgnht {
+        return mean(s);
+    }
+    let h = c.step_size;
+    let kick = matrix(2 * d, |state| {
+        let (x, m) = state.split_at(d);
+        let kicked = (0..d).map(|i| m[i] - h * dot(&on.precision[i], x));
+        x.iter().copied().chain(kicked).collect()
+    });
+    let mut kicked = sandwich(&kick, s);
+    for i in 0..d {
+        kicked[d + i][d + i] += h * h * on.gradient_noise[i][i];
+    }
+    0.5 * (mean(&kicked) + mean(s))
 }
 
 /// The settings with the friction at which the kinetic temperature is T, where a thermostat of many coordinates settles;

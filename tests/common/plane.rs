@@ -43,12 +43,12 @@ pub fn linear_step(c: &Config, d: &Direction) -> (Matrix, Matrix) {
             let injected = ((1.0 - a * a) * t / d.lambda).sqrt();
             ([[a, 0.0], [0.0, 0.0]], [[injected, 0.0], [0.0, 0.0]])
         }
-        Method::Sghmc | Method::SghmcEuler | Method::Sgnht | Method::SgnhtEuler => {
+        Method::Sghmc | Method::SghmcEuler | Method::SgnhtDing | Method::SgnhtEuler => {
             let injected = (h * t * (2.0 * c.alpha - h * t * c.beta) * d.mass).sqrt();
             let kick = [[1.0, 0.0], [-h * d.lambda, 1.0 - h * gamma]];
             let drift = [[1.0, h / mass], [0.0, 1.0]];
             let noise = [injected, h * v.sqrt()];
-            if matches!(c.method, Method::Sghmc | Method::Sgnht) {
+            if matches!(c.method, Method::Sghmc | Method::SgnhtDing) {
                 let pushed = |n: f64| [h / mass * n, n];
                 (multiply(&drift, &kick), noise.map(pushed))
             } else {
@@ -56,9 +56,10 @@ pub fn linear_step(c: &Config, d: &Direction) -> (Matrix, Matrix) {
                 (both, noise.map(|n| [0.0, n]))
             }
         }
-        Method::Baoa => {
+        Method::Baoa | Method::Sgnht => {
             let decay = (-gamma * h).exp();
-            let injected = (t * (1.0 - decay * decay) * mass).sqrt();
+            let added = 2.0 * c.alpha - h * t * c.beta;
+            let injected = (t * added * d.mass * (1.0 - decay * decay) / (2.0 * gamma)).sqrt();
             let kick = [[1.0, 0.0], [-h * d.lambda, 1.0]];
             let half = [[1.0, 0.5 * h / mass], [0.0, 1.0]];
             let forget = [[1.0, 0.0], [0.0, decay]];
@@ -93,7 +94,17 @@ pub fn settled(c: &Config, directions: &[Direction]) -> f64 {
     let excess = |xi: f64| {
         let mut c = c.clone();
         c.xi = Some(xi);
-        let kinetic = |d| stationary(&c, d)[1][1] / (c.sigma.powi(2) * d.mass);
+        let kinetic = |d: &Direction| {
+            let (s, h) = (stationary(&c, d), c.step_size);
+            // BADODAB takes the mean of this and of the momenta after the kick.
+            let kicked = s[1][1] - 2.0 * h * d.lambda * s[0][1]
+                + h * h * (d.lambda.powi(2) * s[0][0] + d.gradient_noise);
+            let both = match c.method {
+                Method::Sgnht => 0.5 * (kicked + s[1][1]),
+                _ => s[1][1],
+            };
+            both / (c.sigma.powi(2) * d.mass)
+        };
         directions.iter().map(kinetic).sum::<f64>() / directions.len() as f64 - c.temperature
     };
     // The kinetic temperature falls with the friction, up to where the friction itself is unstable.

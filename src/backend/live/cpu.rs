@@ -40,18 +40,18 @@ pub fn update(cpu: &Cpu, rule: LiveRule, on: LiveUpdate<'_, Cpu>) -> Result<Mome
         );
         let bad = |i: &usize| !theta[*i].is_finite();
         Moments {
-            kinetic: 0.0,
             virial,
             nonfinite: nonfinite
                 .then(|| (0..theta.len()).find(bad))
                 .flatten()
                 .map(|at| range.start + at),
+            ..Moments::default()
         }
     };
     let join = |a: Moments, b: Moments| Moments {
-        kinetic: 0.0,
         virial: a.virial + b.virial,
         nonfinite: a.nonfinite.or(b.nonfinite),
+        ..Moments::default()
     };
     Ok(cpu.blocks(n, [on.theta, on.squares, on.mass], leaf, join))
 }

@@ -145,6 +145,17 @@ impl Vectors for Cpu {
         if let Noise::Given(xi) = on.noise {
             same("noise", n, xi.len())?;
         }
+        let kicked = match rule {
+            Rule::Badodab(b) => self.sum(n, |r| {
+                let mass = on.mass.map(|mass| &mass[r.clone()]);
+                kicked_block(self.isa(), b.kick, &momenta[r.clone()], &on.grad[r], mass)
+            }),
+            _ => 0.0,
+        };
+        let rule = match rule {
+            Rule::Badodab(b) => Rule::Baoa(b.coefficients(kicked, n)),
+            rule => rule,
+        };
         let leaf = |range: Range<usize>, [theta, momenta]: [&mut [f32]; 2]| {
             let draw = Draw::of(&on.noise, &range);
             let (grad, center) = (&on.grad[range.clone()], &on.center[range.clone()]);
@@ -164,6 +175,7 @@ impl Vectors for Cpu {
             };
             Moments {
                 kinetic: sums.kinetic,
+                kicked,
                 virial: sums.virial,
                 nonfinite: sums
                     .nonfinite
@@ -174,6 +186,7 @@ impl Vectors for Cpu {
         };
         let join = |a: Moments, b: Moments| Moments {
             kinetic: a.kinetic + b.kinetic,
+            kicked,
             virial: a.virial + b.virial,
             nonfinite: a.nonfinite.or(b.nonfinite),
         };
@@ -345,6 +358,7 @@ fn apply(
             let t = t + k.drift * inverse * m;
             (t, m + (k.kick * g - k.friction * m + k.noise * root * xi))
         }),
+        Rule::Badodab(_) => unreachable!("has become BAOA's"),
         Rule::Baoa(k) => move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi| {
             let half = m + k.kick * g;
             let middle = t + k.drift * inverse * half;
@@ -401,6 +415,23 @@ multiversion! {
             virial: sums.virial.iter().sum(),
             nonfinite: sums.top.contains(&EXPONENT),
         }
+    }
+}
+
+multiversion! {
+    fn kicked_block(kick: f32, momenta: &[f32], grad: &[f32], mass: Option<&[f32]>) -> f64 {
+        let mut sums = [0.0; LANES];
+        for at in (0..momenta.len()).step_by(CHUNK) {
+            let (m, g) = (load(momenta, at, 0.0), load(grad, at, 0.0));
+            let inverse = mass.map_or([1.0; CHUNK], |mass| load(mass, at, 1.0).map(|m| 1.0 / m));
+            let mut terms = [0.0; CHUNK];
+            for i in 0..CHUNK {
+                let m = m[i] + kick * g[i];
+                terms[i] = m * inverse[i] * m; // in this order neither a large nor a small mass leaves f32's range
+            }
+            accumulate(&mut sums, &terms);
+        }
+        sums.iter().sum()
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Rule {
     SghmcEuler(Coefficients),
     /// m += kick * g; theta += drift / M * m; m += noise * sqrt(M) * xi - friction * m; theta += drift / M * m.
     Baoa(Coefficients),
+    /// [`Rule::Baoa`] with the friction and the noise that [`Badodab::coefficients`] makes of the sum of (m + kick * g)^2 / M.
+    Badodab(Badodab),
 }
 
 impl Rule {
@@ -69,6 +71,47 @@ pub struct Coefficients {
     pub noise: f32,
     /// Of the momentum in the position, at M = 1.
     pub drift: f32,
+}
+
+/// A step whose friction follows the temperature of the momenta that it has just kicked; [`crate::samplers::sgnht`] has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Badodab {
+    /// Of the gradient in the momentum.
+    pub kick: f32,
+    /// Of the momentum in the position, at M = 1, before the friction and after it.
+    pub drift: f32,
+    /// 1 / sigma^2, so that m^2 / M times it is m^2 / M'.
+    pub precision: f64,
+    /// The thermostat before the step.
+    pub xi: f64,
+    /// What the thermostat moves by per unit of temperature in half a step.
+    pub follow: f64,
+    /// T.
+    pub temperature: f64,
+    /// The friction's exponent per unit of xi.
+    pub decay: f64,
+    /// The variance of the whole step's noise at M = 1 without friction.
+    pub variance: f64,
+}
+
+impl Badodab {
+    /// The coefficients for `n` elements whose kicked momenta have this sum of m^2 / M.
+    pub fn coefficients(&self, kicked: f64, n: usize) -> Coefficients {
+        let xi = self.xi + self.follow * (kicked * self.precision / n as f64 - self.temperature);
+        let lost = self.decay * xi;
+        // (1 - exp(-2 lost)) / (2 lost), and its limit.
+        let share = if lost == 0.0 {
+            1.0
+        } else {
+            -(-2.0 * lost).exp_m1() / (2.0 * lost)
+        };
+        Coefficients {
+            kick: self.kick,
+            friction: -(-lost).exp_m1() as f32,
+            noise: (self.variance * share).sqrt() as f32,
+            drift: self.drift,
+        }
+    }
 }
 
 /// What [`Vectors::langevin_update`] reads and writes; all buffers have one length.
@@ -93,6 +136,8 @@ pub struct Langevin<'a, V: Vectors> {
 pub struct Moments {
     /// Sum of m^2 / M over the new momenta; 0 without momenta.
     pub kinetic: f64,
+    /// Sum of m^2 / M over the kicked momenta under [`Rule::Badodab`]; else 0.
+    pub kicked: f64,
     /// Sum of (theta - center) * grad at the old parameters.
     pub virial: f64,
     /// The first element whose new parameter or momentum is NaN or infinite.
@@ -189,7 +234,7 @@ pub trait Vectors: Clone + Send + Sync {
     /// The first element that is NaN or infinite.
     fn first_non_finite(&self, x: &Self::Vector) -> Result<Option<usize>>;
 
-    /// One step of a sampler, in one pass over memory.
+    /// One step of a sampler, in one pass over memory ([`Rule::Badodab`]: and one that reads momenta, gradient and mass).
     fn langevin_update(&self, rule: Rule, on: Langevin<'_, Self>) -> Result<Moments>;
 
     /// One step of a sampler whose mass follows the gradient, in one pass over memory.
