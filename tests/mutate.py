@@ -39,7 +39,7 @@ MUTANTS = []
 # Factors that are f32; the others are f64.
 F32 = ["mass.sqrt()", "-0.5", "1.0 / self.delta", "floor + v.sqrt()", "v.sqrt()", "-1.0"]
 # Where the loops of a kernel's file are: (mark, line before which the table is copied, so that they remain loops over registers).
-LOOPS = {APPLY: [("fn apply(", "match rule {"), ("fn move_chunk(", "let (mut virial")],
+LOOPS = {APPLY: [("fn apply(", "match rule {"), ("fn move_chunk(", "let (mut virial"), ("fn kicked_block(", "let mut sums")],
          LIVE: [("fn move_chunk(", "let mut virial"), ("fn live_block(", "let mut sums")]}
 
 
@@ -63,37 +63,46 @@ mutants("apply sglrw", APPLY, "Rule::Sglrw {", ["sglrw"],
         ("pull", "([[pull]] * over_root"), ("length", "[[length]] * over_root"))
 mutants("apply sglrw", APPLY, "Rule::Sglrw {", ["sglrw"],
         ("lower clamp", "clamp([[-1.0]], 1.0)"), ("upper clamp", "clamp(-1.0, [[1.0]])"), by=0.5)
-for rule, name, methods in [("Sghmc", "sghmc", ["sghmc", "sgnht"]),
+for rule, name, methods in [("Sghmc", "sghmc", ["sghmc", "sgnht_ding"]),
                             ("SghmcEuler", "sghmc_euler", ["sghmc_euler", "sgnht_euler"])]:
     mutants("apply " + name, APPLY, f"Rule::{rule}(", methods,
             ("kick", "[[k.kick]]"), ("friction", "[[k.friction]]"), ("noise", "[[k.noise]]"), ("drift", "[[k.drift]]"))
-mutants("apply baoa", APPLY, "Rule::Baoa(", ["baoa"],
+mutants("apply baoa", APPLY, "Rule::Baoa(k)", ["baoa", "sgnht"],
         ("kick", "[[k.kick]]"), ("first drift", "t + [[k.drift]]"), ("noise", "[[k.noise]]"), ("friction", "[[k.friction]]"),
         ("second drift", "middle + [[k.drift]]"))
-mutants("sums", APPLY, "fn move_chunk(", ["sgnht", "sgnht_euler"],
+mutants("sums", APPLY, "fn move_chunk(", ["sgnht_ding", "sgnht_euler"],
         ("kinetic", "= [[m[i]]] * inverse"), ("virial", "[[(t[i] - c[i])]]"), ("mass", "[[1.0]] / mass[i]"),
         ("root of the mass", "[[mass[i].sqrt()]]"))
 mutants("sgld", SAMPLERS + "sgld.rs", "fn rule(", ["sgld"], ("drift", "drift: [[h]]"))
 mutants("sgld", SAMPLERS + "sgld.rs", "fn noise(", ["sgld"],
         ("T h", "([[t]] * h * (2.0"), ("2", "([[2.0]] -"), ("beta", "[[c.beta]]"))
-mutants("sghmc", SAMPLERS + "sghmc.rs", "fn coefficients(", ["sghmc", "sghmc_euler", "sgnht"],
+mutants("kicked", APPLY, "fn kicked_block(", ["sgnht"],
+        ("kick", "+ [[kick]] * g"), ("kinetic", "= [[m]] * inverse"))
+mutants("badodab", "src/backend/vectors/mod.rs", "fn coefficients(", ["sgnht"],
+        ("follow", "+ [[self.follow]] *"), ("precision", "kicked * [[self.precision]]"), ("T", "- [[self.temperature]])"), ("decay", "= [[self.decay]] * xi"),
+        ("2 lost", "-([[-2.0]] * lost)"), ("over 2 lost", "/ ([[2.0]] * lost)"), ("variance", "([[self.variance]] * share)"), ("lost", "-(-[[lost]])"))
+mutants("sgnht", SAMPLERS + "sgnht.rs", "fn rule(", ["sgnht"],
+        ("kick", "kick: [[h]]"), ("drift", "([[0.5]] * h"), ("follow", "follow: [[0.5]] * h"), ("T", "temperature: [[t]]"), ("decay", "decay: [[h]]"),
+        ("variance", "variance: [[h]] * t"), ("2 alpha", "([[2.0]] * c.alpha"), ("beta", "[[c.beta]]"))
+mutants("sgnht follow", SAMPLERS + "sgnht.rs", "fn follow(", ["sgnht"],
+        ("xi", "[[now.xi]]"), ("T", "= ([[c.temperature]]"), ("h", "[[0.5]] * c.step_size"), ("Q", "/ [[c.thermostat_mass]]"),
+        ("kicked", "([[kinetic.kicked]] -"), ("after", "([[kinetic.after]] -"))
+mutants("sghmc", SAMPLERS + "sghmc.rs", "fn coefficients(", ["sghmc", "sghmc_euler", "sgnht_ding"],
         ("precision", "[[1.0]] / (c.sigma"), ("kick", "kick: [[h]]"), ("friction", "([[h]] * c.alpha"),
         ("T h", "([[h]] * t * (2.0"), ("2 alpha", "([[2.0]] * c.alpha"), ("beta", "[[c.beta]]"), ("drift", "([[h]] * precision)"))
-mutants("sghmc_euler", SAMPLERS + "sghmc_euler.rs", "fn rule(", ["sghmc_euler"], ("step", "(c, [[h]])"))
 mutants("baoa", SAMPLERS + "baoa.rs", "fn rule(", ["baoa"],
         ("precision", "[[1.0]] / (c.sigma"), ("decay", "-[[h]] * c.alpha"), ("kick", "kick: [[h]]"),
         ("friction", "-[[decay.exp_m1()]]"), ("T", "([[c.temperature]]"), ("2 decay", "([[2.0]] * decay)"),
         ("half drift", "([[0.5]] * h"))
 mutants("baoa", SAMPLERS + "baoa.rs", "noise:", ["baoa"], ("sigma", "[[c.sigma]] as f32"))
-mutants("sgnht", SAMPLERS + "sgnht.rs", "fn coefficients(", ["sgnht", "sgnht_euler"],
-        ("friction", "([[h]] * xi"), ("step", "(c, [[h]])"))
-for method, kinetic in [("sgnht", "kinetic"), ("sgnht_euler", "now.kinetic")]:
+mutants("sgnht_ding", SAMPLERS + "sgnht_ding.rs", "fn coefficients(", ["sgnht_ding", "sgnht_euler"], ("friction", "([[h]] * xi"))
+for method, kinetic in [("sgnht_ding", "kinetic.after"), ("sgnht_euler", "now.kinetic")]:
     mutants(f"{method} follow", SAMPLERS + method + ".rs", "fn follow(", [method],
             ("xi", "[[now.xi]]"), ("h", "[[h]] * ("), ("kinetic", f"([[{kinetic}]] -"), ("T", "[[c.temperature]]"),
             ("Q", "[[c.thermostat_mass]]"))
 mutants("sglrw", SAMPLERS + "sglrw.rs", "fn rule(", ["sglrw"],
         ("pull h", "([[h]] / (2.0"), ("pull 2 T", "([[2.0]] * c.temperature)"), ("length 2 T", "([[2.0]] * c.temperature * h)"))
-mutants("sampler", SAMPLERS + "sampler.rs", "fn advance(", ["sgnht", "sgnht_euler"],
+mutants("sampler", SAMPLERS + "sampler.rs", "fn advance(", ["sgnht", "sgnht_ding", "sgnht_euler"],
         ("sigma^2", "= [[self.config.sigma]] * self.config.sigma"), ("virial", "-[[moments.virial]]"))
 mutants("sampler", SAMPLERS + "sampler.rs", "fn thermal_momenta(", [],
         ("first momenta", "([[c.temperature.sqrt()]]"), ("their mass", "[[mass.sqrt()]]"))
@@ -113,8 +122,13 @@ for by in [2.0, 0.5]:
     mutants(f"alive llc {by}", "src/metrics/llc.rs", "Ok(LocalLearningCoefficient {", [],
             ("value", "value: [[n_beta]]"), ("standard error", "[[n_beta]] * e)"), ("excess loss", "excess_loss: [[m.mean]]"), by=by)
     mutants(f"alive step {by}", SAMPLERS + "auto_step.rs", "fn end_window<", [],
-            ("kinetic error", "=> [[(kinetic * free / t - 1.0)]]"), ("force error", "max([[h]] * h"), ("sgld error", "=> [[h]] * force"),
-            ("friction step", "- [[0.5]] * h"), ("budget", "([[self.tolerance]] / error)"), ("friction", "/ [[friction]];"), by=by)
+            ("budget", "([[self.tolerance]] / error)"), ("friction", "/ [[friction]];"), by=by)
+
+    mutants(f"alive step {by}", SAMPLERS + "scheme.rs", "fn temperature_error(", [], ("kinetic error", "[[(kinetic / c.temperature - 1.0)]]"), by=by)
+    mutants(f"alive step {by}", SAMPLERS + "scheme.rs", "fn leapfrog_error(", [], ("force error", "[[c.step_size]] * c.step_size"), by=by)
+    mutants(f"alive step {by}", SAMPLERS + "sgld.rs", "fn temperature_error(", [], ("sgld error", "[[h]] * force"), by=by)
+    mutants(f"alive step {by}", SAMPLERS + "sghmc.rs", "pub(super) fn temperature_error(", [],
+            ("sghmc error", "[[(kinetic * free / t - 1.0)]]"), ("friction step", "- [[0.5]] * h"), by=by)
 
 # A mass that follows the chain.
 for by in [2.0, 0.5]:
@@ -133,7 +147,7 @@ for by in [2.0, 0.5]:
     mutants(f"live {by} mass", SAMPLERS + "live.rs", "pub fn mass(", [], ("root", "floor + [[v.sqrt()]])"), by=by)
     mutants(f"live {by} diagonal", SAMPLERS + "live.rs", "pub fn displace(", [], ("mean", "[[v.sum_of_squares(theta)?]] /"), ("size", "[[DISPLACEMENT]] *"), by=by)
     mutants(f"live {by} diagonal", SAMPLERS + "live.rs", "pub fn finish(", [], ("minus", "[[-1.0]]"), ("over delta", "[[1.0 / self.delta]]"), by=by)
-    mutants(f"live {by} start", SAMPLERS + "preconditioner.rs", "pub fn live(", [], ("weight", "/ [[self.weight]])"), by=by)
+    mutants(f"live {by} start", SAMPLERS + "preconditioner.rs", "fn live(", [], ("weight", "/ [[self.weight]])"), by=by)
 
 # The table, as the copy's src/mutant.rs.
 TABLE = """

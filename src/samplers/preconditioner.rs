@@ -291,7 +291,12 @@ impl<V: Vectors> MassEstimation<V> {
     ///
     /// # Errors
     /// As [`Sums::mass`], and when the sampler refuses the mass.
-    pub fn take(&mut self, sampler: &mut Sampler<V>, grad: &V::Vector, sequences: f64) -> Result<()> {
+    pub fn take(
+        &mut self,
+        sampler: &mut Sampler<V>,
+        grad: &V::Vector,
+        sequences: f64,
+    ) -> Result<()> {
         let Some(sums) = &mut self.sums else {
             let expected = "the sums that it is made of";
             let got = "none: it could not be set";
