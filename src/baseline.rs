@@ -7,7 +7,7 @@ use crate::backend::vectors::AdamW;
 use crate::backend::{Backend, Objective};
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::gpt::{Gpt, Training, Workspace};
+use crate::gpt::{Gpt, TokenBatch, Training, Workspace};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -164,17 +164,9 @@ impl<B: Backend> Trainer<B> {
             seed: self.recipe.seed,
             step: self.step,
         };
-        let loss = self.gpt.gradient(
-            &self.backend,
-            &self.params,
-            &batch.x,
-            &batch.y,
-            batch.t,
-            Objective::All,
-            Some(training),
-            &mut self.ws,
-            &mut self.grad,
-        )?;
+        let of = TokenBatch::new(&batch.x, &batch.y, batch.t, Objective::All);
+        let (be, ws, grad) = (&self.backend, &mut self.ws, &mut self.grad);
+        let loss = (self.gpt).gradient(be, &self.params, of, Some(training), ws, grad)?;
         let not_finite = |tensor: &str, value: f64| Error::NotFinite {
             step: self.step,
             tensor: tensor.into(),

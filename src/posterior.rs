@@ -7,10 +7,10 @@
 mod prior;
 
 pub use crate::backend::Family;
-use crate::backend::{Backend, PRIOR_FLOOR, PriorTerms};
+use crate::backend::{Backend, PRIOR_FLOOR, Precision, PriorTerms};
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::gpt::{Gpt, Objective, Squares, Workspace};
+use crate::gpt::{Gpt, Objective, Squares, TokenBatch, Workspace};
 use crate::rng::{Purpose, Stream};
 pub use prior::Prior;
 
@@ -110,13 +110,13 @@ impl<B: Backend> Posterior<B> {
 
     /// The same with products of f32 operands, whatever the device's precision: for differences of gradients, which rounded operands would drown.
     pub fn with_f32_products(mut self) -> Self {
-        self.backend = self.backend.with_f32_products();
+        self.backend = self.backend.with_precision(Precision::Highest);
         self
     }
 
     /// Runs `f` on this posterior as [`Posterior::with_f32_products`] makes it.
     pub(crate) fn in_f32<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
-        let f32_products = self.backend.with_f32_products();
+        let f32_products = self.backend.with_precision(Precision::Highest);
         let own = std::mem::replace(&mut self.backend, f32_products);
         let result = f(self);
         self.backend = own;
@@ -193,9 +193,8 @@ impl<B: Backend> Posterior<B> {
     /// # Errors
     /// When shapes or tokens do not fit.
     pub fn log_lik(&mut self, params: &B::Vector, batch: &Batch) -> Result<f64> {
-        let (be, x, y, t) = (&self.backend, &batch.x, &batch.y, batch.t);
-        let (ws, objective) = (&mut self.ws, self.objective);
-        let loss = self.gpt.loss(be, params, x, y, t, objective, ws)?;
+        let batch = tokens(batch, self.objective);
+        let loss = (self.gpt).loss(&self.backend, params, batch, &mut self.ws)?;
         Ok(-loss)
     }
 
@@ -226,10 +225,9 @@ impl<B: Backend> Posterior<B> {
         of: Squares,
         squares: &mut B::Vector,
     ) -> Result<f64> {
-        let (be, x, y, t) = (&self.backend, &batch.x, &batch.y, batch.t);
-        let (ws, grad, objective) = (&mut self.ws, &mut self.grad, self.objective);
-        let loss = (self.gpt)
-            .gradient_and_squares(be, params, x, y, t, objective, of, ws, grad, squares)?;
+        let batch = tokens(batch, self.objective);
+        let (be, ws, grad) = (&self.backend, &mut self.ws, &mut self.grad);
+        let loss = (self.gpt).gradient_and_squares(be, params, batch, of, ws, grad, squares)?;
         Ok(-loss)
     }
 
@@ -299,14 +297,13 @@ impl<B: Backend> Posterior<B> {
         batch: &Batch,
         squares: Option<&mut B::Vector>,
     ) -> Result<LogPosterior> {
-        let (be, x, y, t) = (&self.backend, &batch.x, &batch.y, batch.t);
-        let (ws, grad, objective) = (&mut self.ws, &mut self.grad, self.objective);
+        let batch = tokens(batch, self.objective);
+        let (be, ws, grad) = (&self.backend, &mut self.ws, &mut self.grad);
         let loss = match squares {
-            None => (self.gpt).gradient(be, params, x, y, t, objective, None, ws, grad)?,
+            None => (self.gpt).gradient(be, params, batch, None, ws, grad)?,
             Some(squares) => {
                 let of = Squares::Gradients;
-                (self.gpt)
-                    .gradient_and_squares(be, params, x, y, t, objective, of, ws, grad, squares)?
+                (self.gpt).gradient_and_squares(be, params, batch, of, ws, grad, squares)?
             }
         };
         let weight = self.likelihood_weight * self.num_data;
@@ -325,4 +322,8 @@ impl<B: Backend> Posterior<B> {
             log_post: weight * log_lik + log_prior,
         })
     }
+}
+
+fn tokens(batch: &Batch, objective: Objective) -> TokenBatch<'_> {
+    TokenBatch::new(&batch.x, &batch.y, batch.t, objective)
 }

@@ -7,7 +7,7 @@ use bnn::backend::{Cpu, Vectors};
 use bnn::baseline::{Recipe, Trainer};
 use bnn::data::{Batch, Windows};
 use bnn::gpt::{
-    Cache, Decoder, Gelu, Gpt, GptConfig, Objective, Piece, Squares, Training, WeightType, Weights,
+    Ensemble, Gelu, Gpt, GptConfig, Objective, Piece, Squares, TokenBatch, Training, WeightType,
     Workspace,
 };
 use bnn::posterior::{Posterior, Prior};
@@ -127,24 +127,19 @@ fn a_gradient_allocates_nothing() {
         for step in 0..3 {
             let count = allocations(|| {
                 windows.fill(&tokens, 1, 0, step, &mut batch).unwrap();
-                let (x, y, t) = (&batch.x, &batch.y, batch.t);
+                let (x, t) = (&batch.x, batch.t);
                 for objective in [Objective::All, Objective::Last] {
-                    gpt.loss(&cpu, &params, x, y, t, objective, &mut ws)
-                        .unwrap();
+                    let batch = TokenBatch::new(x, &batch.y, t, objective);
+                    gpt.loss(&cpu, &params, batch, &mut ws).unwrap();
                     let training = Some(Training { seed: 1, step });
                     for training in [None, training] {
-                        gpt.gradient(
-                            &cpu, &params, x, y, t, objective, training, &mut ws, &mut grad,
-                        )
-                        .unwrap();
+                        gpt.gradient(&cpu, &params, batch, training, &mut ws, &mut grad)
+                            .unwrap();
                     }
                     gpt.gradient_and_squares(
                         &cpu,
                         &params,
-                        x,
-                        y,
-                        t,
-                        objective,
+                        batch,
                         Squares::Gradients,
                         &mut ws,
                         &mut grad,
@@ -165,27 +160,24 @@ fn reading_a_token_allocates_nothing() {
     for cpu in cpus() {
         let gpt = model(0.0);
         let params = gpt.layout().init(1);
-        let weights = Weights::new(&cpu, &gpt, &params, WeightType::F32).unwrap();
-        let mut decoder = Decoder::new(&cpu, &gpt, 2).unwrap();
-        let mut cache = Cache::new(&cpu, gpt.config(), 2).unwrap();
-        let mut out = [0.0; 62];
-        let mut read = |cache: &mut Cache<Cpu>, tokens: &[u16]| {
+        let samples = vec![params.clone(), params];
+        let mut ensemble = Ensemble::new(&cpu, &gpt, samples, WeightType::F32, 2).unwrap();
+        let mut out = [0.0; 2 * 62];
+        let mut read = |ensemble: &mut Ensemble<Cpu>, tokens: &[u16]| {
             let pieces = [0, 1].map(|sequence| Piece { sequence, tokens });
             // Both at once, unless together they are too long.
             let count = if tokens.len() == 1 { 2 } else { 1 };
             for pieces in pieces.chunks(count) {
-                let out = &mut out[..31 * count];
-                decoder
-                    .read(&cpu, &gpt, &weights, cache, pieces, out)
-                    .unwrap();
+                ensemble.read(pieces).unwrap();
+                ensemble.logits(&mut out[..62 * count]).unwrap();
             }
         };
         // the longest context once, which sets the sizes of scratch
-        read(&mut cache, &[1; 79]);
-        read(&mut cache, &[1]);
-        (0..2).for_each(|s| cache.clear(s));
+        read(&mut ensemble, &[1; 79]);
+        read(&mut ensemble, &[1]);
+        (0..2).for_each(|s| ensemble.clear(s));
         for at in 0..4 {
-            assert_eq!(allocations(|| read(&mut cache, &[2])), 0, "token {at}");
+            assert_eq!(allocations(|| read(&mut ensemble, &[2])), 0, "token {at}");
         }
     }
 }

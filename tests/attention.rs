@@ -3,7 +3,7 @@
 mod common;
 
 use bnn::backend::ops::*;
-use bnn::backend::{Dropout, Heads, Span};
+use bnn::backend::{Attended, AttentionShape, CacheShape, Dropout, Piece, PieceRows};
 use common::kernel::*;
 use common::{bits, distance, norm, normals, wide};
 
@@ -11,10 +11,10 @@ use common::{bits, distance, norm, normals, wide};
 fn attention_reference(
     qkv: &[f64],
     dout: &[f64],
-    heads: Heads,
+    heads: AttentionShape,
     dropout: Option<Dropout>,
 ) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
-    let Heads { b, t, h, size } = heads;
+    let AttentionShape { b, t, h, size } = heads;
     let c = h * size;
     let scale = 1.0 / (size as f64).sqrt();
     let mut out = vec![0.0; b * t * c];
@@ -54,45 +54,59 @@ fn attention_reference(
     (out, lse, dqkv)
 }
 
+fn attended<'a>(
+    dout: &'a Vec<f32>,
+    out: &'a Vec<f32>,
+    lse: &'a Vec<f32>,
+    qkv: &'a Vec<f32>,
+) -> Attended<'a, Vec<f32>> {
+    Attended {
+        dout,
+        out,
+        lse,
+        qkv,
+    }
+}
+
 /// One token; one block of 64 rows, exactly and one more; three and four blocks, none of them whole at the end.
-const HEADS: [Heads; 7] = [
-    Heads {
+const HEADS: [AttentionShape; 7] = [
+    AttentionShape {
         b: 1,
         t: 1,
         h: 1,
         size: 1,
     },
-    Heads {
+    AttentionShape {
         b: 5,
         t: 9,
         h: 3,
         size: 7,
     },
-    Heads {
+    AttentionShape {
         b: 1,
         t: 63,
         h: 2,
         size: 4,
     },
-    Heads {
+    AttentionShape {
         b: 1,
         t: 64,
         h: 2,
         size: 8,
     },
-    Heads {
+    AttentionShape {
         b: 2,
         t: 65,
         h: 1,
         size: 16,
     },
-    Heads {
+    AttentionShape {
         b: 1,
         t: 150,
         h: 3,
         size: 5,
     },
-    Heads {
+    AttentionShape {
         b: 3,
         t: 200,
         h: 1,
@@ -127,7 +141,7 @@ fn attention() {
             cpu.attention(&mut out, &mut lse, &qkv, heads, dropout)
                 .unwrap();
             let mut dqkv = rubbish(3 * n * c + 3);
-            cpu.attention_backward(&mut dqkv, &dout, &out, &lse, &qkv, heads, dropout)
+            cpu.attention_backward(&mut dqkv, attended(&dout, &out, &lse, &qkv), heads, dropout)
                 .unwrap();
             [front(out, n * c), front(lse, rows), front(dqkv, 3 * n * c)]
         }) {
@@ -149,7 +163,7 @@ fn attention() {
 /// Scores of up to some thousand: without the largest taken off, the exponentials would overflow.
 #[test]
 fn attention_with_large_scores() {
-    let heads = Heads {
+    let heads = AttentionShape {
         b: 1,
         t: 70,
         h: 1,
@@ -164,7 +178,7 @@ fn attention_with_large_scores() {
         cpu.attention(&mut out, &mut lse, &qkv, heads, None)
             .unwrap();
         let mut dqkv = rubbish(3 * 70 * 16);
-        cpu.attention_backward(&mut dqkv, &dout, &out, &lse, &qkv, heads, None)
+        cpu.attention_backward(&mut dqkv, attended(&dout, &out, &lse, &qkv), heads, None)
             .unwrap();
         [out, lse, dqkv]
     }) {
@@ -175,12 +189,13 @@ fn attention_with_large_scores() {
     }
 }
 
-/// Any cut of sequences into what was read and what is new gives what reading each whole gives; all rows, or the last of each.
+/// Any cut of sequences into what was read and what is new gives what reading each whole gives; all rows, or the last of each. Two members
+/// with caches of their own, the second block of three.
 #[test]
 fn attention_cached() {
-    let (h, size, block) = (3, 7, 160);
+    let (h, size, block, layers) = (3, 7, 160, 3);
     let (c, slot) = (h * size, 2 * block * h * size);
-    // (tokens in all, new ones) of each sequence; slots lie in another order than rows, with a gap before them
+    // (tokens in all, new ones) of each sequence, the last sequence first; another lies between
     let cases: [&[(usize, usize)]; 5] = [
         &[(1, 1)],
         &[(2, 1), (150, 150)],
@@ -189,75 +204,77 @@ fn attention_cached() {
         &[(160, 2), (40, 40), (1, 1), (33, 32)],
     ];
     for case in cases {
-        let gap = 11;
-        let mut spans = Vec::new();
-        let (mut new, mut want, mut filled) = (vec![], vec![], [vec![], vec![]]);
-        let n = gap + case.len() * slot;
-        filled.fill(rubbish(n + 5));
-        for (i, &(total, t)) in case.iter().enumerate() {
-            let past = total - t;
-            let span = Span {
-                row: new.len() / (3 * c),
-                rows: t,
-                slot: gap + (case.len() - 1 - i) * slot,
-                past,
-            };
-            let qkv = normals(3 * total * c, total as u64);
-            let d = Heads {
-                b: 1,
-                t: total,
-                h,
-                size,
-            };
-            let (out, ..) = attention_reference(&wide(&qkv), &vec![0.0; total * c], d, None);
-            want.extend_from_slice(&out[past * c..]);
-            new.extend_from_slice(&qkv[past * 3 * c..]);
-            for (cache, n) in filled.iter_mut().zip([past, total]) {
-                for i in 0..n {
-                    for which in [1, 2] {
-                        let to = span.slot + ((which - 1) * block + i) * c;
+        let sequences = case.len() + 1;
+        let shape = CacheShape {
+            members: 2,
+            sequences,
+            layers,
+            layer: 1,
+            block,
+            h,
+            size,
+        };
+        let pieces: Vec<_> = (case.iter().enumerate())
+            .map(|(i, &(total, len))| Piece {
+                sequence: sequences - 1 - i,
+                len,
+                past: total - len,
+            })
+            .collect();
+        let rows: usize = pieces.iter().map(|p| p.len).sum();
+        let (mut new, mut want) = (vec![], vec![]);
+        let mut filled = [0, 0].map(|_| rubbish(2 * sequences * layers * slot));
+        for member in 0..2 {
+            for (p, &(total, _)) in pieces.iter().zip(case) {
+                let qkv = normals(3 * total * c, total as u64 + 1000 * member as u64);
+                let d = AttentionShape {
+                    b: 1,
+                    t: total,
+                    h,
+                    size,
+                };
+                let (out, ..) = attention_reference(&wide(&qkv), &vec![0.0; total * c], d, None);
+                want.extend_from_slice(&out[p.past * c..]);
+                new.extend_from_slice(&qkv[p.past * 3 * c..]);
+                let at = ((member * sequences + p.sequence) * layers + 1) * slot;
+                for (cache, n) in filled.iter_mut().zip([p.past, total]) {
+                    for (i, which) in (0..n).flat_map(|i| [(i, 1), (i, 2)]) {
+                        let to = at + ((which - 1) * block + i) * c;
                         cache[to..][..c].copy_from_slice(&qkv[i * 3 * c + which * c..][..c]);
                     }
                 }
             }
-            spans.push(span);
         }
-        let rows = new.len() / (3 * c);
         new.extend(rubbish(3 * c));
+        let ends = pieces.iter().scan(0, |end, p| {
+            *end += p.len;
+            Some(*end - 1)
+        });
+        let ends: Vec<_> = ends.flat_map(|e| [e, rows + e]).collect();
         for [out, last, cache] in everywhere(false, |cpu| {
-            let [mut out, mut last] = [0, 0].map(|_| rubbish(rows * c + c));
+            let tokens = on_device(cpu, &vec![0; rows], &pieces);
+            let [mut out, mut last] = [0, 0].map(|_| rubbish(2 * rows * c + c));
             let [mut cache, mut same] = [0, 0].map(|_| filled[0].clone());
-            cpu.attention_cached(&mut out, &mut cache, block, &new, &spans, h, size, false)
+            cpu.attention_cached(&mut out, &mut cache, &new, &tokens, shape, PieceRows::All)
                 .unwrap();
-            cpu.attention_cached(&mut last, &mut same, block, &new, &spans, h, size, true)
+            cpu.attention_cached(&mut last, &mut same, &new, &tokens, shape, PieceRows::Last)
                 .unwrap();
             assert_eq!(bits(&cache), bits(&same));
-            [front(out, rows * c), front(last, spans.len() * c), cache]
+            [
+                front(out, 2 * rows * c),
+                front(last, 2 * pieces.len() * c),
+                cache,
+            ]
         }) {
             close("output", &out, &want, 2.0 * SUMS);
-            let ends = spans.iter().map(|s| s.row + s.rows - 1);
-            let want: Vec<f64> = ends.flat_map(|r| want[r * c..][..c].to_vec()).collect();
+            let mut ends = ends.clone();
+            ends.sort();
+            let want: Vec<f64> = ends
+                .iter()
+                .flat_map(|r| want[r * c..][..c].to_vec())
+                .collect();
             close("last rows", &last, &want, 2.0 * SUMS);
             assert_eq!(bits(&cache), bits(&filled[1]));
         }
-    }
-}
-
-#[test]
-fn last_rows() {
-    let (c, x) = (5, normals(45, 1));
-    let span = |row, rows| Span {
-        row,
-        rows,
-        slot: 0,
-        past: 0,
-    };
-    for [out] in everywhere(true, |cpu| {
-        let mut out = rubbish(4 * c);
-        cpu.last_rows(&mut out, &x, &[span(0, 3), span(3, 1), span(4, 5)], c)
-            .unwrap();
-        [front(out, 3 * c)]
-    }) {
-        assert_eq!(out, [&x[10..15], &x[15..20], &x[40..45]].concat());
     }
 }

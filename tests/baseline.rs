@@ -6,7 +6,7 @@ use bnn::Error;
 use bnn::backend::{Cpu, Vectors};
 use bnn::baseline::{Recipe, Trainer};
 use bnn::data::{Batch, Windows};
-use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Workspace};
+use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, TokenBatch, Workspace};
 use common::ensure::every_isa;
 use common::{Reference, bits, distance, norm, relative_error, wide};
 
@@ -138,10 +138,7 @@ fn the_gradient_is_clipped_to_its_norm() {
         .gradient(
             &cpu,
             &start,
-            &batch.x,
-            &batch.y,
-            8,
-            Objective::All,
+            TokenBatch::new(&batch.x, &batch.y, 8, Objective::All),
             None,
             &mut ws,
             &mut grad,

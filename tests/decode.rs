@@ -2,14 +2,34 @@
 
 mod common;
 
+use bnn::Error;
 use bnn::backend::Cpu;
-use bnn::gpt::{Cache, Decoder, Gelu, Gpt, GptConfig, Piece, WeightType, Weights};
+use bnn::gpt::{Ensemble, Gelu, Piece, WeightType};
 use common::model::*;
 use common::{bits, every_cpu, relative_error, wide};
+
+/// Tokens of the vocabulary.
+const V: usize = 13;
 
 fn every_cpu_tied_and_untied() -> impl Iterator<Item = (Cpu, bool)> {
     let cpus = every_cpu().into_iter();
     cpus.flat_map(|cpu| [(cpu.clone(), true), (cpu, false)])
+}
+
+/// An ensemble of this model alone.
+fn alone(cpu: &Cpu, model: &Model, form: WeightType, sequences: usize) -> Ensemble<Cpu> {
+    let samples = vec![model.params.clone()];
+    Ensemble::new(cpu, &model.gpt, samples, form, sequences).unwrap()
+}
+
+/// Reads (sequence, tokens) and gives the logits: (members, pieces, V).
+fn read(ensemble: &mut Ensemble<Cpu>, pieces: &[(usize, &[u16])]) -> Result<Vec<f32>, Error> {
+    let piece = |&(sequence, tokens)| Piece { sequence, tokens };
+    let pieces: Vec<_> = pieces.iter().map(piece).collect();
+    ensemble.read(&pieces)?;
+    let mut out = vec![f32::NAN; ensemble.members() * pieces.len() * V];
+    ensemble.logits(&mut out)?;
+    Ok(out)
 }
 
 /// Reading in pieces gives the logits of the whole, up to the order of sums.
@@ -21,24 +41,15 @@ fn a_cache_gives_the_same_logits() {
         let x = common::tokens(150, 13, 14);
         let mut model = Model::random(&cpu, &config, 1, 150, 15);
         let want = wide(&model.logits(&x, 150).unwrap());
-        let weights = Weights::new(&cpu, &model.gpt, &model.params, WeightType::F32).unwrap();
-        let mut decoder = Decoder::new(&cpu, &model.gpt, 1).unwrap();
-        let mut cache = Cache::new(&cpu, &config, 1).unwrap();
+        let mut one = alone(&cpu, &model, WeightType::F32, 1);
         for pieces in [&[150][..], &[1, 64, 1, 1, 70, 13], &[7; 21]] {
-            cache.clear(0);
-            assert!(cache.is_empty(0));
+            one.clear(0);
+            assert!(one.is_empty(0));
             for &piece in pieces {
-                let at = cache.len(0);
-                let pieces = [Piece {
-                    sequence: 0,
-                    tokens: &x[at..at + piece],
-                }];
-                let mut out = [f32::NAN; 13];
-                decoder
-                    .read(&cpu, &model.gpt, &weights, &mut cache, &pieces, &mut out)
-                    .unwrap();
+                let at = one.len(0);
                 let end = at + piece;
-                assert_eq!(cache.len(0), end);
+                let out = read(&mut one, &[(0, &x[at..end])]).unwrap();
+                assert_eq!(one.len(0), end);
                 let error = relative_error(&out, &want[(end - 1) * 13..end * 13]);
                 assert!(
                     error < TOLERANCE,
@@ -49,16 +60,16 @@ fn a_cache_gives_the_same_logits() {
     }
 }
 
-/// Any mixture of pieces of several sequences gives, bit for bit, what reading each alone gives.
+/// Any mixture of pieces of several sequences by two models gives, bit for bit, what each model gives that reads each alone.
 #[test]
 fn what_is_read_together_is_as_if_read_alone() {
     for cpu in every_cpu() {
         let config = config([13, 70, 3, 3, 24], true, Gelu::Exact);
-        let model = Model::random(&cpu, &config, 1, 70, 18);
+        let [model, other] = [18, 28].map(|what| Model::random(&cpu, &config, 1, 70, what));
         for form in [WeightType::F32, WeightType::Bf16] {
-            let weights = Weights::new(&cpu, &model.gpt, &model.params, form).unwrap();
-            let mut decoder = Decoder::new(&cpu, &model.gpt, 5).unwrap();
-            let [mut together, mut alone] = [5, 5].map(|n| Cache::new(&cpu, &config, n).unwrap());
+            let samples = vec![model.params.clone(), other.params.clone()];
+            let mut together = Ensemble::new(&cpu, &model.gpt, samples, form, 5).unwrap();
+            let mut apart = [&model, &other].map(|m| alone(&cpu, m, form, 5));
             let x: Vec<_> = (0..5).map(|s| common::tokens(70, 13, 20 + s)).collect();
             // (sequence, tokens), of lengths around those at which kernels change
             let rounds: [&[(usize, usize)]; 6] = [
@@ -70,22 +81,19 @@ fn what_is_read_together_is_as_if_read_alone() {
                 &[(4, 13), (0, 5), (1, 3), (3, 2), (2, 1)],
             ];
             for round in rounds {
-                let piece = |cache: &Cache<Cpu>, (sequence, n): (usize, usize)| Piece {
-                    sequence,
-                    tokens: &x[sequence][cache.len(sequence)..][..n],
+                let piece = |len: usize, (sequence, n): (usize, usize)| {
+                    (sequence, &x[sequence][len..][..n])
                 };
-                let pieces: Vec<_> = round.iter().map(|&p| piece(&together, p)).collect();
-                let mut out = vec![f32::NAN; 13 * round.len()];
-                let mut one = vec![f32::NAN; 13];
-                decoder
-                    .read(&cpu, &model.gpt, &weights, &mut together, &pieces, &mut out)
-                    .unwrap();
-                for (i, &p) in round.iter().enumerate() {
-                    let piece = [piece(&alone, p)];
-                    decoder
-                        .read(&cpu, &model.gpt, &weights, &mut alone, &piece, &mut one)
-                        .unwrap();
-                    assert_eq!(bits(&one), bits(&out[i * 13..][..13]), "{cpu:?}, {p:?}");
+                let len = |ensemble: &Ensemble<Cpu>, p: (usize, usize)| ensemble.len(p.0);
+                let pieces = round.iter().map(|&p| piece(len(&together, p), p));
+                let pieces: Vec<_> = pieces.collect();
+                let out = read(&mut together, &pieces).unwrap();
+                for (m, one) in apart.iter_mut().enumerate() {
+                    for (i, &p) in round.iter().enumerate() {
+                        let got = read(one, &[piece(len(one, p), p)]).unwrap();
+                        let want = &out[(m * round.len() + i) * V..][..V];
+                        assert_eq!(bits(&got), bits(want), "{cpu:?}, {p:?}");
+                    }
                 }
             }
         }
@@ -100,17 +108,7 @@ fn bf16_weights_are_the_rounded_models() {
         config.tie_weights = tied;
         let mut model = Model::random(&cpu, &config, 1, 20, 19);
         let x = common::tokens(20, 13, 15);
-        let weights = Weights::new(&cpu, &model.gpt, &model.params, WeightType::Bf16).unwrap();
-        let mut decoder = Decoder::new(&cpu, &model.gpt, 1).unwrap();
-        let mut cache = Cache::new(&cpu, &config, 1).unwrap();
-        let piece = [Piece {
-            sequence: 0,
-            tokens: &x,
-        }];
-        let mut got = [f32::NAN; 13];
-        decoder
-            .read(&cpu, &model.gpt, &weights, &mut cache, &piece, &mut got)
-            .unwrap();
+        let got = read(&mut alone(&cpu, &model, WeightType::Bf16, 1), &[(0, &x)]).unwrap();
         let exact = wide(&model.logits(&x, 20).unwrap()[19 * 13..]);
         let off = relative_error(&got, &exact);
         assert!((1e-4..3e-2).contains(&off), "{off:e}"); // 8 bits a weight
@@ -134,83 +132,52 @@ fn bf16_weights_are_the_rounded_models() {
 }
 
 #[test]
-fn a_decoder_refuses_what_does_not_fit() {
+fn an_ensemble_refuses_what_does_not_fit() {
     let cpu = Cpu::new(1).unwrap();
     let model = Model::random(&cpu, &config(SHAPE, true, Gelu::Exact), 1, 1, 16);
-    let weights = Weights::new(&cpu, &model.gpt, &model.params, WeightType::F32).unwrap();
-    let mut decoder = Decoder::new(&cpu, &model.gpt, 2).unwrap();
-    let mut cache = Cache::new(&cpu, model.gpt.config(), 3).unwrap();
-    let mut out = [0.0; 33];
-    let mut read = |cache: &mut Cache<Cpu>, pieces: &[(usize, &[u16])], logits: usize| {
-        let pieces: Vec<_> = pieces
-            .iter()
-            .map(|&(sequence, tokens)| Piece { sequence, tokens })
-            .collect();
-        let out = &mut out[..logits];
-        let result = decoder.read(&cpu, &model.gpt, &weights, cache, &pieces, out);
-        result.map_err(|e| e.to_string())
-    };
-    read(&mut cache, &[(1, &[1; 10])], 11).unwrap();
-    read(&mut cache, &[], 0).unwrap();
-    // pieces, room for logits, and what the message says
-    type Case<'a> = (&'a [(usize, &'a [u16])], usize, &'a [&'a str]);
-    let cases: [Case; 8] = [
-        (&[(1, &[])], 11, &["1 to 2", "got 0"]),
-        (&[(1, &[1; 3])], 11, &["10 of 12", "got 3"]),
-        (&[(0, &[1]), (1, &[1, 11])], 22, &["x[1, 1]", "11"]),
-        (&[(1, &[1])], 10, &["logits", "11", "10"]),
-        (&[(3, &[1])], 11, &["sequence of piece 0", "3"]),
-        (
-            &[(0, &[1]), (0, &[1])],
-            22,
-            &["piece 1", "another", "got 0"],
-        ),
-        (
-            &[(0, &[1]), (1, &[1]), (2, &[1])],
-            33,
-            &["pieces", "at most 2"],
-        ),
-        (&[(0, &[1; 12]), (1, &[1])], 22, &["at most 12 together"]),
+    let mut ensemble = alone(&cpu, &model, WeightType::F32, 3);
+    read(&mut ensemble, &[(1, &[1; 10])]).unwrap_err(); // logits of another vocabulary
+    read(&mut ensemble, &[]).unwrap();
+    // pieces, and what the message says
+    type Case<'a> = (&'a [(usize, &'a [u16])], &'a [&'a str]);
+    let cases: [Case; 6] = [
+        (&[(1, &[])], &["1 to 2", "got 0"]),
+        (&[(1, &[1; 3])], &["10 of 12", "got 3"]),
+        (&[(0, &[1]), (1, &[1, 11])], &["x[1, 1]", "11"]),
+        (&[(3, &[1])], &["sequence of piece 0", "3"]),
+        (&[(0, &[1]), (0, &[1])], &["piece 1", "another", "got 0"]),
+        (&[(0, &[1; 12]), (1, &[1])], &["at most 12 together"]),
     ];
-    for (pieces, logits, parts) in cases {
-        let text = read(&mut cache, pieces, logits).unwrap_err();
+    for (pieces, parts) in cases {
+        let text = read(&mut ensemble, pieces).unwrap_err().to_string();
         assert!(parts.iter().all(|part| text.contains(part)), "{text}");
     }
-    // none of which moved the cache
-    assert_eq!([0, 1, 2].map(|s| cache.len(s)), [0, 10, 0]);
-    read(&mut cache, &[(1, &[1; 2])], 11).unwrap();
-    let text = read(&mut cache, &[(1, &[1])], 11).unwrap_err();
-    assert!(text.contains("12 of 12"), "{text}");
-    assert!(Decoder::new(&cpu, &model.gpt, 0).is_err());
-    // what another model made
-    let deeper = GptConfig {
-        n_layer: 5,
-        ..model.gpt.config().clone()
-    };
-    let other = Gpt::new(deeper).unwrap();
-    let flat = other.layout().init(1);
-    let others = Weights::new(&cpu, &other, &flat, WeightType::F32).unwrap();
-    let mut its_cache = Cache::new(&cpu, other.config(), 3).unwrap();
-    let mut its_decoder = Decoder::new(&cpu, &other, 2).unwrap();
-    let piece = [Piece {
-        sequence: 0,
-        tokens: &[1],
-    }];
-    let mut out = [0.0; 11];
-    let mut decoder = Decoder::new(&cpu, &model.gpt, 2).unwrap();
-    let results = [
-        decoder.read(&cpu, &model.gpt, &others, &mut cache, &piece, &mut out),
-        decoder.read(&cpu, &model.gpt, &weights, &mut its_cache, &piece, &mut out),
-        its_decoder.read(&cpu, &model.gpt, &weights, &mut cache, &piece, &mut out),
-    ];
-    for (result, what) in results.into_iter().zip(["weights", "cache", "decoder"]) {
-        let text = result.unwrap_err().to_string();
-        assert!(text.contains(what) && text.contains("n_layer: 5"), "{text}");
-    }
-    let short = Weights::new(&cpu, &model.gpt, &vec![0.0; 3], WeightType::F32);
-    let text = short.err().unwrap().to_string();
+    // none of which moved what was read
+    assert_eq!([0, 1, 2].map(|s| ensemble.len(s)), [0, 10, 0]);
+    let pieces = [(1, &[1; 2][..])].map(|(sequence, tokens)| Piece { sequence, tokens });
+    ensemble.read(&pieces).unwrap();
+    let text = ensemble.logits(&mut [0.0; 10]).unwrap_err().to_string();
     assert!(
-        text.contains("parameters") && text.contains("[3]"),
+        ["logits", "11", "10"]
+            .iter()
+            .all(|part| text.contains(part)),
         "{text}"
     );
+    ensemble.logits(&mut [0.0; 11]).unwrap();
+    let text = read(&mut ensemble, &[(1, &[1])]).unwrap_err().to_string();
+    assert!(text.contains("12 of 12"), "{text}");
+    let refused = |samples: Vec<Vec<f32>>, sequences: usize, parts: &[&str]| {
+        let made = Ensemble::new(&cpu, &model.gpt, samples, WeightType::F32, sequences);
+        let text = made.err().unwrap().to_string();
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    };
+    refused(vec![model.params.clone()], 0, &["sequences", "at least 1"]);
+    refused(vec![], 1, &["samples", "at least one"]);
+    refused(
+        vec![model.params.clone(), vec![0.0; 3]],
+        1,
+        &["parameters", "[3]"],
+    );
+    let too_many = vec![model.params.clone()];
+    refused(too_many, usize::MAX / 1000, &["memory"]);
 }

@@ -5,7 +5,7 @@ mod common;
 use bnn::backend::Cpu;
 use bnn::backend::ops::*;
 use bnn::generate::{Context, Generated, Generator, Options, TokenInfo};
-use bnn::gpt::{Cache, Decoder, Gelu, Gpt, GptConfig, Piece, WeightType, Weights, Workspace};
+use bnn::gpt::{Ensemble, Gelu, Gpt, GptConfig, Piece, WeightType, Workspace};
 use bnn::rng::{Purpose, Stream};
 use bnn::{Error, Result};
 use common::{every_cpu, relative_error, wide};
@@ -283,20 +283,19 @@ proptest! {
         let mut want = vec![0.0; t * v];
         gpt.logits(&cpu, &flat, &x, t, &mut ws, &mut want).unwrap();
         let want = wide(&want);
-        let weights = Weights::new(&cpu, &gpt, &flat, WeightType::F32).unwrap();
-        let mut decoder = Decoder::new(&cpu, &gpt, 1).unwrap();
-        let mut cache = Cache::new(&cpu, c, 1).unwrap();
+        let mut one = Ensemble::new(&cpu, &gpt, vec![flat], WeightType::F32, 1).unwrap();
         let mut out = vec![f32::NAN; v];
         for longest in [1, 7, 40, t] {
-            cache.clear(0);
-            while cache.len(0) < t {
-                let at = cache.len(0);
+            one.clear(0);
+            while one.len(0) < t {
+                let at = one.len(0);
                 let draw = Stream::new(case.what, Purpose::Evaluate, 1);
                 let n = 1 + draw.below(longest as u64, longest as u64, at as u64) as usize;
                 let end = t.min(at + n);
                 let piece = [Piece { sequence: 0, tokens: &x[at..end] }];
-                decoder.read(&cpu, &gpt, &weights, &mut cache, &piece, &mut out).unwrap();
-                prop_assert_eq!(cache.len(0), end);
+                one.read(&piece).unwrap();
+                one.logits(&mut out).unwrap();
+                prop_assert_eq!(one.len(0), end);
                 let error = relative_error(&out, &want[(end - 1) * v..end * v]);
                 prop_assert!(error < 1e-5, "position {}: off by {:e}", end, error);
             }
@@ -723,21 +722,23 @@ fn each_item_runs_in_the_contexts_pool() {
     for cpu in every_cpu() {
         let caller = std::thread::current().id();
         let mut items = vec![None; 37];
-        cpu.each(&mut items, |i, item| {
-            let thread = std::thread::current();
-            let own = thread.name().is_some_and(|name| name.starts_with("bnn-"));
-            assert!(own || (cpu.threads() == 1 && thread.id() == caller));
-            assert!(item.replace(i).is_none());
-            Ok(())
-        })
-        .unwrap();
+        cpu.host()
+            .each(&mut items, |i, item| {
+                let thread = std::thread::current();
+                let own = thread.name().is_some_and(|name| name.starts_with("bnn-"));
+                assert!(own || (cpu.threads() == 1 && thread.id() == caller));
+                assert!(item.replace(i).is_none());
+                Ok(())
+            })
+            .unwrap();
         assert!(items.iter().enumerate().all(|(i, item)| *item == Some(i)));
-        let failing = cpu.each(&mut items, |i, _| match i % 10 {
+        let failing = cpu.host().each(&mut items, |i, _| match i % 10 {
             9 => Err(Error::invalid("item", "another", i)),
             _ => Ok(()),
         });
         refused(failing, &["item", "got 9"]);
-        cpu.each(&mut [0; 0], |_, _| panic!("there is none"))
+        cpu.host()
+            .each(&mut [0; 0], |_, _| panic!("there is none"))
             .unwrap();
     }
 }

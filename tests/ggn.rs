@@ -2,9 +2,9 @@
 
 mod common;
 
-use bnn::backend::Vectors;
 use bnn::backend::ops::*;
-use bnn::gpt::{Gelu, Objective, Squares};
+use bnn::backend::{Cotangent, LossShape};
+use bnn::gpt::{Gelu, Objective, Squares, TokenBatch};
 use bnn::rng::{Purpose, Stream};
 use common::model::{Model, config};
 use common::{every_cpu, normals, reference, tokens, wide};
@@ -61,7 +61,15 @@ fn the_kernel_is_the_formula() {
                 let mut z = cpu.zeros(n * v + 7).unwrap();
                 z.fill(3.0);
                 z[..n * v].copy_from_slice(&logits);
-                cpu.curvature_cotangent(&mut z, n, t, v, objective, stream, 5)
+                let (mut nll, y) = (cpu.zeros(n).unwrap(), cpu.tokens(n).unwrap());
+                let shape = LossShape {
+                    rows: n,
+                    t,
+                    v,
+                    objective,
+                };
+                let curvature = Cotangent::Curvature { stream, draw: 5 };
+                cpu.cross_entropy(&mut nll, &mut z, &y, shape, curvature)
                     .unwrap();
                 for row in 0..n {
                     let got = &z[row * v..][..v];
@@ -128,10 +136,7 @@ fn the_squares_mean_is_the_exact_diagonal() {
                 .gradient_and_squares(
                     &cpu,
                     &model.params,
-                    &x,
-                    &y,
-                    t,
-                    objective,
+                    TokenBatch::new(&x, &y, t, objective),
                     Squares::Curvature { stream, draw },
                     ws,
                     grad,

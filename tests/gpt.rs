@@ -3,7 +3,7 @@
 mod common;
 
 use bnn::backend::{Cpu, GemmPrecision, Precision};
-use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Squares, Training, Workspace};
+use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Squares, TokenBatch, Training, Workspace};
 use bnn::{Error, Result};
 use common::ensure::every_isa;
 use common::model::*;
@@ -577,27 +577,27 @@ fn batches_that_do_not_fit_are_refused() {
         ),
         other => panic!("{other}"),
     };
-    let all = Objective::All;
-    says(gpt.loss(cpu, short, &x, &y, 6, all, ws), "parameters");
+    let batch = TokenBatch::new(&x, &y, 6, Objective::All);
+    says(gpt.loss(cpu, short, batch, ws), "parameters");
     says(
-        gpt.gradient(cpu, short, &x, &y, 6, all, None, ws, grad),
+        gpt.gradient(cpu, short, batch, None, ws, grad),
         "parameters",
     );
     says(
-        gpt.gradient(cpu, params, &x, &y, 6, all, None, ws, short),
+        gpt.gradient(cpu, params, batch, None, ws, short),
         "gradient",
     );
     let (own, squares) = (Squares::Gradients, &mut vec![0.0; n]);
     says(
-        gpt.gradient_and_squares(cpu, short, &x, &y, 6, all, own, ws, grad, squares),
+        gpt.gradient_and_squares(cpu, short, batch, own, ws, grad, squares),
         "parameters",
     );
     says(
-        gpt.gradient_and_squares(cpu, params, &x, &y, 6, all, own, ws, short, squares),
+        gpt.gradient_and_squares(cpu, params, batch, own, ws, short, squares),
         "gradient",
     );
     says(
-        gpt.gradient_and_squares(cpu, params, &x, &y, 6, all, own, ws, grad, short),
+        gpt.gradient_and_squares(cpu, params, batch, own, ws, grad, short),
         "squares",
     );
     let text = gpt

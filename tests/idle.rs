@@ -2,7 +2,6 @@
 #![cfg(target_os = "linux")]
 
 use bnn::backend::Cpu;
-use bnn::backend::ops::*;
 use bnn::backend::vectors::Vectors;
 use std::time::{Duration, Instant};
 
@@ -31,7 +30,7 @@ fn idle_threads_sleep() {
     let mut x = cpu.zeros(1 << 20).unwrap();
     cpu.fill(&mut x, 1.0).unwrap();
     for _ in 0..200 {
-        cpu.batch(usize::MAX, || cpu.scale(&mut x, 1.0)).unwrap();
+        cpu.run(|| cpu.scale(&mut x, 1.0)).unwrap();
     }
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {

@@ -7,8 +7,9 @@ mod common;
 
 use bnn::backend::ops::*;
 use bnn::backend::{
-    Cpu, Dropout, Family, Gelu, Linear, Objective, PRIOR_FLOOR, PriorTerms, Then, WeightType,
-    cpu::Isa,
+    Cotangent, Cpu, Dropout, EnsembleLayout, Epilogue, Family, Gelu, HeadGrad, Linear, LossShape,
+    Normed, Objective, PRIOR_FLOOR, Params, Piece, Positions, PriorTerms, Tables, WeightType,
+    Write, cpu::Isa,
 };
 use common::kernel::*;
 use common::reference::{gelu, gelu_derivative};
@@ -21,7 +22,7 @@ fn embedding() {
     let (v, block) = (7, 9);
     for (b, t, first, c) in [(1, 1, 8, 1), (3, 5, 0, 33), (2, 9, 0, 16), (7, 4, 3, 18)] {
         let rows = b * t;
-        let x = [tokens(rows, v, 1), vec![u16::MAX; 5]].concat();
+        let x = tokens(rows, v, 1);
         let params = [rubbish(3), normals((v + block) * c, 2), rubbish(2)].concat();
         let (wte, wpe) = (3..3 + v * c, 3 + v * c..3 + (v + block) * c);
         let (token, place) = (wide(&params[wte.clone()]), wide(&params[wpe.clone()]));
@@ -30,17 +31,29 @@ fn embedding() {
             let all = (0..rows).flat_map(|n| (0..c).map(move |i| (n, i)));
             all.map(at).collect()
         };
-        let places: Vec<u16> = (0..rows).map(|n| (first + n % t) as u16).collect();
+        let tables = Tables {
+            wte: wte.clone(),
+            wpe: wpe.clone(),
+            c,
+        };
+        let pieces: Vec<_> = (0..b)
+            .map(|sequence| Piece {
+                sequence,
+                len: t,
+                past: first,
+            })
+            .collect();
         for [out, out_at] in everywhere(true, |cpu| {
             let [mut out, mut out_at] = [0, 0].map(|_| rubbish(rows * c + c));
-            cpu.embed(&mut out, &params, &wte, &wpe, &x, rows, t, c)
+            let (flat, x) = (Params::Flat(&params), on_device(cpu, &x, &pieces));
+            cpu.embed(&mut out, flat, &tables, &x, rows, Positions::Windows(t))
                 .unwrap();
-            cpu.embed_at(&mut out_at, &params, &wte, &wpe, &x, &places, rows, c)
+            cpu.embed(&mut out_at, flat, &tables, &x, rows, Positions::Pieces)
                 .unwrap();
             [front(out, rows * c), front(out_at, rows * c)]
         }) {
             close("embedding", &out, &want(0), 1e-7); // one rounding
-            close("embedding at places", &out_at, &want(first), 1e-7);
+            close("embedding of pieces", &out_at, &want(first), 1e-7);
         }
     }
 }
@@ -51,7 +64,7 @@ fn embedding_backward() {
     let shapes = [(1, 1, 1), (3, 5, 33), (40, 9, 16), (7, 4, 18)];
     for ((b, t, c), tied) in shapes.into_iter().flat_map(|s| [(s, true), (s, false)]) {
         let rows = b * t;
-        let x = [tokens(rows, v, 3), vec![u16::MAX; 5]].concat();
+        let x = tokens(rows, v, 3);
         let (wte, wpe) = (3..3 + v * c, 3 + v * c..3 + (v + block) * c);
         let dout = [normals(rows * c, 4), rubbish(c)].concat();
         let before = normals(v * c, 5); // what the head left in wte's gradient
@@ -69,8 +82,14 @@ fn embedding_backward() {
         for [token, place] in everywhere(true, |cpu| {
             let mut grad = rubbish(wpe.end + 4);
             grad[wte.clone()].copy_from_slice(&before);
-            cpu.embed_backward(&mut grad, &wte, &wpe, tied, &dout, &x, rows, t, c)
-                .unwrap();
+            let tables = Tables {
+                wte: wte.clone(),
+                wpe: wpe.clone(),
+                c,
+            };
+            let head = if tied { HeadGrad::There } else { HeadGrad::Own };
+            let (to, x) = (gradient(&mut grad, rows, t), on_device(cpu, &x, &[]));
+            cpu.embed_backward(to, &tables, head, &dout, &x).unwrap();
             parts(&grad, [wte.clone(), wpe.clone()])
         }) {
             close("token gradient", &token, &want_token, SUMS);
@@ -93,7 +112,7 @@ fn layer_norm() {
     ] {
         // A mean of 1000 leaves x - mean with an error of some 1e-4; one pass over squares would leave 0.1.
         for (mean, tolerance) in [(0.5, SUMS), (1000.0, 2e-4)] {
-            let it = Normed::new(rows, c, bias, mean);
+            let it = NormCase::new(rows, c, bias, mean);
             let shift = it.norm.bias.clone().map(|b| wide(&it.params[b]));
             let want: Vec<f64> = it
                 .standardised()
@@ -105,8 +124,15 @@ fn layer_norm() {
             for [out, stats] in everywhere(true, |cpu| {
                 let (mut out, mut stats) = (rubbish(rows * c + c), rubbish(rows * 2 + 2));
                 let x = [&it.x[..], &rubbish(c)].concat();
-                cpu.layer_norm(&mut out, &mut stats, &x, &it.params, &it.norm, rows, c)
-                    .unwrap();
+                cpu.layer_norm(
+                    &mut out,
+                    &mut stats,
+                    &x,
+                    Params::Flat(&it.params),
+                    &it.norm,
+                    rows,
+                )
+                .unwrap();
                 [front(out, rows * c), front(stats, rows * 2)]
             }) {
                 let scale = norm(&want).max(1e-3);
@@ -124,12 +150,19 @@ fn layer_norm() {
 fn layer_norm_at_its_ends() {
     let c = 37;
     for (at, value) in [(0, f32::NAN), (36, f32::INFINITY), (5, -3e20), (6, 1e38)] {
-        let mut it = Normed::new(1, c, true, 0.5);
+        let mut it = NormCase::new(1, c, true, 0.5);
         it.x[at] = value;
         for [out, stats] in everywhere(false, |cpu| {
             let (mut out, mut stats) = (rubbish(c), rubbish(2));
-            cpu.layer_norm(&mut out, &mut stats, &it.x, &it.params, &it.norm, 1, c)
-                .unwrap();
+            cpu.layer_norm(
+                &mut out,
+                &mut stats,
+                &it.x,
+                Params::Flat(&it.params),
+                &it.norm,
+                1,
+            )
+            .unwrap();
             [out, stats]
         }) {
             assert!(
@@ -138,12 +171,19 @@ fn layer_norm_at_its_ends() {
             );
         }
     }
-    let mut it = Normed::new(1, c, true, 0.5);
+    let mut it = NormCase::new(1, c, true, 0.5);
     it.x.fill(1024.0);
     for [out] in everywhere(true, |cpu| {
         let (mut out, mut stats) = (rubbish(c), rubbish(2));
-        cpu.layer_norm(&mut out, &mut stats, &it.x, &it.params, &it.norm, 1, c)
-            .unwrap();
+        cpu.layer_norm(
+            &mut out,
+            &mut stats,
+            &it.x,
+            Params::Flat(&it.params),
+            &it.norm,
+            1,
+        )
+        .unwrap();
         [out]
     }) {
         assert_eq!(bits(&out), bits(&it.params[it.norm.bias.clone().unwrap()]));
@@ -158,7 +198,7 @@ fn layer_norm_backward() {
         (37, 384, true),
         (50, 65, true),
     ] {
-        let it = Normed::new(rows, c, bias, 0.5);
+        let it = NormCase::new(rows, c, bias, 0.5);
         let (weight, hat) = (it.weight(), it.standardised());
         let dout = normals(rows * c, 8);
         let before = normals(rows * c, 9);
@@ -180,12 +220,38 @@ fn layer_norm_backward() {
             let with_rubbish = |x: &[f32]| [x, &rubbish(c)].concat();
             let (mut out, mut stats) = (rubbish(rows * c), rubbish(rows * 2 + 2));
             let (x, dout) = (with_rubbish(&it.x), with_rubbish(&dout));
-            cpu.layer_norm(&mut out, &mut stats, &x, &it.params, &it.norm, rows, c)
-                .unwrap();
+            cpu.layer_norm(
+                &mut out,
+                &mut stats,
+                &x,
+                Params::Flat(&it.params),
+                &it.norm,
+                rows,
+            )
+            .unwrap();
             let (mut dx, mut grad) = (with_rubbish(&before), rubbish(it.params.len()));
             let (params, norm) = (&it.params, &it.norm);
-            cpu.layer_norm_backward(&mut dx, &mut grad, &dout, &x, &stats, params, norm, rows, c)
+            let of = || Normed {
+                dout: &dout,
+                x: &x,
+                stats: &stats,
+            };
+            // Overwritten, and then added to what was there.
+            let (mut over, mut again) = (rubbish(rows * c + c), rubbish(it.params.len()));
+            let to = gradient(&mut again, rows, rows);
+            cpu.layer_norm_backward(&mut over, Write::Over, to, of(), params, norm)
                 .unwrap();
+            let to = gradient(&mut grad, rows, rows);
+            cpu.layer_norm_backward(&mut dx, Write::Add, to, of(), params, norm)
+                .unwrap();
+            assert_eq!(bits(&grad), bits(&again));
+            let over = wide(&front(over, rows * c));
+            let sum: Vec<f64> = over
+                .iter()
+                .zip(&before)
+                .map(|(a, b)| a + *b as f64)
+                .collect();
+            close("input gradient, over", &dx[..rows * c], &sum, SUMS);
             let bias = it.norm.bias.clone().unwrap_or(0..0);
             let [dw, db] = parts(&grad, [it.norm.weight.clone(), bias]);
             [front(dx, rows * c), dw, db]
@@ -204,7 +270,7 @@ fn layer_norm_backward() {
 
 /// Packed weights, at numbers of rows around every size that is compiled; the rows do not depend on how many there are.
 #[test]
-fn linear_packed() {
+fn linear_of_an_ensemble() {
     let shapes = [
         (1, 1, true),
         (37, 65, true),
@@ -239,16 +305,22 @@ fn linear_packed() {
                 let all = (0..rows).flat_map(|n| (0..n_out).map(move |o| (n, o)));
                 let want: Vec<f64> = all.map(|(n, o)| dot(n, o) + shift(o)).collect();
                 for [out, alone] in everywhere(false, |cpu| {
-                    let packed = cpu.pack(&params, &layer, form).unwrap();
+                    let layout = EnsembleLayout {
+                        layers: std::slice::from_ref(&layer),
+                        flat: &layer.bias.clone().map_or(vec![], |b| vec![b]),
+                        form,
+                    };
+                    let ensemble = cpu.ensemble(vec![params.clone()], layout).unwrap();
+                    let of = Params::Ensemble(&ensemble);
                     let x = [&x[..], &rubbish(4)].concat();
                     let mut out = rubbish(rows * n_out + 5);
-                    cpu.linear_packed(&mut out, &x, &packed, &params, &layer, rows)
+                    cpu.linear(&mut out, &x, of, &layer, rows, Epilogue::None)
                         .unwrap();
                     let mut alone = Vec::new();
                     for row in x.chunks_exact(n_in).take(rows) {
                         let mut one = rubbish(n_out);
                         let row = row.to_vec();
-                        cpu.linear_packed(&mut one, &row, &packed, &params, &layer, 1)
+                        cpu.linear(&mut one, &row, of, &layer, 1, Epilogue::None)
                             .unwrap();
                         alone.extend(one);
                     }
@@ -306,17 +378,18 @@ fn linear() {
             let x = [&x[..], &rubbish(4)].concat();
             let dout = [&dout[..], &rubbish(4)].concat();
             let mut out = rubbish(rows * n_out + 5);
-            cpu.linear(&mut out, &x, &params, &layer, rows, Then::Nothing)
+            let flat = Params::Flat(&params);
+            cpu.linear(&mut out, &x, flat, &layer, rows, Epilogue::None)
                 .unwrap();
             let (mut dx, mut grad) = (rubbish(rows * n_in + 5), rubbish(params.len()));
-            cpu.linear_backward_input(&mut dx, &dout, &params, &layer, rows, Then::Nothing)
+            cpu.linear_backward_input(&mut dx, &dout, &params, &layer, rows, Epilogue::None)
                 .unwrap();
-            cpu.linear_backward_weight(&mut grad, &dout, &x, &layer, rows)
+            cpu.linear_backward_weight(gradient(&mut grad, rows, rows), &dout, &x, &layer)
                 .unwrap();
             let bias = layer.bias.clone().unwrap_or(0..0);
             let [dw, db] = parts(&grad, [layer.weight.clone(), bias]);
             follows(cpu, &out, rows * n_out, |to, then| {
-                cpu.linear(to, &x, &params, &layer, rows, then).unwrap();
+                cpu.linear(to, &x, flat, &layer, rows, then).unwrap();
             });
             follows(cpu, &dx, rows * n_in, |to, then| {
                 cpu.linear_backward_input(to, &dout, &params, &layer, rows, then)
@@ -336,14 +409,9 @@ fn linear() {
 }
 
 /// What follows a product, to the bit what it is as an operation of its own: the sum, the product by element, GELU of each form.
-fn follows(
-    cpu: &Cpu,
-    plain: &[f32],
-    n: usize,
-    product: impl Fn(&mut Vec<f32>, Then<'_, Vec<f32>>),
-) {
+fn follows(cpu: &Cpu, plain: &[f32], n: usize, product: impl Fn(&mut Vec<f32>, Epilogue<'_, Cpu>)) {
     let with = [&normals(n, 13)[..], &rubbish(4)].concat();
-    let make = |then: Then<'_, Vec<f32>>| {
+    let make = |then: Epilogue<'_, Cpu>| {
         let mut out = rubbish(n + 5);
         product(&mut out, then);
         front(out, n)
@@ -355,12 +423,28 @@ fn follows(
             .map(|(a, b)| f(*a, *b))
             .collect()
     };
-    assert_eq!(bits(&make(Then::Add(&with))), bits(&each(|a, b| a + b)));
-    assert_eq!(bits(&make(Then::Times(&with))), bits(&each(|a, b| a * b)));
+    let residual = |dropout| Epilogue::Residual {
+        x: &with,
+        dropout,
+        ends: None,
+    };
+    assert_eq!(bits(&make(residual(None))), bits(&each(|a, b| a + b)));
+    assert_eq!(bits(&make(Epilogue::Mul(&with))), bits(&each(|a, b| a * b)));
+    let d = Dropout {
+        p: 0.3,
+        seed: 1,
+        step: 2,
+        site: 3,
+    };
+    let kept = drop(cpu, &plain[..n], d);
+    let want: Vec<f32> = kept.iter().zip(&with).map(|(a, b)| a + b).collect();
+    assert_eq!(bits(&make(residual(Some(d)))), bits(&want));
     for form in [Gelu::Exact, Gelu::Tanh] {
         let (mut act, mut want) = (rubbish(n + 7), rubbish(n));
-        assert_eq!(bits(&make(Then::Gelu(&mut act, form))), bits(&plain[..n]));
-        cpu.gelu(&mut want, &plain.to_vec(), n, form).unwrap();
+        let got = make(Epilogue::Gelu(&mut act, form));
+        assert_eq!(bits(&got), bits(&plain[..n]));
+        cpu.gelu_slope(&mut want, &mut plain.to_vec(), n, form)
+            .unwrap();
         assert_eq!(bits(&act[..n]), bits(&want));
         assert_eq!(
             bits(&act[n..]),
@@ -383,10 +467,8 @@ fn gelu_and_its_slope() {
             let want_slope: Vec<f64> = x.iter().map(slope).collect();
             for [out, slope] in everywhere(true, |cpu| {
                 let x = [&x[..], &rubbish(3)].concat();
-                let (mut out, mut again, mut slope) = (rubbish(n + 3), rubbish(n + 3), x.clone());
-                cpu.gelu(&mut out, &x, n, form).unwrap();
-                cpu.gelu_slope(&mut again, &mut slope, n, form).unwrap();
-                assert_eq!(bits(&again[..n]), bits(&out[..n]));
+                let (mut out, mut slope) = (rubbish(n + 3), x.clone());
+                cpu.gelu_slope(&mut out, &mut slope, n, form).unwrap();
                 assert_eq!(bits(&slope[n..]), bits(&x[n..]), "beyond the end");
                 [front(out, n), front(slope, n)]
             }) {
@@ -442,27 +524,11 @@ fn gelu_at_its_ends() {
     assert!((exact - tanh).abs() > 1e-5 && (exact - tanh).abs() < 5e-4);
 }
 
-#[test]
-fn addition_rounds_once() {
-    for n in [1, 1023, 3001] {
-        let (a, b) = (normals(n, 62), normals(n, 63));
-        for [out] in everywhere(true, |cpu| {
-            let behind = |x: &[f32]| [x, &rubbish(3)].concat();
-            let mut out = rubbish(n + 3);
-            cpu.add(&mut out, &behind(&a), &behind(&b), n).unwrap();
-            [front(out, n)]
-        }) {
-            let want: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a + b).collect();
-            assert_eq!(bits(&out), bits(&want));
-        }
-    }
-}
-
 // ---------------------------------------------------------------- dropout
 
 fn drop(cpu: &Cpu, x: &[f32], d: Dropout) -> Vec<f32> {
-    let mut out = [x, &rubbish(3)].concat();
-    cpu.dropout(&mut out, x.len(), d).unwrap();
+    let mut out = rubbish(x.len() + 3);
+    cpu.dropout(&mut out, &x.to_vec(), x.len(), d).unwrap();
     front(out, x.len())
 }
 
@@ -552,7 +618,7 @@ fn cross_entropy() {
     ] {
         let n = b * t;
         let logits: Vec<f32> = normals(n * v, 65).iter().map(|z| size * z).collect();
-        let y = [tokens(n, v, 66), vec![0; 3]].concat();
+        let y = tokens(n, v, 66);
         let row = |i: usize| -> (f64, Vec<f64>) {
             let z = wide(&logits[i * v..(i + 1) * v]);
             let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -567,20 +633,23 @@ fn cross_entropy() {
             for [nll, nll_2, grad] in everywhere(true, |cpu| {
                 let (mut nll, mut nll_2) = (rubbish(n + 2), rubbish(n + 2));
                 let mut z = [&logits[..], &rubbish(v)].concat();
-                cpu.cross_entropy(&mut nll, &z, &y, n, v).unwrap();
-                let weight = 1.0 / count as f32;
-                cpu.cross_entropy_backward(&mut nll_2, &mut z, &y, n, t, v, objective, weight)
+                let y = on_device(cpu, &y, &[]);
+                let shape = LossShape {
+                    rows: n,
+                    t,
+                    v,
+                    objective,
+                };
+                let none = Cotangent::None;
+                let sum = cpu
+                    .cross_entropy(&mut nll, &mut z, &y, shape, none)
                     .unwrap();
-                for objective in [Objective::All, Objective::Last] {
-                    let rows = if objective == Objective::All {
-                        (0, 1)
-                    } else {
-                        (t - 1, t)
-                    };
-                    let want: f64 = (rows.0..n).step_by(rows.1).map(|i| nll[i] as f64).sum();
-                    let (sum, number) = cpu.sum_nll(&nll, n, t, objective).unwrap();
-                    assert_eq!((sum, number), (want, (rows.0..n).step_by(rows.1).count()));
-                }
+                assert_eq!(bits(&z[..n * v]), bits(&logits));
+                let gradient = Cotangent::Gradient(1.0 / count as f32);
+                let sum_2 = (cpu.cross_entropy(&mut nll_2, &mut z, &y, shape, gradient)).unwrap();
+                let rows = (0..n).filter(|&i| counts(i));
+                assert_eq!(sum, rows.map(|i| nll[i] as f64).sum::<f64>());
+                assert_eq!(sum, sum_2);
                 [front(nll, n), front(nll_2, n), front(z, n * v)]
             }) {
                 for i in 0..n {
@@ -616,11 +685,19 @@ fn cross_entropy_at_its_ends() {
     let v = 37;
     let nll_of = |cpu: &Cpu, z: &Vec<f32>| {
         let (mut nll, mut back) = (rubbish(1), rubbish(1));
-        cpu.cross_entropy(&mut nll, z, &vec![5], 1, v).unwrap();
-        let objective = Objective::All;
-        let mut z = z.clone();
-        cpu.cross_entropy_backward(&mut back, &mut z, &vec![5], 1, 1, v, objective, 0.5)
-            .unwrap();
+        let (y, mut z) = (on_device(cpu, &[5], &[]), z.clone());
+        let shape = LossShape {
+            rows: 1,
+            t: 1,
+            v,
+            objective: Objective::All,
+        };
+        let mut run = |nll: &mut Vec<f32>, cotangent| {
+            cpu.cross_entropy(nll, &mut z, &y, shape, cotangent)
+                .unwrap();
+        };
+        run(&mut nll, Cotangent::None);
+        run(&mut back, Cotangent::Gradient(0.5));
         assert_eq!(bits(&nll), bits(&back));
         nll[0]
     };
@@ -712,15 +789,12 @@ fn posterior_gradient() {
 // ---------------------------------------------------------------- the seam itself
 
 #[test]
-fn tokens_and_parts_are_copied() {
+fn rows_come_back_from_the_device() {
     let cpu = Cpu::new(2).unwrap();
-    let mut room = cpu.tokens(5).unwrap();
-    cpu.upload_tokens(&[3, 1, 65_535], &mut room).unwrap();
-    cpu.upload_tokens(&[4], &mut room).unwrap();
-    assert_eq!(room, [4, 1, 65_535, 0, 0]);
-    let mut out = [0.0; 2];
-    cpu.download_part(&normals(9, 80), 4, &mut out).unwrap();
-    assert_eq!(out, normals(9, 80)[4..6]);
-    assert_eq!(cpu.batch(0, || 42), 42);
-    assert_eq!(cpu.batch(usize::MAX, || 42), 42);
+    let mut x = cpu.act(3, 4).unwrap();
+    x.copy_from_slice(&normals(12, 80));
+    let mut out = [0.0; 8];
+    cpu.download_act(&x, 4, &mut out).unwrap();
+    assert_eq!(out, normals(12, 80)[..8]);
+    assert!(cpu.act(usize::MAX, 2).is_err());
 }

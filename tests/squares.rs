@@ -3,8 +3,11 @@
 mod common;
 
 use bnn::backend::ops::*;
-use bnn::backend::{Cpu, Gelu, GemmPrecision, Linear, Objective, Precision, cpu::Isa};
-use bnn::gpt::{Gpt, Squares};
+use bnn::backend::{
+    Cpu, Gelu, GemmPrecision, HeadGrad, Linear, Normed, Objective, Params, Precision, Tables,
+    Write, cpu::Isa,
+};
+use bnn::gpt::{Gpt, Squares, TokenBatch};
 use common::kernel::*;
 use common::model::*;
 use common::{bits, distance, every_cpu, norm, normals, relative_error, tokens, wide};
@@ -84,8 +87,8 @@ fn linear_backward_squares() {
             let on = |cpu: &Cpu| {
                 let cpu = cpu.clone().with_precision(precision);
                 let (mut grad, mut squares) = (rubbish(before.len()), before.clone());
-                cpu.linear_backward_squares(&mut grad, &mut squares, &dout, &x, &layer, rows, t)
-                    .unwrap();
+                let to = with_squares(&mut grad, &mut squares, rows, t);
+                cpu.linear_backward_weight(to, &dout, &x, &layer).unwrap();
                 let [dw, db] = parts(&grad, ranges.clone());
                 let [dw_sq, db_sq] = parts(&squares, ranges.clone());
                 [dw, db, dw_sq, db_sq]
@@ -115,7 +118,7 @@ fn layer_norm_backward_squares() {
         (3, 17, 65, true),
     ] {
         let rows = b * t;
-        let it = Normed::new(rows, c, bias, 0.5);
+        let it = NormCase::new(rows, c, bias, 0.5);
         let hat = it.standardised();
         let dout = normals(rows * c, 73);
         let ranges = [it.norm.weight.clone(), it.norm.bias.clone().unwrap_or(0..0)];
@@ -137,29 +140,22 @@ fn layer_norm_backward_squares() {
             let (mut out, mut stats) = (rubbish(rows * c), rubbish(rows * 2 + 2));
             let (x, dout) = (with_rubbish(&it.x), with_rubbish(&dout));
             let (params, norm) = (&it.params, &it.norm);
-            cpu.layer_norm(&mut out, &mut stats, &x, params, norm, rows, c)
+            cpu.layer_norm(&mut out, &mut stats, &x, Params::Flat(params), norm, rows)
                 .unwrap();
+            let of = || Normed {
+                dout: &dout,
+                x: &x,
+                stats: &stats,
+            };
             let mut dx = with_rubbish(&dx_before);
             let (mut plain, mut grad) = (dx.clone(), rubbish(before.len()));
-            cpu.layer_norm_backward(
-                &mut plain, &mut grad, &dout, &x, &stats, params, norm, rows, c,
-            )
-            .unwrap();
+            let to = gradient(&mut grad, rows, t);
+            cpu.layer_norm_backward(&mut plain, Write::Add, to, of(), params, norm)
+                .unwrap();
             let (mut grad, mut squares) = (rubbish(before.len()), before.clone());
-            cpu.layer_norm_backward_squares(
-                &mut dx,
-                &mut grad,
-                &mut squares,
-                &dout,
-                &x,
-                &stats,
-                params,
-                norm,
-                rows,
-                t,
-                c,
-            )
-            .unwrap();
+            let to = with_squares(&mut grad, &mut squares, rows, t);
+            cpu.layer_norm_backward(&mut dx, Write::Add, to, of(), params, norm)
+                .unwrap();
             let [dw, db] = parts(&grad, ranges.clone());
             let [dw_sq, db_sq] = parts(&squares, ranges.clone());
             let [dx, plain] = [dx, plain].map(|dx| front(dx, rows * c));
@@ -192,7 +188,7 @@ fn embedding_backward_squares() {
     .map(|((b, t, v, c), tied)| (b, t, v, c, tied))
     {
         let (rows, block) = (b * t, 9);
-        let x = [tokens(rows, v, 75), vec![u16::MAX; 5]].concat();
+        let x = tokens(rows, v, 75);
         let (wte, wpe) = (3..3 + v * c, 3 + v * c..3 + (v + block) * c);
         let ranges = [wte.clone(), wpe.clone()];
         let before = squares_before(wpe.end + 4, ranges.clone());
@@ -219,10 +215,21 @@ fn embedding_backward_squares() {
         let (dlogits, norm, dout) = (longer(&dlogits), longer(&norm), longer(&dout));
         for [token, place, token_sq, place_sq] in everywhere(false, |cpu| {
             let (mut grad, mut squares) = (rubbish(before.len()), before.clone());
-            let (g, s) = (&mut grad, &mut squares);
-            let head = tied.then_some((&dlogits, &norm));
-            cpu.embed_backward_squares(g, s, &wte, &wpe, head, &dout, &x, rows, t, c)
-                .unwrap();
+            let tables = Tables {
+                wte: wte.clone(),
+                wpe: wpe.clone(),
+                c,
+            };
+            let missing = HeadGrad::Missing {
+                dlogits: &dlogits,
+                input: &norm,
+            };
+            let head = if tied { missing } else { HeadGrad::Own };
+            let (to, x) = (
+                with_squares(&mut grad, &mut squares, rows, t),
+                on_device(cpu, &x, &[]),
+            );
+            cpu.embed_backward(to, &tables, head, &dout, &x).unwrap();
             let [token, place] = parts(&grad, ranges.clone());
             let [token_sq, place_sq] = parts(&squares, ranges.clone());
             [token, place, token_sq, place_sq]
@@ -310,10 +317,9 @@ fn squares_are_those_of_a_gradient_a_sequence() {
                     let (gpt, ws, params) = (&model.gpt, &mut model.ws, &model.params);
                     let (own, grad) = (Squares::Gradients, &mut model.grad);
                     let mut twice = squares.clone();
-                    gpt.gradient_and_squares(
-                        &cpu, params, &x, &y, t, objective, own, ws, grad, &mut twice,
-                    )
-                    .unwrap();
+                    let batch = TokenBatch::new(&x, &y, t, objective);
+                    gpt.gradient_and_squares(&cpu, params, batch, own, ws, grad, &mut twice)
+                        .unwrap();
                     let doubled: Vec<f64> = squares.iter().map(|&s| 2.0 * s as f64).collect();
                     assert!(relative_error(&twice, &doubled) < 1e-6);
                     seen.push((cpu.isa(), bits(grad), bits(&squares)));

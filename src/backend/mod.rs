@@ -8,10 +8,13 @@ mod attention;
 pub mod cpu;
 mod cross_entropy;
 mod device;
+mod draw;
 mod dropout;
 mod embed;
+mod ensemble;
 mod gaussian;
 mod gelu;
+mod host;
 mod layer_norm;
 mod linear;
 mod live;
@@ -20,14 +23,19 @@ mod precision;
 mod range_moments;
 pub mod vectors;
 
-pub use attention::{Heads, Span};
+pub use activations::{Params, Piece, WeightGrad};
+pub use attention::{Attended, AttentionShape, CacheShape, PieceRows};
 pub use cpu::Cpu;
-pub use cross_entropy::Objective;
+pub use cross_entropy::{Cotangent, LossShape, Objective};
 pub use device::{Buffer, Device};
+pub use draw::{Draw, Drawn};
 pub use dropout::Dropout;
+pub use embed::{HeadGrad, Positions, Tables};
+pub use ensemble::{EnsembleLayout, WeightType};
 pub use gelu::Gelu;
-pub use layer_norm::Norm;
-pub use linear::{Linear, Then, WeightType};
+pub use host::HostPool;
+pub use layer_norm::{Norm, Normed, Write};
+pub use linear::{Epilogue, Linear};
 pub use posterior_gradient::{Family, PRIOR_FLOOR, PriorTerms};
 pub use precision::{GemmPrecision, Precision};
 pub use vectors::Vectors;
@@ -37,8 +45,10 @@ pub mod ops {
     pub use super::activations::ActivationOps;
     pub use super::attention::AttentionOps;
     pub use super::cross_entropy::CrossEntropyOps;
+    pub use super::draw::DrawOps;
     pub use super::dropout::DropoutOps;
     pub use super::embed::EmbedOps;
+    pub use super::ensemble::EnsembleOps;
     pub use super::gelu::GeluOps;
     pub use super::layer_norm::LayerNormOps;
     pub use super::linear::LinearOps;
@@ -60,6 +70,8 @@ pub trait Backend:
     + DropoutOps
     + CrossEntropyOps
     + PosteriorOps
+    + EnsembleOps
+    + DrawOps
 {
 }
 
@@ -73,5 +85,9 @@ impl<T> Backend for T where
         + DropoutOps
         + CrossEntropyOps
         + PosteriorOps
+        + EnsembleOps
+        + DrawOps
+        + EnsembleOps
+        + DrawOps
 {
 }

@@ -9,7 +9,7 @@ use super::status::{Fail, bnn_error, bnn_status};
 use crate::backend::Cpu;
 use crate::data::Corpus;
 use crate::error::Error;
-use crate::gpt::{Gpt, Objective, Workspace};
+use crate::gpt::{Gpt, Objective, TokenBatch, Workspace};
 use crate::metrics::split_loss;
 use std::ffi::c_char;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -282,10 +282,11 @@ pub unsafe extern "C" fn bnn_model_gradient(
             0 => Objective::All,
             _ => Objective::Last,
         };
+        let batch = TokenBatch::new(x, y, t, objective);
         let params = lock(&m.params, "model")?;
         if grad.is_null() {
             let mut ws = Workspace::for_prediction(&m.cpu, m.gpt.config(), b, t)?;
-            loss.write(m.gpt.loss(&m.cpu, &params, x, y, t, objective, &mut ws)?);
+            loss.write(m.gpt.loss(&m.cpu, &params, batch, &mut ws)?);
             return Ok(());
         }
         // SAFETY: `grad` is n floats of the caller's.
@@ -295,7 +296,7 @@ pub unsafe extern "C" fn bnn_model_gradient(
         let mut g = vec![0.0; to.len()];
         let value = m
             .gpt
-            .gradient(&m.cpu, &params, x, y, t, objective, None, &mut ws, &mut g)?;
+            .gradient(&m.cpu, &params, batch, None, &mut ws, &mut g)?;
         to.copy_from_slice(&g);
         loss.write(value);
         Ok(())

@@ -1,94 +1,50 @@
 //! The forward pass: tokens to logits, leaving in the workspace what the backward pass needs.
 
-use super::workspace::Slot;
-use super::{Gpt, Training, Workspace};
-use crate::backend::{Backend, Dropout, Linear, Then};
-use crate::error::{Error, Result};
+use super::block::{self, Attend, Pass, Scratch};
+use super::workspace::Workspace;
+use crate::backend::{Backend, Epilogue, Positions};
+use crate::error::Result;
 
-/// Logits (N, V) of the workspace's tokens, N = `rows` in sequences of `t`.
+/// Logits of the workspace's tokens: (N, V) of windows; of pieces (S, pieces, V), after the last token of each.
+///
+/// Where every block has a slot each keeps its own; where there is one, it serves all.
 pub(super) fn forward<B: Backend>(
-    gpt: &Gpt,
-    be: &B,
-    params: &B::Vector,
-    rows: usize,
-    t: usize,
+    pass: &Pass<'_, B>,
     ws: &mut Workspace<B>,
-    training: Option<Training>,
+    mut attend: Attend<'_, B>,
 ) -> Result<()> {
-    let (c, layout) = (gpt.config.n_embd, &gpt.layout);
-    let x = &mut ws.slots[0].x_in;
-    be.embed(x, params, &layout.wte, &layout.wpe, &ws.x, rows, t, c)?;
-    if let Some(d) = gpt.dropout(training, 0) {
-        be.dropout(x, rows * c, d)?;
+    let (be, params, gpt) = (pass.be, pass.params, pass.gpt);
+    let positions = match attend {
+        Attend::Windows(t) => Positions::Windows(t),
+        Attend::Cache { .. } => Positions::Pieces,
+    };
+    let (layout, rows) = (&gpt.layout, pass.rows);
+    let x = match attend {
+        Attend::Windows(_) => &ws.x,
+        Attend::Cache { pieces, .. } => pieces,
+    };
+    let (first, tables) = (&mut ws.slots[0].x_in, &layout.tables);
+    match pass.dropout(0) {
+        None => be.embed(first, params, tables, x, rows, positions)?,
+        Some(drop) => {
+            be.embed(&mut ws.norm, params, tables, x, rows, positions)?;
+            be.dropout(first, &ws.norm, rows * gpt.config.n_embd, drop)?;
+        }
     }
-    let heads = gpt.heads(rows, t);
-    let (n_layer, n_slots) = (layout.blocks.len(), ws.slots.len());
-    for (l, block) in layout.blocks.iter().enumerate() {
-        let (slot, next) = pair(&mut ws.slots, l % n_slots, (l + 1) % n_slots)?;
-        let site = 1 + 3 * l;
-
-        // x_mid = x_in + proj(attention(ln_1(x_in)))
-        be.layer_norm(
-            &mut ws.norm,
-            &mut slot.stats_1,
-            &slot.x_in,
-            params,
-            &block.ln_1,
-            rows,
-            c,
-        )?;
-        be.linear(
-            &mut slot.qkv,
-            &ws.norm,
-            params,
-            &block.c_attn,
-            rows,
-            Then::Nothing,
-        )?;
-        let drop = gpt.dropout(training, site);
-        be.attention(&mut slot.att, &mut slot.lse, &slot.qkv, heads, drop)?;
-        let (layer, drop) = (&block.attn_proj, gpt.dropout(training, site + 1));
-        let (out, before) = (&mut slot.x_mid, &slot.x_in);
-        residual(
-            be,
-            out,
-            before,
-            &mut ws.proj,
-            &slot.att,
-            params,
-            layer,
-            rows,
-            drop,
-        )?;
-
-        // x_out = x_mid + proj(gelu(fc(ln_2(x_mid))))
-        be.layer_norm(
-            &mut ws.norm,
-            &mut slot.stats_2,
-            &slot.x_mid,
-            params,
-            &block.ln_2,
-            rows,
-            c,
-        )?;
-        let gelu = Then::Gelu(&mut ws.act, gpt.config.gelu);
-        be.linear(&mut slot.fc, &ws.norm, params, &block.c_fc, rows, gelu)?;
-        let out = match next {
-            Some(next) if l + 1 < n_layer => &mut next.x_in,
-            _ => &mut ws.x_out,
+    let n_layer = layout.blocks.len();
+    let (mut ends, one) = (rows, ws.slots.len() == 1);
+    for l in 0..n_layer {
+        let mut scratch = Scratch {
+            norm: &mut ws.norm,
+            act: &mut ws.act,
         };
-        let (layer, drop) = (&block.mlp_proj, gpt.dropout(training, site + 2));
-        residual(
-            be,
-            out,
-            &slot.x_mid,
-            &mut ws.proj,
-            &ws.act,
-            params,
-            layer,
-            rows,
-            drop,
-        )?;
+        let (slots, rest) = ws.slots.split_at_mut(if one { 1 } else { l + 1 });
+        let (slot, next) = (&mut slots[slots.len() - 1], rest.first_mut());
+        let out = next.map_or(&mut ws.x_out, |next| &mut next.x_in);
+        ends = block::forward(pass, l, slot, out, &mut scratch, &mut attend)?;
+        if one && l + 1 < n_layer {
+            std::mem::swap(&mut slot.x_in, &mut ws.x_out);
+        }
     }
     be.layer_norm(
         &mut ws.norm,
@@ -96,52 +52,14 @@ pub(super) fn forward<B: Backend>(
         &ws.x_out,
         params,
         &layout.ln_f,
-        rows,
-        c,
+        ends,
     )?;
     be.linear(
         &mut ws.logits,
         &ws.norm,
         params,
         &gpt.head(),
-        rows,
-        Then::Nothing,
+        ends,
+        Epilogue::None,
     )
-}
-
-/// out (N, C) = before + dropout(linear(x)); `proj` (N, C) is scratch for what is dropped.
-#[allow(clippy::too_many_arguments)]
-fn residual<B: Backend>(
-    be: &B,
-    out: &mut B::Vector,
-    before: &B::Vector,
-    proj: &mut B::Vector,
-    x: &B::Vector,
-    params: &B::Vector,
-    layer: &Linear,
-    rows: usize,
-    drop: Option<Dropout>,
-) -> Result<()> {
-    let Some(drop) = drop else {
-        return be.linear(out, x, params, layer, rows, Then::Add(before));
-    };
-    let n = rows * layer.n_out;
-    be.linear(proj, x, params, layer, rows, Then::Nothing)?;
-    be.dropout(proj, n, drop)?;
-    be.add(out, before, proj, n)
-}
-
-/// The slot of a block, and the next block's unless it is the same.
-fn pair<B: Backend>(
-    slots: &mut [Slot<B>],
-    i: usize,
-    j: usize,
-) -> Result<(&mut Slot<B>, Option<&mut Slot<B>>)> {
-    if i == j {
-        return Ok((&mut slots[i], None));
-    }
-    let [a, b] = slots
-        .get_disjoint_mut([i, j])
-        .map_err(|e| Error::invalid("workspace", "a slot for each block", e))?;
-    Ok((a, Some(b)))
 }

@@ -4,22 +4,25 @@
 //! vector that samplers move, and every call takes it.
 
 mod backward;
+mod block;
 mod config;
-mod decode;
+mod ensemble;
 mod forward;
 mod params;
 mod workspace;
 
 pub use crate::backend::{Gelu, Objective, WeightType};
 pub use config::{GptConfig, NAMED};
-pub use decode::{Cache, Decoder, Piece, Weights};
+pub use ensemble::{Ensemble, Piece};
 pub use params::{Layout, Tensor};
 pub use workspace::Workspace;
 
-use crate::backend::{Backend, Heads, Linear};
+use crate::backend::{Backend, Cotangent, Dropout, Linear, LossShape, Params, WeightGrad};
 use crate::error::{Error, Result};
 use crate::rng::Stream;
-use backward::Gradient;
+use backward::Backward;
+use block::{Attend, Pass};
+use forward::forward;
 
 /// A GPT's shape with the layout of its parameters. Shareable between threads.
 #[derive(Clone, Debug)]
@@ -35,6 +38,19 @@ pub struct Training {
     pub seed: u64,
     /// Which step.
     pub step: u64,
+}
+
+/// A batch's tokens: inputs x and the targets y that follow them, both (B, T).
+#[derive(Clone, Copy, Debug)]
+pub struct TokenBatch<'a> {
+    /// Inputs.
+    pub x: &'a [u16],
+    /// Targets.
+    pub y: &'a [u16],
+    /// Tokens T of a sequence.
+    pub t: usize,
+    /// Which positions count in the loss.
+    pub objective: Objective,
 }
 
 /// Whose squares [`Gpt::gradient_and_squares`] adds up.
@@ -93,70 +109,57 @@ impl Gpt {
         ws: &mut Workspace<B>,
         out: &mut [f32],
     ) -> Result<()> {
-        let n = x.len() * self.config.vocab_size;
-        if out.len() != n {
-            return Err(Error::shape("logits", [n], [out.len()]));
+        let v = self.config.vocab_size;
+        if out.len() != x.len() * v {
+            return Err(Error::shape("logits", [x.len() * v], [out.len()]));
         }
-        ws.take(backend, &self.config, &self.layout, params, x, None, t)?;
-        backend.batch(self.work(x.len()), || {
-            forward::forward(self, backend, params, x.len(), t, ws, None)
+        let batch = TokenBatch::new(x, &[], t, Objective::All);
+        ws.take(backend, self, params, &batch, false)?;
+        let pass = self.pass(backend, params, &batch, None);
+        backend.host().batch(self.work(x.len()), || {
+            forward(&pass, ws, Attend::Windows(t))
         })?;
-        backend.download_part(&ws.logits, 0, out)
+        backend.download_act(&ws.logits, v, out)
     }
 
-    /// Log-probability in nats of each of y given x, both (B, T), into the caller's slice (B, T).
+    /// Log-probability in nats of each target of the batch, into the caller's slice (B, T).
     ///
     /// # Errors
     /// As [`Gpt::logits`]. What is not finite is returned as it is.
-    #[allow(clippy::too_many_arguments)]
     pub fn log_prob<B: Backend>(
         &self,
         backend: &B,
         params: &B::Vector,
-        x: &[u16],
-        y: &[u16],
-        t: usize,
+        batch: TokenBatch<'_>,
         ws: &mut Workspace<B>,
         out: &mut [f32],
     ) -> Result<()> {
-        if out.len() != x.len() {
-            return Err(Error::shape("log-probabilities", [x.len()], [out.len()]));
+        let n = batch.x.len();
+        if out.len() != n {
+            return Err(Error::shape("log-probabilities", [n], [out.len()]));
         }
-        ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
-        let rows = x.len();
-        backend.batch(self.work(rows), || {
-            forward::forward(self, backend, params, rows, t, ws, None)?;
-            let v = self.config.vocab_size;
-            backend.cross_entropy(&mut ws.nll, &ws.logits, &ws.y, rows, v)
-        })?;
-        backend.download_part(&ws.nll, 0, out)?;
+        self.loss(backend, params, batch, ws)?;
+        backend.download_act(&ws.nll, 1, out)?;
         out.iter_mut().for_each(|v| *v = -*v);
         Ok(())
     }
 
-    /// Mean negative log-likelihood in nats of y given x, both (B, T), over the positions that the objective counts; summed in f64.
+    /// Mean negative log-likelihood in nats of the batch's targets, over the positions that count; summed in f64.
     ///
     /// # Errors
     /// As [`Gpt::logits`]. A loss that is not finite is returned as it is.
-    #[allow(clippy::too_many_arguments)]
     pub fn loss<B: Backend>(
         &self,
         backend: &B,
         params: &B::Vector,
-        x: &[u16],
-        y: &[u16],
-        t: usize,
-        objective: Objective,
+        batch: TokenBatch<'_>,
         ws: &mut Workspace<B>,
     ) -> Result<f64> {
-        ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
-        let rows = x.len();
-        backend.batch(self.work(rows), || {
-            forward::forward(self, backend, params, rows, t, ws, None)?;
-            let v = self.config.vocab_size;
-            backend.cross_entropy(&mut ws.nll, &ws.logits, &ws.y, rows, v)?;
-            let (sum, count) = backend.sum_nll(&ws.nll, rows, t, objective)?;
-            Ok(sum / count as f64)
+        ws.take(backend, self, params, &batch, true)?;
+        let pass = self.pass(backend, params, &batch, None);
+        backend.host().batch(self.work(batch.x.len()), || {
+            forward(&pass, ws, Attend::Windows(batch.t))?;
+            self.mean_loss(backend, &batch, Cotangent::None, ws)
         })
     }
 
@@ -166,36 +169,31 @@ impl Gpt {
     ///
     /// # Errors
     /// As [`Gpt::logits`], and when the workspace is not one for gradients.
-    #[allow(clippy::too_many_arguments)]
     pub fn gradient<B: Backend>(
         &self,
         backend: &B,
         params: &B::Vector,
-        x: &[u16],
-        y: &[u16],
-        t: usize,
-        objective: Objective,
+        batch: TokenBatch<'_>,
         training: Option<Training>,
         ws: &mut Workspace<B>,
         grad: &mut B::Vector,
     ) -> Result<f64> {
-        ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
-        if backend.len(grad) != self.n_params() {
-            return Err(Error::shape(
-                "gradient",
-                [self.n_params()],
-                [backend.len(grad)],
-            ));
-        }
+        ws.take(backend, self, params, &batch, true)?;
+        self.check_len(backend, "gradient", grad)?;
         let training = training.filter(|_| self.config.dropout > 0.0);
-        let rows = x.len();
-        backend.batch(self.work(rows), || {
-            forward::forward(self, backend, params, rows, t, ws, training)?;
+        let pass = self.pass(backend, params, &batch, training);
+        backend.host().batch(self.work(batch.x.len()), || {
+            forward(&pass, ws, Attend::Windows(batch.t))?;
             // The gradient of the mean from the start: no pass of its own for the scale.
-            let weight = 1.0 / objective.count(rows, t) as f32;
-            let loss = self.loss_backward(backend, rows, t, objective, weight, ws)?;
-            let to = Gradient::new(backend, params, grad, None, rows, t);
-            backward::backward(self, to, ws, training)?;
+            let weight = 1.0 / batch.count() as f32;
+            let loss = self.mean_loss(backend, &batch, Cotangent::Gradient(weight), ws)?;
+            let to = batch.weight_grad(grad, None);
+            Backward {
+                pass: &pass,
+                params,
+                to,
+            }
+            .run(ws)?;
             Ok(loss)
         })
     }
@@ -213,42 +211,36 @@ impl Gpt {
     ///
     /// # Errors
     /// As [`Gpt::gradient`], and `squares` is then as it was. A loss that is not finite is returned as it is, and `squares` is spoilt.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments)] // two results beside what a gradient takes
     pub fn gradient_and_squares<B: Backend>(
         &self,
         backend: &B,
         params: &B::Vector,
-        x: &[u16],
-        y: &[u16],
-        t: usize,
-        objective: Objective,
+        batch: TokenBatch<'_>,
         of: Squares,
         ws: &mut Workspace<B>,
         grad: &mut B::Vector,
         squares: &mut B::Vector,
     ) -> Result<f64> {
-        ws.take(backend, &self.config, &self.layout, params, x, Some(y), t)?;
-        for (what, buf) in [("gradient", &*grad), ("squares", &*squares)] {
-            if backend.len(buf) != self.n_params() {
-                return Err(Error::shape(what, [self.n_params()], [backend.len(buf)]));
+        ws.take(backend, self, params, &batch, true)?;
+        self.check_len(backend, "gradient", grad)?;
+        self.check_len(backend, "squares", squares)?;
+        let pass = self.pass(backend, params, &batch, None);
+        let cotangent = match of {
+            Squares::Gradients => Cotangent::Gradient(1.0),
+            Squares::Curvature { stream, draw } => Cotangent::Curvature { stream, draw },
+        };
+        backend.host().batch(self.work(batch.x.len()), || {
+            forward(&pass, ws, Attend::Windows(batch.t))?;
+            let loss = self.mean_loss(backend, &batch, cotangent, ws)?;
+            let to = batch.weight_grad(grad, Some(squares));
+            Backward {
+                pass: &pass,
+                params,
+                to,
             }
-        }
-        let rows = x.len();
-        backend.batch(self.work(rows), || {
-            forward::forward(self, backend, params, rows, t, ws, None)?;
-            let loss = match of {
-                Squares::Gradients => self.loss_backward(backend, rows, t, objective, 1.0, ws)?,
-                Squares::Curvature { stream, draw } => {
-                    let (v, z) = (self.config.vocab_size, &mut ws.logits);
-                    backend.cross_entropy(&mut ws.nll, z, &ws.y, rows, v)?;
-                    backend.curvature_cotangent(z, rows, t, v, objective, stream, draw)?;
-                    let (sum, count) = backend.sum_nll(&ws.nll, rows, t, objective)?;
-                    sum / count as f64
-                }
-            };
-            let to = Gradient::new(backend, params, grad, Some(squares), rows, t);
-            backward::backward(self, to, ws, None)?;
-            backend.scale(grad, 1.0 / objective.count(rows, t) as f32)?;
+            .run(ws)?;
+            backend.scale(grad, 1.0 / batch.count() as f32)?;
             Ok(loss)
         })
     }
@@ -257,7 +249,7 @@ impl Gpt {
     ///
     /// # Errors
     /// As [`Gpt::logits`].
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments)] // two results beside what logits take
     pub fn head_inputs<B: Backend>(
         &self,
         backend: &B,
@@ -268,44 +260,61 @@ impl Gpt {
         inputs: &mut [f32],
         logits: &mut [f32],
     ) -> Result<()> {
-        let n = x.len() * self.config.n_embd;
-        if inputs.len() != n {
-            return Err(Error::shape("head's inputs", [n], [inputs.len()]));
+        let c = self.config.n_embd;
+        if inputs.len() != x.len() * c {
+            return Err(Error::shape("head's inputs", [x.len() * c], [inputs.len()]));
         }
         self.logits(backend, params, x, t, ws, logits)?;
         // The forward pass leaves the last norm's output there.
-        backend.download_part(&ws.norm, 0, inputs)
+        backend.download_act(&ws.norm, c, inputs)
     }
 
-    /// The mean loss of the workspace's logits, whose place `weight` times the gradient of the summed loss takes.
-    fn loss_backward<B: Backend>(
+    fn pass<'a, B: Backend>(
+        &'a self,
+        be: &'a B,
+        params: &'a B::Vector,
+        batch: &TokenBatch<'_>,
+        training: Option<Training>,
+    ) -> Pass<'a, B> {
+        Pass {
+            be,
+            gpt: self,
+            params: Params::Flat(params),
+            rows: batch.x.len(),
+            training,
+        }
+    }
+
+    /// The mean loss of the workspace's logits, whose place the cotangent takes.
+    fn mean_loss<B: Backend>(
         &self,
         backend: &B,
-        rows: usize,
-        t: usize,
-        objective: Objective,
-        weight: f32,
+        batch: &TokenBatch<'_>,
+        cotangent: Cotangent,
         ws: &mut Workspace<B>,
     ) -> Result<f64> {
-        let v = self.config.vocab_size;
+        let shape = LossShape {
+            rows: batch.x.len(),
+            t: batch.t,
+            v: self.config.vocab_size,
+            objective: batch.objective,
+        };
         let (nll, logits) = (&mut ws.nll, &mut ws.logits);
-        backend.cross_entropy_backward(nll, logits, &ws.y, rows, t, v, objective, weight)?;
-        let (sum, count) = backend.sum_nll(&ws.nll, rows, t, objective)?;
-        Ok(sum / count as f64)
+        let sum = backend.cross_entropy(nll, logits, &ws.y, shape, cotangent)?;
+        Ok(sum / batch.count() as f64)
+    }
+
+    fn check_len<B: Backend>(&self, backend: &B, what: &str, buf: &B::Vector) -> Result<()> {
+        let (n, got) = (self.n_params(), backend.len(buf));
+        if got != n {
+            return Err(Error::shape(what, [n], [got]));
+        }
+        Ok(())
     }
 
     /// About how many multiplications `rows` tokens take forward.
     fn work(&self, rows: usize) -> usize {
         rows.saturating_mul(self.n_params())
-    }
-
-    fn heads(&self, rows: usize, t: usize) -> Heads {
-        Heads {
-            b: rows / t,
-            t,
-            h: self.config.n_head,
-            size: self.config.head_size(),
-        }
     }
 
     /// The same model with a head of its own in place of a tied one.
@@ -325,7 +334,7 @@ impl Gpt {
     pub fn untie(&self, params: &[f32]) -> Result<Vec<f32>> {
         self.layout.check(params)?;
         let own = match self.config.tie_weights {
-            true => &params[self.layout.wte.clone()],
+            true => &params[self.layout.tables.wte.clone()],
             false => &[],
         };
         Ok([params, own].concat())
@@ -342,12 +351,37 @@ impl Gpt {
     }
 
     /// The draw of one of the model's dropout places: 0 the embedding, then attention, its projection and the MLP of each block.
-    fn dropout(&self, training: Option<Training>, site: usize) -> Option<crate::backend::Dropout> {
-        training.map(|t| crate::backend::Dropout {
+    fn dropout(&self, training: Option<Training>, site: usize) -> Option<Dropout> {
+        training.map(|t| Dropout {
             p: self.config.dropout,
             seed: t.seed,
             step: t.step,
             site: site as u32,
         })
+    }
+}
+
+impl<'a> TokenBatch<'a> {
+    /// Inputs `x` and targets `y`, both (B, T) with sequences of `t`.
+    pub fn new(x: &'a [u16], y: &'a [u16], t: usize, objective: Objective) -> Self {
+        Self { x, y, t, objective }
+    }
+
+    /// How many positions count.
+    fn count(&self) -> usize {
+        self.objective.count(self.x.len(), self.t)
+    }
+
+    fn weight_grad<'b, B: Backend>(
+        &self,
+        grad: &'b mut B::Vector,
+        squares: Option<&'b mut B::Vector>,
+    ) -> WeightGrad<'b, B> {
+        WeightGrad {
+            grad,
+            squares,
+            rows: self.x.len(),
+            t: self.t,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! One flat vector of parameters, nanoGPT's names as views into it.
 
 use super::GptConfig;
-use crate::backend::{Linear, Norm};
+use crate::backend::{Linear, Norm, Tables};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
 use ndarray::{ArrayViewD, IxDyn};
@@ -35,11 +35,10 @@ pub(crate) struct Block {
 #[derive(Clone, Debug)]
 pub struct Layout {
     tensors: Vec<Tensor>,
-    pub(crate) wte: Range<usize>, // (V, C)
-    pub(crate) wpe: Range<usize>, // (block_size, C)
+    pub(crate) tables: Tables, // (V, C), (block_size, C)
     pub(crate) blocks: Vec<Block>,
     pub(crate) ln_f: Norm,
-    pub(crate) head: Range<usize>, // (V, C): that of wte where tied
+    pub(crate) head: Range<usize>, // (V, C): the token embedding's where tied
     len: usize,
 }
 
@@ -111,8 +110,7 @@ impl Layout {
         };
         Self {
             tensors: b.tensors,
-            wte,
-            wpe,
+            tables: Tables { wte, wpe, c: n },
             blocks,
             ln_f,
             head,
@@ -120,56 +118,16 @@ impl Layout {
         }
     }
 
-    /// Where things lie when the matrices of the blocks and of an untied head are taken out and the rest is closed up, and the pieces of the flat
-    /// vector that are left, in order. A matrix's place there is empty. Decoding keeps its matrices packed.
-    pub(crate) fn without_matrices(&self) -> (Self, Vec<Range<usize>>) {
-        let matrix = |t: &Tensor| {
-            let of =
-                |b: &Block| [&b.c_attn, &b.attn_proj, &b.c_fc, &b.mlp_proj].map(|l| l.weight.start);
-            let own_head = self.head != self.wte && t.range == self.head;
-            own_head
-                || t.shape.len() == 2 && self.blocks.iter().any(|b| of(b).contains(&t.range.start))
-        };
-        let (mut pieces, mut len) = (Vec::new(), 0);
-        for t in self.tensors.iter().filter(|t| !matrix(t)) {
-            pieces.push(t.range.clone());
-            len += t.range.len();
+    /// The pieces of the flat vector that are no matrix of a block or of an untied head, in order: what is looked up, gains and biases.
+    pub(crate) fn without_matrices(&self) -> Vec<Range<usize>> {
+        let layers =
+            |b: &Block| [&b.c_attn, &b.attn_proj, &b.c_fc, &b.mlp_proj].map(|l| l.weight.start);
+        let mut matrices: Vec<usize> = self.blocks.iter().flat_map(layers).collect();
+        if self.head != self.tables.wte {
+            matrices.push(self.head.start);
         }
-        let place = |r: &Range<usize>| {
-            let before = pieces
-                .iter()
-                .filter(|p| p.end <= r.start)
-                .map(Range::len)
-                .sum::<usize>();
-            before..before + r.len()
-        };
-        let norm = |n: &Norm| Norm {
-            weight: place(&n.weight),
-            bias: n.bias.as_ref().map(place),
-        };
-        let linear = |l: &Linear| Linear {
-            weight: 0..0,
-            bias: l.bias.as_ref().map(place),
-            ..l.clone()
-        };
-        let block = |b: &Block| Block {
-            ln_1: norm(&b.ln_1),
-            c_attn: linear(&b.c_attn),
-            attn_proj: linear(&b.attn_proj),
-            ln_2: norm(&b.ln_2),
-            c_fc: linear(&b.c_fc),
-            mlp_proj: linear(&b.mlp_proj),
-        };
-        let rest = Self {
-            wte: place(&self.wte),
-            wpe: place(&self.wpe),
-            blocks: self.blocks.iter().map(block).collect(),
-            ln_f: norm(&self.ln_f),
-            head: 0..0,
-            tensors: Vec::new(),
-            len,
-        };
-        (rest, pieces)
+        let tensors = self.tensors.iter().map(|t| t.range.clone());
+        tensors.filter(|r| !matrices.contains(&r.start)).collect()
     }
 
     /// Number of parameters in all (a tied head counted once, positions included).

@@ -1,42 +1,42 @@
 //! Everything that a forward and backward pass writes, sized once for a batch: no allocation in a step.
 
-use super::{GptConfig, Layout};
+use super::{Gpt, GptConfig, TokenBatch};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 
-/// What one block's backward pass needs of its forward pass: 10 C floats a token.
+/// What one block's backward pass needs of its forward pass: 10 C floats per token.
 pub(crate) struct Slot<B: Backend> {
-    pub x_in: B::Vector,    // (N, C) the residual stream at the block's start
-    pub x_mid: B::Vector,   // (N, C) and after attention
-    pub stats_1: B::Vector, // (N, 2)
-    pub stats_2: B::Vector, // (N, 2)
-    pub qkv: B::Vector,     // (N, 3C)
-    pub lse: B::Vector,     // (B, H, T)
-    pub att: B::Vector,     // (N, C) attention's output before its projection
-    pub fc: B::Vector,      // (N, 4C) before GELU; behind backward GELU's slope
+    pub x_in: B::Act,    // (N, C) the residual stream at the block's start
+    pub x_mid: B::Act,   // (N, C) and after attention
+    pub stats_1: B::Act, // (N, 2)
+    pub stats_2: B::Act, // (N, 2)
+    pub qkv: B::Act,     // (N, 3C)
+    pub lse: B::Act,     // (N, H), as attention lays it out
+    pub att: B::Act,     // (N, C) attention's output before its projection
+    pub fc: B::Act,      // (N, 4C) before GELU; behind backward GELU's slope
 }
 
 /// Buffers for the passes of one model at batches up to (B, T).
 ///
-/// One thread at a time. For decoding one slot serves all blocks, for prediction two; for gradients every block has its own.
+/// One thread at a time. For gradients every block has a slot; otherwise one serves all.
 pub struct Workspace<B: Backend> {
     pub(crate) rows: usize, // capacity in tokens
     pub(crate) slots: Vec<Slot<B>>,
-    pub(crate) x_out: B::Vector, // (N, C) the residual stream after the last block
-    pub(crate) norm: B::Vector,  // (N, C) a layer norm's output
-    pub(crate) stats_f: B::Vector, // (N, 2)
-    pub(crate) act: B::Vector,   // (N, 4C) after GELU
-    pub(crate) proj: B::Vector,  // (N, C) in decoding, or before dropout; else empty
-    pub(crate) logits: B::Vector, // (N, V), the gradient's place too; for decoding (ends, V)
-    pub(crate) nll: B::Vector,   // (N)
+    pub(crate) x_out: B::Act, // (N, C) the residual stream after the last block
+    pub(crate) norm: B::Act,  // (N, C) a layer norm's output
+    pub(crate) stats_f: B::Act, // (N, 2)
+    pub(crate) act: B::Act,   // (N, 4C) after GELU
+    pub(crate) logits: B::Act, // (N, V), the gradient's place too; for decoding (ends, V)
+    pub(crate) nll: B::Act,   // (N, 1)
     pub(crate) back: Option<Gradients<B>>,
     pub(crate) x: B::Tokens, // (N)
-    pub(crate) y: B::Tokens, // (N) targets; for decoding each token's place in its sequence
+    pub(crate) y: B::Tokens, // (N) targets
+    ids: Vec<u32>,           // (N) tokens on their way to the device
 }
 
 /// What a workspace is for.
 #[derive(Clone, Copy, PartialEq)]
-enum Purpose {
+enum WorkspaceKind {
     Decoding { ends: usize },
     Prediction,
     Gradients,
@@ -44,11 +44,11 @@ enum Purpose {
 
 /// Gradients of activations, one set for all blocks.
 pub(crate) struct Gradients<B: Backend> {
-    pub stream: B::Vector, // (N, C) of the residual stream
-    pub norm: B::Vector,   // (N, C) of a layer norm's output
-    pub att: B::Vector,    // (N, C)
-    pub qkv: B::Vector,    // (N, 3C)
-    pub fc: B::Vector,     // (N, 4C)
+    pub stream: B::Act, // (N, C) of the residual stream
+    pub norm: B::Act, // (N, C) of a layer norm's output; what is left of the stream's where some is dropped
+    pub att: B::Act,  // (N, C)
+    pub qkv: B::Act,  // (N, 3C)
+    pub fc: B::Act,   // (N, 4C)
 }
 
 impl<B: Backend> Workspace<B> {
@@ -57,7 +57,7 @@ impl<B: Backend> Workspace<B> {
     /// # Errors
     /// When the device has no room, or `t` is not 1 to the model's block size.
     pub fn for_prediction(backend: &B, c: &GptConfig, b: usize, t: usize) -> Result<Self> {
-        Self::new(backend, c, b, t, Purpose::Prediction)
+        Self::for_windows(backend, c, b, t, WorkspaceKind::Prediction)
     }
 
     /// Room for gradients of batches of up to `b` sequences of up to `t` tokens.
@@ -65,20 +65,16 @@ impl<B: Backend> Workspace<B> {
     /// # Errors
     /// As [`Workspace::for_prediction`].
     pub fn for_gradients(backend: &B, c: &GptConfig, b: usize, t: usize) -> Result<Self> {
-        Self::new(backend, c, b, t, Purpose::Gradients)
+        Self::for_windows(backend, c, b, t, WorkspaceKind::Gradients)
     }
 
-    /// Room for `rows` tokens with the logits of `ends` of them.
-    pub(super) fn for_decoding(
+    fn for_windows(
         backend: &B,
         c: &GptConfig,
-        rows: usize,
-        ends: usize,
+        b: usize,
+        t: usize,
+        kind: WorkspaceKind,
     ) -> Result<Self> {
-        Self::new(backend, c, rows, 1, Purpose::Decoding { ends })
-    }
-
-    fn new(backend: &B, c: &GptConfig, b: usize, t: usize, purpose: Purpose) -> Result<Self> {
         if t == 0 || t > c.block_size {
             return Err(Error::invalid(
                 "sequence length",
@@ -90,79 +86,80 @@ impl<B: Backend> Workspace<B> {
             .checked_mul(t)
             .filter(|&n| n > 0 && n <= 1 << 28)
             .ok_or_else(|| Error::invalid("batch", "1 to 2^28 tokens", format!("({b}, {t})")))?;
+        Self::new(backend, c, n, kind)
+    }
+
+    /// Room for `rows` tokens with the logits of `ends` of them.
+    pub(super) fn for_decoding(
+        backend: &B,
+        c: &GptConfig,
+        rows: usize,
+        ends: usize,
+    ) -> Result<Self> {
+        Self::new(backend, c, rows, WorkspaceKind::Decoding { ends })
+    }
+
+    fn new(backend: &B, c: &GptConfig, n: usize, kind: WorkspaceKind) -> Result<Self> {
         let width = c.n_embd;
-        let zeros = |per_row: usize| backend.zeros(n * per_row);
-        let count = match purpose {
-            Purpose::Decoding { .. } => 1,
-            Purpose::Prediction => 2.min(c.n_layer),
-            Purpose::Gradients => c.n_layer,
-        };
-        let slots = (0..count)
+        let act = |width: usize| backend.act(n, width);
+        let gradients = kind == WorkspaceKind::Gradients;
+        let slots = (0..if gradients { c.n_layer } else { 1 })
             .map(|_| {
                 Ok(Slot {
-                    x_in: zeros(width)?,
-                    x_mid: zeros(width)?,
-                    stats_1: zeros(2)?,
-                    stats_2: zeros(2)?,
-                    qkv: zeros(3 * width)?,
-                    lse: zeros(c.n_head)?,
-                    att: zeros(width)?,
-                    fc: zeros(4 * width)?,
+                    x_in: act(width)?,
+                    x_mid: act(width)?,
+                    stats_1: act(2)?,
+                    stats_2: act(2)?,
+                    qkv: act(3 * width)?,
+                    lse: act(c.n_head)?,
+                    att: act(width)?,
+                    fc: act(4 * width)?,
                 })
             })
             .collect::<Result<_>>()?;
-        let back = (purpose == Purpose::Gradients)
+        let back = gradients
             .then(|| {
                 Ok::<_, Error>(Gradients {
-                    stream: zeros(width)?,
-                    norm: zeros(width)?,
-                    att: zeros(width)?,
-                    qkv: zeros(3 * width)?,
-                    fc: zeros(4 * width)?,
+                    stream: act(width)?,
+                    norm: act(width)?,
+                    att: act(width)?,
+                    qkv: act(3 * width)?,
+                    fc: act(4 * width)?,
                 })
             })
             .transpose()?;
+        let (ends, tokens) = match kind {
+            WorkspaceKind::Decoding { ends } => (ends, 0),
+            _ => (n, n),
+        };
         Ok(Self {
             rows: n,
             slots,
-            x_out: zeros(width)?,
-            norm: zeros(width)?,
-            stats_f: zeros(2)?,
-            act: zeros(4 * width)?,
-            proj: zeros(match purpose {
-                Purpose::Decoding { .. } => width,
-                Purpose::Gradients if c.dropout > 0.0 => width,
-                _ => 0,
-            })?,
-            logits: match purpose {
-                Purpose::Decoding { ends } => backend.zeros(ends * c.vocab_size)?,
-                _ => zeros(c.vocab_size)?,
-            },
-            nll: zeros(1)?,
+            x_out: act(width)?,
+            norm: act(width)?,
+            stats_f: act(2)?,
+            act: act(4 * width)?,
+            logits: backend.act(ends, c.vocab_size)?,
+            nll: backend.act(tokens, 1)?,
             back,
-            x: backend.tokens(n)?,
-            y: backend.tokens(n)?,
+            x: backend.tokens(tokens)?,
+            y: backend.tokens(tokens)?,
+            ids: Vec::with_capacity(tokens),
         })
     }
 
-    /// Takes in a batch: x and, where there are any, targets y, both (B, T).
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn take(
+    /// Takes in x, and y where `with_targets`, both (B, T).
+    pub(super) fn take(
         &mut self,
         backend: &B,
-        c: &GptConfig,
-        layout: &Layout,
+        gpt: &Gpt,
         params: &B::Vector,
-        x: &[u16],
-        y: Option<&[u16]>,
-        t: usize,
+        batch: &TokenBatch<'_>,
+        with_targets: bool,
     ) -> Result<()> {
-        if backend.len(params) != layout.len() {
-            return Err(Error::shape(
-                "parameters",
-                [layout.len()],
-                [backend.len(params)],
-            ));
+        let (c, n, TokenBatch { x, y, t, .. }) = (&gpt.config, gpt.n_params(), *batch);
+        if backend.len(params) != n {
+            return Err(Error::shape("parameters", [n], [backend.len(params)]));
         }
         if t == 0 || t > c.block_size || x.is_empty() || !x.len().is_multiple_of(t) {
             return Err(Error::invalid(
@@ -178,26 +175,29 @@ impl<B: Backend> Workspace<B> {
                 x.len(),
             ));
         }
-        let known = |what: &str, tokens: &[u16]| match tokens
-            .iter()
-            .position(|&v| v as usize >= c.vocab_size)
-        {
-            Some(i) => Err(Error::invalid(
-                format!("{what}[{}, {}]", i / t, i % t),
-                format!("a token below vocab_size = {}", c.vocab_size),
-                tokens[i],
-            )),
-            None => Ok(()),
-        };
-        known("x", x)?;
-        backend.upload_tokens(x, &mut self.x)?;
-        if let Some(y) = y {
+        wide(&mut self.ids, "x", x, t, c.vocab_size)?;
+        backend.upload_tokens(&mut self.x, &self.ids, &[])?;
+        if with_targets {
             if y.len() != x.len() {
                 return Err(Error::shape("targets", [x.len()], [y.len()]));
             }
-            known("y", y)?;
-            backend.upload_tokens(y, &mut self.y)?;
+            wide(&mut self.ids, "y", y, t, c.vocab_size)?;
+            backend.upload_tokens(&mut self.y, &self.ids, &[])?;
         }
         Ok(())
     }
+}
+
+/// Tokens (B, T) as a device takes them, if every one is below `v`.
+fn wide(ids: &mut Vec<u32>, what: &str, tokens: &[u16], t: usize, v: usize) -> Result<()> {
+    if let Some(i) = tokens.iter().position(|&id| id as usize >= v) {
+        return Err(Error::invalid(
+            format!("{what}[{}, {}]", i / t, i % t),
+            format!("a token below vocab_size = {v}"),
+            tokens[i],
+        ));
+    }
+    ids.clear();
+    ids.extend(tokens.iter().map(|&id| u32::from(id)));
+    Ok(())
 }

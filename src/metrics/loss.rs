@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::data::{Batch, consecutive};
 use crate::error::Result;
-use crate::gpt::{Gpt, Workspace};
+use crate::gpt::{Gpt, Objective, TokenBatch, Workspace};
 
 /// Rows that are run at once in an evaluation: enough to keep the threads busy, few enough to be small beside the parameters.
 const EVAL_ROWS: usize = 4096;
@@ -60,8 +60,9 @@ pub fn split_loss<B: Backend>(
     let (mut sum, mut count, mut first) = (0.0, 0, 0);
     while first < windows.num_windows() {
         first += windows.fill(first, rows, &mut batch)?;
-        let objective = crate::gpt::Objective::All;
-        let mean = gpt.loss(backend, params, &batch.x, &batch.y, t, objective, &mut ws)?;
+        let objective = Objective::All;
+        let of = TokenBatch::new(&batch.x, &batch.y, t, objective);
+        let mean = gpt.loss(backend, params, of, &mut ws)?;
         sum += mean * batch.y.len() as f64;
         count += batch.y.len();
     }

@@ -6,7 +6,7 @@
 use crate::backend::Backend;
 use crate::data::consecutive;
 use crate::error::{Error, Result};
-use crate::gpt::{Gpt, Workspace};
+use crate::gpt::{Gpt, Objective, TokenBatch, Workspace};
 use crate::rng::{Purpose, Stream};
 
 /// Tokens that are run at once: enough to keep the threads busy, few enough to be small beside a sampler's own buffers.
@@ -68,7 +68,8 @@ impl<B: Backend> Probe<B> {
         let at_once = rows(self.t) * self.t;
         let batches = self.x.chunks(at_once).zip(self.y.chunks(at_once));
         for ((x, y), out) in batches.zip(self.scores.chunks_mut(at_once)) {
-            gpt.log_prob(backend, params, x, y, self.t, &mut self.ws, out)?;
+            let batch = TokenBatch::new(x, y, self.t, Objective::All);
+            gpt.log_prob(backend, params, batch, &mut self.ws, out)?;
         }
         let scores = &self.scores[..self.tokens];
         match scores.iter().position(|v| !v.is_finite()) {

@@ -6,7 +6,7 @@ use crate::backend::vectors::{AdamW, Coefficients, Langevin, Noise, Rule, Vector
 use crate::backend::{Cpu, Precision};
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Options};
-use crate::gpt::{Gpt, GptConfig, NAMED, Objective, Squares, WeightType, Workspace};
+use crate::gpt::{Gpt, GptConfig, NAMED, Objective, Squares, TokenBatch, WeightType, Workspace};
 use crate::rng::{Purpose, Stream};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -319,20 +319,11 @@ impl Bench<'_> {
         let params = gpt.layout().init(1);
         let (x, y) = (tokens(b * t), tokens(b * t));
         let mut ws = Workspace::for_gradients(cpu, gpt.config(), b, t)?;
+        let batch = TokenBatch::new(&x, &y, t, Objective::All);
         let mut grad = cpu.zeros(params.len())?;
         let time = self.time(|| {
-            gpt.gradient(
-                cpu,
-                &params,
-                &x,
-                &y,
-                t,
-                Objective::All,
-                None,
-                &mut ws,
-                &mut grad,
-            )
-            .map(drop)
+            gpt.gradient(cpu, &params, batch, None, &mut ws, &mut grad)
+                .map(drop)
         })?;
         let more = rates(gpt, b * t, t, 6, 12, time.0);
         self.say(what, shape, time, &more)
@@ -463,15 +454,15 @@ impl Bench<'_> {
         let params = gpt.layout().init(1);
         let (x, y) = (tokens(b * t), tokens(b * t));
         let ws = &mut Workspace::for_gradients(cpu, gpt.config(), b, t)?;
-        let all = Objective::All;
+        let batch = TokenBatch::new(&x, &y, t, Objective::All);
         let (grad, squares) = (&mut cpu.zeros(params.len())?, &mut cpu.zeros(params.len())?);
         let (mut plain, mut times) = (Vec::new(), Vec::new());
         let (_, runs) = self.time(|| {
             let start = Instant::now();
-            gpt.gradient(cpu, &params, &x, &y, t, all, None, ws, grad)?;
+            gpt.gradient(cpu, &params, batch, None, ws, grad)?;
             let between = Instant::now();
             let of = Squares::Gradients;
-            gpt.gradient_and_squares(cpu, &params, &x, &y, t, all, of, ws, grad, squares)?;
+            gpt.gradient_and_squares(cpu, &params, batch, of, ws, grad, squares)?;
             plain.push((between - start).as_secs_f64());
             times.push(between.elapsed().as_secs_f64());
             Ok(())

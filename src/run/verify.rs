@@ -4,7 +4,7 @@ mod gaussians;
 
 use crate::backend::{Backend, GemmPrecision};
 use crate::error::{Error, Result};
-use crate::gpt::{Gpt, GptConfig, Objective, Squares, Workspace};
+use crate::gpt::{Gpt, GptConfig, Objective, Squares, TokenBatch, Workspace};
 use crate::metrics::{self, Unit};
 use crate::samplers::{Config, Method, Sampler, SamplerState, Thermostat};
 use safetensors::{Dtype, SafeTensors};
@@ -170,7 +170,10 @@ fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     checks.push(r.check("logits", &logits, &want, tolerance));
 
     for (prefix, objective) in [("", Objective::All), ("last.", Objective::Last)] {
-        let loss = gpt.gradient(be, &params, &x, &y, t, objective, None, &mut ws, &mut grad)?;
+        let loss = {
+            let batch = TokenBatch::new(&x, &y, t, objective);
+            gpt.gradient(be, &params, batch, None, &mut ws, &mut grad)?
+        };
         let name = format!("{prefix}loss");
         let (_, want) = r.f32(&name)?;
         checks.push(r.check(&name, &[loss as f32], &want, tolerance));
@@ -188,10 +191,7 @@ fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
         gpt.gradient_and_squares(
             be,
             &params,
-            &x,
-            &y,
-            t,
-            Objective::All,
+            TokenBatch::new(&x, &y, t, Objective::All),
             Squares::Gradients,
             &mut ws,
             &mut grad,

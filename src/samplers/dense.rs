@@ -42,7 +42,7 @@ impl Factor {
             diagonal.push(inverse);
             let panel = DMatrixView::from_slice(&done[k * n..], n, b);
             let mut columns: Vec<_> = right.chunks_mut(n * WIDTH).collect();
-            be.each(&mut columns, |j, columns| {
+            be.host().each(&mut columns, |j, columns| {
                 let (first, w) = (k + b + j * WIDTH, columns.len() / n);
                 let lower = panel.rows(first, n - first);
                 let across = panel.rows(first, w).transpose();
@@ -84,7 +84,7 @@ impl Factor {
         let n = self.n;
         let mut out = vec![0.0; n];
         let mut parts: Vec<_> = out.chunks_mut(WIDTH).collect();
-        be.each(&mut parts, |j, part| {
+        be.host().each(&mut parts, |j, part| {
             // Columns `first` on of L^-1, from row `first` down, block by block.
             let (first, w) = (j * WIDTH, part.len());
             let mut x = DMatrix::zeros(n - first, w);

@@ -511,7 +511,7 @@ fn add_pairs<B: Backend>(
                 .for_each(|(o, (i, j))| *o = x[i] * x[j]);
         }
         let mut parts: Vec<_> = pairs.chunks_mut(PAIRS * q).collect();
-        be.each(&mut parts, |i, part| {
+        be.host().each(&mut parts, |i, part| {
             let of = &of[i * PAIRS..][..part.len() / q];
             let weights = DMatrix::from_fn(positions, of.len(), |n, k| {
                 (p[(of[k].0, n)] * p[(of[k].1, n)]) as f32

@@ -3,7 +3,7 @@
 use bnn::backend::vectors::{Coefficients, Langevin, Noise, Rule, Vectors};
 use bnn::backend::{Cpu, cpu::Isa};
 use bnn::generate::{Generator, Options};
-use bnn::gpt::{Gpt, GptConfig, Objective, Squares, Workspace};
+use bnn::gpt::{Gpt, GptConfig, Objective, Squares, TokenBatch, Workspace};
 use bnn::rng::{Purpose, Stream};
 
 fn main() {
@@ -18,37 +18,26 @@ fn main() {
     let gpt = Gpt::new(GptConfig::named("tiny", 65).expect("a named shape")).expect("a model");
     let params = gpt.layout().init(1);
     let tokens: Vec<u16> = (0..64).map(|i| i * 7 % 65).collect();
+    let batch = TokenBatch::new(&tokens, &tokens, 16, Objective::All);
     match work.as_str() {
         "gradient" => {
             let mut ws = Workspace::for_gradients(&cpu, gpt.config(), 4, 16).expect("room");
             let mut grad = vec![0.0; params.len()];
             for _ in 0..times {
-                gpt.gradient(
-                    &cpu,
-                    &params,
-                    &tokens,
-                    &tokens,
-                    16,
-                    Objective::All,
-                    None,
-                    &mut ws,
-                    &mut grad,
-                )
-                .expect("a gradient");
+                gpt.gradient(&cpu, &params, batch, None, &mut ws, &mut grad)
+                    .expect("a gradient");
             }
         }
         "gradient_and_squares" => {
             let mut ws = Workspace::for_gradients(&cpu, gpt.config(), 4, 16).expect("room");
             let (mut grad, mut squares) = (vec![0.0; params.len()], vec![0.0; params.len()]);
             for _ in 0..times {
+                let of = Squares::Gradients;
                 gpt.gradient_and_squares(
                     &cpu,
                     &params,
-                    &tokens,
-                    &tokens,
-                    16,
-                    Objective::All,
-                    Squares::Gradients,
+                    batch,
+                    of,
                     &mut ws,
                     &mut grad,
                     &mut squares,

@@ -4,7 +4,7 @@
 use bnn::backend::vectors::Vectors;
 use bnn::backend::{Cpu, Precision};
 use bnn::generate::{Generator, Options};
-use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Workspace};
+use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, TokenBatch, Workspace};
 use bnn::store::{Dtype, Provenance, Store};
 use std::fmt::Write;
 use std::time::Instant;
@@ -42,8 +42,8 @@ fn gradient(cpu: &Cpu, gpt: &Gpt, b: usize, t: usize) -> f64 {
     let mut ws = Workspace::for_gradients(cpu, gpt.config(), b, t).expect("room");
     let mut grad = cpu.zeros(params.len()).expect("room");
     median(|| {
-        let all = Objective::All;
-        gpt.gradient(cpu, &params, &x, &x, t, all, None, &mut ws, &mut grad)
+        let batch = TokenBatch::new(&x, &x, t, Objective::All);
+        gpt.gradient(cpu, &params, batch, None, &mut ws, &mut grad)
             .expect("a gradient");
     })
 }

@@ -1,7 +1,8 @@
 //! What the tests of single operations share: every instruction set and thread count, and buffers that show what they should not touch.
 
 use super::{bits, ensure::every_isa, normals, relative_error, wide};
-use bnn::backend::{Cpu, Dropout, Norm};
+use bnn::backend::ops::*;
+use bnn::backend::{Cpu, Dropout, Norm, Piece, WeightGrad};
 use bnn::rng::{Purpose, Stream};
 
 pub const RUBBISH: f32 = 7.75e8;
@@ -35,6 +36,41 @@ pub fn everywhere<const N: usize>(
         answers.push(alone);
     }
     answers
+}
+
+/// Tokens on the device, and behind them ones that no table has.
+pub fn on_device(cpu: &Cpu, tokens: &[u16], pieces: &[Piece]) -> <Cpu as ActivationOps>::Tokens {
+    let mut room = cpu.tokens(tokens.len() + 5).unwrap();
+    cpu.upload_tokens(&mut room, &vec![u32::MAX; tokens.len() + 5], &[])
+        .unwrap();
+    let wide: Vec<u32> = tokens.iter().map(|&t| t.into()).collect();
+    cpu.upload_tokens(&mut room, &wide, pieces).unwrap();
+    room
+}
+
+/// A gradient of `rows` in sequences of `t`, without squares.
+pub fn gradient(grad: &mut Vec<f32>, rows: usize, t: usize) -> WeightGrad<'_, Cpu> {
+    WeightGrad {
+        grad,
+        squares: None,
+        rows,
+        t,
+    }
+}
+
+/// As [`gradient`], with the squares by sequence.
+pub fn with_squares<'a>(
+    grad: &'a mut Vec<f32>,
+    squares: &'a mut Vec<f32>,
+    rows: usize,
+    t: usize,
+) -> WeightGrad<'a, Cpu> {
+    WeightGrad {
+        grad,
+        squares: Some(squares),
+        rows,
+        t,
+    }
 }
 
 pub fn rubbish(n: usize) -> Vec<f32> {
@@ -78,14 +114,14 @@ pub fn to_bf16(x: &mut [f32]) {
     x.iter_mut().for_each(|v| *v = big(*v) - (big(*v) - *v));
 }
 
-pub struct Normed {
+pub struct NormCase {
     pub c: usize,
     pub params: Vec<f32>,
     pub norm: Norm,
     pub x: Vec<f32>,
 }
 
-impl Normed {
+impl NormCase {
     pub fn new(rows: usize, c: usize, bias: bool, mean: f32) -> Self {
         let row = |v: f32| mean + 3.0 * v;
         Self {

@@ -3,7 +3,7 @@
 use super::{reference, wide};
 use bnn::Result;
 use bnn::backend::{Cpu, Vectors};
-use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Squares, Training, Workspace};
+use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Squares, TokenBatch, Training, Workspace};
 
 /// One unit of f32 is 6e-8; sums over up to 128 terms, a few dozen of them in a row, leave below 2e-5 of a norm.
 pub const TOLERANCE: f64 = 2e-5;
@@ -73,7 +73,8 @@ impl Model {
 
     pub fn loss(&mut self, x: &[u16], y: &[u16], t: usize, objective: Objective) -> Result<f64> {
         let (gpt, ws) = (&self.gpt, &mut self.ws);
-        gpt.loss(&self.cpu, &self.params, x, y, t, objective, ws)
+        let batch = TokenBatch::new(x, y, t, objective);
+        gpt.loss(&self.cpu, &self.params, batch, ws)
     }
 
     /// The loss and its gradient, whose buffer holds rubbish before.
@@ -87,17 +88,8 @@ impl Model {
     ) -> Result<(f64, Vec<f32>)> {
         self.cpu.fill(&mut self.grad, f32::NAN)?;
         let (gpt, ws, grad) = (&self.gpt, &mut self.ws, &mut self.grad);
-        let loss = gpt.gradient(
-            &self.cpu,
-            &self.params,
-            x,
-            y,
-            t,
-            objective,
-            training,
-            ws,
-            grad,
-        )?;
+        let batch = TokenBatch::new(x, y, t, objective);
+        let loss = gpt.gradient(&self.cpu, &self.params, batch, training, ws, grad)?;
         let mut host = vec![0.0; self.grad.len()];
         self.cpu.download(&self.grad, &mut host)?;
         Ok((loss, host))
@@ -115,9 +107,8 @@ impl Model {
         cpu.fill(&mut self.grad, f32::NAN)?;
         let (gpt, ws, grad) = (&self.gpt, &mut self.ws, &mut self.grad);
         let mut squares = cpu.zeros(gpt.n_params())?;
-        let of = Squares::Gradients;
-        let loss =
-            gpt.gradient_and_squares(cpu, params, x, y, t, objective, of, ws, grad, &mut squares)?;
+        let (of, batch) = (Squares::Gradients, TokenBatch::new(x, y, t, objective));
+        let loss = gpt.gradient_and_squares(cpu, params, batch, of, ws, grad, &mut squares)?;
         Ok((loss, grad.clone(), squares))
     }
 

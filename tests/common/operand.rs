@@ -1,9 +1,10 @@
 //! Operands of matrix products in all layouts, and what f64 makes of them.
 
 use super::bits;
+use bnn::backend::cpu::gemm::Epilogue;
 use bnn::backend::cpu::gemm::Mat;
 use bnn::backend::ops::*;
-use bnn::backend::{Cpu, Gelu, Then};
+use bnn::backend::{Cpu, Gelu};
 
 /// Uniform in [-1, 1), the same for a seed.
 pub fn random(seed: u64, len: usize) -> Vec<f32> {
@@ -127,20 +128,21 @@ pub fn check_what_follows(cpu: &Cpu) {
         Operand::new(2, k, n, 0, true),
     );
     let (bias, with) = (random(3, n), random(4, m * n));
-    let product = |then: Then<'_, [f32]>| {
+    let product = |then: Epilogue<'_>| {
         let mut c = vec![f32::NAN; m * n];
-        cpu.gemm_then(m, n, k, a.mat(), b.mat(), &mut c, Some(&bias), then);
+        cpu.gemm_epilogue(m, n, k, a.mat(), b.mat(), &mut c, Some(&bias), then);
         c
     };
-    let plain = product(Then::Nothing);
+    let plain = product(Epilogue::None);
     let each = |f: fn(f32, f32) -> f32| -> Vec<f32> {
         plain.iter().zip(&with).map(|(a, b)| f(*a, *b)).collect()
     };
     let same = |got: &[f32], want: &[f32]| assert_eq!(bits(got), bits(want), "{cpu:?}");
-    same(&product(Then::Add(&with)), &each(|a, b| a + b));
-    same(&product(Then::Times(&with)), &each(|a, b| a * b));
+    same(&product(Epilogue::Add(&with)), &each(|a, b| a + b));
+    same(&product(Epilogue::Mul(&with)), &each(|a, b| a * b));
     let (mut act, mut want) = (vec![f32::NAN; m * n], vec![f32::NAN; m * n]);
-    same(&product(Then::Gelu(&mut act, Gelu::Exact)), &plain);
-    cpu.gelu(&mut want, &plain, m * n, Gelu::Exact).unwrap();
+    same(&product(Epilogue::Gelu(&mut act, Gelu::Exact)), &plain);
+    cpu.gelu_slope(&mut want, &mut plain.clone(), m * n, Gelu::Exact)
+        .unwrap();
     same(&act, &want);
 }

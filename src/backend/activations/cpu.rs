@@ -1,81 +1,76 @@
-//! Buffers of a pass, tokens on the device, and how work is handed to it.
+//! Buffers of a pass on the CPU.
 
-use crate::backend::cpu::isa::multiversion;
-use crate::backend::cpu::{Cpu, Rows, par};
+use super::Piece;
+use crate::backend::cpu::{Cpu, pages};
+use crate::backend::ensemble::cpu::Ensemble;
 use crate::backend::ops::ActivationOps;
-use crate::backend::{GemmPrecision, Precision, Span};
-use crate::error::Result;
+use crate::backend::{GemmPrecision, HostPool, Precision};
+use crate::error::{Error, Result};
 
-/// Multiplications that take a thread about as long as waking another (some 50 us).
-const MIN_BATCH: usize = 1 << 21;
+/// Tokens on the CPU.
+pub struct Tokens {
+    pub ids: Vec<u32>,
+    pub pieces: Vec<Piece>,
+    /// Of a token of a piece: its place in its sequence.
+    pub positions: Vec<u32>,
+}
 
-multiversion! {
-    fn add(out: &mut [f32], a: &[f32], b: &[f32]) {
-        for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
-            *o = a + b;
-        }
+impl Tokens {
+    /// The number of the last token of each piece.
+    pub fn ends(&self) -> impl Iterator<Item = usize> + '_ {
+        self.pieces.iter().scan(0, |end, p| {
+            *end += p.len;
+            Some(*end - 1)
+        })
     }
 }
 
 impl ActivationOps for Cpu {
-    type Tokens = Vec<u16>;
+    type Act = Vec<f32>;
+    type Tokens = Tokens;
+    type Ensemble = Ensemble;
 
-    fn tokens(&self, n: usize) -> Result<Vec<u16>> {
-        Ok(vec![0; n])
+    fn act(&self, rows: usize, width: usize) -> Result<Vec<f32>> {
+        let n = rows
+            .checked_mul(width)
+            .filter(|&n| Vec::<f32>::new().try_reserve_exact(n).is_ok());
+        n.map(pages::zeros).ok_or_else(|| {
+            Error::Unsupported(format!("no memory for a matrix of {rows} by {width}"))
+        })
     }
 
-    fn upload_tokens(&self, from: &[u16], to: &mut Vec<u16>) -> Result<()> {
-        to[..from.len()].copy_from_slice(from);
+    fn download_act(&self, from: &Vec<f32>, _width: usize, to: &mut [f32]) -> Result<()> {
+        to.copy_from_slice(&from[..to.len()]);
         Ok(())
     }
 
-    fn download_part(&self, from: &Vec<f32>, at: usize, to: &mut [f32]) -> Result<()> {
-        to.copy_from_slice(&from[at..][..to.len()]);
+    fn tokens(&self, n: usize) -> Result<Tokens> {
+        Ok(Tokens {
+            ids: vec![0; n],
+            pieces: Vec::with_capacity(n),
+            positions: Vec::with_capacity(n),
+        })
+    }
+
+    fn upload_tokens(&self, to: &mut Tokens, from: &[u32], pieces: &[Piece]) -> Result<()> {
+        to.ids[..from.len()].copy_from_slice(from);
+        to.pieces.clear();
+        to.pieces.extend_from_slice(pieces);
+        to.positions.clear();
+        let positions = pieces.iter().flat_map(|p| p.past..p.past + p.len);
+        to.positions.extend(positions.map(|at| at as u32));
         Ok(())
     }
 
-    fn batch<R: Send>(&self, work: usize, f: impl FnOnce() -> R + Send) -> R {
-        match work < MIN_BATCH {
-            true => f(),
-            false => self.run(f),
-        }
+    fn host(&self) -> &HostPool {
+        &self.host
     }
 
     fn gemm_precision(&self) -> GemmPrecision {
         Cpu::gemm_precision(self)
     }
 
-    fn with_f32_products(&self) -> Self {
-        self.clone().with_precision(Precision::Highest)
-    }
-
-    fn lanes(&self) -> usize {
-        self.threads
-    }
-
-    fn each<T: Send>(
-        &self,
-        items: &mut [T],
-        f: impl Fn(usize, &mut T) -> Result<()> + Sync,
-    ) -> Result<()> {
-        match &self.pool {
-            Some(pool) => pool.install(|| par::each(items, 0, &f)),
-            None => items.iter_mut().enumerate().try_for_each(|(i, t)| f(i, t)),
-        }
-    }
-
-    fn last_rows(&self, out: &mut Vec<f32>, x: &Vec<f32>, spans: &[Span], c: usize) -> Result<()> {
-        for (to, s) in out.chunks_exact_mut(c).zip(spans) {
-            to.copy_from_slice(&x[(s.row + s.rows - 1) * c..][..c]);
-        }
-        Ok(())
-    }
-
-    fn add(&self, out: &mut Vec<f32>, a: &Vec<f32>, b: &Vec<f32>, n: usize) -> Result<()> {
-        let (a, b) = (&a[..n], &b[..n]);
-        self.rows(n, 1024, [Rows::new(out, 1)], |r, [out]| {
-            add(self.isa, out, &a[r.clone()], &b[r]);
-        });
-        Ok(())
+    fn with_precision(&self, precision: Precision) -> Self {
+        Cpu::with_precision(self.clone(), precision)
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! As FlashAttention (Dao et al. 2022) keeps per row only the log-sum-exp and makes the probabilities again in the backward pass.
 
+use super::{Attended, AttentionShape, CacheShape, PieceRows};
+use crate::backend::Dropout;
+use crate::backend::activations::cpu::Tokens;
 use crate::backend::cpu::gemm::{self, Mat};
 use crate::backend::cpu::isa::{Isa, multiversion};
 use crate::backend::cpu::math::exp;
 use crate::backend::cpu::{Cpu, Rows};
 use crate::backend::dropout::cpu::Mask;
 use crate::backend::ops::AttentionOps;
-use crate::backend::{Dropout, Heads, Span};
 use crate::error::Result;
 use std::cell::RefCell;
 
@@ -125,12 +127,12 @@ fn mask_block(mask: &Mask, s: &mut [f32], cols: usize, t: usize, head: usize, i0
 }
 
 /// out (N, C) and lse (B, H, T) from qkv (N, 3C).
-pub fn forward(
+fn forward(
     cpu: &Cpu,
     out: &mut [f32],
     lse: &mut [f32],
     qkv: &[f32],
-    d: Heads,
+    d: AttentionShape,
     dropout: Option<Dropout>,
 ) {
     let (t, c, size) = (d.t, d.width(), d.size);
@@ -222,14 +224,14 @@ impl<'a> Head<'a> {
 
 /// dqkv (N, 3C) from dout (N, C), with out, lse and qkv of the forward pass.
 #[allow(clippy::too_many_arguments)]
-pub fn backward(
+fn backward(
     cpu: &Cpu,
     dqkv: &mut [f32],
     dout: &[f32],
     out: &[f32],
     lse: &[f32],
     qkv: &[f32],
-    d: Heads,
+    d: AttentionShape,
     dropout: Option<Dropout>,
 ) {
     let (t, c) = (d.t, d.width());
@@ -264,7 +266,7 @@ fn backward_head(
     out: &[f32],      // (T, C)
     lse: &[f32],      // (T)
     qkv: &[f32],      // (T, 3C)
-    d: Heads,
+    d: AttentionShape,
     h: usize,
     index: usize, // of (b, h)
     mask: Option<&Mask>,
@@ -361,7 +363,7 @@ fn backward_head(
 /// New positions of one sequence after `past` cached ones: their keys and values join the cache, then those from `first` on
 /// attend to all before them.
 #[allow(clippy::too_many_arguments)]
-pub fn cached(
+fn cached(
     cpu: &Cpu,
     out: &mut [f32],   // (t - first, C)
     cache: &mut [f32], // keys (block, C), values (block, C)
@@ -409,24 +411,21 @@ impl AttentionOps for Cpu {
         out: &mut Vec<f32>,
         lse: &mut Vec<f32>,
         qkv: &Vec<f32>,
-        heads: Heads,
+        shape: AttentionShape,
         dropout: Option<Dropout>,
     ) -> Result<()> {
-        forward(self, out, lse, qkv, heads, dropout);
+        forward(self, out, lse, qkv, shape, dropout);
         Ok(())
     }
 
     fn attention_backward(
         &self,
         dqkv: &mut Vec<f32>,
-        dout: &Vec<f32>,
-        out: &Vec<f32>,
-        lse: &Vec<f32>,
-        qkv: &Vec<f32>,
-        heads: Heads,
+        of: Attended<'_, Vec<f32>>,
+        shape: AttentionShape,
         dropout: Option<Dropout>,
     ) -> Result<()> {
-        backward(self, dqkv, dout, out, lse, qkv, heads, dropout);
+        backward(self, dqkv, of.dout, of.out, of.lse, of.qkv, shape, dropout);
         Ok(())
     }
 
@@ -434,21 +433,34 @@ impl AttentionOps for Cpu {
         &self,
         out: &mut Vec<f32>,
         cache: &mut Vec<f32>,
-        block: usize,
         qkv: &Vec<f32>,
-        spans: &[Span],
-        heads: usize,
-        size: usize,
-        last: bool,
+        pieces: &Tokens,
+        shape: CacheShape,
+        rows: PieceRows,
     ) -> Result<()> {
-        let c = heads * size;
-        for (i, s) in spans.iter().enumerate() {
-            let cache = &mut cache[s.slot..][..2 * block * c];
-            let qkv = &qkv[s.row * 3 * c..][..s.rows * 3 * c];
-            let (first, row) = if last { (s.rows - 1, i) } else { (0, s.row) };
-            let out = &mut out[row * c..][..(s.rows - first) * c];
-            cached(self, out, cache, block, s.past, first, qkv, heads, size);
-        }
+        let (c, block) = (shape.h * shape.size, shape.block);
+        let (slot, n) = (2 * block * c, pieces.positions.len());
+        let last = rows == PieceRows::Last;
+        let out_rows = if last { pieces.pieces.len() } else { n };
+        let outs = [
+            Rows::new(out, out_rows * c),
+            Rows::new(cache, shape.sequences * shape.layers * slot),
+        ];
+        self.members(shape.members, outs, |member, [out, cache]| {
+            let (mut row, mut to) = (0, 0);
+            for p in &pieces.pieces {
+                let at = (p.sequence * shape.layers + shape.layer) * slot;
+                let cache = &mut cache[at..][..slot];
+                let qkv = &qkv[(member * n + row) * 3 * c..][..p.len * 3 * c];
+                let first = if last { p.len - 1 } else { 0 };
+                let out = &mut out[to * c..][..(p.len - first) * c];
+                cached(
+                    self, out, cache, block, p.past, first, qkv, shape.h, shape.size,
+                );
+                row += p.len;
+                to += p.len - first;
+            }
+        });
         Ok(())
     }
 }

@@ -16,17 +16,16 @@ pub(in crate::backend) mod squares;
 pub use isa::Isa;
 pub(in crate::backend) use par::Rows;
 
-use crate::backend::{GemmPrecision, Precision};
-use crate::error::{Error, Result};
-use std::sync::Arc;
+use crate::backend::{GemmPrecision, HostPool, Precision};
+use crate::error::Result;
+use std::ops::Range;
 
 /// A CPU context: one thread pool, shared by everything that is computed in it. Cloning shares the pool.
 ///
 /// Results do not depend on the number of threads: work is split over outputs, never over a sum.
 #[derive(Clone)]
 pub struct Cpu {
-    pub(in crate::backend) pool: Option<Arc<rayon::ThreadPool>>, // None: one thread, the caller's
-    pub(in crate::backend) threads: usize,
+    pub(in crate::backend) host: HostPool,
     pub(in crate::backend) isa: Isa,
     precision: Precision,
 }
@@ -34,7 +33,7 @@ pub struct Cpu {
 impl std::fmt::Debug for Cpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cpu")
-            .field("threads", &self.threads)
+            .field("threads", &self.threads())
             .field("isa", &self.isa)
             .field("precision", &self.precision)
             .finish()
@@ -52,28 +51,8 @@ impl Cpu {
 
     /// Like [`Cpu::new`], with the instruction set forced.
     pub fn with_isa(threads: usize, isa: Isa) -> Result<Self> {
-        let threads = match threads {
-            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
-            n => n,
-        };
-        if threads > 1024 {
-            return Err(Error::invalid("threads", "0 (all) to 1024", threads));
-        }
-        let pool = (threads > 1)
-            .then(|| {
-                rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads)
-                    .thread_name(|i| format!("bnn-{i}"))
-                    .build()
-                    .map(Arc::new)
-                    .map_err(|e| {
-                        Error::Unsupported(format!("could not start {threads} threads: {e}"))
-                    })
-            })
-            .transpose()?;
         Ok(Self {
-            pool,
-            threads,
+            host: HostPool::new(threads)?,
             isa,
             precision: Precision::default(),
         })
@@ -101,7 +80,7 @@ impl Cpu {
 
     /// How many threads compute.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.host.threads()
     }
 
     /// The instruction set in use.
@@ -111,10 +90,7 @@ impl Cpu {
 
     /// Runs `f` on a thread of the pool, so that the operations inside start without a hand-over each.
     pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
-        match &self.pool {
-            Some(pool) => pool.install(f),
-            None => f(),
-        }
+        self.host.run(f)
     }
 
     /// Splits `rows` rows of the outputs into contiguous parts of a multiple of `grain` rows and runs `f` on each.
@@ -125,14 +101,37 @@ impl Cpu {
         rows: usize,
         grain: usize,
         outs: [Rows<'_>; N],
-        f: impl Fn(std::ops::Range<usize>, [&mut [f32]; N]) + Sync,
+        f: impl Fn(Range<usize>, [&mut [f32]; N]) + Sync,
     ) {
-        match &self.pool {
-            // One part is not worth waking anybody.
-            Some(pool) if rows > grain => {
-                pool.install(|| par::split(0..rows, self.threads, grain, outs, &f))
-            }
-            _ => par::serial(0..rows, outs, &f),
+        // One part is not worth waking anybody.
+        if rows > grain && self.host.is_parallel() {
+            let parts = self.threads();
+            self.run(|| par::split(0..rows, parts, grain, outs, &f));
+        } else {
+            par::serial(0..rows, outs, &f);
         }
+    }
+
+    /// Runs `f` on each of `count` members, whose parts of the outputs are as wide as the outputs say.
+    pub(in crate::backend) fn members<const N: usize>(
+        &self,
+        count: usize,
+        outs: [Rows<'_>; N],
+        f: impl Fn(usize, [&mut [f32]; N]) + Sync,
+    ) {
+        let widths = outs.each_ref().map(|out| out.width);
+        self.rows(count, 1, outs, |range, outs| {
+            let mut rest = outs;
+            for member in range {
+                let mut i = 0;
+                let parts = rest.each_mut().map(|out| {
+                    let (now, later) = std::mem::take(out).split_at_mut(widths[i]);
+                    *out = later;
+                    i += 1;
+                    now
+                });
+                f(member, parts);
+            }
+        });
     }
 }

@@ -1,6 +1,5 @@
 //! Splitting the rows of several outputs over the threads of a pool, without allocating.
 
-use crate::error::Result;
 use std::ops::Range;
 
 /// An output as a matrix of rows: `data` is (rows, width).
@@ -54,22 +53,4 @@ pub fn split<const N: usize>(
         || split(range.start..mid, left_parts, grain, left, f),
         || split(mid..range.end, parts - left_parts, grain, right, f),
     );
-}
-
-/// Runs `f` on every item, halving the slice; the first error in the items' order is given back. `first` is the index of items[0].
-pub fn each<T: Send>(
-    items: &mut [T],
-    first: usize,
-    f: &(impl Fn(usize, &mut T) -> Result<()> + Sync),
-) -> Result<()> {
-    match items {
-        [] => Ok(()),
-        [one] => f(first, one),
-        many => {
-            let mid = many.len() / 2;
-            let (a, b) = many.split_at_mut(mid);
-            let (a, b) = rayon::join(|| each(a, first, f), || each(b, first + mid, f));
-            a.and(b)
-        }
-    }
 }

@@ -49,10 +49,10 @@ impl Cpu {
             Level::Avx512 => WIDE_CHAINS,
             _ => CHAINS,
         };
-        let mut x = vec![1.0f32; self.threads * width];
+        let mut x = vec![1.0f32; self.threads() * width];
         let work = (2 * LENGTH * x.len()) as f64;
         best(work, || {
-            self.rows(self.threads, 1, [Rows::new(&mut x, width)], |_, [x]| {
+            self.rows(self.threads(), 1, [Rows::new(&mut x, width)], |_, [x]| {
                 let (a, b) = (0.999, 1e-3);
                 match self.isa.level() {
                     Level::Avx512 => x

@@ -1,6 +1,7 @@
 //! Softmax with cross-entropy: nll = log sum exp(z) - z[target], and its gradient in place of the logits.
 
-use crate::backend::Objective;
+use super::{Cotangent, LossShape, Objective};
+use crate::backend::activations::cpu::Tokens;
 use crate::backend::cpu::isa::multiversion;
 use crate::backend::cpu::math::exp;
 use crate::backend::cpu::{Cpu, Rows};
@@ -48,7 +49,7 @@ fn sum_exp(z: &[f32], top: f32) -> f32 {
 }
 
 multiversion! {
-    fn forward_rows(nll: &mut [f32], logits: &[f32], targets: &[u16], v: usize) {
+    fn forward_rows(nll: &mut [f32], logits: &[f32], targets: &[u32], v: usize) {
         for ((n, z), &y) in nll.iter_mut().zip(logits.chunks_exact(v)).zip(targets) {
             let top = max(z);
             *n = sum_exp(z, top).ln() + (top - z[y as usize]);
@@ -58,7 +59,7 @@ multiversion! {
 
 multiversion! {
     // dz = weight (softmax(z) - onehot(y)); weight 0 leaves the row out
-    fn backward_rows(nll: &mut [f32], logits: &mut [f32], targets: &[u16], v: usize, first: usize, t: usize, weight: f32, last: bool) {
+    fn backward_rows(nll: &mut [f32], logits: &mut [f32], targets: &[u32], v: usize, first: usize, t: usize, weight: f32, last: bool) {
         for (i, ((n, z), &y)) in nll.iter_mut().zip(logits.chunks_exact_mut(v)).zip(targets).enumerate() {
             if last && (first + i) % t != t - 1 {
                 *n = 0.0;
@@ -106,122 +107,49 @@ multiversion! {
     }
 }
 
-/// nll (N) of logits (N, V).
-pub fn forward(cpu: &Cpu, nll: &mut [f32], logits: &[f32], targets: &[u16], v: usize) {
-    cpu.rows(targets.len(), 8, [Rows::new(nll, 1)], |r, [nll]| {
-        forward_rows(
-            cpu.isa,
-            nll,
-            &logits[r.start * v..r.end * v],
-            &targets[r],
-            v,
-        );
-    });
-}
-
-/// nll (N), and `weight` times the gradient of the sum over the rows that count in place of the logits (N, V).
-#[allow(clippy::too_many_arguments)]
-pub fn backward(
-    cpu: &Cpu,
-    nll: &mut [f32],
-    logits: &mut [f32],
-    targets: &[u16],
-    t: usize,
-    v: usize,
-    objective: Objective,
-    weight: f32,
-) {
-    let rows = targets.len();
-    let last = objective == Objective::Last;
-    cpu.rows(
-        rows,
-        8,
-        [Rows::new(nll, 1), Rows::new(logits, v)],
-        |r, [nll, z]| {
-            let first = r.start;
-            backward_rows(cpu.isa, nll, z, &targets[r], v, first, t, weight, last);
-        },
-    );
-}
-
-/// In place of the logits (N, V) of the rows that count a cotangent whose covariance is the Hessian of their cross-entropy.
-#[allow(clippy::too_many_arguments)]
-pub fn cotangent(
-    cpu: &Cpu,
-    logits: &mut [f32],
-    t: usize,
-    v: usize,
-    objective: Objective,
-    stream: Stream,
-    draw: u64,
-) {
-    let last = objective == Objective::Last;
-    let rows = logits.len() / v;
-    cpu.rows(rows, 8, [Rows::new(logits, v)], |r, [z]| {
-        cotangent_rows(cpu.isa, z, v, r.start, t, last, stream, draw);
-    });
-}
-
-/// Sum in f64, in order, over the rows that count, and how many they are.
-pub fn sum(nll: &[f32], t: usize, objective: Objective) -> (f64, usize) {
-    let sum = match objective {
-        Objective::All => nll.iter().map(|&v| v as f64).sum(),
-        Objective::Last => nll.iter().skip(t - 1).step_by(t).map(|&v| v as f64).sum(),
-    };
-    (sum, objective.count(nll.len(), t))
-}
-
 impl CrossEntropyOps for Cpu {
     fn cross_entropy(
         &self,
         nll: &mut Vec<f32>,
-        logits: &Vec<f32>,
-        targets: &Vec<u16>,
-        rows: usize,
-        v: usize,
-    ) -> Result<()> {
-        forward(self, nll, logits, &targets[..rows], v);
-        Ok(())
-    }
-
-    fn cross_entropy_backward(
-        &self,
-        nll: &mut Vec<f32>,
         logits: &mut Vec<f32>,
-        targets: &Vec<u16>,
-        rows: usize,
-        t: usize,
-        v: usize,
-        objective: Objective,
-        weight: f32,
-    ) -> Result<()> {
-        let targets = &targets[..rows];
-        backward(self, nll, logits, targets, t, v, objective, weight);
-        Ok(())
-    }
-
-    fn curvature_cotangent(
-        &self,
-        logits: &mut Vec<f32>,
-        rows: usize,
-        t: usize,
-        v: usize,
-        objective: Objective,
-        stream: Stream,
-        draw: u64,
-    ) -> Result<()> {
-        let logits = &mut logits[..rows * v];
-        cotangent(self, logits, t, v, objective, stream, draw);
-        Ok(())
-    }
-
-    fn sum_nll(
-        &self,
-        nll: &Vec<f32>,
-        rows: usize,
-        t: usize,
-        objective: Objective,
-    ) -> Result<(f64, usize)> {
-        Ok(sum(&nll[..rows], t, objective))
+        targets: &Tokens,
+        shape: LossShape,
+        cotangent: Cotangent,
+    ) -> Result<f64> {
+        let LossShape {
+            rows,
+            t,
+            v,
+            objective,
+        } = shape;
+        let (nll, logits) = (&mut nll[..rows], &mut logits[..rows * v]);
+        let (targets, last) = (&targets.ids[..rows], objective == Objective::Last);
+        if let Cotangent::Gradient(weight) = cotangent {
+            let outs = [Rows::new(nll, 1), Rows::new(logits, v)];
+            self.rows(rows, 8, outs, |r, [nll, z]| {
+                let first = r.start;
+                backward_rows(self.isa, nll, z, &targets[r], v, first, t, weight, last);
+            });
+        } else {
+            self.rows(rows, 8, [Rows::new(nll, 1)], |r, [nll]| {
+                let z = &logits[r.start * v..r.end * v];
+                forward_rows(self.isa, nll, z, &targets[r], v);
+            });
+        }
+        if let Cotangent::Curvature { stream, draw } = cotangent {
+            self.rows(rows, 8, [Rows::new(logits, v)], |r, [z]| {
+                cotangent_rows(self.isa, z, v, r.start, t, last, stream, draw);
+            });
+        }
+        let (first, step) = match objective {
+            Objective::All => (0, 1),
+            Objective::Last => (t - 1, t),
+        };
+        Ok(nll
+            .iter()
+            .skip(first)
+            .step_by(step)
+            .map(|&v| v as f64)
+            .sum())
     }
 }

@@ -1,4 +1,4 @@
-//! Softmax with cross-entropy, its gradient, and the curvature's cotangent.
+//! Softmax with cross-entropy, and what goes back from it: the gradient, or a cotangent of its curvature.
 
 pub(in crate::backend) mod cpu;
 
@@ -27,52 +27,46 @@ impl Objective {
     }
 }
 
-/// What a device provides of it.
+/// Which rows of the logits (N, V) a loss is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossShape {
+    /// Rows N.
+    pub rows: usize,
+    /// Rows T of a sequence.
+    pub t: usize,
+    /// Vocabulary V.
+    pub v: usize,
+    /// Which rows count.
+    pub objective: Objective,
+}
+
+/// What takes the logits' place. Rows that the objective leaves out get 0.
+#[derive(Clone, Copy, Debug)]
+pub enum Cotangent {
+    /// Nothing: the logits stay.
+    None,
+    /// The gradient of the summed loss, times this.
+    Gradient(f32),
+    /// A cotangent (N, V) whose covariance is the cross-entropy's Hessian in the logits: with p = softmax(z) and r = sqrt(p),
+    /// r * e - p (r . e) with e of +-1, element (n, v) of number `draw` of the stream.
+    Curvature {
+        /// Where the signs come from.
+        stream: Stream,
+        /// Which draw.
+        draw: u64,
+    },
+}
+
+/// Cross-entropy.
 pub trait CrossEntropyOps: ActivationOps {
-    /// Per-row negative log-likelihood in nats: nll (N) from logits (N, V).
+    /// Each row's negative log-likelihood in nats, nll (N), and `cotangent` in place of the logits (N, V). With [`Cotangent::Gradient`] rows
+    /// that do not count have 0. Returns the sum of nll in f64 over those that count, in a fixed order.
     fn cross_entropy(
         &self,
-        nll: &mut Self::Vector,
-        logits: &Self::Vector,
+        nll: &mut Self::Act,
+        logits: &mut Self::Act,
         targets: &Self::Tokens,
-        rows: usize,
-        v: usize,
-    ) -> Result<()>;
-
-    /// The same, and `weight` times the gradient of the sum in place of the logits. Rows that the objective leaves out get 0.
-    #[allow(clippy::too_many_arguments)]
-    fn cross_entropy_backward(
-        &self,
-        nll: &mut Self::Vector,
-        logits: &mut Self::Vector,
-        targets: &Self::Tokens,
-        rows: usize,
-        t: usize,
-        v: usize,
-        objective: Objective,
-        weight: f32,
-    ) -> Result<()>;
-
-    /// In place of the logits a cotangent (N, V) whose covariance is the cross-entropy's Hessian in them: with p = softmax(z) and r = sqrt(p),
-    /// r * e - p (r . e) with e of +-1, element (n, v) of number `draw` of the stream. Rows that the objective leaves out get 0.
-    #[allow(clippy::too_many_arguments)]
-    fn curvature_cotangent(
-        &self,
-        logits: &mut Self::Vector,
-        rows: usize,
-        t: usize,
-        v: usize,
-        objective: Objective,
-        stream: Stream,
-        draw: u64,
-    ) -> Result<()>;
-
-    /// Sum in f64, in order, of nll over the rows that the objective counts, and how many those are.
-    fn sum_nll(
-        &self,
-        nll: &Self::Vector,
-        rows: usize,
-        t: usize,
-        objective: Objective,
-    ) -> Result<(f64, usize)>;
+        shape: LossShape,
+        cotangent: Cotangent,
+    ) -> Result<f64>;
 }

@@ -1,12 +1,15 @@
 //! A call's arguments as the chosen device takes them, and its results as the caller does.
 
 use super::{Buffer, Device, Place};
+use crate::backend::ops::ActivationOps;
 use crate::backend::vectors::{
     AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Moments, Noise, RangeMoments, Rule, Spread,
     Standing, ViDraw,
 };
 use crate::backend::{
-    Cpu, Dropout, Gelu, Heads, Linear, Norm, Objective, PriorTerms, Span, Then, WeightType,
+    Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
+    Epilogue, Gelu, HeadGrad, Linear, LossShape, Norm, Normed, Params, Piece, PieceRows, Positions,
+    PriorTerms, Tables, WeightGrad, Write,
 };
 use crate::rng::Stream;
 use std::ops::Range;
@@ -70,17 +73,18 @@ macro_rules! plain {
     )*};
 }
 plain!(
-    bool,
     usize,
     u64,
     f32,
     &[f32],
     &mut [f32],
-    &[u16],
-    &[Span],
-    &Range<usize>,
+    &[f64],
+    &[u32],
+    &[Piece],
     &[Range<usize>],
     &mut [RangeMoments],
+    &mut [Drawn],
+    &Tables,
     &Norm,
     &Linear,
     &AdamW,
@@ -91,9 +95,15 @@ plain!(
     ViDraw,
     Gelu,
     Dropout,
-    Heads,
-    Objective,
-    WeightType,
+    AttentionShape,
+    CacheShape,
+    LossShape,
+    Cotangent,
+    Positions,
+    PieceRows,
+    Write,
+    Draw,
+    EnsembleLayout<'_>,
 );
 
 macro_rules! plain_results {
@@ -105,7 +115,7 @@ macro_rules! plain_results {
         }
     )*};
 }
-plain_results!((), f32, f64, Option<usize>, (f64, usize), Moments);
+plain_results!((), f32, f64, Option<usize>, Option<(usize, f32)>, Moments);
 
 type Vector = Buffer<Vec<f32>>;
 
@@ -192,14 +202,91 @@ impl<'a> ToCpu for PriorTerms<'a, Vector> {
     }
 }
 
-impl<'a> ToCpu for Then<'a, Vector> {
-    type Cpu = Then<'a, Vec<f32>>;
+impl<C> ToCpu for Vec<Buffer<C>> {
+    type Cpu = Vec<C>;
+    fn to_cpu(self) -> Vec<C> {
+        let own = |buffer: Buffer<C>| {
+            let Place::Cpu(own) = buffer.0;
+            own
+        };
+        self.into_iter().map(own).collect()
+    }
+}
+
+impl<'a> ToCpu for Params<'a, Device> {
+    type Cpu = Params<'a, Cpu>;
     fn to_cpu(self) -> Self::Cpu {
         match self {
-            Self::Nothing => Then::Nothing,
-            Self::Add(x) => Then::Add(x.to_cpu()),
-            Self::Times(x) => Then::Times(x.to_cpu()),
-            Self::Gelu(y, form) => Then::Gelu(y.to_cpu(), form),
+            Self::Flat(params) => Params::Flat(params.to_cpu()),
+            Self::Ensemble(ensemble) => Params::Ensemble(ensemble.to_cpu()),
+        }
+    }
+}
+
+impl<'a> ToCpu for WeightGrad<'a, Device> {
+    type Cpu = WeightGrad<'a, Cpu>;
+    fn to_cpu(self) -> Self::Cpu {
+        WeightGrad {
+            grad: self.grad.to_cpu(),
+            squares: self.squares.to_cpu(),
+            rows: self.rows,
+            t: self.t,
+        }
+    }
+}
+
+impl<'a> ToCpu for Epilogue<'a, Device> {
+    type Cpu = Epilogue<'a, Cpu>;
+    fn to_cpu(self) -> Self::Cpu {
+        match self {
+            Self::None => Epilogue::None,
+            Self::Residual { x, dropout, ends } => Epilogue::Residual {
+                x: x.to_cpu(),
+                dropout,
+                ends: ends.to_cpu(),
+            },
+            Self::Mul(x) => Epilogue::Mul(x.to_cpu()),
+            Self::Gelu(y, form) => Epilogue::Gelu(y.to_cpu(), form),
+        }
+    }
+}
+
+type Act = Buffer<<Cpu as ActivationOps>::Act>;
+type CpuAct = <Cpu as ActivationOps>::Act;
+
+impl<'a> ToCpu for HeadGrad<'a, Act> {
+    type Cpu = HeadGrad<'a, CpuAct>;
+    fn to_cpu(self) -> Self::Cpu {
+        match self {
+            Self::Own => HeadGrad::Own,
+            Self::There => HeadGrad::There,
+            Self::Missing { dlogits, input } => HeadGrad::Missing {
+                dlogits: dlogits.to_cpu(),
+                input: input.to_cpu(),
+            },
+        }
+    }
+}
+
+impl<'a> ToCpu for Normed<'a, Act> {
+    type Cpu = Normed<'a, CpuAct>;
+    fn to_cpu(self) -> Self::Cpu {
+        Normed {
+            dout: self.dout.to_cpu(),
+            x: self.x.to_cpu(),
+            stats: self.stats.to_cpu(),
+        }
+    }
+}
+
+impl<'a> ToCpu for Attended<'a, Act> {
+    type Cpu = Attended<'a, CpuAct>;
+    fn to_cpu(self) -> Self::Cpu {
+        Attended {
+            dout: self.dout.to_cpu(),
+            out: self.out.to_cpu(),
+            lse: self.lse.to_cpu(),
+            qkv: self.qkv.to_cpu(),
         }
     }
 }

@@ -2,26 +2,24 @@
 
 use super::lower::{FromCpu, ToCpu};
 use super::{Buffer, Device};
-use crate::backend::cpu::gemm::Panels;
-use crate::backend::ops::{
-    ActivationOps, AttentionOps, CrossEntropyOps, DropoutOps, EmbedOps, GeluOps, LayerNormOps,
-    LinearOps, PosteriorOps,
-};
+use crate::backend::ops::*;
 use crate::backend::vectors::{
     AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Moments, Noise, RangeMoments, Rule, Spread,
     Standing, ViDraw,
 };
 use crate::backend::{
-    Dropout, Gelu, GemmPrecision, Heads, Linear, Norm, Objective, Precision, PriorTerms, Span,
-    Then, Vectors, WeightType,
+    Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
+    Epilogue, Gelu, GemmPrecision, HeadGrad, HostPool, Linear, LossShape, Norm, Normed, Params,
+    Piece, PieceRows, Positions, Precision, PriorTerms, Tables, WeightGrad, Write,
 };
 use crate::error::Result;
 use crate::rng::Stream;
 use std::ops::Range;
 
-type Vector = Buffer<Vec<f32>>;
-type Tokens = Buffer<Vec<u16>>;
-type Packed = Buffer<Panels>;
+type Vector = Buffer<<Cpu as Vectors>::Vector>;
+type Act = Buffer<<Cpu as ActivationOps>::Act>;
+type Tokens = Buffer<<Cpu as ActivationOps>::Tokens>;
+type Ensemble = Buffer<<Cpu as ActivationOps>::Ensemble>;
 
 /// Implements the traits by one `match` per method; the lists say what is handed on.
 macro_rules! dispatch {
@@ -77,73 +75,61 @@ dispatch! {
         fn vi_gradient(d_mean: &mut Vector, d_log_sd: &mut Vector, grad: &Vector, log_sd: &Vector, noise: Noise<'_, Device>, draw: ViDraw) -> f64;
     }
     ActivationOps {
+        type Act = Act;
         type Tokens = Tokens;
+        type Ensemble = Ensemble;
         also {
+            fn host(&self) -> &HostPool {
+                match self {
+                    Device::Cpu(cpu) => cpu.host(),
+                }
+            }
             fn gemm_precision(&self) -> GemmPrecision {
                 Device::gemm_precision(self)
             }
-            fn with_f32_products(&self) -> Self {
-                self.clone().with_precision(Precision::Highest)
-            }
-            fn lanes(&self) -> usize {
-                self.threads()
-            }
-            fn batch<R: Send>(&self, work: usize, f: impl FnOnce() -> R + Send) -> R {
-                match self {
-                    Device::Cpu(cpu) => cpu.batch(work, f),
-                }
-            }
-            fn each<T: Send>(&self, items: &mut [T], f: impl Fn(usize, &mut T) -> Result<()> + Sync) -> Result<()> {
-                match self {
-                    Device::Cpu(cpu) => cpu.each(items, f),
-                }
+            fn with_precision(&self, precision: Precision) -> Self {
+                Device::with_precision(self.clone(), precision)
             }
         }
+        fn act(rows: usize, width: usize) -> Act;
+        fn download_act(from: &Act, width: usize, to: &mut [f32]) -> ();
         fn tokens(n: usize) -> Tokens;
-        fn upload_tokens(from: &[u16], to: &mut Tokens) -> ();
-        fn download_part(from: &Vector, at: usize, to: &mut [f32]) -> ();
-        fn last_rows(out: &mut Vector, x: &Vector, spans: &[Span], c: usize) -> ();
-        fn add(out: &mut Vector, a: &Vector, b: &Vector, n: usize) -> ();
+        fn upload_tokens(to: &mut Tokens, from: &[u32], pieces: &[Piece]) -> ();
     }
     EmbedOps {
-        fn embed(out: &mut Vector, params: &Vector, wte: &Range<usize>, wpe: &Range<usize>, x: &Tokens, rows: usize, t: usize, c: usize) -> ();
-        fn embed_at(out: &mut Vector, params: &Vector, wte: &Range<usize>, wpe: &Range<usize>, x: &Tokens, places: &Tokens, rows: usize, c: usize) -> ();
-        fn embed_backward(grad: &mut Vector, wte: &Range<usize>, wpe: &Range<usize>, tied: bool, dout: &Vector, x: &Tokens, rows: usize, t: usize, c: usize) -> ();
-        fn embed_backward_squares(grad: &mut Vector, squares: &mut Vector, wte: &Range<usize>, wpe: &Range<usize>, head: Option<(&Vector, &Vector)>, dout: &Vector, x: &Tokens, rows: usize, t: usize, c: usize) -> ();
+        fn embed(out: &mut Act, params: Params<'_, Device>, tables: &Tables, x: &Tokens, rows: usize, positions: Positions) -> ();
+        fn embed_backward(to: WeightGrad<'_, Device>, tables: &Tables, head: HeadGrad<'_, Act>, dout: &Act, x: &Tokens) -> ();
     }
     LayerNormOps {
-        fn layer_norm(out: &mut Vector, stats: &mut Vector, x: &Vector, params: &Vector, norm: &Norm, rows: usize, c: usize) -> ();
-        fn layer_norm_backward(dx: &mut Vector, grad: &mut Vector, dout: &Vector, x: &Vector, stats: &Vector, params: &Vector, norm: &Norm, rows: usize, c: usize) -> ();
-        fn layer_norm_backward_squares(dx: &mut Vector, grad: &mut Vector, squares: &mut Vector, dout: &Vector, x: &Vector, stats: &Vector, params: &Vector, norm: &Norm, rows: usize, t: usize, c: usize) -> ();
+        fn layer_norm(out: &mut Act, stats: &mut Act, x: &Act, params: Params<'_, Device>, norm: &Norm, rows: usize) -> ();
+        fn layer_norm_backward(dx: &mut Act, write: Write, to: WeightGrad<'_, Device>, of: Normed<'_, Act>, params: &Vector, norm: &Norm) -> ();
     }
     LinearOps {
-        type Packed = Packed;
-        fn linear(out: &mut Vector, x: &Vector, params: &Vector, layer: &Linear, rows: usize, then: Then<'_, Vector>) -> ();
-        fn pack(params: &Vector, layer: &Linear, form: WeightType) -> Packed;
-        fn linear_packed(out: &mut Vector, x: &Vector, weight: &Packed, params: &Vector, layer: &Linear, rows: usize) -> ();
-        fn linear_backward_input(dx: &mut Vector, dout: &Vector, params: &Vector, layer: &Linear, rows: usize, then: Then<'_, Vector>) -> ();
-        fn linear_backward_weight(grad: &mut Vector, dout: &Vector, x: &Vector, layer: &Linear, rows: usize) -> ();
-        fn linear_backward_squares(grad: &mut Vector, squares: &mut Vector, dout: &Vector, x: &Vector, layer: &Linear, rows: usize, t: usize) -> ();
+        fn linear(out: &mut Act, x: &Act, params: Params<'_, Device>, layer: &Linear, rows: usize, epilogue: Epilogue<'_, Device>) -> ();
+        fn linear_backward_input(dx: &mut Act, dout: &Act, params: &Vector, layer: &Linear, rows: usize, epilogue: Epilogue<'_, Device>) -> ();
+        fn linear_backward_weight(to: WeightGrad<'_, Device>, dout: &Act, x: &Act, layer: &Linear) -> ();
     }
     AttentionOps {
-        fn attention(out: &mut Vector, lse: &mut Vector, qkv: &Vector, heads: Heads, dropout: Option<Dropout>) -> ();
-        fn attention_backward(dqkv: &mut Vector, dout: &Vector, out: &Vector, lse: &Vector, qkv: &Vector, heads: Heads, dropout: Option<Dropout>) -> ();
-        fn attention_cached(out: &mut Vector, cache: &mut Vector, block: usize, qkv: &Vector, spans: &[Span], heads: usize, size: usize, last: bool) -> ();
+        fn attention(out: &mut Act, lse: &mut Act, qkv: &Act, shape: AttentionShape, dropout: Option<Dropout>) -> ();
+        fn attention_backward(dqkv: &mut Act, of: Attended<'_, Act>, shape: AttentionShape, dropout: Option<Dropout>) -> ();
+        fn attention_cached(out: &mut Act, cache: &mut Act, qkv: &Act, pieces: &Tokens, shape: CacheShape, rows: PieceRows) -> ();
     }
     GeluOps {
-        fn gelu(out: &mut Vector, x: &Vector, n: usize, form: Gelu) -> ();
-        fn gelu_slope(out: &mut Vector, x: &mut Vector, n: usize, form: Gelu) -> ();
+        fn gelu_slope(out: &mut Act, x: &mut Act, n: usize, form: Gelu) -> ();
     }
     DropoutOps {
-        fn dropout(x: &mut Vector, n: usize, dropout: Dropout) -> ();
+        fn dropout(out: &mut Act, x: &Act, n: usize, dropout: Dropout) -> ();
     }
     CrossEntropyOps {
-        fn cross_entropy(nll: &mut Vector, logits: &Vector, targets: &Tokens, rows: usize, v: usize) -> ();
-        fn cross_entropy_backward(nll: &mut Vector, logits: &mut Vector, targets: &Tokens, rows: usize, t: usize, v: usize, objective: Objective, weight: f32) -> ();
-        fn curvature_cotangent(logits: &mut Vector, rows: usize, t: usize, v: usize, objective: Objective, stream: Stream, draw: u64) -> ();
-        fn sum_nll(nll: &Vector, rows: usize, t: usize, objective: Objective) -> (f64, usize);
+        fn cross_entropy(nll: &mut Act, logits: &mut Act, targets: &Tokens, shape: LossShape, cotangent: Cotangent) -> f64;
     }
     PosteriorOps {
         fn posterior_gradient(grad: &mut Vector, theta: &Vector, prior: PriorTerms<'_, Vector>, num_data: f32) -> f64;
+    }
+    EnsembleOps {
+        fn ensemble(samples: Vec<Vector>, layout: EnsembleLayout<'_>) -> Ensemble;
+    }
+    DrawOps {
+        fn draw(out: &mut [Drawn], logits: &Act, v: usize, members: usize, how: Draw, u: &[f64]) -> Option<(usize, f32)>;
     }
 }

@@ -1,6 +1,6 @@
 //! Dropout (Srivastava et al. 2014), the mask a function of (seed, step, site, element).
 
-use crate::backend::Dropout;
+use super::Dropout;
 use crate::backend::cpu::{Cpu, Rows};
 use crate::backend::ops::DropoutOps;
 use crate::error::Result;
@@ -48,16 +48,13 @@ impl Mask {
     }
 }
 
-/// Applies the mask in place; the backward pass is the same call on the gradient.
-pub fn apply(cpu: &Cpu, x: &mut [f32], d: Dropout) {
-    let mask = Mask::new(d);
-    let n = x.len();
-    cpu.rows(n, 1024, [Rows::new(x, 1)], |r, [x]| mask.apply(x, r.start));
-}
-
 impl DropoutOps for Cpu {
-    fn dropout(&self, x: &mut Vec<f32>, n: usize, d: Dropout) -> Result<()> {
-        apply(self, &mut x[..n], d);
+    fn dropout(&self, out: &mut Vec<f32>, x: &Vec<f32>, n: usize, dropout: Dropout) -> Result<()> {
+        let mask = Mask::new(dropout);
+        self.rows(n, 1024, [Rows::new(&mut out[..n], 1)], |r, [out]| {
+            out.copy_from_slice(&x[r.clone()]);
+            mask.apply(out, r.start);
+        });
         Ok(())
     }
 }

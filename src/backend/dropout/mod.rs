@@ -18,8 +18,9 @@ pub struct Dropout {
     pub site: u32,
 }
 
-/// What a device provides of it.
+/// Dropout by itself; after a product it is part of [`crate::backend::Epilogue::Residual`].
 pub trait DropoutOps: ActivationOps {
-    /// Drops elements of the first n of x in place and scales the rest by 1/(1-p).
-    fn dropout(&self, x: &mut Self::Vector, n: usize, dropout: Dropout) -> Result<()>;
+    /// out = x with elements dropped and the rest scaled by 1/(1-p), over the first n.
+    fn dropout(&self, out: &mut Self::Act, x: &Self::Act, n: usize, dropout: Dropout)
+    -> Result<()>;
 }

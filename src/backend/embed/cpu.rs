@@ -1,41 +1,30 @@
-//! Token and position embedding, forward and backward, and with the squares by sequence of the table that the head shares.
+//! Token and position embedding on the CPU, and the squares by sequence of the table that the head shares.
 
+use super::{HeadGrad, Positions, Tables};
+use crate::backend::activations::cpu::Tokens;
+use crate::backend::activations::{Params, WeightGrad};
 use crate::backend::cpu::{Cpu, Rows, squares};
 use crate::backend::ops::EmbedOps;
 use crate::error::Result;
 use std::ops::Range;
 
-/// out (N, C) = wte[x] + wpe[place(n)].
-#[allow(clippy::too_many_arguments)]
-pub fn forward(
-    cpu: &Cpu,
-    out: &mut [f32], // (N, C)
-    wte: &[f32],     // (V, C)
-    wpe: &[f32],     // (block_size, C)
-    x: &[u16],       // (N)
-    place: impl Fn(usize) -> usize + Sync,
-    c: usize,
-) {
-    cpu.rows(x.len(), 16, [Rows::new(out, c)], |range, [out]| {
-        for (row, n) in out.chunks_exact_mut(c).zip(range) {
-            let token = &wte[x[n] as usize * c..][..c];
-            let place = &wpe[place(n) * c..][..c];
-            for ((o, a), b) in row.iter_mut().zip(token).zip(place) {
-                *o = a + b;
-            }
-        }
-    });
+/// The table in `range`, of a member or of the one model.
+fn table<'a>(params: Params<'a, Cpu>, member: usize, range: &Range<usize>) -> &'a [f32] {
+    match params {
+        Params::Flat(flat) => &flat[range.clone()],
+        Params::Ensemble(ensemble) => ensemble.tensor(member, range),
+    }
 }
 
 /// Adds to wte's gradient and writes wpe's. The work is split over rows of the tables, so each row is summed by one thread, in order.
 #[allow(clippy::too_many_arguments)]
-pub fn backward(
+fn backward(
     cpu: &Cpu,
     grad: &mut [f32],
     wte: &Range<usize>,
     wpe: &Range<usize>,
     dout: &[f32], // (N, C)
-    x: &[u16],    // (N)
+    x: &[u32],    // (N)
     t: usize,
     c: usize,
 ) {
@@ -74,36 +63,6 @@ pub fn backward(
     );
 }
 
-/// Writes wte's gradient, a tied head's part included, and wpe's; their squares by sequence are added to `squares`.
-#[allow(clippy::too_many_arguments)]
-pub fn backward_squares(
-    cpu: &Cpu,
-    grad: &mut [f32],
-    squares: &mut [f32],
-    wte: &Range<usize>,
-    wpe: &Range<usize>,
-    head: Option<(&[f32], &[f32])>, // the logits' gradient (N, V), the head's input (N, C)
-    dout: &[f32],                   // (N, C)
-    x: &[u16],                      // (N)
-    t: usize,
-    c: usize,
-) {
-    let (dw, sq) = (&mut grad[wte.clone()], &mut squares[wte.clone()]);
-    match head {
-        Some((dlogits, norm)) => tied(cpu, dw, sq, dlogits, norm, dout, x, t, c),
-        None => looked_up(cpu, dw, sq, dout, x, t, c),
-    }
-    positions(
-        cpu,
-        &mut grad[wpe.clone()],
-        &mut squares[wpe.clone()],
-        dout,
-        x.len(),
-        t,
-        c,
-    );
-}
-
 /// The tied table: the head's product by sequence, with the looked-up rows' gradients added before squaring.
 #[allow(clippy::too_many_arguments)]
 fn tied(
@@ -113,7 +72,7 @@ fn tied(
     dlogits: &[f32], // (N, V)
     norm: &[f32],    // (N, C) the head's input
     dout: &[f32],    // (N, C)
-    x: &[u16],       // (N)
+    x: &[u32],       // (N)
     t: usize,
     c: usize,
 ) {
@@ -138,7 +97,7 @@ fn looked_up(
     dw: &mut [f32], // (V, C)
     sq: &mut [f32], // (V, C)
     dout: &[f32],   // (N, C)
-    x: &[u16],      // (N)
+    x: &[u32],      // (N)
     t: usize,
     c: usize,
 ) {
@@ -203,71 +162,61 @@ impl EmbedOps for Cpu {
     fn embed(
         &self,
         out: &mut Vec<f32>,
-        params: &Vec<f32>,
-        wte: &Range<usize>,
-        wpe: &Range<usize>,
-        x: &Vec<u16>,
+        params: Params<'_, Self>,
+        tables: &Tables,
+        x: &Tokens,
         rows: usize,
-        t: usize,
-        c: usize,
+        positions: Positions,
     ) -> Result<()> {
-        let (wte, wpe) = (&params[wte.clone()], &params[wpe.clone()]);
-        forward(self, out, wte, wpe, &x[..rows], |n| n % t, c);
-        Ok(())
-    }
-
-    fn embed_at(
-        &self,
-        out: &mut Vec<f32>,
-        params: &Vec<f32>,
-        wte: &Range<usize>,
-        wpe: &Range<usize>,
-        x: &Vec<u16>,
-        places: &Vec<u16>,
-        rows: usize,
-        c: usize,
-    ) -> Result<()> {
-        let (wte, wpe) = (&params[wte.clone()], &params[wpe.clone()]);
-        let place = |n: usize| places[n] as usize;
-        forward(self, out, wte, wpe, &x[..rows], place, c);
+        let c = tables.c;
+        let members = match params {
+            Params::Flat(_) => 1,
+            Params::Ensemble(ensemble) => ensemble.len(),
+        };
+        let per_member = rows / members;
+        self.rows(rows, 16, [Rows::new(out, c)], |range, [out]| {
+            for (row, at) in out.chunks_exact_mut(c).zip(range) {
+                let (member, n) = (at / per_member, at % per_member);
+                let place = match positions {
+                    Positions::Windows(t) => n % t,
+                    Positions::Pieces => x.positions[n] as usize,
+                };
+                let token = &table(params, member, &tables.wte)[x.ids[n] as usize * c..][..c];
+                let place = &table(params, member, &tables.wpe)[place * c..][..c];
+                for ((o, a), b) in row.iter_mut().zip(token).zip(place) {
+                    *o = a + b;
+                }
+            }
+        });
         Ok(())
     }
 
     fn embed_backward(
         &self,
-        grad: &mut Vec<f32>,
-        wte: &Range<usize>,
-        wpe: &Range<usize>,
-        tied: bool,
+        to: WeightGrad<'_, Self>,
+        tables: &Tables,
+        head: HeadGrad<'_, Vec<f32>>,
         dout: &Vec<f32>,
-        x: &Vec<u16>,
-        rows: usize,
-        t: usize,
-        c: usize,
+        x: &Tokens,
     ) -> Result<()> {
-        if !tied {
-            grad[wte.clone()].fill(0.0);
+        let (wte, wpe, c, t) = (&tables.wte, &tables.wpe, tables.c, to.t);
+        let x = &x.ids[..to.rows];
+        let Some(squares) = to.squares else {
+            if matches!(head, HeadGrad::Own) {
+                to.grad[wte.clone()].fill(0.0);
+            }
+            backward(self, to.grad, wte, wpe, dout, x, t, c);
+            return Ok(());
+        };
+        let (dw, sq) = (&mut to.grad[wte.clone()], &mut squares[wte.clone()]);
+        match head {
+            HeadGrad::Missing { dlogits, input } => {
+                tied(self, dw, sq, dlogits, input, dout, x, t, c)
+            }
+            _ => looked_up(self, dw, sq, dout, x, t, c),
         }
-        backward(self, grad, wte, wpe, dout, &x[..rows], t, c);
-        Ok(())
-    }
-
-    fn embed_backward_squares(
-        &self,
-        grad: &mut Vec<f32>,
-        squares: &mut Vec<f32>,
-        wte: &Range<usize>,
-        wpe: &Range<usize>,
-        head: Option<(&Vec<f32>, &Vec<f32>)>,
-        dout: &Vec<f32>,
-        x: &Vec<u16>,
-        rows: usize,
-        t: usize,
-        c: usize,
-    ) -> Result<()> {
-        let x = &x[..rows];
-        let head = head.map(|(dlogits, norm)| (&dlogits[..], &norm[..]));
-        backward_squares(self, grad, squares, wte, wpe, head, dout, x, t, c);
+        let (dw, sq) = (&mut to.grad[wpe.clone()], &mut squares[wpe.clone()]);
+        positions(self, dw, sq, dout, x.len(), t, c);
         Ok(())
     }
 }

@@ -2,71 +2,66 @@
 
 pub(in crate::backend) mod cpu;
 
+use crate::backend::activations::{Params, WeightGrad};
 use crate::backend::ops::ActivationOps;
 use crate::error::Result;
 use std::ops::Range;
 
-/// What a device provides of it.
+/// The tables of tokens (V, C) and positions (block, C), as places in the flat vector.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// The token embedding's place.
+    pub wte: Range<usize>,
+    /// The position embedding's place.
+    pub wpe: Range<usize>,
+    /// Width C.
+    pub c: usize,
+}
+
+/// Which positions rows have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Positions {
+    /// Rows are windows of so many tokens, each from position 0.
+    Windows(usize),
+    /// Rows are pieces, each from where its sequence's cache ends.
+    Pieces,
+}
+
+/// What the head's gradient has to do with the token embedding's.
+pub enum HeadGrad<'a, A> {
+    /// Nothing: the head's weight is a tensor of its own.
+    Own,
+    /// The head's weight is the token embedding, and its part of the gradient is there already.
+    There,
+    /// The head's weight is the token embedding, and its part is still to be made.
+    Missing {
+        /// The logits' gradient, (N, V).
+        dlogits: &'a A,
+        /// The head's input, (N, C).
+        input: &'a A,
+    },
+}
+
+/// Embedding.
 pub trait EmbedOps: ActivationOps {
-    /// out (N, C) = `wte[x] + wpe[t]`, rows in sequences of `t`.
-    #[allow(clippy::too_many_arguments)]
+    /// out (N, C) = `wte[x] + wpe[position]`.
     fn embed(
         &self,
-        out: &mut Self::Vector,
-        params: &Self::Vector,
-        wte: &Range<usize>,
-        wpe: &Range<usize>,
+        out: &mut Self::Act,
+        params: Params<'_, Self>,
+        tables: &Tables,
         x: &Self::Tokens,
         rows: usize,
-        t: usize,
-        c: usize,
+        positions: Positions,
     ) -> Result<()>;
 
-    /// out (N, C) = `wte[x] + wpe[places]`.
-    #[allow(clippy::too_many_arguments)]
-    fn embed_at(
-        &self,
-        out: &mut Self::Vector,
-        params: &Self::Vector,
-        wte: &Range<usize>,
-        wpe: &Range<usize>,
-        x: &Self::Tokens,
-        places: &Self::Tokens,
-        rows: usize,
-        c: usize,
-    ) -> Result<()>;
-
-    /// The embedding's gradient in `grad`: wte's, added to the head's part that is there where the table is `tied` and written otherwise;
-    /// wpe's, written.
-    #[allow(clippy::too_many_arguments)]
+    /// Writes the tables' gradients, given the embedding's, `dout` (N, C); of a token's row both its parts are added before squaring.
     fn embed_backward(
         &self,
-        grad: &mut Self::Vector,
-        wte: &Range<usize>,
-        wpe: &Range<usize>,
-        tied: bool,
-        dout: &Self::Vector,
+        to: WeightGrad<'_, Self>,
+        tables: &Tables,
+        head: HeadGrad<'_, Self::Act>,
+        dout: &Self::Act,
         x: &Self::Tokens,
-        rows: usize,
-        t: usize,
-        c: usize,
-    ) -> Result<()>;
-
-    /// The tables' gradients, written, with the squares by sequence added to `squares`: `dout` (N, C) is the embedding's gradient. With a
-    /// tied head, its part is made of `head`: the logits' gradient (N, V) and the head's input (N, C). Of a token's row both parts are added
-    /// before squaring.
-    #[allow(clippy::too_many_arguments)]
-    fn embed_backward_squares(
-        &self,
-        grad: &mut Self::Vector,
-        squares: &mut Self::Vector,
-        wte: &Range<usize>,
-        wpe: &Range<usize>,
-        head: Option<(&Self::Vector, &Self::Vector)>,
-        dout: &Self::Vector,
-        x: &Self::Tokens,
-        rows: usize,
-        t: usize,
-        c: usize,
     ) -> Result<()>;
 }

@@ -1,6 +1,6 @@
 //! GELU, exact and in the tanh form, and its slope (Hendrycks & Gimpel 2016).
 
-use crate::backend::Gelu;
+use super::Gelu;
 use crate::backend::cpu::isa::multiversion;
 use crate::backend::cpu::math::{normal_cdf_pdf, tanh};
 use crate::backend::cpu::{Cpu, Isa, Rows};
@@ -58,31 +58,14 @@ pub fn block(isa: Isa, out: &mut [f32], x: &[f32], form: Gelu) {
     }
 }
 
-/// out = gelu(x).
-pub fn forward(cpu: &Cpu, out: &mut [f32], x: &[f32], form: Gelu) {
-    cpu.rows(x.len(), 1024, [Rows::new(out, 1)], |r, [out]| {
-        block(cpu.isa, out, &x[r], form);
-    });
-}
-
-/// out = gelu(x), and x = gelu'(x) in place: one exponential serves both.
-pub fn slope(cpu: &Cpu, out: &mut [f32], x: &mut [f32], form: Gelu) {
-    let n = x.len();
-    let outs = [Rows::new(out, 1), Rows::new(x, 1)];
-    cpu.rows(n, 1024, outs, |_, [out, x]| match form {
-        Gelu::Exact => slope_exact(cpu.isa, out, x),
-        Gelu::Tanh => slope_tanh(cpu.isa, out, x),
-    });
-}
-
 impl GeluOps for Cpu {
-    fn gelu(&self, out: &mut Vec<f32>, x: &Vec<f32>, n: usize, form: Gelu) -> Result<()> {
-        forward(self, out, &x[..n], form);
-        Ok(())
-    }
-
     fn gelu_slope(&self, out: &mut Vec<f32>, x: &mut Vec<f32>, n: usize, form: Gelu) -> Result<()> {
-        slope(self, &mut out[..n], &mut x[..n], form);
+        let outs = [Rows::new(&mut out[..n], 1), Rows::new(&mut x[..n], 1)];
+        // One exponential serves both.
+        self.rows(n, 1024, outs, |_, [out, x]| match form {
+            Gelu::Exact => slope_exact(self.isa, out, x),
+            Gelu::Tanh => slope_tanh(self.isa, out, x),
+        });
         Ok(())
     }
 }

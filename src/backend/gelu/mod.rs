@@ -16,16 +16,13 @@ pub enum Gelu {
     Tanh,
 }
 
-/// What a device provides of it.
+/// The unit's slope; the unit itself follows a product: [`crate::backend::Epilogue::Gelu`].
 pub trait GeluOps: ActivationOps {
-    /// out = gelu(x) over the first n elements.
-    fn gelu(&self, out: &mut Self::Vector, x: &Self::Vector, n: usize, form: Gelu) -> Result<()>;
-
-    /// out = gelu(x), and x = gelu'(x) in place, over the first n elements.
+    /// out = gelu(x), and x = gelu'(x) in place, over the first n elements of matrices whose rows lie side by side.
     fn gelu_slope(
         &self,
-        out: &mut Self::Vector,
-        x: &mut Self::Vector,
+        out: &mut Self::Act,
+        x: &mut Self::Act,
         n: usize,
         form: Gelu,
     ) -> Result<()>;

@@ -1,6 +1,7 @@
 //! Layer norm (Ba et al. 2016), eps 1e-5: y = (x - mean) / sqrt(var + eps) * w + b, forward and backward.
 
-use crate::backend::Norm;
+use super::{Norm, Normed, Write};
+use crate::backend::activations::{Params, WeightGrad};
 use crate::backend::cpu::isa::multiversion;
 use crate::backend::cpu::{Cpu, Rows, squares};
 use crate::backend::ops::LayerNormOps;
@@ -90,176 +91,116 @@ multiversion! {
     }
 }
 
-/// out (N, C), stats (N, 2) = mean and 1/sd of each row.
-#[allow(clippy::too_many_arguments)]
-pub fn forward(
-    cpu: &Cpu,
-    out: &mut [f32],
-    stats: &mut [f32],
-    x: &[f32],
-    params: &[f32],
-    norm: &Norm,
-    rows: usize,
-    c: usize,
-) {
-    let w = &params[norm.weight.clone()];
-    let b = norm.bias.clone().map_or(&[][..], |b| &params[b]);
-    cpu.rows(
-        rows,
-        8,
-        [Rows::new(out, c), Rows::new(stats, 2)],
-        |r, [out, stats]| {
-            forward_rows(cpu.isa, out, stats, &x[r.start * c..r.end * c], w, b);
-        },
-    );
-}
-
-/// dx (N, C) += gradient.
-#[allow(clippy::too_many_arguments)]
-fn backward_input(
-    cpu: &Cpu,
-    dx: &mut [f32],
-    dout: &[f32],
-    x: &[f32],
-    stats: &[f32],
-    params: &[f32],
-    norm: &Norm,
-    rows: usize,
-    c: usize,
-) {
-    let w = &params[norm.weight.clone()];
-    cpu.rows(rows, 8, [Rows::new(dx, c)], |r, [dx]| {
-        let of = r.start * c..r.end * c;
-        backward_rows(
-            cpu.isa,
-            dx,
-            &dout[of.clone()],
-            &x[of],
-            &stats[r.start * 2..r.end * 2],
-            w,
-        );
-    });
-}
-
-/// dx (N, C) += gradient; the gain's and bias's gradients are written, and their squares by sequence added to `squares`.
-#[allow(clippy::too_many_arguments)]
-pub fn backward_squares(
-    cpu: &Cpu,
-    dx: &mut [f32],
-    grad: &mut [f32],
-    squares: &mut [f32],
-    dout: &[f32],
-    x: &[f32],
-    stats: &[f32],
-    params: &[f32],
-    norm: &Norm,
-    rows: usize,
-    t: usize,
-    c: usize,
-) {
-    backward_input(cpu, dx, dout, x, stats, params, norm, rows, c);
-    let w = norm.weight.clone();
-    let (dw, sq) = (&mut grad[w.clone()], &mut squares[w]);
-    cpu.column_squares(rows / t, dw, sq, |s, cols, dw| {
-        let of = |width: usize| s * t * width..(s + 1) * t * width;
-        let (dout, x, stats) = (&dout[of(c)], &x[of(c)], &stats[of(2)]);
-        backward_columns(cpu.isa, dw, &mut [], dout, x, stats, c, cols);
-    });
-    if let Some(b) = norm.bias.clone() {
-        let (db, sq) = (&mut grad[b.clone()], &mut squares[b]);
-        cpu.column_squares(rows / t, db, sq, |s, cols, db| {
-            squares::column_sums(db, &dout[s * t * c..][..t * c], c, cols);
-        });
-    }
-}
-
-/// dx (N, C) += gradient; the gain's and bias's gradients are written.
-#[allow(clippy::too_many_arguments)]
-pub fn backward(
-    cpu: &Cpu,
-    dx: &mut [f32],
-    grad: &mut [f32],
-    dout: &[f32],
-    x: &[f32],
-    stats: &[f32],
-    params: &[f32],
-    norm: &Norm,
-    rows: usize,
-    c: usize,
-) {
-    backward_input(cpu, dx, dout, x, stats, params, norm, rows, c);
-    let (dout, x, stats) = (&dout[..rows * c], &x[..rows * c], &stats[..rows * 2]);
-    match &norm.bias {
-        // The bias follows the gain in the flat vector.
-        Some(b) => {
-            let (head, tail) = grad.split_at_mut(b.start);
-            cpu.rows(
-                c,
-                LANES,
-                [
-                    Rows::new(&mut head[norm.weight.clone()], 1),
-                    Rows::new(&mut tail[..c], 1),
-                ],
-                |cols, [dw, db]| backward_columns(cpu.isa, dw, db, dout, x, stats, c, cols),
-            );
-        }
-        None => cpu.rows(
-            c,
-            LANES,
-            [Rows::new(&mut grad[norm.weight.clone()], 1)],
-            |cols, [dw]| backward_columns(cpu.isa, dw, &mut [], dout, x, stats, c, cols),
-        ),
-    }
-}
-
 impl LayerNormOps for Cpu {
     fn layer_norm(
         &self,
         out: &mut Vec<f32>,
         stats: &mut Vec<f32>,
         x: &Vec<f32>,
-        params: &Vec<f32>,
+        params: Params<'_, Self>,
         norm: &Norm,
         rows: usize,
-        c: usize,
     ) -> Result<()> {
-        forward(self, out, stats, x, params, norm, rows, c);
+        let c = norm.weight.len();
+        let forward = |rows: usize, outs: [Rows<'_>; 2], x: &[f32], w: &[f32], b: &[f32]| {
+            self.rows(rows, 8, outs, |r, [out, stats]| {
+                forward_rows(self.isa, out, stats, &x[r.start * c..r.end * c], w, b);
+            });
+        };
+        match params {
+            Params::Flat(flat) => {
+                let w = &flat[norm.weight.clone()];
+                let b = norm.bias.clone().map_or(&[][..], |b| &flat[b]);
+                forward(rows, [Rows::new(out, c), Rows::new(stats, 2)], x, w, b);
+            }
+            Params::Ensemble(ensemble) => {
+                let rows = rows / ensemble.len();
+                let outs = [Rows::new(out, rows * c), Rows::new(stats, rows * 2)];
+                self.members(ensemble.len(), outs, |s, [out, stats]| {
+                    let w = ensemble.tensor(s, &norm.weight);
+                    let b = norm
+                        .bias
+                        .as_ref()
+                        .map_or(&[][..], |b| ensemble.tensor(s, b));
+                    let outs = [Rows::new(out, c), Rows::new(stats, 2)];
+                    forward(rows, outs, &x[s * rows * c..][..rows * c], w, b);
+                });
+            }
+        }
         Ok(())
     }
 
     fn layer_norm_backward(
         &self,
         dx: &mut Vec<f32>,
-        grad: &mut Vec<f32>,
-        dout: &Vec<f32>,
-        x: &Vec<f32>,
-        stats: &Vec<f32>,
+        write: Write,
+        to: WeightGrad<'_, Self>,
+        of: Normed<'_, Vec<f32>>,
         params: &Vec<f32>,
         norm: &Norm,
-        rows: usize,
-        c: usize,
     ) -> Result<()> {
-        backward(self, dx, grad, dout, x, stats, params, norm, rows, c);
+        let (rows, c) = (to.rows, norm.weight.len());
+        let (dout, x) = (&of.dout[..rows * c], &of.x[..rows * c]);
+        let stats = &of.stats[..rows * 2];
+        if write == Write::Over {
+            dx[..rows * c].fill(0.0);
+        }
+        let w = &params[norm.weight.clone()];
+        self.rows(rows, 8, [Rows::new(dx, c)], |r, [dx]| {
+            let (at, stats) = (r.start * c..r.end * c, &stats[r.start * 2..r.end * 2]);
+            backward_rows(self.isa, dx, &dout[at.clone()], &x[at], stats, w);
+        });
+        match to.squares {
+            Some(squares) => column_squares(self, (to.grad, squares), to.t, (dout, x, stats), norm),
+            None => columns(self, to.grad, (dout, x, stats), norm),
+        }
         Ok(())
     }
+}
 
-    fn layer_norm_backward_squares(
-        &self,
-        dx: &mut Vec<f32>,
-        grad: &mut Vec<f32>,
-        squares: &mut Vec<f32>,
-        dout: &Vec<f32>,
-        x: &Vec<f32>,
-        stats: &Vec<f32>,
-        params: &Vec<f32>,
-        norm: &Norm,
-        rows: usize,
-        t: usize,
-        c: usize,
-    ) -> Result<()> {
-        backward_squares(
-            self, dx, grad, squares, dout, x, stats, params, norm, rows, t, c,
-        );
-        Ok(())
+/// The gain's and bias's gradients, written; their squares by sequence, added to `squares`.
+fn column_squares(
+    cpu: &Cpu,
+    (grad, squares): (&mut [f32], &mut [f32]),
+    t: usize,
+    (dout, x, stats): (&[f32], &[f32], &[f32]), // (N, C), (N, C), (N, 2)
+    norm: &Norm,
+) {
+    let (w, c) = (norm.weight.clone(), norm.weight.len());
+    let sequences = x.len() / (t * c);
+    let (dw, sq) = (&mut grad[w.clone()], &mut squares[w]);
+    cpu.column_squares(sequences, dw, sq, |s, cols, dw| {
+        let of = |width: usize| s * t * width..(s + 1) * t * width;
+        let (dout, x, stats) = (&dout[of(c)], &x[of(c)], &stats[of(2)]);
+        backward_columns(cpu.isa, dw, &mut [], dout, x, stats, c, cols);
+    });
+    if let Some(b) = norm.bias.clone() {
+        let (db, sq) = (&mut grad[b.clone()], &mut squares[b]);
+        cpu.column_squares(sequences, db, sq, |s, cols, db| {
+            squares::column_sums(db, &dout[s * t * c..][..t * c], c, cols);
+        });
+    }
+}
+
+/// The gain's and bias's gradients, written.
+fn columns(
+    cpu: &Cpu,
+    grad: &mut [f32],
+    (dout, x, stats): (&[f32], &[f32], &[f32]), // (N, C), (N, C), (N, 2)
+    norm: &Norm,
+) {
+    let (w, c) = (norm.weight.clone(), norm.weight.len());
+    match &norm.bias {
+        // The bias follows the gain in the flat vector.
+        Some(b) => {
+            let (head, tail) = grad.split_at_mut(b.start);
+            let outs = [Rows::new(&mut head[w], 1), Rows::new(&mut tail[..c], 1)];
+            cpu.rows(c, LANES, outs, |cols, [dw, db]| {
+                backward_columns(cpu.isa, dw, db, dout, x, stats, c, cols);
+            });
+        }
+        None => cpu.rows(c, LANES, [Rows::new(&mut grad[w], 1)], |cols, [dw]| {
+            backward_columns(cpu.isa, dw, &mut [], dout, x, stats, c, cols);
+        }),
     }
 }

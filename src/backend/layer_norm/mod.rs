@@ -2,6 +2,7 @@
 
 pub(in crate::backend) mod cpu;
 
+use crate::backend::activations::{Params, WeightGrad};
 use crate::backend::ops::ActivationOps;
 use crate::error::Result;
 use std::ops::Range;
@@ -15,50 +16,46 @@ pub struct Norm {
     pub bias: Option<Range<usize>>,
 }
 
-/// What a device provides of it.
+/// What a layer norm's backward pass reads.
+pub struct Normed<'a, A> {
+    /// The output's gradient, (N, C).
+    pub dout: &'a A,
+    /// The input, (N, C).
+    pub x: &'a A,
+    /// Mean and 1 / standard deviation of each row, (N, 2).
+    pub stats: &'a A,
+}
+
+/// What becomes of what a buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// It is overwritten.
+    Over,
+    /// It is added to.
+    Add,
+}
+
+/// Layer norm.
 pub trait LayerNormOps: ActivationOps {
     /// out (N, C) = (x - mean) rstd w + b, eps 1e-5; `stats` (N, 2) gets mean and rstd.
-    #[allow(clippy::too_many_arguments)]
     fn layer_norm(
         &self,
-        out: &mut Self::Vector,
-        stats: &mut Self::Vector,
-        x: &Self::Vector,
-        params: &Self::Vector,
+        out: &mut Self::Act,
+        stats: &mut Self::Act,
+        x: &Self::Act,
+        params: Params<'_, Self>,
         norm: &Norm,
         rows: usize,
-        c: usize,
     ) -> Result<()>;
 
-    /// dx (N, C) += gradient; writes the gain's and the bias's gradient.
-    #[allow(clippy::too_many_arguments)]
+    /// dx (N, C) gets the input's gradient, as `write` says; writes the gain's and the bias's.
     fn layer_norm_backward(
         &self,
-        dx: &mut Self::Vector,
-        grad: &mut Self::Vector,
-        dout: &Self::Vector,
-        x: &Self::Vector,
-        stats: &Self::Vector,
+        dx: &mut Self::Act,
+        write: Write,
+        to: WeightGrad<'_, Self>,
+        of: Normed<'_, Self::Act>,
         params: &Self::Vector,
         norm: &Norm,
-        rows: usize,
-        c: usize,
-    ) -> Result<()>;
-
-    /// The same; and the squares of the gain's and the bias's gradient of each sequence of `t` rows are added to `squares`.
-    #[allow(clippy::too_many_arguments)]
-    fn layer_norm_backward_squares(
-        &self,
-        dx: &mut Self::Vector,
-        grad: &mut Self::Vector,
-        squares: &mut Self::Vector,
-        dout: &Self::Vector,
-        x: &Self::Vector,
-        stats: &Self::Vector,
-        params: &Self::Vector,
-        norm: &Norm,
-        rows: usize,
-        t: usize,
-        c: usize,
     ) -> Result<()>;
 }

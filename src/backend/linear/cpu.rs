@@ -1,62 +1,134 @@
-//! Linear layers y = x W^T + b, forward and backward, and what follows a product while it is in the cache.
+//! Linear layers on the CPU.
 
-use crate::backend::cpu::gemm::{Mat, Panels};
+use super::{Epilogue, Linear};
+use crate::backend::activations::{Params, WeightGrad};
+use crate::backend::cpu::gemm::{self, Mat};
+use crate::backend::cpu::isa::multiversion;
 use crate::backend::cpu::{Cpu, Rows, squares};
+use crate::backend::dropout::cpu::Mask;
+use crate::backend::ensemble::cpu::Ensemble;
+use crate::backend::gelu::cpu as gelu;
 use crate::backend::ops::LinearOps;
-use crate::backend::{Linear, Then, WeightType};
 use crate::error::Result;
 
 /// Columns that are summed at a time for a bias's gradient.
 const COLUMNS: usize = 16;
 
-/// The first n elements of what follows a product.
-fn front(then: Then<'_, Vec<f32>>, n: usize) -> Then<'_, [f32]> {
-    match then {
-        Then::Nothing => Then::Nothing,
-        Then::Add(x) => Then::Add(&x[..n]),
-        Then::Times(x) => Then::Times(&x[..n]),
-        Then::Gelu(y, form) => Then::Gelu(&mut y[..n], form),
+multiversion! {
+    fn add(out: &mut [f32], x: &[f32]) {
+        for (o, x) in out.iter_mut().zip(x) {
+            *o += x;
+        }
+    }
+}
+
+/// What a product does itself of an epilogue, over its first n elements. Of a residual that drops or has ends: nothing.
+fn fused<'a>(epilogue: &'a mut Epilogue<'_, Cpu>, n: usize) -> gemm::Epilogue<'a> {
+    match epilogue {
+        Epilogue::Residual {
+            x,
+            dropout: None,
+            ends: None,
+        } => gemm::Epilogue::Add(&x[..n]),
+        Epilogue::Mul(x) => gemm::Epilogue::Mul(&x[..n]),
+        Epilogue::Gelu(y, form) => gemm::Epilogue::Gelu(&mut y[..n], *form),
+        Epilogue::None | Epilogue::Residual { .. } => gemm::Epilogue::None,
+    }
+}
+
+impl Cpu {
+    /// out = x + out, element by element.
+    fn add(&self, out: &mut [f32], x: &[f32]) {
+        self.rows(out.len(), 1024, [Rows::new(out, 1)], |r, [out]| {
+            add(self.isa, out, &x[r]);
+        });
+    }
+
+    /// The layer of every member on its own rows, and what follows.
+    fn linear_members(
+        &self,
+        out: &mut [f32],
+        x: &[f32],
+        ensemble: &Ensemble,
+        layer: &Linear,
+        rows: usize, // of a member
+        epilogue: Epilogue<'_, Self>,
+    ) {
+        let (n_in, width) = (layer.n_in, rows * layer.n_out);
+        let product = |s: usize, out: &mut [f32]| {
+            let bias = layer.bias.as_ref().map(|b| ensemble.tensor(s, b));
+            let x = &x[s * rows * n_in..][..rows * n_in];
+            self.gemm_panels(rows, x, ensemble.panels(s, layer), bias, out);
+        };
+        let out = Rows::new(out, width);
+        let members = ensemble.len();
+        match epilogue {
+            Epilogue::None => self.members(members, [out], |s, [out]| product(s, out)),
+            Epilogue::Mul(_) => unreachable!("no pass over an ensemble goes back"),
+            Epilogue::Gelu(y, form) => {
+                let outs = [out, Rows::new(y, width)];
+                self.members(members, outs, |s, [out, y]| {
+                    product(s, out);
+                    let out = &out[..width];
+                    self.rows(width, 1024, [Rows::new(y, 1)], |r, [y]| {
+                        gelu::block(self.isa, y, &out[r], form);
+                    });
+                });
+            }
+            Epilogue::Residual { x, ends, .. } => self.members(members, [out], |s, [out]| {
+                product(s, out);
+                let Some(pieces) = ends else {
+                    return self.add(out, &x[s * width..][..width]);
+                };
+                let n = pieces.positions.len(); // rows of x
+                for (out, end) in out.chunks_exact_mut(layer.n_out).zip(pieces.ends()) {
+                    add(
+                        self.isa,
+                        out,
+                        &x[(s * n + end) * layer.n_out..][..layer.n_out],
+                    );
+                }
+            }),
+        }
     }
 }
 
 impl LinearOps for Cpu {
-    type Packed = Panels;
-
     fn linear(
         &self,
         out: &mut Vec<f32>,
         x: &Vec<f32>,
-        params: &Vec<f32>,
+        params: Params<'_, Self>,
         layer: &Linear,
         rows: usize,
-        then: Then<'_, Vec<f32>>,
+        mut epilogue: Epilogue<'_, Self>,
     ) -> Result<()> {
         let (k, n) = (layer.n_in, layer.n_out);
-        let w = Mat::cols(&params[layer.weight.clone()], k);
-        let x = Mat::rows(&x[..rows * k], k);
-        let out = &mut out[..rows * n];
-        let bias = layer.bias.clone().map(|b| &params[b]);
-        self.gemm_then(rows, n, k, x, w, out, bias, front(then, rows * n));
-        Ok(())
-    }
-
-    fn pack(&self, params: &Vec<f32>, layer: &Linear, form: WeightType) -> Result<Panels> {
-        let w = &params[layer.weight.clone()];
-        Panels::new(self.isa, w, layer.n_out, layer.n_in, form)
-    }
-
-    fn linear_packed(
-        &self,
-        out: &mut Vec<f32>,
-        x: &Vec<f32>,
-        weight: &Panels,
-        params: &Vec<f32>,
-        layer: &Linear,
-        rows: usize,
-    ) -> Result<()> {
-        let (x, out) = (&x[..rows * layer.n_in], &mut out[..rows * layer.n_out]);
-        let bias = layer.bias.clone().map(|b| &params[b]);
-        self.gemm_panels(rows, x, weight, bias, out);
+        let flat = match params {
+            Params::Flat(flat) => flat,
+            Params::Ensemble(ensemble) => {
+                let rows = rows / ensemble.len();
+                self.linear_members(out, x, ensemble, layer, rows, epilogue);
+                return Ok(());
+            }
+        };
+        let w = Mat::cols(&flat[layer.weight.clone()], k);
+        let (x, out) = (Mat::rows(&x[..rows * k], k), &mut out[..rows * n]);
+        let bias = layer.bias.clone().map(|b| &flat[b]);
+        let fused = fused(&mut epilogue, rows * n);
+        self.gemm_epilogue(rows, n, k, x, w, out, bias, fused);
+        if let Epilogue::Residual {
+            x,
+            dropout: Some(dropout),
+            ..
+        } = epilogue
+        {
+            let mask = Mask::new(dropout);
+            self.rows(rows * n, 1024, [Rows::new(out, 1)], |r, [out]| {
+                mask.apply(out, r.start);
+                add(self.isa, out, &x[r]);
+            });
+        }
         Ok(())
     }
 
@@ -67,56 +139,41 @@ impl LinearOps for Cpu {
         params: &Vec<f32>,
         layer: &Linear,
         rows: usize,
-        then: Then<'_, Vec<f32>>,
+        mut epilogue: Epilogue<'_, Self>,
     ) -> Result<()> {
         let (k, n) = (layer.n_in, layer.n_out);
         let w = Mat::rows(&params[layer.weight.clone()], k);
         let dy = Mat::rows(&dout[..rows * n], n);
-        let (dx, then) = (&mut dx[..rows * k], front(then, rows * k));
-        self.gemm_then(rows, k, n, dy, w, dx, None, then);
+        let fused = fused(&mut epilogue, rows * k);
+        self.gemm_epilogue(rows, k, n, dy, w, &mut dx[..rows * k], None, fused);
         Ok(())
     }
 
     fn linear_backward_weight(
         &self,
-        grad: &mut Vec<f32>,
+        to: WeightGrad<'_, Self>,
         dout: &Vec<f32>,
         x: &Vec<f32>,
         layer: &Linear,
-        rows: usize,
     ) -> Result<()> {
-        let (k, n) = (layer.n_in, layer.n_out);
-        let dy = &dout[..rows * n];
-        let x = Mat::rows(&x[..rows * k], k);
-        let dw = &mut grad[layer.weight.clone()];
-        self.gemm(n, k, rows, Mat::cols(dy, n), x, false, dw);
-        if let Some(b) = &layer.bias {
-            let db = &mut grad[b.clone()];
-            self.rows(n, COLUMNS, [Rows::new(db, 1)], |cols, [db]| {
-                squares::column_sums(db, dy, n, cols);
-            });
-        }
-        Ok(())
-    }
-
-    fn linear_backward_squares(
-        &self,
-        grad: &mut Vec<f32>,
-        squares: &mut Vec<f32>,
-        dout: &Vec<f32>,
-        x: &Vec<f32>,
-        layer: &Linear,
-        rows: usize,
-        t: usize,
-    ) -> Result<()> {
-        let (k, n) = (layer.n_in, layer.n_out);
-        let (dy, x) = (&dout[..rows * n], &x[..rows * k]);
-        let w = layer.weight.clone();
-        let (dw, sq) = (&mut grad[w.clone()], &mut squares[w]);
+        let (k, n, t) = (layer.n_in, layer.n_out, to.t);
+        let (dy, x) = (&dout[..to.rows * n], &x[..to.rows * k]);
+        let (w, bias) = (layer.weight.clone(), layer.bias.clone());
+        let Some(squares) = to.squares else {
+            let (dy_t, x) = (Mat::cols(dy, n), Mat::rows(x, k));
+            self.gemm(n, k, to.rows, dy_t, x, false, &mut to.grad[w]);
+            if let Some(b) = bias {
+                self.rows(n, COLUMNS, [Rows::new(&mut to.grad[b], 1)], |cols, [db]| {
+                    squares::column_sums(db, dy, n, cols);
+                });
+            }
+            return Ok(());
+        };
+        let (dw, sq) = (&mut to.grad[w.clone()], &mut squares[w]);
         self.gemm_squares(n, k, t, dy, x, dw, sq, |_, _, _, _| ());
-        if let Some(b) = layer.bias.clone() {
-            let (db, sq) = (&mut grad[b.clone()], &mut squares[b]);
-            self.column_squares(rows / t, db, sq, |s, cols, sums| {
+        if let Some(b) = bias {
+            let (db, sq) = (&mut to.grad[b.clone()], &mut squares[b]);
+            self.column_squares(to.rows / t, db, sq, |s, cols, sums| {
                 squares::column_sums(sums, &dy[s * t * n..][..t * n], n, cols);
             });
         }

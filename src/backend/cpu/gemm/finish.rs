@@ -7,14 +7,26 @@ use crate::backend::cpu::isa::multiversion;
 use crate::backend::gelu::cpu as gelu;
 use std::ops::Range;
 
-/// [`crate::backend::Then`], its Y a pointer: the parts of a product share it, as they share C. Matrices are (m, n), laid out as C is.
-#[derive(Clone, Copy)]
-pub enum Finish<'a> {
-    Nothing,
+/// What follows a product while its rows are in the cache. Matrices are (m, n) without gaps.
+pub enum Epilogue<'a> {
+    /// Nothing.
+    None,
     /// C += X.
     Add(&'a [f32]),
     /// C *= X, element by element.
-    Times(&'a [f32]),
+    Mul(&'a [f32]),
+    /// Y = gelu(C); C stays.
+    Gelu(&'a mut [f32], Gelu),
+}
+
+/// [`Epilogue`], its Y a pointer: the parts of a product share it, as they share C. Matrices are (m, n), laid out as C is.
+#[derive(Clone, Copy)]
+pub enum Finish<'a> {
+    None,
+    /// C += X.
+    Add(&'a [f32]),
+    /// C *= X, element by element.
+    Mul(&'a [f32]),
     /// Y = gelu(C); C stays.
     Gelu(*mut f32, Gelu),
 }
@@ -39,9 +51,9 @@ impl<'a> Finish<'a> {
     /// That of the part of C that begins `at` elements behind the first.
     pub fn part(self, at: usize) -> Self {
         match self {
-            Self::Nothing => self,
+            Self::None => self,
             Self::Add(x) => Self::Add(&x[at.min(x.len())..]),
-            Self::Times(x) => Self::Times(&x[at.min(x.len())..]),
+            Self::Mul(x) => Self::Mul(&x[at.min(x.len())..]),
             Self::Gelu(y, form) => Self::Gelu(y.wrapping_add(at), form),
         }
     }
@@ -77,7 +89,7 @@ impl Product<'_> {
     /// # Safety
     /// They lie in C, and nothing else accesses them, or the same of Y, meanwhile.
     pub unsafe fn finish(&self, isa: Isa, rows: Range<usize>, cols: Range<usize>) {
-        if matches!(self.finish, Finish::Nothing) {
+        if matches!(self.finish, Finish::None) {
             return;
         }
         for i in rows {
@@ -85,9 +97,9 @@ impl Product<'_> {
             // SAFETY: the caller's promise.
             let c = unsafe { std::slice::from_raw_parts_mut(self.c.add(at), n) };
             match self.finish {
-                Finish::Nothing => {}
+                Finish::None => {}
                 Finish::Add(x) => add(isa, c, &x[at..][..n]),
-                Finish::Times(x) => times(isa, c, &x[at..][..n]),
+                Finish::Mul(x) => times(isa, c, &x[at..][..n]),
                 Finish::Gelu(y, form) => {
                     // SAFETY: Y is laid out as C is, and the caller's promise.
                     let y = unsafe { std::slice::from_raw_parts_mut(y.add(at), n) };

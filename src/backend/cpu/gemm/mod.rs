@@ -29,9 +29,11 @@ pub use panels::Panels;
 
 use finish::Finish;
 
+pub use finish::Epilogue;
+
 use super::isa::Level;
 use super::{Cpu, Isa};
-use crate::backend::{GemmPrecision, Then};
+use crate::backend::GemmPrecision;
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -194,7 +196,7 @@ impl<'a> Product<'a> {
             c,
             ldc,
             bias,
-            finish: Finish::Nothing,
+            finish: Finish::None,
         }
     }
 
@@ -202,7 +204,7 @@ impl<'a> Product<'a> {
     ///
     /// # Panics
     /// When a matrix of the last step is not (m, n).
-    fn then(mut self, then: Then<'a, [f32]>) -> Self {
+    fn then(mut self, epilogue: Epilogue<'a>) -> Self {
         let len = self.m * self.n;
         let check = |x: &[f32]| {
             assert!(
@@ -213,17 +215,17 @@ impl<'a> Product<'a> {
                 x.len(),
             );
         };
-        self.finish = match then {
-            Then::Nothing => Finish::Nothing,
-            Then::Add(x) => {
+        self.finish = match epilogue {
+            Epilogue::None => Finish::None,
+            Epilogue::Add(x) => {
                 check(x);
                 Finish::Add(x)
             }
-            Then::Times(x) => {
+            Epilogue::Mul(x) => {
                 check(x);
-                Finish::Times(x)
+                Finish::Mul(x)
             }
-            Then::Gelu(y, form) => {
+            Epilogue::Gelu(y, form) => {
                 check(y);
                 Finish::Gelu(y.as_mut_ptr(), form)
             }
@@ -423,12 +425,12 @@ impl Cpu {
         self.multiply(Product::new(m, n, k, a, b, accumulate, c, n, bias));
     }
 
-    /// C(m, n) = A(m, k) B(k, n) + `bias` on each row, `then` what follows while a block is in the cache.
+    /// C(m, n) = A(m, k) B(k, n) + `bias` on each row, then what follows while a block is in the cache.
     ///
     /// # Panics
     /// As [`Cpu::gemm_bias`], or when a matrix that follows is not (m, n).
     #[allow(clippy::too_many_arguments)]
-    pub fn gemm_then(
+    pub fn gemm_epilogue(
         &self,
         m: usize,
         n: usize,
@@ -437,16 +439,16 @@ impl Cpu {
         b: Mat<'_>,
         c: &mut [f32],
         bias: Option<&[f32]>,
-        then: Then<'_, [f32]>,
+        epilogue: Epilogue<'_>,
     ) {
-        self.multiply(Product::new(m, n, k, a, b, false, c, n, bias).then(then));
+        self.multiply(Product::new(m, n, k, a, b, false, c, n, bias).then(epilogue));
     }
 
     /// The whole product, on all threads.
     fn multiply(&self, product: Product<'_>) {
         let Product { m, n, k, .. } = product;
         let method = product.method(self.isa, self.gemm_precision());
-        let grid = Grid::new(self.threads, method.row_unit(), m, n, k);
+        let grid = Grid::new(self.threads(), method.row_unit(), m, n, k);
         let parts = grid.down * grid.across;
         if parts == 1 {
             // SAFETY: C, and Y if there is one, are borrowed mutably by the product.

@@ -139,7 +139,7 @@ impl Cpu {
             bias,
             c: c.as_mut_ptr(),
         };
-        let grid = Grid::new(self.threads, Method::Blocked.row_unit(), m, n, k);
+        let grid = Grid::new(self.threads(), Method::Blocked.row_unit(), m, n, k);
         let parts = grid.down * grid.across;
         let product = &product;
         self.rows(parts, 1, [], |range, []| {

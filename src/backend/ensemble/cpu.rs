@@ -1,0 +1,80 @@
+//! An ensemble on the CPU: of each member the layers' weights as panels, and the rest flat.
+
+use super::EnsembleLayout;
+use crate::backend::cpu::Cpu;
+use crate::backend::cpu::gemm::Panels;
+use crate::backend::linear::Linear;
+use crate::backend::ops::EnsembleOps;
+use crate::error::Result;
+use std::ops::Range;
+
+/// Models of one shape.
+pub struct Ensemble {
+    members: Vec<Member>,
+    flat: Vec<(Range<usize>, usize)>, // pieces of the models' flat vector, and where each begins in `Member::flat`
+    weights: Vec<usize>,              // where each layer's weight begins in the models' flat vector
+}
+
+struct Member {
+    flat: Vec<f32>,
+    panels: Vec<Panels>,
+}
+
+impl Ensemble {
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// A tensor that is kept flat.
+    pub fn tensor(&self, member: usize, range: &Range<usize>) -> &[f32] {
+        let i = self.flat.partition_point(|(r, _)| r.end <= range.start);
+        let (piece, at) = &self.flat[i];
+        &self.members[member].flat[at + range.start - piece.start..][..range.len()]
+    }
+
+    /// A layer's weight.
+    pub fn panels(&self, member: usize, layer: &Linear) -> &Panels {
+        let is = |&start: &usize| start == layer.weight.start;
+        let i = self
+            .weights
+            .iter()
+            .position(is)
+            .expect("a layer of the ensemble");
+        &self.members[member].panels[i]
+    }
+}
+
+impl EnsembleOps for Cpu {
+    fn ensemble(&self, samples: Vec<Vec<f32>>, layout: EnsembleLayout<'_>) -> Result<Ensemble> {
+        let flat = layout.flat.iter().scan(0, |at, r| {
+            let start = *at;
+            *at += r.len();
+            Some((r.clone(), start))
+        });
+        let members = samples.into_iter().map(|params| {
+            let pack = |l: &Linear| {
+                Panels::new(
+                    self.isa,
+                    &params[l.weight.clone()],
+                    l.n_out,
+                    l.n_in,
+                    layout.form,
+                )
+            };
+            Ok(Member {
+                panels: layout.layers.iter().map(pack).collect::<Result<_>>()?,
+                flat: layout
+                    .flat
+                    .iter()
+                    .flat_map(|r| &params[r.clone()])
+                    .copied()
+                    .collect(),
+            })
+        });
+        Ok(Ensemble {
+            members: members.collect::<Result<_>>()?,
+            flat: flat.collect(),
+            weights: layout.layers.iter().map(|l| l.weight.start).collect(),
+        })
+    }
+}
