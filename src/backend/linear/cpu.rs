@@ -44,6 +44,23 @@ impl Cpu {
         });
     }
 
+    /// out = x + dropout(out), if that is what follows.
+    fn drop_and_add(&self, out: &mut [f32], epilogue: Epilogue<'_, Self>) {
+        let Epilogue::Residual {
+            x,
+            dropout: Some(dropout),
+            ..
+        } = epilogue
+        else {
+            return;
+        };
+        let mask = Mask::new(dropout);
+        self.rows(out.len(), 1024, [Rows::new(out, 1)], |r, [out]| {
+            mask.apply(out, r.start);
+            add(self.isa, out, &x[r]);
+        });
+    }
+
     /// The layer of every member on its own rows, and what follows.
     fn linear_members(
         &self,
@@ -117,18 +134,7 @@ impl LinearOps for Cpu {
         let bias = layer.bias.clone().map(|b| &flat[b]);
         let fused = fused(&mut epilogue, rows * n);
         self.gemm_epilogue(rows, n, k, x, w, out, bias, fused);
-        if let Epilogue::Residual {
-            x,
-            dropout: Some(dropout),
-            ..
-        } = epilogue
-        {
-            let mask = Mask::new(dropout);
-            self.rows(rows * n, 1024, [Rows::new(out, 1)], |r, [out]| {
-                mask.apply(out, r.start);
-                add(self.isa, out, &x[r]);
-            });
-        }
+        self.drop_and_add(out, epilogue);
         Ok(())
     }
 
@@ -145,7 +151,9 @@ impl LinearOps for Cpu {
         let w = Mat::rows(&params[layer.weight.clone()], k);
         let dy = Mat::rows(&dout[..rows * n], n);
         let fused = fused(&mut epilogue, rows * k);
-        self.gemm_epilogue(rows, k, n, dy, w, &mut dx[..rows * k], None, fused);
+        let dx = &mut dx[..rows * k];
+        self.gemm_epilogue(rows, k, n, dy, w, dx, None, fused);
+        self.drop_and_add(dx, epilogue);
         Ok(())
     }
 
