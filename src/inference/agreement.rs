@@ -191,7 +191,7 @@ pub fn diagnose_each<B: Backend>(
     quantities: usize,
 ) -> Result<Vec<ChainDiagnostics>> {
     let mut out: Vec<Option<ChainDiagnostics>> = vec![None; quantities];
-    backend.each(&mut out, |i, d| {
+    backend.host().each(&mut out, |i, d| {
         let of = |chain: &_| -> Vec<f64> {
             let values = 0..draws;
             values
