@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An argument or a setting is out of its range, or two of them contradict each other.
+    /// An argument or a setting is out of its range.
     #[error("{what}: expected {expected}, got {got}")]
     Invalid {
         /// The argument's or setting's name.
@@ -16,6 +16,9 @@ pub enum Error {
         /// What was given.
         got: String,
     },
+    /// Settings, arguments or calls contradict each other; the sentence says what to do.
+    #[error("{0}")]
+    Conflict(String),
     /// A buffer, tensor or batch has the wrong shape.
     #[error("{what}: expected shape {expected}, got {got}")]
     Shape {
@@ -144,6 +147,11 @@ impl Error {
             expected: expected.into(),
             got: got.to_string(),
         }
+    }
+
+    /// A contradiction: a sentence that says what to do about it.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::Conflict(message.into())
     }
 
     /// A wrong shape.

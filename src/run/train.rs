@@ -386,7 +386,7 @@ impl Run<'_> {
                         }
                         trace.curvature = Some(found);
                     }
-                    Err(e @ Error::Invalid { .. }) => {
+                    Err(e @ (Error::Invalid { .. } | Error::Conflict(_))) => {
                         ctx.log
                             .say(&format!("warning: no curvature was found: {e}"))?;
                     }
