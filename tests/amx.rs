@@ -1,23 +1,13 @@
-//! Products on AMX tiles, on the machine's own or by emulation (`common/amx.rs`): against f64 at odd sizes, and through a GPT.
+//! Products on AMX tiles, on the machine's own or by emulation (`common/amx.rs`): against f64 at odd sizes.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 mod common;
 
-use bnn::backend::cpu::{Isa, gemm::Mat};
-use bnn::backend::{Cpu, GemmPrecision, Precision};
+use bnn::backend::cpu::gemm::Mat;
+use bnn::backend::{Cpu, Precision};
+use common::amx::isa;
+use common::bits;
 use common::operand::{Operand, check_what_follows, expected, random, to_bf16};
-use common::{amx, bits, ensure};
-
-/// The machine's own AMX or the emulated one. Without AVX512_BF16 nothing can pack bf16s, and there is neither.
-fn isa() -> Option<Isa> {
-    ensure::has("amx");
-    if !ensure::has("avx512_bf16") {
-        return None;
-    }
-    let isa = amx::isa().expect("AVX512_BF16 suffices");
-    assert!(isa.has_amx());
-    Some(isa)
-}
 
 /// Bounds of |error| of each element with split operands: 2^-15 of each |a b|, and the roundings of three sums over k.
 fn split_bounds(
@@ -210,32 +200,5 @@ fn no_infinity_is_hidden() {
         let (a, b) = (Mat::rows(&tiny, k), Mat::rows(&big, n));
         cpu.gemm(m, n, k, a, b, false, &mut c);
         assert!(c.iter().all(|&v| v == 0.0), "{}", c[0]);
-    }
-}
-
-/// The reference files: with `high` to 1e-4, with `medium` to 3e-2, and neither as close as f32.
-#[cfg(feature = "cli")]
-#[test]
-fn verify_passes_on_tiles() {
-    let Some(isa) = isa() else { return };
-    for (precision, products, least) in [
-        (Precision::High, GemmPrecision::Bits15, 2e-6),
-        (Precision::Medium, GemmPrecision::Bits7, 1e-4),
-    ] {
-        let cpu = Cpu::with_isa(2, isa).unwrap().with_precision(precision);
-        assert_eq!(cpu.gemm_precision(), products);
-        let mut worst = [0.0; 4];
-        for file in ["gpt_tiny", "gpt_bias", "gpt_odd"].map(|name| format!("{name}.safetensors")) {
-            for check in bnn::run::verify::verify_file(&cpu, &common::data(&file)).unwrap() {
-                assert!(check.pass, "{check:?}");
-                let kind = ["logits", "loss", "grad", "fisher"]
-                    .iter()
-                    .position(|k| check.quantity.contains(k))
-                    .unwrap();
-                worst[kind] = f64::max(worst[kind], check.error);
-            }
-        }
-        println!("{precision:?}: logits, losses, gradients, Fisher diagonals off by {worst:?}");
-        assert!(worst[2] > least, "{worst:?}");
     }
 }

@@ -2,13 +2,13 @@
 
 mod common;
 
-use bnn::backend::{Cpu, GemmPrecision, Precision};
+use bnn::backend::Cpu;
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Squares, TokenBatch, Training, Workspace};
 use bnn::{Error, Result};
 use common::ensure::every_isa;
 use common::model::*;
 use common::reference;
-use common::{Reference, bits, data, distance, every_cpu, norm, relative_error, wide};
+use common::{Reference, bits, distance, every_cpu, norm, relative_error, wide};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -22,67 +22,6 @@ const FIXTURES: [&str; 3] = [
 const FISHER_TOLERANCE: f64 = 4e-5;
 
 // ---------------------------------------------------------------- recorded values
-
-#[cfg(feature = "cli")]
-#[test]
-fn verify_passes_on_every_fixture() {
-    for cpu in every_cpu() {
-        for file in FIXTURES {
-            let checks = bnn::run::verify::verify_file(&cpu, &data(file)).unwrap();
-            let gpt = Gpt::new(config_of(&Reference::open(file))).unwrap();
-            let tensors = gpt.layout().tensors().len();
-            assert_eq!(checks.len(), 1 + 2 * (1 + tensors) + tensors, "{file}");
-            for check in checks {
-                assert!(check.pass && check.error <= check.tolerance, "{check:?}");
-                let fisher = check.quantity.starts_with("fisher.");
-                let tolerance = if fisher { FISHER_TOLERANCE } else { TOLERANCE };
-                assert!(check.tolerance <= tolerance, "{check:?}");
-                assert_eq!(check.file, file);
-            }
-        }
-    }
-}
-
-/// With `medium` the same values hold to what 8 bits leave of them, and not closer where the machine rounds.
-#[cfg(feature = "cli")]
-#[test]
-fn verify_passes_with_rounded_products() {
-    for cpu in every_cpu() {
-        let cpu = cpu.with_precision(Precision::Medium);
-        let rounds = cpu.gemm_precision() == GemmPrecision::Bits7;
-        let mut worst = 0.0;
-        for file in FIXTURES {
-            let checks = bnn::run::verify::verify_file(&cpu, &data(file)).unwrap();
-            assert!(checks.iter().all(|c| c.pass), "{file}: {checks:?}");
-            worst = checks.iter().map(|c| c.error).fold(worst, f64::max);
-        }
-        if rounds {
-            assert!(worst > 1e-4, "{worst:e}");
-        } else {
-            assert!(worst < FISHER_TOLERANCE, "{worst:e}");
-        }
-    }
-}
-
-#[cfg(feature = "cli")]
-#[test]
-fn verify_fails_on_a_changed_value() {
-    // One element in one tensor, far above the tolerance: the check of that quantity fails and no other does.
-    let bytes = std::fs::read(data("gpt_odd.safetensors")).unwrap();
-    let name = "last.grad.transformer.wpe.weight";
-    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let part = file.tensor(name).unwrap().data();
-    let at = part.as_ptr() as usize - bytes.as_ptr() as usize;
-    let mut changed = bytes.clone();
-    changed[at..at + 4].copy_from_slice(&9.0f32.to_le_bytes());
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("changed.safetensors");
-    std::fs::write(&path, changed).unwrap();
-    let checks = bnn::run::verify::verify_file(&Cpu::new(1).unwrap(), &path).unwrap();
-    let failed: Vec<_> = checks.iter().filter(|c| !c.pass).collect();
-    assert_eq!(failed.len(), 1, "{failed:?}");
-    assert_eq!(failed[0].quantity, name);
-}
 
 fn config_of(r: &Reference) -> GptConfig {
     serde_json::from_value(r.metadata("config")).unwrap()

@@ -5,6 +5,7 @@
 //! Written after the pages of LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED and TDPBF16PS in Intel's manual (325383, volume 2).
 #![allow(unsafe_code)]
 
+use super::ensure;
 use bnn::backend::cpu::Isa;
 use std::cell::UnsafeCell;
 use std::sync::Once;
@@ -14,7 +15,10 @@ pub fn isa() -> Option<Isa> {
     if let Ok(real) = Isa::named("amx") {
         return Some(real);
     }
-    Isa::all().into_iter().find(|isa| isa.has_bf16())?;
+    ensure::has("amx");
+    if !ensure::has("avx512_bf16") {
+        return None;
+    }
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // SAFETY: `serve` has the signature that SA_SIGINFO asks for, and what it does is allowed in a handler: it reads and writes memory
