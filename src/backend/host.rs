@@ -7,7 +7,7 @@ use std::sync::Arc;
 const MIN_WORK: usize = 1 << 21;
 
 /// A pool of threads. Cloning shares it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct HostPool {
     pool: Option<Arc<rayon::ThreadPool>>, // None: one thread, the caller's
     threads: usize,

@@ -20,6 +20,7 @@ mod linear;
 mod live;
 mod posterior_gradient;
 mod precision;
+mod predictive;
 mod range_moments;
 pub mod vectors;
 
@@ -38,6 +39,8 @@ pub use layer_norm::{Norm, Normed, Write};
 pub use linear::{Epilogue, Linear};
 pub use posterior_gradient::{Family, PRIOR_FLOOR, PriorTerms};
 pub use precision::{GemmPrecision, Precision};
+pub use predictive::cpu::PredictiveSums;
+pub use predictive::{Predicted, TokenPrediction};
 pub use vectors::Vectors;
 
 /// The traits of the operations: what must be in scope to call them on a device whose type is known.
@@ -53,6 +56,7 @@ pub mod ops {
     pub use super::layer_norm::LayerNormOps;
     pub use super::linear::LinearOps;
     pub use super::posterior_gradient::PosteriorOps;
+    pub use super::predictive::PredictiveOps;
     pub use super::vectors::Vectors;
 }
 use ops::*;
@@ -72,6 +76,7 @@ pub trait Backend:
     + PosteriorOps
     + EnsembleOps
     + DrawOps
+    + PredictiveOps
 {
 }
 
@@ -87,7 +92,6 @@ impl<T> Backend for T where
         + PosteriorOps
         + EnsembleOps
         + DrawOps
-        + EnsembleOps
-        + DrawOps
+        + PredictiveOps
 {
 }

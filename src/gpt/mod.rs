@@ -163,6 +163,26 @@ impl Gpt {
         })
     }
 
+    /// Adds what these parameters predict of the batch's targets to the sums of an average. No logits leave the device.
+    ///
+    /// # Errors
+    /// As [`Gpt::logits`], and when the sums are of fewer tokens.
+    pub fn predict<B: Backend>(
+        &self,
+        backend: &B,
+        params: &B::Vector,
+        batch: TokenBatch<'_>,
+        ws: &mut Workspace<B>,
+        to: &mut B::Predictive,
+    ) -> Result<()> {
+        ws.take(backend, self, params, &batch, true)?;
+        let (pass, rows) = (self.pass(backend, params, &batch, None), batch.x.len());
+        backend.host().batch(self.work(rows), || {
+            forward(&pass, ws, Attend::Windows(batch.t))?;
+            backend.predict(to, &ws.logits, &ws.y, rows)
+        })
+    }
+
     /// The loss, and its gradient in the parameters, which overwrites `grad` (n_params).
     ///
     /// With `training` dropout is drawn at the configuration's rate; without, none.

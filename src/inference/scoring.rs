@@ -6,8 +6,8 @@ use crate::data::consecutive;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Workspace};
 use crate::metrics::{
-    DEFAULT_BLOCK, PairedDifference, PredictiveAccumulator, PredictiveScores, Rouge, Summary,
-    TokenScores, eval_batch, for_each_logits, paired_block_bootstrap,
+    DEFAULT_BLOCK, EnsembleScores, PairedDifference, PredictiveScores, Rouge, Summary, TokenScores,
+    eval_batch, paired_block_bootstrap,
 };
 use crate::store::Store;
 use serde::Serialize;
@@ -140,13 +140,11 @@ pub fn score<B: Backend>(
         let n = windows.len();
         let acc = match &mut sums {
             Some(acc) => acc,
-            none => none.insert(PredictiveAccumulator::new(n * t, v)?),
+            none => none.insert(EnsembleScores::new(backend, gpt, n * t)?),
         };
         gpt.layout().check(params)?;
         backend.upload(&mut on_device, params)?;
-        for_each_logits(backend, gpt, &on_device, piece, t, &mut ws, |z, y| {
-            acc.add_sample_chunk(z, y)
-        })?;
+        acc.add(&on_device, piece, t, &mut ws)?;
         done(windows.start * count + (made % count + 1) * n)?;
         made += 1;
         let whole = made % count == 0;

@@ -13,39 +13,10 @@ pub fn eval_batch(t: usize) -> usize {
     (EVAL_ROWS / t.max(1)).max(1)
 }
 
-/// Runs the model over consecutive windows of `t` tokens of a split and hands each batch's logits (n, V) and targets (n) to `f`.
-///
-/// The workspace must hold [`eval_batch`] sequences of `t`, or all there are; `logits` grows to one batch's.
-///
-/// # Errors
-/// When the split is shorter than a window, shapes do not fit, or `f` fails.
-pub fn for_each_logits<B: Backend>(
-    backend: &B,
-    gpt: &Gpt,
-    params: &B::Vector,
-    tokens: &[u16],
-    t: usize,
-    ws: &mut Workspace<B>,
-    mut f: impl FnMut(&[f32], &[u16]) -> Result<()>,
-) -> Result<()> {
-    let windows = consecutive(tokens, t)?;
-    let rows = eval_batch(t);
-    let mut batch = Batch::new(rows, t)?;
-    let mut logits = Vec::new();
-    let mut first = 0;
-    while first < windows.num_windows() {
-        first += windows.fill(first, rows, &mut batch)?;
-        logits.resize(batch.x.len() * gpt.config().vocab_size, 0.0);
-        gpt.logits(backend, params, &batch.x, t, ws, &mut logits)?;
-        f(&logits, &batch.y)?;
-    }
-    Ok(())
-}
-
 /// Mean negative log-likelihood in nats a token over consecutive windows of `t` tokens, and the number of tokens.
 ///
 /// # Errors
-/// As [`for_each_logits`].
+/// When the split is shorter than a window, or shapes do not fit.
 pub fn split_loss<B: Backend>(
     backend: &B,
     gpt: &Gpt,

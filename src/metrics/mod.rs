@@ -5,6 +5,7 @@ mod bootstrap;
 mod calibration;
 mod chains;
 mod energy;
+mod ensemble;
 mod llc;
 mod loss;
 mod predictive;
@@ -18,8 +19,9 @@ pub use bootstrap::{DEFAULT_BLOCK, PairedDifference, paired_block_bootstrap};
 pub use calibration::{brier_score, expected_calibration_error};
 pub use chains::{ChainDiagnostics, MIN_DRAWS, chain_diagnostics};
 pub use energy::{Energy, Mean};
+pub use ensemble::EnsembleScores;
 pub use llc::{LocalLearningCoefficient, local_learning_coefficient};
-pub use loss::{eval_batch, for_each_logits, split_loss};
+pub use loss::{eval_batch, split_loss};
 pub use predictive::{
     ECE_BINS, PredictiveAccumulator, PredictiveScores, Summary, TokenScores, log_mean_exp,
     predictive_scores,

@@ -5,7 +5,8 @@
 //! the difference is the mutual information between parameters and token (Depeweg et al. 2018, "Decomposition of
 //! uncertainty in Bayesian deep learning", eq. 3). Everything is in nats and in f64.
 
-use super::calibration::{brier_score, expected_calibration_error};
+use super::calibration::expected_calibration_error;
+use crate::backend::{HostPool, Predicted, PredictiveSums, TokenPrediction};
 use crate::error::{Error, Result};
 
 /// How many equal bins the calibration error uses.
@@ -38,22 +39,14 @@ pub fn predictive_scores(
 }
 
 /// Collects the scores one sample after the other, so that no more than one sample's logits for a chunk of tokens need
-/// to be in memory.
+/// to be in memory. For models that are scored here, [`super::EnsembleScores`] does so where the logits are.
 ///
-/// It keeps N V + 2 N doubles however many samples come: 60 MB for 110,000 tokens and 65 characters. The sums of
-/// probabilities are doubles because entropy is to be exact for any S: sums in f32 lose up to S * 6e-8 of each
-/// probability, and with the compensation that would mend this they take as much memory.
+/// It keeps N V + 2 N doubles however many samples come: 60 MB for 110,000 tokens and 65 characters.
 #[derive(Clone, Debug)]
 pub struct PredictiveAccumulator {
-    vocab_size: usize,
-    targets: Vec<u16>,     // (N), as far as known
-    p_sum: Vec<f64>,       // (N, V): sum_s p_s
-    log_lik_sum: Vec<f64>, // (N): ln sum_s p_s(target)
-    entropy_sum: Vec<f64>, // (N): sum_s H(p_s)
-    sample_nll: Vec<f64>,  // (S): mean over tokens
-    /// Where the running sample's next chunk begins, and its negative log likelihood so far.
-    next: usize,
-    nll_sum: f64,
+    sums: PredictiveSums,
+    host: HostPool,
+    ids: Vec<u32>,
 }
 
 impl PredictiveAccumulator {
@@ -62,38 +55,10 @@ impl PredictiveAccumulator {
     /// # Errors
     /// [`Error::Invalid`] if either is 0, V is above 65,536, or memory does not hold N V doubles.
     pub fn new(n_tokens: usize, vocab_size: usize) -> Result<Self> {
-        if n_tokens == 0 {
-            return Err(Error::invalid(
-                "number of tokens to score",
-                "at least 1",
-                n_tokens,
-            ));
-        }
-        if !(1..=1 << 16).contains(&vocab_size) {
-            return Err(Error::invalid("vocabulary size", "1 to 65536", vocab_size));
-        }
-        let mut p_sum = Vec::new();
-        let room = n_tokens
-            .checked_mul(vocab_size)
-            .filter(|&n| p_sum.try_reserve_exact(n).is_ok());
-        let Some(n) = room else {
-            let got = format!("{n_tokens} over a vocabulary of {vocab_size}");
-            return Err(Error::invalid(
-                "number of tokens to score",
-                "what memory holds",
-                got,
-            ));
-        };
-        p_sum.resize(n, 0.0);
         Ok(Self {
-            vocab_size,
-            targets: Vec::with_capacity(n_tokens),
-            p_sum,
-            log_lik_sum: vec![f64::NEG_INFINITY; n_tokens],
-            entropy_sum: vec![0.0; n_tokens],
-            sample_nll: Vec::new(),
-            next: 0,
-            nll_sum: 0.0,
+            sums: PredictiveSums::new(n_tokens, vocab_size)?,
+            host: HostPool::new(1)?,
+            ids: Vec::new(),
         })
     }
 
@@ -105,39 +70,10 @@ impl PredictiveAccumulator {
     /// logit is not finite, a target is not below V, or a target differs from the one that an earlier sample had there.
     /// After an error nothing of the chunk is counted.
     pub fn add_sample_chunk(&mut self, logits: &[f32], targets: &[u16]) -> Result<()> {
-        self.check_chunk(logits, targets)?;
-        let (first, end, v) = (self.next, self.next + targets.len(), self.vocab_size);
-        self.targets
-            .extend_from_slice(&targets[self.targets.len().clamp(first, end) - first..]);
-
-        let rows = logits
-            .chunks_exact(v)
-            .zip(targets)
-            .zip(self.p_sum[first * v..end * v].chunks_exact_mut(v))
-            .zip(&mut self.log_lik_sum[first..end])
-            .zip(&mut self.entropy_sum[first..end]);
-        let nll: Vec<f64> = rows
-            .map(|((((logits, &target), p_sum), log_lik_sum), entropy_sum)| {
-                let normaliser = log_sum_exp(logits.iter().map(|&z| z.into()));
-                for (p_sum, &z) in p_sum.iter_mut().zip(logits) {
-                    let log_p = f64::from(z) - normaliser;
-                    let p = log_p.exp();
-                    *p_sum += p;
-                    *entropy_sum -= p * log_p;
-                }
-                let log_lik = f64::from(logits[target as usize]) - normaliser;
-                *log_lik_sum = log_sum_exp([*log_lik_sum, log_lik].into_iter());
-                -log_lik
-            })
-            .collect();
-        // Summed in the order of the tokens, so that the result does not depend on the number of threads.
-        self.nll_sum += nll.iter().sum::<f64>();
-        self.next = end;
-        if end == self.n_tokens() {
-            self.sample_nll.push(self.nll_sum / end as f64);
-            (self.next, self.nll_sum) = (0, 0.0);
-        }
-        Ok(())
+        self.check_targets(targets)?;
+        self.ids.clear();
+        self.ids.extend(targets.iter().map(|&id| u32::from(id)));
+        self.sums.add(&self.host, logits, &self.ids)
     }
 
     /// The scores of the samples so far.
@@ -153,74 +89,27 @@ impl PredictiveAccumulator {
     /// # Errors
     /// As [`PredictiveAccumulator::finish`].
     pub fn finish_tokens(self) -> Result<TokenScores> {
-        let (n, n_samples) = (self.n_tokens(), self.sample_nll.len());
-        if self.next != 0 || n_samples == 0 {
-            let what = format!("tokens of sample {n_samples}");
-            return Err(Error::shape(what, n, self.next));
-        }
-        let s = n_samples as f64;
-        Ok(TokenScores {
-            rows: self
-                .p_sum
-                .chunks_exact(self.vocab_size)
-                .zip(&self.targets)
-                .map(|(p_sum, &target)| Row::new(p_sum, s, target.into()))
-                .collect::<Result<_>>()?,
-            nll: self
-                .log_lik_sum
-                .iter()
-                .map(|log_lik_sum| s.ln() - log_lik_sum)
-                .collect(),
-            expected_entropy: self.entropy_sum.iter().map(|sum| sum / s).collect(),
-            sample_nll: self.sample_nll,
-        })
+        Ok(TokenScores::of(self.sums.read()?))
     }
 
-    fn n_tokens(&self) -> usize {
-        self.log_lik_sum.len()
-    }
-
-    fn check_chunk(&self, logits: &[f32], targets: &[u16]) -> Result<()> {
-        let v = self.vocab_size;
-        let left = self.n_tokens() - self.next;
-        if targets.is_empty() || targets.len() > left {
-            return Err(Error::shape(
-                "targets of a chunk",
-                format!("1 to {left} tokens"),
-                targets.len(),
-            ));
-        }
-        if logits.len() != targets.len() * v {
-            return Err(Error::shape(
-                "logits of a chunk",
-                (targets.len(), v),
-                logits.len(),
-            ));
-        }
-        let place =
-            |at: usize| format!("sample {}, token {}", self.sample_nll.len(), self.next + at);
-        if let Some(at) = logits.iter().position(|z| !z.is_finite()) {
-            let message = format!(
-                "expected finite logits, found {} for id {}",
-                logits[at],
-                at % v
-            );
-            return Err(Error::data(place(at / v), message));
-        }
-        for (at, &target) in targets.iter().enumerate() {
-            if target as usize >= v {
+    fn check_targets(&self, targets: &[u16]) -> Result<()> {
+        let (v, sample, next) = (
+            self.sums.vocab_size(),
+            self.sums.num_samples(),
+            self.sums.next(),
+        );
+        for (at, &target) in (next..).zip(targets) {
+            let place = || format!("sample {sample}, token {at}");
+            if usize::from(target) >= v {
                 let message =
                     format!("expected a target below the vocabulary size {v}, found {target}");
-                return Err(Error::data(place(at), message));
+                return Err(Error::data(place(), message));
             }
-            match self.targets.get(self.next + at) {
-                Some(&known) if known != target => {
-                    let message = format!(
-                        "expected the target {known} as in the samples before, found {target}"
-                    );
-                    return Err(Error::data(place(at), message));
-                }
-                _ => {}
+            let known = self.sums.targets().get(at);
+            if let Some(known) = known.filter(|&&known| known != u32::from(target)) {
+                let message =
+                    format!("expected the target {known} as in the samples before, found {target}");
+                return Err(Error::data(place(), message));
             }
         }
         Ok(())
@@ -283,13 +172,18 @@ pub struct PredictiveScores {
 /// in pieces whose N V probabilities fit in memory.
 #[derive(Clone, Debug)]
 pub struct TokenScores {
-    rows: Vec<Row>,             // (N)
-    nll: Vec<f64>,              // (N)
-    expected_entropy: Vec<f64>, // (N)
-    sample_nll: Vec<f64>,       // (S), means over tokens
+    tokens: Vec<TokenPrediction>, // (N)
+    sample_nll: Vec<f64>,         // (S), means over tokens
 }
 
 impl TokenScores {
+    pub(super) fn of(predicted: Predicted) -> Self {
+        Self {
+            tokens: predicted.tokens,
+            sample_nll: predicted.sample_nll,
+        }
+    }
+
     /// Adds the tokens that come next.
     ///
     /// # Errors
@@ -302,13 +196,11 @@ impl TokenScores {
                 [next.sample_nll.len()],
             ));
         }
-        let (n, m) = (self.nll.len() as f64, next.nll.len() as f64);
+        let (n, m) = (self.tokens.len() as f64, next.tokens.len() as f64);
         for (a, b) in self.sample_nll.iter_mut().zip(next.sample_nll) {
             *a = (*a * n + b * m) / (n + m);
         }
-        self.rows.extend(next.rows);
-        self.nll.extend(next.nll);
-        self.expected_entropy.extend(next.expected_entropy);
+        self.tokens.extend(next.tokens);
         Ok(())
     }
 
@@ -317,60 +209,26 @@ impl TokenScores {
     /// # Errors
     /// Never for scores that [`PredictiveAccumulator::finish_tokens`] made.
     pub fn scores(self) -> Result<PredictiveScores> {
-        let n = self.nll.len() as f64;
-        let entropy: Vec<f64> = self.rows.iter().map(|row| row.entropy).collect();
-        let mutual_information: Vec<f64> = entropy
-            .iter()
-            .zip(&self.expected_entropy)
-            .map(|(h, e)| h - e)
-            .collect();
-        let confidence: Vec<f64> = self.rows.iter().map(|row| row.confidence).collect();
-        let correct: Vec<bool> = self.rows.iter().map(|row| row.correct).collect();
+        let each =
+            |f: fn(&TokenPrediction) -> f64| -> Vec<f64> { self.tokens.iter().map(f).collect() };
+        let (nll, entropy) = (each(|t| t.nll), each(|t| t.entropy));
+        let (expected, confidence) = (each(|t| t.expected_entropy), each(|t| t.confidence));
+        let mutual_information = each(|t| t.entropy - t.expected_entropy);
+        let correct: Vec<bool> = self.tokens.iter().map(|t| t.correct).collect();
+        let n = nll.len() as f64;
         Ok(PredictiveScores {
-            perplexity: mean(&self.nll).exp(),
+            perplexity: mean(&nll).exp(),
             gibbs_perplexity: mean(&self.sample_nll).exp(),
             entropy_summary: Summary::of(&entropy),
-            expected_entropy: mean(&self.expected_entropy),
+            expected_entropy: mean(&expected),
             mutual_information_summary: Summary::of(&mutual_information),
-            brier: self.rows.iter().map(|row| row.brier).sum::<f64>() / n,
+            brier: self.tokens.iter().map(|t| t.brier).sum::<f64>() / n,
             accuracy: correct.iter().filter(|&&hit| hit).count() as f64 / n,
             ece: expected_calibration_error(&confidence, &correct, ECE_BINS)?,
             sample_nll: self.sample_nll,
-            nll: self.nll,
+            nll,
             entropy,
             mutual_information,
-        })
-    }
-}
-
-/// What one token's averaged prediction gives.
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    entropy: f64,
-    confidence: f64,
-    correct: bool,
-    brier: f64,
-}
-
-impl Row {
-    fn new(p_sum: &[f64], s: f64, target: usize) -> Result<Self> {
-        let p: Vec<f64> = p_sum.iter().map(|sum| sum / s).collect();
-        let mut best = 0;
-        for v in 1..p.len() {
-            if p[v] > p[best] {
-                best = v;
-            }
-        }
-        Ok(Self {
-            // p ln p tends to 0 with p.
-            entropy: p
-                .iter()
-                .filter(|&&p| p > 0.0)
-                .fold(0.0, |h, p| h - p * p.ln()),
-            // Rounding may leave a certain prediction an ulp above 1.
-            confidence: p[best].min(1.0),
-            correct: best == target,
-            brier: brier_score(&p, target)?,
         })
     }
 }

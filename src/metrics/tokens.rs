@@ -1,6 +1,6 @@
 //! What averaged samples say of a text, token by token.
 
-use super::{PredictiveAccumulator, PredictiveScores, eval_batch, for_each_logits};
+use super::{EnsembleScores, PredictiveScores, eval_batch};
 use crate::backend::Backend;
 use crate::data::consecutive;
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::gpt::{Gpt, Workspace};
 /// evaluation has them, and a shorter one of what is left.
 ///
 /// # Errors
-/// [`Error::Invalid`] for fewer than two tokens, no sample, or a token that is not below the vocabulary's size, the last one too; as [`PredictiveAccumulator`]'s functions and [`for_each_logits`].
+/// [`Error::Invalid`] for fewer than two tokens, no sample, or a token that is not below the vocabulary's size, the last one too; as [`EnsembleScores`]'s functions.
 pub fn text_scores<B: Backend>(
     backend: &B,
     gpt: &Gpt,
@@ -31,17 +31,15 @@ pub fn text_scores<B: Backend>(
     }
     let rest = n % t;
     let (whole, end) = (&tokens[..n - rest + 1], &tokens[n - rest..]);
-    let mut scores = PredictiveAccumulator::new(n, v)?;
-    let mut run = |samples: &B::Vector, part: &[u16], t: usize| -> Result<()> {
+    let mut scores = EnsembleScores::new(backend, gpt, n)?;
+    let mut run = |params: &B::Vector, part: &[u16], t: usize| -> Result<()> {
         if part.len() < 2 {
             return Ok(());
         }
         let windows = consecutive(part, t)?.num_windows();
         let rows = eval_batch(t).min(windows);
         let mut ws = Workspace::for_prediction(backend, gpt.config(), rows, t)?;
-        for_each_logits(backend, gpt, samples, part, t, &mut ws, |z, y| {
-            scores.add_sample_chunk(z, y)
-        })
+        scores.add(params, part, t, &mut ws)
     };
     for params in samples {
         run(params, whole, t)?;

@@ -9,7 +9,7 @@ use crate::backend::vectors::{
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
     Epilogue, Gelu, HeadGrad, Linear, LossShape, Norm, Normed, Params, Piece, PieceRows, Positions,
-    PriorTerms, Tables, WeightGrad, Write,
+    Predicted, PriorTerms, Tables, WeightGrad, Write,
 };
 use crate::rng::Stream;
 use std::ops::Range;
@@ -115,7 +115,15 @@ macro_rules! plain_results {
         }
     )*};
 }
-plain_results!((), f32, f64, Option<usize>, Option<(usize, f32)>, Moments);
+plain_results!(
+    (),
+    f32,
+    f64,
+    Option<usize>,
+    Option<(usize, f32)>,
+    Moments,
+    Predicted
+);
 
 type Vector = Buffer<Vec<f32>>;
 

@@ -10,7 +10,7 @@ use crate::backend::vectors::{
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
     Epilogue, Gelu, GemmPrecision, HeadGrad, HostPool, Linear, LossShape, Norm, Normed, Params,
-    Piece, PieceRows, Positions, Precision, PriorTerms, Tables, WeightGrad, Write,
+    Piece, PieceRows, Positions, Precision, Predicted, PriorTerms, Tables, WeightGrad, Write,
 };
 use crate::error::Result;
 use crate::rng::Stream;
@@ -20,6 +20,7 @@ type Vector = Buffer<<Cpu as Vectors>::Vector>;
 type Act = Buffer<<Cpu as ActivationOps>::Act>;
 type Tokens = Buffer<<Cpu as ActivationOps>::Tokens>;
 type Ensemble = Buffer<<Cpu as ActivationOps>::Ensemble>;
+type Predictive = Buffer<<Cpu as PredictiveOps>::Predictive>;
 
 /// Implements the traits by one `match` per method; the lists say what is handed on.
 macro_rules! dispatch {
@@ -128,6 +129,12 @@ dispatch! {
     }
     EnsembleOps {
         fn ensemble(samples: Vec<Vector>, layout: EnsembleLayout<'_>) -> Ensemble;
+    }
+    PredictiveOps {
+        type Predictive = Predictive;
+        fn predictive(n: usize, v: usize) -> Predictive;
+        fn predict(to: &mut Predictive, logits: &Act, targets: &Tokens, rows: usize) -> ();
+        fn read_predictive(from: &Predictive) -> Predicted;
     }
     DrawOps {
         fn draw(out: &mut [Drawn], logits: &Act, v: usize, members: usize, how: Draw, u: &[f64]) -> Option<(usize, f32)>;

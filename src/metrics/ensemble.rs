@@ -1,0 +1,69 @@
+//! The scores of an average of models over a text, summed where the logits are.
+
+use super::{PredictiveScores, TokenScores, eval_batch};
+use crate::backend::Backend;
+use crate::data::{Batch, consecutive};
+use crate::error::Result;
+use crate::gpt::{Gpt, Objective, TokenBatch, Workspace};
+
+/// Scores of models one after the other, each over the same N tokens.
+pub struct EnsembleScores<B: Backend> {
+    backend: B,
+    gpt: Gpt,
+    sums: B::Predictive,
+}
+
+impl<B: Backend> EnsembleScores<B> {
+    /// For `n_tokens` tokens, N: N V + 2 N doubles on the device.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if N is 0 or the device has no room.
+    pub fn new(backend: &B, gpt: &Gpt, n_tokens: usize) -> Result<Self> {
+        Ok(Self {
+            backend: backend.clone(),
+            gpt: gpt.clone(),
+            sums: backend.predictive(n_tokens, gpt.config().vocab_size)?,
+        })
+    }
+
+    /// Scores consecutive windows of `t` tokens by a model: its next tokens. The tokens come in their order; those that reach token N end
+    /// the model, and the next are another's first.
+    ///
+    /// The workspace must hold [`eval_batch`] sequences of `t`, or all there are.
+    ///
+    /// # Errors
+    /// When the tokens are fewer than a window or run past token N, shapes do not fit, or a logit is not finite.
+    pub fn add(
+        &mut self,
+        params: &B::Vector,
+        tokens: &[u16],
+        t: usize,
+        ws: &mut Workspace<B>,
+    ) -> Result<()> {
+        let (windows, rows) = (consecutive(tokens, t)?, eval_batch(t));
+        let mut batch = Batch::new(rows, t)?;
+        let mut first = 0;
+        while first < windows.num_windows() {
+            first += windows.fill(first, rows, &mut batch)?;
+            let of = TokenBatch::new(&batch.x, &batch.y, t, Objective::All);
+            (self.gpt).predict(&self.backend, params, of, ws, &mut self.sums)?;
+        }
+        Ok(())
+    }
+
+    /// The scores of each token, which those of further tokens can be added to.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if there is no model, or if the last one lacks tokens.
+    pub fn finish_tokens(self) -> Result<TokenScores> {
+        Ok(TokenScores::of(self.backend.read_predictive(&self.sums)?))
+    }
+
+    /// The scores of the models so far.
+    ///
+    /// # Errors
+    /// As [`EnsembleScores::finish_tokens`].
+    pub fn finish(self) -> Result<PredictiveScores> {
+        self.finish_tokens()?.scores()
+    }
+}
