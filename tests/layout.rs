@@ -65,13 +65,7 @@ fn initial_parameters_have_nanogpts_sizes() {
     assert_eq!(bits(&flat), bits(&gpt.layout().init(3)));
     assert_ne!(bits(&flat), bits(&gpt.layout().init(4)));
     for tensor in gpt.layout().tensors() {
-        let part = wide(
-            gpt.layout()
-                .view(&tensor.name, &flat)
-                .unwrap()
-                .as_slice()
-                .unwrap(),
-        );
+        let part = wide(&flat[tensor.range.clone()]);
         if tensor.shape.len() == 1 {
             let want = if tensor.name.ends_with("bias") {
                 0.0
@@ -119,7 +113,7 @@ fn every_parameter_has_one_owner() {
             .to_string()
             .contains("lm_head.weight")
     );
-    assert!(layout.view("transformer.wte.weight", &[0.0; 3]).is_err());
+    assert!(layout.params(&[0.0; 3]).is_err());
     for (range, decays) in layout.decayed() {
         let matrix = layout.owner(range.start).unwrap().shape.len() == 2;
         assert_eq!(decays, matrix);
@@ -157,4 +151,77 @@ fn shapes_that_cannot_be_are_refused() {
         text.contains("baby-full") && text.contains("huge"),
         "{text}"
     );
+}
+
+/// The views of a vector that counts from 0 are the tensors of those names, and nothing is left out.
+#[test]
+fn the_views_are_the_tensors() {
+    for tied in [true, false] {
+        let mut config = config(SHAPE, true, Gelu::Exact);
+        config.tie_weights = tied;
+        let gpt = Gpt::new(config).unwrap();
+        let layout = gpt.layout();
+        let flat: Vec<f32> = (0..gpt.n_params()).map(|i| i as f32).collect();
+        let views = layout.params(&flat).unwrap();
+        let mut seen = 0;
+        let mut is = |name: &str, shape: &[usize], first: Option<&f32>| {
+            let tensor = layout.tensor(name).unwrap();
+            assert_eq!(
+                (shape, first),
+                (&tensor.shape[..], Some(&flat[tensor.range.start]))
+            );
+            seen += tensor.range.len();
+        };
+        is(
+            "transformer.wte.weight",
+            views.wte.shape(),
+            views.wte.first(),
+        );
+        is(
+            "transformer.wpe.weight",
+            views.wpe.shape(),
+            views.wpe.first(),
+        );
+        for (l, b) in views.blocks.iter().enumerate() {
+            for (name, norm) in [("ln_1", &b.ln_1), ("ln_2", &b.ln_2)] {
+                let bias = norm.bias.as_ref().unwrap();
+                let name = format!("transformer.h.{l}.{name}");
+                is(
+                    &format!("{name}.weight"),
+                    norm.weight.shape(),
+                    norm.weight.first(),
+                );
+                is(&format!("{name}.bias"), bias.shape(), bias.first());
+            }
+            for (name, layer) in [
+                ("attn.c_attn", &b.c_attn),
+                ("attn.c_proj", &b.attn_proj),
+                ("mlp.c_fc", &b.c_fc),
+                ("mlp.c_proj", &b.mlp_proj),
+            ] {
+                let bias = layer.bias.as_ref().unwrap();
+                let name = format!("transformer.h.{l}.{name}");
+                is(
+                    &format!("{name}.weight"),
+                    layer.weight.shape(),
+                    layer.weight.first(),
+                );
+                is(&format!("{name}.bias"), bias.shape(), bias.first());
+            }
+        }
+        let (norm, head) = (&views.ln_f, &views.lm_head);
+        is(
+            "transformer.ln_f.weight",
+            norm.weight.shape(),
+            norm.weight.first(),
+        );
+        let bias = norm.bias.as_ref().unwrap();
+        is("transformer.ln_f.bias", bias.shape(), bias.first());
+        if tied {
+            assert_eq!(head, views.wte);
+        } else {
+            is("lm_head.weight", head.shape(), head.first());
+        }
+        assert_eq!(seen, gpt.n_params());
+    }
 }

@@ -9,12 +9,14 @@ mod config;
 mod ensemble;
 mod forward;
 mod params;
+mod views;
 mod workspace;
 
 pub use crate::backend::{Gelu, Objective, WeightType};
 pub use config::{GptConfig, NAMED};
 pub use ensemble::{Ensemble, Piece};
 pub use params::{Layout, Tensor};
+pub use views::{BlockViews, LinearViews, NormViews, ParamViews};
 pub use workspace::Workspace;
 
 use crate::backend::{Backend, Cotangent, Dropout, Linear, LossShape, Params, WeightGrad};

@@ -1,10 +1,9 @@
-//! One flat vector of parameters, nanoGPT's names as views into it.
+//! One flat vector of parameters: where each tensor lies in it, by nanoGPT's names.
 
 use super::GptConfig;
 use crate::backend::{Linear, Norm, Tables};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
-use ndarray::{ArrayViewD, IxDyn};
 use std::ops::Range;
 
 /// One named tensor of the flat vector.
@@ -160,17 +159,6 @@ impl Layout {
     pub fn owner(&self, index: usize) -> Option<&Tensor> {
         let i = self.tensors.partition_point(|t| t.range.end <= index);
         self.tensors.get(i)
-    }
-
-    /// The tensor of that name in a flat vector, in its shape.
-    ///
-    /// # Errors
-    /// When there is no such name or the vector's length is another.
-    pub fn view<'a>(&self, name: &str, flat: &'a [f32]) -> Result<ArrayViewD<'a, f32>> {
-        self.check(flat)?;
-        let t = self.tensor(name)?;
-        ArrayViewD::from_shape(IxDyn(&t.shape), &flat[t.range.clone()])
-            .map_err(|e| Error::invalid(name, "a contiguous tensor", e))
     }
 
     /// Whether a flat vector has the right length.
