@@ -24,7 +24,7 @@ const READS_PER_STEP: usize = 4;
 const METHODS: usize = 53;
 
 /// Arguments of each, beside the device.
-const ARGUMENTS: usize = 8;
+const ARGUMENTS: usize = 7;
 
 fn model(dropout: f32) -> Gpt {
     Gpt::new(GptConfig {

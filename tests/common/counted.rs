@@ -214,7 +214,7 @@ macro_rules! count {
     ($($ops:ident {
         $(type $of:ident = $ty:ty;)*
         $(also { $($also:tt)* })?
-        $($kind:ident $name:ident($($arg:ident: $arg_ty:ty),*) -> $ret:ty;)*
+        $(fn $kind:ident $name:ident($($arg:ident: $arg_ty:ty),*) -> $ret:ty;)*
     })*) => {$(
         impl $ops for Counted {
             $(type $of = $ty;)*
@@ -240,28 +240,28 @@ count! {
                 self.device.download(from, to)
             }
         }
-        Make zeros(n: usize) -> Vector;
-        Upload upload(to: &mut Vector, from: &[f32]) -> ();
-        Read read(buf: &Vector, at: usize) -> f32;
-        Launch copy(to: &mut Vector, from: &Vector) -> ();
-        Launch fill(x: &mut Vector, value: f32) -> ();
-        Launch scale(x: &mut Vector, a: f32) -> ();
-        Launch axpy(y: &mut Vector, a: f32, x: &Vector) -> ();
-        Launch divide(x: &mut Vector, y: &Vector) -> ();
-        Launch square_accumulate(acc: &mut Vector, x: &Vector) -> ();
-        Launch normal(x: &mut Vector, stream: Stream, step: u64) -> ();
-        Launch signs(x: &mut Vector, stream: Stream, step: u64) -> ();
-        Read sum_of_squares(x: &Vector) -> f64;
-        Read dot(x: &Vector, y: &Vector) -> f64;
-        Read first_non_finite(x: &Vector) -> Option<usize>;
-        Read langevin_update(rule: Rule, on: Langevin<'_, Counted>) -> Moments;
-        Read live_update(rule: LiveRule, on: LiveUpdate<'_, Counted>) -> Moments;
-        Read range_moments(out: &mut [RangeMoments], ranges: &[Range<usize>], at: Standing<'_, Counted>) -> ();
-        Launch adamw_update(theta: &mut Vector, grad: &Vector, m: &mut Vector, v: &mut Vector, decay: &[Range<usize>], adamw: &AdamW) -> ();
-        Launch gaussian_point(out: &mut Vector, mean: &Vector, spread: Spread<'_, Vector>, noise: Noise<'_, Counted>) -> ();
-        Read sum_of_sds(spread: Spread<'_, Vector>) -> f64;
-        Read ekf_update(mean: &mut Vector, sd: &mut Vector, grad: &Vector, squares: &Vector, step: EkfStep) -> Option<usize>;
-        Read vi_gradient(d_mean: &mut Vector, d_log_sd: &mut Vector, grad: &Vector, log_sd: &Vector, noise: Noise<'_, Counted>, draw: ViDraw) -> f64;
+        fn Make zeros(n: usize) -> Vector;
+        fn Upload upload(to: &mut Vector, from: &[f32]) -> ();
+        fn Read read(buf: &Vector, at: usize) -> f32;
+        fn Launch copy(to: &mut Vector, from: &Vector) -> ();
+        fn Launch fill(x: &mut Vector, value: f32) -> ();
+        fn Launch scale(x: &mut Vector, a: f32) -> ();
+        fn Launch axpy(y: &mut Vector, a: f32, x: &Vector) -> ();
+        fn Launch divide(x: &mut Vector, y: &Vector) -> ();
+        fn Launch square_accumulate(acc: &mut Vector, x: &Vector) -> ();
+        fn Launch normal(x: &mut Vector, stream: Stream, step: u64) -> ();
+        fn Launch signs(x: &mut Vector, stream: Stream, step: u64) -> ();
+        fn Read sum_of_squares(x: &Vector) -> f64;
+        fn Read dot(x: &Vector, y: &Vector) -> f64;
+        fn Read first_non_finite(x: &Vector) -> Option<usize>;
+        fn Read langevin_update(rule: Rule, on: Langevin<'_, Counted>) -> Moments;
+        fn Read live_update(rule: LiveRule, on: LiveUpdate<'_, Counted>) -> Moments;
+        fn Read range_moments(out: &mut [RangeMoments], ranges: &[Range<usize>], at: Standing<'_, Counted>) -> ();
+        fn Launch adamw_update(theta: &mut Vector, grad: &Vector, m: &mut Vector, v: &mut Vector, decay: &[Range<usize>], adamw: &AdamW) -> ();
+        fn Launch gaussian_point(out: &mut Vector, mean: &Vector, spread: Spread<'_, Vector>, noise: Noise<'_, Counted>) -> ();
+        fn Read sum_of_sds(spread: Spread<'_, Vector>) -> f64;
+        fn Read ekf_update(mean: &mut Vector, sd: &mut Vector, grad: &Vector, squares: &Vector, step: EkfStep) -> Option<usize>;
+        fn Read vi_gradient(d_mean: &mut Vector, d_log_sd: &mut Vector, grad: &Vector, log_sd: &Vector, noise: Noise<'_, Counted>, draw: ViDraw) -> f64;
     }
     ActivationOps {
         type Act = Act;
@@ -286,50 +286,50 @@ count! {
                 self.device.download_act(from, width, to)
             }
         }
-        Make act(rows: usize, width: usize) -> Act;
-        Make tokens(n: usize) -> Tokens;
-        Upload upload_tokens(to: &mut Tokens, from: &[u32], pieces: &[Piece]) -> ();
+        fn Make act(rows: usize, width: usize) -> Act;
+        fn Make tokens(n: usize) -> Tokens;
+        fn Upload upload_tokens(to: &mut Tokens, from: &[u32], pieces: &[Piece]) -> ();
     }
     EmbedOps {
-        Launch embed(out: &mut Act, params: Params<'_, Counted>, tables: &Tables, x: &Tokens, rows: usize, positions: Positions) -> ();
-        Launch embed_backward(to: WeightGrad<'_, Counted>, tables: &Tables, head: HeadGrad<'_, Act>, dout: &Act, x: &Tokens) -> ();
+        fn Launch embed(out: &mut Act, params: Params<'_, Counted>, tables: &Tables, x: &Tokens, rows: usize, positions: Positions) -> ();
+        fn Launch embed_backward(to: WeightGrad<'_, Counted>, tables: &Tables, head: HeadGrad<'_, Act>, dout: &Act, x: &Tokens) -> ();
     }
     LayerNormOps {
-        Launch layer_norm(out: &mut Act, stats: &mut Act, x: &Act, params: Params<'_, Counted>, norm: &Norm, rows: usize) -> ();
-        Launch layer_norm_backward(dx: &mut Act, write: Write, to: WeightGrad<'_, Counted>, of: Normed<'_, Act>, params: &Vector, norm: &Norm) -> ();
+        fn Launch layer_norm(out: &mut Act, stats: &mut Act, x: &Act, params: Params<'_, Counted>, norm: &Norm, rows: usize) -> ();
+        fn Launch layer_norm_backward(dx: &mut Act, write: Write, to: WeightGrad<'_, Counted>, of: Normed<'_, Act>, params: &Vector, norm: &Norm) -> ();
     }
     LinearOps {
-        Launch linear(out: &mut Act, x: &Act, params: Params<'_, Counted>, layer: &Linear, rows: usize, epilogue: Epilogue<'_, Counted>) -> ();
-        Launch linear_backward_input(dx: &mut Act, dout: &Act, params: &Vector, layer: &Linear, rows: usize, epilogue: Epilogue<'_, Counted>) -> ();
-        Launch linear_backward_weight(to: WeightGrad<'_, Counted>, dout: &Act, x: &Act, layer: &Linear) -> ();
+        fn Launch linear(out: &mut Act, x: &Act, params: Params<'_, Counted>, layer: &Linear, rows: usize, epilogue: Epilogue<'_, Counted>) -> ();
+        fn Launch linear_backward_input(dx: &mut Act, dout: &Act, params: &Vector, layer: &Linear, rows: usize, epilogue: Epilogue<'_, Counted>) -> ();
+        fn Launch linear_backward_weight(to: WeightGrad<'_, Counted>, dout: &Act, x: &Act, layer: &Linear) -> ();
     }
     AttentionOps {
-        Launch attention(out: &mut Act, lse: &mut Act, qkv: &Act, shape: AttentionShape, dropout: Option<Dropout>) -> ();
-        Launch attention_backward(dqkv: &mut Act, of: Attended<'_, Act>, shape: AttentionShape, dropout: Option<Dropout>) -> ();
-        Launch attention_cached(out: &mut Act, cache: &mut Act, qkv: &Act, pieces: &Tokens, shape: CacheShape, rows: PieceRows) -> ();
+        fn Launch attention(out: &mut Act, lse: &mut Act, qkv: &Act, shape: AttentionShape, dropout: Option<Dropout>) -> ();
+        fn Launch attention_backward(dqkv: &mut Act, of: Attended<'_, Act>, shape: AttentionShape, dropout: Option<Dropout>) -> ();
+        fn Launch attention_cached(out: &mut Act, cache: &mut Act, qkv: &Act, pieces: &Tokens, shape: CacheShape, rows: PieceRows) -> ();
     }
     GeluOps {
-        Launch gelu_slope(out: &mut Act, x: &mut Act, n: usize, form: Gelu) -> ();
+        fn Launch gelu_slope(out: &mut Act, x: &mut Act, n: usize, form: Gelu) -> ();
     }
     DropoutOps {
-        Launch dropout(out: &mut Act, x: &Act, n: usize, dropout: Dropout) -> ();
+        fn Launch dropout(out: &mut Act, x: &Act, n: usize, dropout: Dropout) -> ();
     }
     CrossEntropyOps {
-        Read cross_entropy(nll: &mut Act, logits: &mut Act, targets: &Tokens, shape: LossShape, cotangent: Cotangent) -> f64;
+        fn Read cross_entropy(nll: &mut Act, logits: &mut Act, targets: &Tokens, shape: LossShape, cotangent: Cotangent) -> f64;
     }
     PosteriorOps {
-        Read posterior_gradient(grad: &mut Vector, theta: &Vector, prior: PriorTerms<'_, Vector>, num_data: f32) -> f64;
+        fn Read posterior_gradient(grad: &mut Vector, theta: &Vector, prior: PriorTerms<'_, Vector>, num_data: f32) -> f64;
     }
     EnsembleOps {
-        Make ensemble(samples: Vec<Vector>, layout: EnsembleLayout<'_>) -> Ensemble;
+        fn Make ensemble(samples: Vec<Vector>, layout: EnsembleLayout<'_>) -> Ensemble;
     }
     PredictiveOps {
         type Predictive = Predictive;
-        Make predictive(n: usize, v: usize) -> Predictive;
-        Launch predict(to: &mut Predictive, logits: &Act, targets: &Tokens, rows: usize) -> ();
-        Read read_predictive(from: &Predictive) -> Predicted;
+        fn Make predictive(n: usize, v: usize) -> Predictive;
+        fn Launch predict(to: &mut Predictive, logits: &Act, targets: &Tokens, rows: usize) -> ();
+        fn Read read_predictive(from: &Predictive) -> Predicted;
     }
     DrawOps {
-        Read draw(out: &mut [Drawn], logits: &Act, v: usize, members: usize, how: Draw, u: &[f64]) -> Option<(usize, f32)>;
+        fn Read draw(out: &mut [Drawn], logits: &Act, v: usize, members: usize, how: Draw, u: &[f64]) -> Option<(usize, f32)>;
     }
 }
