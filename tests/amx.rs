@@ -3,7 +3,7 @@
 
 mod common;
 
-use bnn::backend::cpu::gemm::Mat;
+use bnn::backend::cpu::gemm::{rows, rows_mut};
 use bnn::backend::{Cpu, Precision};
 use common::amx::isa;
 use common::bits;
@@ -64,7 +64,13 @@ fn a_product_is_what_its_precision_says() {
                     } else {
                         vec![f32::NAN; m * n]
                     };
-                    cpu.gemm_bias(m, n, k, a.mat(), b.mat(), accumulate, &mut c, bias);
+                    cpu.gemm(
+                        a.mat(),
+                        b.mat(),
+                        rows_mut(&mut c, (m, n), n),
+                        accumulate,
+                        bias,
+                    );
                     c
                 };
                 let c = accumulate.then_some(&before[..]);
@@ -119,13 +125,11 @@ fn the_bound_of_split_operands_is_nearly_reached() {
     let a = vec![1.0 + 254.5 / 65536.0; m];
     let mut c = vec![0.0; m * n];
     cpu.gemm(
-        m,
-        n,
-        1,
-        Mat::rows(&a, 1),
-        Mat::rows(&a[..1], 1),
+        rows(&a, (m, 1), 1),
+        rows(&a[..1], (1, n), 1),
+        rows_mut(&mut c, (m, n), n),
         false,
-        &mut c,
+        None,
     );
     let exact = f64::from(a[0]) * f64::from(a[0]);
     let error = (f64::from(c[0]) - exact).abs() / exact * 2f64.powi(15);
@@ -146,7 +150,7 @@ fn split_operands_have_sixteen_bits() {
     let error = |precision| {
         let mut c = vec![0.0; m * n];
         let cpu = cpu.clone().with_precision(precision);
-        cpu.gemm(m, n, k, a.mat(), b.mat(), false, &mut c);
+        cpu.gemm(a.mat(), b.mat(), rows_mut(&mut c, (m, n), n), false, None);
         common::relative_error(&c, &want)
     };
     let (high, medium) = (error(Precision::High), error(Precision::Medium));
@@ -186,7 +190,7 @@ fn no_infinity_is_hidden() {
                 a.data[if transposed { at * m + 18 } else { 18 * k + at }] = bad;
                 let b = Operand::new(2, k, n, 0, false);
                 let mut c = vec![0.0; m * n];
-                cpu.gemm(m, n, k, a.mat(), b.mat(), false, &mut c);
+                cpu.gemm(a.mat(), b.mat(), rows_mut(&mut c, (m, n), n), false, None);
                 for (i, row) in c.chunks(n).enumerate() {
                     assert!(
                         row.iter().all(|v| v.is_finite() == (i != 18)),
@@ -197,8 +201,8 @@ fn no_infinity_is_hidden() {
         }
         let (tiny, big) = (vec![f32::MIN_POSITIVE / 4.0; m * k], vec![1e38; k * n]);
         let mut c = vec![1.0; m * n];
-        let (a, b) = (Mat::rows(&tiny, k), Mat::rows(&big, n));
-        cpu.gemm(m, n, k, a, b, false, &mut c);
+        let (a, b) = (rows(&tiny, (m, k), k), rows(&big, (k, n), n));
+        cpu.gemm(a, b, rows_mut(&mut c, (m, n), n), false, None);
         assert!(c.iter().all(|&v| v == 0.0), "{}", c[0]);
     }
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use bnn::backend::Cpu;
-use bnn::backend::cpu::gemm::{Mat, Panels, serial};
+use bnn::backend::cpu::gemm::{Panels, cols, rows, rows_mut, serial};
 use bnn::backend::{GemmPrecision, Precision, WeightType};
 use common::bits;
 use common::ensure::every_isa;
@@ -31,7 +31,14 @@ fn check_serial(a: &Operand, b: &Operand, accumulate: bool, gap: usize, bias: Op
             }
         }
         let c = &mut buffer[100..100 + len];
-        serial(isa, m, n, k, a.mat(), b.mat(), accumulate, c, ldc, bias);
+        serial(
+            isa,
+            a.mat(),
+            b.mat(),
+            rows_mut(c, (m, n), ldc),
+            accumulate,
+            bias,
+        );
         for (at, &got) in buffer.iter().enumerate() {
             let inside = at
                 .checked_sub(100)
@@ -89,9 +96,9 @@ proptest! {
         let (a_part, b_part) = (skip(&a, i, 0), skip(&b, 0, j));
         for isa in every_isa() {
             let mut whole = vec![0.0; m * n];
-            serial(isa, m, n, k, a.mat(), b.mat(), false, &mut whole, n, None);
+            serial(isa, a.mat(), b.mat(), rows_mut(&mut whole, (m, n), n), false, None);
             let mut part = vec![0.0; (m - i) * n];
-            serial(isa, m - i, n - j, k, a_part.mat(), b_part.mat(), false, &mut part, n, None);
+            serial(isa, a_part.mat(), b_part.mat(), rows_mut(&mut part, (m - i, n - j), n), false, None);
             for (whole, part) in whole[i * n..].chunks(n).zip(part.chunks(n)) {
                 prop_assert_eq!(bits(&whole[j..]), bits(&part[..n - j]), "{:?}", isa);
             }
@@ -135,38 +142,43 @@ fn rows_a_power_of_two_apart() {
 /// With nothing to sum, C is cleared or kept, and the bias still added; with nothing to write, nothing happens.
 #[test]
 fn empty_dimensions() {
-    let none = Mat::rows(&[], 0);
     for isa in every_isa() {
         for (m, n) in [(1, 5), (20, 40)] {
             let bias = random(1, n);
             let mut c = vec![f32::NAN; m * n];
-            serial(isa, m, n, 0, none, none, false, &mut c, n, Some(&bias));
+            serial(
+                isa,
+                rows(&[], (m, 0), 0),
+                rows(&[], (0, n), 0),
+                rows_mut(&mut c, (m, n), n),
+                false,
+                Some(&bias),
+            );
             assert!(c.chunks(n).all(|row| row == bias), "{isa:?}");
-            serial(isa, m, n, 0, none, none, true, &mut c, n, None);
+            serial(
+                isa,
+                rows(&[], (m, 0), 0),
+                rows(&[], (0, n), 0),
+                rows_mut(&mut c, (m, n), n),
+                true,
+                None,
+            );
             assert!(c.chunks(n).all(|row| row == bias), "{isa:?}");
         }
         serial(
             isa,
-            0,
-            5,
-            3,
-            none,
-            Mat::rows(&[1.0; 15], 5),
+            rows(&[], (0, 3), 0),
+            rows(&[1.0; 15], (3, 5), 5),
+            rows_mut(&mut [], (0, 5), 5),
             false,
-            &mut [],
-            5,
             None,
         );
         serial(
             isa,
-            5,
-            0,
-            3,
-            Mat::rows(&[1.0; 15], 3),
-            none,
+            rows(&[1.0; 15], (5, 3), 3),
+            rows(&[], (3, 0), 0),
+            rows_mut(&mut [], (5, 0), 0),
             false,
-            &mut [],
-            0,
             None,
         );
     }
@@ -199,14 +211,10 @@ fn threads_change_no_bit() {
                 let mut alone = start.clone();
                 serial(
                     isa,
-                    m,
-                    n,
-                    k,
                     a.mat(),
                     b.mat(),
+                    rows_mut(&mut alone, (m, n), n),
                     true,
-                    &mut alone,
-                    n,
                     Some(&bias),
                 );
                 for ((got, want), bound) in alone.iter().zip(&want).zip(&bound) {
@@ -219,22 +227,32 @@ fn threads_change_no_bit() {
                 let mut alone_plain = vec![f32::NAN; m * n];
                 serial(
                     isa,
-                    m,
-                    n,
-                    k,
                     a.mat(),
                     b.mat(),
+                    rows_mut(&mut alone_plain, (m, n), n),
                     false,
-                    &mut alone_plain,
-                    n,
                     None,
                 );
                 for threads in [1, 2, 3, 5] {
                     let cpu = Cpu::with_isa(threads, isa).unwrap();
                     let mut c = start.clone();
-                    cpu.gemm_bias(m, n, k, a.mat(), b.mat(), true, &mut c, Some(&bias));
+                    cpu.gemm(
+                        a.mat(),
+                        b.mat(),
+                        rows_mut(&mut c, (m, n), n),
+                        true,
+                        Some(&bias),
+                    );
                     let mut plain = vec![f32::NAN; m * n];
-                    cpu.run(|| cpu.gemm(m, n, k, a.mat(), b.mat(), false, &mut plain));
+                    cpu.run(|| {
+                        cpu.gemm(
+                            a.mat(),
+                            b.mat(),
+                            rows_mut(&mut plain, (m, n), n),
+                            false,
+                            None,
+                        )
+                    });
                     assert_eq!(
                         bits(&c),
                         bits(&alone),
@@ -262,28 +280,20 @@ fn a_row_alone_is_the_same_row() {
             let mut together = vec![0.0; m * n];
             serial(
                 isa,
-                m,
-                n,
-                k,
                 a.mat(),
                 b.mat(),
+                rows_mut(&mut together, (m, n), n),
                 false,
-                &mut together,
-                n,
                 None,
             );
             for i in 0..m {
                 let mut alone = vec![0.0; n];
                 serial(
                     isa,
-                    1,
-                    n,
-                    k,
-                    Mat::rows(&a.data[i * k..], k),
+                    rows(&a.data[i * k..], (1, k), k),
                     b.mat(),
+                    rows_mut(&mut alone, (1, n), n),
                     false,
-                    &mut alone,
-                    n,
                     None,
                 );
                 assert_eq!(
@@ -308,50 +318,64 @@ fn what_follows_comes_after_all_of_k() {
     }
 }
 
-/// Slices that are too short, or rows of C that would overlap, are refused before anything is written.
+/// Slices that are too short, rows of C that would overlap, and shapes that do not fit are refused before anything is written.
 #[test]
-fn short_slices_are_refused() {
+fn what_does_not_fit_is_refused() {
     let isa = every_isa()[0];
-    let refused = |m: usize,
-                   n: usize,
-                   k: usize,
-                   a: Mat<'_>,
-                   b: Mat<'_>,
-                   c: usize,
-                   ldc: usize,
-                   bias: Option<&[f32]>| {
-        let mut c = vec![7.0; c];
-        let call =
-            std::panic::AssertUnwindSafe(|| serial(isa, m, n, k, a, b, false, &mut c, ldc, bias));
+    type Matrix<'a> = (&'a [f32], (usize, usize), usize, bool); // transposed
+    let view = |(data, shape, ld, transposed)| {
+        if transposed {
+            cols(data, shape, ld)
+        } else {
+            rows(data, shape, ld)
+        }
+    };
+    let refused = |a: Matrix, b: Matrix, c: (usize, (usize, usize), usize), bias: &[f32]| {
+        let mut to = vec![7.0; c.0];
+        let bias = (!bias.is_empty()).then_some(bias);
+        let call = std::panic::AssertUnwindSafe(|| {
+            serial(
+                isa,
+                view(a),
+                view(b),
+                rows_mut(&mut to, c.1, c.2),
+                false,
+                bias,
+            );
+        });
         let refused = std::panic::catch_unwind(call).is_err();
-        assert!(!refused || c.iter().all(|&x| x == 7.0));
+        assert!(!refused || to.iter().all(|&x| x == 7.0));
         refused
     };
     let x = [1.0; 12];
-    let (a, b) = (Mat::rows(&x[..6], 3), Mat::rows(&x, 4));
-    assert!(!refused(2, 4, 3, a, b, 8, 4, None));
-    assert!(!refused(2, 4, 3, a, b, 9, 5, None));
-    assert!(refused(2, 4, 3, Mat::rows(&x[..5], 3), b, 8, 4, None));
-    assert!(refused(2, 4, 3, Mat::cols(&x[..5], 2), b, 8, 4, None));
-    assert!(refused(2, 4, 3, a, Mat::rows(&x[..11], 4), 8, 4, None));
-    assert!(refused(2, 4, 3, a, Mat::cols(&x[..11], 3), 8, 4, None));
-    assert!(refused(2, 4, 3, a, b, 7, 4, None));
-    assert!(refused(2, 4, 3, a, b, 8, 5, None));
-    assert!(refused(2, 4, 3, a, b, 8, 3, None));
-    assert!(refused(2, 4, 3, a, b, 8, 4, Some(&x[..3])));
-    assert!(refused(2, 4, 3, a, b, 8, 4, Some(&x[..5])));
-    // Index arithmetic that would wrap around.
-    assert!(refused(
-        3,
-        4,
-        3,
-        Mat::rows(&x, usize::MAX / 2 + 1),
-        b,
-        12,
-        4,
-        None
-    ));
-    assert!(refused(3, 4, 3, a, b, 12, usize::MAX / 2 + 1, None));
+    let a: Matrix = (&x[..6], (2, 3), 3, false);
+    let b: Matrix = (&x, (3, 4), 4, false);
+    let c = (8, (2, 4), 4);
+    assert!(!refused(a, b, c, &[]));
+    assert!(!refused(a, b, (9, (2, 4), 5), &[]));
+    for short in [
+        (&x[..5], (2, 3), 3, false),
+        (&x[..5], (2, 3), 2, true),
+        (&x[..], (2, 4), 4, false),
+        (&x[..], (3, 3), 3, false),
+        (&x[..], (2, 3), usize::MAX / 2 + 1, false),
+    ] {
+        assert!(refused(short, b, c, &[]), "A {short:?}");
+    }
+    for short in [(&x[..11], (3, 4), 4, false), (&x[..11], (3, 4), 3, true)] {
+        assert!(refused(a, short, c, &[]), "B {short:?}");
+    }
+    for c in [
+        (7, (2, 4), 4),
+        (8, (2, 4), 5),
+        (8, (2, 4), 3),
+        (12, (3, 4), 4),
+        (12, (2, 4), usize::MAX / 2 + 1),
+    ] {
+        assert!(refused(a, b, c, &[]), "C {c:?}");
+    }
+    assert!(refused(a, b, c, &x[..3]));
+    assert!(refused(a, b, c, &x[..5]));
 }
 
 /// `medium` is the product of the rounded operands where the machine multiplies bf16s, else `highest`; `high` is `highest` without AMX.
@@ -374,7 +398,13 @@ fn medium_rounds_its_operands_and_high_does_not() {
             let (before, bias) = (random(5, m * n), random(6, n));
             let run = |cpu: &Cpu| {
                 let mut c = before.clone();
-                cpu.gemm_bias(m, n, k, a.mat(), b.mat(), true, &mut c, Some(&bias));
+                cpu.gemm(
+                    a.mat(),
+                    b.mat(),
+                    rows_mut(&mut c, (m, n), n),
+                    true,
+                    Some(&bias),
+                );
                 c
             };
             for isa in every_isa() {
@@ -420,7 +450,13 @@ fn medium_hides_no_infinity() {
                 a.data[place] = bad;
                 let b = vec![1.0; k * n];
                 let mut c = vec![0.0; m * n];
-                cpu.gemm(m, n, k, a.mat(), Mat::rows(&b, n), false, &mut c);
+                cpu.gemm(
+                    a.mat(),
+                    rows(&b, (k, n), n),
+                    rows_mut(&mut c, (m, n), n),
+                    false,
+                    None,
+                );
                 for (i, row) in c.chunks(n).enumerate() {
                     let hit = |v: &f32| !v.is_finite();
                     assert!(row.iter().all(|v| hit(v) == (i == 18)), "row {i}");
@@ -432,13 +468,11 @@ fn medium_hides_no_infinity() {
     let big = vec![1e38; k * n];
     let mut c = vec![1.0; m * n];
     cpu.gemm(
-        m,
-        n,
-        k,
-        Mat::rows(&tiny, k),
-        Mat::rows(&big, n),
+        rows(&tiny, (m, k), k),
+        rows(&big, (k, n), n),
+        rows_mut(&mut c, (m, n), n),
         false,
-        &mut c,
+        None,
     );
     let want = if cpu.gemm_precision() == GemmPrecision::Bits7 {
         0.0

@@ -1,7 +1,7 @@
 //! `bnn bench`: how fast this machine is at each piece of work; the rows have the names and fields of the PyTorch side's.
 
 use super::Context;
-use crate::backend::cpu::gemm::Mat;
+use crate::backend::cpu::gemm::{cols, rows, rows_mut};
 use crate::backend::vectors::{AdamW, Coefficients, Langevin, Noise, Rule, Vectors};
 use crate::backend::{Cpu, Precision};
 use crate::error::{Error, Result};
@@ -242,8 +242,9 @@ impl Bench<'_> {
         for n in [384, 1024, 2048] {
             let (a, b, mut c) = (normal(n * n, 0), normal(n * n, 1), vec![0.0; n * n]);
             let time = self.time(|| {
-                let (a, b) = (Mat::rows(&a, n), Mat::rows(&b, n));
-                self.cpu.gemm(n, n, n, a, b, false, &mut c);
+                let (a, b) = (rows(&a, (n, n), n), rows(&b, (n, n), n));
+                self.cpu
+                    .gemm(a, b, rows_mut(&mut c, (n, n), n), false, None);
                 Ok(())
             })?;
             let flops = 2.0 * (n as f64).powi(3);
@@ -272,13 +273,27 @@ impl Bench<'_> {
                 let cpu = &self.cpu;
                 let time = self.time(|| {
                     match form {
-                        "forward" => {
-                            cpu.gemm(m, n, k, Mat::rows(&x, k), Mat::cols(&w, k), false, &mut y)
-                        }
-                        "to_input" => {
-                            cpu.gemm(m, k, n, Mat::rows(&dy, n), Mat::rows(&w, k), false, &mut dx)
-                        }
-                        _ => cpu.gemm(n, k, m, Mat::cols(&dy, n), Mat::rows(&x, k), false, &mut dw),
+                        "forward" => cpu.gemm(
+                            rows(&x, (m, k), k),
+                            cols(&w, (k, n), k),
+                            rows_mut(&mut y, (m, n), n),
+                            false,
+                            None,
+                        ),
+                        "to_input" => cpu.gemm(
+                            rows(&dy, (m, n), n),
+                            rows(&w, (n, k), k),
+                            rows_mut(&mut dx, (m, k), k),
+                            false,
+                            None,
+                        ),
+                        _ => cpu.gemm(
+                            cols(&dy, (n, m), n),
+                            rows(&x, (m, k), k),
+                            rows_mut(&mut dw, (n, k), k),
+                            false,
+                            None,
+                        ),
                     }
                     Ok(())
                 })?;

@@ -2,10 +2,11 @@
 //!
 //! `cargo bench --bench gemm`; the figure is multiply-adds a second (two operations each). `BNN_ISA` forces the kernel.
 
-use bnn::backend::cpu::gemm::{Mat, serial};
+use bnn::backend::cpu::gemm::{cols, rows, rows_mut, serial};
 use bnn::backend::cpu::{Cpu, Isa};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use ndarray::ArrayView2;
 
 /// (tokens M, inputs K, outputs N) of a layer.
 const LAYERS: [(usize, usize, usize); 10] = [
@@ -50,8 +51,8 @@ struct Layer {
     out: Vec<f32>,
 }
 
-/// (m, n, k, A, B, accumulate) of a product.
-type Product<'a> = (usize, usize, usize, Mat<'a>, Mat<'a>, bool);
+/// (A, B, accumulate) of a product.
+type Product<'a> = (ArrayView2<'a, f32>, ArrayView2<'a, f32>, bool);
 
 /// Not zeros, which some machines multiply at a higher clock.
 fn filled(len: usize) -> Vec<f32> {
@@ -77,18 +78,12 @@ impl Layer {
     fn product(&mut self, form: Form) -> (Product<'_>, &mut [f32]) {
         let (m, k, n) = (self.m, self.k, self.n);
         let product = match form {
-            Form::Forward => (m, n, k, Mat::rows(&self.x, k), Mat::cols(&self.w, k), false),
-            Form::Input => (
-                m,
-                k,
-                n,
-                Mat::rows(&self.dy, n),
-                Mat::rows(&self.w, k),
-                false,
-            ),
-            Form::Weight => (n, k, m, Mat::cols(&self.dy, n), Mat::rows(&self.x, k), true),
+            Form::Forward => (rows(&self.x, (m, k), k), cols(&self.w, (k, n), k), false),
+            Form::Input => (rows(&self.dy, (m, n), n), rows(&self.w, (n, k), k), false),
+            Form::Weight => (cols(&self.dy, (n, m), n), rows(&self.x, (m, k), k), true),
         };
-        (product, &mut self.out[..product.0 * product.1])
+        let size = product.0.nrows() * product.1.ncols();
+        (product, &mut self.out[..size])
     }
 }
 
@@ -96,8 +91,12 @@ fn layer(bencher: Bencher, shape: (usize, usize, usize), form: Form, threads: us
     let cpu = Cpu::new(threads).expect("the threads start");
     let mut layer = Layer::new(shape);
     let bencher = bencher.counter(ItemsCount::new(shape.0 * shape.1 * shape.2));
-    let ((m, n, k, a, b, accumulate), c) = layer.product(form);
-    bencher.bench_local(|| cpu.gemm(m, n, k, black_box(a), b, accumulate, c));
+    let ((a, b, accumulate), c) = layer.product(form);
+    let shape = (a.nrows(), b.ncols());
+    bencher.bench_local(|| {
+        let c = rows_mut(&mut *c, shape, shape.1);
+        cpu.gemm(black_box(a), b, c, accumulate, None);
+    });
 }
 
 #[divan::bench(args = LAYERS, consts = [1, 2])]
@@ -152,13 +151,11 @@ fn decode<const ROWS: usize>(bencher: Bencher, (k, n): (usize, usize)) {
         .counter(ItemsCount::new(ROWS * n * k))
         .bench_local(|| {
             cpu.gemm(
-                ROWS,
-                n,
-                k,
-                Mat::rows(black_box(&x), k),
-                Mat::cols(&w, k),
+                rows(black_box(&x), (ROWS, k), k),
+                cols(&w, (k, n), k),
+                rows_mut(&mut y, (ROWS, n), n),
                 false,
-                &mut y,
+                None,
             )
         });
 }
@@ -172,17 +169,14 @@ fn scores(bencher: Bencher, (positions, size): (usize, usize)) {
     bencher
         .counter(ItemsCount::new(positions * positions * size))
         .bench_local(|| {
-            let (q, k) = (Mat::rows(black_box(&qkv), ld), Mat::cols(&qkv[384..], ld));
+            let q = rows(black_box(&qkv), (positions, size), ld);
+            let k = cols(&qkv[384..], (size, positions), ld);
             serial(
                 isa,
-                positions,
-                positions,
-                size,
                 q,
                 k,
+                rows_mut(&mut scores, (positions, positions), positions),
                 false,
-                &mut scores,
-                positions,
                 None,
             );
         });

@@ -1,10 +1,10 @@
 //! Operands of matrix products in all layouts, and what f64 makes of them.
 
 use super::bits;
-use bnn::backend::cpu::gemm::Epilogue;
-use bnn::backend::cpu::gemm::Mat;
+use bnn::backend::cpu::gemm::{Epilogue, cols, rows, rows_mut};
 use bnn::backend::ops::*;
 use bnn::backend::{Cpu, Gelu};
+use ndarray::ArrayView2;
 
 /// Uniform in [-1, 1), the same for a seed.
 pub fn random(seed: u64, len: usize) -> Vec<f32> {
@@ -58,11 +58,12 @@ impl Operand {
         }
     }
 
-    pub fn mat(&self) -> Mat<'_> {
+    pub fn mat(&self) -> ArrayView2<'_, f32> {
+        let shape = (self.rows, self.cols);
         if self.transposed {
-            Mat::cols(&self.data, self.ld)
+            cols(&self.data, shape, self.ld)
         } else {
-            Mat::rows(&self.data, self.ld)
+            rows(&self.data, shape, self.ld)
         }
     }
 
@@ -130,7 +131,13 @@ pub fn check_what_follows(cpu: &Cpu) {
     let (bias, with) = (random(3, n), random(4, m * n));
     let product = |then: Epilogue<'_>| {
         let mut c = vec![f32::NAN; m * n];
-        cpu.gemm_epilogue(m, n, k, a.mat(), b.mat(), &mut c, Some(&bias), then);
+        cpu.gemm_epilogue(
+            a.mat(),
+            b.mat(),
+            rows_mut(&mut c, (m, n), n),
+            Some(&bias),
+            then,
+        );
         c
     };
     let plain = product(Epilogue::None);

@@ -5,13 +5,14 @@
 use super::{Attended, AttentionShape, CacheShape, PieceRows};
 use crate::backend::Dropout;
 use crate::backend::activations::cpu::Tokens;
-use crate::backend::cpu::gemm::{self, Mat};
+use crate::backend::cpu::gemm::{cols, rows, rows_mut, serial};
 use crate::backend::cpu::isa::{Isa, multiversion};
 use crate::backend::cpu::math::exp;
 use crate::backend::cpu::{Cpu, Rows};
 use crate::backend::dropout::cpu::Mask;
 use crate::backend::ops::AttentionOps;
 use crate::error::Result;
+use ndarray::ArrayView2;
 use std::cell::RefCell;
 
 /// Rows of queries at a time: a block of probabilities (64, T) stays in the second-level cache.
@@ -153,16 +154,12 @@ fn forward(
                         for i0 in (0..t).step_by(BLOCK) {
                             let (m, n) = (BLOCK.min(t - i0), t.min(i0 + BLOCK));
                             let p = &mut p[..m * n];
-                            gemm::serial(
+                            serial(
                                 cpu.isa,
-                                m,
-                                n,
-                                size,
-                                head.q(i0),
-                                head.k_t(),
+                                head.q(i0, m),
+                                head.k_t(n),
+                                rows_mut(p, (m, n), n),
                                 false,
-                                p,
-                                n,
                                 None,
                             );
                             softmax_rows(cpu.isa, p, &mut lse[h * t + i0..][..m], n, i0, scale);
@@ -170,16 +167,12 @@ fn forward(
                                 mask_block(mask, p, n, t, b * d.h + h, i0);
                             }
                             let o = &mut out[i0 * c + h * size..];
-                            gemm::serial(
+                            serial(
                                 cpu.isa,
-                                m,
-                                size,
-                                n,
-                                Mat::rows(p, n),
-                                head.v(),
+                                rows(p, (m, n), n),
+                                head.v(n),
+                                rows_mut(o, (m, size), c),
                                 false,
-                                o,
-                                c,
                                 None,
                             );
                         }
@@ -195,6 +188,7 @@ struct Head<'a> {
     qkv: &'a [f32],
     at: usize,
     c: usize,
+    size: usize,
 }
 
 impl<'a> Head<'a> {
@@ -203,22 +197,33 @@ impl<'a> Head<'a> {
             qkv,
             at: h * size,
             c,
+            size,
         }
     }
-    fn q(&self, i0: usize) -> Mat<'a> {
-        Mat::rows(&self.qkv[i0 * 3 * self.c + self.at..], 3 * self.c)
+    /// Queries i0.., (m, size).
+    fn q(&self, i0: usize, m: usize) -> ArrayView2<'a, f32> {
+        let data = &self.qkv[i0 * 3 * self.c + self.at..];
+        rows(data, (m, self.size), 3 * self.c)
     }
-    fn k_t(&self) -> Mat<'a> {
-        Mat::cols(&self.qkv[self.c + self.at..], 3 * self.c)
+
+    /// Keys, (n, size).
+    fn k(&self, n: usize) -> ArrayView2<'a, f32> {
+        let data = &self.qkv[self.c + self.at..];
+        rows(data, (n, self.size), 3 * self.c)
     }
-    fn k(&self) -> Mat<'a> {
-        Mat::rows(&self.qkv[self.c + self.at..], 3 * self.c)
+
+    /// Values, (n, size).
+    fn v(&self, n: usize) -> ArrayView2<'a, f32> {
+        let data = &self.qkv[2 * self.c + self.at..];
+        rows(data, (n, self.size), 3 * self.c)
     }
-    fn v(&self) -> Mat<'a> {
-        Mat::rows(&self.qkv[2 * self.c + self.at..], 3 * self.c)
+
+    fn k_t(&self, n: usize) -> ArrayView2<'a, f32> {
+        self.k(n).reversed_axes()
     }
-    fn v_t(&self) -> Mat<'a> {
-        Mat::cols(&self.qkv[2 * self.c + self.at..], 3 * self.c)
+
+    fn v_t(&self, n: usize) -> ArrayView2<'a, f32> {
+        self.v(n).reversed_axes()
     }
 }
 
@@ -291,19 +296,22 @@ fn backward_head(
                     .map(|(a, b)| a * b)
                     .sum();
             }
-            gemm::serial(isa, m, n, size, head.q(i0), head.k_t(), false, p, n, None);
+            serial(
+                isa,
+                head.q(i0, m),
+                head.k_t(n),
+                rows_mut(p, (m, n), n),
+                false,
+                None,
+            );
             probabilities(isa, p, &lse[i0..][..m], n, i0, scale);
             // dp = dout v^T, through the mask
-            gemm::serial(
+            serial(
                 isa,
-                m,
-                n,
-                size,
-                Mat::rows(block, c),
-                head.v_t(),
+                rows(block, (m, size), c),
+                head.v_t(n),
+                rows_mut(dp, (m, n), n),
                 false,
-                dp,
-                n,
                 None,
             );
             if let Some(mask) = mask {
@@ -320,40 +328,28 @@ fn backward_head(
                     dqkv[r * 3 * c + 2 * c + at..][..size].fill(0.0);
                 }
             }
-            gemm::serial(
+            serial(
                 isa,
-                n,
-                size,
-                m,
-                Mat::cols(p, n),
-                Mat::rows(block, c),
+                cols(p, (n, m), n),
+                rows(block, (m, size), c),
+                rows_mut(&mut dqkv[2 * c + at..], (n, size), 3 * c),
                 accumulate,
-                &mut dqkv[2 * c + at..],
-                3 * c,
                 None,
             );
-            gemm::serial(
+            serial(
                 isa,
-                n,
-                size,
-                m,
-                Mat::cols(dp, n),
-                head.q(i0),
+                cols(dp, (n, m), n),
+                head.q(i0, m),
+                rows_mut(&mut dqkv[c + at..], (n, size), 3 * c),
                 accumulate,
-                &mut dqkv[c + at..],
-                3 * c,
                 None,
             );
-            gemm::serial(
+            serial(
                 isa,
-                m,
-                size,
-                n,
-                Mat::rows(dp, n),
-                head.k(),
+                rows(dp, (m, n), n),
+                head.k(n),
+                rows_mut(&mut dqkv[i0 * 3 * c + at..], (m, size), 3 * c),
                 false,
-                &mut dqkv[i0 * 3 * c + at..],
-                3 * c,
                 None,
             );
         }
@@ -390,15 +386,16 @@ fn cached(
             let n = past + i0 + m;
             for h in 0..heads {
                 let c0 = h * size;
-                let q = Mat::rows(&qkv[i0 * 3 * c + c0..], 3 * c);
-                let (k_t, v) = (Mat::cols(&keys[c0..], c), Mat::rows(&values[c0..], c));
+                let q = rows(&qkv[i0 * 3 * c + c0..], (m, size), 3 * c);
+                let k_t = cols(&keys[c0..], (size, n), c);
+                let v = rows(&values[c0..], (n, size), c);
                 let out = &mut out[at * c + c0..];
                 with_scratch(CACHED * block, |p, lse| {
                     let p = &mut p[..m * n];
-                    gemm::serial(cpu.isa, m, n, size, q, k_t, false, p, n, None);
+                    serial(cpu.isa, q, k_t, rows_mut(p, (m, n), n), false, None);
                     softmax_rows(cpu.isa, p, &mut lse[..m], n, past + i0, scale);
-                    let p = Mat::rows(p, n);
-                    gemm::serial(cpu.isa, m, size, n, p, v, false, out, c, None);
+                    let p = rows(p, (m, n), n);
+                    serial(cpu.isa, p, v, rows_mut(out, (m, size), c), false, None);
                 });
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{Epilogue, Linear};
 use crate::backend::activations::{Params, WeightGrad};
-use crate::backend::cpu::gemm::{self, Mat};
+use crate::backend::cpu::gemm::{self, cols, rows as matrix, rows_mut};
 use crate::backend::cpu::isa::multiversion;
 use crate::backend::cpu::{Cpu, Rows, squares};
 use crate::backend::dropout::cpu::Mask;
@@ -129,11 +129,11 @@ impl LinearOps for Cpu {
                 return Ok(());
             }
         };
-        let w = Mat::cols(&flat[layer.weight.clone()], k);
-        let (x, out) = (Mat::rows(&x[..rows * k], k), &mut out[..rows * n]);
+        let w = cols(&flat[layer.weight.clone()], (k, n), k);
+        let (x, out) = (matrix(x, (rows, k), k), &mut out[..rows * n]);
         let bias = layer.bias.clone().map(|b| &flat[b]);
         let fused = fused(&mut epilogue, rows * n);
-        self.gemm_epilogue(rows, n, k, x, w, out, bias, fused);
+        self.gemm_epilogue(x, w, rows_mut(out, (rows, n), n), bias, fused);
         self.drop_and_add(out, epilogue);
         Ok(())
     }
@@ -148,11 +148,11 @@ impl LinearOps for Cpu {
         mut epilogue: Epilogue<'_, Self>,
     ) -> Result<()> {
         let (k, n) = (layer.n_in, layer.n_out);
-        let w = Mat::rows(&params[layer.weight.clone()], k);
-        let dy = Mat::rows(&dout[..rows * n], n);
+        let w = matrix(&params[layer.weight.clone()], (n, k), k);
+        let dy = matrix(dout, (rows, n), n);
         let fused = fused(&mut epilogue, rows * k);
         let dx = &mut dx[..rows * k];
-        self.gemm_epilogue(rows, k, n, dy, w, dx, None, fused);
+        self.gemm_epilogue(dy, w, rows_mut(dx, (rows, k), k), None, fused);
         self.drop_and_add(dx, epilogue);
         Ok(())
     }
@@ -168,8 +168,9 @@ impl LinearOps for Cpu {
         let (dy, x) = (&dout[..to.rows * n], &x[..to.rows * k]);
         let (w, bias) = (layer.weight.clone(), layer.bias.clone());
         let Some(squares) = to.squares else {
-            let (dy_t, x) = (Mat::cols(dy, n), Mat::rows(x, k));
-            self.gemm(n, k, to.rows, dy_t, x, false, &mut to.grad[w]);
+            let (dy_t, x) = (cols(dy, (n, to.rows), n), matrix(x, (to.rows, k), k));
+            let dw = rows_mut(&mut to.grad[w], (n, k), k);
+            self.gemm(dy_t, x, dw, false, None);
             if let Some(b) = bias {
                 self.rows(n, COLUMNS, [Rows::new(&mut to.grad[b], 1)], |cols, [db]| {
                     squares::column_sums(db, dy, n, cols);

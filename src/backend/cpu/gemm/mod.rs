@@ -35,6 +35,7 @@ use super::isa::Level;
 use super::{Cpu, Isa};
 use crate::backend::GemmPrecision;
 use crate::error::{Error, Result};
+use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 use std::ops::Range;
 
 /// A cache line, for the alignment of what is packed.
@@ -62,9 +63,35 @@ impl Line {
     }
 }
 
-/// A matrix inside a slice: element (i, j) is `data[i * rs + j * cs]`.
+/// A row-major matrix of that shape inside a slice: row i begins at `data[i * ld]`.
+///
+/// # Panics
+/// When the slice is shorter.
+pub fn rows(data: &[f32], shape: (usize, usize), ld: usize) -> ArrayView2<'_, f32> {
+    ArrayView2::from_shape(shape.strides((ld, 1)), data).expect("gemm: a slice that holds its rows")
+}
+
+/// The transposed view of a row-major matrix: column j begins at `data[j * ld]`.
+///
+/// # Panics
+/// When the slice is shorter.
+pub fn cols(data: &[f32], shape: (usize, usize), ld: usize) -> ArrayView2<'_, f32> {
+    ArrayView2::from_shape(shape.strides((1, ld)), data)
+        .expect("gemm: a slice that holds its columns")
+}
+
+/// As [`rows`], to be written.
+///
+/// # Panics
+/// When the slice is shorter, or rows would overlap.
+pub fn rows_mut(data: &mut [f32], shape: (usize, usize), ld: usize) -> ArrayViewMut2<'_, f32> {
+    ArrayViewMut2::from_shape(shape.strides((ld, 1)), data)
+        .expect("gemm: a slice that holds its rows apart")
+}
+
+/// A view as the kernels take it: element (i, j) is `data[i * rs + j * cs]`.
 #[derive(Clone, Copy, Debug)]
-pub struct Mat<'a> {
+struct Mat<'a> {
     data: &'a [f32],
     rs: usize,
     cs: usize,
@@ -72,7 +99,8 @@ pub struct Mat<'a> {
 
 impl<'a> Mat<'a> {
     /// A row-major matrix: row i begins at `data[i * ld]`.
-    pub fn rows(data: &'a [f32], ld: usize) -> Self {
+    #[cfg(target_arch = "x86_64")]
+    fn rows(data: &'a [f32], ld: usize) -> Self {
         Self {
             data,
             rs: ld,
@@ -81,12 +109,30 @@ impl<'a> Mat<'a> {
     }
 
     /// The transposed view of a row-major matrix: column j begins at `data[j * ld]`.
-    pub fn cols(data: &'a [f32], ld: usize) -> Self {
+    #[cfg(target_arch = "x86_64")]
+    fn cols(data: &'a [f32], ld: usize) -> Self {
         Self {
             data,
             rs: 1,
             cs: ld,
         }
+    }
+
+    /// # Panics
+    /// When a stride points backward.
+    fn of(view: ArrayView2<'a, f32>) -> Self {
+        let stride = |axis: usize| {
+            usize::try_from(view.strides()[axis]).expect("gemm: strides that point forward")
+        };
+        let ((rows, columns), (rs, cs)) = (view.dim(), (stride(0), stride(1)));
+        let len = if view.is_empty() {
+            0
+        } else {
+            (rows - 1) * rs + (columns - 1) * cs + 1
+        };
+        // SAFETY: these elements, from the view's first to its last, lie in the slice that it was made of, which is borrowed for 'a.
+        let data = unsafe { std::slice::from_raw_parts(view.as_ptr(), len) };
+        Self { data, rs, cs }
     }
 
     /// Refuses a slice that does not hold (rows, cols).
@@ -200,6 +246,35 @@ impl<'a> Product<'a> {
         }
     }
 
+    /// The product of views.
+    ///
+    /// # Panics
+    /// When the shapes do not fit, or a row of C has gaps.
+    fn of(
+        a: ArrayView2<'a, f32>,
+        b: ArrayView2<'a, f32>,
+        mut c: ArrayViewMut2<'a, f32>,
+        accumulate: bool,
+        bias: Option<&'a [f32]>,
+    ) -> Self {
+        let ((m, k), (k_b, n)) = (a.dim(), b.dim());
+        assert!(
+            k == k_b && c.dim() == (m, n),
+            "gemm: A is ({m}, {k}), B ({k_b}, {n}), C {:?}",
+            c.dim(),
+        );
+        let stride = |axis: usize| usize::try_from(c.strides()[axis]).unwrap_or(0);
+        let ldc = if m > 1 { stride(0) } else { n };
+        assert!(
+            c.is_empty() || n == 1 || stride(1) == 1,
+            "gemm: C's rows have gaps"
+        );
+        let len = if c.is_empty() { 0 } else { (m - 1) * ldc + n };
+        // SAFETY: these elements lie in the slice that the view was made of, which is borrowed mutably for 'a; those between rows are not touched.
+        let c = unsafe { std::slice::from_raw_parts_mut(c.as_mut_ptr(), len) };
+        Self::new(m, n, k, Mat::of(a), Mat::of(b), accumulate, c, ldc, bias)
+    }
+
     /// With what is done to its rows at the end. C has no gaps.
     ///
     /// # Panics
@@ -302,26 +377,21 @@ impl<'a> Product<'a> {
     }
 }
 
-/// C(m, n) = A(m, k) B(k, n), on the calling thread; plus what C held if `accumulate`, plus `bias` (n) on each row.
+/// C (m, n) = A (m, k) B (k, n), on the calling thread; plus what C held if `accumulate`, plus `bias` (n) on each row.
 ///
-/// Row i of C is `c[i * ldc..][..n]`; without `accumulate` C is not read. Nothing else in `c` is touched.
+/// Without `accumulate` C is not read. Its rows may lie apart; what is between them is not touched.
 ///
 /// # Panics
-/// When a slice is shorter than its shape and strides say, `ldc < n`, or the bias has not n elements.
-#[allow(clippy::too_many_arguments)]
+/// When the shapes do not fit, strides point backward, a row of C has gaps, or the bias has not n elements.
 pub fn serial(
     isa: Isa,
-    m: usize,
-    n: usize,
-    k: usize,
-    a: Mat<'_>,
-    b: Mat<'_>,
+    a: ArrayView2<'_, f32>,
+    b: ArrayView2<'_, f32>,
+    c: ArrayViewMut2<'_, f32>,
     accumulate: bool,
-    c: &mut [f32],
-    ldc: usize,
     bias: Option<&[f32]>,
 ) {
-    let product = Product::new(m, n, k, a, b, accumulate, c, ldc, bias);
+    let product = Product::of(a, b, c, accumulate, bias);
     // SAFETY: C is borrowed mutably by this call.
     unsafe { product.run(isa, product.method(isa, GemmPrecision::F32)) }
 }
@@ -387,61 +457,34 @@ impl Grid {
 }
 
 impl Cpu {
-    /// C(m, n) = A(m, k) B(k, n), plus what C held if `accumulate`. C is row-major without gaps; unless `accumulate`
-    /// it is not read.
+    /// C (m, n) = A (m, k) B (k, n), plus what C held if `accumulate`, plus `bias` (n) on each row. Unless `accumulate` C is not read.
     ///
     /// # Panics
-    /// When a slice is shorter than its shape and strides say.
-    #[allow(clippy::too_many_arguments)]
+    /// As [`serial`].
     pub fn gemm(
         &self,
-        m: usize,
-        n: usize,
-        k: usize,
-        a: Mat<'_>,
-        b: Mat<'_>,
+        a: ArrayView2<'_, f32>,
+        b: ArrayView2<'_, f32>,
+        c: ArrayViewMut2<'_, f32>,
         accumulate: bool,
-        c: &mut [f32],
-    ) {
-        self.gemm_bias(m, n, k, a, b, accumulate, c, None);
-    }
-
-    /// Like [`Cpu::gemm`], and adds `bias` (n) to each row at the end.
-    ///
-    /// # Panics
-    /// As [`Cpu::gemm`], or when the bias has not n elements.
-    #[allow(clippy::too_many_arguments)]
-    pub fn gemm_bias(
-        &self,
-        m: usize,
-        n: usize,
-        k: usize,
-        a: Mat<'_>,
-        b: Mat<'_>,
-        accumulate: bool,
-        c: &mut [f32],
         bias: Option<&[f32]>,
     ) {
-        self.multiply(Product::new(m, n, k, a, b, accumulate, c, n, bias));
+        self.multiply(Product::of(a, b, c, accumulate, bias));
     }
 
-    /// C(m, n) = A(m, k) B(k, n) + `bias` on each row, then what follows while a block is in the cache.
+    /// C (m, n) = A (m, k) B (k, n) + `bias` on each row, and what follows while a block is in the cache.
     ///
     /// # Panics
-    /// As [`Cpu::gemm_bias`], or when a matrix that follows is not (m, n).
-    #[allow(clippy::too_many_arguments)]
+    /// As [`Cpu::gemm`], or when C has gaps, or a matrix that follows is not (m, n).
     pub fn gemm_epilogue(
         &self,
-        m: usize,
-        n: usize,
-        k: usize,
-        a: Mat<'_>,
-        b: Mat<'_>,
-        c: &mut [f32],
+        a: ArrayView2<'_, f32>,
+        b: ArrayView2<'_, f32>,
+        c: ArrayViewMut2<'_, f32>,
         bias: Option<&[f32]>,
         epilogue: Epilogue<'_>,
     ) {
-        self.multiply(Product::new(m, n, k, a, b, false, c, n, bias).then(epilogue));
+        self.multiply(Product::of(a, b, c, false, bias).then(epilogue));
     }
 
     /// The whole product, on all threads.
