@@ -8,6 +8,7 @@ use bnn::backend::{GemmPrecision, Precision, WeightType};
 use common::bits;
 use common::ensure::every_isa;
 use common::operand::{Operand, check_what_follows, expected, random, to_bf16};
+use ndarray::ArrayView2;
 use proptest::prelude::*;
 
 /// Runs `serial` with every instruction set, on C between guards and with gaps, and compares with f64.
@@ -323,13 +324,13 @@ fn what_follows_comes_after_all_of_k() {
 fn what_does_not_fit_is_refused() {
     let isa = every_isa()[0];
     type Matrix<'a> = (&'a [f32], (usize, usize), usize, bool); // transposed
-    let view = |(data, shape, ld, transposed)| {
+    fn view((data, shape, ld, transposed): Matrix<'_>) -> ArrayView2<'_, f32> {
         if transposed {
             cols(data, shape, ld)
         } else {
             rows(data, shape, ld)
         }
-    };
+    }
     let refused = |a: Matrix, b: Matrix, c: (usize, (usize, usize), usize), bias: &[f32]| {
         let mut to = vec![7.0; c.0];
         let bias = (!bias.is_empty()).then_some(bias);
