@@ -146,6 +146,7 @@ fn run_chain<B: bnn::backend::Backend>(
     let mut config = Config::new(method, 1e-6);
     config.warmup_steps = 2;
     config.sampling_steps = 4;
+    config.thinning = 1;
     let start = gpt.layout().init(2);
     let mut chain = Chain::new(backend, posterior, &start, config, preconditioner).unwrap();
     while chain.phase() != Phase::Done {

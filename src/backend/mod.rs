@@ -45,19 +45,19 @@ pub use vectors::Vectors;
 
 /// The traits of the operations: what must be in scope to call them on a device whose type is known.
 pub mod ops {
-    pub use super::activations::ActivationOps;
-    pub use super::attention::AttentionOps;
-    pub use super::cross_entropy::CrossEntropyOps;
-    pub use super::draw::DrawOps;
-    pub use super::dropout::DropoutOps;
-    pub use super::embed::EmbedOps;
-    pub use super::ensemble::EnsembleOps;
-    pub use super::gelu::GeluOps;
-    pub use super::layer_norm::LayerNormOps;
-    pub use super::linear::LinearOps;
-    pub use super::posterior_gradient::PosteriorOps;
-    pub use super::predictive::PredictiveOps;
-    pub use super::vectors::Vectors;
+    pub use crate::backend::activations::ActivationOps;
+    pub use crate::backend::attention::AttentionOps;
+    pub use crate::backend::cross_entropy::CrossEntropyOps;
+    pub use crate::backend::draw::DrawOps;
+    pub use crate::backend::dropout::DropoutOps;
+    pub use crate::backend::embed::EmbedOps;
+    pub use crate::backend::ensemble::EnsembleOps;
+    pub use crate::backend::gelu::GeluOps;
+    pub use crate::backend::layer_norm::LayerNormOps;
+    pub use crate::backend::linear::LinearOps;
+    pub use crate::backend::posterior_gradient::PosteriorOps;
+    pub use crate::backend::predictive::PredictiveOps;
+    pub use crate::backend::vectors::Vectors;
 }
 use ops::*;
 

@@ -68,7 +68,7 @@ impl Line {
 /// # Panics
 /// When the slice is shorter.
 pub fn rows(data: &[f32], shape: (usize, usize), ld: usize) -> ArrayView2<'_, f32> {
-    ArrayView2::from_shape(shape.strides((ld, 1)), data).expect("gemm: a slice that holds its rows")
+    view(data, shape, (ld, 1))
 }
 
 /// The transposed view of a row-major matrix: column j begins at `data[j * ld]`.
@@ -76,8 +76,17 @@ pub fn rows(data: &[f32], shape: (usize, usize), ld: usize) -> ArrayView2<'_, f3
 /// # Panics
 /// When the slice is shorter.
 pub fn cols(data: &[f32], shape: (usize, usize), ld: usize) -> ArrayView2<'_, f32> {
-    ArrayView2::from_shape(shape.strides((1, ld)), data)
-        .expect("gemm: a slice that holds its columns")
+    view(data, shape, (1, ld))
+}
+
+fn view(data: &[f32], shape: (usize, usize), strides: (usize, usize)) -> ArrayView2<'_, f32> {
+    // An empty matrix has no stride to check.
+    let view = if shape.0 == 0 || shape.1 == 0 {
+        ArrayView2::from_shape(shape, &[])
+    } else {
+        ArrayView2::from_shape(shape.strides(strides), data)
+    };
+    view.expect("gemm: a slice that holds its matrix")
 }
 
 /// As [`rows`], to be written.
@@ -85,8 +94,12 @@ pub fn cols(data: &[f32], shape: (usize, usize), ld: usize) -> ArrayView2<'_, f3
 /// # Panics
 /// When the slice is shorter, or rows would overlap.
 pub fn rows_mut(data: &mut [f32], shape: (usize, usize), ld: usize) -> ArrayViewMut2<'_, f32> {
-    ArrayViewMut2::from_shape(shape.strides((ld, 1)), data)
-        .expect("gemm: a slice that holds its rows apart")
+    let view = if shape.0 == 0 || shape.1 == 0 {
+        ArrayViewMut2::from_shape(shape, &mut [])
+    } else {
+        ArrayViewMut2::from_shape(shape.strides((ld, 1)), data)
+    };
+    view.expect("gemm: a slice that holds its rows apart")
 }
 
 /// A view as the kernels take it: element (i, j) is `data[i * rs + j * cs]`.
