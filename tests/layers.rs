@@ -9,8 +9,8 @@ fn root() -> &'static Path {
 
 /// The rooms from the bottom up. A room sees those on lower floors alone, not its neighbours.
 const FLOORS: [&[&str]; 9] = [
-    &["batch_means", "bf16", "error", "rng"],
-    &["backend"],
+    &["bf16", "error", "rng"],
+    &["backend", "batch_means"],
     &["gpt"],
     &["posterior"],
     &["baseline"],
