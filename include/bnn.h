@@ -168,6 +168,13 @@ typedef struct {
 } bnn_error;
 
 /**
+ * Called after each step of a training on the calling thread; 0 ends it with BNN_ERR_INTERRUPTED, anything else goes on.
+ *
+ * step: how many are made; loss: of the step's batch before it, nats per token.
+ */
+typedef int32_t (*bnn_step_callback)(void *user_data, uint64_t step, double loss);
+
+/**
  * A caller's log posterior's gradient, asked for on the calling thread; 0 stops the call that asks, which then returns BNN_ERR_INTERRUPTED,
  * anything else goes on.
  *
@@ -314,6 +321,47 @@ typedef int32_t (*bnn_schedule_callback)(void *user_data,
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/**
+ * Says whether chains agree on many quantities at once, what their draws are worth, and one judgement of it: what `bnn diagnose` says of runs
+ * (docs/diagnostics.md).
+ *
+ * [in] draws: (chains, n, quantities) doubles, the quantities of a draw side by side, such as bnn_probe_log_probs' numbers; chains: at least 1; n: at
+ * least 4; quantities: at least 1; gradients: how many all chains took, warm-up among them, at least 1; seconds: that they took, NaN where unknown.
+ * [out] report: verdict, a sentence; rhat_by_chance, what one quantity in 20 exceeds though all draws are independent; chains; draws; quantities;
+ * constant, how many never changed and are left out of the rest; rhat.worst, .median; share_under_1_01, share_under_1_05, share_under_1_1;
+ * ess_bulk.draws.worst, .median, .per_gradient.…, .per_second.…; ess_tail.…; mcse_mean.worst, .median. Where every quantity is constant there are no
+ * rows after draws. Errors: BNN_ERR_INVALID, also for a draw that is not finite.
+ */
+bnn_status bnn_agreement(const bnn_context *context,
+                         const double *draws,
+                         size_t chains,
+                         size_t n,
+                         size_t quantities,
+                         uint64_t gradients,
+                         double seconds,
+                         bnn_report *report,
+                         bnn_error *err);
+
+/**
+ * Trains a model as bnn_trainer_step does all baseline_iters steps, or takes the parameters that an earlier call kept: the file in the folder is named
+ * by all that they depend on. The parameters become the model's.
+ *
+ * [in] model: its shape; corpus: the text; options: those of bnn_trainer_new; NULL for defaults; path: of the folder, which is made where it does not
+ * exist, UTF-8, path_len bytes; callback: NULL or called after each step. [out] report: kept, 1 where the file was there; path, of the file; steps;
+ * train_loss, mean of the last 50 steps' losses; val_loss, on the whole validation split; nats per token; seconds, of the training when it was made.
+ * Errors: those of bnn_trainer_new and bnn_trainer_step; BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file; BNN_ERR_BUSY; BNN_ERR_INTERRUPTED. The model is
+ * then as it was.
+ */
+bnn_status bnn_model_train_once(bnn_model *model,
+                                const bnn_corpus *corpus,
+                                const bnn_options *options,
+                                const char *path,
+                                size_t path_len,
+                                bnn_step_callback callback,
+                                void *user_data,
+                                bnn_report *report,
+                                bnn_error *err);
 
 /**
  * Compares two series of losses of the same tokens in the order of the text, by a circular block bootstrap of their difference a - b.
@@ -693,6 +741,48 @@ bnn_status bnn_chain_diagnostics(const double *draws,
                                  size_t n,
                                  bnn_report *report,
                                  bnn_error *err);
+
+/**
+ * Says how far the samples of a chain lie from its start, and whether they are worth more than about one.
+ *
+ * [in] samples: how many there are; start, first, last: n parameters each, of the start and of the first and the last sample; n: at least 1.
+ * [out] report: rms_move, root mean square per parameter of the last sample's displacement; relative_move, its norm over the start's;
+ * cosine_first_last, between the first and the last sample's displacement, NaN for a single sample; worth_about_one, 1 where the samples lie on one
+ * ray (a cosine above 0.99) or within a thousandth of the start's norm; verdict, a sentence; samples. Errors: BNN_ERR_SHAPE for n = 0.
+ */
+bnn_status bnn_movement(size_t samples,
+                        const float *start,
+                        const float *first,
+                        const float *last,
+                        size_t n,
+                        bnn_report *report,
+                        bnn_error *err);
+
+/**
+ * Says how far the stored samples of a chain lie from its start. As bnn_movement.
+ *
+ * [in] chain: which; start: n parameters, n = the model's n_params. Errors: BNN_ERR_SHAPE; those of bnn_store_get for a sample that cannot be read.
+ */
+bnn_status bnn_store_movement(const bnn_store *store,
+                              uint32_t chain,
+                              const float *start,
+                              size_t n,
+                              bnn_report *report,
+                              bnn_error *err);
+
+/**
+ * Says whether a chain's temperatures are the target's: of all its parameters or of some.
+ *
+ * [in] series: a temperature per sampling step, as bnn_sampler_report gives them, n of them, at least 20; temperature: the target's; parameters: how
+ * many they are of, at least 1. [out] report: mean; std_error, from 20 batches; equilibrium_sd, the standard deviation of one step's value in
+ * equilibrium; off, 1 where the mean is further from the target's than five standard errors and 5 %. Errors: BNN_ERR_INVALID.
+ */
+bnn_status bnn_temperature_band(const double *series,
+                                size_t n,
+                                double temperature,
+                                size_t parameters,
+                                bnn_report *report,
+                                bnn_error *err);
 
 /**
  * Makes a model at nanoGPT's initial parameters.
@@ -1155,6 +1245,43 @@ bnn_status bnn_sampler_get_sd(const bnn_sampler *sampler,
                               float *sd,
                               size_t n,
                               bnn_error *err);
+
+/**
+ * Scores the average of a store's samples on a whole split, reading one sample after the other, and compares it with the model's own parameters token
+ * by token.
+ *
+ * [in] model: of the samples' shape, its parameters now are what is compared with; corpus: whose characters the model knows; split: BNN_SPLIT_…;
+ * last: how many of the last samples are averaged, 0 takes all; seed: of the bootstrap's resamples. [out] report: the rows of bnn_ensemble_evaluate;
+ * those of the model's parameters under baseline.…; against_baseline.difference, nats per token, below 0 where the average is better, with .std_error,
+ * .z (above 0 where it is better), .low and .high, the ends of the 95 % interval, .block and .resamples.
+ * Errors: BNN_ERR_INVALID without a sample; BNN_ERR_SHAPE for samples of another shape; those of bnn_store_get; BNN_ERR_BUSY. Takes 64 MB beside the
+ * samples, however long the split is. Reproducible to the bit whatever the number of threads.
+ */
+bnn_status bnn_store_score(const bnn_store *store,
+                           const bnn_model *model,
+                           const bnn_corpus *corpus,
+                           int32_t which,
+                           size_t last,
+                           uint64_t seed,
+                           bnn_report *report,
+                           bnn_error *err);
+
+/**
+ * Writes texts from prompts that are drawn from a split, and scores them against what follows there.
+ *
+ * [in] split: BNN_SPLIT_…; texts: how many at most, fewer where the split has not 100 starts for each; prompt, length: characters of a prompt and of
+ * what is written, at least 1 each; options: generation_temperature, seed; NULL for defaults. [out] report: texts; bleu, corpus BLEU of up to 4 characters;
+ * rouge1, rouge2, rouge_l, means over the texts; all 0 to 1. Errors: BNN_ERR_DATA where the split is too short for a text; those of
+ * bnn_generator_generate. The texts are a function of the samples, the split, the numbers and the seed.
+ */
+bnn_status bnn_generator_score_texts(bnn_generator *generator,
+                                     int32_t which,
+                                     size_t texts,
+                                     size_t prompt,
+                                     size_t length,
+                                     const bnn_options *options,
+                                     bnn_report *report,
+                                     bnn_error *err);
 
 /**
  * A chain's step size as it is now, and its name in an optimiser's language. With auto_step it changes during the warm-up and is then frozen.

@@ -4,7 +4,7 @@ use bnn::Error;
 use bnn::backend::Cpu;
 use bnn::inference::Report;
 use bnn::inference::agreement::{
-    Agreement, Called, Cost, Identity, diagnose_each, rhat_by_chance, too_few, verdict,
+    Agreement, Called, Cost, Identity, diagnose_each, judge, rhat_by_chance, too_few, verdict,
 };
 use bnn::metrics::{ChainDiagnostics, chain_diagnostics};
 use bnn::rng::{Purpose, Stream};
@@ -54,6 +54,21 @@ fn each_quantity_is_diagnosed_as_if_it_were_alone() {
     }
     assert!(got[2].rhat > 1.3 && got[0].rhat < 1.3, "{got:?}");
     assert!(diagnose_each(&cpu, &of_singles, 3, 3).is_err());
+    assert!(matches!(
+        diagnose_each(&cpu, &of_singles, 23, 3),
+        Err(Error::Shape { .. })
+    ));
+
+    let judged = judge(&cpu, &of_doubles, 20, 3, cost(44, None), CALLED).unwrap();
+    let agreement = Agreement::new(&got, cost(44, None));
+    assert_eq!((&judged.each, judged.agreement), (&got, agreement));
+    assert_eq!(judged.verdict, verdict(agreement.as_ref(), 2, 20, CALLED));
+    let r = Report::from(&judged);
+    assert_eq!(r.str("verdict").unwrap(), judged.verdict);
+    assert_eq!(r.f64("rhat_by_chance").unwrap(), rhat_by_chance(2, 20));
+    assert_eq!(r.f64("rhat.worst").unwrap(), agreement.unwrap().rhat.worst);
+    assert!(judge(&cpu, &of_doubles, 20, 0, cost(44, None), CALLED).is_err());
+    assert!(judge(&cpu, &of_doubles, 20, 3, cost(0, None), CALLED).is_err());
 }
 
 #[test]

@@ -5,8 +5,9 @@ use bnn::backend::{Cpu, Precision};
 use bnn::baseline::{Recipe, Trainer};
 use bnn::data::{Batch, Corpus, Windows};
 use bnn::gpt::{Gpt, GptConfig};
+use bnn::inference::Report;
 use bnn::inference::baseline_cache::{BASELINE_CHAIN, Training};
-use bnn::inference::baseline_file::{BaselineFile, baseline_sha256};
+use bnn::inference::baseline_file::baseline_sha256;
 use bnn::metrics::split_loss;
 use bnn::store::params_sha256;
 
@@ -67,9 +68,23 @@ fn the_kept_model_is_that_of_the_trainer() {
     assert_eq!(file.val_loss, val);
 
     let folder = tempfile::tempdir().unwrap();
-    let path = training.path(&cpu, folder.path()).unwrap();
-    file.write(&path).unwrap();
-    assert_eq!(BaselineFile::read(&path).unwrap(), file);
+    let folder = folder.path().join("kept");
+    let first = training.once(&cpu, &folder, |_, _| Ok(())).unwrap();
+    assert!(!first.cached && first.path == training.path(&cpu, &folder).unwrap());
+    assert_eq!(first.file.params, file.params);
+    let again = training.once(&cpu, &folder, |_, _| panic!("trained again"));
+    let again = again.unwrap();
+    assert_eq!((again.cached, &again.file), (true, &first.file));
+    assert_eq!(Report::from(&again).u64("kept").unwrap(), 1);
+    assert_eq!(Report::from(&again).f64("val_loss").unwrap(), val);
+    let (path, abcd) = (&first.path, corpus.tokenizer.vocabulary());
+    first.file.check_fits(path, &gpt, &abcd).unwrap();
+    for wrong in [
+        first.file.check_fits(path, &gpt.untied(), &abcd),
+        first.file.check_fits(path, &gpt, "abce"),
+    ] {
+        assert!(matches!(wrong, Err(Error::Mismatch { .. })), "{wrong:?}");
+    }
     let stopped = training.run(&cpu, |step, _| match step {
         3 => Err(Error::Interrupted),
         _ => Ok(()),

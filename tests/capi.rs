@@ -4,6 +4,9 @@
 #[path = "capi/expected.rs"]
 mod expected;
 
+#[path = "capi/judgement.rs"]
+mod judgement;
+
 #[cfg(feature = "cli")]
 #[path = "common/command.rs"]
 #[allow(dead_code)] // what others share
@@ -231,6 +234,15 @@ fn what_is_read_off_a_chain_is_the_librarys_own() {
 fn looks_are_those_of_their_closed_forms() {
     expected::prior_fit(&documented("looks", false));
     documented("looks", true);
+}
+
+#[test]
+fn judgements_are_the_librarys_own() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let out = documented_in(dir.path(), "judgement", false, &[]);
+    judgement::draws(&out);
+    judgement::files(dir.path(), &out);
+    documented("judgement", true);
 }
 
 #[test]
@@ -691,7 +703,7 @@ int main(void) {
   if (!(loss > 3 && loss < 5)) ++failures;
   IS(BNN_ERR_INVALID, bnn_model_loss(model, corpus, 9, &loss, &err));
 
-  int32_t phase = -1, due = -1; uint64_t step; double a, b, c, f, h, xi;
+  int32_t phase = -1, due = -1; uint64_t step; double a, b, c, f, xi;
   IS(BNN_OK, bnn_trainer_new(model, corpus, o, &trainer, &err));
   IS(BNN_OK, bnn_trainer_step(trainer, &loss, &err));
   IS(BNN_OK, bnn_sampler_new(model, corpus, o, &sampler, &err));

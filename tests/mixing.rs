@@ -166,7 +166,16 @@ fn a_temperature_is_off_beyond_noise_and_rounding() {
     assert_eq!(band.equilibrium_sd, 1.0);
     assert!(band.is_off(2.0) && !band.is_off(9.0));
     assert!(TemperatureBand::new(&series[..19], 2.0, 8).is_none());
-    assert_eq!(Report::from(&band).f64("mean").unwrap(), band.mean);
+    let r = band.report(2.0);
+    assert_eq!(
+        (r.f64("mean").unwrap(), r.u64("off").unwrap()),
+        (band.mean, 1)
+    );
+    assert_eq!(band.report(9.0).u64("off").unwrap(), 0);
+    assert_eq!(TemperatureBand::checked(&series, 2.0, 8).unwrap(), band);
+    assert!(TemperatureBand::checked(&series[..19], 2.0, 8).is_err());
+    assert!(TemperatureBand::checked(&series, 2.0, 0).is_err());
+    assert!(TemperatureBand::checked(&[f64::NAN; 40], 2.0, 8).is_err());
 }
 
 #[test]

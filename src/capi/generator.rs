@@ -41,8 +41,8 @@ pub type bnn_batch_token_callback = Option<
 
 /// A writer with a cache for each sample. One thread at a time.
 pub struct bnn_generator {
-    inner: Arc<Mutex<Generator<Cpu>>>,
-    corpus: Arc<Corpus>,
+    pub(super) inner: Arc<Mutex<Generator<Cpu>>>,
+    pub(super) corpus: Arc<Corpus>,
 }
 
 /// Makes a generator from the samples that the ensemble has now.
@@ -152,6 +152,18 @@ fn means(made: &Generated) -> (f64, f64) {
     (mean(|t| t.entropy), mean(|t| t.mutual_information))
 }
 
+/// The prompts' tokens; an error says of which prompt.
+fn encode(corpus: &Corpus, prompts: &[&str]) -> Result<Vec<Vec<u16>>, Error> {
+    let each = prompts.iter().enumerate();
+    each.map(|(i, prompt)| match corpus.tokenizer.encode(prompt) {
+        Err(Error::Data { place, message }) => {
+            Err(Error::data(format!("prompt {i}: {place}"), message))
+        }
+        other => other,
+    })
+    .collect()
+}
+
 /// Goes on from several prompts at once: each sample's weights are read once a token for all of them.
 ///
 /// Text i is number first + i (modulo 2^64) of the seed: the same bytes as bnn_generator_generate writes from prompt i alone with that
@@ -195,14 +207,7 @@ pub unsafe extern "C" fn bnn_generator_generate_batch(
             let offsets = slice_mut(offsets, ends, "offsets")?;
             let h = slice_mut(mean_entropy, n, "mean_entropy")?;
             let mi = slice_mut(mean_mutual_information, n, "mean_mutual_information")?;
-            let tokens = (prompts.iter().enumerate())
-                .map(|(i, prompt)| match corpus.tokenizer.encode(prompt) {
-                    Err(Error::Data { place, message }) => {
-                        Err(Error::data(format!("prompt {i}: {place}"), message))
-                    }
-                    other => other,
-                })
-                .collect::<Result<Vec<_>, _>>()?;
+            let tokens = encode(&corpus, &prompts)?;
             let tokens: Vec<&[u16]> = tokens.iter().map(Vec::as_slice).collect();
             let made = lock(&inner, "generator")?.generate_batch(&tokens, &o, first, |i, t| {
                 callback.is_none_or(|f| {

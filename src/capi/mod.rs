@@ -8,6 +8,8 @@
 // "[in]" and "[out]" are the header's marks of parameters, not links.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]
 
+mod agreement;
+mod baseline;
 mod bootstrap;
 mod context;
 mod corpus;
@@ -19,6 +21,7 @@ mod guard;
 mod llc;
 mod machine;
 mod metrics;
+mod mixing;
 mod model;
 mod model_file;
 mod options;
@@ -28,6 +31,7 @@ mod probe;
 mod report;
 mod sampler;
 mod schedule;
+mod scoring;
 mod status;
 mod step;
 mod store;
@@ -36,6 +40,8 @@ mod trainer;
 mod vector_sampler;
 mod version;
 
+pub use agreement::*;
+pub use baseline::*;
 pub use bootstrap::*;
 pub use context::*;
 pub use corpus::*;
@@ -45,6 +51,7 @@ pub use ensemble::*;
 pub use generator::*;
 pub use llc::*;
 pub use metrics::*;
+pub use mixing::*;
 pub use model::*;
 pub use model_file::*;
 pub use options::*;
@@ -53,6 +60,7 @@ pub use probe::*;
 pub use report::*;
 pub use sampler::*;
 pub use schedule::*;
+pub use scoring::*;
 pub use status::*;
 pub use step::*;
 pub use store::*;

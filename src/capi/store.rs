@@ -15,7 +15,7 @@ use std::sync::Mutex;
 /// Samples of one model in a folder that holds nothing else. One thread at a time; several processes may append to one folder as long as
 /// each chain has one writer.
 pub struct bnn_store {
-    inner: Mutex<Store>,
+    pub(super) inner: Mutex<Store>,
 }
 
 fn model_json(gpt: &Gpt) -> Result<String, Fail> {

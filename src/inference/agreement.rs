@@ -164,17 +164,28 @@ impl Agreement {
 
 /// The draws of some quantities in one chain: (draws, quantities), the quantities of a draw side by side.
 pub trait DrawTable: Sync {
+    /// Returns how many numbers there are.
+    fn len(&self) -> usize;
+
     /// Returns quantity `i` of draw `draw` among `quantities`.
     fn value(&self, draw: usize, i: usize, quantities: usize) -> f64;
 }
 
 impl DrawTable for &[f32] {
+    fn len(&self) -> usize {
+        <[f32]>::len(self)
+    }
+
     fn value(&self, draw: usize, i: usize, quantities: usize) -> f64 {
         self[draw * quantities + i].into()
     }
 }
 
 impl DrawTable for &[f64] {
+    fn len(&self) -> usize {
+        <[f64]>::len(self)
+    }
+
     fn value(&self, draw: usize, i: usize, quantities: usize) -> f64 {
         self[draw * quantities + i]
     }
@@ -183,13 +194,19 @@ impl DrawTable for &[f64] {
 /// Diagnoses every one of `quantities` quantities from the first `draws` draws of each chain, several quantities at a time.
 ///
 /// # Errors
-/// As [`chain_diagnostics`].
+/// As [`chain_diagnostics`]; [`Error::Shape`] for a chain with fewer draws.
 pub fn diagnose_each<B: Backend>(
     backend: &B,
     chains: &[impl DrawTable],
     draws: usize,
     quantities: usize,
 ) -> Result<Vec<ChainDiagnostics>> {
+    for (c, chain) in chains.iter().enumerate() {
+        if chain.len() / quantities.max(1) < draws {
+            let what = format!("draws of chain {c}");
+            return Err(Error::shape(what, [draws, quantities], [chain.len()]));
+        }
+    }
     let mut out: Vec<Option<ChainDiagnostics>> = vec![None; quantities];
     backend.host().each(&mut out, |i, d| {
         let of = |chain: &_| -> Vec<f64> {
@@ -277,6 +294,74 @@ fn agree(f: &Agreement, chains: usize, Called { one, many }: Called) -> String {
 /// Says why nothing can be said of so few draws.
 pub fn too_few(draws: usize) -> String {
     format!("nothing can be said: {draws} draws per chain, and R-hat needs {MIN_DRAWS}")
+}
+
+/// What some chains say of each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// Every quantity's own numbers, in order.
+    pub each: Vec<ChainDiagnostics>,
+    /// The summary; none where no quantity ever changed.
+    pub agreement: Option<Agreement>,
+    /// How many chains there are.
+    pub chains: usize,
+    /// How many draws of each are used.
+    pub draws: usize,
+    /// What one quantity in 20 exceeds though all draws are independent ones of one law.
+    pub rhat_by_chance: f64,
+    /// One judgement, as a sentence.
+    pub verdict: String,
+}
+
+/// Judges chains by the first `draws` draws of each, (draws, quantities).
+///
+/// # Errors
+/// [`Error::Invalid`] without a quantity or a gradient; as [`diagnose_each`].
+pub fn judge<B: Backend>(
+    backend: &B,
+    tables: &[impl DrawTable],
+    draws: usize,
+    quantities: usize,
+    cost: Cost,
+    called: Called,
+) -> Result<Judgement> {
+    if quantities == 0 {
+        return Err(Error::invalid("quantities", "at least 1", quantities));
+    }
+    if cost.gradients == 0 {
+        return Err(Error::invalid("gradients", "at least 1", cost.gradients));
+    }
+    let (chains, each) = (
+        tables.len(),
+        diagnose_each(backend, tables, draws, quantities)?,
+    );
+    let agreement = Agreement::new(&each, cost);
+    Ok(Judgement {
+        verdict: verdict(agreement.as_ref(), chains, draws, called),
+        rhat_by_chance: rhat_by_chance(chains, draws),
+        each,
+        agreement,
+        chains,
+        draws,
+    })
+}
+
+impl From<&Judgement> for Report {
+    fn from(j: &Judgement) -> Self {
+        let rows = Self::new()
+            .row("verdict", j.verdict.clone(), "one judgement, a sentence")
+            .row(
+                "rhat_by_chance",
+                j.rhat_by_chance,
+                "R-hat that one quantity in 20 exceeds though all draws are independent ones of one law",
+            )
+            .row("chains", j.chains, "how many chains there are")
+            .row("draws", j.draws, "how many draws of each are used");
+        match &j.agreement {
+            Some(agreement) => rows.and(agreement.into()),
+            None => rows,
+        }
+    }
 }
 
 /// What draws must have in common to be compared, as names and values, with the place where they come from.

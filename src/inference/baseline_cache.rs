@@ -1,5 +1,6 @@
 //! A deterministic model that is trained once and kept: the file is named by all that its training depends on.
 
+use super::Report;
 use super::baseline_file::BaselineFile;
 use crate::backend::{Backend, GemmPrecision};
 use crate::baseline::{Recipe, Trainer};
@@ -29,6 +30,46 @@ pub struct Training<'a> {
     pub batch: (usize, usize),
 }
 
+/// A trained model in the file that keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// The file.
+    pub path: PathBuf,
+    /// What it holds.
+    pub file: BaselineFile,
+    /// Whether it was there before.
+    pub cached: bool,
+}
+
+impl From<&Kept> for Report {
+    fn from(k: &Kept) -> Self {
+        let f = &k.file;
+        Self::new()
+            .row("kept", k.cached, "1 where the file was there before")
+            .row(
+                "path",
+                k.path.display().to_string(),
+                "the file that keeps the model",
+            )
+            .row("steps", f.steps, "steps of training")
+            .row(
+                "train_loss",
+                f.train_loss,
+                "mean loss of the last 50 steps, nats per token",
+            )
+            .row(
+                "val_loss",
+                f.val_loss,
+                "loss on the whole validation split, nats per token",
+            )
+            .row(
+                "seconds",
+                f.seconds,
+                "seconds that the training took when it was made",
+            )
+    }
+}
+
 impl Training<'_> {
     /// The recipe as its file keeps it. Another model comes of other products of matrices.
     fn config<B: Backend>(&self, backend: &B) -> Result<String> {
@@ -56,6 +97,27 @@ impl Training<'_> {
             .finalize();
         let name: String = key[..8].iter().map(|b| format!("{b:02x}")).collect();
         Ok(folder.join(format!("{name}.bnn")))
+    }
+
+    /// Takes the model that a folder keeps, or trains it and keeps it there; `done` as of [`Training::run`].
+    ///
+    /// # Errors
+    /// As [`Training::run`]; when the folder or the file cannot be written, or a kept file is damaged or of another model.
+    pub fn once<B: Backend>(
+        &self,
+        backend: &B,
+        folder: &Path,
+        done: impl FnMut(u64, f64) -> Result<()>,
+    ) -> Result<Kept> {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        let path = self.path(backend, folder)?;
+        let cached = path.exists();
+        if !cached {
+            self.run(backend, done)?.write(&path)?;
+        }
+        let file = BaselineFile::read(&path)?;
+        file.check_fits(&path, self.gpt, &self.corpus.tokenizer.vocabulary())?;
+        Ok(Kept { path, file, cached })
     }
 
     /// Trains the model; `done` hears each step's number, from 1, and its loss, and may end the training with an error.

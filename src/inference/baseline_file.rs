@@ -105,6 +105,32 @@ impl BaselineFile {
     }
 }
 
+impl BaselineFile {
+    /// Checks that the file is of this model, whose tokens are these characters.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] with what differs.
+    pub fn check_fits(&self, path: &Path, gpt: &Gpt, vocabulary: &str) -> Result<()> {
+        let json = |c: &GptConfig| {
+            serde_json::to_string(c).map_err(|e| Error::invalid("model", "JSON", e))
+        };
+        let mismatch = |what: &str, expected: String, got: String| Error::Mismatch {
+            path: path.to_path_buf(),
+            what: what.into(),
+            expected,
+            got,
+        };
+        if &self.model != gpt.config() {
+            return Err(mismatch("model", json(gpt.config())?, json(&self.model)?));
+        }
+        if self.vocabulary != vocabulary {
+            let got = format!("{:?}", self.vocabulary);
+            return Err(mismatch("vocabulary", format!("{vocabulary:?}"), got));
+        }
+        Ok(())
+    }
+}
+
 /// Returns what samples name their baseline by: SHA-256 of the parameters as little-endian f32; of an untied model whose head is still the
 /// embedding's copy, of the tied model's.
 pub fn baseline_sha256(gpt: &Gpt, params: &[f32]) -> [u8; 32] {

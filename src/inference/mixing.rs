@@ -137,9 +137,49 @@ impl TemperatureBand {
         })
     }
 
+    /// Summarises the temperatures of d parameters at T, and says what is wrong with them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for fewer than 20 temperatures, no parameter, and a number that is not finite.
+    pub fn checked(series: &[f64], temperature: f64, d: usize) -> Result<Self> {
+        if d == 0 {
+            return Err(Error::invalid("parameters", "at least 1", d));
+        }
+        if !(temperature >= 0.0 && temperature.is_finite()) {
+            return Err(Error::invalid("temperature", "at least 0", temperature));
+        }
+        if let Some(i) = series.iter().position(|t| !t.is_finite()) {
+            let what = format!("series[{i}]");
+            return Err(Error::invalid(what, "a finite number", series[i]));
+        }
+        let band = Self::new(series, temperature, d);
+        band.ok_or_else(|| Error::invalid("series", "at least 20 temperatures", series.len()))
+    }
+
     /// Whether the mean is further from T than noise and rounding explain.
     pub fn is_off(&self, temperature: f64) -> bool {
         is_off(self.mean, self.std_error, temperature)
+    }
+
+    /// Returns the numbers as rows, and whether they are off T.
+    pub fn report(&self, temperature: f64) -> Report {
+        Report::new()
+            .row("mean", self.mean, "mean temperature")
+            .row(
+                "std_error",
+                self.std_error,
+                "standard error of the mean, from 20 batches",
+            )
+            .row(
+                "equilibrium_sd",
+                self.equilibrium_sd,
+                "standard deviation of one step's value in equilibrium, T sqrt(2/d)",
+            )
+            .row(
+                "off",
+                self.is_off(temperature),
+                "1 where the mean is further from T than five standard errors and 5 %",
+            )
     }
 
     fn text(&self, temperature: f64) -> String {
@@ -151,23 +191,6 @@ impl TemperatureBand {
             "{:.4} +- {:.4} (T = {temperature}, equilibrium band of one step +- {:.1e}){off}",
             self.mean, self.std_error, self.equilibrium_sd
         )
-    }
-}
-
-impl From<&TemperatureBand> for Report {
-    fn from(b: &TemperatureBand) -> Self {
-        Self::new()
-            .row("mean", b.mean, "mean temperature")
-            .row(
-                "std_error",
-                b.std_error,
-                "standard error of the mean, from 20 batches",
-            )
-            .row(
-                "equilibrium_sd",
-                b.equilibrium_sd,
-                "standard deviation of one step's value in equilibrium, T sqrt(2/d)",
-            )
     }
 }
 

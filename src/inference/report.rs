@@ -149,6 +149,13 @@ impl Report {
         self
     }
 
+    /// Adds the rows of another report at the end.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let rows = other.rows.into_iter();
+        rows.fold(self, |all, r| all.row(r.name, r.value, r.meaning))
+    }
+
     /// Adds the rows of `of` as a group: their names begin with `name` and a dot.
     #[must_use]
     pub fn group(mut self, name: &str, of: Self) -> Self {

@@ -3,7 +3,7 @@
 use super::Report;
 use crate::backend::Backend;
 use crate::data::Tokenizer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::generate::{Generator, Options};
 use crate::metrics::{Rouge, Unit, bleu, rouge_mean};
 use crate::rng::{Purpose, Stream};
@@ -36,6 +36,18 @@ impl TextPlan {
         let room = tokens.saturating_sub(self.prompt.saturating_add(self.length));
         let n = self.texts.min(room / STARTS_PER_TEXT);
         (n > 0).then_some((n, room))
+    }
+
+    /// Returns the error for a split of `tokens` tokens that gives no text.
+    pub fn too_short(&self, tokens: usize) -> Error {
+        let most = self.prompt.saturating_add(self.length);
+        Error::data(
+            "split",
+            format!(
+                "expected at least {} tokens for a text, found {tokens}",
+                most.saturating_add(STARTS_PER_TEXT)
+            ),
+        )
     }
 }
 
@@ -97,14 +109,9 @@ pub fn write_and_score<B: Backend>(
 
 impl From<&WrittenTexts> for Report {
     fn from(t: &WrittenTexts) -> Self {
-        let rows = Self::new()
+        Self::new()
             .row("texts", t.predictions.len(), "texts that were written")
-            .row("bleu", t.bleu, "corpus BLEU of up to 4 characters, 0 to 1");
-        let rouge = Self::from(&t.rouge);
-        rouge
-            .rows()
-            .iter()
-            .cloned()
-            .fold(rows, |all, r| all.row(r.name, r.value, r.meaning))
+            .row("bleu", t.bleu, "corpus BLEU of up to 4 characters, 0 to 1")
+            .and((&t.rouge).into())
     }
 }

@@ -6,7 +6,7 @@ use super::folder::RunFolder;
 use super::hex;
 use crate::backend::Cpu;
 use crate::error::{Error, Result};
-use crate::inference::agreement::{Called, diagnose_each, rhat_by_chance, too_few, verdict};
+use crate::inference::agreement::{Called, judge, too_few};
 use crate::inference::{Agreement, Cost, Identity};
 use crate::metrics::{ChainDiagnostics, MIN_DRAWS, PROJECTIONS};
 use crate::samplers::Preconditioner;
@@ -106,17 +106,6 @@ impl RunDraws {
         let Some((model, corpus, baseline)) = of else {
             return Err(Error::invalid("chains", "at least 1", 0));
         };
-        let seconds_a_gradient = match std::fs::read_to_string(folder.metrics()) {
-            Ok(text) => {
-                let of_file = |e: serde_json::Error| {
-                    Error::data(folder.metrics().display().to_string(), e.to_string())
-                };
-                let m: Value = serde_json::from_str(&text).map_err(of_file)?;
-                seconds_a_gradient(&m["training_metrics"])
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-            Err(e) => return Err(Error::io(folder.metrics())(e)),
-        };
         Ok(Self {
             path: path.to_path_buf(),
             config,
@@ -124,7 +113,7 @@ impl RunDraws {
             corpus,
             baseline,
             chains,
-            seconds_a_gradient,
+            seconds_a_gradient: timed(&folder)?,
         })
     }
 
@@ -207,6 +196,21 @@ fn stays(mass: Preconditioner) -> String {
             ..
         } => format!("live (decay {decay}, floor {floor}, gamma {gamma})"),
         _ => "one that stays".into(),
+    }
+}
+
+/// Seconds per gradient, from a run's report; none while it has none.
+fn timed(folder: &RunFolder) -> Result<Option<f64>> {
+    match std::fs::read_to_string(folder.metrics()) {
+        Ok(text) => {
+            let of_file = |e: serde_json::Error| {
+                Error::data(folder.metrics().display().to_string(), e.to_string())
+            };
+            let m: Value = serde_json::from_str(&text).map_err(of_file)?;
+            Ok(seconds_a_gradient(&m["training_metrics"]))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io(folder.metrics())(e)),
     }
 }
 
@@ -375,19 +379,19 @@ pub fn diagnose(be: &Cpu, runs: &[RunDraws]) -> Result<Diagnosis> {
     }
     let log_prob: Vec<&[f32]> = all.iter().map(|d| &d.log_prob[..]).collect();
     let projection: Vec<&[f64]> = all.iter().map(|d| &d.projection[..]).collect();
-    let each = Each {
-        log_prob: diagnose_each(be, &log_prob, draws, all[0].tokens())?,
-        projection: diagnose_each(be, &projection, draws, PROJECTIONS)?,
-    };
     let cost = Cost {
         gradients: d.gradients,
         seconds,
     };
-    d.rhat_by_chance = Some(rhat_by_chance(all.len(), draws));
-    d.log_prob = Agreement::new(&each.log_prob, cost);
-    d.projection = Agreement::new(&each.projection, cost);
-    d.verdict = verdict(d.log_prob.as_ref(), d.chains, draws, PROBES);
-    d.each = Some(each);
+    let log_prob = judge(be, &log_prob, draws, all[0].tokens(), cost, PROBES)?;
+    let projection = judge(be, &projection, draws, PROJECTIONS, cost, PROBES)?;
+    d.rhat_by_chance = Some(log_prob.rhat_by_chance);
+    d.verdict = log_prob.verdict;
+    (d.log_prob, d.projection) = (log_prob.agreement, projection.agreement);
+    d.each = Some(Each {
+        log_prob: log_prob.each,
+        projection: projection.each,
+    });
     Ok(d)
 }
 

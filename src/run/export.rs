@@ -71,32 +71,33 @@ impl Group<'_> {
 
 fn build(runs: &[RunDraws], chains: &[&ChainDraws], n: usize) -> Made<NcFileBuilder> {
     let mut file = NcFileBuilder::new();
-    let mut posterior = Group {
-        file: &mut file,
-        name: "posterior",
-    };
+    posterior(&mut file, chains, n)?;
+    sample_stats(&mut file, chains, n)?;
+    for group in ["posterior", "sample_stats"] {
+        attributes(&mut file, group, runs)?;
+    }
+    Ok(file)
+}
+
+fn posterior(file: &mut NcFileBuilder, chains: &[&ChainDraws], n: usize) -> Made<()> {
+    let name = "posterior";
+    let mut posterior = Group { file, name };
     let tokens = chains[0].draws.tokens();
     let chain = posterior.dimension("chain", chains.len())?;
     let draw = posterior.dimension("draw", n)?;
     let token = posterior.dimension("token", tokens)?;
     let direction = posterior.dimension("direction", PROJECTIONS)?;
-    let first = |v: &[f32]| v[..n * tokens].to_vec();
-    let scores: Vec<f32> = chains
-        .iter()
-        .flat_map(|c| first(&c.draws.log_prob))
-        .collect();
+    let scores = chains.iter().flat_map(|c| &c.draws.log_prob[..n * tokens]);
+    let scores: Vec<f32> = scores.copied().collect();
     posterior.variable("log_prob", &[chain, draw, token], &scores)?;
-    let sums: Vec<f64> = chains
-        .iter()
-        .flat_map(|c| &c.draws.projection[..n * PROJECTIONS])
-        .copied()
-        .collect();
-    posterior.variable("projection", &[chain, draw, direction], &sums)?;
+    let sums = (chains.iter()).flat_map(|c| &c.draws.projection[..n * PROJECTIONS]);
+    let sums: Vec<f64> = sums.copied().collect();
+    posterior.variable("projection", &[chain, draw, direction], &sums)
+}
 
-    let mut stats = Group {
-        file: &mut file,
-        name: "sample_stats",
-    };
+fn sample_stats(file: &mut NcFileBuilder, chains: &[&ChainDraws], n: usize) -> Made<()> {
+    let name = "sample_stats";
+    let mut stats = Group { file, name };
     let chain = stats.dimension("chain", chains.len())?;
     let draw = stats.dimension("draw", n)?;
     type Of = fn(&ChainDraws) -> &Vec<f64>;
@@ -112,24 +113,25 @@ fn build(runs: &[RunDraws], chains: &[&ChainDraws], n: usize) -> Made<NcFileBuil
             stats.variable(name, &[chain, draw], &values)?;
         }
     }
+    Ok(())
+}
 
+/// What ArviZ shows of a group, and what its draws are of.
+fn attributes(file: &mut NcFileBuilder, group: &str, runs: &[RunDraws]) -> Made<()> {
     let samplers: Vec<&str> = runs.iter().map(|r| r.config.sampler.name()).collect();
-    for group in ["posterior", "sample_stats"] {
-        for (name, value) in [
-            ("inference_library", "bnn".to_owned()),
-            (
-                "inference_library_version",
-                env!("CARGO_PKG_VERSION").to_owned(),
-            ),
-            ("samplers", samplers.join(", ")),
-            ("model", runs[0].model.clone()),
-        ] {
-            file.add_group_attribute(group, name, NcAttrValue::Chars(value))?;
-        }
-        let steps = NcAttrValue::Int64s(vec![runs[0].config.probe_every as i64]);
-        file.add_group_attribute(group, "sampling_steps_between_draws", steps)?;
-        let t = NcAttrValue::Doubles(vec![runs[0].config.temperature]);
-        file.add_group_attribute(group, "temperature", t)?;
+    for (name, value) in [
+        ("inference_library", "bnn".to_owned()),
+        (
+            "inference_library_version",
+            env!("CARGO_PKG_VERSION").to_owned(),
+        ),
+        ("samplers", samplers.join(", ")),
+        ("model", runs[0].model.clone()),
+    ] {
+        file.add_group_attribute(group, name, NcAttrValue::Chars(value))?;
     }
-    Ok(file)
+    let steps = NcAttrValue::Int64s(vec![runs[0].config.probe_every as i64]);
+    file.add_group_attribute(group, "sampling_steps_between_draws", steps)?;
+    let t = NcAttrValue::Doubles(vec![runs[0].config.temperature]);
+    file.add_group_attribute(group, "temperature", t)
 }

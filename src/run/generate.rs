@@ -4,6 +4,8 @@ use super::config::Config;
 use super::folder::{RunFolder, now, write_json};
 use super::prepare::Setting;
 use super::{Context, check_store};
+use crate::backend::Backend;
+use crate::data::Tokenizer;
 use crate::error::{Error, Result};
 use crate::generate::{self, Generated, Generator, Options};
 use crate::gpt::WeightType;
@@ -50,11 +52,24 @@ pub fn generate(
             load_samples(&store, request.samples)?
         }
     };
-    let tokenizer = &setting.corpus.tokenizer;
-    let each = request.prompts.iter().map(|p| tokenizer.encode(p));
-    let prompts = each.collect::<Result<Vec<_>>>()?;
     let mut generator =
         Generator::with_weights(&setting.backend, &setting.gpt, samples, request.weights)?;
+    let tokenizer = &setting.corpus.tokenizer;
+    let made = write_texts(&mut generator, tokenizer, request, ctx, &mut on_text)?;
+    let entry = entry(folder, request, &setting, generator.num_samples(), &made)?;
+    keep(folder, entry)
+}
+
+/// Writes all texts, several at a time, each with the number of its prompt.
+fn write_texts<B: Backend>(
+    generator: &mut Generator<B>,
+    tokenizer: &Tokenizer,
+    request: &Request,
+    ctx: &mut Context,
+    on_text: &mut impl FnMut(&str) -> Result<()>,
+) -> Result<Vec<(Generated, usize)>> {
+    let each = request.prompts.iter().map(|p| tokenizer.encode(p));
+    let prompts = each.collect::<Result<Vec<_>>>()?;
     if prompts.is_empty() || request.texts == 0 {
         return Err(Error::invalid(
             "prompts and texts",
@@ -83,9 +98,8 @@ pub fn generate(
         let these = generator.generate_batch(&now, &request.options, first, |_, t| {
             // Of several texts at once, each is shown when it is whole.
             if alone {
-                shown = tokenizer
-                    .decode(&[t.token])
-                    .and_then(|piece| on_text(&piece));
+                let piece = tokenizer.decode(&[t.token]);
+                shown = piece.and_then(|piece| on_text(&piece));
             }
             shown.is_ok() && !stop.stopped()
         })?;
@@ -103,7 +117,11 @@ pub fn generate(
         made.extend(these.into_iter().zip(jobs));
         first = end;
     }
-    let entry = entry(folder, request, &setting, generator.num_samples(), &made)?;
+    Ok(made)
+}
+
+/// Adds the entry to the run's results, and to the entry where it is kept.
+fn keep(folder: &RunFolder, mut entry: Value) -> Result<Value> {
     let path = folder.file("generation_results.json");
     let mut all: Map<String, Value> = match std::fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text)
@@ -114,10 +132,9 @@ pub fn generate(
     let id = format!("{}-{}", now(), all.len());
     all.insert(id.clone(), entry.clone());
     write_json(&path, &all)?;
-    let mut result = entry;
-    result["id"] = id.into();
-    result["file"] = path.display().to_string().into();
-    Ok(result)
+    entry["id"] = id.into();
+    entry["file"] = path.display().to_string().into();
+    Ok(entry)
 }
 
 fn entry(

@@ -7,7 +7,7 @@ use crate::backend::Cpu;
 use crate::data::{Batches, Corpus, Windows};
 use crate::error::{Error, Result};
 use crate::gpt::Gpt;
-use crate::inference::baseline_cache::Training;
+use crate::inference::baseline_cache::{Kept, Training};
 use crate::inference::baseline_file::{BaselineFile, baseline_sha256};
 use std::path::{Path, PathBuf};
 
@@ -175,21 +175,10 @@ impl Setting {
             batch: config.baseline_batch(self.gpt.config()),
         };
         let folder = config.save_dir.join("baselines");
-        std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
-        let path = training.path(&self.backend, &folder)?;
-        if path.exists() {
-            let mut kept = self.load(&path)?;
-            kept.cached = true;
-            ctx.log.say(&format!(
-                "{what}: {} ({iters} steps, validation loss {:.4}), kept from before",
-                path.display(),
-                kept.val_loss
-            ))?;
-            return Ok(kept);
-        }
-        let mut progress = Progress::new(what, 0, iters);
         ctx.check_stop()?;
-        let trained = training.run(&self.backend, |step, loss| {
+        let mut progress: Option<Progress> = None;
+        let kept = training.once(&self.backend, &folder, |step, loss| {
+            let progress = progress.get_or_insert_with(|| Progress::new(what, 0, iters));
             progress.at(&mut ctx.log, step, || format!("loss {loss:.4}"))?;
             match step < iters {
                 true => ctx.check_stop(),
@@ -197,16 +186,18 @@ impl Setting {
             }
         })?;
         drop(progress);
-        trained.write(&path)?;
-        ctx.log.say(&format!(
-            "{what}: {iters} steps in {:.1} s, training loss {:.4}, validation loss {:.4}: {}",
-            trained.seconds,
-            trained.train_loss,
-            trained.val_loss,
-            path.display()
-        ))?;
-        drop(trained);
-        self.load(&path)
+        let (f, path) = (&kept.file, kept.path.display());
+        ctx.log.say(&match kept.cached {
+            true => format!(
+                "{what}: {path} ({iters} steps, validation loss {:.4}), kept from before",
+                f.val_loss
+            ),
+            false => format!(
+                "{what}: {iters} steps in {:.1} s, training loss {:.4}, validation loss {:.4}: {path}",
+                f.seconds, f.train_loss, f.val_loss
+            ),
+        })?;
+        self.fitted(kept)
     }
 
     /// Reads a baseline and checks that it fits this corpus and model.
@@ -214,36 +205,29 @@ impl Setting {
     /// # Errors
     /// When the file is damaged, or is of another model or another text.
     pub fn load(&self, path: &Path) -> Result<Baseline> {
-        let read = BaselineFile::read(path)?;
-        let mismatch = |what: &str, expected: String, got: String| Error::Mismatch {
+        let file = BaselineFile::read(path)?;
+        file.check_fits(path, &self.trained, &self.vocabulary())?;
+        self.fitted(Kept {
             path: path.to_path_buf(),
-            what: what.into(),
-            expected,
-            got,
-        };
-        if &read.model != self.trained.config() {
-            let got = Gpt::new(read.model.clone())?;
-            return Err(mismatch("model", json(&self.trained)?, json(&got)?));
-        }
-        if read.vocabulary != self.vocabulary() {
-            return Err(mismatch(
-                "vocabulary",
-                format!("{:?}", self.vocabulary()),
-                format!("{:?}", read.vocabulary),
-            ));
-        }
-        Ok(Baseline {
-            path: path.to_path_buf(),
-            sha256: baseline_sha256(&self.trained, &read.params),
-            params: match self.trained.config() == self.gpt.config() {
-                true => read.params,
-                false => self.trained.untie(&read.params)?,
-            },
-            iters: read.steps,
-            train_loss: read.train_loss,
-            val_loss: read.val_loss,
-            seconds: read.seconds,
+            file,
             cached: false,
+        })
+    }
+
+    /// The parameters in the layout of the run's model.
+    fn fitted(&self, Kept { path, file, cached }: Kept) -> Result<Baseline> {
+        Ok(Baseline {
+            path,
+            sha256: baseline_sha256(&self.trained, &file.params),
+            params: match self.trained.config() == self.gpt.config() {
+                true => file.params,
+                false => self.trained.untie(&file.params)?,
+            },
+            iters: file.steps,
+            train_loss: file.train_loss,
+            val_loss: file.val_loss,
+            seconds: file.seconds,
+            cached,
         })
     }
 }

@@ -148,14 +148,14 @@ pub fn alive(folder: &Path, out: &str) {
 }
 
 /// The letters that several programs use.
-fn letters(n: u64) -> Corpus {
+pub fn letters(n: u64) -> Corpus {
     let text: String = (0..n)
         .map(|i| b"abcdefgh"[((i * i / 3 + i) % 8) as usize] as char)
         .collect();
     Corpus::from_text("text", &text).expect("a corpus")
 }
 
-fn small(width: usize) -> Gpt {
+pub fn small(width: usize) -> Gpt {
     let named = GptConfig::named("tiny", 8).expect("a shape");
     Gpt::new(GptConfig {
         n_layer: 1,

@@ -131,11 +131,11 @@ static void models(void) {
   OK(bnn_probe_log_probs(probe, params, n, log_probs, 5, &needed, &err));
   HOLDS(needed == 5);
 
-  /* high is f32 too; medium may round products to 8 bits. */
+  /* high keeps at least 15 bits of a product, medium at least 7. */
   STR(o, "precision", "high");
   OK(bnn_model_new(ctx, o, vocab, &rounded, &err));
   OK(bnn_model_loss(rounded, corpus, BNN_SPLIT_VAL, &again, &err));
-  HOLDS(again == loss);
+  NEAR(again, loss, 1e-5);
   bnn_model_free(rounded);
   STR(o, "precision", "medium");
   OK(bnn_model_new(ctx, o, vocab, &rounded, &err));

@@ -1,0 +1,69 @@
+//! A model that is trained once and kept in a folder.
+
+use super::corpus::bnn_corpus;
+use super::guard::guard;
+use super::model::bnn_model;
+use super::options::{Set, bnn_options};
+use super::pointer::{get, text};
+use super::report::{bnn_report, report_of};
+use super::status::{bnn_error, bnn_status};
+use crate::error::Error;
+use crate::inference::Report;
+use crate::inference::baseline_cache::Training;
+use std::ffi::{c_char, c_void};
+
+/// Called after each step of a training on the calling thread; 0 ends it with BNN_ERR_INTERRUPTED, anything else goes on.
+///
+/// step: how many are made; loss: of the step's batch before it, nats per token.
+pub type bnn_step_callback =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, step: u64, loss: f64) -> i32>;
+
+/// Trains a model as bnn_trainer_step does all baseline_iters steps, or takes the parameters that an earlier call kept: the file in the folder is named
+/// by all that they depend on. The parameters become the model's.
+///
+/// [in] model: its shape; corpus: the text; options: those of bnn_trainer_new; NULL for defaults; path: of the folder, which is made where it does not
+/// exist, UTF-8, path_len bytes; callback: NULL or called after each step. [out] report: kept, 1 where the file was there; path, of the file; steps;
+/// train_loss, mean of the last 50 steps' losses; val_loss, on the whole validation split; nats per token; seconds, of the training when it was made.
+/// Errors: those of bnn_trainer_new and bnn_trainer_step; BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file; BNN_ERR_BUSY; BNN_ERR_INTERRUPTED. The model is
+/// then as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_train_once(
+    model: *mut bnn_model,
+    corpus: *const bnn_corpus,
+    options: *const bnn_options,
+    path: *const c_char,
+    path_len: usize,
+    callback: bnn_step_callback,
+    user_data: *mut c_void,
+    report: *mut bnn_report,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or live handles, `path` is path_len bytes of the caller's.
+        unsafe {
+            // The callback may free the handles: what the call uses is its own from here on.
+            let (m, c) = (
+                get(model, "model")?.inner.clone(),
+                get(corpus, "corpus")?.inner.clone(),
+            );
+            let (o, path) = (Set::from(options)?, text(path, path_len, "path")?);
+            let mut report = report_of(report)?;
+            m.fits(&c)?;
+            let training = Training {
+                corpus: &c,
+                gpt: &m.gpt,
+                recipe: &o.recipe()?,
+                batch: o.batch(m.gpt.config())?,
+            };
+            let made = training.once(&m.cpu, path.as_ref(), |step, loss| {
+                match callback.is_none_or(|f| f(user_data, step, loss) != 0) {
+                    true => Ok(()),
+                    false => Err(Error::Interrupted),
+                }
+            })?;
+            m.set(&made.file.params)?;
+            *report = Report::from(&made);
+        }
+        Ok(())
+    })
+}
