@@ -27,22 +27,22 @@
 #define BNN_UNIT_WORD 1
 
 /**
- * An option that takes a double.
+ * A row that holds a double.
  */
 #define BNN_TYPE_F64 0
 
 /**
- * An option that takes an unsigned integer.
+ * A row that holds an unsigned integer.
  */
 #define BNN_TYPE_U64 1
 
 /**
- * An option that takes a word.
+ * A row that holds text.
  */
 #define BNN_TYPE_STR 2
 
 /**
- * A series of doubles; of rows of a report alone.
+ * A row that holds a series of doubles.
  */
 #define BNN_TYPE_F64S 3
 
@@ -928,7 +928,7 @@ bnn_status bnn_options_set_f64(bnn_options *options,
                                bnn_error *err);
 
 /**
- * Sets an option that takes an unsigned integer. As bnn_options_set_f64.
+ * Sets an option that takes an unsigned integer; a switch takes 0 or 1. As bnn_options_set_f64.
  */
 bnn_status bnn_options_set_u64(bnn_options *options, const char *name, size_t name_len, uint64_t value, bnn_error *err);
 
@@ -948,19 +948,57 @@ bnn_status bnn_options_set_str(bnn_options *options,
 bnn_status bnn_options_unset(bnn_options *options, const char *name, size_t name_len, bnn_error *err);
 
 /**
+ * Reads an option back: what was set, or the default that it has beside the other options, for a sampler of a GPT's posterior.
+ *
+ * [in] name: UTF-8, name_len bytes. [out] value. Errors: BNN_ERR_INVALID for an unknown name, another type, or an option without a value:
+ * one that is not set and whose default depends on where it is used.
+ */
+bnn_status bnn_options_get_f64(const bnn_options *options,
+                               const char *name,
+                               size_t name_len,
+                               double *value,
+                               bnn_error *err);
+
+/**
+ * Reads back an option that takes an unsigned integer. As bnn_options_get_f64.
+ */
+bnn_status bnn_options_get_u64(const bnn_options *options,
+                               const char *name,
+                               size_t name_len,
+                               uint64_t *value,
+                               bnn_error *err);
+
+/**
+ * Reads back an option that takes a word. As bnn_options_get_f64.
+ *
+ * [out] value: UTF-8 without NUL, capacity bytes; needed: its bytes. Errors besides: BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_options_get_str(const bnn_options *options,
+                               const char *name,
+                               size_t name_len,
+                               char *value,
+                               size_t capacity,
+                               size_t *needed,
+                               bnn_error *err);
+
+/**
  * How many options there are. Never fails.
  */
 size_t bnn_options_count(void);
 
 /**
- * One option: "name | default | range | explanation".
+ * One thing about one option, as text.
  *
- * [in] index: below bnn_options_count(). [out] type: BNN_TYPE_…; line: UTF-8 without NUL, capacity bytes; needed: its bytes.
- * Errors: BNN_ERR_INVALID for the index, BNN_ERR_TOO_SMALL.
+ * [in] index: below bnn_options_count(); field: UTF-8, field_len bytes, one of name; aliases (other names that are taken); type (f64, u64 or
+ * str); default (as the set functions take it; empty where it depends on the place of use); defaults (with the methods, shapes and targets that have
+ * another one); range (in words); min and max (empty where there is none; `range` says whether the bound itself is allowed); words (that a str may be);
+ * group; readers (the objects that read it); help. Lists are separated by ", ". [out] text: UTF-8 without NUL, capacity bytes; needed: its bytes.
+ * Errors: BNN_ERR_INVALID for the index or the field, BNN_ERR_TOO_SMALL.
  */
 bnn_status bnn_options_describe(size_t index,
-                                int32_t *type,
-                                char *line,
+                                const char *field,
+                                size_t field_len,
+                                char *text,
                                 size_t capacity,
                                 size_t *needed,
                                 bnn_error *err);
@@ -1456,8 +1494,8 @@ bnn_status bnn_vector_sampler_temperature(const bnn_vector_sampler *sampler,
 /**
  * Makes a trainer from the initial parameters of the options' seed.
  *
- * [in] options: baseline_iters, baseline_learning_rate, baseline_warmup_iters, weight_decay, grad_clip, batch_size, window, seed; NULL for
- * defaults. [out] trainer: to be freed with bnn_trainer_free. Errors: BNN_ERR_INVALID, BNN_ERR_DATA when the text is too short.
+ * [in] options: baseline_iters, baseline_learning_rate, baseline_warmup_iters, weight_decay, grad_clip, baseline_batch_size (without it,
+ * batch_size), window, seed; NULL for defaults. [out] trainer: to be freed with bnn_trainer_free. Errors: BNN_ERR_INVALID, BNN_ERR_DATA when the text is too short.
  */
 bnn_status bnn_trainer_new(const bnn_model *model,
                            const bnn_corpus *corpus,

@@ -19,6 +19,16 @@ pub enum Error {
     /// Settings, arguments or calls contradict each other; the sentence says what to do.
     #[error("{0}")]
     Conflict(String),
+    /// A name that nothing has.
+    #[error("unknown {what} `{name}`; {hint}")]
+    Unknown {
+        /// What was named.
+        what: String,
+        /// The name that was given.
+        name: String,
+        /// The nearest known name, or all of them.
+        hint: String,
+    },
     /// A buffer, tensor or batch has the wrong shape.
     #[error("{what}: expected shape {expected}, got {got}")]
     Shape {
@@ -152,6 +162,24 @@ impl Error {
     /// A contradiction: a sentence that says what to do about it.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::Conflict(message.into())
+    }
+
+    /// A name that is not among those known; the message has the nearest of them, or all where none is near.
+    pub fn unknown<'a>(
+        what: impl Into<String>,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        let hint = match nearest(name, known.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("expected one of {}", known.join(", ")),
+        };
+        Self::Unknown {
+            what: what.into(),
+            name: name.into(),
+            hint,
+        }
     }
 
     /// A wrong shape.

@@ -54,7 +54,7 @@
 //! ```
 //!
 //! Where things are: [`data`] texts and batches; [`gpt`] the model; [`baseline`] its training; [`posterior`] the target;
-//! [`samplers`] the chains; [`store`] samples on disk; [`generate`](mod@generate) and [`metrics`] what they are for; [`inference`] what a run is and what its
+//! [`samplers`] the chains; [`settings`] every setting once; [`store`] samples on disk; [`generate`](mod@generate) and [`metrics`] what they are for; [`inference`] what a run is and what its
 //! samples are worth; [`backend`] the devices; [`capi`] the C interface.
 #![deny(unsafe_code)]
 
@@ -74,6 +74,7 @@ pub mod rng;
 #[cfg(feature = "cli")]
 pub mod run;
 pub mod samplers;
+pub mod settings;
 pub mod store;
 
 pub use error::{Error, Result};

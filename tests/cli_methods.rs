@@ -3,10 +3,10 @@
 
 mod common;
 
-use bnn::run::config::{Settings, word};
 use bnn::run::folder::RunFolder;
 use bnn::run::prepare::{Baseline, Setting};
 use bnn::run::{Context, evaluate};
+use bnn::settings::{Given, row};
 use bnn::store::Store;
 use common::command::{self, bnn, json, words};
 use serde_json::Value;
@@ -144,14 +144,17 @@ fn what_a_structure_sets_is_laplaces_alone() {
         ("original", "ekf", "last_layer_full", 1.0, false),
         ("original", "sgld", "last_layer_kfac", 1.0, false),
     ] {
-        let settings = Settings {
-            preset: word(preset).ok(),
-            sampler: word(sampler).ok(),
-            laplace_structure: word(structure).ok(),
-            ..Settings::default()
-        };
-        assert!(settings.sampler.is_some() && settings.laplace_structure.is_some());
-        let given = Settings {
+        let mut settings = Given::default();
+        for (name, word) in [
+            ("preset", preset),
+            ("sampler", sampler),
+            ("laplace_structure", structure),
+        ] {
+            let row = row("setting", name, |_| true).expect("a setting");
+            let word = row.parse(word).expect("a word");
+            row.set(&mut settings, &word).expect("a value");
+        }
+        let given = Given {
             temperature: Some(0.7),
             ..settings.clone()
         };
@@ -356,7 +359,7 @@ fn every_choice_runs_and_makes_another_chain() {
         ("--sampler sglrw --preconditioner live", "live is sgld's"),
         (
             "--sampler sgld --preconditioner live --auto-step --warmup-steps 60",
-            "automatic step",
+            "auto_step needs",
         ),
         (
             "--sampler sgld --preconditioner live --preconditioner-decay 1",

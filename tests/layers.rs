@@ -8,7 +8,7 @@ fn root() -> &'static Path {
 }
 
 /// The rooms from the bottom up. A room sees those on lower floors alone, not its neighbours.
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 10] = [
     &["bf16", "error", "rng"],
     &["backend", "batch_means"],
     &["gpt"],
@@ -16,6 +16,7 @@ const FLOORS: [&[&str]; 9] = [
     &["baseline"],
     &["samplers"],
     &["generate", "metrics", "store"],
+    &["settings"],
     &["inference"],
     &["run", "bin", "capi"],
 ];

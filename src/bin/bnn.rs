@@ -1,14 +1,13 @@
 //! The command `bnn`: flags to library calls. Exit code 0, 1 on an error, 130 when interrupted.
 
-use bnn::backend::{Cpu, Precision};
+use bnn::backend::Cpu;
 use bnn::error::{Error, Result};
-use bnn::generate::{Context as ContextRule, Options};
-use bnn::gpt::WeightType;
-use bnn::run::config::{Config, Settings, word};
+use bnn::run::config::{self, Config};
 use bnn::run::folder::RunFolder;
 use bnn::run::prepare::Setting;
-use bnn::run::{Context, bench, diagnose, evaluate, export, generate, hex, train, verify};
-use clap::{Args, Parser, Subcommand};
+use bnn::run::{Context, bench, diagnose, evaluate, export, flags, generate, hex, train, verify};
+use bnn::settings::{Given, Reader, TargetKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -50,10 +49,9 @@ enum Command {
     Bench(Bench),
 }
 
+/// What the flags of settings are added to.
 #[derive(Args)]
 struct Configured {
-    #[command(flatten)]
-    settings: Settings,
     /// Settings from a TOML file; flags win over it.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -66,7 +64,7 @@ struct Configured {
 struct Train {
     #[command(flatten)]
     with: Configured,
-    /// Go on with a run that was stopped; --threads, --log-dir and --eval… may be given anew.
+    /// Go on with a run that was stopped; --threads, --log-dir and the flags under Evaluation may be given anew.
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
     /// Accepted for the original's sake: nothing is sent anywhere.
@@ -78,9 +76,6 @@ struct Train {
 struct Eval {
     /// The run's folder.
     run: PathBuf,
-    /// --threads and --eval… may be given anew.
-    #[command(flatten)]
-    settings: Settings,
     /// The result as one JSON object on standard output.
     #[arg(long)]
     json: bool,
@@ -94,9 +89,6 @@ struct Diagnose {
     /// Write the draws to a NetCDF file that `arviz.from_netcdf` opens, too.
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
-    /// Threads; 0 takes all.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
     /// The result as one JSON object on standard output, every quantity's own numbers among it.
     #[arg(long)]
     json: bool,
@@ -106,39 +98,18 @@ struct Diagnose {
 struct Generate {
     /// The run's folder.
     run: PathBuf,
-    /// Text to go on from; several are written at once.
+    /// Text to go on from; may be given several times.
     #[arg(long, default_value = "\n")]
     prompt: Vec<String>,
-    /// Temperature of drawing tokens, above 0. Uncertainty is always given at 1.
-    #[arg(long, default_value_t = 0.3)]
-    temperature: f64,
-    /// Draw among this many likeliest tokens; 0 takes all.
-    #[arg(long, default_value_t = 10)]
-    top_k: usize,
-    /// Average the last so many samples; 0 takes all.
+    /// Number of last samples that are averaged; 0 averages all.
     #[arg(long, default_value_t = 10)]
     samples: usize,
-    /// Tokens to write.
-    #[arg(long, default_value_t = 600)]
-    max_new_tokens: usize,
-    /// When the block is full: exact reads the last block again for each token, hop drops the older half and goes on.
-    #[arg(long, default_value = "exact", value_parser = word::<ContextRule>)]
-    context: ContextRule,
-    /// How many texts after each prompt.
+    /// Number of texts after each prompt.
     #[arg(long, default_value_t = 1)]
     texts: u64,
-    /// How the samples' weights are kept: f32, or bf16, which rounds them to 8 bits and is up to twice as fast on large models.
-    #[arg(long, default_value = "f32", value_parser = word::<WeightType>)]
-    weights: WeightType,
-    /// Let the baseline alone write.
+    /// Generate from the baseline only, without averaging.
     #[arg(long)]
     baseline: bool,
-    /// Seed of the draws.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// Threads; 0 takes all.
-    #[arg(long)]
-    threads: Option<usize>,
     /// The result as one JSON object on standard output.
     #[arg(long)]
     json: bool,
@@ -152,9 +123,6 @@ struct Bench {
     /// What to measure.
     #[arg(long, value_delimiter = ',', default_values_t = bench::WORK.iter().map(|w| w.to_string()))]
     only: Vec<String>,
-    /// Threads; 0 takes all.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
     /// Seconds for each row.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
@@ -168,20 +136,41 @@ struct Verify {
     /// Reference files: gpt_*.safetensors, samplers.safetensors, predictive.safetensors, chains.safetensors, text_scores.json or others of these formats.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Threads; 0 takes all.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
-    /// Precision of matrix products: highest, high or medium; the tolerances follow.
-    #[arg(long, default_value = "highest", value_parser = word::<Precision>)]
-    precision: Precision,
     /// The result as one JSON object on standard output.
     #[arg(long)]
     json: bool,
 }
 
+/// The command line, with the flags of the settings that each command reads.
+fn command_line() -> clap::Command {
+    let readers = [
+        ("train", Reader::Train),
+        ("baseline", Reader::Baseline),
+        ("eval", Reader::Eval),
+        ("generate", Reader::Generate),
+        ("config", Reader::Train),
+        ("diagnose", Reader::Diagnose),
+        ("verify", Reader::Verify),
+        ("bench", Reader::Bench),
+    ];
+    readers
+        .into_iter()
+        .fold(Cli::command(), |cli, (name, reader)| {
+            cli.mut_subcommand(name, |command| flags::add(command, reader))
+        })
+}
+
+/// What was asked for, and the settings that were given as flags.
+fn parse() -> std::result::Result<(Cli, Result<Given>), clap::Error> {
+    let matches = command_line().try_get_matches()?;
+    let given = matches.subcommand().map(|(_, m)| flags::given(m));
+    let given = given.unwrap_or_else(|| Ok(Given::default()));
+    Ok((Cli::from_arg_matches(&matches)?, given))
+}
+
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let (cli, given) = match parse() {
+        Ok(parsed) => parsed,
         Err(e) => {
             // Help and version are no errors; a bad flag is one like any other.
             let code = if e.use_stderr() { 1 } else { 0 };
@@ -191,7 +180,7 @@ fn main() -> ExitCode {
             };
         }
     };
-    match go(cli.command) {
+    match given.and_then(|given| go(cli.command, given)) {
         Ok(code) => code,
         Err(Error::Interrupted) => ExitCode::from(130),
         Err(e) => {
@@ -215,7 +204,7 @@ fn context() -> Result<Context> {
     Ok(Context::new(stop))
 }
 
-fn go(command: Command) -> Result<ExitCode> {
+fn go(command: Command, given: Given) -> Result<ExitCode> {
     match dotenvy::dotenv() {
         Ok(_) => {}
         Err(e) if e.not_found() => {}
@@ -229,10 +218,10 @@ fn go(command: Command) -> Result<ExitCode> {
             let report = match &a.resume {
                 Some(run) => {
                     let (folder, config) = RunFolder::open(run)?;
-                    let config = overlay(config, &a.with.settings)?;
+                    let config = config.overlaid(given, Reader::Resume)?;
                     train::resume(&config, folder, &mut ctx)?
                 }
-                None => train::train(&resolve(&a.with)?, &mut ctx)?,
+                None => train::train(&resolve(&a.with, given)?, &mut ctx)?,
             };
             match a.with.json {
                 true => print_json(&serde_json::to_value(&report).map_err(not_json)?)?,
@@ -245,7 +234,7 @@ fn go(command: Command) -> Result<ExitCode> {
             }
         }
         Command::Baseline(a) => {
-            let config = resolve(&a)?;
+            let config = resolve(&a, given)?;
             let mut ctx = context()?;
             let b = Setting::new(&config)?.baseline(&config, &mut ctx)?;
             match a.json {
@@ -269,7 +258,7 @@ fn go(command: Command) -> Result<ExitCode> {
         }
         Command::Eval(a) => {
             let (folder, config) = RunFolder::open(&a.run)?;
-            let config = overlay(config, &a.settings)?;
+            let config = config.overlaid(given, Reader::Eval)?;
             let mut ctx = context()?;
             let reports = evaluate::eval_run(&folder, &config, &mut ctx)?;
             match a.json {
@@ -288,25 +277,25 @@ fn go(command: Command) -> Result<ExitCode> {
                 }
             }
         }
-        Command::Diagnose(a) => diagnose_runs(&a)?,
-        Command::Generate(a) => return generate_text(&a),
+        Command::Diagnose(a) => diagnose_runs(&a, given)?,
+        Command::Generate(a) => return generate_text(&a, given),
         Command::Config(a) => {
-            let config = resolve(&a)?;
+            let config = resolve(&a, given)?;
             match a.json {
                 true => print_json(&serde_json::to_value(&config).map_err(not_json)?)?,
                 false => print(&config.to_toml()?)?,
             }
         }
-        Command::Verify(a) => return verify_files(&a),
-        Command::Bench(a) => measure(&a)?,
+        Command::Verify(a) => return verify_files(&a, given),
+        Command::Bench(a) => measure(&a, given)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn diagnose_runs(a: &Diagnose) -> Result<()> {
+fn diagnose_runs(a: &Diagnose, given: Given) -> Result<()> {
     let open = |path: &PathBuf| diagnose::RunDraws::open(path);
     let runs: Vec<_> = a.runs.iter().map(open).collect::<Result<_>>()?;
-    let diagnosis = diagnose::diagnose(&Cpu::new(a.threads)?, &runs)?;
+    let diagnosis = diagnose::diagnose(&Cpu::new(given.threads.unwrap_or(0))?, &runs)?;
     if let Some(path) = &a.export {
         export::netcdf(&runs, path)?;
     }
@@ -316,21 +305,16 @@ fn diagnose_runs(a: &Diagnose) -> Result<()> {
     }
 }
 
-fn generate_text(a: &Generate) -> Result<ExitCode> {
+fn generate_text(a: &Generate, given: Given) -> Result<ExitCode> {
     let (folder, mut config) = RunFolder::open(&a.run)?;
-    config.threads = a.threads.unwrap_or(config.threads);
+    config.threads = given.threads.unwrap_or(config.threads);
+    let writing = given.defaulted(TargetKind::Gpt);
     let request = generate::Request {
         prompts: a.prompt.clone(),
-        options: Options {
-            max_new_tokens: a.max_new_tokens,
-            temperature: a.temperature,
-            top_k: (a.top_k > 0).then_some(a.top_k),
-            seed: a.seed,
-            context: a.context,
-        },
+        options: writing.generation()?,
         samples: a.samples,
         texts: a.texts,
-        weights: a.weights,
+        weights: writing.weights,
         baseline: a.baseline,
     };
     let mut ctx = context()?;
@@ -366,11 +350,11 @@ fn generate_text(a: &Generate) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(a: &Bench) -> Result<()> {
+fn measure(a: &Bench, given: Given) -> Result<()> {
     let request = bench::Request {
         shapes: a.shapes.clone(),
         only: a.only.clone(),
-        threads: a.threads,
+        threads: given.threads.unwrap_or(0),
         seconds: a.seconds,
     };
     bench::bench(&request, &context()?, |row| {
@@ -389,8 +373,9 @@ fn measure(a: &Bench) -> Result<()> {
     })
 }
 
-fn verify_files(a: &Verify) -> Result<ExitCode> {
-    let backend = Cpu::new(a.threads)?.with_precision(a.precision);
+fn verify_files(a: &Verify, given: Given) -> Result<ExitCode> {
+    let backend =
+        Cpu::new(given.threads.unwrap_or(0))?.with_precision(given.precision.unwrap_or_default());
     let mut checks = Vec::new();
     for file in &a.files {
         checks.extend(verify::verify_file(&backend, file)?);
@@ -424,37 +409,12 @@ fn verify_files(a: &Verify) -> Result<ExitCode> {
 }
 
 /// Flags over `--config` over the environment over the preset.
-fn resolve(a: &Configured) -> Result<Config> {
+fn resolve(a: &Configured, given: Given) -> Result<Config> {
     let file = match &a.config {
-        Some(path) => Settings::from_toml(path)?,
-        None => Settings::default(),
+        Some(path) => config::from_toml(path)?,
+        None => Given::default(),
     };
-    a.settings
-        .clone()
-        .or(file)
-        .or(Settings::from_env()?)
-        .resolve()
-}
-
-/// A run's configuration with what may be given anew.
-fn overlay(config: Config, given: &Settings) -> Result<Config> {
-    let bad = |e: toml::ser::Error| Error::invalid("settings", "TOML", e);
-    let mut table = toml::Table::try_from(&config).map_err(bad)?;
-    for (key, value) in toml::Table::try_from(given).map_err(bad)? {
-        if !(key.starts_with("eval") || key == "threads" || key == "log_dir") {
-            return Err(Error::invalid(
-                key,
-                "no value: a run keeps the settings that it began with",
-                value,
-            ));
-        }
-        table.insert(key, value);
-    }
-    let config: Config = toml::Value::Table(table)
-        .try_into()
-        .map_err(|e: toml::de::Error| Error::invalid("settings", "a run's settings", e))?;
-    config.check()?;
-    Ok(config)
+    given.or(file).or(config::from_env()?).resolve()
 }
 
 fn not_json(e: serde_json::Error) -> Error {

@@ -52,8 +52,8 @@ pub unsafe extern "C" fn bnn_model_train_once(
             let training = Training {
                 corpus: &c,
                 gpt: &m.gpt,
-                recipe: &o.recipe()?,
-                batch: o.batch(m.gpt.config())?,
+                recipe: &o.recipe(),
+                batch: o.training_batch(m.gpt.config())?,
             };
             let made = training.once(&m.cpu, path.as_ref(), |step, loss| {
                 match callback.is_none_or(|f| f(user_data, step, loss) != 0) {

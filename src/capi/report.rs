@@ -1,7 +1,6 @@
 //! bnn_report: a result as named rows. What can be asked of a result is data, so a new number breaks no program.
 
 use super::guard::guard;
-use super::options::{BNN_TYPE_F64, BNN_TYPE_STR, BNN_TYPE_U64};
 use super::pointer::{get, give, hand_out, lock, out, take_back, text};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::error::Error;
@@ -9,7 +8,13 @@ use crate::inference::{Report, Value};
 use std::ffi::c_char;
 use std::sync::{Mutex, MutexGuard};
 
-/// A series of doubles; of rows of a report alone.
+/// A row that holds a double.
+pub const BNN_TYPE_F64: i32 = 0;
+/// A row that holds an unsigned integer.
+pub const BNN_TYPE_U64: i32 = 1;
+/// A row that holds text.
+pub const BNN_TYPE_STR: i32 = 2;
+/// A row that holds a series of doubles.
 pub const BNN_TYPE_F64S: i32 = 3;
 
 /// The rows of one result. One thread at a time. A call that gives a result replaces the rows that are there, so one report serves many calls.

@@ -80,7 +80,9 @@ impl Fail {
             Self::Busy(_) => BNN_ERR_BUSY,
             Self::Panic(_) => BNN_ERR_PANIC,
             Self::Library(e) => match e {
-                Error::Invalid { .. } | Error::Conflict(_) => BNN_ERR_INVALID,
+                Error::Invalid { .. } | Error::Conflict(_) | Error::Unknown { .. } => {
+                    BNN_ERR_INVALID
+                }
                 Error::Shape { .. } => BNN_ERR_SHAPE,
                 Error::Data { .. } => BNN_ERR_DATA,
                 Error::Io { .. } => BNN_ERR_IO,

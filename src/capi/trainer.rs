@@ -28,8 +28,8 @@ pub struct bnn_trainer {
 
 /// Makes a trainer from the initial parameters of the options' seed.
 ///
-/// [in] options: baseline_iters, baseline_learning_rate, baseline_warmup_iters, weight_decay, grad_clip, batch_size, window, seed; NULL for
-/// defaults. [out] trainer: to be freed with bnn_trainer_free. Errors: BNN_ERR_INVALID, BNN_ERR_DATA when the text is too short.
+/// [in] options: baseline_iters, baseline_learning_rate, baseline_warmup_iters, weight_decay, grad_clip, baseline_batch_size (without it,
+/// batch_size), window, seed; NULL for defaults. [out] trainer: to be freed with bnn_trainer_free. Errors: BNN_ERR_INVALID, BNN_ERR_DATA when the text is too short.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_trainer_new(
     model: *const bnn_model,
@@ -48,10 +48,10 @@ pub unsafe extern "C" fn bnn_trainer_new(
             )
         };
         model.fits(corpus)?;
-        let (b, t) = o.batch(model.gpt.config())?;
+        let (b, t) = o.training_batch(model.gpt.config())?;
         let windows = Windows::all(corpus.train.len(), t)?;
         let inner = Inner {
-            trainer: Trainer::new(&model.cpu, &model.gpt, &o.recipe()?, b, t)?,
+            trainer: Trainer::new(&model.cpu, &model.gpt, &o.recipe(), b, t)?,
             model: model.clone(),
             corpus: corpus.clone(),
             windows,

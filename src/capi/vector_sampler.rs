@@ -169,7 +169,7 @@ pub unsafe extern "C" fn bnn_vector_sampler_new(
     guard(err, || {
         // SAFETY: all are NULL or the caller's live objects, `sampler` is NULL or the caller's to write.
         unsafe {
-            let (context, o) = (get(context, "context")?, Set::from(options)?);
+            let (context, o) = (get(context, "context")?, Set::of_own(options)?);
             let theta0 = slice(theta0, n, "theta0")?;
             let inner = Arc::new(Mutex::new(Inner::new(&context.cpu, &o, n, Ok(theta0))?));
             hand_out(sampler, bnn_vector_sampler { inner }, "sampler")
@@ -197,7 +197,7 @@ pub unsafe extern "C" fn bnn_vector_sampler_load(
     guard(err, || {
         // SAFETY: all are NULL or the caller's live objects, `sampler` is NULL or the caller's to write.
         unsafe {
-            let (context, o) = (get(context, "context")?, Set::from(options)?);
+            let (context, o) = (get(context, "context")?, Set::of_own(options)?);
             let path = text(path, path_len, "path")?;
             let inner = Arc::new(Mutex::new(Inner::new(&context.cpu, &o, n, Err(path))?));
             hand_out(sampler, bnn_vector_sampler { inner }, "sampler")

@@ -8,6 +8,7 @@ mod chain_file;
 mod config;
 mod engine;
 pub mod forecast;
+mod from_settings;
 mod gradient_chain;
 mod identity;
 pub mod mixing;

@@ -1,47 +1,11 @@
 //! The run folder: the original's names, in one place.
 
-use super::config::Config;
+use super::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::store::replace_file;
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-
-/// Settings that came after the first format of `config.toml`, with what runs from before them did.
-const LATER: &str = r#"
-precision = "highest"
-schedule = "constant"
-temperature_schedule = "constant"
-final_fraction = 0.1
-schedule_delay = 100.0
-schedule_power = 0.55
-cycles = 4
-exploration = 0.5
-probe_tokens = 0
-probe_every = 20
-temperature_every = 0
-auto_step = false
-step_tolerance = 0.1
-curvature_iterations = 0
-llc_every = 0
-batch_order = "independent"
-starts = "shared"
-num_samples = 25
-init_sd = 0.01
-transition_sd = 0.0
-init_log_scale = -5.0
-vi_n_samples = 1
-stick_the_landing = true
-laplace_structure = "diagonal"
-laplace_labels = "data"
-laplace_fit_prior = false
-prior_family = "normal"
-prior_dof = 3.0
-likelihood_weight = 1.0
-preconditioner_decay = 0.99
-preconditioner_every = 25
-preconditioner_gamma = true
-"#;
 
 /// `<save_dir>/<s>_sampler/run_<time>/`.
 #[derive(Clone, Debug)]
@@ -92,14 +56,8 @@ impl RunFolder {
     /// When it holds no whole `config.toml`.
     pub fn open(path: &Path) -> Result<(Self, Config)> {
         let at = path.join("config.toml");
-        let text = std::fs::read_to_string(&at).map_err(Error::io(&at))?;
-        let bad = |e: toml::de::Error| Error::data(at.display().to_string(), e.to_string());
-        let mut table: toml::Table = text.parse().map_err(bad)?;
-        for (name, then) in LATER.parse::<toml::Table>().map_err(bad)? {
-            table.entry(name).or_insert(then);
-        }
-        let config: Config = table.try_into().map_err(bad)?;
-        config.check()?;
+        let place = |e: Error| Error::data(at.display().to_string(), e.to_string());
+        let config = config::from_toml(&at)?.recorded().map_err(place)?;
         let name = path.canonicalize().map_err(Error::io(path))?;
         let stamp = name
             .file_name()

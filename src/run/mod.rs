@@ -2,18 +2,17 @@
 
 pub mod bench;
 mod checkpoint;
-pub mod choices;
 pub mod config;
 pub mod diagnose;
 pub mod draws;
 pub mod evaluate;
 pub mod export;
+pub mod flags;
 pub mod folder;
 pub mod generate;
 pub mod honesty;
 pub mod normal;
 pub mod prepare;
-mod presets;
 pub mod progress;
 pub mod tensors;
 pub mod train;

@@ -1,7 +1,7 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
 use super::checkpoint::Trace;
-use super::config::{Config, PriorCenter, PriorUnit, SampleDtype, Sampler, Starts};
+use super::config::{Config, PriorCenter, PriorUnit, Sampler, Starts};
 use super::diagnose::{self, Diagnosis, RunDraws};
 use super::draws;
 use super::evaluate::{self, SplitReport};
@@ -20,7 +20,7 @@ use crate::inference::{
 use crate::metrics::local_learning_coefficient;
 use crate::posterior::{Posterior, Prior};
 use crate::samplers::{self, AutoStep, Chain, Phase};
-use crate::store::{Dtype, Provenance, Store};
+use crate::store::{Provenance, Store};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -277,10 +277,7 @@ impl Run<'_> {
             corpus_sha256: self.setting.corpus.sha256,
             baseline_sha256: self.baseline_sha256,
             vocabulary: self.setting.vocabulary(),
-            dtype: match self.config.sample_dtype {
-                SampleDtype::F32 => Dtype::F32,
-                SampleDtype::Bf16 => Dtype::Bf16,
-            },
+            dtype: self.config.sample_dtype,
             n_params: self.setting.gpt.n_params() as u64,
         })
     }

@@ -3,9 +3,11 @@
 use super::CHUNK;
 use crate::bf16;
 use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// How the elements of a tensor are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Dtype {
     /// IEEE 754 binary32, 4 bytes.
     F32,

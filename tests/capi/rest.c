@@ -3,6 +3,69 @@
 
 static char path[512];
 
+/* One thing about option i, as text with a NUL. */
+static const char *said(size_t i, const char *field) {
+  static char text[4][4096];
+  static int next = 0;
+  char *to = text[next++ % 4];
+  size_t needed = 0;
+  OK(bnn_options_describe(i, field, strlen(field), to, 4095, &needed, &err));
+  to[needed] = 0;
+  return to;
+}
+
+/* Every default is in its range and is what is read back; both bounds that are in a range are taken, what lies beyond is not. */
+static void every_option(bnn_options *o) {
+  for (size_t i = 0; i < bnn_options_count(); ++i) {
+    char name[64], value[64], word[64], type[8], high[64];
+    size_t needed = 0;
+    double number = 0;
+    uint64_t count = 0;
+    strcpy(name, said(i, "name")), strcpy(value, said(i, "default"));
+    const size_t len = strlen(name);
+    strcpy(type, said(i, "type")), strcpy(high, said(i, "max"));
+    HOLDS(said(i, "help")[0] && said(i, "group")[0] && said(i, "readers")[0] && said(i, "range")[0] && said(i, "defaults")[0]);
+    if (!strcmp(type, "u64") && *high) IS(BNN_ERR_INVALID, bnn_options_set_u64(o, name, len, strtoull(high, NULL, 10) + 1, &err));
+    if (!strcmp(type, "f64") && *high) IS(BNN_ERR_INVALID, bnn_options_set_f64(o, name, len, strtod(high, NULL) + 1e-9, &err));
+    if (!strcmp(type, "f64")) IS(BNN_ERR_INVALID, bnn_options_get_u64(o, name, len, &count, &err));
+    if (!*value) continue;
+    if (!strcmp(type, "f64")) {
+      OK(bnn_options_get_f64(o, name, len, &number, &err));
+      HOLDS(number == strtod(value, NULL));
+      OK(bnn_options_set_f64(o, name, len, number, &err));
+    } else if (!strcmp(type, "u64")) {
+      OK(bnn_options_get_u64(o, name, len, &count, &err));
+      HOLDS(count == strtoull(value, NULL, 10));
+      OK(bnn_options_set_u64(o, name, len, count, &err));
+    } else {
+      OK(bnn_options_get_str(o, name, len, word, sizeof word - 1, &needed, &err));
+      word[needed] = 0;
+      HOLDS(!strcmp(word, value) && strstr(said(i, "words"), word));
+      OK(bnn_options_set_str(o, name, len, word, needed, &err));
+    }
+  }
+  double h = 0;
+  uint64_t n = 0;
+  bnn_options *fresh = NULL;
+  OK(bnn_options_new(&fresh, &err));
+  STR(fresh, "sampler", "sgld"); /* whose step is another */
+  OK(bnn_options_get_f64(fresh, "step_size", 9, &h, &err));
+  HOLDS(h == 2e-4);
+  F64(fresh, "learning_rate", 0.5); /* two names of one option */
+  OK(bnn_options_get_f64(fresh, "step_size", 9, &h, &err));
+  HOLDS(h == 0.5);
+  IS(BNN_ERR_INVALID, bnn_options_get_f64(fresh, "num_data", 8, &h, &err));
+  U64(fresh, "bias", 1);
+  OK(bnn_options_get_u64(fresh, "bias", 4, &n, &err));
+  HOLDS(n == 1);
+  IS(BNN_ERR_INVALID, bnn_options_set_u64(fresh, "thining", 7, 3, &err));
+  HOLDS(strstr(err.message, "did you mean `thinning`?") != NULL);
+  IS(BNN_ERR_INVALID, bnn_options_set_str(fresh, "sampler", 7, "sgldd", 5, &err));
+  HOLDS(strstr(err.message, "did you mean `sgld`?") != NULL);
+  IS(BNN_ERR_INVALID, bnn_options_set_u64(fresh, "eval", 4, 1, &err)); /* the command's alone */
+  bnn_options_free(fresh);
+}
+
 static void options(void) {
   bnn_options *o = NULL;
   bnn_vector_sampler *s = NULL;
@@ -50,20 +113,9 @@ static void options(void) {
   F64(o, "init_sd", 3.0);
   OK(bnn_vector_sampler_new(ctx, o, theta, 1, &s, &err));
   bnn_vector_sampler_free(s);
-  /* Every default is in its range, and a line has room in 256 bytes. */
-  for (size_t i = 0; i < bnn_options_count(); ++i) {
-    char line[256], name[64], value[64];
-    size_t needed = 0;
-    int32_t type = -1;
-    OK(bnn_options_describe(i, &type, line, sizeof line - 1, &needed, &err));
-    line[needed] = 0;
-    HOLDS(sscanf(line, "%63s | %63s |", name, value) == 2);
-    if (!strcmp(value, "unset")) continue;
-    size_t len = strlen(name);
-    if (type == BNN_TYPE_F64) OK(bnn_options_set_f64(o, name, len, strtod(value, NULL), &err));
-    if (type == BNN_TYPE_U64) OK(bnn_options_set_u64(o, name, len, strtoull(value, NULL, 10), &err));
-    if (type == BNN_TYPE_STR) OK(bnn_options_set_str(o, name, len, value, strlen(value), &err));
-  }
+  bnn_options_free(o), o = NULL;
+  OK(bnn_options_new(&o, &err));
+  every_option(o);
   bnn_options_free(o), bnn_context_free(ctx);
 }
 

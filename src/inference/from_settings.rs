@@ -1,0 +1,92 @@
+//! What a session is made of, filled from the settings: for the command and for C alike.
+
+use super::{BatchConfig, Inference, MonitorConfig, SessionConfig};
+use crate::error::{Error, Result};
+use crate::gpt::GptConfig;
+use crate::samplers::{NormalConfig, NormalMethod, Preconditioner};
+use crate::settings::{Sampler, Settings};
+
+impl Settings {
+    /// Returns the configuration of a session on the posterior of a model: of one chain of the seed, or of a fit.
+    ///
+    /// # Errors
+    /// When settings contradict each other, or the window is longer than the model's block.
+    pub fn session(&self, chain: u32, model: &GptConfig) -> Result<SessionConfig> {
+        let inference = match self.sampler {
+            Sampler::Chain(_) => self.of_chain(chain, self.mass())?,
+            Sampler::Normal(normal) => Inference::Fit {
+                // The session counts the steps.
+                config: self.normal_config(normal, u64::MAX),
+                epochs: self.num_epochs.unwrap_or(1),
+            },
+        };
+        Ok(SessionConfig {
+            inference,
+            objective: self.objective,
+            num_data: self.num_data,
+            likelihood_weight: self.likelihood_weight,
+            batches: self.batches(model)?,
+            monitors: MonitorConfig {
+                temperature_every: self.temperature_every,
+                llc_every: self.llc_every,
+                probe_tokens: self.probe_tokens,
+                probe_every: self.probe_every,
+            },
+        })
+    }
+
+    /// Returns how windows become batches.
+    ///
+    /// # Errors
+    /// When the window is longer than the model's block.
+    pub fn batches(&self, model: &GptConfig) -> Result<BatchConfig> {
+        Ok(BatchConfig {
+            size: self.batch_size,
+            window: self.window(model)?,
+            order: self.batch_order,
+            chosen: self.train_samples,
+        })
+    }
+
+    /// Returns a chain or a fit on gradients of the caller's. It has no mass; a fit's steps are `sampling_steps`.
+    ///
+    /// # Errors
+    /// When settings contradict each other, or a fit that counts its data is not told how many they are.
+    pub fn on_gradients(&self, chain: u32) -> Result<Inference> {
+        match self.sampler {
+            Sampler::Chain(_) => self.of_chain(chain, Preconditioner::None),
+            Sampler::Normal(normal) => Ok(Inference::Fit {
+                config: self.fit_on_gradients(normal)?,
+                epochs: 1,
+            }),
+        }
+    }
+
+    fn of_chain(&self, chain: u32, preconditioner: Preconditioner) -> Result<Inference> {
+        let sampler = self.sampler_config(chain)?;
+        Ok(Inference::Chain {
+            auto_step: self.auto_step(&sampler)?,
+            sampler,
+            preconditioner,
+        })
+    }
+
+    fn fit_on_gradients(&self, method: NormalMethod) -> Result<NormalConfig> {
+        let mut c = self.normal_config(method, self.sampling_steps);
+        let counts = match method {
+            NormalMethod::Ekf => c.learning_rate == 0.0,
+            NormalMethod::Laplace => true,
+            NormalMethod::Vi => false,
+        };
+        match self.num_data {
+            Some(n) => c.observations = self.likelihood_weight * n,
+            None if counts => {
+                let expected = format!("how many observations the data are ({method} counts them)");
+                return Err(Error::invalid("num_data", expected, "unset"));
+            }
+            None => {}
+        }
+        c.validate()?;
+        Ok(c)
+    }
+}

@@ -1,0 +1,73 @@
+//! Flags made from the table of settings, and the settings that came by them.
+
+use crate::error::Result;
+use crate::settings::{Given, Kind, Preset, Reader, Row, TABLE, Value, default_text};
+use clap::builder::ValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// Adds the flags of what a command reads, under their headings.
+///
+/// A command that takes or makes a run's settings knows the others too, without showing them: it says why it does not take them, or lets them pass.
+pub fn add(command: Command, reader: Reader) -> Command {
+    let of_runs = matches!(reader, Reader::Train | Reader::Baseline | Reader::Eval);
+    let known = |row: &&Row| row.is_read_by(reader) || (of_runs && row.is_recorded());
+    let args = TABLE.iter().filter(known);
+    command.args(args.map(|row| arg(row, reader).hide(!row.is_read_by(reader))))
+}
+
+fn arg(row: &'static Row, reader: Reader) -> Arg {
+    let default = match (reader, default_text(row, Preset::Default)) {
+        (Reader::Eval, _) => "; default: the run's".into(),
+        (_, none) if none == "unset" => String::new(),
+        (_, default) => format!("; default: {default}"),
+    };
+    let help = format!("{} [{}{default}]", row.help.trim(), row.expected());
+    let dashed = |name: &&'static str| name.replace('_', "-");
+    let arg = Arg::new(row.name)
+        .long(row.flag())
+        .visible_aliases(row.aliases.iter().map(dashed))
+        .help_heading(row.group.title())
+        .hide_short_help(!row.common)
+        .value_parser(ValueParser::from(move |text: &str| row.parse(text)))
+        .help(help);
+    match row.kind {
+        Kind::Bool => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("BOOL"),
+        Kind::List => arg
+            .num_args(1..)
+            .value_delimiter(',')
+            .action(ArgAction::Append)
+            .value_name("WORDS"),
+        Kind::U64 => arg.value_name("N"),
+        Kind::F64 => arg.value_name("X"),
+        Kind::Text => arg.value_name("WORD"),
+        Kind::Path => arg.value_name("PATH"),
+    }
+}
+
+/// Returns the settings that were given as flags.
+///
+/// # Errors
+/// When a value is out of range.
+pub fn given(matches: &ArgMatches) -> Result<Given> {
+    let mut given = Given::default();
+    for row in TABLE {
+        let Ok(Some(values)) = matches.try_get_many::<Value>(row.name) else {
+            continue;
+        };
+        let mut list = Vec::new();
+        for value in values {
+            match value {
+                Value::List(words) => list.extend_from_slice(words),
+                value => row.set(&mut given, value)?,
+            }
+        }
+        if !list.is_empty() {
+            row.set(&mut given, &Value::List(list))?;
+        }
+    }
+    Ok(given)
+}

@@ -1,0 +1,95 @@
+//! What the settings of a run must fulfil together.
+
+use super::choices::{PriorCenter, PriorUnit, Sampler};
+use super::table::{Settings, TABLE};
+use crate::error::{Error, Result};
+use crate::samplers::NormalMethod;
+
+/// More steps than any run makes: what goes over them one by one still ends in seconds.
+const MOST_STEPS: u64 = 1_000_000_000;
+
+impl Settings {
+    /// Checks each setting's range, and what can be checked together without data or model.
+    ///
+    /// # Errors
+    /// Names the setting that is out of range.
+    pub fn check(&self) -> Result<()> {
+        for row in TABLE {
+            row.value(self).map_or(Ok(()), |value| row.check(&value))?;
+        }
+        for (what, v) in [
+            ("preconditioner_steps", self.preconditioner_steps),
+            ("warmup_steps", self.warmup_steps),
+            ("sampling_steps", self.sampling_steps),
+        ] {
+            if v > MOST_STEPS {
+                return Err(Error::invalid(what, format!("at most {MOST_STEPS}"), v));
+            }
+        }
+        if self.data.is_some() && self.data_dir.is_some() {
+            return Err(Error::conflict(
+                "data and data_dir each name the text: give one of the two",
+            ));
+        }
+        self.check_friction()?;
+        match self.sampler {
+            Sampler::Chain(_) => self.check_chain(),
+            Sampler::Normal(normal) => self.check_normal(normal),
+        }
+    }
+
+    pub(super) fn check_friction(&self) -> Result<()> {
+        match self.alpha.is_some() && self.momentum.is_some() {
+            true => Err(Error::conflict(
+                "alpha and momentum each set the friction: give one of the two",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    fn check_chain(&self) -> Result<()> {
+        let sampler = self.sampler_config(0)?;
+        sampler.validate()?;
+        self.mass().check_method(sampler.method)?;
+        if self.auto_step && self.preconditioner.name() == "live" {
+            return Err(Error::conflict(
+                "auto_step needs a preconditioner that is frozen, and live follows every step: choose another one, or give the step size",
+            ));
+        }
+        self.auto_step(&sampler).map(|_| ())
+    }
+
+    fn check_normal(&self, normal: NormalMethod) -> Result<()> {
+        if self.chains != 1 {
+            return Err(Error::conflict(format!(
+                "chains: {} makes one fit, not {}: leave chains at 1",
+                self.sampler, self.chains
+            )));
+        }
+        if normal == NormalMethod::Laplace {
+            self.check_laplace()?;
+        }
+        // How many steps there are depends on the text; a schedule is checked against them where the fit begins.
+        self.normal_config(normal, u64::MAX).validate()
+    }
+
+    fn check_laplace(&self) -> Result<()> {
+        if self.prior_family.name() != "normal" {
+            return Err(Error::conflict(format!(
+                "prior_family: laplace adds the precision of a normal prior, and {} has none: choose normal",
+                self.prior_family.name()
+            )));
+        }
+        if self.laplace_fit_prior && self.prior_center == PriorCenter::Pretrained {
+            return Err(Error::conflict(
+                "prior_center: the marginal likelihood of laplace_fit_prior is that of a prior about zero: choose zero",
+            ));
+        }
+        if self.prior_scale != PriorUnit::Absolute {
+            return Err(Error::conflict(
+                "prior_scale: laplace has one precision for its whole prior: choose absolute",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! The choices that settings alone know: presets, samplers of both kinds, centre and unit of the prior, starts of chains.
+
+use crate::error::{Error, Result};
+use crate::samplers::{Method, NormalMethod};
+use serde::{Deserialize, Serialize};
+
+/// What `sampler` names: the method of a chain, or one that fits a normal distribution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Sampler {
+    /// A Markov chain.
+    Chain(Method),
+    /// A fit of normals.
+    Normal(NormalMethod),
+}
+
+impl Sampler {
+    /// Returns all samplers: chains, then fits.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let fits = NormalMethod::ALL.map(Self::Normal);
+        Method::ALL.map(Self::Chain).into_iter().chain(fits)
+    }
+
+    /// Returns the name in flags, files and options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chain(m) => m.name(),
+            Self::Normal(n) => n.name(),
+        }
+    }
+
+    /// Returns the method of a chain.
+    pub fn chain(self) -> Option<Method> {
+        match self {
+            Self::Chain(m) => Some(m),
+            Self::Normal(_) => None,
+        }
+    }
+
+    /// Returns the method of a fit.
+    pub fn normal(self) -> Option<NormalMethod> {
+        match self {
+            Self::Chain(_) => None,
+            Self::Normal(n) => Some(n),
+        }
+    }
+}
+
+impl std::fmt::Display for Sampler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl From<Sampler> for String {
+    fn from(s: Sampler) -> Self {
+        s.name().into()
+    }
+}
+
+impl TryFrom<String> for Sampler {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        Self::all()
+            .find(|s| s.name() == name)
+            .ok_or_else(|| Error::unknown("sampler", &name, Self::all().map(Self::name)))
+    }
+}
+
+/// Named sets of defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// What was found to move a chain and to pay.
+    Default,
+    /// The settings of the Python original: they do not move the chain.
+    Original,
+}
+
+/// Where the prior is centred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriorCenter {
+    /// At zero.
+    Zero,
+    /// At the baseline's parameters, as in the original: the data then count twice.
+    Pretrained,
+}
+
+/// What the scale of the prior is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriorUnit {
+    /// |w| + 1e-4 of the baseline's weight w.
+    Relative,
+    /// 1, for every parameter.
+    Absolute,
+}
+
+/// Where chains start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Starts {
+    /// All at the baseline.
+    Shared,
+    /// The first at the baseline, each other at one of its own, trained from another seed.
+    Separate,
+}

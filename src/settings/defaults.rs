@@ -1,0 +1,162 @@
+//! What a setting is when nobody sets it: the defaults that depend on preset, method, model and target.
+
+use super::choices::{Preset, Sampler};
+use super::words::Word;
+use crate::samplers::{
+    Method, NormalConfig, NormalMethod, Preconditioner, Schedule, Structure, defaults,
+};
+
+/// Whose log posterior is sampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// That of a GPT around its baseline. It is sampled at T = 0.1: at T = 1 single samples predict worse than the baseline, and in the steps
+    /// that a run has their average gains less (`docs/tuning.md`).
+    Gpt,
+    /// The caller's own, by its gradients. It is sampled as it is given: at T = 1.
+    Own,
+}
+
+/// What defaults depend on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// Whose log posterior is sampled.
+    pub target: TargetKind,
+    /// The named set of defaults.
+    pub preset: Preset,
+    /// The method.
+    pub sampler: Sampler,
+    /// The named shape of the model.
+    pub shape: String,
+    /// The covariance of laplace.
+    pub structure: Structure,
+    /// Whether `alpha` or `momentum` is given: then the other has no default.
+    pub friction_given: bool,
+}
+
+impl Case {
+    /// The case where nothing is given.
+    pub fn usual() -> Self {
+        Self {
+            target: TargetKind::Gpt,
+            preset: Preset::Default,
+            sampler: Sampler::Chain(Method::Baoa),
+            shape: "cpu".into(),
+            structure: Structure::Diagonal,
+            friction_given: false,
+        }
+    }
+
+    fn is_original(&self) -> bool {
+        self.preset == Preset::Original
+    }
+
+    /// Returns the default, or under `--preset original` what the original has.
+    pub(super) fn preset<T>(&self, default: T, original: T) -> T {
+        match self.preset {
+            Preset::Default => default,
+            Preset::Original => original,
+        }
+    }
+
+    /// Returns what chains have, or what fits have.
+    pub(super) fn kind<T>(&self, chain: T, normal: T) -> T {
+        match self.sampler {
+            Sampler::Chain(_) => chain,
+            Sampler::Normal(_) => normal,
+        }
+    }
+
+    pub(super) fn learning_rate(&self) -> f64 {
+        match (self.sampler, self.preset) {
+            (Sampler::Chain(m), Preset::Default) => m.scheme().model_step_size(),
+            (Sampler::Chain(Method::Sghmc | Method::SghmcEuler), _) => 1e-5,
+            (Sampler::Chain(_), _) => 1e-6,
+            (Sampler::Normal(n), Preset::Default) => NormalConfig::new(n, 1).learning_rate,
+            (Sampler::Normal(NormalMethod::Vi), _) => 1e-4,
+            (Sampler::Normal(NormalMethod::Ekf), _) => 5e-6,
+            (Sampler::Normal(NormalMethod::Laplace), _) => 1e-5,
+        }
+    }
+
+    fn moving(&self) -> Option<Method> {
+        let method = self.sampler.chain().filter(|m| m.has_momenta());
+        method.filter(|_| !self.friction_given)
+    }
+
+    pub(super) fn alpha(&self) -> Option<f64> {
+        let method = self.moving().filter(|_| self.is_original())?;
+        Some(method.scheme().default_alpha())
+    }
+
+    pub(super) fn momentum(&self) -> Option<f64> {
+        self.moving()
+            .filter(|_| !self.is_original())
+            .map(|_| defaults::MOMENTUM)
+    }
+
+    pub(super) fn thermostat_mass(&self) -> Option<f64> {
+        let has_one = self.sampler.chain().is_some_and(|m| m.has_thermostat());
+        has_one.then_some(match (self.target, self.preset) {
+            (TargetKind::Gpt, Preset::Default) => defaults::MODEL_THERMOSTAT_MASS,
+            _ => defaults::THERMOSTAT_MASS,
+        })
+    }
+
+    pub(super) fn temperature(&self) -> f64 {
+        match (self.target, self.preset, self.sampler) {
+            (TargetKind::Own, ..) | (_, Preset::Original, _) => defaults::TEMPERATURE,
+            (.., Sampler::Chain(_)) => defaults::MODEL_TEMPERATURE,
+            (.., Sampler::Normal(n)) => NormalConfig::default_temperature(n, self.structure),
+        }
+    }
+
+    pub(super) fn schedule(&self) -> Word<Schedule> {
+        let linear = self.sampler == Sampler::Normal(NormalMethod::Vi);
+        word(if linear { "linear" } else { "constant" })
+    }
+
+    pub(super) fn exploration(&self) -> f64 {
+        match self.sampler {
+            Sampler::Chain(m) if !m.scheme().can_explore() => 0.0,
+            _ => 0.5,
+        }
+    }
+
+    pub(super) fn preconditioner(&self) -> Word<Preconditioner> {
+        let none = self.is_original() || self.sampler.chain().is_none();
+        word(match none || self.target == TargetKind::Own {
+            true => "none",
+            false => "rms",
+        })
+    }
+
+    /// As many tokens per batch as the shape's baseline has, in windows as long as the block: every position is then trained.
+    pub(super) fn batch_size(&self) -> usize {
+        match (self.preset, self.shape.as_str()) {
+            (Preset::Original, _) => 16,
+            (_, "baby" | "tiny") => 8,
+            (_, "baby-full") => 64,
+            (_, "gpt2") => 1,
+            _ => 12,
+        }
+    }
+
+    /// The estimate takes five vectors of the model's size beside the sampler's five.
+    pub(super) fn curvature_iterations(&self) -> u64 {
+        match self.shape.as_str() {
+            "baby" | "baby-full" | "gpt2" => 0,
+            _ => 10,
+        }
+    }
+
+    /// The settings of a fit, which a chain has too and does not read.
+    pub(super) fn fit(&self) -> NormalConfig {
+        let method = self.sampler.normal().unwrap_or(NormalMethod::Vi);
+        NormalConfig::new(method, 1)
+    }
+}
+
+/// Returns a word that is known to be one.
+pub(super) fn word<T: serde::de::DeserializeOwned>(name: &str) -> Word<T> {
+    Word::new(name).expect("a default is one of the words")
+}

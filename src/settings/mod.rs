@@ -1,0 +1,23 @@
+//! Every setting once: name, type, default, range, meaning, and who reads it.
+//!
+//! [`TABLE`] is the one list. Flags, TOML files, C options, `docs/settings.md` and the record in a run's folder are made from it. [`Given`] holds
+//! what somebody set, [`Settings`] every value; the configurations of the library's objects are filled from the latter, in one place.
+
+mod check;
+mod choices;
+mod defaults;
+mod describe;
+mod objects;
+mod resolve;
+mod row;
+mod table;
+mod typed;
+mod words;
+
+pub use choices::{Preset, PriorCenter, PriorUnit, Sampler, Starts};
+pub use defaults::{Case, TargetKind};
+pub use describe::{default_text, markdown};
+pub use resolve::row;
+pub use row::{Group, Kind, Range, Reader, Row, Value};
+pub use table::{Given, Settings, TABLE};
+pub use words::Word;

@@ -1,0 +1,222 @@
+//! The configurations of the library's objects, filled from the settings: the one place where that happens.
+
+use super::choices::{Preset, PriorCenter, PriorUnit, Sampler, Starts};
+use super::table::Settings;
+use super::words::Word;
+use crate::backend::Family;
+use crate::baseline::Recipe;
+use crate::error::{Error, Result};
+use crate::generate::Options;
+use crate::gpt::{GptConfig, NAMED};
+use crate::posterior::Prior;
+use crate::samplers::{
+    self, AutoStep, NormalConfig, NormalMethod, Preconditioner, Schedule, stability,
+};
+use serde_json::json;
+
+impl Settings {
+    /// Returns the shape of the model for a vocabulary.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn model(&self, vocab_size: usize) -> Result<GptConfig> {
+        let named = GptConfig::named(&self.shape, vocab_size)?;
+        let c = GptConfig {
+            vocab_size,
+            n_layer: self.n_layer.unwrap_or(named.n_layer),
+            n_head: self.n_head.unwrap_or(named.n_head),
+            n_embd: self.n_embd.unwrap_or(named.n_embd),
+            block_size: self.block_size.unwrap_or(named.block_size),
+            bias: self.bias.unwrap_or(named.bias),
+            dropout: self.dropout.unwrap_or(named.dropout),
+            gelu: self.gelu.unwrap_or(named.gelu),
+            tie_weights: self.tie_weights.unwrap_or(named.tie_weights),
+        };
+        c.check()?;
+        Ok(c)
+    }
+
+    /// Returns whether the sampled model has a head of its own though the baseline's is tied: that of a laplace on the head alone.
+    pub fn unties(&self) -> bool {
+        let normal = self.sampler.normal();
+        normal.is_some_and(|n| self.normal_config(n, 1).fits_head())
+    }
+
+    /// Returns the recipe of the baseline.
+    pub fn recipe(&self) -> Recipe {
+        Recipe {
+            iters: self.baseline_iters,
+            learning_rate: self.baseline_learning_rate,
+            warmup_iters: self.baseline_warmup_iters,
+            weight_decay: self.weight_decay,
+            grad_clip: self.grad_clip,
+            seed: self.seed,
+            ..Recipe::default()
+        }
+    }
+
+    /// Returns the batch (B, T) of the baseline for a model.
+    pub fn baseline_batch(&self, model: &GptConfig) -> (usize, usize) {
+        let usual = NAMED.iter().find(|n| n.0 == self.shape);
+        let (b, t) = usual.map_or((12, model.block_size), |n| (n.1, n.2));
+        let b = self.baseline_batch_size.unwrap_or(b);
+        (b, t.min(model.block_size))
+    }
+
+    /// Returns the tokens per window of the sampler for a model; the original's 128 is cut to a shorter block.
+    ///
+    /// # Errors
+    /// When more are asked for than the block has.
+    pub fn window(&self, model: &GptConfig) -> Result<usize> {
+        let block = model.block_size;
+        match self.max_seq_length {
+            Some(t) if t > block && self.preset == Preset::Default => {
+                let expected = format!("at most block_size = {block}");
+                Err(Error::invalid("max_seq_length", expected, t))
+            }
+            Some(t) => Ok(t.min(block)),
+            None => Ok(block),
+        }
+    }
+
+    /// Returns the configuration of one chain.
+    ///
+    /// # Errors
+    /// When the method is not a chain's, when friction is given twice, or when momentum and method do not fit.
+    pub fn sampler_config(&self, chain: u32) -> Result<samplers::Config> {
+        let method = self
+            .sampler
+            .chain()
+            .ok_or_else(|| Error::invalid("sampler", "a chain's method", self.sampler.name()))?;
+        self.check_friction()?;
+        let usual = samplers::Config::new(method, self.learning_rate);
+        let mut c = samplers::Config {
+            sigma: self.sigma,
+            beta: self.beta,
+            temperature: self.temperature,
+            warmup_steps: self.warmup_steps,
+            sampling_steps: self.sampling_steps,
+            thinning: self.thinning,
+            seed: self.seed,
+            chain,
+            schedule: self.schedule(self.schedule),
+            temperature_schedule: self.schedule(self.temperature_schedule),
+            alpha: self.alpha.unwrap_or(usual.alpha),
+            xi: self.xi,
+            thermostat_mass: self.thermostat_mass.unwrap_or(usual.thermostat_mass),
+            ..usual
+        };
+        if let Some(momentum) = self.momentum {
+            c.alpha = stability::alpha_for_momentum(&c, momentum)?;
+        }
+        Ok(c)
+    }
+
+    /// Returns the search for the step size of a chain, if one is asked for.
+    ///
+    /// # Errors
+    /// As [`AutoStep::new`].
+    pub fn auto_step(&self, sampler: &samplers::Config) -> Result<Option<AutoStep>> {
+        let keep_momentum = self.momentum.is_some();
+        let search = || AutoStep::new(sampler, self.step_tolerance, keep_momentum);
+        self.auto_step.then(search).transpose()
+    }
+
+    /// Returns the configuration of a fit of `steps` steps.
+    pub fn normal_config(&self, method: NormalMethod, steps: u64) -> NormalConfig {
+        NormalConfig {
+            learning_rate: self.learning_rate,
+            schedule: self.schedule(self.schedule),
+            temperature: self.temperature,
+            seed: self.seed,
+            init_sd: self.init_sd,
+            transition_sd: self.transition_sd,
+            init_log_scale: self.init_log_scale,
+            vi_n_samples: self.vi_n_samples,
+            stick_the_landing: self.stick_the_landing,
+            prior_std: self.prior_std,
+            laplace_structure: self.laplace_structure,
+            laplace_labels: self.laplace_labels,
+            laplace_fit_prior: self.laplace_fit_prior,
+            ..NormalConfig::new(method, steps)
+        }
+    }
+
+    /// Returns a schedule of a form.
+    pub fn schedule(&self, form: Word<Schedule>) -> Schedule {
+        form.with(json!({
+            "final_fraction": self.final_fraction,
+            "delay": self.schedule_delay,
+            "power": self.schedule_power,
+            "cycles": self.cycles,
+            "exploration": self.exploration,
+        }))
+    }
+
+    /// Returns how the mass is chosen.
+    pub fn mass(&self) -> Preconditioner {
+        self.preconditioner.with(json!({
+            "steps": self.preconditioner_steps,
+            "floor": self.preconditioner_floor,
+            "decay": self.preconditioner_decay,
+            "every": self.preconditioner_every,
+            "gamma": self.preconditioner_gamma,
+        }))
+    }
+
+    /// Returns the form of the prior.
+    pub fn prior_family(&self) -> Family {
+        self.prior_family.with(json!({"dof": self.prior_dof}))
+    }
+
+    /// Returns the prior of a chain that starts from `params`.
+    pub fn prior(&self, params: &[f32]) -> Prior {
+        let pretrained = self.prior_center == PriorCenter::Pretrained;
+        let relative = self.prior_scale == PriorUnit::Relative;
+        Prior {
+            family: self.prior_family(),
+            std: self.prior_std as f32,
+            center: pretrained.then(|| params.to_vec()),
+            relative_to: relative.then(|| params.to_vec()),
+        }
+    }
+
+    /// Returns how tokens are drawn.
+    ///
+    /// # Errors
+    /// As [`Options::check`].
+    pub fn generation(&self) -> Result<Options> {
+        let o = Options {
+            max_new_tokens: self.max_new_tokens,
+            temperature: self.generation_temperature,
+            top_k: (self.top_k > 0).then_some(self.top_k),
+            seed: self.seed,
+            context: self.context,
+        };
+        o.check()?;
+        Ok(o)
+    }
+
+    /// Returns the gradients of the baselines that chains have of their own.
+    pub fn extra_baselines(&self) -> u64 {
+        match self.starts {
+            Starts::Shared => 0,
+            Starts::Separate => self.baseline_iters * (u64::from(self.chains.max(1)) - 1),
+        }
+    }
+
+    /// Returns the gradients of all chains together.
+    pub fn chain_gradients(&self) -> u64 {
+        let mass = self.mass();
+        let moves = self.warmup_steps + self.sampling_steps;
+        (mass.steps() + moves * mass.gradients_a_step()) * u64::from(self.chains)
+    }
+
+    /// Returns the method of a fit, where the sampler is one.
+    pub fn normal(&self) -> Option<NormalMethod> {
+        match self.sampler {
+            Sampler::Chain(_) => None,
+            Sampler::Normal(n) => Some(n),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! From given settings to every value: defaults, and what a run's record has.
+
+use super::choices::Preset;
+use super::defaults::{Case, TargetKind};
+use super::row::{Reader, Row};
+use super::table::{Given, Settings, TABLE};
+use crate::error::{Error, Result};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// Returns the row of a name or an alias, among those that `readers` accepts.
+///
+/// # Errors
+/// When there is none: with the nearest name.
+pub fn row(what: &str, name: &str, accepts: impl Fn(&Row) -> bool) -> Result<&'static Row> {
+    let rows = || TABLE.iter().filter(|row| accepts(row));
+    rows()
+        .find(|row| row.name == name)
+        .or_else(|| rows().find(|row| row.aliases.contains(&name)))
+        .ok_or_else(|| {
+            let names = rows().flat_map(|row| row.aliases.iter().copied().chain([row.name]));
+            Error::unknown(what, name, names)
+        })
+}
+
+impl Given {
+    /// Returns what the defaults of these settings depend on.
+    pub fn case(&self, target: TargetKind) -> Case {
+        let usual = Case::usual();
+        Case {
+            target,
+            preset: self.preset.unwrap_or(Preset::Default),
+            sampler: self.sampler.unwrap_or(usual.sampler),
+            shape: self.shape.clone().unwrap_or(usual.shape),
+            structure: self.laplace_structure.unwrap_or(usual.structure),
+            friction_given: self.alpha.is_some() || self.momentum.is_some(),
+        }
+    }
+
+    /// Returns every value, from these and the defaults for a target. What depends on several settings is checked where it is used.
+    pub fn defaulted(self, target: TargetKind) -> Settings {
+        let case = self.case(target);
+        self.fill(&case)
+    }
+
+    /// Returns every value of a run, from these and the defaults.
+    ///
+    /// # Errors
+    /// As [`Settings::check`].
+    pub fn resolve(mut self) -> Result<Settings> {
+        if self.data.is_some() {
+            // A text on the command line is not shadowed by a folder in the environment.
+            self.data_dir = None;
+            self.meta_path = None;
+        }
+        let settings = self.defaulted(TargetKind::Gpt);
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Returns the settings that a run's folder records, in which no default stands in for what is missing: what came after the run was made
+    /// is what the run did then.
+    ///
+    /// # Errors
+    /// When a value is missing, and as [`Settings::check`].
+    pub fn recorded(mut self) -> Result<Settings> {
+        let case = self.case(TargetKind::Gpt);
+        for row in TABLE {
+            if row.given(&self).is_some() {
+                continue;
+            }
+            let then = match (row.is_recorded(), row.before) {
+                (true, Some(before)) => Some(row.parse(before)?),
+                (true, None) => None,
+                (false, _) => row.default(&case),
+            };
+            if let Some(value) = then {
+                row.set(&mut self, &value)?;
+            }
+        }
+        let missing = |name| Error::invalid(name, "a value", "none");
+        let settings = self.exact().map_err(missing)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Returns what is given, by name, as JSON.
+    pub fn json(&self) -> String {
+        let each = TABLE
+            .iter()
+            .filter_map(|row| Some((row.name.to_owned(), serde_json::json!(row.given(self)?))));
+        serde_json::Value::Object(each.collect()).to_string()
+    }
+}
+
+impl Settings {
+    /// Returns these settings with those that may be given anew when a reader opens a run.
+    ///
+    /// # Errors
+    /// When another one is given, and as [`Settings::check`].
+    pub fn overlaid(&self, given: Given, reader: Reader) -> Result<Self> {
+        for row in TABLE {
+            if row.given(&given).is_some() && !row.is_read_by(reader) {
+                return Err(Error::conflict(format!(
+                    "{}: a run keeps the settings that it began with; another value needs a new run",
+                    row.name
+                )));
+            }
+        }
+        given.or(Given::from(self)).recorded()
+    }
+}
+
+impl Serialize for Settings {
+    /// What a run records, by name; what has no value is left out.
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for row in TABLE.iter().filter(|row| row.is_recorded()) {
+            if let Some(value) = row.value(self) {
+                map.serialize_entry(row.name, &value)?;
+            }
+        }
+        map.end()
+    }
+}

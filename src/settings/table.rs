@@ -1,0 +1,357 @@
+//! The table of settings. One more setting is one row here, and its use.
+
+use super::choices::{Preset, PriorCenter, PriorUnit, Sampler, Starts};
+use super::defaults::{Case, word};
+use super::row::{Group, Range, Reader, Row};
+use super::typed::{Field, Typed};
+use super::words::Word;
+use crate::backend::{Family, Precision, WeightType};
+use crate::baseline::Recipe;
+use crate::data::Order;
+use crate::generate::Context;
+use crate::gpt::{Gelu, NAMED, Objective};
+use crate::samplers::{Labels, Preconditioner, Schedule, Structure, defaults};
+use crate::store::Dtype;
+use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::path::PathBuf;
+
+type Inner<T> = <T as Field>::Inner;
+
+/// Makes of the rows the given settings, the resolved ones, and the table. A row is
+/// `/// help` `name: type = default, range, readers, column: value, …;` and its default may ask the case.
+macro_rules! settings {
+    ($case:ident => $($group:ident { $(
+        $(#[doc = $help:literal])+
+        $name:ident: $type:ty = $default:expr, $range:expr, $readers:expr $(, $column:ident: $value:expr)*;
+    )+ })+) => {
+        /// Settings as somebody gave them: what is not given is `None`.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Given {
+            $($($(#[doc = $help])+ pub $name: Option<Inner<$type>>,)+)+
+        }
+
+        /// Settings with every value there.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Settings {
+            $($($(#[doc = $help])+ pub $name: $type,)+)+
+        }
+
+        impl Given {
+            /// Returns these settings, and where they give nothing the other's.
+            pub fn or(self, other: Self) -> Self {
+                Self { $($($name: self.$name.or(other.$name),)+)+ }
+            }
+
+            /// Returns these settings, and where they give nothing the case's defaults.
+            pub(super) fn fill(self, $case: &Case) -> Settings {
+                Settings { $($($name: self.$name.map_or_else(|| $default, Field::wrap),)+)+ }
+            }
+
+            /// Returns these settings as they are, or the name of one that has no value and needs one.
+            pub(super) fn exact(self) -> Result<Settings, &'static str> {
+                let need = |name| move || name;
+                Ok(Settings { $($($name: match self.$name {
+                    Some(v) => Field::wrap(v),
+                    None => Field::absent().ok_or_else(need(stringify!($name)))?,
+                },)+)+ })
+            }
+        }
+
+        impl From<&Settings> for Given {
+            fn from(s: &Settings) -> Self {
+                Self { $($($name: s.$name.inner(),)+)+ }
+            }
+        }
+
+        /// Every setting, in the order of flags and files.
+        pub static TABLE: &[Row] = &[$($(Row {
+            $($column: $value,)*
+            ..Row {
+                name: stringify!($name),
+                aliases: &[],
+                flag: None,
+                help: concat!($($help),+),
+                group: Group::$group,
+                kind: <Inner<$type> as Typed>::KIND,
+                range: $range,
+                readers: $readers,
+                common: false,
+                before: None,
+                words: <Inner<$type> as Typed>::words,
+                set: |given, value| {
+                    let read = Typed::read(value);
+                    given.$name = read.clone().or(given.$name.take());
+                    read.is_some()
+                },
+                unset: |given| given.$name = None,
+                given: |given| given.$name.as_ref().map(Typed::show),
+                value: |settings| settings.$name.inner().as_ref().map(Typed::show),
+                default: |$case| {
+                    let _ = $case;
+                    let default: $type = $default;
+                    default.inner().as_ref().map(Typed::show)
+                },
+            }
+        },)+)+];
+    };
+}
+
+const ANY: Range = Range::Any;
+const ABOVE_0: Range = Range::Real(Excluded(0.0), Unbounded);
+const FROM_0: Range = Range::Real(Included(0.0), Unbounded);
+const FROM_1: Range = Range::Real(Included(1.0), Unbounded);
+const SHARE: Range = Range::Real(Excluded(0.0), Included(1.0));
+const INSIDE: Range = Range::Real(Excluded(0.0), Excluded(1.0));
+const BELOW_1: Range = Range::Real(Included(0.0), Excluded(1.0));
+const COUNT: Range = Range::Whole(1, u64::MAX);
+const SIZE: Range = Range::Whole(1, 1 << 16);
+const SHAPES: Range = Range::Words(|| NAMED.iter().map(|n| n.0).collect());
+
+use Reader::{
+    Baseline, Bench, Diagnose, Eval, Generate, Generator, Gradients, Model, Resume, Store, Train,
+    Trainer, Verify,
+};
+
+const TEXT: &[Reader] = &[Train, Baseline];
+const SHAPE: &[Reader] = &[Model, Train, Baseline];
+const RECIPE: &[Reader] = &[Trainer, Train, Baseline];
+const CHAIN: &[Reader] = &[Reader::Sampler, Gradients, Train];
+const GPT: &[Reader] = &[Reader::Sampler, Train];
+const RUN: &[Reader] = &[Train];
+const SCORES: &[Reader] = &[Train, Resume, Eval];
+const WRITER: &[Reader] = &[Generator, Generate];
+
+settings! { case =>
+    Corpus {
+        /// Plain text to learn from, UTF-8. Without it, and without `data_dir`, the embedded play is read.
+        data: Option<PathBuf> = None, ANY, TEXT, common: true;
+        /// Folder with nanoGPT's `train.bin` and `val.bin`, in place of `data`.
+        data_dir: Option<PathBuf> = None, ANY, TEXT;
+        /// nanoGPT's `meta.pkl`. Without it the one in `data_dir` is read.
+        meta_path: Option<PathBuf> = None, ANY, TEXT;
+    }
+    Model {
+        /// Named shape of the model (layers, heads, width, block): tiny (2, 2, 32, 32), cpu (4, 4, 128, 64), baby and baby-full (6, 6, 384, 256),
+        /// gpt2 (12, 12, 768, 1024).
+        shape: String = "cpu".into(), SHAPES, SHAPE, common: true;
+        /// Number of layers, in place of the shape's.
+        n_layer: Option<usize> = None, Range::Whole(1, 1024), SHAPE;
+        /// Number of attention heads, a divisor of `n_embd`, in place of the shape's.
+        n_head: Option<usize> = None, SIZE, SHAPE;
+        /// Width of the model, in place of the shape's.
+        n_embd: Option<usize> = None, SIZE, SHAPE;
+        /// Longest context in tokens, in place of the shape's.
+        block_size: Option<usize> = None, SIZE, SHAPE;
+        /// Whether linear layers and layer norms have biases, in place of the shape's.
+        bias: Option<bool> = None, ANY, SHAPE;
+        /// Dropout probability while the baseline is trained; the named shapes have 0.
+        dropout: Option<f32> = None, BELOW_1, SHAPE;
+        /// Form of GELU; the named shapes have exact.
+        gelu: Option<Gelu> = None, ANY, SHAPE;
+        /// Whether the token embedding is also the weight of the head; the named shapes tie them.
+        tie_weights: Option<bool> = None, ANY, SHAPE;
+    }
+    Baseline {
+        /// Baseline file to start from, in place of training one.
+        model_path: Option<PathBuf> = None, ANY, TEXT;
+        /// Number of AdamW steps of the baseline, and length of its learning-rate schedule.
+        baseline_iters: u64 = Recipe::default().iters, COUNT, RECIPE, aliases: &["iters"], common: true;
+        /// Peak learning rate of the baseline.
+        baseline_learning_rate: f64 = Recipe::default().learning_rate, ABOVE_0, RECIPE;
+        /// Warm-up steps of the baseline's learning rate.
+        baseline_warmup_iters: u64 = Recipe::default().warmup_iters, ANY, RECIPE;
+        /// Decoupled weight decay of the baseline, on matrices only.
+        weight_decay: f64 = Recipe::default().weight_decay, FROM_0, RECIPE;
+        /// Largest norm of the baseline's gradient; 0 does not clip.
+        grad_clip: f64 = Recipe::default().grad_clip, FROM_0, RECIPE;
+        /// Sequences per batch of the baseline. Without it the command takes the shape's usual number, and a trainer takes `batch_size`.
+        baseline_batch_size: Option<usize> = None, COUNT, RECIPE;
+    }
+    Sampler {
+        /// Named set of defaults: default, or the Python original's.
+        preset: Preset = Preset::Default, ANY, CHAIN;
+        /// Method: a chain's, or one that fits normals (ekf, vi, laplace).
+        sampler: Sampler = Case::usual().sampler, ANY, CHAIN, common: true;
+        /// Step size per preconditioned unit: h, of time, for methods with momenta; epsilon, of squared time, for sgld and sglrw. For vi, Adam's rate.
+        /// For ekf, the weight of each batch's mean log-likelihood; 0 weights the batches so that the data count once in total.
+        learning_rate: f64 = case.learning_rate(), FROM_0, CHAIN, aliases: &["step_size"], common: true;
+        /// Friction alpha of methods with momenta. Without it `momentum` sets the friction.
+        alpha: Option<f64> = case.alpha(), FROM_0, CHAIN;
+        /// Momentum of the same step in an optimiser's terms, which sets the friction alpha.
+        momentum: Option<f64> = case.momentum(), INSIDE, CHAIN;
+        /// Standard deviation of the momenta at T = 1.
+        sigma: f64 = 1.0, ABOVE_0, CHAIN;
+        /// Gradient noise that sgld and sghmc take as given.
+        beta: f64 = 0.0, FROM_0, CHAIN;
+        /// Friction of the thermostat at the start. Without it it is alpha.
+        xi: Option<f64> = None, ANY, CHAIN;
+        /// Mass of the thermostat: how slowly its friction follows the temperature of the momenta.
+        thermostat_mass: Option<f64> = case.thermostat_mass(), ABOVE_0, CHAIN;
+        /// Temperature T of the target exp(log posterior / T); fits need it above 0.
+        temperature: f64 = case.temperature(), FROM_0, CHAIN, common: true;
+        /// Number of steps before sampling, after the mass is set.
+        warmup_steps: u64 = case.preset(defaults::WARMUP_STEPS, 200), ANY, CHAIN;
+        /// Number of sampling steps. For a fit to a caller's own log posterior, all its steps.
+        sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, CHAIN, common: true;
+        /// Keep one sample every N sampling steps, at most `sampling_steps`.
+        thinning: u64 = case.preset(defaults::THINNING, 10), COUNT, CHAIN, common: true;
+        /// Number of independent chains of the same seed, run one after the other.
+        chains: u32 = 1, Range::Whole(1, 10_000), RUN, common: true;
+        /// Where chains start: shared (at the baseline), or separate (each after the first at a baseline of its own, trained with seed + chain).
+        starts: Starts = Starts::Shared, ANY, RUN, before: Some("shared");
+        /// Which chain of the seed this is.
+        chain: u32 = 0, Range::Whole(0, u32::MAX as u64), &[Reader::Sampler, Gradients];
+        /// Tune the step size during warm-up, starting from `learning_rate`, to a relative temperature error of `step_tolerance`. The momentum is kept
+        /// unless `alpha` is given.
+        auto_step: bool = false, ANY, CHAIN, before: Some("false");
+        /// Relative temperature error that `auto_step` may leave.
+        step_tolerance: f64 = 0.1, INSIDE, CHAIN, before: Some("0.1");
+        /// Run a step that is provably unstable.
+        force: bool = false, ANY, RUN;
+    }
+    Schedule {
+        /// How the step size changes while sampling.
+        schedule: Word<Schedule> = case.schedule(), ANY, CHAIN, before: Some("constant");
+        /// How the temperature changes while sampling.
+        temperature_schedule: Word<Schedule> = word("constant"), Range::Words(|| vec!["constant", "linear", "cosine", "polynomial"]), CHAIN,
+            before: Some("constant");
+        /// Value at the end of linear, cosine and cyclical schedules, as a share of the start.
+        final_fraction: f64 = case.kind(0.1, 0.01), SHARE, CHAIN, before: Some("0.1");
+        /// Delay of polynomial schedules in steps: the factor is (1 + step / delay)^(-power).
+        schedule_delay: f64 = 100.0, ABOVE_0, CHAIN, before: Some("100.0");
+        /// Power of polynomial schedules.
+        schedule_power: f64 = 0.55, SHARE, CHAIN, before: Some("0.55");
+        /// Number of cycles of a cyclical schedule, at most `sampling_steps`.
+        cycles: u64 = 4, COUNT, CHAIN, before: Some("4");
+        /// Share of a cycle that explores: no noise is added and no sample is kept.
+        exploration: f64 = case.exploration(), BELOW_1, CHAIN, before: Some("0.5");
+    }
+    Mass {
+        /// How the mass is chosen: none; from gradients at the start (rms, or adaptive, which goes on through the warm-up); from the Fisher
+        /// information (fisher); from the prior's curvature (prior). Each is frozen before sampling, except live: it follows every step, for sgld only,
+        /// and is biased, for comparison.
+        preconditioner: Word<Preconditioner> = case.preconditioner(), ANY, GPT;
+        /// Number of gradients that the mass is estimated from, before the warm-up.
+        preconditioner_steps: u64 = 100, COUNT, GPT;
+        /// Added to every element of the mass, as a share of their mean.
+        preconditioner_floor: f64 = 0.1, ABOVE_0, GPT;
+        /// Weight that a squared gradient keeps per step, in the adaptive mass (above 0) and the live one.
+        preconditioner_decay: f64 = 0.99, BELOW_1, GPT, before: Some("0.99");
+        /// Number of warm-up steps between new adaptive masses.
+        preconditioner_every: u64 = 25, COUNT, GPT, before: Some("25");
+        /// Whether the divergence term (Gamma) of the live mass is added, at the cost of a second gradient per step.
+        preconditioner_gamma: bool = true, ANY, GPT, before: Some("true");
+    }
+    Prior {
+        /// Form of the prior; laplace is the double exponential.
+        prior_family: Word<Family> = word("normal"), ANY, GPT, before: Some("normal");
+        /// Scale of the prior: of a normal one its standard deviation.
+        prior_std: f64 = 1.0, ABOVE_0, &[Reader::Sampler, Gradients, Train], common: true;
+        /// Degrees of freedom of a student_t prior.
+        prior_dof: f64 = 3.0, ABOVE_0, GPT, before: Some("3.0");
+        /// Centre of the prior: zero, or the parameters that the chain starts from (pretrained).
+        prior_center: PriorCenter = case.preset(PriorCenter::Zero, PriorCenter::Pretrained), ANY, GPT;
+        /// Unit of `prior_std`: absolute (1), or relative (|w| + 1e-4 of the weights w that the chain starts from).
+        prior_scale: PriorUnit = PriorUnit::Absolute, ANY, GPT;
+        /// Power of the likelihood. Unlike the temperature it leaves the prior alone.
+        likelihood_weight: f64 = 1.0, ABOVE_0, CHAIN, before: Some("1.0");
+    }
+    Batches {
+        /// Positions that count as data: all, or only the last of each window.
+        objective: Objective = case.preset(Objective::All, Objective::Last), ANY, GPT;
+        /// Number of observations that the mean log-likelihood is multiplied by. Without it they are counted in the data.
+        num_data: Option<f64> = None, FROM_1, CHAIN;
+        /// Sequences per batch of the sampler.
+        batch_size: usize = case.batch_size(), COUNT, &[Trainer, Reader::Sampler, Train];
+        /// How batches follow each other: independent, sweep (each window once per sweep), or symmetric (sweeps there and back).
+        batch_order: Order = case.kind(Order::Independent, case.preset(Order::Sweep, Order::Independent)), ANY, GPT, before: Some("independent");
+        /// Tokens per window of the sampler, at most the block size. Without it, the block size.
+        max_seq_length: Option<usize> = case.preset(None, Some(128)), COUNT, &[Trainer, Reader::Sampler, Train], aliases: &["window"];
+        /// Number of windows that the sampler draws from, chosen once by the seed. Without it, all.
+        train_samples: Option<usize> = case.preset(None, Some(10_000)), COUNT, RUN;
+    }
+    Fits {
+        /// Number of passes over the data of ekf, vi and laplace; chains are counted in steps.
+        num_epochs: Option<u64> = case.kind(None, Some(case.preset(1, 15))), COUNT, GPT, aliases: &["epochs"];
+        /// Number of draws from the fitted normals that are stored.
+        num_samples: u64 = case.kind(25, case.preset(25, 10)), COUNT, RUN, before: Some("25");
+        /// Standard deviation of ekf's normals before any data.
+        init_sd: f64 = case.kind(case.fit().init_sd, case.preset(case.fit().init_sd, 1.0)), ABOVE_0, CHAIN, before: Some("0.01");
+        /// Standard deviation that ekf adds to every parameter per step.
+        transition_sd: f64 = case.fit().transition_sd, FROM_0, CHAIN, before: Some("0.0");
+        /// Logarithm of the standard deviation that vi's normals begin with.
+        init_log_scale: f64 = case.fit().init_log_scale, ANY, CHAIN, before: Some("-5.0");
+        /// Number of draws, each with a gradient, per step of vi.
+        vi_n_samples: u32 = case.fit().vi_n_samples, Range::Whole(1, u32::MAX as u64), CHAIN, before: Some("1");
+        /// Whether vi's gradient leaves out the part whose expectation is 0 (sticking the landing).
+        stick_the_landing: bool = case.fit().stick_the_landing, ANY, CHAIN, before: Some("true");
+        /// Covariance of laplace: diagonal (independent normals), or of the head's weights alone, untied from the embedding: last_layer_full, or
+        /// last_layer_kfac (a Kronecker product).
+        laplace_structure: Structure = Structure::Diagonal, ANY, CHAIN, before: Some("diagonal");
+        /// Labels of the gradients of a diagonal laplace: data (empirical Fisher), model (Fisher), or ggn (no labels: generalised Gauss-Newton).
+        laplace_labels: Labels = case.fit().laplace_labels, ANY, CHAIN, before: Some("data");
+        /// Let the marginal likelihood choose the precision of laplace's prior, in place of `prior_std`.
+        laplace_fit_prior: bool = case.fit().laplace_fit_prior, ANY, CHAIN, before: Some("false");
+    }
+    Recording {
+        /// How stored samples are rounded: f32 (not at all), or bf16 (to 8 significant bits, half the space).
+        sample_dtype: Dtype = Dtype::F32, Range::Words(|| vec!["f32", "bf16"]), &[Store, Train];
+        /// Number of steps between checkpoints of a chain; one is also written when a run is stopped.
+        checkpoint_every: u64 = 500, COUNT, RUN;
+        /// Number of validation tokens whose log-probability is recorded while a chain runs, for R-hat and effective sample sizes; 0 records none.
+        probe_tokens: usize = 4096, ANY, RUN, before: Some("0");
+        /// Number of sampling steps between two such records.
+        probe_every: u64 = 20, COUNT, RUN, before: Some("20");
+        /// Number of sampling steps between two readings of each tensor's temperature; 0 takes none.
+        temperature_every: u64 = 10, ANY, GPT, before: Some("0");
+        /// Number of Lanczos iterations (two gradients each) that estimate the largest curvature before sampling; 0 disables the estimate.
+        curvature_iterations: u64 = case.curvature_iterations(), ANY, RUN, before: Some("0");
+        /// Number of sampling steps between two readings of the loss over that at the start, for the local learning coefficient; 0 takes none.
+        /// It needs `prior_center` = pretrained.
+        llc_every: u64 = 20, ANY, GPT, before: Some("0");
+    }
+    Evaluation {
+        /// Evaluate after sampling.
+        eval: bool = false, ANY, SCORES, common: true;
+        /// Splits to evaluate on: val, train, or both.
+        eval_splits: Vec<String> = vec!["val".into(), "train".into()], Range::Words(|| vec!["val", "train"]), SCORES;
+        /// Number of last samples that are averaged; 0 averages all.
+        eval_num_posterior_samples: usize = case.preset(0, 10), ANY, SCORES;
+        /// Number of texts generated for BLEU and ROUGE, at most what the split has room for.
+        eval_num_text_samples: usize = 20, ANY, SCORES;
+        /// Number of tokens in each text's prompt.
+        eval_prompt_length: usize = 20, COUNT, SCORES;
+        /// Number of tokens generated for each text.
+        eval_generation_length: usize = 30, COUNT, SCORES;
+        /// Train a deterministic model for as many gradients as baseline and chains together, and score it too.
+        eval_control: bool = true, ANY, SCORES;
+        /// Largest number of windows evaluated per split. Without it, all.
+        eval_max_samples: Option<usize> = None, COUNT, SCORES;
+        /// Largest number of tokens evaluated per split. Without it, all.
+        eval_max_tokens: Option<usize> = None, COUNT, SCORES;
+    }
+    Generation {
+        /// Number of tokens to generate.
+        max_new_tokens: usize = 600, ANY, WRITER, common: true;
+        /// Temperature at which tokens are drawn. Uncertainty is always given at 1.
+        generation_temperature: f64 = 0.3, ABOVE_0, WRITER, flag: Some("temperature"), common: true;
+        /// Draw among this many likeliest tokens; 0 takes all.
+        top_k: usize = 10, ANY, WRITER, common: true;
+        /// What happens when the block is full: exact reads the last block again for each token; hop drops the older half and goes on.
+        context: Context = Context::Exact, ANY, WRITER;
+        /// How the samples' weights are kept: f32, or bf16, which rounds them to 8 significant bits and is up to twice as fast on large models.
+        weights: WeightType = WeightType::F32, ANY, WRITER;
+    }
+    Running {
+        /// Seed of everything random.
+        seed: u64 = 42, ANY, &[Model, Trainer, Reader::Sampler, Gradients, Store, Generator, Train, Baseline, Generate], common: true;
+        /// Number of threads; 0 takes all. It changes no bit of any result.
+        threads: usize = 0, ANY, &[Train, Resume, Baseline, Eval, Generate, Diagnose, Verify, Bench], common: true;
+        /// Precision of matrix products: highest (f32), high (two bf16s per number with AMX, else f32), or medium (bf16 with AMX or AVX512_BF16, else f32).
+        precision: Precision = Precision::Highest, ANY, &[Model, Train, Baseline, Verify], before: Some("highest");
+        /// Folder where runs and baselines are kept.
+        save_dir: PathBuf = "checkpoints/samplers".into(), ANY, TEXT, common: true;
+        /// Folder for a second copy of the run's log.
+        log_dir: Option<PathBuf> = None, ANY, &[Train, Resume];
+    }
+}
