@@ -158,7 +158,8 @@ impl<B: Backend> Trainer<B> {
     /// One step on one batch; the batch's mean loss in nats before it.
     ///
     /// # Errors
-    /// When the batch does not fit, or the loss or the gradient is not finite: the parameters are then those before the step.
+    /// When the batch does not fit, or the loss or the gradient is not finite: the parameters are then those before the step. When the step
+    /// makes a parameter that is not finite, training is lost.
     pub fn step(&mut self, batch: &Batch) -> Result<f64> {
         let training = Training {
             seed: self.recipe.seed,
@@ -166,23 +167,7 @@ impl<B: Backend> Trainer<B> {
         };
         let of = TokenBatch::new(&batch.x, &batch.y, batch.t, Objective::All);
         let (be, ws, grad) = (&self.backend, &mut self.ws, &mut self.grad);
-        let loss = (self.gpt).gradient(be, &self.params, of, Some(training), ws, grad)?;
-        let not_finite = |tensor: &str, value: f64| Error::NotFinite {
-            step: self.step,
-            tensor: tensor.into(),
-            value: value as f32,
-        };
-        if !loss.is_finite() {
-            return Err(not_finite("loss", loss));
-        }
-        let norm = self.backend.sum_of_squares(&self.grad)?.sqrt();
-        if !norm.is_finite() {
-            let at = self.backend.first_non_finite(&self.grad)?.unwrap_or(0);
-            let owner = self.gpt.layout().owner(at).map_or("", |t| &t.name);
-            let value = self.backend.read(&self.grad, at)?;
-            return Err(not_finite(&format!("gradient of {owner}"), value.into()));
-        }
-        let clip = self.recipe.grad_clip;
+        (self.gpt).launch_gradient(be, &self.params, of, Some(training), ws, grad)?;
         let adamw = AdamW {
             lr: self.recipe.learning_rate_at(self.step),
             beta1: self.recipe.beta1,
@@ -190,20 +175,40 @@ impl<B: Backend> Trainer<B> {
             eps: 1e-8,
             weight_decay: self.recipe.weight_decay,
             step: self.step + 1,
-            // torch.nn.utils.clip_grad_norm_: at most clip / (norm + 1e-6)
-            grad_scale: match clip > 0.0 {
-                true => (clip / (norm + 1e-6)).min(1.0),
-                false => 1.0,
-            },
+            grad_scale: 1.0,
+            clip: self.recipe.grad_clip,
         };
-        self.backend.adamw_update(
+        let record = &mut self.ws.record;
+        be.sum_of_squares(&self.grad, record)?;
+        be.adamw_update(
             &mut self.params,
             &self.grad,
             &mut self.m,
             &mut self.v,
             &self.decayed,
             &adamw,
+            record,
         )?;
+        let found = be.read(record)?;
+        let not_finite = |tensor: String, value: f64| Error::NotFinite {
+            step: self.step,
+            tensor,
+            value: value as f32,
+        };
+        let loss = found.nll / of.count() as f64;
+        if !loss.is_finite() {
+            return Err(not_finite("loss".into(), loss));
+        }
+        for (what, x, at) in [
+            ("gradient", &self.grad, found.gradient),
+            ("params", &self.params, found.state),
+        ] {
+            if let Some(at) = at {
+                let owner = self.gpt.layout().owner(at).map_or("", |t| &t.name);
+                let value = be.element(x, at)?;
+                return Err(not_finite(format!("{what} of {owner}"), value.into()));
+            }
+        }
         self.step += 1;
         Ok(loss)
     }

@@ -7,7 +7,7 @@
 mod prior;
 
 pub use crate::backend::Family;
-use crate::backend::{Backend, PRIOR_FLOOR, Precision, PriorTerms};
+use crate::backend::{Backend, PRIOR_FLOOR, Precision, PriorTerms, Scalars};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective, Squares, TokenBatch, Workspace};
@@ -15,7 +15,7 @@ use crate::rng::{Purpose, Stream};
 pub use prior::Prior;
 
 /// What one batch says of the posterior at the current parameters.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LogPosterior {
     /// Mean log-likelihood of the batch, nats (per token or per window, as the objective says).
     pub log_lik: f64,
@@ -291,36 +291,73 @@ impl<B: Backend> Posterior<B> {
         Ok(())
     }
 
-    fn evaluate_likelihood(
+    /// Launches the log posterior of a batch at `params` and its gradient, which is then in [`Posterior::grad`], with the scalars in the
+    /// posterior's record; how they make the log posterior comes back. With `squares` as [`Posterior::evaluate_with_squares`].
+    ///
+    /// # Errors
+    /// As [`Posterior::evaluate_with_squares`].
+    pub(crate) fn launch(
         &mut self,
         params: &B::Vector,
         batch: &Batch,
         squares: Option<&mut B::Vector>,
-    ) -> Result<LogPosterior> {
+    ) -> Result<Scale> {
         let batch = tokens(batch, self.objective);
         let (be, ws, grad) = (&self.backend, &mut self.ws, &mut self.grad);
-        let loss = match squares {
-            None => (self.gpt).gradient(be, params, batch, None, ws, grad)?,
+        match squares {
+            None => (self.gpt).launch_gradient(be, params, batch, None, ws, grad)?,
             Some(squares) => {
                 let of = Squares::Gradients;
-                (self.gpt).gradient_and_squares(be, params, batch, of, ws, grad, squares)?
+                (self.gpt).launch_squares(be, params, batch, of, ws, grad, squares)?
             }
-        };
-        let weight = self.likelihood_weight * self.num_data;
+        }
         let prior = PriorTerms {
             center: self.center.as_ref(),
             relative_to: self.relative_to.as_ref(),
             std: self.std,
             family: self.family,
         };
-        let log_prior =
-            (self.backend).posterior_gradient(&mut self.grad, params, prior, weight as f32)?;
-        let log_lik = -loss;
-        Ok(LogPosterior {
+        let weight = self.likelihood_weight * self.num_data;
+        be.posterior_gradient(grad, params, prior, weight as f32, &mut ws.record)?;
+        Ok(Scale {
+            weight,
+            count: batch.count(),
+        })
+    }
+
+    /// The gradient and the scalars that [`Posterior::launch`] left.
+    pub(crate) fn launched(&mut self) -> (&B::Vector, &mut B::Record) {
+        (&self.grad, &mut self.ws.record)
+    }
+
+    fn evaluate_likelihood(
+        &mut self,
+        params: &B::Vector,
+        batch: &Batch,
+        squares: Option<&mut B::Vector>,
+    ) -> Result<LogPosterior> {
+        let scale = self.launch(params, batch, squares)?;
+        let found = self.backend.read(&mut self.ws.record)?;
+        Ok(scale.log_posterior(&found))
+    }
+}
+
+/// How a pass's scalars make a log posterior.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    weight: f64,  // of the mean log-likelihood
+    count: usize, // positions that it is the mean of
+}
+
+impl Scale {
+    /// The log posterior of these scalars.
+    pub(crate) fn log_posterior(self, found: &Scalars) -> LogPosterior {
+        let (log_lik, log_prior) = (-(found.nll / self.count as f64), found.log_prior);
+        LogPosterior {
             log_lik,
             log_prior,
-            log_post: weight * log_lik + log_prior,
-        })
+            log_post: self.weight * log_lik + log_prior,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use bnn::backend::ops::*;
-use bnn::backend::{Cotangent, LossShape};
+use bnn::backend::{Cotangent, LossShape, Scalars};
 use bnn::gpt::{Gelu, Objective, Squares, TokenBatch};
 use bnn::rng::{Purpose, Stream};
 use common::model::{Model, config};
@@ -69,7 +69,8 @@ fn the_kernel_is_the_formula() {
                     objective,
                 };
                 let curvature = Cotangent::Curvature { stream, draw: 5 };
-                cpu.cross_entropy(&mut nll, &mut z, &y, shape, curvature)
+                let mut found = Scalars::default();
+                cpu.cross_entropy(&mut nll, &mut z, &y, shape, curvature, &mut found)
                     .unwrap();
                 for row in 0..n {
                     let got = &z[row * v..][..v];

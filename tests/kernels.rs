@@ -8,8 +8,8 @@ mod common;
 use bnn::backend::ops::*;
 use bnn::backend::{
     Cotangent, Cpu, Dropout, EnsembleLayout, Epilogue, Family, Gelu, HeadGrad, Linear, LossShape,
-    Normed, Objective, PRIOR_FLOOR, Params, Piece, Positions, PriorTerms, Tables, WeightType,
-    Write, cpu::Isa,
+    Normed, Objective, PRIOR_FLOOR, Params, Piece, Positions, PriorTerms, Scalars, Tables,
+    WeightType, Write, cpu::Isa,
 };
 use common::kernel::*;
 use common::reference::{gelu, gelu_derivative};
@@ -641,15 +641,16 @@ fn cross_entropy() {
                     objective,
                 };
                 let none = Cotangent::None;
-                let sum = cpu
-                    .cross_entropy(&mut nll, &mut z, &y, shape, none)
+                let [mut found, mut found_2] = [Scalars::default(); 2];
+                cpu.cross_entropy(&mut nll, &mut z, &y, shape, none, &mut found)
                     .unwrap();
                 assert_eq!(bits(&z[..n * v]), bits(&logits));
                 let gradient = Cotangent::Gradient(1.0 / count as f32);
-                let sum_2 = (cpu.cross_entropy(&mut nll_2, &mut z, &y, shape, gradient)).unwrap();
+                cpu.cross_entropy(&mut nll_2, &mut z, &y, shape, gradient, &mut found_2)
+                    .unwrap();
                 let rows = (0..n).filter(|&i| counts(i));
-                assert_eq!(sum, rows.map(|i| nll[i] as f64).sum::<f64>());
-                assert_eq!(sum, sum_2);
+                assert_eq!(found.nll, rows.map(|i| nll[i] as f64).sum::<f64>());
+                assert_eq!(found, found_2);
                 [front(nll, n), front(nll_2, n), front(z, n * v)]
             }) {
                 for i in 0..n {
@@ -693,7 +694,8 @@ fn cross_entropy_at_its_ends() {
             objective: Objective::All,
         };
         let mut run = |nll: &mut Vec<f32>, cotangent| {
-            cpu.cross_entropy(nll, &mut z, &y, shape, cotangent)
+            let mut found = Scalars::default();
+            cpu.cross_entropy(nll, &mut z, &y, shape, cotangent, &mut found)
                 .unwrap();
         };
         run(&mut nll, Cotangent::None);
@@ -770,9 +772,11 @@ fn posterior_gradient() {
                         std,
                         family,
                     };
-                    let sum = cpu
-                        .posterior_gradient(&mut grad, &theta, prior, num_data)
+                    let mut found = Scalars::default();
+                    cpu.posterior_gradient(&mut grad, &theta, prior, num_data, &mut found)
                         .unwrap();
+                    let sum = found.log_prior;
+                    assert_eq!(found.gradient, None);
                     let error = (sum / want_sum - 1.0).abs();
                     assert!(error < 1e-6, "{family:?} is off by {error:e}"); // four roundings in z
                     let halves = [sum.to_bits() >> 32, sum.to_bits() & 0xFFFF_FFFF];

@@ -4,7 +4,7 @@ mod common;
 
 use bnn::Error;
 use bnn::backend::vectors::{LiveRule, LiveUpdate, Noise};
-use bnn::backend::{Cpu, Vectors};
+use bnn::backend::{Cpu, Scalars, Vectors};
 use bnn::rng::{Purpose, Stream};
 use bnn::samplers::{AutoStep, Config, Factors, LiveMass, Method, Phase, Sampler, Schedule};
 use common::{bits, every_cpu, normals};
@@ -49,9 +49,10 @@ fn update(
         center,
         noise,
     };
-    let moments = cpu.live_update(rule, on).unwrap();
-    assert_eq!(moments.kinetic, 0.0);
-    (state, moments.virial, moments.nonfinite)
+    let mut found = Scalars::default();
+    cpu.live_update(rule, on, &mut found).unwrap();
+    assert_eq!(found.kinetic, 0.0);
+    (state, found.virial, found.state)
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn lengths_that_do_not_fit_are_refused() {
             center: &center,
             noise: Noise::Given(&xi),
         };
-        let result = cpu.live_update(RULE, on);
+        let result = cpu.live_update(RULE, on, &mut Scalars::default());
         assert!(matches!(result, Err(Error::Shape { .. })), "{short}");
     }
 }

@@ -5,8 +5,11 @@
 mod ensure;
 
 use bnn::Error;
-use bnn::backend::vectors::{AdamW, Coefficients, Langevin, Noise, RangeMoments, Rule, Standing};
-use bnn::backend::{Cpu, Vectors};
+use bnn::backend::vectors::{
+    AdamW, Badodab, Coefficients, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, RangeMoments,
+    Rule, Standing, ViDraw,
+};
+use bnn::backend::{Cpu, Input, Scalars, Vectors};
 use bnn::rng::{Purpose, Stream};
 use proptest::prelude::*;
 
@@ -27,7 +30,7 @@ const K: Coefficients = Coefficients {
     noise: 0.7,
     drift: 0.4,
 };
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
     Rule::Sgld {
         drift: 0.3,
         noise: 0.7,
@@ -39,6 +42,16 @@ const RULES: [Rule; 5] = [
         pull: 0.6,
         length: 0.7,
     },
+    Rule::Badodab(Badodab {
+        kick: 0.3,
+        drift: 0.4,
+        precision: 0.6,
+        xi: 0.5,
+        follow: 0.1,
+        temperature: 0.8,
+        decay: 0.35,
+        variance: 0.45,
+    }),
 ];
 
 /// One element of each rule in f64, written from its definition.
@@ -96,11 +109,26 @@ fn updates_match_f64_on_odd_lengths() {
                     mass: with_mass.then_some(&mass),
                     noise: Noise::Counter { stream, step: 6 },
                 };
-                let got = cpu.langevin_update(rule, on).unwrap();
+                let mut record = cpu.record().unwrap();
+                cpu.langevin_update(rule, on, &mut record).unwrap();
+                let got = cpu.read(&mut record).unwrap();
+                assert_eq!(record, Scalars::default());
+                let mass_of = |i: usize| if with_mass { mass[i] as f64 } else { 1.0 };
+                let rule = match rule {
+                    Rule::Badodab(b) => {
+                        let kicked = |i: usize| {
+                            let m = momenta[i] as f64 + b.kick as f64 * grad[i] as f64;
+                            m * m / mass_of(i)
+                        };
+                        let kicked: f64 = (0..n).map(kicked).sum();
+                        assert!((got.kicked / kicked - 1.0).abs() < 3e-7, "{n}");
+                        Rule::Baoa(b.coefficients(kicked, n))
+                    }
+                    rule => rule,
+                };
                 let (mut kinetic, mut virial, mut terms) = (0.0, 0.0, 0.0);
                 for i in 0..n {
-                    let mass = if with_mass { mass[i] as f64 } else { 1.0 };
-                    let g = grad[i] as f64;
+                    let (mass, g) = (mass_of(i), grad[i] as f64);
                     let xi = match rule {
                         Rule::Sglrw { .. } => stream.uniforms(6, i as u64 / 64)[i % 64] as f64,
                         _ => stream.normal(6, i as u64) as f64,
@@ -134,7 +162,7 @@ fn updates_match_f64_on_odd_lengths() {
                     "{rule:?} {n}"
                 );
                 assert!((got.virial - virial).abs() <= 3e-7 * terms, "{rule:?} {n}");
-                assert_eq!(got.nonfinite, None);
+                assert_eq!(got.state, None);
             }
         }
     }
@@ -160,8 +188,9 @@ fn threads_and_instruction_sets_change_no_bit() {
                     mass: with_mass.then_some(&mass),
                     noise: Noise::Counter { stream, step: 1 },
                 };
-                let moments = cpu.langevin_update(rule, on).unwrap();
-                let sums = (moments.kinetic.to_bits(), moments.virial.to_bits());
+                let mut found = Scalars::default();
+                cpu.langevin_update(rule, on, &mut found).unwrap();
+                let sums = (found.kinetic.to_bits(), found.virial.to_bits());
                 (bits(&t), bits(&m), sums)
             };
             let cpus = every_cpu();
@@ -179,14 +208,17 @@ fn threads_and_instruction_sets_change_no_bit() {
         weight_decay: 0.3,
         step: 3,
         grad_scale: 0.7,
+        clip: 100.0,
     };
     let run = |cpu: &Cpu| {
         let (mut t, mut m, mut v) = (theta.clone(), momenta.clone(), mass.clone());
-        cpu.adamw_update(&mut t, &grad, &mut m, &mut v, &[3..70, 5000..n], &adamw)
+        let (decay, mut found) = ([3..70, 5000..n], Scalars::default());
+        cpu.sum_of_squares(&grad, &mut found).unwrap();
+        cpu.adamw_update(&mut t, &grad, &mut m, &mut v, &decay, &adamw, &mut found)
             .unwrap();
         let sums = [
             cpu.dot(&theta, &grad).unwrap().to_bits(),
-            cpu.sum_of_squares(&grad).unwrap().to_bits(),
+            found.grad_squares.to_bits(),
         ];
         (bits(&t), bits(&m), bits(&v), sums)
     };
@@ -273,19 +305,30 @@ fn the_first_bad_element_is_found() {
     let n = 6 * 4096 + 5;
     for cpu in every_cpu() {
         let mut x = normals(n, 0);
-        assert_eq!(cpu.first_non_finite(&x).unwrap(), None);
+        let check = |x: &Vec<f32>| {
+            let [mut given, mut summed] = [Scalars::default(); 2];
+            cpu.check_finite(x, Input::Second, &mut given).unwrap();
+            cpu.sum_of_squares(x, &mut summed).unwrap();
+            assert_eq!(given.second, summed.gradient);
+            assert_eq!(summed.is_sound(), given.is_sound());
+            cpu.check_finite(x, Input::Gradient, &mut given).unwrap();
+            assert_eq!(given.gradient, given.second);
+            given.gradient
+        };
+        assert_eq!(check(&x), None);
         for at in [n - 1, 3 * 4096, 4097, 1] {
             x[at] = if at % 2 == 0 {
                 f32::NAN
             } else {
                 f32::NEG_INFINITY
             };
-            assert_eq!(cpu.first_non_finite(&x).unwrap(), Some(at));
+            assert_eq!(check(&x), Some(at));
         }
         // The same from an update: an infinity where the drift overflows, in momenta alone under Euler.
         for rule in RULES {
-            if let Rule::Sglrw { .. } = rule {
-                continue; // no gradient is too large for it
+            // No gradient is too large for the one, and the other's friction is of all elements together.
+            if let Rule::Sglrw { .. } | Rule::Badodab(_) = rule {
+                continue;
             }
             let (mut t, mut m, mut grad) = (vec![1.0; n], vec![0.0; n], vec![0.0; n]);
             (grad[4096 * 2 + 9], grad[n - 2]) = (f32::INFINITY, f32::NAN);
@@ -298,9 +341,109 @@ fn the_first_bad_element_is_found() {
                 mass: None,
                 noise: Noise::Given(&zeros),
             };
-            let moments = cpu.langevin_update(rule, on).unwrap();
-            assert_eq!(moments.nonfinite, Some(4096 * 2 + 9), "{rule:?}");
+            let mut found = Scalars::default();
+            cpu.langevin_update(rule, on, &mut found).unwrap();
+            assert_eq!(found.state, Some(4096 * 2 + 9), "{rule:?}");
         }
+    }
+}
+
+#[test]
+fn an_unsound_record_lets_no_update_change_anything() {
+    let n = 4096 + 70;
+    let nan = f64::NAN;
+    let unsound: [fn(&mut Scalars, f64); 5] = [
+        |s, nan| s.nll = nan,
+        |s, _| s.log_prior = f64::INFINITY,
+        |s, nan| s.grad_squares = nan,
+        |s, _| s.gradient = Some(7),
+        |s, _| s.second = Some(0),
+    ];
+    let cpu = Cpu::new(2).unwrap();
+    let [theta, other, grad] = [0, 1, 2].map(|what| normals(n, what));
+    let positive: Vec<f32> = other.iter().map(|z| z.exp()).collect();
+    let noise = || Noise::Given(&other);
+    let (stay, sound) = (Scalars::default(), Scalars::default());
+    assert!(sound.is_sound());
+    for spoil in unsound.map(Some).into_iter().chain([None]) {
+        let mut record = stay;
+        if let Some(spoil) = spoil {
+            spoil(&mut record, nan);
+        }
+        let before = record;
+        let check = |what: &str, old: [&Vec<f32>; 2], new: [&Vec<f32>; 2], record: &mut Scalars| {
+            assert_eq!(old == new, spoil.is_some(), "{what}");
+            // The record too, and by its bits, since NaN is not itself.
+            let same = format!("{record:?}") == format!("{before:?}");
+            assert!(same || spoil.is_none(), "{what}: {record:?}");
+            *record = before;
+        };
+        for rule in RULES {
+            let (mut t, mut m) = (theta.clone(), other.clone());
+            let on = Langevin {
+                theta: &mut t,
+                momenta: &mut m,
+                grad: &grad,
+                center: &theta,
+                mass: None,
+                noise: noise(),
+            };
+            cpu.langevin_update(rule, on, &mut record).unwrap();
+            check("langevin", [&theta, &other], [&t, &m], &mut record);
+        }
+        let (mut t, mut v, mut mass) = (theta.clone(), positive.clone(), positive.clone());
+        let on = LiveUpdate {
+            theta: &mut t,
+            squares: &mut v,
+            mass: &mut mass,
+            grad: &grad,
+            diagonal: None,
+            center: &theta,
+            noise: noise(),
+        };
+        let rule = LiveRule {
+            keep: 0.9,
+            take: 0.1,
+            floor: 0.3,
+            drift: 0.1,
+            gamma: 0.1,
+            noise: 0.1,
+        };
+        cpu.live_update(rule, on, &mut record).unwrap();
+        check("live", [&theta, &positive], [&t, &v], &mut record);
+        let (mut t, mut m, mut v) = (theta.clone(), other.clone(), positive.clone());
+        let adamw = AdamW {
+            lr: 1e-2,
+            beta1: 0.9,
+            beta2: 0.99,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            step: 1,
+            grad_scale: 1.0,
+            clip: 1.0,
+        };
+        cpu.adamw_update(&mut t, &grad, &mut m, &mut v, &[], &adamw, &mut record)
+            .unwrap();
+        check("adamw", [&theta, &other], [&t, &m], &mut record);
+        let (mut mean, mut sd) = (theta.clone(), positive.clone());
+        let step = EkfStep {
+            transition_variance: 0.1,
+            squares: 0.2,
+            gradient: 0.3,
+        };
+        cpu.ekf_update(&mut mean, &mut sd, &grad, &positive, step, &mut record)
+            .unwrap();
+        check("ekf", [&theta, &positive], [&mean, &sd], &mut record);
+        let (mut dm, mut ds) = (theta.clone(), other.clone());
+        let draw = ViDraw {
+            temperature: 0.7,
+            stick_the_landing: true,
+            weight: 0.5,
+            first: false,
+        };
+        cpu.vi_gradient(&mut dm, &mut ds, &grad, &other, noise(), draw, &mut record)
+            .unwrap();
+        check("vi", [&theta, &other], [&dm, &ds], &mut record);
     }
 }
 
@@ -316,7 +459,8 @@ fn lengths_must_agree() {
     shape(cpu.square_accumulate(&mut a, &b));
     shape(cpu.divide(&mut a, &b));
     shape(cpu.dot(&a, &b).map(|_| ()));
-    assert!(matches!(cpu.read(&a, 5), Err(Error::Invalid { .. })));
+    assert!(matches!(cpu.element(&a, 5), Err(Error::Invalid { .. })));
+    let mut found = Scalars::default();
     for bad in 0..5 {
         let n = |i| if i == bad { 6 } else { 5 };
         let (mut t, mut m) = (vec![0.0; 5], vec![0.0; n(0)]);
@@ -334,7 +478,7 @@ fn lengths_must_agree() {
             mass: Some(&mass),
             noise: Noise::Given(&xi),
         };
-        shape(cpu.langevin_update(Rule::Baoa(K), on).map(|_| ()));
+        shape(cpu.langevin_update(Rule::Baoa(K), on, &mut found));
     }
     let adamw = AdamW {
         lr: 1e-2,
@@ -344,13 +488,14 @@ fn lengths_must_agree() {
         weight_decay: 0.0,
         step: 1,
         grad_scale: 1.0,
+        clip: 0.0,
     };
     let five = || vec![0.0; 5];
     let (mut t, mut m, mut v) = (five(), five(), five());
-    shape(cpu.adamw_update(&mut t, &b, &mut m, &mut v, &[], &adamw));
+    shape(cpu.adamw_update(&mut t, &b, &mut m, &mut v, &[], &adamw, &mut found));
     #[allow(clippy::reversed_empty_ranges, clippy::single_range_in_vec_init)]
     for decay in [&[3..2][..], &[0..6], &[2..4, 3..5], &[3..4, 0..1]] {
-        let r = cpu.adamw_update(&mut t, &a, &mut m, &mut v, decay, &adamw);
+        let r = cpu.adamw_update(&mut t, &a, &mut m, &mut v, decay, &adamw, &mut found);
         assert!(matches!(r, Err(Error::Invalid { .. })), "{decay:?}");
     }
     for (beta1, beta2, step) in [(1.0, 0.9, 1), (-0.1, 0.9, 1), (0.9, 1.0, 1), (0.9, 0.99, 0)] {
@@ -360,7 +505,7 @@ fn lengths_must_agree() {
             step,
             ..adamw
         };
-        let r = cpu.adamw_update(&mut t, &a, &mut m, &mut v, &[], &bad);
+        let r = cpu.adamw_update(&mut t, &a, &mut m, &mut v, &[], &bad, &mut found);
         assert!(matches!(r, Err(Error::Invalid { .. })), "{bad:?}");
     }
 }
@@ -382,11 +527,18 @@ fn adamw_matches_its_formula() {
             weight_decay: 0.4,
             step,
             grad_scale: -0.6,
+            // Every other gradient is longer: its norm is about sqrt(5000) = 70.7.
+            clip: if step % 2 == 0 { 50.0 } else { 90.0 },
         };
-        cpu.adamw_update(&mut theta, &grad, &mut m, &mut v, &decay, &a)
+        let mut found = Scalars::default();
+        cpu.sum_of_squares(&grad, &mut found).unwrap();
+        cpu.adamw_update(&mut theta, &grad, &mut m, &mut v, &decay, &a, &mut found)
             .unwrap();
+        assert_eq!(found.state, None);
+        let norm = found.grad_squares.sqrt();
+        let scale = if step % 2 == 0 { 50.0 / norm } else { 1.0 };
         for (i, [t, m, v]) in want.iter_mut().enumerate() {
-            let g = grad[i] as f64 * a.grad_scale;
+            let g = grad[i] as f64 * a.grad_scale * scale;
             *m = a.beta1 * *m + (1.0 - a.beta1) * g;
             *v = a.beta2 * *v + (1.0 - a.beta2) * g * g;
             let (m_hat, v_hat) = (
@@ -415,7 +567,9 @@ proptest! {
         let dot: f64 = x.iter().zip(&y).map(|(x, y)| *x as f64 * *y as f64).sum();
         prop_assert!((cpu.dot(&x, &y).unwrap() - dot).abs() <= 1e-13 * n as f64);
         let squares: f64 = x.iter().map(|x| (*x as f64).powi(2)).sum();
-        prop_assert!((cpu.sum_of_squares(&x).unwrap() - squares).abs() <= 1e-13 * n as f64);
+        let mut found = Scalars::default();
+        cpu.sum_of_squares(&x, &mut found).unwrap();
+        prop_assert!((found.grad_squares - squares).abs() <= 1e-13 * n as f64);
 
         let mut buf = cpu.zeros(n).unwrap();
         prop_assert_eq!(cpu.len(&buf), n);
@@ -434,7 +588,7 @@ proptest! {
         cpu.download(&buf, &mut host).unwrap();
         prop_assert!(host.iter().all(|h| *h == a * 0.5));
         if n > 0 {
-            prop_assert_eq!(cpu.read(&buf, n - 1).unwrap(), a * 0.5);
+            prop_assert_eq!(cpu.element(&buf, n - 1).unwrap(), a * 0.5);
         }
     }
 
@@ -453,7 +607,8 @@ proptest! {
                 mass: None,
                 noise: Noise::Counter { stream, step: 2 },
             };
-            cpu.langevin_update(Rule::Baoa(K), on).unwrap();
+            let mut found = Scalars::default();
+            cpu.langevin_update(Rule::Baoa(K), on, &mut found).unwrap();
             (t, m)
         };
         let ((t, m), (longer_t, longer_m)) = (run(n), run(n + more));

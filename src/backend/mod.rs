@@ -22,6 +22,7 @@ mod posterior_gradient;
 mod precision;
 mod predictive;
 mod range_moments;
+mod record;
 pub mod vectors;
 
 pub use activations::{Params, Piece, WeightGrad};
@@ -41,6 +42,7 @@ pub use posterior_gradient::{Family, PRIOR_FLOOR, PriorTerms};
 pub use precision::{GemmPrecision, Precision};
 pub use predictive::cpu::PredictiveSums;
 pub use predictive::{Predicted, TokenPrediction};
+pub use record::{Input, Scalars};
 pub use vectors::Vectors;
 
 /// The traits of the operations: what must be in scope to call them on a device whose type is known.

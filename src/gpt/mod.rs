@@ -161,8 +161,9 @@ impl Gpt {
         let pass = self.pass(backend, params, &batch, None);
         backend.host().batch(self.work(batch.x.len()), || {
             forward(&pass, ws, Attend::Windows(batch.t))?;
-            self.mean_loss(backend, &batch, Cotangent::None, ws)
-        })
+            self.cross_entropy(backend, &batch, Cotangent::None, ws)
+        })?;
+        batch.read_loss(backend, ws)
     }
 
     /// Adds what these parameters predict of the batch's targets to the sums of an average. No logits leave the device.
@@ -200,6 +201,20 @@ impl Gpt {
         ws: &mut Workspace<B>,
         grad: &mut B::Vector,
     ) -> Result<f64> {
+        self.launch_gradient(backend, params, batch, training, ws, grad)?;
+        batch.read_loss(backend, ws)
+    }
+
+    /// As [`Gpt::gradient`], with the loss left in the workspace's record.
+    pub(crate) fn launch_gradient<B: Backend>(
+        &self,
+        backend: &B,
+        params: &B::Vector,
+        batch: TokenBatch<'_>,
+        training: Option<Training>,
+        ws: &mut Workspace<B>,
+        grad: &mut B::Vector,
+    ) -> Result<()> {
         ws.take(backend, self, params, &batch, true)?;
         self.check_len(backend, "gradient", grad)?;
         let training = training.filter(|_| self.config.dropout > 0.0);
@@ -208,15 +223,14 @@ impl Gpt {
             forward(&pass, ws, Attend::Windows(batch.t))?;
             // The gradient of the mean from the start: no pass of its own for the scale.
             let weight = 1.0 / batch.count() as f32;
-            let loss = self.mean_loss(backend, &batch, Cotangent::Gradient(weight), ws)?;
+            self.cross_entropy(backend, &batch, Cotangent::Gradient(weight), ws)?;
             let to = batch.weight_grad(grad, None);
             Backward {
                 pass: &pass,
                 params,
                 to,
             }
-            .run(ws)?;
-            Ok(loss)
+            .run(ws)
         })
     }
 
@@ -244,6 +258,22 @@ impl Gpt {
         grad: &mut B::Vector,
         squares: &mut B::Vector,
     ) -> Result<f64> {
+        self.launch_squares(backend, params, batch, of, ws, grad, squares)?;
+        batch.read_loss(backend, ws)
+    }
+
+    /// As [`Gpt::gradient_and_squares`], with the loss left in the workspace's record.
+    #[allow(clippy::too_many_arguments)] // two results beside what a gradient takes
+    pub(crate) fn launch_squares<B: Backend>(
+        &self,
+        backend: &B,
+        params: &B::Vector,
+        batch: TokenBatch<'_>,
+        of: Squares,
+        ws: &mut Workspace<B>,
+        grad: &mut B::Vector,
+        squares: &mut B::Vector,
+    ) -> Result<()> {
         ws.take(backend, self, params, &batch, true)?;
         self.check_len(backend, "gradient", grad)?;
         self.check_len(backend, "squares", squares)?;
@@ -254,7 +284,7 @@ impl Gpt {
         };
         backend.host().batch(self.work(batch.x.len()), || {
             forward(&pass, ws, Attend::Windows(batch.t))?;
-            let loss = self.mean_loss(backend, &batch, cotangent, ws)?;
+            self.cross_entropy(backend, &batch, cotangent, ws)?;
             let to = batch.weight_grad(grad, Some(squares));
             Backward {
                 pass: &pass,
@@ -262,8 +292,7 @@ impl Gpt {
                 to,
             }
             .run(ws)?;
-            backend.scale(grad, 1.0 / batch.count() as f32)?;
-            Ok(loss)
+            backend.scale(grad, 1.0 / batch.count() as f32)
         })
     }
 
@@ -307,14 +336,14 @@ impl Gpt {
         }
     }
 
-    /// The mean loss of the workspace's logits, whose place the cotangent takes.
-    fn mean_loss<B: Backend>(
+    /// The summed loss of the workspace's logits, whose place the cotangent takes.
+    fn cross_entropy<B: Backend>(
         &self,
         backend: &B,
         batch: &TokenBatch<'_>,
         cotangent: Cotangent,
         ws: &mut Workspace<B>,
-    ) -> Result<f64> {
+    ) -> Result<()> {
         let shape = LossShape {
             rows: batch.x.len(),
             t: batch.t,
@@ -322,8 +351,7 @@ impl Gpt {
             objective: batch.objective,
         };
         let (nll, logits) = (&mut ws.nll, &mut ws.logits);
-        let sum = backend.cross_entropy(nll, logits, &ws.y, shape, cotangent)?;
-        Ok(sum / batch.count() as f64)
+        backend.cross_entropy(nll, logits, &ws.y, shape, cotangent, &mut ws.record)
     }
 
     fn check_len<B: Backend>(&self, backend: &B, what: &str, buf: &B::Vector) -> Result<()> {
@@ -389,8 +417,14 @@ impl<'a> TokenBatch<'a> {
         Self { x, y, t, objective }
     }
 
+    /// The mean loss that a pass left in the workspace's record.
+    fn read_loss<B: Backend>(&self, backend: &B, ws: &mut Workspace<B>) -> Result<f64> {
+        let found = backend.read(&mut ws.record)?;
+        Ok(found.nll / self.count() as f64)
+    }
+
     /// How many positions count.
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.objective.count(self.x.len(), self.t)
     }
 

@@ -29,9 +29,10 @@ pub struct Workspace<B: Backend> {
     pub(crate) logits: B::Act, // (N, V), the gradient's place too; for decoding (ends, V)
     pub(crate) nll: B::Act,   // (N, 1)
     pub(crate) back: Option<Gradients<B>>,
-    pub(crate) x: B::Tokens, // (N)
-    pub(crate) y: B::Tokens, // (N) targets
-    ids: Vec<u32>,           // (N) tokens on their way to the device
+    pub(crate) x: B::Tokens,      // (N)
+    pub(crate) y: B::Tokens,      // (N) targets
+    pub(crate) record: B::Record, // the pass's scalars
+    ids: Vec<u32>,                // (N) tokens on their way to the device
 }
 
 /// What a workspace is for.
@@ -144,6 +145,7 @@ impl<B: Backend> Workspace<B> {
             back,
             x: backend.tokens(tokens)?,
             y: backend.tokens(tokens)?,
+            record: backend.record()?,
             ids: Vec::with_capacity(tokens),
         })
     }

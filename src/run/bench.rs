@@ -377,11 +377,13 @@ impl Bench<'_> {
             weight_decay: 0.1,
             step: 0,
             grad_scale: 1.0,
+            clip: 0.0,
         };
         let cpu = &self.cpu;
+        let mut record = cpu.record()?;
         let time = self.time(|| {
             a.step += 1;
-            cpu.adamw_update(&mut theta, &grad, &mut m, &mut v, &decay, &a)
+            cpu.adamw_update(&mut theta, &grad, &mut m, &mut v, &decay, &a, &mut record)
         })?;
         // theta, m, v read and written, grad read
         let rate = 28.0 * n as f64 / time.0 / 1e9;
@@ -420,6 +422,7 @@ impl Bench<'_> {
         let stream = Stream::new(1, Purpose::Noise, 0);
         let mut step = 0;
         let cpu = &self.cpu;
+        let mut record = cpu.record()?;
         let time = self.time(|| {
             step += 1;
             let on = Langevin {
@@ -430,7 +433,7 @@ impl Bench<'_> {
                 mass: None,
                 noise: Noise::Counter { stream, step },
             };
-            cpu.langevin_update(rule, on).map(drop)
+            cpu.langevin_update(rule, on, &mut record)
         })?;
         let rate = bytes * n as f64 / time.0 / 1e9;
         let more = [("params", n as f64), ("gb_per_s", rate)];

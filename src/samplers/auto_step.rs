@@ -204,13 +204,25 @@ impl AutoStep {
         grad: &V::Vector,
         log_post: f64,
     ) -> Result<StepReport> {
+        self.step_by(sampler, grad, |sampler| {
+            sampler.step_with_gradient(grad, log_post)
+        })
+    }
+
+    /// As [`AutoStep::step`], with a step of the caller's.
+    pub(super) fn step_by<V: Vectors>(
+        &mut self,
+        sampler: &mut Sampler<V>,
+        grad: &V::Vector,
+        make: impl FnOnce(&mut Sampler<V>) -> Result<StepReport>,
+    ) -> Result<StepReport> {
         if sampler.live().is_some() {
             return Err(Self::no_live_mass());
         }
         let window = self.window;
         let (at, made) = (sampler.step() % window, sampler.step());
         if sampler.phase() != Phase::Warmup || made >= WINDOWS * window {
-            return sampler.step_with_gradient(grad, log_post);
+            return make(sampler);
         }
         let mut sums = [RangeMoments::default()];
         let all = 0..sampler.len();
@@ -218,7 +230,7 @@ impl AutoStep {
         if counts {
             sampler.range_moments(grad, std::slice::from_ref(&all), &mut sums)?;
         }
-        let report = sampler.step_with_gradient(grad, log_post)?;
+        let report = make(sampler)?;
         if counts {
             self.state.kinetic += report.kinetic_temperature.unwrap_or(0.0);
             self.state.force += sums[0].force / sampler.len() as f64;

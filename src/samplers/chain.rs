@@ -7,10 +7,10 @@ use super::{
     AutoStep, Config, Diagonal, Factors, Phase, Preconditioner, Sampler, SamplerState, StepReport,
     Temperatures, curvature,
 };
-use crate::backend::Backend;
+use crate::backend::{Backend, Scalars};
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::posterior::{LogPosterior, Posterior};
+use crate::posterior::{LogPosterior, Posterior, Scale};
 use crate::rng::{Purpose, Stream};
 
 /// What one batch did.
@@ -152,24 +152,26 @@ impl<B: Backend> Chain<B> {
         }
         self.mass.check_batch(batch.b, self.posterior.batch())?;
         let theta = self.sampler.params();
-        let at = match self.mass.of_sequences() {
-            Some(squares) => (self.posterior).evaluate_with_squares(theta, batch, squares)?,
-            None => self.posterior.evaluate(theta, batch)?,
-        };
+        let squares = self.mass.of_sequences();
+        let scale = self.posterior.launch(theta, batch, squares)?;
         self.mass.count_sequences(batch.b);
         if self.mass.is_running() {
-            return self.estimate_mass(step, at);
+            return self.estimate_mass(step, scale);
         }
         if let Some(d) = &mut self.diagonal {
             let v = self.sampler.vectors();
             d.displace(v, theta, self.posterior.grad(), self.sampler.step())?;
-            self.posterior.evaluate(d.point(), batch)?;
+            // The scalars of the first gradient wait.
+            d.swap_record(self.posterior.launched().1);
+            self.posterior.launch(d.point(), batch, None)?;
+            d.swap_record(self.posterior.launched().1);
             d.finish(v, self.posterior.grad())?;
         }
-        let r = self.advance(at.log_post, look).map_err(|e| match e {
+        let r = self.advance(scale, look).map_err(|e| match e {
             Error::NotFinite { tensor, value, .. } => self.name_tensor(step, tensor, value),
             e => e,
         })?;
+        let at = scale.log_posterior(self.sampler.found());
         self.mass.adapt(&mut self.sampler, self.posterior.grad())?;
         Ok(ChainReport {
             step,
@@ -184,16 +186,13 @@ impl<B: Backend> Chain<B> {
     /// The sampler's step, and the temperatures of the tensors where they are due.
     fn advance(
         &mut self,
-        log_post: f64,
+        scale: Scale,
         look: impl FnOnce(&Sampler<B>, &B::Vector) -> Result<()>,
     ) -> Result<StepReport> {
-        let sampler = &mut self.sampler;
+        let (sampler, (grad, record)) = (&mut self.sampler, self.posterior.launched());
+        let grad = self.diagonal.as_ref().map_or(grad, Diagonal::grad);
         let (made, warmup) = (sampler.step(), sampler.config().warmup_steps);
         let sampling = sampler.phase() == Phase::Sampling;
-        let grad = match &self.diagonal {
-            Some(d) => d.grad(),
-            None => self.posterior.grad(),
-        };
         let due = |t: &&mut Temperatures| sampling && t.due(made.saturating_sub(warmup));
         let mut taken = self.temperatures.as_mut().filter(due);
         if let Some(t) = &mut taken {
@@ -201,10 +200,13 @@ impl<B: Backend> Chain<B> {
             t.read(sampler, grad)?;
         }
         look(sampler, grad)?;
-        let report = match (&mut self.auto_step, &self.diagonal) {
-            (Some(auto), _) => auto.step(sampler, grad, log_post),
-            (None, Some(d)) => sampler.step_with_diagonal(grad, d.values(), log_post),
-            (None, None) => sampler.step_with_gradient(grad, log_post),
+        let log_post = |found: &Scalars| scale.log_posterior(found).log_post;
+        let diagonal = self.diagonal.as_ref().map(Diagonal::values);
+        let mut step =
+            |sampler: &mut Sampler<B>| sampler.step_recorded(grad, diagonal, record, &log_post);
+        let report = match &mut self.auto_step {
+            Some(auto) => auto.step_by(sampler, grad, step),
+            None => step(sampler),
         }?;
         if let Some(t) = taken {
             t.keep();
@@ -213,7 +215,10 @@ impl<B: Backend> Chain<B> {
     }
 
     /// Takes in the posterior's gradient before the chain moves; the last one sets the mass.
-    fn estimate_mass(&mut self, step: u64, at: LogPosterior) -> Result<ChainReport> {
+    fn estimate_mass(&mut self, step: u64, scale: Scale) -> Result<ChainReport> {
+        let v = self.sampler.vectors().clone();
+        let found = v.read(self.posterior.launched().1)?;
+        let at = scale.log_posterior(&found);
         if !at.log_post.is_finite() {
             return Err(Error::NotFinite {
                 step,
@@ -221,10 +226,9 @@ impl<B: Backend> Chain<B> {
                 value: at.log_post as f32,
             });
         }
-        let (v, grad) = (self.sampler.vectors(), self.posterior.grad());
-        if let Some(i) = v.first_non_finite(grad)? {
-            let value = v.read(grad, i)?;
-            return Err(self.not_finite("gradient", step, i, value));
+        let grad = self.posterior.grad();
+        if let Some(i) = found.gradient {
+            return Err(self.not_finite("gradient", step, i, v.element(grad, i)?));
         }
         let sequences = self.posterior.sequences();
         self.mass.take(&mut self.sampler, grad, sequences)?;

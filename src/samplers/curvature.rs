@@ -60,7 +60,7 @@ pub fn extreme_curvature<V: Vectors>(
     }
     let n = vectors.len(theta);
     let over_mass = |x: &mut V::Vector| mass.map_or(Ok(()), |m| vectors.divide(x, m));
-    let length = DISPLACEMENT * vectors.sum_of_squares(theta)?.sqrt();
+    let length = DISPLACEMENT * vectors.dot(theta, theta)?.sqrt();
     let length = if length > 0.0 { length } else { DISPLACEMENT };
     let (mut u, mut p, mut p_old) = (vectors.zeros(n)?, vectors.zeros(n)?, vectors.zeros(n)?);
     let (mut w, mut point) = (vectors.zeros(n)?, vectors.zeros(n)?);
@@ -74,7 +74,7 @@ pub fn extreme_curvature<V: Vectors>(
 
     let (mut alphas, mut betas) = (Vec::new(), Vec::<f64>::new());
     while (alphas.len() as u64) < products {
-        let h = (length / vectors.sum_of_squares(&u)?.sqrt()) as f32;
+        let h = (length / vectors.dot(&u, &u)?.sqrt()) as f32;
         vectors.fill(&mut w, 0.0)?;
         for side in [h, -h] {
             vectors.copy(&mut point, theta)?;

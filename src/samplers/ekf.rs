@@ -23,6 +23,7 @@
 //!
 //! **Where it differs.** Nothing but that variances are kept finite for sd below 1e-19, where 1 / sd^2 would overflow.
 
+use crate::backend::Input;
 use crate::backend::vectors::{EkfStep, Noise, Spread, Vectors};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
@@ -54,6 +55,7 @@ pub struct Ekf<V: Vectors> {
     step: u64,
     mean: V::Vector,
     sd: V::Vector,
+    record: V::Record,
 }
 
 impl<V: Vectors> Ekf<V> {
@@ -92,6 +94,7 @@ impl<V: Vectors> Ekf<V> {
             step: state.step,
             mean: vectors.put(&state.mean)?,
             sd: vectors.put(&state.sd)?,
+            record: vectors.record()?,
             vectors,
             config,
         })
@@ -123,37 +126,46 @@ impl<V: Vectors> Ekf<V> {
         squares: &V::Vector,
         squares_scale: f64,
     ) -> Result<()> {
-        for (what, x) in [("gradient", grad), ("squares", squares)] {
-            if let Some(at) = self.vectors.first_non_finite(x)? {
-                let value = self.vectors.read(x, at)?;
-                return Err(self.not_finite(what, at, value));
-            }
-        }
         let EkfConfig { lr, transition_sd } = self.config;
         let step = EkfStep {
             transition_variance: (transition_sd * transition_sd) as f32,
             squares: (lr * squares_scale) as f32,
             gradient: (lr * gradient_scale) as f32,
         };
-        let v = &self.vectors;
-        if let Some(at) = v.ekf_update(&mut self.mean, &mut self.sd, grad, squares, step)? {
-            let value = v.read(&self.mean, at)?;
-            if !value.is_finite() {
-                return Err(self.not_finite("mean", at, value));
+        let (v, record) = (&self.vectors, &mut self.record);
+        v.check_finite(grad, Input::Gradient, record)?;
+        v.check_finite(squares, Input::Second, record)?;
+        v.ekf_update(&mut self.mean, &mut self.sd, grad, squares, step, record)?;
+        let found = v.read(record)?;
+        for (what, x, at) in [
+            ("gradient", grad, found.gradient),
+            ("squares", squares, found.second),
+        ] {
+            if let Some(at) = at {
+                return Err(self.not_finite(what, at, v.element(x, at)?));
             }
-            let value = v.read(&self.sd, at)?;
-            if value > 0.0 {
-                return Err(self.not_finite("sd", at, value));
-            }
-            let what = format!("sd[{at}] after step {}", self.step);
-            return Err(Error::invalid(
-                what,
-                "above 0: the precision overflowed",
-                value,
-            ));
+        }
+        if let Some(at) = found.state {
+            return self.diverged(at);
         }
         self.step += 1;
         Ok(())
+    }
+
+    /// Says what became of an element that is no normal's.
+    fn diverged(&self, at: usize) -> Result<()> {
+        let v = &self.vectors;
+        let value = v.element(&self.mean, at)?;
+        if !value.is_finite() {
+            return Err(self.not_finite("mean", at, value));
+        }
+        let value = v.element(&self.sd, at)?;
+        if value > 0.0 {
+            return Err(self.not_finite("sd", at, value));
+        }
+        let what = format!("sd[{at}] after step {}", self.step);
+        let expected = "above 0: the precision overflowed";
+        Err(Error::invalid(what, expected, value))
     }
 
     fn not_finite(&self, what: &str, at: usize, value: f32) -> Error {

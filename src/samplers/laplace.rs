@@ -23,6 +23,7 @@
 //!
 //! **State.** mean, h, steps. **Init.** As given.
 
+use crate::backend::Input;
 use crate::backend::vectors::{Noise, Spread, Vectors};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
@@ -108,13 +109,7 @@ impl<V: Vectors> Laplace<V> {
     /// # Errors
     /// [`Error::NotFinite`] with step and element for a square that is NaN or infinite; the state is then as before.
     pub fn step(&mut self, squares: &V::Vector, scale: f64) -> Result<()> {
-        if let Some(at) = self.vectors.first_non_finite(squares)? {
-            return Err(Error::NotFinite {
-                step: self.step,
-                tensor: format!("squares[{at}]"),
-                value: self.vectors.read(squares, at)?,
-            });
-        }
+        self.check_finite("squares", squares, self.step)?;
         self.vectors
             .axpy(&mut self.precision, scale as f32, squares)?;
         self.step += 1;
@@ -183,13 +178,20 @@ impl<V: Vectors> Laplace<V> {
             step: index,
         };
         let spread = self.spread(prior_precision, temperature)?;
+        self.vectors
+            .gaussian_point(out, &self.mean, spread, noise)?;
+        self.check_finite("draw", out, index)
+    }
+
+    fn check_finite(&self, what: &str, x: &V::Vector, step: u64) -> Result<()> {
         let v = &self.vectors;
-        v.gaussian_point(out, &self.mean, spread, noise)?;
-        match v.first_non_finite(out)? {
+        let mut record = v.record()?;
+        v.check_finite(x, Input::Second, &mut record)?;
+        match v.read(&mut record)?.second {
             Some(at) => Err(Error::NotFinite {
-                step: index,
-                tensor: format!("draw[{at}]"),
-                value: v.read(out, at)?,
+                step,
+                tensor: format!("{what}[{at}]"),
+                value: v.element(x, at)?,
             }),
             None => Ok(()),
         }

@@ -137,6 +137,7 @@ pub struct Diagonal<V: Vectors> {
     signs: V::Vector,
     grad: V::Vector,
     values: V::Vector, // the point until there is a second gradient
+    record: V::Record, // of the second gradient
 }
 
 impl<V: Vectors> Diagonal<V> {
@@ -151,6 +152,7 @@ impl<V: Vectors> Diagonal<V> {
             signs: vectors.zeros(n)?,
             grad: vectors.zeros(n)?,
             values: vectors.zeros(n)?,
+            record: vectors.record()?,
         })
     }
 
@@ -167,7 +169,7 @@ impl<V: Vectors> Diagonal<V> {
     ) -> Result<()> {
         v.copy(&mut self.grad, grad)?;
         v.signs(&mut self.signs, self.stream, step)?;
-        let size = (v.sum_of_squares(theta)? / v.len(theta) as f64).sqrt();
+        let size = (v.dot(theta, theta)? / v.len(theta) as f64).sqrt();
         self.delta = (DISPLACEMENT * if size > 0.0 { size } else { 1.0 }) as f32;
         v.copy(&mut self.values, theta)?;
         v.axpy(&mut self.values, self.delta, &self.signs)
@@ -176,6 +178,11 @@ impl<V: Vectors> Diagonal<V> {
     /// Where the second gradient is to be taken, after [`Diagonal::displace`].
     pub fn point(&self) -> &V::Vector {
         &self.values
+    }
+
+    /// Changes a record with the one that is kept for the second gradient.
+    pub(super) fn swap_record(&mut self, record: &mut V::Record) {
+        std::mem::swap(&mut self.record, record);
     }
 
     /// Takes the second gradient.

@@ -2,6 +2,7 @@
 
 use super::{Config, Kinetic, Live, LiveMass, Momenta, Thermostat};
 use crate::backend::vectors::{Langevin, LiveUpdate, Noise, RangeMoments, Standing, Vectors};
+use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,8 @@ pub struct Sampler<V: Vectors> {
     mass: Option<V::Vector>, // under a live mass that of the last step
     live: Option<Live<V::Vector>>,
     center: V::Vector,
+    record: V::Record,
+    found: Scalars, // by the last step
     thermostat: Option<Thermostat>,
     factors: Option<Factors>,
     nonfinite: Option<usize>,
@@ -183,6 +186,8 @@ impl<V: Vectors> Sampler<V> {
                 .map(|l| on_device(&vectors, l))
                 .transpose()?,
             center: put(&state.center)?,
+            record: vectors.record()?,
+            found: Scalars::default(),
             stream: Stream::new(config.seed, Purpose::Noise, config.chain),
             step: state.step,
             thermostat: state.thermostat,
@@ -228,8 +233,9 @@ impl<V: Vectors> Sampler<V> {
     ///
     /// [`Sampler::non_finite_index`] has the element.
     pub fn step_with_gradient(&mut self, grad: &V::Vector, log_post: f64) -> Result<StepReport> {
-        let (stream, step) = (self.stream, self.step);
-        self.advance(grad, None, log_post, Noise::Counter { stream, step })
+        self.check_given(grad, log_post)?;
+        let noise = self.noise();
+        self.advance(grad, None, &|_| log_post, noise)
     }
 
     /// [`Sampler::step_with_gradient`] under a live mass, with its divergence term, given the diagonal of the log posterior's Hessian at
@@ -243,9 +249,9 @@ impl<V: Vectors> Sampler<V> {
         diagonal: &V::Vector,
         log_post: f64,
     ) -> Result<StepReport> {
-        let (stream, step) = (self.stream, self.step);
-        let noise = Noise::Counter { stream, step };
-        self.advance(grad, Some(diagonal), log_post, noise)
+        self.check_given(grad, log_post)?;
+        let noise = self.noise();
+        self.advance(grad, Some(diagonal), &|_| log_post, noise)
     }
 
     /// [`Sampler::step_with_gradient`] with given standard normals, one a parameter: to replay what another program
@@ -256,93 +262,104 @@ impl<V: Vectors> Sampler<V> {
         log_post: f64,
         noise: &V::Vector,
     ) -> Result<StepReport> {
-        self.advance(grad, None, log_post, Noise::Given(noise))
+        self.check_given(grad, log_post)?;
+        self.advance(grad, None, &|_| log_post, Noise::Given(noise))
+    }
+
+    /// A step with a gradient whose scalars are in `record` already, from which `log_post` makes the log posterior.
+    pub(super) fn step_recorded(
+        &mut self,
+        grad: &V::Vector,
+        diagonal: Option<&V::Vector>,
+        record: &mut V::Record,
+        log_post: &dyn Fn(&Scalars) -> f64,
+    ) -> Result<StepReport> {
+        let noise = self.noise();
+        std::mem::swap(&mut self.record, record);
+        let report = self.advance(grad, diagonal, log_post, noise);
+        std::mem::swap(&mut self.record, record);
+        report
+    }
+
+    fn noise<'a>(&self) -> Noise<'a, V>
+    where
+        V: 'a,
+    {
+        let (stream, step) = (self.stream, self.step);
+        Noise::Counter { stream, step }
+    }
+
+    /// Refuses a step that there is none of, and a vector of another length.
+    fn check_step(&self, grad: &V::Vector, diagonal: Option<&V::Vector>) -> Result<()> {
+        if self.phase() == Phase::Done {
+            let expected = format!("one of the run's {} steps", self.config.total_steps());
+            return Err(Error::invalid("step", expected, self.step));
+        }
+        let n = self.len();
+        let len = |x: &V::Vector| self.vectors.len(x);
+        if len(grad) != n {
+            return Err(Error::shape("gradient", [n], [len(grad)]));
+        }
+        let Some(diagonal) = diagonal else {
+            return Ok(());
+        };
+        if self.live.is_none() {
+            let expected = "none (no mass follows the chain)";
+            return Err(Error::invalid("diagonal", expected, "one"));
+        }
+        if len(diagonal) != n {
+            return Err(Error::shape("diagonal", [n], [len(diagonal)]));
+        }
+        Ok(())
+    }
+
+    /// Looks at what a caller gave for a step.
+    fn check_given(&mut self, grad: &V::Vector, log_post: f64) -> Result<()> {
+        self.check_step(grad, None)?;
+        self.nonfinite = None;
+        self.check_log_post(log_post)?;
+        (self.vectors).check_finite(grad, Input::Gradient, &mut self.record)
+    }
+
+    fn check_log_post(&self, log_post: f64) -> Result<()> {
+        if log_post.is_finite() {
+            return Ok(());
+        }
+        Err(Error::NotFinite {
+            step: self.step,
+            tensor: "log_posterior".into(),
+            value: log_post as f32,
+        })
     }
 
     fn advance(
         &mut self,
         grad: &V::Vector,
         diagonal: Option<&V::Vector>,
-        log_post: f64,
+        log_post: &dyn Fn(&Scalars) -> f64,
         noise: Noise<'_, V>,
     ) -> Result<StepReport> {
-        let (n, step, phase) = (self.len(), self.step, self.phase());
-        if phase == Phase::Done {
-            let expected = format!("one of the run's {} steps", self.config.total_steps());
-            return Err(Error::invalid("step", expected, step));
-        }
-        if self.vectors.len(grad) != n {
-            return Err(Error::shape("gradient", [n], [self.vectors.len(grad)]));
-        }
+        self.check_step(grad, diagonal)?;
         self.nonfinite = None;
-        if !log_post.is_finite() {
-            return Err(Error::NotFinite {
-                step,
-                tensor: "log_posterior".into(),
-                value: log_post as f32,
-            });
-        }
-        if let Some(at) = self.vectors.first_non_finite(grad)? {
-            let value = self.vectors.read(grad, at)?;
-            return Err(self.not_finite("gradient", at, value));
-        }
-        if let Some(diagonal) = diagonal {
-            if self.live.is_none() {
-                let expected = "none (no mass follows the chain)";
-                return Err(Error::invalid("diagonal", expected, "one"));
-            }
-            if self.vectors.len(diagonal) != n {
-                return Err(Error::shape("diagonal", [n], [self.vectors.len(diagonal)]));
-            }
-            if let Some(at) = self.vectors.first_non_finite(diagonal)? {
-                let value = self.vectors.read(diagonal, at)?;
-                return Err(self.not_finite("diagonal", at, value));
-            }
-        }
+        let (step, phase) = (self.step, self.phase());
         let now = self.settings_at(step)?;
-        let (scheme, xi) = (now.method.scheme(), self.thermostat.map_or(0.0, |t| t.xi));
-        let moments = match (&mut self.live, &mut self.mass) {
-            (Some(live), Some(mass)) => {
-                let rule = live.rule(&now);
-                let on = LiveUpdate {
-                    theta: &mut self.theta,
-                    squares: &mut live.squares,
-                    mass,
-                    grad,
-                    diagonal,
-                    center: &self.center,
-                    noise,
-                };
-                self.vectors.live_update(rule, on)?
-            }
-            (_, mass) => {
-                let on = Langevin {
-                    theta: &mut self.theta,
-                    momenta: &mut self.momenta,
-                    grad,
-                    center: &self.center,
-                    mass: mass.as_ref(),
-                    noise,
-                };
-                self.vectors.langevin_update(scheme.rule(&now, xi), on)?
-            }
-        };
-        if let Some(at) = moments.nonfinite {
-            let value = self.vectors.read(&self.theta, at)?;
-            if !value.is_finite() {
-                return Err(self.not_finite("params", at, value));
-            }
-            let value = self.vectors.read(&self.momenta, at)?;
-            return Err(self.not_finite("momenta", at, value));
+        if let Some(diagonal) = diagonal {
+            (self.vectors).check_finite(diagonal, Input::Second, &mut self.record)?;
         }
-        let d = n as f64;
+        self.update(&now, grad, diagonal, noise)?;
+        let found = self.vectors.read(&mut self.record)?;
+        self.found = found;
+        let log_post = log_post(&found);
+        self.check_log_post(log_post)?;
+        self.check_found(&found, grad, diagonal)?;
+        let d = self.len() as f64;
         let mass_scale = self.config.sigma * self.config.sigma;
         let kinetic = Kinetic {
-            kicked: moments.kicked / (mass_scale * d),
-            after: moments.kinetic / (mass_scale * d),
+            kicked: found.kicked / (mass_scale * d),
+            after: found.kinetic / (mass_scale * d),
         };
         if let Some(t) = &mut self.thermostat {
-            *t = scheme.follow(&now, *t, kinetic);
+            *t = now.method.scheme().follow(&now, *t, kinetic);
         }
         self.step += 1;
         let sampled = self.step.saturating_sub(self.config.warmup_steps);
@@ -353,10 +370,68 @@ impl<V: Vectors> Sampler<V> {
             temperature: now.temperature,
             log_post,
             kinetic_temperature: self.config.method.has_momenta().then_some(kinetic.after),
-            configurational_temperature: -moments.virial / d,
+            configurational_temperature: -found.virial / d,
             xi: self.thermostat.map(|t| t.xi),
             sample_due: phase == Phase::Sampling && sampled.is_multiple_of(self.config.thinning),
         })
+    }
+
+    /// Moves the state by one step.
+    fn update(
+        &mut self,
+        now: &Config,
+        grad: &V::Vector,
+        diagonal: Option<&V::Vector>,
+        noise: Noise<'_, V>,
+    ) -> Result<()> {
+        if let (Some(live), Some(mass)) = (&mut self.live, &mut self.mass) {
+            let rule = live.rule(now);
+            let on = LiveUpdate {
+                theta: &mut self.theta,
+                squares: &mut live.squares,
+                mass,
+                grad,
+                diagonal,
+                center: &self.center,
+                noise,
+            };
+            return self.vectors.live_update(rule, on, &mut self.record);
+        }
+        let rule = (now.method.scheme()).rule(now, self.thermostat.map_or(0.0, |t| t.xi));
+        let on = Langevin {
+            theta: &mut self.theta,
+            momenta: &mut self.momenta,
+            grad,
+            center: &self.center,
+            mass: self.mass.as_ref(),
+            noise,
+        };
+        self.vectors.langevin_update(rule, on, &mut self.record)
+    }
+
+    /// Names the first element that a step found to be NaN or infinite: of its inputs, with the state as before, or of the state.
+    fn check_found(
+        &mut self,
+        found: &Scalars,
+        grad: &V::Vector,
+        diagonal: Option<&V::Vector>,
+    ) -> Result<()> {
+        let v = self.vectors.clone();
+        if let Some(at) = found.gradient {
+            return Err(self.not_finite("gradient", at, v.element(grad, at)?));
+        }
+        if let (Some(at), Some(diagonal)) = (found.second, diagonal) {
+            return Err(self.not_finite("diagonal", at, v.element(diagonal, at)?));
+        }
+        let Some(at) = found.state else {
+            return Ok(());
+        };
+        let value = v.element(&self.theta, at)?;
+        if !value.is_finite() {
+            return Err(self.not_finite("params", at, value));
+        }
+        let value = v.element(&self.momenta, at)?;
+        Err(self.not_finite("momenta", at, value))
     }
 
     /// The settings with the step size and the temperature of a step.
@@ -495,6 +570,11 @@ impl<V: Vectors> Sampler<V> {
     /// The parameters: where the next gradient is to be taken.
     pub fn params(&self) -> &V::Vector {
         &self.theta
+    }
+
+    /// The scalars of the last step.
+    pub(super) fn found(&self) -> &Scalars {
+        &self.found
     }
 
     /// The momenta, if the method has them.

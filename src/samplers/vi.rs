@@ -22,6 +22,7 @@
 //! **Init.** As given.
 
 use crate::backend::vectors::{AdamW, Noise, Spread, Vectors, ViDraw};
+use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
 
@@ -87,6 +88,7 @@ pub struct Vi<V: Vectors> {
     point: V::Vector,
     d_mean: V::Vector,
     d_log_sd: V::Vector,
+    record: V::Record,
     draw: u32,
     nelbo: f64,
     log_post: f64,
@@ -144,6 +146,7 @@ impl<V: Vectors> Vi<V> {
             point: vectors.zeros(n)?,
             d_mean: vectors.zeros(n)?,
             d_log_sd: vectors.zeros(n)?,
+            record: vectors.record()?,
             draw: 0,
             nelbo: 0.0,
             log_post: 0.0,
@@ -247,13 +250,11 @@ impl<V: Vectors> Vi<V> {
         rate: f64,
         noise: Noise<'_, V>,
     ) -> Result<Option<ViReport>> {
-        let v = &self.vectors;
         if !log_post.is_finite() {
             return Err(self.not_finite("log_posterior".into(), log_post as f32));
         }
-        if let Some(at) = v.first_non_finite(grad)? {
-            return Err(self.not_finite(format!("gradient[{at}]"), v.read(grad, at)?));
-        }
+        let (v, record) = (&self.vectors, &mut self.record);
+        v.check_finite(grad, Input::Gradient, record)?;
         let ViConfig {
             temperature, draws, ..
         } = self.config;
@@ -264,19 +265,37 @@ impl<V: Vectors> Vi<V> {
             first: self.draw == 0,
         };
         let (dm, ds) = (&mut self.d_mean, &mut self.d_log_sd);
-        let sum = v.vi_gradient(dm, ds, grad, &self.log_sd, noise, draw)?;
+        v.vi_gradient(dm, ds, grad, &self.log_sd, noise, draw, record)?;
+        let last = self.draw + 1 == draws;
+        if last {
+            self.adam(rate)?;
+        }
+        let found = self.vectors.read(&mut self.record)?;
+        self.check_found(&found, grad)?;
         // -log q without its constant, and with it.
-        let entropy = sum + 0.5 * v.len(grad) as f64 * (2.0 * std::f64::consts::PI).ln();
+        let n = self.vectors.len(grad) as f64;
+        let entropy = found.surprise + 0.5 * n * (2.0 * std::f64::consts::PI).ln();
         if self.draw == 0 {
             (self.nelbo, self.log_post) = (0.0, 0.0);
         }
         self.nelbo -= (log_post + temperature * entropy) / draws as f64;
         self.log_post += log_post / draws as f64;
         self.draw += 1;
-        if self.draw < draws {
+        if !last {
             return Ok(None);
         }
         self.draw = 0;
+        let step = self.step;
+        self.step += 1;
+        Ok(Some(ViReport {
+            step,
+            nelbo: self.nelbo,
+            log_post: self.log_post,
+        }))
+    }
+
+    /// A step of Adam on means and log deviations.
+    fn adam(&mut self, rate: f64) -> Result<()> {
         let adam = AdamW {
             lr: self.config.lr * rate,
             beta1: 0.9,
@@ -285,22 +304,30 @@ impl<V: Vectors> Vi<V> {
             weight_decay: 0.0,
             step: self.step + 1,
             grad_scale: 1.0,
+            clip: 0.0,
         };
+        let (v, record) = (&self.vectors, &mut self.record);
         let [m, v2, m_sd, v_sd] = &mut self.adam;
-        v.adamw_update(&mut self.mean, &self.d_mean, m, v2, &[], &adam)?;
-        v.adamw_update(&mut self.log_sd, &self.d_log_sd, m_sd, v_sd, &[], &adam)?;
-        for (what, x) in [("mean", &self.mean), ("log_sd", &self.log_sd)] {
-            if let Some(at) = v.first_non_finite(x)? {
-                return Err(self.not_finite(format!("{what}[{at}]"), v.read(x, at)?));
-            }
+        v.adamw_update(&mut self.mean, &self.d_mean, m, v2, &[], &adam, record)?;
+        let (log_sd, d) = (&mut self.log_sd, &self.d_log_sd);
+        v.adamw_update(log_sd, d, m_sd, v_sd, &[], &adam, record)
+    }
+
+    /// Names the first element that a step found to be NaN or infinite.
+    fn check_found(&self, found: &Scalars, grad: &V::Vector) -> Result<()> {
+        let v = &self.vectors;
+        if let Some(at) = found.gradient {
+            return Err(self.not_finite(format!("gradient[{at}]"), v.element(grad, at)?));
         }
-        let step = self.step;
-        self.step += 1;
-        Ok(Some(ViReport {
-            step,
-            nelbo: self.nelbo,
-            log_post: self.log_post,
-        }))
+        let Some(at) = found.state else {
+            return Ok(());
+        };
+        let value = v.element(&self.mean, at)?;
+        if !value.is_finite() {
+            return Err(self.not_finite(format!("mean[{at}]"), value));
+        }
+        let value = v.element(&self.log_sd, at)?;
+        Err(self.not_finite(format!("log_sd[{at}]"), value))
     }
 
     fn not_finite(&self, tensor: String, value: f32) -> Error {

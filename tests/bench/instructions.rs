@@ -49,6 +49,7 @@ fn main() {
             let n = 100_000;
             let (mut theta, mut momenta) = (vec![0.1; n], vec![0.1; n]);
             let (grad, center, mass) = (vec![0.1; n], vec![0.0; n], vec![2.0; n]);
+            let mut record = cpu.record().expect("a record");
             for step in 0..times {
                 let rule = Rule::Baoa(Coefficients {
                     kick: 1e-3,
@@ -67,7 +68,8 @@ fn main() {
                         step,
                     },
                 };
-                cpu.langevin_update(rule, on).expect("an update");
+                cpu.langevin_update(rule, on, &mut record)
+                    .expect("an update");
             }
         }
         "generation" => {

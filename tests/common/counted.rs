@@ -106,6 +106,7 @@ same!(
     LiveRule,
     EkfStep,
     ViDraw,
+    Input,
     Gelu,
     Dropout,
     Option<Dropout>,
@@ -205,6 +206,7 @@ impl<T> Inside for Option<&mut T> {
 }
 
 type Vector = <Device as Vectors>::Vector;
+type Record = <Device as Vectors>::Record;
 type Act = <Device as ActivationOps>::Act;
 type Tokens = <Device as ActivationOps>::Tokens;
 type Ensemble = <Device as ActivationOps>::Ensemble;
@@ -230,6 +232,7 @@ macro_rules! count {
 count! {
     Vectors {
         type Vector = Vector;
+        type Record = Record;
         also {
             fn len(&self, buf: &Vector) -> usize {
                 self.device.len(buf)
@@ -240,9 +243,11 @@ count! {
                 self.device.download(from, to)
             }
         }
+        fn Make record() -> Record;
+        fn Read read(record: &mut Record) -> Scalars;
         fn Make zeros(n: usize) -> Vector;
         fn Upload upload(to: &mut Vector, from: &[f32]) -> ();
-        fn Read read(buf: &Vector, at: usize) -> f32;
+        fn Read element(buf: &Vector, at: usize) -> f32;
         fn Launch copy(to: &mut Vector, from: &Vector) -> ();
         fn Launch fill(x: &mut Vector, value: f32) -> ();
         fn Launch scale(x: &mut Vector, a: f32) -> ();
@@ -251,17 +256,17 @@ count! {
         fn Launch square_accumulate(acc: &mut Vector, x: &Vector) -> ();
         fn Launch normal(x: &mut Vector, stream: Stream, step: u64) -> ();
         fn Launch signs(x: &mut Vector, stream: Stream, step: u64) -> ();
-        fn Read sum_of_squares(x: &Vector) -> f64;
+        fn Launch sum_of_squares(x: &Vector, record: &mut Record) -> ();
         fn Read dot(x: &Vector, y: &Vector) -> f64;
-        fn Read first_non_finite(x: &Vector) -> Option<usize>;
-        fn Read langevin_update(rule: Rule, on: Langevin<'_, Counted>) -> Moments;
-        fn Read live_update(rule: LiveRule, on: LiveUpdate<'_, Counted>) -> Moments;
+        fn Launch check_finite(x: &Vector, input: Input, record: &mut Record) -> ();
+        fn Launch langevin_update(rule: Rule, on: Langevin<'_, Counted>, record: &mut Record) -> ();
+        fn Launch live_update(rule: LiveRule, on: LiveUpdate<'_, Counted>, record: &mut Record) -> ();
         fn Read range_moments(out: &mut [RangeMoments], ranges: &[Range<usize>], at: Standing<'_, Counted>) -> ();
-        fn Launch adamw_update(theta: &mut Vector, grad: &Vector, m: &mut Vector, v: &mut Vector, decay: &[Range<usize>], adamw: &AdamW) -> ();
+        fn Launch adamw_update(theta: &mut Vector, grad: &Vector, m: &mut Vector, v: &mut Vector, decay: &[Range<usize>], adamw: &AdamW, record: &mut Record) -> ();
         fn Launch gaussian_point(out: &mut Vector, mean: &Vector, spread: Spread<'_, Vector>, noise: Noise<'_, Counted>) -> ();
         fn Read sum_of_sds(spread: Spread<'_, Vector>) -> f64;
-        fn Read ekf_update(mean: &mut Vector, sd: &mut Vector, grad: &Vector, squares: &Vector, step: EkfStep) -> Option<usize>;
-        fn Read vi_gradient(d_mean: &mut Vector, d_log_sd: &mut Vector, grad: &Vector, log_sd: &Vector, noise: Noise<'_, Counted>, draw: ViDraw) -> f64;
+        fn Launch ekf_update(mean: &mut Vector, sd: &mut Vector, grad: &Vector, squares: &Vector, step: EkfStep, record: &mut Record) -> ();
+        fn Launch vi_gradient(d_mean: &mut Vector, d_log_sd: &mut Vector, grad: &Vector, log_sd: &Vector, noise: Noise<'_, Counted>, draw: ViDraw, record: &mut Record) -> ();
     }
     ActivationOps {
         type Act = Act;
@@ -315,10 +320,10 @@ count! {
         fn Launch dropout(out: &mut Act, x: &Act, n: usize, dropout: Dropout) -> ();
     }
     CrossEntropyOps {
-        fn Read cross_entropy(nll: &mut Act, logits: &mut Act, targets: &Tokens, shape: LossShape, cotangent: Cotangent) -> f64;
+        fn Launch cross_entropy(nll: &mut Act, logits: &mut Act, targets: &Tokens, shape: LossShape, cotangent: Cotangent, record: &mut Record) -> ();
     }
     PosteriorOps {
-        fn Read posterior_gradient(grad: &mut Vector, theta: &Vector, prior: PriorTerms<'_, Vector>, num_data: f32) -> f64;
+        fn Launch posterior_gradient(grad: &mut Vector, theta: &Vector, prior: PriorTerms<'_, Vector>, num_data: f32, record: &mut Record) -> ();
     }
     EnsembleOps {
         fn Make ensemble(samples: Vec<Vector>, layout: EnsembleLayout<'_>) -> Ensemble;

@@ -1,6 +1,7 @@
 //! Softmax with cross-entropy: nll = log sum exp(z) - z[target], and its gradient in place of the logits.
 
 use super::{Cotangent, LossShape, Objective};
+use crate::backend::Scalars;
 use crate::backend::activations::cpu::Tokens;
 use crate::backend::cpu::isa::multiversion;
 use crate::backend::cpu::math::exp;
@@ -115,7 +116,8 @@ impl CrossEntropyOps for Cpu {
         targets: &Tokens,
         shape: LossShape,
         cotangent: Cotangent,
-    ) -> Result<f64> {
+        record: &mut Scalars,
+    ) -> Result<()> {
         let LossShape {
             rows,
             t,
@@ -145,11 +147,8 @@ impl CrossEntropyOps for Cpu {
             Objective::All => (0, 1),
             Objective::Last => (t - 1, t),
         };
-        Ok(nll
-            .iter()
-            .skip(first)
-            .step_by(step)
-            .map(|&v| v as f64)
-            .sum())
+        let counted = nll.iter().skip(first).step_by(step);
+        record.nll = counted.map(|&v| v as f64).sum();
+        Ok(())
     }
 }

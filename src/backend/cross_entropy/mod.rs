@@ -60,7 +60,7 @@ pub enum Cotangent {
 /// Cross-entropy.
 pub trait CrossEntropyOps: ActivationOps {
     /// Each row's negative log-likelihood in nats, nll (N), and `cotangent` in place of the logits (N, V). With [`Cotangent::Gradient`] rows
-    /// that do not count have 0. Returns the sum of nll in f64 over those that count, in a fixed order.
+    /// that do not count have 0. Leaves the sum of nll in f64 over those that count, in a fixed order.
     fn cross_entropy(
         &self,
         nll: &mut Self::Act,
@@ -68,5 +68,6 @@ pub trait CrossEntropyOps: ActivationOps {
         targets: &Self::Tokens,
         shape: LossShape,
         cotangent: Cotangent,
-    ) -> Result<f64>;
+        record: &mut Self::Record,
+    ) -> Result<()>;
 }

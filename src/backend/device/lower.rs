@@ -3,13 +3,13 @@
 use super::{Buffer, Device, Place};
 use crate::backend::ops::ActivationOps;
 use crate::backend::vectors::{
-    AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Moments, Noise, RangeMoments, Rule, Spread,
-    Standing, ViDraw,
+    AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, RangeMoments, Rule, Spread, Standing,
+    ViDraw,
 };
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
-    Epilogue, Gelu, HeadGrad, Linear, LossShape, Norm, Normed, Params, Piece, PieceRows, Positions,
-    Predicted, PriorTerms, Tables, WeightGrad, Write,
+    Epilogue, Gelu, HeadGrad, Input, Linear, LossShape, Norm, Normed, Params, Piece, PieceRows, Positions,
+    Predicted, PriorTerms, Scalars, Tables, WeightGrad, Write,
 };
 use crate::rng::Stream;
 use std::ops::Range;
@@ -104,6 +104,7 @@ plain!(
     Write,
     Draw,
     EnsembleLayout<'_>,
+    Input,
 );
 
 macro_rules! plain_results {
@@ -121,7 +122,7 @@ plain_results!(
     f64,
     Option<usize>,
     Option<(usize, f32)>,
-    Moments,
+    Scalars,
     Predicted
 );
 

@@ -4,19 +4,20 @@ use super::lower::{FromCpu, ToCpu};
 use super::{Buffer, Device};
 use crate::backend::ops::*;
 use crate::backend::vectors::{
-    AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Moments, Noise, RangeMoments, Rule, Spread,
-    Standing, ViDraw,
+    AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, RangeMoments, Rule, Spread, Standing,
+    ViDraw,
 };
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
-    Epilogue, Gelu, GemmPrecision, HeadGrad, HostPool, Linear, LossShape, Norm, Normed, Params,
-    Piece, PieceRows, Positions, Precision, Predicted, PriorTerms, Tables, WeightGrad, Write,
+    Epilogue, Gelu, GemmPrecision, HeadGrad, HostPool, Input, Linear, LossShape, Norm, Normed, Params,
+    Piece, PieceRows, Positions, Precision, Predicted, PriorTerms, Scalars, Tables, WeightGrad, Write,
 };
 use crate::error::Result;
 use crate::rng::Stream;
 use std::ops::Range;
 
 type Vector = Buffer<<Cpu as Vectors>::Vector>;
+type Record = Buffer<Scalars>;
 type Act = Buffer<<Cpu as ActivationOps>::Act>;
 type Tokens = Buffer<<Cpu as ActivationOps>::Tokens>;
 type Ensemble = Buffer<<Cpu as ActivationOps>::Ensemble>;
@@ -44,6 +45,7 @@ macro_rules! dispatch {
 dispatch! {
     Vectors {
         type Vector = Vector;
+        type Record = Record;
         also {
             fn len(&self, buf: &Vector) -> usize {
                 match self {
@@ -51,10 +53,12 @@ dispatch! {
                 }
             }
         }
+        fn record() -> Record;
+        fn read(record: &mut Record) -> Scalars;
         fn zeros(n: usize) -> Vector;
         fn upload(to: &mut Vector, from: &[f32]) -> ();
         fn download(from: &Vector, to: &mut [f32]) -> ();
-        fn read(buf: &Vector, at: usize) -> f32;
+        fn element(buf: &Vector, at: usize) -> f32;
         fn copy(to: &mut Vector, from: &Vector) -> ();
         fn fill(x: &mut Vector, value: f32) -> ();
         fn scale(x: &mut Vector, a: f32) -> ();
@@ -63,17 +67,17 @@ dispatch! {
         fn square_accumulate(acc: &mut Vector, x: &Vector) -> ();
         fn normal(x: &mut Vector, stream: Stream, step: u64) -> ();
         fn signs(x: &mut Vector, stream: Stream, step: u64) -> ();
-        fn sum_of_squares(x: &Vector) -> f64;
+        fn sum_of_squares(x: &Vector, record: &mut Record) -> ();
         fn dot(x: &Vector, y: &Vector) -> f64;
-        fn first_non_finite(x: &Vector) -> Option<usize>;
-        fn langevin_update(rule: Rule, on: Langevin<'_, Device>) -> Moments;
-        fn live_update(rule: LiveRule, on: LiveUpdate<'_, Device>) -> Moments;
+        fn check_finite(x: &Vector, input: Input, record: &mut Record) -> ();
+        fn langevin_update(rule: Rule, on: Langevin<'_, Device>, record: &mut Record) -> ();
+        fn live_update(rule: LiveRule, on: LiveUpdate<'_, Device>, record: &mut Record) -> ();
         fn range_moments(out: &mut [RangeMoments], ranges: &[Range<usize>], at: Standing<'_, Device>) -> ();
-        fn adamw_update(theta: &mut Vector, grad: &Vector, m: &mut Vector, v: &mut Vector, decay: &[Range<usize>], adamw: &AdamW) -> ();
+        fn adamw_update(theta: &mut Vector, grad: &Vector, m: &mut Vector, v: &mut Vector, decay: &[Range<usize>], adamw: &AdamW, record: &mut Record) -> ();
         fn gaussian_point(out: &mut Vector, mean: &Vector, spread: Spread<'_, Vector>, noise: Noise<'_, Device>) -> ();
         fn sum_of_sds(spread: Spread<'_, Vector>) -> f64;
-        fn ekf_update(mean: &mut Vector, sd: &mut Vector, grad: &Vector, squares: &Vector, step: EkfStep) -> Option<usize>;
-        fn vi_gradient(d_mean: &mut Vector, d_log_sd: &mut Vector, grad: &Vector, log_sd: &Vector, noise: Noise<'_, Device>, draw: ViDraw) -> f64;
+        fn ekf_update(mean: &mut Vector, sd: &mut Vector, grad: &Vector, squares: &Vector, step: EkfStep, record: &mut Record) -> ();
+        fn vi_gradient(d_mean: &mut Vector, d_log_sd: &mut Vector, grad: &Vector, log_sd: &Vector, noise: Noise<'_, Device>, draw: ViDraw, record: &mut Record) -> ();
     }
     ActivationOps {
         type Act = Act;
@@ -122,10 +126,10 @@ dispatch! {
         fn dropout(out: &mut Act, x: &Act, n: usize, dropout: Dropout) -> ();
     }
     CrossEntropyOps {
-        fn cross_entropy(nll: &mut Act, logits: &mut Act, targets: &Tokens, shape: LossShape, cotangent: Cotangent) -> f64;
+        fn cross_entropy(nll: &mut Act, logits: &mut Act, targets: &Tokens, shape: LossShape, cotangent: Cotangent, record: &mut Record) -> ();
     }
     PosteriorOps {
-        fn posterior_gradient(grad: &mut Vector, theta: &Vector, prior: PriorTerms<'_, Vector>, num_data: f32) -> f64;
+        fn posterior_gradient(grad: &mut Vector, theta: &Vector, prior: PriorTerms<'_, Vector>, num_data: f32, record: &mut Record) -> ();
     }
     EnsembleOps {
         fn ensemble(samples: Vec<Vector>, layout: EnsembleLayout<'_>) -> Ensemble;

@@ -1,5 +1,6 @@
 //! Independent normals on the CPU: draws, the extended Kalman filter's update, and the gradient of variational inference.
 
+use crate::backend::Scalars;
 use crate::backend::cpu::Cpu;
 use crate::backend::cpu::chunk::{CHUNK, load, same};
 use crate::backend::cpu::isa::multiversion;
@@ -128,11 +129,15 @@ pub fn ekf(
     grad: &[f32],
     squares: &[f32],
     step: EkfStep,
-) -> Result<Option<usize>> {
+    record: &mut Scalars,
+) -> Result<()> {
     let n = mean.len();
     same("sd", n, sd.len())?;
     same("grad", n, grad.len())?;
     same("squares", n, squares.len())?;
+    if !record.is_sound() {
+        return Ok(());
+    }
     let leaf = |r: Range<usize>, [mean, sd]: [&mut [f32]; 2]| {
         let (g, s) = (&grad[r.clone()], &squares[r.clone()]);
         let finite = ekf_block(cpu.isa(), step, &mut *mean, &mut *sd, g, s);
@@ -142,7 +147,8 @@ pub fn ekf(
             .flatten()
             .map(|at| r.start + at)
     };
-    Ok(cpu.blocks(n, [mean, sd], leaf, Option::or))
+    record.state = cpu.blocks(n, [mean, sd], leaf, Option::or);
+    Ok(())
 }
 
 multiversion! {
@@ -174,13 +180,13 @@ multiversion! {
 /// One draw's part of the gradient of the negative evidence lower bound.
 pub fn vi_gradient(
     cpu: &Cpu,
-    d_mean: &mut [f32],
-    d_log_sd: &mut [f32],
+    [d_mean, d_log_sd]: [&mut [f32]; 2],
     grad: &[f32],
     log_sd: &[f32],
     noise: Noise<'_, Cpu>,
     draw: ViDraw,
-) -> Result<f64> {
+    record: &mut Scalars,
+) -> Result<()> {
     let n = grad.len();
     same("gradient in the mean", n, d_mean.len())?;
     same("gradient in log sd", n, d_log_sd.len())?;
@@ -188,10 +194,14 @@ pub fn vi_gradient(
     if let Noise::Given(z) = noise {
         same("noise", n, z.len())?;
     }
+    if !record.is_sound() {
+        return Ok(());
+    }
     let leaf = |r: Range<usize>, [dm, ds]: [&mut [f32]; 2]| {
         let z = Draw::of(&noise, &r);
         let (g, ls) = (&grad[r.clone()], &log_sd[r]);
         vi_block(cpu.isa(), draw, dm, ds, g, ls, z)
     };
-    Ok(cpu.blocks(n, [d_mean, d_log_sd], leaf, |a, b| a + b))
+    record.surprise = cpu.blocks(n, [d_mean, d_log_sd], leaf, |a, b| a + b);
+    Ok(())
 }

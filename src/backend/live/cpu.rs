@@ -1,15 +1,21 @@
 //! Langevin dynamics whose mass follows the gradient: mean squares, mass and parameters in one pass.
 
+use crate::backend::Scalars;
 use crate::backend::cpu::Cpu;
 use crate::backend::cpu::chunk::{CHUNK, EXPONENT, LANES, accumulate, load, same, store};
 use crate::backend::cpu::isa::multiversion;
 use crate::backend::cpu::noise::Draw;
-use crate::backend::vectors::{LiveRule, LiveUpdate, Moments, Noise};
+use crate::backend::vectors::{LiveRule, LiveUpdate, Noise};
 use crate::error::Result;
 use std::ops::Range;
 
 /// [`crate::backend::Vectors::live_update`].
-pub fn update(cpu: &Cpu, rule: LiveRule, on: LiveUpdate<'_, Cpu>) -> Result<Moments> {
+pub fn update(
+    cpu: &Cpu,
+    rule: LiveRule,
+    on: LiveUpdate<'_, Cpu>,
+    record: &mut Scalars,
+) -> Result<()> {
     let n = on.theta.len();
     for (what, len) in [
         ("squares", on.squares.len()),
@@ -22,6 +28,9 @@ pub fn update(cpu: &Cpu, rule: LiveRule, on: LiveUpdate<'_, Cpu>) -> Result<Mome
     }
     if let Noise::Given(xi) = on.noise {
         same("noise", n, xi.len())?;
+    }
+    if !record.is_sound() {
+        return Ok(());
     }
     let leaf = |range: Range<usize>, [theta, squares, mass]: [&mut [f32]; 3]| {
         let draw = Draw::of(&on.noise, &range);
@@ -39,21 +48,13 @@ pub fn update(cpu: &Cpu, rule: LiveRule, on: LiveUpdate<'_, Cpu>) -> Result<Mome
             draw,
         );
         let bad = |i: &usize| !theta[*i].is_finite();
-        Moments {
-            virial,
-            nonfinite: nonfinite
-                .then(|| (0..theta.len()).find(bad))
-                .flatten()
-                .map(|at| range.start + at),
-            ..Moments::default()
-        }
+        let state = nonfinite.then(|| (0..theta.len()).find(bad)).flatten();
+        (virial, state.map(|at| range.start + at))
     };
-    let join = |a: Moments, b: Moments| Moments {
-        virial: a.virial + b.virial,
-        nonfinite: a.nonfinite.or(b.nonfinite),
-        ..Moments::default()
-    };
-    Ok(cpu.blocks(n, [on.theta, on.squares, on.mass], leaf, join))
+    let join = |a: (f64, Option<usize>), b: (f64, Option<usize>)| (a.0 + b.0, a.1.or(b.1));
+    (record.kinetic, record.kicked) = (0.0, 0.0);
+    (record.virial, record.state) = cpu.blocks(n, [on.theta, on.squares, on.mass], leaf, join);
+    Ok(())
 }
 
 /// One chunk in one loop; its virial's terms come back. `divergence` maps (element, sqrt V, 1/M) to what is subtracted from the drift.

@@ -1,10 +1,10 @@
 //! From the gradient of a mean loss to that of the log posterior, in one pass.
 
 use crate::backend::cpu::Cpu;
-use crate::backend::cpu::chunk::{CHUNK, LANES, load, store};
+use crate::backend::cpu::chunk::{CHUNK, EXPONENT, LANES, load, store};
 use crate::backend::cpu::isa::multiversion;
 use crate::backend::ops::PosteriorOps;
-use crate::backend::{Family, PRIOR_FLOOR, PriorTerms};
+use crate::backend::{Family, PRIOR_FLOOR, PriorTerms, Scalars};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -17,10 +17,11 @@ struct Place<'a> {
     std: f32,
 }
 
-/// g = -num_data g + slope / s, and the sum of the values: `f` maps z to (value, slope), s being the scale. Beyond the end z is 0.
+/// g = -num_data g + slope / s, the sum of the values and whether an element of g is not finite: `f` maps z to (value, slope), s being the
+/// scale. Beyond the end z is 0.
 #[inline(always)]
-fn each(g: &mut [f32], at: Place<'_>, num_data: f32, f: impl Fn(f32) -> (f64, f32)) -> f64 {
-    let mut sums = [0.0; LANES];
+fn each(g: &mut [f32], at: Place<'_>, num_data: f32, f: impl Fn(f32) -> (f64, f32)) -> (f64, bool) {
+    let (mut sums, mut top) = ([0.0; LANES], [0; CHUNK]);
     for from in (0..g.len()).step_by(CHUNK) {
         let (t, mut d) = (load(at.theta, from, 0.0), load(g, from, 0.0));
         let (mut c, mut s) = ([0.0; CHUNK], [at.std; CHUNK]);
@@ -38,6 +39,7 @@ fn each(g: &mut [f32], at: Place<'_>, num_data: f32, f: impl Fn(f32) -> (f64, f3
             let (value, slope) = f((t[i] - c[i]) / s[i]);
             values[i] = value;
             d[i] = -num_data * d[i] + slope / s[i];
+            top[i] = (d[i].to_bits() & EXPONENT).max(top[i]);
         }
         for values in values.as_chunks::<LANES>().0 {
             for i in 0..LANES {
@@ -46,49 +48,23 @@ fn each(g: &mut [f32], at: Place<'_>, num_data: f32, f: impl Fn(f32) -> (f64, f3
         }
         store(g, from, &d);
     }
-    sums.iter().sum()
+    (sums.iter().sum(), top.contains(&EXPONENT))
 }
 
 multiversion! {
-    fn block(g: &mut [f32], at: Place<'_>, num_data: f32, family: Family) -> f64 {
-        match family {
-            Family::Normal => -0.5 * each(g, at, num_data, |z| (z as f64 * z as f64, -z)),
-            Family::Laplace => -each(g, at, num_data, |z| {
+    fn block(g: &mut [f32], at: Place<'_>, num_data: f32, family: Family) -> (f64, bool) {
+        let (factor, (sum, nonfinite)) = match family {
+            Family::Normal => (-0.5, each(g, at, num_data, |z| (z as f64 * z as f64, -z))),
+            Family::Laplace => (-1.0, each(g, at, num_data, |z| {
                 (z.abs() as f64, if z == 0.0 { 0.0 } else { -z.signum() })
-            }),
-            Family::StudentT { dof } => {
-                let half = -0.5 * (dof as f64 + 1.0);
-                half * each(g, at, num_data, |z| {
-                    let value = (z as f64 * z as f64 / dof as f64).ln_1p();
-                    (value, -((dof + 1.0) * z) / (dof + z * z))
-                })
-            }
-        }
-    }
-}
-
-/// Overwrites `grad` and returns the log prior without its constant.
-pub fn posterior_gradient(
-    cpu: &Cpu,
-    grad: &mut [f32],
-    theta: &[f32],
-    prior: PriorTerms<'_, Vec<f32>>,
-    num_data: f32,
-) -> f64 {
-    let leaf = |r: Range<usize>, [g]: [&mut [f32]; 1]| {
-        let at = Place {
-            theta: &theta[r.clone()],
-            center: part(prior.center, &r),
-            weights: part(prior.relative_to, &r),
-            std: prior.std,
+            })),
+            Family::StudentT { dof } => (-0.5 * (dof as f64 + 1.0), each(g, at, num_data, |z| {
+                let value = (z as f64 * z as f64 / dof as f64).ln_1p();
+                (value, -((dof + 1.0) * z) / (dof + z * z))
+            })),
         };
-        block(cpu.isa, g, at, num_data, prior.family)
-    };
-    cpu.blocks(grad.len(), [grad], leaf, |a, b| a + b)
-}
-
-fn part<'a>(x: Option<&'a Vec<f32>>, r: &Range<usize>) -> &'a [f32] {
-    x.map_or(&[], |x| &x[r.clone()])
+        (factor * sum, nonfinite)
+    }
 }
 
 impl PosteriorOps for Cpu {
@@ -98,7 +74,25 @@ impl PosteriorOps for Cpu {
         theta: &Vec<f32>,
         prior: PriorTerms<'_, Vec<f32>>,
         num_data: f32,
-    ) -> Result<f64> {
-        Ok(posterior_gradient(self, grad, theta, prior, num_data))
+        record: &mut Scalars,
+    ) -> Result<()> {
+        let leaf = |r: Range<usize>, [g]: [&mut [f32]; 1]| {
+            let at = Place {
+                theta: &theta[r.clone()],
+                center: part(prior.center, &r),
+                weights: part(prior.relative_to, &r),
+                std: prior.std,
+            };
+            let (sum, nonfinite) = block(self.isa(), &mut *g, at, num_data, prior.family);
+            let first = nonfinite.then(|| g.iter().position(|g| !g.is_finite()));
+            (sum, first.flatten().map(|at| r.start + at))
+        };
+        let join = |a: (f64, Option<usize>), b: (f64, Option<usize>)| (a.0 + b.0, a.1.or(b.1));
+        (record.log_prior, record.gradient) = self.blocks(grad.len(), [grad], leaf, join);
+        Ok(())
     }
+}
+
+fn part<'a>(x: Option<&'a Vec<f32>>, r: &Range<usize>) -> &'a [f32] {
+    x.map_or(&[], |x| &x[r.clone()])
 }

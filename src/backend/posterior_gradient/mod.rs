@@ -50,13 +50,14 @@ pub const PRIOR_FLOOR: f32 = 1e-4;
 
 /// What a device provides of it.
 pub trait PosteriorOps: Vectors {
-    /// grad = -num_data * grad + d/dtheta log prior, in place: from a mean loss to a log posterior. Returns the log prior without its
-    /// constant, in f64.
+    /// grad = -num_data * grad + d/dtheta log prior, in place: from a mean loss to a log posterior. Leaves the log prior without its
+    /// constant, and the first element of the gradient that is NaN or infinite.
     fn posterior_gradient(
         &self,
         grad: &mut Self::Vector,
         theta: &Self::Vector,
         prior: PriorTerms<'_, Self::Vector>,
         num_data: f32,
-    ) -> Result<f64>;
+        record: &mut Self::Record,
+    ) -> Result<()>;
 }

@@ -18,7 +18,7 @@ pub struct Standing<'a, V: Vectors> {
     pub mass: Option<&'a V::Vector>,
 }
 
-/// Sums over a range of elements, in f64 and in the same fixed tree as [`crate::backend::vectors::Moments`].
+/// Sums over a range of elements, in f64 and in the fixed tree of [`Vectors`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RangeMoments {
     /// Sum of m^2 / M.

@@ -11,15 +11,25 @@ use crate::backend::gaussian::cpu as gaussian;
 use crate::backend::live::cpu as live;
 use crate::backend::range_moments::cpu as moments;
 use crate::backend::vectors::{
-    AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Moments, Noise, RangeMoments, Rule, Spread,
-    Standing, Vectors, ViDraw,
+    AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, RangeMoments, Rule, Spread, Standing,
+    Vectors, ViDraw,
 };
+use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
 use crate::rng::Stream;
 use std::ops::Range;
 
 impl Vectors for Cpu {
     type Vector = Vec<f32>;
+    type Record = Scalars;
+
+    fn record(&self) -> Result<Scalars> {
+        Ok(Scalars::default())
+    }
+
+    fn read(&self, record: &mut Scalars) -> Result<Scalars> {
+        Ok(std::mem::take(record))
+    }
 
     fn zeros(&self, n: usize) -> Result<Vec<f32>> {
         Vec::<f32>::new()
@@ -44,7 +54,7 @@ impl Vectors for Cpu {
         Ok(())
     }
 
-    fn read(&self, buf: &Vec<f32>, at: usize) -> Result<f32> {
+    fn element(&self, buf: &Vec<f32>, at: usize) -> Result<f32> {
         buf.get(at)
             .copied()
             .ok_or_else(|| Error::invalid("index", format!("below {}", buf.len()), at))
@@ -108,8 +118,13 @@ impl Vectors for Cpu {
         Ok(())
     }
 
-    fn sum_of_squares(&self, x: &Vec<f32>) -> Result<f64> {
-        Ok(self.sum(x.len(), |r| dot_block(self.isa(), &x[r.clone()], &x[r])))
+    fn sum_of_squares(&self, x: &Vec<f32>, record: &mut Scalars) -> Result<()> {
+        record.grad_squares = self.sum(x.len(), |r| dot_block(self.isa(), &x[r.clone()], &x[r]));
+        // A sum in f64 of squares of f32s is finite just when all of them are.
+        if !record.grad_squares.is_finite() {
+            record.gradient = x.iter().position(|x| !x.is_finite());
+        }
+        Ok(())
     }
 
     fn dot(&self, x: &Vec<f32>, y: &Vec<f32>) -> Result<f64> {
@@ -117,7 +132,7 @@ impl Vectors for Cpu {
         Ok(self.sum(x.len(), |r| dot_block(self.isa(), &x[r.clone()], &y[r])))
     }
 
-    fn first_non_finite(&self, x: &Vec<f32>) -> Result<Option<usize>> {
+    fn check_finite(&self, x: &Vec<f32>, input: Input, record: &mut Scalars) -> Result<()> {
         let leaf = |range: Range<usize>, []: [&mut [f32]; 0]| {
             let x = &x[range.clone()];
             let found = non_finite_block(self.isa(), x)
@@ -125,10 +140,20 @@ impl Vectors for Cpu {
                 .flatten();
             found.map(|at| range.start + at)
         };
-        Ok(self.blocks(x.len(), [], leaf, Option::or))
+        let found = self.blocks(x.len(), [], leaf, Option::or);
+        match input {
+            Input::Gradient => record.gradient = found,
+            Input::Second => record.second = found,
+        }
+        Ok(())
     }
 
-    fn langevin_update(&self, rule: Rule, on: Langevin<'_, Self>) -> Result<Moments> {
+    fn langevin_update(
+        &self,
+        rule: Rule,
+        on: Langevin<'_, Self>,
+        record: &mut Scalars,
+    ) -> Result<()> {
         let n = on.theta.len();
         let momenta = match rule.has_momenta() {
             false => &mut [][..],
@@ -145,7 +170,10 @@ impl Vectors for Cpu {
         if let Noise::Given(xi) = on.noise {
             same("noise", n, xi.len())?;
         }
-        let kicked = match rule {
+        if !record.is_sound() {
+            return Ok(());
+        }
+        record.kicked = match rule {
             Rule::Badodab(b) => self.sum(n, |r| {
                 let mass = on.mass.map(|mass| &mass[r.clone()]);
                 kicked_block(self.isa(), b.kick, &momenta[r.clone()], &on.grad[r], mass)
@@ -153,7 +181,7 @@ impl Vectors for Cpu {
             _ => 0.0,
         };
         let rule = match rule {
-            Rule::Badodab(b) => Rule::Baoa(b.coefficients(kicked, n)),
+            Rule::Badodab(b) => Rule::Baoa(b.coefficients(record.kicked, n)),
             rule => rule,
         };
         let leaf = |range: Range<usize>, [theta, momenta]: [&mut [f32]; 2]| {
@@ -173,28 +201,26 @@ impl Vectors for Cpu {
             let bad = |i: &usize| {
                 !theta[*i].is_finite() || momenta.get(*i).is_some_and(|m| !m.is_finite())
             };
-            Moments {
-                kinetic: sums.kinetic,
-                kicked,
-                virial: sums.virial,
-                nonfinite: sums
-                    .nonfinite
-                    .then(|| (0..theta.len()).find(bad))
-                    .flatten()
-                    .map(|at| range.start + at),
-            }
+            let state = (sums.nonfinite)
+                .then(|| (0..theta.len()).find(bad))
+                .flatten();
+            let state = state.map(|at| range.start + at);
+            (sums.kinetic, sums.virial, state)
         };
-        let join = |a: Moments, b: Moments| Moments {
-            kinetic: a.kinetic + b.kinetic,
-            kicked,
-            virial: a.virial + b.virial,
-            nonfinite: a.nonfinite.or(b.nonfinite),
-        };
-        Ok(self.blocks(n, [on.theta, momenta], leaf, join))
+        type Found = (f64, f64, Option<usize>);
+        let join = |a: Found, b: Found| (a.0 + b.0, a.1 + b.1, a.2.or(b.2));
+        (record.kinetic, record.virial, record.state) =
+            self.blocks(n, [on.theta, momenta], leaf, join);
+        Ok(())
     }
 
-    fn live_update(&self, rule: LiveRule, on: LiveUpdate<'_, Self>) -> Result<Moments> {
-        live::update(self, rule, on)
+    fn live_update(
+        &self,
+        rule: LiveRule,
+        on: LiveUpdate<'_, Self>,
+        record: &mut Scalars,
+    ) -> Result<()> {
+        live::update(self, rule, on, record)
     }
 
     fn range_moments(
@@ -214,6 +240,7 @@ impl Vectors for Cpu {
         v: &mut Vec<f32>,
         decay: &[Range<usize>],
         adamw: &AdamW,
+        record: &mut Scalars,
     ) -> Result<()> {
         let n = theta.len();
         same("grad", n, grad.len())?;
@@ -227,7 +254,10 @@ impl Vectors for Cpu {
             }
             end = r.end;
         }
-        let scalars = AdamScalars::new(adamw)?;
+        let scalars = AdamScalars::new(adamw, record.grad_squares)?;
+        if !record.is_sound() {
+            return Ok(());
+        }
         // What lies before a decayed range, that range, and so on; at the end, what is left.
         let mut at = 0;
         for r in decay.iter().cloned().chain(std::iter::once(n..n)) {
@@ -240,9 +270,14 @@ impl Vectors for Cpu {
                 ];
                 let (grad, scalars) = (&grad[part], AdamScalars { keep, ..scalars });
                 let leaf = |range: Range<usize>, [theta, m, v]: [&mut [f32]; 3]| {
-                    adamw_block(self.isa(), scalars, theta, &grad[range], m, v);
+                    let grad = &grad[range.clone()];
+                    let found = adamw_block(self.isa(), scalars, &mut *theta, grad, m, v)
+                        .then(|| theta.iter().position(|t| !t.is_finite()))
+                        .flatten();
+                    found.map(|i| at + range.start + i)
                 };
-                self.blocks(grad.len(), outs, leaf, |(), ()| ());
+                let found = self.blocks(grad.len(), outs, leaf, Option::or);
+                record.state = record.state.or(found);
                 at = end;
             }
         }
@@ -270,8 +305,9 @@ impl Vectors for Cpu {
         grad: &Vec<f32>,
         squares: &Vec<f32>,
         step: EkfStep,
-    ) -> Result<Option<usize>> {
-        gaussian::ekf(self, mean, sd, grad, squares, step)
+        record: &mut Scalars,
+    ) -> Result<()> {
+        gaussian::ekf(self, mean, sd, grad, squares, step, record)
     }
 
     fn vi_gradient(
@@ -282,8 +318,9 @@ impl Vectors for Cpu {
         log_sd: &Vec<f32>,
         noise: Noise<'_, Self>,
         draw: ViDraw,
-    ) -> Result<f64> {
-        gaussian::vi_gradient(self, d_mean, d_log_sd, grad, log_sd, noise, draw)
+        record: &mut Scalars,
+    ) -> Result<()> {
+        gaussian::vi_gradient(self, [d_mean, d_log_sd], grad, log_sd, noise, draw, record)
     }
 }
 
@@ -485,7 +522,7 @@ struct AdamScalars {
 }
 
 impl AdamScalars {
-    fn new(a: &AdamW) -> Result<Self> {
+    fn new(a: &AdamW, grad_squares: f64) -> Result<Self> {
         for (name, beta) in [("beta1", a.beta1), ("beta2", a.beta2)] {
             if !(0.0..1.0).contains(&beta) {
                 return Err(Error::invalid(name, "0 or more and below 1", beta));
@@ -496,7 +533,7 @@ impl AdamScalars {
         }
         let t = a.step as f64;
         Ok(Self {
-            grad_scale: a.grad_scale as f32,
+            grad_scale: a.scale(grad_squares) as f32,
             keep: (1.0 - a.lr * a.weight_decay) as f32,
             one_minus_beta1: (1.0 - a.beta1) as f32,
             beta2: a.beta2 as f32,
@@ -509,12 +546,15 @@ impl AdamScalars {
 }
 
 multiversion! {
-    fn adamw_block(k: AdamScalars, theta: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
+    fn adamw_block(k: AdamScalars, theta: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) -> bool {
+        let mut top = 0; // the largest exponent field, which is full when a parameter is not finite
         for (((t, g), m), v) in theta.iter_mut().zip(grad).zip(m).zip(v) {
             let g = k.grad_scale * g;
             *m += k.one_minus_beta1 * (g - *m);
             *v = k.beta2 * *v + k.one_minus_beta2 * (g * g);
             *t = k.keep * *t - k.rate * *m / (v.sqrt() * k.root_bias + k.eps);
+            top = (t.to_bits() & EXPONENT).max(top);
         }
+        top == EXPONENT
     }
 }

@@ -1,4 +1,4 @@
-//! Flat vectors on a device, and the fused single-pass updates that samplers and the optimiser make of them.
+//! Flat vectors on a device, and the fused updates that samplers and the optimiser make of them.
 
 pub(in crate::backend) mod cpu;
 
@@ -6,6 +6,7 @@ pub use super::gaussian::{EkfStep, Spread, ViDraw};
 pub use super::live::{LiveRule, LiveUpdate};
 pub use super::range_moments::{RangeMoments, Standing};
 
+use super::record::{Input, Scalars};
 use crate::error::Result;
 use crate::rng::Stream;
 use std::ops::Range;
@@ -130,20 +131,6 @@ pub struct Langevin<'a, V: Vectors> {
     pub noise: Noise<'a, V>,
 }
 
-/// Sums over all elements, taken in the pass that updates them: in f64, in blocks of 4096 that are added in a fixed
-/// tree, so that the number of threads changes no bit.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Moments {
-    /// Sum of m^2 / M over the new momenta; 0 without momenta.
-    pub kinetic: f64,
-    /// Sum of m^2 / M over the kicked momenta under [`Rule::Badodab`]; else 0.
-    pub kicked: f64,
-    /// Sum of (theta - center) * grad at the old parameters.
-    pub virial: f64,
-    /// The first element whose new parameter or momentum is NaN or infinite.
-    pub nonfinite: Option<usize>,
-}
-
 /// A step of Adam with decoupled weight decay: Loshchilov & Hutter 2019, algorithm 2, with the learning rate as the
 /// schedule multiplier, which is what `torch.optim.AdamW` computes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -160,17 +147,43 @@ pub struct AdamW {
     pub weight_decay: f64,
     /// Which step this is, counted from 1: it sets the bias corrections 1 - beta^step.
     pub step: u64,
-    /// Multiplies the gradient first: a clip factor, or -1 / num_data to turn a log likelihood into a mean loss.
+    /// Multiplies the gradient first: -1 / num_data turns a log likelihood into a mean loss.
     pub grad_scale: f64,
+    /// The gradient's largest norm, by the record's sum of its squares: a longer one is multiplied by clip / (norm + 1e-6), as
+    /// `torch.nn.utils.clip_grad_norm_` does. 0 does not clip.
+    pub clip: f64,
+}
+
+impl AdamW {
+    /// What the gradient is multiplied with, given the sum of its squares.
+    pub(super) fn scale(&self, grad_squares: f64) -> f64 {
+        if self.clip > 0.0 {
+            self.grad_scale * (self.clip / (grad_squares.sqrt() + 1e-6)).min(1.0)
+        } else {
+            self.grad_scale
+        }
+    }
 }
 
 /// A device's flat `f32` vectors. Cloning a handle shares the device.
 ///
-/// Every sum is in f64 and does not depend on the number of threads. Buffers of different lengths in one call are an
-/// error ([`crate::Error::Shape`]), and so is a device that fails.
+/// Every sum is in f64, in blocks of 4096 that are added in a fixed tree, so that the number of threads changes no bit. Vectors of different
+/// lengths in one call are an error ([`crate::Error::Shape`]), and so is a device that fails.
+///
+/// Scalars are left in a record, which the host reads once per step, after everything was launched. An update whose record is not sound
+/// ([`Scalars::is_sound`]) changes nothing.
 pub trait Vectors: Clone + Send + Sync {
     /// A vector on the device.
     type Vector: Send + Sync;
+
+    /// A step's scalars on the device.
+    type Record: Send + Sync;
+
+    /// A record of nothing.
+    fn record(&self) -> Result<Self::Record>;
+
+    /// Brings a record's scalars to the host and clears it. This is where the host waits for the device.
+    fn read(&self, record: &mut Self::Record) -> Result<Scalars>;
 
     /// A vector of `n` zeros.
     fn zeros(&self, n: usize) -> Result<Self::Vector>;
@@ -199,7 +212,7 @@ pub trait Vectors: Clone + Send + Sync {
     }
 
     /// One element, for messages; `at` must be below the length.
-    fn read(&self, buf: &Self::Vector, at: usize) -> Result<f32>;
+    fn element(&self, buf: &Self::Vector, at: usize) -> Result<f32>;
 
     /// `to = from`.
     fn copy(&self, to: &mut Self::Vector, from: &Self::Vector) -> Result<()>;
@@ -225,20 +238,33 @@ pub trait Vectors: Clone + Send + Sync {
     /// `x[i]` = 1 or -1 with the same probability: 1 where the uniform at (step, i), of [`Stream::uniforms`], is below 1/2.
     fn signs(&self, x: &mut Self::Vector, stream: Stream, step: u64) -> Result<()>;
 
-    /// Sum of squares.
-    fn sum_of_squares(&self, x: &Self::Vector) -> Result<f64>;
+    /// Leaves the sum of squares of the gradient `x`, and its first element that is NaN or infinite.
+    fn sum_of_squares(&self, x: &Self::Vector, record: &mut Self::Record) -> Result<()>;
 
     /// Inner product.
     fn dot(&self, x: &Self::Vector, y: &Self::Vector) -> Result<f64>;
 
-    /// The first element that is NaN or infinite.
-    fn first_non_finite(&self, x: &Self::Vector) -> Result<Option<usize>>;
+    /// Leaves the first element of an input that is NaN or infinite.
+    fn check_finite(&self, x: &Self::Vector, input: Input, record: &mut Self::Record)
+    -> Result<()>;
 
-    /// One step of a sampler, in one pass over memory ([`Rule::Badodab`]: and one that reads momenta, gradient and mass).
-    fn langevin_update(&self, rule: Rule, on: Langevin<'_, Self>) -> Result<Moments>;
+    /// One step of a sampler, in one pass over memory ([`Rule::Badodab`]: and one that reads momenta, gradient and mass). Leaves kinetic
+    /// energies, virial and the first element of parameters and momenta that is not finite.
+    fn langevin_update(
+        &self,
+        rule: Rule,
+        on: Langevin<'_, Self>,
+        record: &mut Self::Record,
+    ) -> Result<()>;
 
-    /// One step of a sampler whose mass follows the gradient, in one pass over memory.
-    fn live_update(&self, rule: LiveRule, on: LiveUpdate<'_, Self>) -> Result<Moments>;
+    /// One step of a sampler whose mass follows the gradient, in one pass over memory. Leaves the virial and the first parameter that is not
+    /// finite.
+    fn live_update(
+        &self,
+        rule: LiveRule,
+        on: LiveUpdate<'_, Self>,
+        record: &mut Self::Record,
+    ) -> Result<()>;
 
     /// `out[k]` = the sums over `ranges[k]`, which may overlap. A range's sums depend on its own elements and its length alone.
     ///
@@ -252,7 +278,7 @@ pub trait Vectors: Clone + Send + Sync {
     ) -> Result<()>;
 
     /// One step of AdamW down the gradient of a loss, in one pass over memory. `m` and `v` are the running means,
-    /// zero at the start.
+    /// zero at the start. Leaves the first new parameter that is not finite, unless the record has one already.
     ///
     /// `decay` lists the ranges whose parameters decay: ascending, disjoint, inside the vector.
     fn adamw_update(
@@ -263,6 +289,7 @@ pub trait Vectors: Clone + Send + Sync {
         v: &mut Self::Vector,
         decay: &[Range<usize>],
         adamw: &AdamW,
+        record: &mut Self::Record,
     ) -> Result<()>;
 
     /// out = mean + sd * z, z standard normal.
@@ -277,8 +304,8 @@ pub trait Vectors: Clone + Send + Sync {
     /// Sum in f64 of the standard deviations.
     fn sum_of_sds(&self, spread: Spread<'_, Self::Vector>) -> Result<f64>;
 
-    /// One step of the extended Kalman filter. `grad` and `squares` are scaled by the step's factors. Returns the first element whose mean
-    /// became NaN or infinite, or whose deviation did, or became 0.
+    /// One step of the extended Kalman filter. `grad` and `squares` are scaled by the step's factors. Leaves the first element whose mean
+    /// became NaN or infinite, or whose standard deviation did, or became 0.
     fn ekf_update(
         &self,
         mean: &mut Self::Vector,
@@ -286,10 +313,11 @@ pub trait Vectors: Clone + Send + Sync {
         grad: &Self::Vector,
         squares: &Self::Vector,
         step: EkfStep,
-    ) -> Result<Option<usize>>;
+        record: &mut Self::Record,
+    ) -> Result<()>;
 
     /// Adds one draw's part to the gradients of the negative evidence lower bound in mean and log sd, given the gradient of the log
-    /// posterior at the point mean + sd * z; `noise` gives the same z as it did to [`Vectors::gaussian_point`]. Returns the sum in f64 of
+    /// posterior at the point mean + sd * z; `noise` gives the same z as it did to [`Vectors::gaussian_point`]. Leaves the sum of
     /// z^2 / 2 + log sd.
     #[allow(clippy::too_many_arguments)]
     fn vi_gradient(
@@ -300,5 +328,6 @@ pub trait Vectors: Clone + Send + Sync {
         log_sd: &Self::Vector,
         noise: Noise<'_, Self>,
         draw: ViDraw,
-    ) -> Result<f64>;
+        record: &mut Self::Record,
+    ) -> Result<()>;
 }
