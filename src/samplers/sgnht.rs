@@ -36,8 +36,8 @@
 //! curvature * var(theta) = T - e/2 tanh(gamma h / 2),  e = h^2 V / (2 M' (1 - h^2 omega^2 / 4))
 //! ```
 //!
-//! which is T up to third order in h, and T exactly where the gradient has no noise. On other targets the law of the parameters has an error
-//! of second order.
+//! with gamma that of O; a step ends with an xi that is lower by h e / (2 Q). This is T up to third order in h, and T exactly where the
+//! gradient has no noise. On other targets the law of the parameters has an error of second order.
 //!
 //! **Where it differs.** The paper's splitting has half a kick at each end; a step that uses one gradient, at the parameters that the caller
 //! sees, reads it from the other end of its kick, and functions of the parameters have the same law ([`super::baoa`] does so too). The

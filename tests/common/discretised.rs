@@ -233,17 +233,23 @@ pub fn stationary(c: &Config, on: &Target) -> Rows {
     s
 }
 
-/// The mean of m^2 / M' over the coordinates, as the thermostat has it: of BADODAB also over the momenta after the kick.
+/// The mean of m^2 / M' over the coordinates, as the thermostat has it: of BADODAB the mean of those after the kick and after the step.
 pub fn kinetic(c: &Config, on: &Target, s: &Rows) -> f64 {
-    let d = on.dim();
-    let mean = |s: &Rows| {
-        let each = (0..d).map(|i| s[d + i][d + i] / (c.sigma * c.sigma * on.mass[i]));
-        each.sum::<f64>() / d as f64
-    };
-    if c.method != Method::Sgnht {
-        return mean(s);
+    match c.method {
+        Method::Sgnht => 0.5 * (kicked(c, on, s) + after_step(c, on, s)),
+        _ => after_step(c, on, s),
     }
-    let h = c.step_size;
+}
+
+fn after_step(c: &Config, on: &Target, s: &Rows) -> f64 {
+    let d = on.dim();
+    let each = (0..d).map(|i| s[d + i][d + i] / (c.sigma * c.sigma * on.mass[i]));
+    each.sum::<f64>() / d as f64
+}
+
+/// The mean of m^2 / M' over the coordinates after the kick.
+pub fn kicked(c: &Config, on: &Target, s: &Rows) -> f64 {
+    let (d, h) = (on.dim(), c.step_size);
     let kick = matrix(2 * d, |state| {
         let (x, m) = state.split_at(d);
         let kicked = (0..d).map(|i| m[i] - h * dot(&on.precision[i], x));
@@ -253,7 +259,7 @@ pub fn kinetic(c: &Config, on: &Target, s: &Rows) -> f64 {
     for i in 0..d {
         kicked[d + i][d + i] += h * h * on.gradient_noise[i][i];
     }
-    0.5 * (mean(&kicked) + mean(s))
+    after_step(c, on, &kicked)
 }
 
 /// The settings with the friction at which the kinetic temperature is T, where a thermostat of many coordinates settles;
