@@ -225,10 +225,33 @@ impl<B: Backend> Posterior<B> {
         of: Squares,
         squares: &mut B::Vector,
     ) -> Result<f64> {
+        let scale = self.launch_squares(params, batch, of, squares)?;
+        let found = self.backend.read(&mut self.ws.record)?;
+        Ok(scale.log_posterior(&found).log_lik)
+    }
+
+    /// As [`Posterior::likelihood_with_squares`], with the scalars in the posterior's record; how they make the log likelihood comes back.
+    ///
+    /// # Errors
+    /// As [`Posterior::evaluate_with_squares`].
+    pub(crate) fn launch_squares(
+        &mut self,
+        params: &B::Vector,
+        batch: &Batch,
+        of: Squares,
+        squares: &mut B::Vector,
+    ) -> Result<Scale> {
         let batch = tokens(batch, self.objective);
         let (be, ws, grad) = (&self.backend, &mut self.ws, &mut self.grad);
-        let loss = (self.gpt).gradient_and_squares(be, params, batch, of, ws, grad, squares)?;
-        Ok(-loss)
+        (self.gpt).launch_squares(be, params, batch, of, ws, grad, squares)?;
+        Ok(self.scale(batch.count()))
+    }
+
+    fn scale(&self, count: usize) -> Scale {
+        Scale {
+            weight: self.likelihood_weight * self.num_data,
+            count,
+        }
     }
 
     /// The head's inputs (B, T, C) and the logits (B, T, V) of a batch at `params`.
@@ -319,10 +342,7 @@ impl<B: Backend> Posterior<B> {
         };
         let weight = self.likelihood_weight * self.num_data;
         be.posterior_gradient(grad, params, prior, weight as f32, &mut ws.record)?;
-        Ok(Scale {
-            weight,
-            count: batch.count(),
-        })
+        Ok(self.scale(batch.count()))
     }
 
     /// The gradient and the scalars that [`Posterior::launch`] left.

@@ -23,8 +23,9 @@
 //!
 //! **Where it differs.** Nothing but that variances are kept finite for sd below 1e-19, where 1 / sd^2 would overflow.
 
-use crate::backend::Input;
+use super::normal::finite_log_lik;
 use crate::backend::vectors::{EkfStep, Noise, Spread, Vectors};
+use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
 
@@ -46,6 +47,14 @@ pub struct EkfState {
     pub mean: Vec<f32>,
     /// Standard deviations.
     pub sd: Vec<f32>,
+}
+
+/// What a batch gave: gradients and squares as [`Ekf::step`] takes them.
+pub(super) struct Squared<'a, B> {
+    pub grad: &'a B,
+    pub gradient_scale: f64,
+    pub squares: &'a B,
+    pub squares_scale: f64,
 }
 
 /// A filter. One thread at a time.
@@ -126,30 +135,65 @@ impl<V: Vectors> Ekf<V> {
         squares: &V::Vector,
         squares_scale: f64,
     ) -> Result<()> {
+        let of = Squared {
+            grad,
+            gradient_scale,
+            squares,
+            squares_scale,
+        };
+        self.advance(of, &|_| 0.0).map(drop)
+    }
+
+    /// As [`Ekf::step`], with a batch whose scalars are in `record`, from which `log_lik` makes the mean log likelihood that comes back.
+    pub(super) fn step_recorded(
+        &mut self,
+        of: Squared<'_, V::Vector>,
+        record: &mut V::Record,
+        log_lik: &dyn Fn(&Scalars) -> f64,
+    ) -> Result<f64> {
+        std::mem::swap(&mut self.record, record);
+        let result = self.advance(of, log_lik);
+        std::mem::swap(&mut self.record, record);
+        result
+    }
+
+    fn advance(
+        &mut self,
+        of: Squared<'_, V::Vector>,
+        log_lik: &dyn Fn(&Scalars) -> f64,
+    ) -> Result<f64> {
         let EkfConfig { lr, transition_sd } = self.config;
         let step = EkfStep {
             transition_variance: (transition_sd * transition_sd) as f32,
-            squares: (lr * squares_scale) as f32,
-            gradient: (lr * gradient_scale) as f32,
+            squares: (lr * of.squares_scale) as f32,
+            gradient: (lr * of.gradient_scale) as f32,
         };
         let (v, record) = (&self.vectors, &mut self.record);
-        v.check_finite(grad, Input::Gradient, record)?;
-        v.check_finite(squares, Input::Second, record)?;
-        v.ekf_update(&mut self.mean, &mut self.sd, grad, squares, step, record)?;
+        v.check_finite(of.grad, Input::Gradient, record)?;
+        v.check_finite(of.squares, Input::Second, record)?;
+        v.ekf_update(
+            &mut self.mean,
+            &mut self.sd,
+            of.grad,
+            of.squares,
+            step,
+            record,
+        )?;
         let found = v.read(record)?;
+        let log_lik = finite_log_lik(log_lik(&found), self.step)?;
         for (what, x, at) in [
-            ("gradient", grad, found.gradient),
-            ("squares", squares, found.second),
+            ("gradient", of.grad, found.gradient),
+            ("squares", of.squares, found.second),
         ] {
             if let Some(at) = at {
                 return Err(self.not_finite(what, at, v.element(x, at)?));
             }
         }
         if let Some(at) = found.state {
-            return self.diverged(at);
+            self.diverged(at)?;
         }
         self.step += 1;
-        Ok(())
+        Ok(log_lik)
     }
 
     /// Says what became of an element that is no normal's.

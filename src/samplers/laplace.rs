@@ -23,8 +23,9 @@
 //!
 //! **State.** mean, h, steps. **Init.** As given.
 
-use crate::backend::Input;
+use super::normal::finite_log_lik;
 use crate::backend::vectors::{Noise, Spread, Vectors};
+use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
 
@@ -109,11 +110,27 @@ impl<V: Vectors> Laplace<V> {
     /// # Errors
     /// [`Error::NotFinite`] with step and element for a square that is NaN or infinite; the state is then as before.
     pub fn step(&mut self, squares: &V::Vector, scale: f64) -> Result<()> {
-        self.check_finite("squares", squares, self.step)?;
-        self.vectors
-            .axpy(&mut self.precision, scale as f32, squares)?;
+        let mut record = self.vectors.record()?;
+        self.step_recorded(squares, scale, &mut record, &|_| 0.0)
+            .map(drop)
+    }
+
+    /// As [`Laplace::step`], with a batch whose scalars are in `record`, from which `log_lik` makes the mean log likelihood that comes back.
+    pub(super) fn step_recorded(
+        &mut self,
+        squares: &V::Vector,
+        scale: f64,
+        record: &mut V::Record,
+        log_lik: &dyn Fn(&Scalars) -> f64,
+    ) -> Result<f64> {
+        let v = &self.vectors;
+        v.check_finite(squares, Input::Second, record)?;
+        let found = v.read(record)?;
+        let log_lik = finite_log_lik(log_lik(&found), self.step)?;
+        self.refuse("squares", squares, found.second, self.step)?;
+        v.axpy(&mut self.precision, scale as f32, squares)?;
         self.step += 1;
-        Ok(())
+        Ok(log_lik)
     }
 
     /// The mode.
@@ -180,18 +197,18 @@ impl<V: Vectors> Laplace<V> {
         let spread = self.spread(prior_precision, temperature)?;
         self.vectors
             .gaussian_point(out, &self.mean, spread, noise)?;
-        self.check_finite("draw", out, index)
+        let mut record = self.vectors.record()?;
+        (self.vectors).check_finite(out, Input::Second, &mut record)?;
+        let found = self.vectors.read(&mut record)?;
+        self.refuse("draw", out, found.second, index)
     }
 
-    fn check_finite(&self, what: &str, x: &V::Vector, step: u64) -> Result<()> {
-        let v = &self.vectors;
-        let mut record = v.record()?;
-        v.check_finite(x, Input::Second, &mut record)?;
-        match v.read(&mut record)?.second {
+    fn refuse(&self, what: &str, x: &V::Vector, found: Option<usize>, step: u64) -> Result<()> {
+        match found {
             Some(at) => Err(Error::NotFinite {
                 step,
                 tensor: format!("{what}[{at}]"),
-                value: v.element(x, at)?,
+                value: self.vectors.element(x, at)?,
             }),
             None => Ok(()),
         }

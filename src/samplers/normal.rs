@@ -3,12 +3,12 @@
 //! The methods themselves are in [`ekf`](super::ekf), [`vi`](super::vi) and [`laplace`](super::laplace). Here is what a run needs around
 //! them: how many steps there are, and how often the data count.
 
-use super::ekf::{Ekf, EkfConfig};
+use super::ekf::{Ekf, EkfConfig, Squared};
 use super::laplace::{Laplace, PriorFit};
 use super::normal_state::NormalState;
-use super::vi::{Vi, ViConfig};
+use super::vi::{Vi, ViConfig, ViReport};
 use super::{Phase, Schedule};
-use crate::backend::Vectors;
+use crate::backend::{Scalars, Vectors};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -315,6 +315,27 @@ pub struct NormalReport {
     pub value: f64,
 }
 
+impl NormalReport {
+    fn of_vi(r: ViReport) -> Self {
+        Self {
+            step: r.step,
+            value: r.log_post,
+        }
+    }
+}
+
+/// A mean log likelihood that is a number.
+pub(super) fn finite_log_lik(log_lik: f64, step: u64) -> Result<f64> {
+    if log_lik.is_finite() {
+        return Ok(log_lik);
+    }
+    Err(Error::NotFinite {
+        step,
+        tensor: "log_likelihood".into(),
+        value: log_lik as f32,
+    })
+}
+
 enum Fit<V: Vectors> {
     Ekf(Ekf<V>),
     Vi(Vi<V>),
@@ -411,6 +432,25 @@ impl<V: Vectors> Normals<V> {
         grad: &V::Vector,
         log_post: f64,
     ) -> Result<Option<NormalReport>> {
+        let (vi, rate) = self.vi()?;
+        let done = vi.step_with_gradient(grad, log_post, rate)?;
+        Ok(done.map(NormalReport::of_vi))
+    }
+
+    /// As [`Normals::step_with_gradient`], with a gradient whose scalars are in `record`, from which `log_post` makes the log posterior.
+    pub(super) fn step_recorded(
+        &mut self,
+        grad: &V::Vector,
+        record: &mut V::Record,
+        log_post: &dyn Fn(&Scalars) -> f64,
+    ) -> Result<Option<NormalReport>> {
+        let (vi, rate) = self.vi()?;
+        let done = vi.step_recorded(grad, record, log_post, rate)?;
+        Ok(done.map(NormalReport::of_vi))
+    }
+
+    /// VI with a step left, and the factor on its rate.
+    fn vi(&mut self) -> Result<(&mut Vi<V>, f64)> {
         self.config.refuse_when_done(self.steps_made())?;
         let (c, rate) = (&self.config, self.rate);
         let Fit::Vi(vi) = &mut self.fit else {
@@ -418,11 +458,7 @@ impl<V: Vectors> Normals<V> {
             return Err(Error::invalid("step", expected, "one with a gradient"));
         };
         let rate = rate.unwrap_or_else(|| c.schedule.factor(vi.steps_made(), c.steps));
-        let done = vi.step_with_gradient(grad, log_post, rate)?;
-        Ok(done.map(|r| NormalReport {
-            step: r.step,
-            value: r.log_post,
-        }))
+        Ok((vi, rate))
     }
 
     /// EKF and Laplace: takes in one batch at [`Normals::point`]. `grad` times `gradient_scale` is the mean gradient of the observations' log
@@ -438,31 +474,40 @@ impl<V: Vectors> Normals<V> {
         squares_scale: f64,
         log_lik: f64,
     ) -> Result<NormalReport> {
+        finite_log_lik(log_lik, self.steps_made())?;
+        let of = Squared {
+            grad,
+            gradient_scale,
+            squares,
+            squares_scale,
+        };
+        let mut record = self.vectors.record()?;
+        self.squares_recorded(of, &mut record, &|_| log_lik)
+    }
+
+    /// As [`Normals::step_with_squares`], with a batch whose scalars are in `record`, from which `log_lik` makes the mean log likelihood.
+    pub(super) fn squares_recorded(
+        &mut self,
+        of: Squared<'_, V::Vector>,
+        record: &mut V::Record,
+        log_lik: &dyn Fn(&Scalars) -> f64,
+    ) -> Result<NormalReport> {
         self.config.refuse_when_done(self.steps_made())?;
         let step = self.steps_made();
-        if !log_lik.is_finite() {
-            return Err(Error::NotFinite {
-                step,
-                tensor: "log_likelihood".into(),
-                value: log_lik as f32,
-            });
-        }
-        match &mut self.fit {
-            Fit::Ekf(e) => e.step(grad, gradient_scale, squares, squares_scale)?,
+        let value = match &mut self.fit {
+            Fit::Ekf(e) => e.step_recorded(of, record, log_lik)?,
             Fit::Laplace(l) => {
                 // Each step's mean counts for its share of the data.
-                l.step(squares, self.config.share() * squares_scale)?;
+                let scale = self.config.share() * of.squares_scale;
                 self.prior = None;
+                l.step_recorded(of.squares, scale, record, log_lik)?
             }
             Fit::Vi(_) => {
                 let expected = "a step with the gradient of the log posterior (vi)";
                 return Err(Error::invalid("step", expected, "one with squares"));
             }
-        }
-        Ok(NormalReport {
-            step,
-            value: log_lik,
-        })
+        };
+        Ok(NormalReport { step, value })
     }
 
     /// VI: the factor on Adam's rate in all following steps, in place of the schedule's; `None` gives that its place back. No part of the

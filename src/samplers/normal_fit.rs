@@ -1,16 +1,18 @@
 //! Fitting normals on a GPT's posterior: one batch a step, by any of the methods.
 
 use super::Phase;
+use super::ekf::Squared;
 use super::laplace::PriorFit;
 use super::last_layer::{HeadBatch, LastLayer};
 use super::normal::{Labels, NormalConfig, NormalMethod, Normals};
 use super::normal_state::{NormalState, Values};
-use crate::backend::Backend;
+use crate::backend::{Backend, Scalars};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Squares};
 use crate::posterior::Posterior;
 use crate::rng::{Purpose, Stream};
+use std::cell::Cell;
 
 /// What a batch did to a fit on a GPT's posterior.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -209,9 +211,17 @@ impl<B: Backend> NormalFit<B> {
         if config.method == NormalMethod::Vi {
             let (mut log_lik, draws) = (0.0, config.vi_n_samples as f64);
             loop {
-                let at = posterior.evaluate(normals.point(), batch)?;
-                log_lik += at.log_lik;
-                if let Some(r) = normals.step_with_gradient(posterior.grad(), at.log_post)? {
+                let scale = posterior.launch(normals.point(), batch, None)?;
+                let (grad, record) = posterior.launched();
+                let found = Cell::new(0.0);
+                let log_post = |of: &Scalars| {
+                    let at = scale.log_posterior(of);
+                    found.set(at.log_lik);
+                    at.log_post
+                };
+                let report = normals.step_recorded(grad, record, &log_post)?;
+                log_lik += found.get();
+                if let Some(r) = report {
                     return Ok(FitReport {
                         step: r.step,
                         log_lik: log_lik / draws,
@@ -227,27 +237,35 @@ impl<B: Backend> NormalFit<B> {
             _ => Labels::Data,
         };
         let own = Squares::Gradients;
-        let log_lik = match labels {
-            Labels::Data => posterior.likelihood_with_squares(mean, batch, own, squares)?,
+        let scale = match labels {
+            Labels::Data => posterior.launch_squares(mean, batch, own, squares)?,
             Labels::Model => {
                 let mut drawn = batch.clone();
                 posterior.draw_labels(mean, seed, step, &mut drawn)?;
-                posterior.likelihood_with_squares(mean, &drawn, own, squares)?
+                posterior.launch_squares(mean, &drawn, own, squares)?
             }
             Labels::Ggn => {
                 let stream = Stream::new(seed, Purpose::Labels, 0);
                 let of = Squares::Curvature { stream, draw: step };
-                posterior.likelihood_with_squares(mean, batch, of, squares)?
+                posterior.launch_squares(mean, batch, of, squares)?
             }
         };
         // The gradient is of the mean loss over positions; an observation is a sequence.
         let (to_windows, of_batch) = (-posterior.positions(), 1.0 / batch.b as f64);
-        let grad = posterior.grad();
-        let r = normals.step_with_squares(grad, to_windows, squares, of_batch, log_lik)?;
+        let num_data = posterior.num_data();
+        let (grad, record) = posterior.launched();
+        let of = Squared {
+            grad,
+            gradient_scale: to_windows,
+            squares,
+            squares_scale: of_batch,
+        };
+        let log_lik = |found: &Scalars| scale.log_posterior(found).log_lik;
+        let r = normals.squares_recorded(of, record, &log_lik)?;
         Ok(FitReport {
             step: r.step,
-            log_lik,
-            log_post: posterior.num_data() * log_lik,
+            log_lik: r.value,
+            log_post: num_data * r.value,
         })
     }
 

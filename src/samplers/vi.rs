@@ -210,10 +210,41 @@ impl<V: Vectors> Vi<V> {
         log_post: f64,
         rate: f64,
     ) -> Result<Option<ViReport>> {
+        self.check_given(grad, log_post)?;
         let noise = self.noise();
-        let report = self.advance(grad, log_post, rate, noise)?;
+        let report = self.advance(grad, &|_| log_post, rate, noise)?;
         self.next_point()?;
         Ok(report)
+    }
+
+    /// As [`Vi::step_with_gradient`], with a gradient whose scalars are in `record`, from which `log_post` makes the log posterior.
+    pub(super) fn step_recorded(
+        &mut self,
+        grad: &V::Vector,
+        record: &mut V::Record,
+        log_post: &dyn Fn(&Scalars) -> f64,
+        rate: f64,
+    ) -> Result<Option<ViReport>> {
+        let noise = self.noise();
+        std::mem::swap(&mut self.record, record);
+        let report = self.advance(grad, log_post, rate, noise);
+        std::mem::swap(&mut self.record, record);
+        let report = report?;
+        self.next_point()?;
+        Ok(report)
+    }
+
+    /// Looks at what a caller gave.
+    fn check_given(&mut self, grad: &V::Vector, log_post: f64) -> Result<()> {
+        self.check_log_post(log_post)?;
+        (self.vectors).check_finite(grad, Input::Gradient, &mut self.record)
+    }
+
+    fn check_log_post(&self, log_post: f64) -> Result<()> {
+        if log_post.is_finite() {
+            return Ok(());
+        }
+        Err(self.not_finite("log_posterior".into(), log_post as f32))
     }
 
     /// Moves [`Vi::point`] to where these standard normals put it: to replay what another program drew. The next step must be
@@ -238,7 +269,8 @@ impl<V: Vectors> Vi<V> {
         rate: f64,
         noise: &V::Vector,
     ) -> Result<Option<ViReport>> {
-        let report = self.advance(grad, log_post, rate, Noise::Given(noise))?;
+        self.check_given(grad, log_post)?;
+        let report = self.advance(grad, &|_| log_post, rate, Noise::Given(noise))?;
         self.next_point()?;
         Ok(report)
     }
@@ -246,15 +278,11 @@ impl<V: Vectors> Vi<V> {
     fn advance(
         &mut self,
         grad: &V::Vector,
-        log_post: f64,
+        log_post: &dyn Fn(&Scalars) -> f64,
         rate: f64,
         noise: Noise<'_, V>,
     ) -> Result<Option<ViReport>> {
-        if !log_post.is_finite() {
-            return Err(self.not_finite("log_posterior".into(), log_post as f32));
-        }
         let (v, record) = (&self.vectors, &mut self.record);
-        v.check_finite(grad, Input::Gradient, record)?;
         let ViConfig {
             temperature, draws, ..
         } = self.config;
@@ -271,6 +299,8 @@ impl<V: Vectors> Vi<V> {
             self.adam(rate)?;
         }
         let found = self.vectors.read(&mut self.record)?;
+        let log_post = log_post(&found);
+        self.check_log_post(log_post)?;
         self.check_found(&found, grad)?;
         // -log q without its constant, and with it.
         let n = self.vectors.len(grad) as f64;
