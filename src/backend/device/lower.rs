@@ -8,8 +8,8 @@ use crate::backend::vectors::{
 };
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
-    Epilogue, Gelu, HeadGrad, Input, Linear, LossShape, Norm, Normed, Params, Piece, PieceRows, Positions,
-    Predicted, PriorTerms, Scalars, Tables, WeightGrad, Write,
+    Epilogue, Gelu, HeadGrad, Input, Linear, LossShape, Norm, Normed, Params, Piece, PieceRows,
+    Positions, Predicted, PriorTerms, Scalars, Tables, WeightGrad, Write,
 };
 use crate::rng::Stream;
 use std::ops::Range;

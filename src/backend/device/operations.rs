@@ -9,8 +9,9 @@ use crate::backend::vectors::{
 };
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
-    Epilogue, Gelu, GemmPrecision, HeadGrad, HostPool, Input, Linear, LossShape, Norm, Normed, Params,
-    Piece, PieceRows, Positions, Precision, Predicted, PriorTerms, Scalars, Tables, WeightGrad, Write,
+    Epilogue, Gelu, GemmPrecision, HeadGrad, HostPool, Input, Linear, LossShape, Norm, Normed,
+    Params, Piece, PieceRows, Positions, Precision, Predicted, PriorTerms, Scalars, Tables,
+    WeightGrad, Write,
 };
 use crate::error::Result;
 use crate::rng::Stream;
