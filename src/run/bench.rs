@@ -96,61 +96,22 @@ pub fn bench(
         ctx,
         row: &mut row,
     };
-    let asked = |what: &str| request.only.iter().any(|w| w == what);
-    if asked("limits") {
+    if request.asks("limits") {
         b.limits()?;
     }
-    if asked("gemm") {
+    if request.asks("gemm") {
         b.gemm()?;
     }
     for (shape, config) in request.shapes.iter().zip(configs) {
-        let gpt = Gpt::new(config)?;
-        let (_, rows, t) = NAMED
-            .iter()
-            .find(|n| n.0 == shape)
-            .copied()
-            .unwrap_or(("", 1, 1));
-        if asked("grad") {
-            b.gradient(shape, &gpt, rows, t)?;
-        }
-        if asked("logits") {
-            b.logits(shape, &gpt, rows, t)?;
-        }
-        if asked("adamw") {
-            b.adamw(shape, &gpt)?;
-        }
-        for what in ["sgld", "sghmc", "baoa"] {
-            if asked(what) {
-                b.update(shape, &gpt, what)?;
-            }
-        }
-        if asked("generate") {
-            b.generate(shape, &gpt, "generate_1", 1, 1, WeightType::F32)?;
-            b.generate(shape, &gpt, "generate_1_bf16", 1, 1, WeightType::Bf16)?;
-        }
-        if asked("bma") {
-            b.generate(shape, &gpt, "generate_bma10", 10, 1, WeightType::F32)?;
-            b.generate(shape, &gpt, "generate_bma10_bf16", 10, 1, WeightType::Bf16)?;
-            b.generate(
-                shape,
-                &gpt,
-                "generate_bma10_prompts8",
-                10,
-                8,
-                WeightType::F32,
-            )?;
-            let what = "generate_bma10_prompts8_bf16";
-            b.generate(shape, &gpt, what, 10, 8, WeightType::Bf16)?;
-        }
-        if asked("per_sample") {
-            // Four sequences as the PyTorch side, and the shape's batch.
-            b.per_sample_fisher(shape, &gpt, rows.min(4), t)?;
-            if rows > 4 {
-                b.per_sample_fisher(shape, &gpt, rows, t)?;
-            }
-        }
+        b.shape(request, shape, &Gpt::new(config)?)?;
     }
     Ok(())
+}
+
+impl Request {
+    fn asks(&self, what: &str) -> bool {
+        self.only.iter().any(|w| w == what)
+    }
 }
 
 /// Tokens of a batch: any will do.
@@ -305,6 +266,47 @@ impl Bench<'_> {
                     time,
                     &[("gflops", flops / time.0 / 1e9)],
                 )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is asked for of one shape.
+    fn shape(&mut self, request: &Request, shape: &str, gpt: &Gpt) -> Result<()> {
+        let named = NAMED.iter().find(|n| n.0 == shape).copied();
+        let (_, rows, t) = named.unwrap_or(("", 1, 1));
+        if request.asks("grad") {
+            self.gradient(shape, gpt, rows, t)?;
+        }
+        if request.asks("logits") {
+            self.logits(shape, gpt, rows, t)?;
+        }
+        if request.asks("adamw") {
+            self.adamw(shape, gpt)?;
+        }
+        for what in ["sgld", "sghmc", "baoa"] {
+            if request.asks(what) {
+                self.update(shape, gpt, what)?;
+            }
+        }
+        // Name, samples, prompts.
+        let texts = [
+            ("generate", "generate_1", 1, 1),
+            ("bma", "generate_bma10", 10, 1),
+            ("bma", "generate_bma10_prompts8", 10, 8),
+        ];
+        for (work, what, samples, prompts) in texts {
+            if request.asks(work) {
+                self.generate(shape, gpt, what, samples, prompts, WeightType::F32)?;
+                let what = format!("{what}_bf16");
+                self.generate(shape, gpt, &what, samples, prompts, WeightType::Bf16)?;
+            }
+        }
+        if request.asks("per_sample") {
+            // Four sequences as the PyTorch side, and the shape's batch.
+            self.per_sample_fisher(shape, gpt, rows.min(4), t)?;
+            if rows > 4 {
+                self.per_sample_fisher(shape, gpt, rows, t)?;
             }
         }
         Ok(())
