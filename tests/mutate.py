@@ -103,7 +103,7 @@ for method, kinetic in [("sgnht_ding", "kinetic.after"), ("sgnht_euler", "now.ki
 mutants("sglrw", SAMPLERS + "sglrw.rs", "fn rule(", ["sglrw"],
         ("pull h", "([[h]] / (2.0"), ("pull 2 T", "([[2.0]] * c.temperature)"), ("length 2 T", "([[2.0]] * c.temperature * h)"))
 mutants("sampler", SAMPLERS + "sampler.rs", "fn advance(", ["sgnht", "sgnht_ding", "sgnht_euler"],
-        ("sigma^2", "= [[self.config.sigma]] * self.config.sigma"), ("virial", "-[[moments.virial]]"))
+        ("sigma^2", "= [[self.config.sigma]] * self.config.sigma"), ("virial", "-[[found.virial]]"))
 mutants("sampler", SAMPLERS + "sampler.rs", "fn thermal_momenta(", [],
         ("first momenta", "([[c.temperature.sqrt()]]"), ("their mass", "[[mass.sqrt()]]"))
 mutants("sampler", SAMPLERS + "sampler.rs", "\nfn kinetic(", [], ("first kinetic", "/ [[over(i)]]"))
@@ -114,11 +114,11 @@ mutants("alive temperatures", SAMPLERS + "temperatures.rs", "pub fn read<", [],
 mutants("alive range sums", SAMPLERS + "sampler.rs", "pub fn range_moments(", [],
         ("sigma^2", "[[self.config.sigma]] * self"), ("kinetic", "sums.kinetic /= [[mass_scale]]"), ("force", "sums.force /= [[mass_scale]]"))
 for by in [2.0, 0.5]:
-    mutants(f"alive {by}", SAMPLERS + "batch_means.rs", "fn std_error(", [], ("variance of the mean", "[[between]] / (b"), by=by)
-    mutants(f"alive {by}", SAMPLERS + "batch_means.rs", "pub fn get(", [], ("variance", "[[self.squares[i]]] / (n"), by=by)
+    mutants(f"alive {by}", "src/batch_means.rs", "fn std_error(", [], ("variance of the mean", "[[between]] / (b"), by=by)
+    mutants(f"alive {by}", "src/batch_means.rs", "pub fn get(", [], ("variance", "[[self.squares[i]]] / (n"), by=by)
     mutants(f"alive curvature {by}", SAMPLERS + "curvature.rs", "pub fn extreme_curvature<", [],
             ("difference", "[[-0.5]] / side"), ("alpha", "= [[vectors.dot(&u, &w)?]];"), ("beta", "= [[vectors.dot(&w, &point)?]]"),
-            ("residual", "[[b]] * last"), ("smallest", "-[[top(&negated, &betas).0]]"), by=by)
+            ("residual", "[[betas[betas.len() - 1]]] * last"), by=by)
     mutants(f"alive llc {by}", "src/metrics/llc.rs", "Ok(LocalLearningCoefficient {", [],
             ("value", "value: [[n_beta]]"), ("standard error", "[[n_beta]] * e)"), ("excess loss", "excess_loss: [[m.mean]]"), by=by)
     mutants(f"alive step {by}", SAMPLERS + "auto_step.rs", "fn end_window<", [],
@@ -145,7 +145,7 @@ for by in [2.0, 0.5]:
     mutants(f"live {by} noise", SAMPLERS + "sgld.rs", "fn noise(", [],
             ("T h", "([[t]] * h * (2.0"), ("2", "([[2.0]] -"), ("beta", "[[c.beta]]"), by=by)
     mutants(f"live {by} mass", SAMPLERS + "live.rs", "pub fn mass(", [], ("root", "floor + [[v.sqrt()]])"), by=by)
-    mutants(f"live {by} diagonal", SAMPLERS + "live.rs", "pub fn displace(", [], ("mean", "[[v.sum_of_squares(theta)?]] /"), ("size", "[[DISPLACEMENT]] *"), by=by)
+    mutants(f"live {by} diagonal", SAMPLERS + "live.rs", "pub fn displace(", [], ("mean", "[[v.dot(theta, theta)?]] /"), ("size", "[[DISPLACEMENT]] *"), by=by)
     mutants(f"live {by} diagonal", SAMPLERS + "live.rs", "pub fn finish(", [], ("minus", "[[-1.0]]"), ("over delta", "[[1.0 / self.delta]]"), by=by)
     mutants(f"live {by} start", SAMPLERS + "preconditioner.rs", "fn live(", [], ("weight", "/ [[self.weight]])"), by=by)
 
