@@ -72,11 +72,11 @@ static int32_t falling(void *user_data, uint64_t step, double *step_size, double
   return 1;
 }
 
-static int32_t step(bnn_vector_sampler *sampler, float *theta, int32_t *due) {
+static int32_t step(bnn_sampler *sampler, float *theta, int32_t *due) {
   float grad[D];
   int32_t phase = BNN_PHASE_WARMUP;
   double log_post = log_posterior(theta, grad);
-  check(bnn_vector_sampler_step(sampler, grad, D, log_post, theta, &phase, due, &err), "step");
+  check(bnn_sampler_step_gradient(sampler, grad, D, log_post, theta, &phase, due, &err), "step");
   return phase;
 }
 
@@ -87,7 +87,7 @@ int main(int argc, char **argv) {
   uint64_t kept = steps / 4 < KEPT ? steps / 4 : KEPT;
   bnn_context *context = NULL;
   bnn_options *options = NULL;
-  bnn_vector_sampler *sampler = NULL;
+  bnn_sampler *sampler = NULL;
   float theta[D], sd[D];
   int32_t phase, due = 0;
   for (int n = 0; n < N; ++n) {
@@ -107,21 +107,21 @@ int main(int argc, char **argv) {
     uint64_t n = 0, made = 0;
     for (int i = 0; i < D; ++i) theta[i] = chain ? 2.0f : -2.0f; /* from afar */
     set_u64(options, "chain", chain);
-    check(bnn_vector_sampler_new(context, options, theta, D, &sampler, &err), "sampler");
-    check(bnn_vector_sampler_set_schedule(sampler, falling, NULL, &err), "schedule");
+    check(bnn_sampler_new_with_gradients(context, options, theta, D, &sampler, &err), "sampler");
+    check(bnn_sampler_set_schedule(sampler, falling, NULL, &err), "schedule");
     do {
       if (++made == steps / 2) { /* as if the program had ended here */
-        check(bnn_vector_sampler_save(sampler, path, strlen(path), &err), "save");
-        bnn_vector_sampler_free(sampler);
-        check(bnn_vector_sampler_load(context, options, D, path, strlen(path), &sampler, &err), "load");
-        check(bnn_vector_sampler_set_schedule(sampler, falling, NULL, &err), "schedule");
-        check(bnn_vector_sampler_get_params(sampler, theta, D, &err), "params");
+        check(bnn_sampler_save(sampler, path, strlen(path), &err), "save");
+        bnn_sampler_free(sampler);
+        check(bnn_sampler_load_with_gradients(context, options, D, path, strlen(path), &sampler, &err), "load");
+        check(bnn_sampler_set_schedule(sampler, falling, NULL, &err), "schedule");
+        check(bnn_sampler_get_params(sampler, theta, D, &err), "params");
       }
       phase = step(sampler, theta, &due);
       for (int i = 0; due && n < kept && i < D; ++i) draws[i][chain * kept + n] = theta[i];
       if (due && n < kept) ++n;
     } while (phase != BNN_PHASE_DONE);
-    bnn_vector_sampler_free(sampler);
+    bnn_sampler_free(sampler);
   }
   double worst = 0;
   for (int i = 0; i < D; ++i) {
@@ -136,12 +136,12 @@ int main(int argc, char **argv) {
   set_str(options, "sampler", "vi");
   set_f64(options, "step_size", 0.02);
   theta[0] = theta[1] = 0;
-  check(bnn_vector_sampler_new(context, options, theta, D, &sampler, &err), "vi");
-  check(bnn_vector_sampler_get_params(sampler, theta, D, &err), "where the first gradient is taken");
+  check(bnn_sampler_new_with_gradients(context, options, theta, D, &sampler, &err), "vi");
+  check(bnn_sampler_get_params(sampler, theta, D, &err), "where the first gradient is taken");
   do phase = step(sampler, theta, &due); while (phase != BNN_PHASE_DONE);
-  check(bnn_vector_sampler_get_normals(sampler, theta, sd, D, &err), "normals");
+  check(bnn_sampler_get_normals(sampler, theta, sd, D, &err), "normals");
   for (int i = 0; i < D; ++i) printf("vi    %d %.4f (deviation %.4f)\n", i, theta[i], sd[i]);
-  bnn_vector_sampler_free(sampler);
+  bnn_sampler_free(sampler);
   bnn_report_free(report);
   bnn_options_free(options);
   bnn_context_free(context);

@@ -144,11 +144,6 @@ typedef struct bnn_store bnn_store;
 typedef struct bnn_trainer bnn_trainer;
 
 /**
- * A chain on any differentiable log posterior, or a fit of normals to one. One thread at a time.
- */
-typedef struct bnn_vector_sampler bnn_vector_sampler;
-
-/**
  * What every fallible call returns: BNN_OK or the reason.
  */
 typedef int32_t bnn_status;
@@ -475,52 +470,45 @@ bnn_status bnn_corpus_decode(const bnn_corpus *corpus,
                              bnn_error *err);
 
 /**
- * Extreme curvatures per mass at a chain's parameters: eigenvalues of M^-1/2 H M^-1/2, H the Hessian of minus the log posterior, by Lanczos'
+ * Reports extreme curvatures per mass at a chain's parameters: eigenvalues of M^-1/2 H M^-1/2, H the Hessian of minus the log posterior, by Lanczos'
  * recurrence on gradients. The chain goes on as if nothing had been asked.
  *
  * Of few data the largest is above that of all data; it is what a step of the chain on such batches feels, and a scale for the step, no proof.
  *
  * [in] products: with H, at least 1, two gradients a batch each: some 10 are usual; batches: 1 to 1024, those of the chain's next steps, whose
- * mean is taken. [out] largest, smallest: the ends that were found (smallest is below 0 where the log posterior is not concave); residual: how
- * far the largest is off an eigenvalue at most; made: products taken, fewer when the space was exhausted; step_limit: the largest stable
- * step size in that direction (on a quadratic), for the friction that the chain has now (a thermostat's is its xi, and while that is
+ * mean is taken. [out] report: largest, smallest: the ends that were found (smallest is below 0 where the log posterior is not concave);
+ * residual: how far the largest is off an eigenvalue at most; products: taken, fewer when the space was exhausted; step_limit: the largest
+ * stable step size in that direction (on a quadratic), for the friction that the chain has now (a thermostat's is its xi, and while that is
  * below 0, no step is stable: 0); infinite where nothing limits it.
- * Without a mass (preconditioner none, or while it is estimated) M is 1; of a mass that follows the chain (live) it is the last step's. Takes room for five vectors of parameters.
- * Errors: BNN_ERR_INVALID for normals, numbers out of range, and when a curvature is not finite.
+ * Without a mass (preconditioner none, or while it is estimated) M is 1; of a mass that follows the chain (live) it is the last step's. Takes room
+ * for five vectors of parameters.
+ * Errors: BNN_ERR_INVALID for normals, on gradients of the caller's, numbers out of range, and when a curvature is not finite.
  */
 bnn_status bnn_sampler_curvature(bnn_sampler *sampler,
                                  uint64_t products,
                                  size_t batches,
-                                 double *largest,
-                                 double *residual,
-                                 double *smallest,
-                                 uint64_t *made,
-                                 double *step_limit,
+                                 bnn_report *report,
                                  bnn_error *err);
 
 /**
- * As bnn_sampler_curvature, with gradients of the caller's.
+ * Reports extreme curvatures as bnn_sampler_curvature, with gradients of the caller's.
  *
- * [in] products: at least 1, two calls each; gradient: of the log posterior. [out] as there. Errors: BNN_ERR_INVALID for normals, 0 products,
- * and when a gradient or a curvature is not finite; BNN_ERR_INTERRUPTED when the callback stopped it; BNN_ERR_NULL without one.
+ * [in] products: at least 1, two calls each; gradient: of the log posterior. [out] report: as there. Errors: BNN_ERR_INVALID for normals, 0
+ * products, and when a gradient or a curvature is not finite; BNN_ERR_INTERRUPTED when the callback stopped it; BNN_ERR_NULL without one.
  */
-bnn_status bnn_vector_sampler_curvature(bnn_vector_sampler *sampler,
-                                        uint64_t products,
-                                        bnn_gradient_callback gradient,
-                                        void *user_data,
-                                        double *largest,
-                                        double *residual,
-                                        double *smallest,
-                                        uint64_t *made,
-                                        double *step_limit,
-                                        bnn_error *err);
+bnn_status bnn_sampler_curvature_with_gradients(bnn_sampler *sampler,
+                                                uint64_t products,
+                                                bnn_gradient_callback gradient,
+                                                void *user_data,
+                                                bnn_report *report,
+                                                bnn_error *err);
 
 /**
- * The energies of a chain while it sampled, over its temperature, from what bnn_sampler_report gave after each sampling step.
+ * Reports the energies of a chain while it sampled, over its temperature, from what bnn_sampler_report gave after each sampling step.
  *
  * [in] log_post: n numbers, at least 40; kinetic: n temperatures, or NULL for a method without momenta; n_params: d; temperature: T, above 0
- * and the same all the while. [out] mean, std_error: 4 numbers each, the standard errors from 20 batches: potential, -log_post / T;
- * kinetic, d/2 times the temperature over T: d/2 in equilibrium, NaN without; their sum; its drift, the second half's mean minus the first's:
+ * and the same all the while. [out] report: for each a .mean and a .std_error, from 20 batches: potential, -log_post / T;
+ * kinetic, d/2 times the temperature over T: d/2 in equilibrium, NaN without; total, their sum; drift, the second half's mean minus the first's:
  * 0 in equilibrium. Errors: BNN_ERR_INVALID for too few steps and numbers out of range.
  */
 bnn_status bnn_energy(const double *log_post,
@@ -528,8 +516,7 @@ bnn_status bnn_energy(const double *log_post,
                       size_t n,
                       size_t n_params,
                       double temperature,
-                      double *mean,
-                      double *std_error,
+                      bnn_report *report,
                       bnn_error *err);
 
 /**
@@ -654,25 +641,6 @@ bnn_status bnn_generator_generate_batch(bnn_generator *generator,
                                         double *mean_entropy,
                                         double *mean_mutual_information,
                                         bnn_error *err);
-
-/**
- * The local learning coefficient of the parameters that the chain started at, from what it looked at so far: n beta times the mean loss over
- * that of the start, each of one batch (Lau et al. 2023; docs/alive.md says what it is biased by).
- *
- * The options say how often it looks (llc_every); it needs a prior centred at the start (prior_center pretrained) and a temperature above 0
- * and the same all the while: under temperature_schedule, or a callback's factors on the temperature, its n_beta is not the chain's.
- *
- * [out] value: no unit; below 0 where the start is no minimum of the loss; std_error: by batch means along the chain, NaN with fewer than 10
- * looks; excess_loss: mean, nats; n_beta: the number of data, weighted, over the options' temperature; looks: how many.
- * Errors: BNN_ERR_INVALID for normals, without looks (with the reason), and when a loss was not finite.
- */
-bnn_status bnn_sampler_llc(const bnn_sampler *sampler,
-                           double *value,
-                           double *std_error,
-                           double *excess_loss,
-                           double *n_beta,
-                           uint64_t *looks,
-                           bnn_error *err);
 
 /**
  * Corpus BLEU: unsmoothed, brevity penalty, one reference a text.
@@ -1004,29 +972,6 @@ bnn_status bnn_options_describe(size_t index,
                                 bnn_error *err);
 
 /**
- * What the marginal likelihood says of laplace's prior, a normal about 0 with one precision, from what was fitted so far: with
- * laplace_fit_prior (MacKay 1992).
- *
- * [out] precision: the one with the largest marginal likelihood, which draws and deviations have in place of prior_std^-2;
- * effective_parameters: how many the data determine; log_evidence: what of the log marginal likelihood depends on the precision, nats.
- * Errors: BNN_ERR_INVALID for a chain, without laplace_fit_prior, and where there is no such precision.
- */
-bnn_status bnn_sampler_prior_fit(const bnn_sampler *sampler,
-                                 double *precision,
-                                 double *effective_parameters,
-                                 double *log_evidence,
-                                 bnn_error *err);
-
-/**
- * As bnn_sampler_prior_fit.
- */
-bnn_status bnn_vector_sampler_prior_fit(const bnn_vector_sampler *sampler,
-                                        double *precision,
-                                        double *effective_parameters,
-                                        double *log_evidence,
-                                        bnn_error *err);
-
-/**
  * Chooses tokens of a split, in windows of the block's length spread evenly over it.
  *
  * [in] split: BNN_SPLIT_…; tokens: at least 1; at most what the split's windows have are taken. [out] probe: to be freed with bnn_probe_free.
@@ -1150,7 +1095,7 @@ bnn_status bnn_report_get_f64s(const bnn_report *report,
                                bnn_error *err);
 
 /**
- * Makes a sampler that starts at the model's parameters.
+ * Makes a sampler on a model's posterior that starts at the model's parameters.
  *
  * [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass, the schedules, warmup_steps,
  * sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi and
@@ -1167,16 +1112,34 @@ bnn_status bnn_sampler_new(const bnn_model *model,
                            bnn_error *err);
 
 /**
- * Makes a sampler that goes on from a saved state, bit for bit as it would have without the break.
+ * Makes a sampler on any differentiable log posterior, whose gradients the caller gives, that starts at theta0.
+ *
+ * [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass,
+ * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, num_data (for
+ * bnn_sampler_step_size alone); of ekf, vi and laplace step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
+ * (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, init_sd, transition_sd, init_log_scale, vi_n_samples,
+ * stick_the_landing, prior_std, laplace_fit_prior; NULL for defaults.
+ * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE.
+ */
+bnn_status bnn_sampler_new_with_gradients(const bnn_context *context,
+                                          const bnn_options *options,
+                                          const float *theta0,
+                                          size_t n,
+                                          bnn_sampler **sampler,
+                                          bnn_error *err);
+
+/**
+ * Makes a sampler on a model's posterior that goes on from a saved state, bit for bit as it would have without the break: one that
+ * bnn_sampler_save wrote, or a run's chain_<k>.bnn with the run's baseline for the model.
  *
  * [in] model, corpus, options: as bnn_sampler_new had them, but that sampling_steps (of fits num_epochs) may be another number that holds the
  * steps made, where no step depends on it: the sampler then goes on as one that was made with it. Steps depend on it under a linear, cosine
  * or cyclical schedule (vi's is linear when unset), with laplace, and with ekf at step_size 0. path: UTF-8, path_len bytes. [out] sampler.
- * temperature_every and llc_every may differ too. The model's parameters are read only where the prior refers to them. A schedule callback is
- * no part of the state: set it again.
+ * temperature_every and llc_every may differ too. The model's parameters are read only where the prior refers to them, and for a file that
+ * leaves out where the chain started. A schedule callback is no part of the state: set it again.
  * Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
- * differs (and why it must not), for a state of other settings, another model or another corpus; BNN_ERR_DATA for a number in it that is
- * not finite; BNN_ERR_SHAPE and BNN_ERR_INVALID, with the path, for numbers that no sampler of these settings has.
+ * differs (and why it must not), for a state of other settings, another model, start or corpus; BNN_ERR_DATA for a number in it that is
+ * not finite; BNN_ERR_SHAPE and BNN_ERR_BAD_HEADER, with the path, for numbers that no sampler of these settings has.
  */
 bnn_status bnn_sampler_load(const bnn_model *model,
                             const bnn_corpus *corpus,
@@ -1187,14 +1150,37 @@ bnn_status bnn_sampler_load(const bnn_model *model,
                             bnn_error *err);
 
 /**
+ * Makes a sampler on gradients of the caller's that goes on from a saved state, as bnn_sampler_load.
+ *
+ * [in] options: as bnn_sampler_new_with_gradients had them, but for sampling_steps; n: how many parameters; path: UTF-8, path_len bytes.
+ * [out] sampler. Where the next gradient is to be taken, bnn_sampler_get_params says. Errors: those of bnn_sampler_new_with_gradients and
+ * bnn_sampler_load; BNN_ERR_SHAPE for another n.
+ */
+bnn_status bnn_sampler_load_with_gradients(const bnn_context *context,
+                                           const bnn_options *options,
+                                           size_t n,
+                                           const char *path,
+                                           size_t path_len,
+                                           bnn_sampler **sampler,
+                                           bnn_error *err);
+
+/**
  * Writes the sampler's whole state to a file, in the place of what may be there; the file appears whole or not at all.
  *
- * [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_NOT_FINITE for a chain that has diverged: what is there stays.
+ * [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_INVALID while draws of vi's step are left; BNN_ERR_NOT_FINITE for a chain
+ * that has diverged: what is there stays.
  */
 bnn_status bnn_sampler_save(const bnn_sampler *sampler,
                             const char *path,
                             size_t path_len,
                             bnn_error *err);
+
+/**
+ * Sets the number of sampling steps, of a fit that of all its steps.
+ *
+ * Errors: BNN_ERR_INVALID where a step depends on it (bnn_sampler_load says where), and below the steps made.
+ */
+bnn_status bnn_sampler_extend(bnn_sampler *sampler, uint64_t steps, bnn_error *err);
 
 /**
  * Frees a sampler; NULL is fine.
@@ -1206,6 +1192,7 @@ void bnn_sampler_free(bnn_sampler *sampler);
  *
  * The factors stand on the step size and the temperature of chains, from the warm-up on (the steps before it, which
  * estimate the mass, have none), and on vi's rate, whose temperature factor must stay 1; a cyclical schedule's exploration is off meanwhile.
+ * With gradients of the caller's it is asked before each call of a step.
  * Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule, and with auto_step before sampling begins. The step that gets a factor
  * out of range fails so and is not made.
  */
@@ -1215,11 +1202,20 @@ bnn_status bnn_sampler_set_schedule(bnn_sampler *sampler,
                                     bnn_error *err);
 
 /**
- * One step on a batch of the corpus, which is a function of (seed, chain, step).
+ * Sets the diagonal mass of a chain on gradients of the caller's, before sampling begins. [in] mass: n positive floats. The momenta are drawn
+ * anew. Errors: BNN_ERR_INVALID for normals and for a model's posterior, whose options have a preconditioner.
+ */
+bnn_status bnn_sampler_set_mass(bnn_sampler *sampler,
+                                const float *mass,
+                                size_t n,
+                                bnn_error *err);
+
+/**
+ * Makes one step on a batch of the corpus, which is a function of (seed, chain, step).
  *
  * [out] phase: BNN_PHASE_… of the next step: normals are in BNN_PHASE_WARMUP until all steps are made; sample_due: 1 when the parameters are
- * now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_INVALID when the run is done; BNN_ERR_NOT_FINITE with step and tensor
- * when it diverges; BNN_ERR_INTERRUPTED when the schedule's callback stopped it.
+ * now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_INVALID when the run is done, and with gradients of the caller's;
+ * BNN_ERR_NOT_FINITE with step and tensor when it diverges; BNN_ERR_INTERRUPTED when the schedule's callback stopped it.
  */
 bnn_status bnn_sampler_step(bnn_sampler *sampler,
                             int32_t *phase,
@@ -1227,7 +1223,7 @@ bnn_status bnn_sampler_step(bnn_sampler *sampler,
                             bnn_error *err);
 
 /**
- * One step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. Otherwise as bnn_sampler_step.
+ * Makes one step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. Otherwise as bnn_sampler_step.
  */
 bnn_status bnn_sampler_step_tokens(bnn_sampler *sampler,
                                    const uint16_t *x,
@@ -1238,24 +1234,44 @@ bnn_status bnn_sampler_step_tokens(bnn_sampler *sampler,
                                    bnn_error *err);
 
 /**
- * What the last step found.
+ * Makes one step of a chain or of vi, given the log posterior at the sampler's parameters and its gradient (not divided by the temperature).
  *
- * [out] step: counted from 0, preconditioning included; log_lik: mean of the batch, nats; log_post: num_data * log_lik + log prior (ekf,
- * laplace: without the prior); kinetic, configurational: temperatures, NaN where there are none (while the mass is estimated, without momenta,
- * of normals); xi: the thermostat's friction after the step, NaN for a method without.
- * Errors: BNN_ERR_INVALID before the first step, also of a sampler that was loaded.
+ * [in] grad: n floats; log_post. [out] params: n floats, where the next gradient is to be taken; phase: BNN_PHASE_… of the next step;
+ * sample_due: 1 when params are a sample to keep. vi's first gradient is to be taken where bnn_sampler_get_params says, and
+ * vi_n_samples calls make one of its steps. Errors: BNN_ERR_NOT_FINITE: for the gradient or log_post the sampler is as before;
+ * BNN_ERR_INVALID for ekf and laplace, for a model's posterior, and when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback
+ * stopped it.
  */
-bnn_status bnn_sampler_report(const bnn_sampler *sampler,
-                              uint64_t *step,
-                              double *log_lik,
-                              double *log_post,
-                              double *kinetic,
-                              double *configurational,
-                              double *xi,
-                              bnn_error *err);
+bnn_status bnn_sampler_step_gradient(bnn_sampler *sampler,
+                                     const float *grad,
+                                     size_t n,
+                                     double log_post,
+                                     float *params,
+                                     int32_t *phase,
+                                     int32_t *sample_due,
+                                     bnn_error *err);
 
 /**
- * Copies the chain's parameters out, or the mean of the normals. [out] params: n floats, n = the model's n_params. Errors: BNN_ERR_SHAPE.
+ * Makes one step of ekf or laplace, given what a batch of observations says at the sampler's parameters.
+ *
+ * [in] grad: n floats, the mean of the gradients of the observations' log likelihoods; squares: n floats, the mean of the squares of those
+ * gradients, elementwise; log_lik: the mean log likelihood. The prior has no part in them. [out] params, phase, sample_due: as
+ * bnn_sampler_step_gradient. Errors: BNN_ERR_NOT_FINITE: the sampler is as before; BNN_ERR_INVALID for chains and vi, for a model's posterior,
+ * and when every step was made.
+ */
+bnn_status bnn_sampler_step_squares(bnn_sampler *sampler,
+                                    const float *grad,
+                                    const float *squares,
+                                    size_t n,
+                                    double log_lik,
+                                    float *params,
+                                    int32_t *phase,
+                                    int32_t *sample_due,
+                                    bnn_error *err);
+
+/**
+ * Copies the parameters out where the next gradient is taken: a chain's, vi's draw on gradients of the caller's, else a fit's mean.
+ * [out] params: n floats. Errors: BNN_ERR_SHAPE.
  */
 bnn_status bnn_sampler_get_params(const bnn_sampler *sampler,
                                   float *params,
@@ -1263,26 +1279,115 @@ bnn_status bnn_sampler_get_params(const bnn_sampler *sampler,
                                   bnn_error *err);
 
 /**
- * A draw from the normals that ekf, vi or laplace have fitted so far, at any time.
+ * Copies out the mean and the standard deviations of the normals that ekf, vi or laplace have fitted so far.
  *
- * [in] index: which draw of the seed: the same index gives the same draw. [out] params: n floats, n = the model's n_params.
- * Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
+ * [out] mean, sd: n floats each; sd is infinite where laplace has no precision. Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
  */
-bnn_status bnn_sampler_draw(const bnn_sampler *sampler,
-                            uint64_t index,
-                            float *params,
-                            size_t n,
-                            bnn_error *err);
+bnn_status bnn_sampler_get_normals(const bnn_sampler *sampler,
+                                   float *mean,
+                                   float *sd,
+                                   size_t n,
+                                   bnn_error *err);
 
 /**
- * The standard deviations of the normals that ekf, vi or laplace have fitted so far; the mean is bnn_sampler_get_params's.
+ * Draws from the normals that ekf, vi or laplace have fitted so far, at any time.
  *
- * [out] sd: n floats, n = the model's n_params. Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
+ * [in] index: which draw of the seed: the same index gives the same draw. [out] params: n floats.
+ * Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
  */
-bnn_status bnn_sampler_get_sd(const bnn_sampler *sampler,
-                              float *sd,
-                              size_t n,
+bnn_status bnn_sampler_draw(const bnn_sampler *sampler, uint64_t index, float *params, size_t n, bnn_error *err);
+
+/**
+ * Reports what the last step found.
+ *
+ * [out] report: step, counted from 0, those that estimate the mass included; phase of that step: warmup, sampling or exploration; log_lik: mean of
+ * the batch, nats; log_prior; log_post: num_data * log_lik + log prior (ekf, laplace: without the prior); kinetic_temperature,
+ * configurational_temperature; xi: the thermostat's friction after the step; sample_due. NaN for what there is not: log_lik and log_prior of a
+ * chain on gradients of the caller's, temperatures while the mass is estimated, without momenta and of normals.
+ * Errors: BNN_ERR_INVALID before the first step, also of a sampler that was loaded.
+ */
+bnn_status bnn_sampler_report(const bnn_sampler *sampler,
+                              bnn_report *report,
                               bnn_error *err);
+
+/**
+ * Reports a chain's step as it is now, and its name in an optimiser's language. With auto_step it changes during the warm-up and is then frozen.
+ *
+ * [out] report: step_size: h or epsilon, before any schedule; alpha: the friction that goes with it (of a thermostat the noise's);
+ * learning_rate: on the mean loss, of a parameter with mass M_i = 1; under a mass that of parameter i is learning_rate / M_i (live: M_i of the last
+ * step); on gradients of the caller's it is for a log posterior of likelihood_weight times num_data (options; num_data 1 when unset) times a mean;
+ * momentum: of SGD with v = momentum v - gradient, theta += learning_rate v, with the friction that the chain has now
+ * (a thermostat's is its xi: momentum is above 1 while that is below 0); error: what auto_step found in its last whole window, relative,
+ * at the step size that it had then, NaN without a search and before. Errors: BNN_ERR_INVALID for normals.
+ */
+bnn_status bnn_sampler_step_size(const bnn_sampler *sampler,
+                                 bnn_report *report,
+                                 bnn_error *err);
+
+/**
+ * Reports the temperatures of one tensor, or of one of bnn_sampler_watch's ranges, over the sampling steps so far: taken every temperature_every
+ * (an option) of them, or as often as the ranges are watched. Each must show the options' temperature by itself: a mean over all can hide a hot one
+ * behind a cold one.
+ *
+ * [in] index: as bnn_model_tensor has it, or the range's. [out] report: kinetic.mean, kinetic.sd, kinetic.std_error: the mean of m^2 / M' over the
+ * momenta: mean over the steps, standard deviation of one step's value, standard error of the mean by batch means (NaN with fewer than 2 and
+ * 10 values; all NaN without momenta); configurational.mean, .sd, .std_error: those of minus the mean of (theta - theta_0) * grad;
+ * equilibrium_sd: of one step's value if the target were Gaussian about the start and the chain in equilibrium, T sqrt(2 / d); count: how
+ * often they were taken. Errors: BNN_ERR_INVALID for normals, where none are taken, and past the last.
+ */
+bnn_status bnn_sampler_temperature(const bnn_sampler *sampler,
+                                   size_t index,
+                                   bnn_report *report,
+                                   bnn_error *err);
+
+/**
+ * From now on takes the temperatures of ranges of a chain's parameters, every so many sampling steps; in place of those that were watched before.
+ *
+ * [in] every: 0 takes none any more; offsets, lens: k ranges, none of them empty. They are no part of a saved state.
+ * Errors: BNN_ERR_INVALID for normals, for a range that is empty or outside, and on a model's posterior whose temperature_every is not 0.
+ */
+bnn_status bnn_sampler_watch(bnn_sampler *sampler,
+                             uint64_t every,
+                             const size_t *offsets,
+                             const size_t *lens,
+                             size_t k,
+                             bnn_error *err);
+
+/**
+ * Reports the local learning coefficient of the parameters that the chain started at, from what it looked at so far: n beta times the mean loss over
+ * that of the start, each of one batch (Lau et al. 2023; docs/alive.md says what it is biased by).
+ *
+ * The options say how often it looks (llc_every); it needs a prior centred at the start (prior_center pretrained) and a temperature above 0
+ * and the same all the while: under temperature_schedule, or a callback's factors on the temperature, its n_beta is not the chain's.
+ *
+ * [out] report: value: no unit; below 0 where the start is no minimum of the loss; std_error: by batch means along the chain, NaN with fewer than
+ * 10 looks; excess_loss: mean, nats; n_beta: the number of data, weighted, over the options' temperature; looks: how many.
+ * Errors: BNN_ERR_INVALID for normals, without looks (with the reason), and when a loss was not finite.
+ */
+bnn_status bnn_sampler_llc(const bnn_sampler *sampler,
+                           bnn_report *report,
+                           bnn_error *err);
+
+/**
+ * Reports the energies of a chain on a model's posterior while it sampled, over its temperature, as bnn_energy.
+ *
+ * Errors: BNN_ERR_INVALID for normals, on gradients of the caller's, with fewer than 40 sampling steps, and at temperature 0.
+ */
+bnn_status bnn_sampler_energy(const bnn_sampler *sampler,
+                              bnn_report *report,
+                              bnn_error *err);
+
+/**
+ * Reports what the marginal likelihood says of laplace's prior, a normal about 0 with one precision, from what was fitted so far: with
+ * laplace_fit_prior (MacKay 1992).
+ *
+ * [out] report: precision: the one with the largest marginal likelihood, which draws and standard deviations have in place of prior_std^-2;
+ * effective_parameters: how many the data determine; log_evidence: what of the log marginal likelihood depends on the precision, nats.
+ * Errors: BNN_ERR_INVALID for a chain, without laplace_fit_prior, and where there is no such precision.
+ */
+bnn_status bnn_sampler_prior_fit(const bnn_sampler *sampler,
+                                 bnn_report *report,
+                                 bnn_error *err);
 
 /**
  * Scores the average of a store's samples on a whole split, reading one sample after the other, and compares it with the model's own parameters token
@@ -1320,35 +1425,6 @@ bnn_status bnn_generator_score_texts(bnn_generator *generator,
                                      const bnn_options *options,
                                      bnn_report *report,
                                      bnn_error *err);
-
-/**
- * A chain's step size as it is now, and its name in an optimiser's language. With auto_step it changes during the warm-up and is then frozen.
- *
- * [out] step_size: h or epsilon, before any schedule; alpha: the friction that goes with it (of a thermostat the noise's);
- * learning_rate: on the mean loss, of a parameter with mass M_i = 1; under a preconditioner that of parameter i is learning_rate / M_i (live:
- * M_i of the last step); momentum: of SGD with v = momentum v - gradient, theta += learning_rate v, with the friction that the chain has now
- * (a thermostat's is its xi: momentum is above 1 while that is below 0); error: what auto_step found in its last whole window, relative,
- * at the step size that it had then, NaN without a search and before. Errors: BNN_ERR_INVALID for normals.
- */
-bnn_status bnn_sampler_get_step(const bnn_sampler *sampler,
-                                double *step_size,
-                                double *alpha,
-                                double *learning_rate,
-                                double *momentum,
-                                double *error,
-                                bnn_error *err);
-
-/**
- * As bnn_sampler_get_step; the learning rate is for a log posterior of likelihood_weight times num_data (options; num_data 1 when unset) times
- * a mean.
- */
-bnn_status bnn_vector_sampler_get_step(const bnn_vector_sampler *sampler,
-                                       double *step_size,
-                                       double *alpha,
-                                       double *learning_rate,
-                                       double *momentum,
-                                       double *error,
-                                       bnn_error *err);
 
 /**
  * Begins a store in a folder, which is made where it does not exist, or goes on with the samples there, if they are of the same model, corpus,
@@ -1450,48 +1526,6 @@ bnn_status bnn_store_keep_every(bnn_store *store,
                                 bnn_error *err);
 
 /**
- * The temperatures of one tensor over the sampling steps so far, taken every temperature_every (an option) of them. Each tensor must show
- * the options' temperature by itself: a mean over all can hide a hot one behind a cold one.
- *
- * [in] index: as bnn_model_tensor has it. [out] kinetic: 3 numbers, the mean of m^2 / M' over the tensor's momenta: mean over the steps,
- * standard deviation of one step's value, standard error of the mean by batch means (NaN with fewer than 2 and 10 values; all NaN without
- * momenta); configurational: the same of minus the mean of (theta - theta_0) * grad; equilibrium_sd: of one step's value if the target were
- * Gaussian about the start and the chain in equilibrium, T sqrt(2 / d); count: how often they were taken.
- * Errors: BNN_ERR_INVALID for normals, where none are taken, and past the last tensor.
- */
-bnn_status bnn_sampler_temperature(const bnn_sampler *sampler,
-                                   size_t index,
-                                   double *kinetic,
-                                   double *configurational,
-                                   double *equilibrium_sd,
-                                   uint64_t *count,
-                                   bnn_error *err);
-
-/**
- * From now on takes the temperatures of ranges of a chain's parameters, every so many sampling steps; in place of those before.
- *
- * [in] every: 0 takes none any more; offsets, lens: k ranges, none of them empty. They are no part of a saved state.
- * Errors: BNN_ERR_INVALID for normals and for a range that is empty or outside.
- */
-bnn_status bnn_vector_sampler_watch(bnn_vector_sampler *sampler,
-                                    uint64_t every,
-                                    const size_t *offsets,
-                                    const size_t *lens,
-                                    size_t k,
-                                    bnn_error *err);
-
-/**
- * The temperatures of one of bnn_vector_sampler_watch's ranges; otherwise as bnn_sampler_temperature.
- */
-bnn_status bnn_vector_sampler_temperature(const bnn_vector_sampler *sampler,
-                                          size_t index,
-                                          double *kinetic,
-                                          double *configurational,
-                                          double *equilibrium_sd,
-                                          uint64_t *count,
-                                          bnn_error *err);
-
-/**
  * Makes a trainer from the initial parameters of the options' seed.
  *
  * [in] options: baseline_iters, baseline_learning_rate, baseline_warmup_iters, weight_decay, grad_clip, baseline_batch_size (without it,
@@ -1521,146 +1555,6 @@ bnn_status bnn_trainer_step(bnn_trainer *trainer,
  * Puts the trained parameters into the model that the trainer was made from. Errors: BNN_ERR_BUSY.
  */
 bnn_status bnn_trainer_finish(const bnn_trainer *trainer, bnn_error *err);
-
-/**
- * Makes a sampler that starts at theta0.
- *
- * [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass,
- * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, num_data (for
- * bnn_vector_sampler_get_step alone); of ekf, vi and laplace step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
- * (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, init_sd, transition_sd, init_log_scale, vi_n_samples,
- * stick_the_landing, prior_std, laplace_fit_prior; NULL for defaults.
- * [out] sampler: to be freed with bnn_vector_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE.
- */
-bnn_status bnn_vector_sampler_new(const bnn_context *context,
-                                  const bnn_options *options,
-                                  const float *theta0,
-                                  size_t n,
-                                  bnn_vector_sampler **sampler,
-                                  bnn_error *err);
-
-/**
- * Makes a sampler that goes on from a saved state, bit for bit as it would have without the break.
- *
- * [in] options: as bnn_vector_sampler_new had them, but for sampling_steps as bnn_sampler_load says; n: how many parameters; path: UTF-8, path_len bytes. [out] sampler. Where the next
- * gradient is to be taken, bnn_vector_sampler_get_params says. A schedule callback is no part of the state: set it again.
- * Errors: those of bnn_vector_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
- * differs, for a state of other settings; BNN_ERR_SHAPE for another n; BNN_ERR_DATA for a number in it that is not finite; BNN_ERR_INVALID,
- * with the path, for numbers that no sampler of these settings has.
- */
-bnn_status bnn_vector_sampler_load(const bnn_context *context,
-                                   const bnn_options *options,
-                                   size_t n,
-                                   const char *path,
-                                   size_t path_len,
-                                   bnn_vector_sampler **sampler,
-                                   bnn_error *err);
-
-/**
- * Writes the sampler's whole state to a file, in the place of what may be there; the file appears whole or not at all.
- *
- * [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_INVALID while draws of vi's step are left; BNN_ERR_NOT_FINITE for a chain
- * that has diverged: what is there stays.
- */
-bnn_status bnn_vector_sampler_save(const bnn_vector_sampler *sampler,
-                                   const char *path,
-                                   size_t path_len,
-                                   bnn_error *err);
-
-/**
- * Frees a sampler; NULL is fine.
- */
-void bnn_vector_sampler_free(bnn_vector_sampler *sampler);
-
-/**
- * Sets a schedule of the caller's own, as bnn_sampler_set_schedule; it is asked before each call of a step.
- */
-bnn_status bnn_vector_sampler_set_schedule(bnn_vector_sampler *sampler,
-                                           bnn_schedule_callback callback,
-                                           void *user_data,
-                                           bnn_error *err);
-
-/**
- * Sets a chain's diagonal mass, before sampling begins. [in] mass: n positive floats. The momenta are drawn anew.
- */
-bnn_status bnn_vector_sampler_set_mass(bnn_vector_sampler *sampler, const float *mass, size_t n, bnn_error *err);
-
-/**
- * Where the next gradient is to be taken: a chain's parameters, vi's draw, the mean of ekf and laplace. [out] params: n floats.
- */
-bnn_status bnn_vector_sampler_get_params(const bnn_vector_sampler *sampler,
-                                         float *params,
-                                         size_t n,
-                                         bnn_error *err);
-
-/**
- * One step of a chain or of vi, given the log posterior at the sampler's parameters and its gradient (not divided by the temperature).
- *
- * [in] grad: n floats; log_post. [out] params: n floats, where the next gradient is to be taken; phase: BNN_PHASE_… of the next step;
- * sample_due: 1 when params are a sample to keep. vi's first gradient is to be taken where bnn_vector_sampler_get_params says, and
- * vi_n_samples calls make one of its steps. Errors: BNN_ERR_NOT_FINITE: for the gradient or log_post the sampler is as before;
- * BNN_ERR_INVALID for ekf and laplace, and when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback stopped it.
- */
-bnn_status bnn_vector_sampler_step(bnn_vector_sampler *sampler,
-                                   const float *grad,
-                                   size_t n,
-                                   double log_post,
-                                   float *params,
-                                   int32_t *phase,
-                                   int32_t *sample_due,
-                                   bnn_error *err);
-
-/**
- * One step of ekf or laplace, given what a batch of observations says at the sampler's parameters.
- *
- * [in] grad: n floats, the mean of the gradients of the observations' log likelihoods; squares: n floats, the mean of the squares of those
- * gradients, elementwise; log_lik: the mean log likelihood. The prior has no part in them. [out] params, phase, sample_due: as
- * bnn_vector_sampler_step. Errors: BNN_ERR_NOT_FINITE: the sampler is as before; BNN_ERR_INVALID for chains and vi, and when every step was made.
- */
-bnn_status bnn_vector_sampler_step_squares(bnn_vector_sampler *sampler,
-                                           const float *grad,
-                                           const float *squares,
-                                           size_t n,
-                                           double log_lik,
-                                           float *params,
-                                           int32_t *phase,
-                                           int32_t *sample_due,
-                                           bnn_error *err);
-
-/**
- * What the last step found.
- *
- * [out] step: counted from 0; value: the log posterior or mean log likelihood that came with it (vi: mean over the step's draws); kinetic,
- * configurational: a chain's temperatures, NaN where there are none; xi: the thermostat's friction after the step, NaN for a method without.
- * Errors: BNN_ERR_INVALID before the first step, also of a sampler that was loaded.
- */
-bnn_status bnn_vector_sampler_report(const bnn_vector_sampler *sampler,
-                                     uint64_t *step,
-                                     double *value,
-                                     double *kinetic,
-                                     double *configurational,
-                                     double *xi,
-                                     bnn_error *err);
-
-/**
- * Mean and standard deviations of the normals that ekf, vi or laplace have fitted so far.
- *
- * [out] mean, sd: n floats each; sd is infinite where laplace has no precision. Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
- */
-bnn_status bnn_vector_sampler_get_normals(const bnn_vector_sampler *sampler,
-                                          float *mean,
-                                          float *sd,
-                                          size_t n,
-                                          bnn_error *err);
-
-/**
- * A draw from the normals that ekf, vi or laplace have fitted so far, at any time: as bnn_sampler_draw.
- */
-bnn_status bnn_vector_sampler_draw(const bnn_vector_sampler *sampler,
-                                   uint64_t index,
-                                   float *params,
-                                   size_t n,
-                                   bnn_error *err);
 
 /**
  * major * 1000000 + minor * 1000 + patch of the library that is linked. Never fails.

@@ -214,19 +214,17 @@ fn a_chain_takes_them_before_the_step_while_it_samples() {
     let none = Preconditioner::None;
     let theta = gpt.layout().init(1);
     let mut chain = Chain::new(&cpu, posterior(&cpu, &gpt), &theta, c, none).unwrap();
-    let t = Temperatures::new(2, vec![0..gpt.n_params()]).unwrap();
-    chain.watch(t);
+    let mut got = Temperatures::new(2, vec![0..gpt.n_params()]).unwrap();
     let mut want = BatchMeans::new(2);
     let mut before = 0.0;
     while chain.phase() != Phase::Done {
         let step = chain.steps_made();
-        let r = chain.step(&batch(step)).unwrap();
+        let r = common::step_watched(&mut chain, &batch(step), &mut got).unwrap();
         if step >= 3 && (step - 3) % 2 == 1 {
             want.push(&[before, r.configurational_temperature.unwrap()]);
         }
         before = r.kinetic_temperature.unwrap();
     }
-    let got = chain.temperatures().unwrap();
     assert_eq!((got.count(), want.count()), (12, 12));
     for (got, want) in [
         (got.kinetic(0), want.get(0)),

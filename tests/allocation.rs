@@ -2,6 +2,8 @@
 //! allocator, on one thread.
 #![allow(unsafe_code)] // an allocator is an unsafe trait
 
+mod common;
+
 use bnn::backend::cpu::isa::{Isa, Level};
 use bnn::backend::{Cpu, Vectors};
 use bnn::baseline::{Recipe, Trainer};
@@ -182,7 +184,7 @@ fn reading_a_token_allocates_nothing() {
     }
 }
 
-fn chain(cpu: &Cpu, method: Method, preconditioner: Preconditioner) -> Chain<Cpu> {
+fn chain(cpu: &Cpu, method: Method, preconditioner: Preconditioner) -> (Chain<Cpu>, Temperatures) {
     let gpt = model(0.0);
     let theta = gpt.layout().init(2);
     let prior = Prior {
@@ -198,9 +200,8 @@ fn chain(cpu: &Cpu, method: Method, preconditioner: Preconditioner) -> Chain<Cpu
     config.thinning = 1;
     let ranges = gpt.layout().tensors().iter().map(|t| t.range.clone());
     let temperatures = Temperatures::new(1, ranges.collect()).unwrap();
-    let mut chain = Chain::new(cpu, posterior, &theta, config, preconditioner).unwrap();
-    chain.watch(temperatures);
-    chain
+    let chain = Chain::new(cpu, posterior, &theta, config, preconditioner).unwrap();
+    (chain, temperatures)
 }
 
 #[test]
@@ -222,12 +223,12 @@ fn a_chains_step_allocates_nothing() {
                 if preconditioner.check_method(method).is_err() {
                     continue;
                 }
-                let mut chain = chain(&cpu, method, preconditioner);
+                let (mut chain, mut taken) = chain(&cpu, method, preconditioner);
                 while chain.phase() != Phase::Done {
                     let step = chain.steps_made();
                     let count = allocations(|| {
                         windows.fill(&tokens, 1, 0, step, &mut batch).unwrap();
-                        chain.step(&batch).unwrap()
+                        common::step_watched(&mut chain, &batch, &mut taken).unwrap()
                     });
                     // The first step sizes the thread's scratch; the last gradient of the preconditioner makes the mass.
                     let once = step == 0 || step + 1 == preconditioner.steps();

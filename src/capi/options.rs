@@ -9,8 +9,7 @@ use crate::error::{Error, Result};
 use crate::gpt::{GptConfig, Objective};
 use crate::samplers::{Config, NormalConfig, NormalMethod, Preconditioner};
 use crate::settings::{
-    Case, Given, Kind, Preset, PriorCenter, Row, Settings, TABLE, TargetKind, Value, default_text,
-    row,
+    Case, Given, Kind, Preset, Row, Settings, TABLE, TargetKind, Value, default_text, row,
 };
 use crate::store::Dtype;
 use std::ffi::c_char;
@@ -181,11 +180,6 @@ impl Set {
 
     pub fn preconditioner(&self) -> Preconditioner {
         self.mass()
-    }
-
-    /// Whether the prior is centred at the parameters that a sampler starts from.
-    pub fn prior_is_centred(&self) -> bool {
-        self.prior_center == PriorCenter::Pretrained
     }
 
     pub fn likelihood_weight(&self) -> f64 {

@@ -1,21 +1,21 @@
-//! bnn_sampler: a chain, or a fit of normals, on a model's posterior, one batch at a time.
+//! bnn_sampler: a chain, or a fit of normals, on a model's posterior or on gradients of the caller's.
 
+use super::context::bnn_context;
 use super::corpus::bnn_corpus;
 use super::guard::guard;
-use super::llc::ExcessLoss;
-use super::machine::{Machine, Report, phase_number, resumed};
-use super::model::{Model, bnn_model};
+use super::model::bnn_model;
 use super::options::{Set, bnn_options};
 use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back, text};
 use super::schedule::{ScheduleOf, bnn_schedule_callback};
 use super::status::{Fail, bnn_error, bnn_status};
-use crate::backend::Vectors;
-use crate::data::{Batch, Batches, Corpus, Windows};
-use crate::error::Error;
-use crate::gpt::{Gpt, Objective};
-use crate::posterior::Posterior;
-use crate::samplers::{AutoStep, Chain, NormalConfig, NormalFit, Structure, Temperatures};
-use crate::store::{Header, Kind, Length, SavedState, params_sha256, read_state, write_state};
+use crate::backend::Cpu;
+use crate::data::Batch;
+use crate::error::{Error, Result as Checked};
+use crate::gpt::GptConfig;
+use crate::inference::{
+    BatchConfig, Inference, MonitorConfig, Session, SessionConfig, StepReport, Target,
+};
+use crate::samplers::{Factors, Phase, Preconditioner};
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
 
@@ -28,232 +28,40 @@ pub const BNN_PHASE_DONE: i32 = 2;
 /// The part of a cycle in which the chain moves without noise, and no sample falls due.
 pub const BNN_PHASE_EXPLORATION: i32 = 3;
 
+fn phase_number(p: Phase) -> i32 {
+    match p {
+        Phase::Warmup => BNN_PHASE_WARMUP,
+        Phase::Sampling => BNN_PHASE_SAMPLING,
+        Phase::Done => BNN_PHASE_DONE,
+        Phase::Exploration => BNN_PHASE_EXPLORATION,
+    }
+}
+
 pub(super) struct Inner {
-    pub model: Arc<Model>,
-    corpus: Arc<Corpus>,
-    pub machine: Machine,
-    /// What the mean log likelihood is multiplied by, its weight included.
-    pub num_data: f64,
-    batches: Batches,
-    batch: Batch,
-    given: Batch,
-    header: Header, // what a saved state says that it is of
+    pub session: Session<Cpu>,
     schedule: ScheduleOf,
-    last: Option<Report>,
 }
 
 impl Inner {
-    /// A sampler from the options; with a path it goes on from the state there.
-    fn new(
-        model: &Arc<Model>,
-        corpus: &Arc<Corpus>,
-        o: &Set,
-        path: Option<&str>,
-    ) -> Result<Self, Fail> {
-        model.fits(corpus)?;
-        let (cpu, gpt) = (&model.cpu, &model.gpt);
-        let (b, t) = o.batch(gpt.config())?;
-        let windows = Windows::all(corpus.train.len(), t)?;
-        let objective = o.objective()?;
-        let counted = match objective {
-            Objective::All => corpus.train.len() - 1,
-            Objective::Last => windows.num_windows(),
-        };
-        let num_data = o.num_data().unwrap_or(counted as f64);
-        let order = o.batch_order()?;
-        let batches = Batches::new(windows, order, b)?;
-        let start = lock(&model.params, "model")?;
-        let prior = o.prior(&start);
-        let posterior = Posterior::new(cpu, gpt, &prior, num_data, objective, b, t)?
-            .with_likelihood_weight(o.likelihood_weight())?;
-        let settings = |sampler: serde_json::Value| {
-            let family = format!("{:?}", prior.family);
-            let (center, scale) = (prior.center.is_some(), prior.relative_to.is_some());
-            serde_json::json!({
-                "sampler": sampler,
-                "prior_family": family,
-                "prior_std": prior.std,
-                "prior_center": if center { "pretrained" } else { "zero" },
-                "prior_scale": if scale { "relative" } else { "absolute" },
-                "num_data": num_data,
-                "likelihood_weight": o.likelihood_weight(),
-                "objective": objective,
-                "batch_order": order,
-                "batch_size": b,
-                "window": t,
-            })
-            .to_string()
-        };
-        let json = |e: serde_json::Error| Error::invalid("settings", "JSON", e);
-        let mut header = Header {
-            model: serde_json::to_string(gpt.config()).map_err(json)?,
-            seed: o.seed(),
-            corpus_sha256: corpus.sha256,
-            vocabulary: corpus.tokenizer.vocabulary(),
-            ..Header::new(Kind::Chain)
-        };
-        if prior.center.is_some() || prior.relative_to.is_some() {
-            header.baseline_sha256 = params_sha256(&start);
-        }
-        let n = gpt.n_params();
-        let machine = match o.normal_method() {
-            Some(method) => {
-                let steps = o.num_epochs().saturating_mul(batches.per_sweep());
-                let config = o.normal(method, steps)?;
-                header.config = settings(serde_json::to_value(&config).map_err(json)?);
-                let head = [gpt.config().vocab_size, gpt.config().n_embd];
-                head_fits(&config, head)?;
-                let length = Length {
-                    setting: "/sampler/steps",
-                    total: config.steps,
-                    fixed: config.length_matters(),
-                };
-                let fit = match path {
-                    Some(path) => {
-                        match read_state(path, &header, length, Some((&config, head)), n)? {
-                            SavedState::Normal(s) => NormalFit::restore(cpu, posterior, config, &s)
-                                .map_err(Error::of_file(path))?,
-                            SavedState::Chain(..) => return Err(other_kind(path)),
-                        }
-                    }
-                    None => NormalFit::new(cpu, posterior, &start, config)?,
-                };
-                Machine::Normal(Box::new(fit))
-            }
-            None => {
-                let (mut config, mass) = (o.chain()?, o.preconditioner());
-                let mut auto = o.auto_step(&config)?;
-                header.chain = config.chain;
-                let both = serde_json::to_value((&config, &mass)).map_err(json)?;
-                let mut all = serde_json::json!({"settings": both[0], "preconditioner": both[1]});
-                if let Some(auto) = &auto {
-                    all["auto_step"] = auto_step_json(auto);
-                }
-                header.config = settings(all);
-                let length = Length {
-                    setting: "/sampler/settings/sampling_steps",
-                    total: mass.steps().saturating_add(config.total_steps()),
-                    fixed: config.length_matters(),
-                };
-                let mut excess = ExcessLoss::new(o, &config, mass);
-                let (ranges, every) = (tensors(gpt), o.temperature_every());
-                let mut temperatures = None;
-                let mut chain = match path {
-                    Some(path) => {
-                        let (s, looks) = match read_state(path, &header, length, None, n)? {
-                            SavedState::Chain(s, looks) => (s, looks),
-                            SavedState::Normal(_) => return Err(other_kind(path)),
-                        };
-                        resumed(path, &mut auto, &mut config, &looks)?;
-                        let sampled = s.sampler.step.saturating_sub(config.warmup_steps);
-                        excess
-                            .go_on(looks.excess_loss, sampled)
-                            .map_err(Error::of_file(path))?;
-                        if let Some((count, t)) = looks.temperatures.filter(|_| every > 0) {
-                            let ranges = ranges.clone();
-                            let before = Temperatures::restore(every, ranges, sampled, (count, &t));
-                            temperatures = Some(before.map_err(Error::of_file(path))?);
-                        }
-                        Chain::restore(cpu, posterior, config, mass, &s)
-                            .map_err(Error::of_file(path))?
-                    }
-                    None => Chain::new(cpu, posterior, &start, config, mass)?,
-                };
-                if every > 0 {
-                    let fresh = || Temperatures::new(every, ranges);
-                    chain.watch(temperatures.map_or_else(fresh, Ok)?);
-                }
-                if let Some(auto) = auto {
-                    chain.adapt_step(auto)?;
-                }
-                Machine::Chain(Box::new(chain), excess)
-            }
-        };
-        drop(start);
-        Ok(Self {
-            machine,
-            num_data: o.likelihood_weight() * num_data,
-            model: model.clone(),
-            corpus: corpus.clone(),
-            batches,
-            batch: Batch::new(b, t)?,
-            given: Batch::new(b, t)?,
-            header,
-            schedule: ScheduleOf::NONE,
-            last: None,
-        })
-    }
-
-    /// The batches of the next `n` steps.
-    pub fn next_batches(&mut self, n: usize) -> Result<Vec<Batch>, Fail> {
-        let (seed, chain) = (self.header.seed, self.header.chain);
-        let first = self.machine.steps_made();
-        let each = (first..first.saturating_add(n as u64)).map(|step| {
-            let tokens = &self.corpus.train;
-            (self.batches).fill(tokens, seed, chain, step, &mut self.batch)?;
-            Ok(self.batch.clone())
-        });
-        each.collect()
-    }
-
-    /// One step, on the given batch or on the run's own; the next phase and whether a sample is due.
-    fn step(&mut self, given: bool) -> Result<(i32, bool), Fail> {
-        let step = self.machine.steps_made();
+    /// Makes a step, with the schedule's factors; the next phase and whether a sample is due.
+    fn step(
+        &mut self,
+        step: impl FnOnce(&mut Session<Cpu>) -> Checked<Option<StepReport>>,
+    ) -> Result<(i32, bool), Fail> {
         if self.schedule.is_set() {
-            let factors = self.schedule.at(step)?;
-            self.machine.set_factors(factors)?;
+            let factors = self.schedule.at(self.session.steps_made())?;
+            self.session.set_factors(factors)?;
         }
-        let (seed, chain) = (self.header.seed, self.header.chain);
-        let batch = match given {
-            true => &self.given,
-            false => {
-                let tokens = &self.corpus.train;
-                self.batches
-                    .fill(tokens, seed, chain, step, &mut self.batch)?;
-                &self.batch
-            }
-        };
-        let report = self.machine.step(batch)?;
-        self.last = Some(report);
-        Ok((phase_number(self.machine.phase()), report.due))
+        let due = step(&mut self.session)?.is_some_and(|r| r.sample_due);
+        Ok((phase_number(self.session.phase()), due))
     }
-}
 
-/// Whether memory holds the covariance that the settings ask for, of a head of (V, C).
-fn head_fits(config: &NormalConfig, head: [usize; 2]) -> Result<(), Error> {
-    let [v, c] = head.map(|n| n as u128);
-    let numbers = match (config.fits_head(), config.laplace_structure) {
-        (true, Structure::LastLayerFull) => (v * v.saturating_sub(1) / 2) * (c * (c + 1) / 2),
-        (true, Structure::LastLayerKfac) => v * v + c * c,
-        _ => return Ok(()),
-    };
-    let room = |n: u128| {
-        Vec::<f64>::new()
-            .try_reserve_exact(usize::try_from(n).ok()?)
-            .ok()
-    };
-    room(numbers).ok_or_else(|| {
-        let expected = format!("one whose {numbers} numbers of 8 bytes memory holds");
-        let got = format!("{:?} of {v} by {c}", config.laplace_structure);
-        Error::invalid("laplace_structure", expected, got)
-    })
-}
-
-/// A state of a chain for normals, or the other way round.
-pub(super) fn other_kind(path: &str) -> Fail {
-    let what = format!("{path}: state");
-    Error::invalid(what, "one of the options' method", "another").into()
-}
-
-/// Every tensor's place.
-fn tensors(gpt: &Gpt) -> Vec<std::ops::Range<usize>> {
-    let each = gpt.layout().tensors().iter();
-    each.map(|t| t.range.clone()).collect()
-}
-
-/// A search as settings.
-pub(super) fn auto_step_json(auto: &AutoStep) -> serde_json::Value {
-    serde_json::json!({"step_tolerance": auto.tolerance(), "keep_momentum": auto.keeps_momentum()})
+    fn check(&self, what: &str, n: usize) -> Checked<()> {
+        match self.session.parameters() {
+            own if own == n => Ok(()),
+            own => Err(Error::shape(what, [own], [n])),
+        }
+    }
 }
 
 /// A chain or a fit of normals. One thread at a time.
@@ -261,7 +69,97 @@ pub struct bnn_sampler {
     pub(super) inner: Arc<Mutex<Inner>>,
 }
 
-/// Makes a sampler that starts at the model's parameters.
+impl From<Session<Cpu>> for bnn_sampler {
+    fn from(session: Session<Cpu>) -> Self {
+        let schedule = ScheduleOf::NONE;
+        Self {
+            inner: Arc::new(Mutex::new(Inner { session, schedule })),
+        }
+    }
+}
+
+/// The settings of a session on a model's posterior.
+fn on_model(o: &Set, model: &GptConfig) -> Checked<SessionConfig> {
+    let (size, window) = o.batch(model)?;
+    let inference = match o.normal_method() {
+        Some(method) => Inference::Fit {
+            // The session counts the steps.
+            config: o.normal(method, u64::MAX)?,
+            epochs: o.num_epochs(),
+        },
+        None => chain(o, o.preconditioner())?,
+    };
+    Ok(SessionConfig {
+        inference,
+        objective: o.objective()?,
+        num_data: o.num_data(),
+        likelihood_weight: o.likelihood_weight(),
+        batches: BatchConfig {
+            size,
+            window,
+            order: o.batch_order()?,
+            chosen: None,
+        },
+        monitors: MonitorConfig {
+            temperature_every: o.temperature_every(),
+            llc_every: o.llc_every(),
+            ..MonitorConfig::default()
+        },
+    })
+}
+
+/// The settings of a session on gradients of the caller's, and what a mean log likelihood is multiplied by.
+fn on_gradients(o: &Set) -> Checked<(Inference, f64)> {
+    let inference = match o.normal_method() {
+        Some(method) => Inference::Fit {
+            config: o.vector_normal(method)?,
+            epochs: 1,
+        },
+        None => chain(o, Preconditioner::None)?,
+    };
+    let num_data = o.likelihood_weight() * o.num_data().unwrap_or(1.0);
+    Ok((inference, num_data))
+}
+
+fn chain(o: &Set, preconditioner: Preconditioner) -> Checked<Inference> {
+    let sampler = o.chain()?;
+    Ok(Inference::Chain {
+        auto_step: o.auto_step(&sampler)?,
+        sampler,
+        preconditioner,
+    })
+}
+
+/// # Safety
+/// All are NULL or live handles.
+unsafe fn session(
+    model: *const bnn_model,
+    corpus: *const bnn_corpus,
+    options: *const bnn_options,
+    path: Option<&str>,
+) -> Result<Session<Cpu>, Fail> {
+    // SAFETY: the caller's promise.
+    let (m, c, o) = unsafe {
+        let (m, c) = (get(model, "model")?, get(corpus, "corpus")?);
+        (&m.inner, &c.inner, Set::from(options)?)
+    };
+    m.fits(c)?;
+    let start = lock(&m.params, "model")?;
+    let target = Target {
+        gpt: &m.gpt,
+        corpus: c,
+        prior: &o.prior(&start),
+        start: &start,
+        start_sha256: None,
+    };
+    let config = on_model(&o, m.gpt.config())?;
+    Ok(match path {
+        Some(path) => Session::resume(&m.cpu, &target, &config, path)?,
+        None => Session::new(&m.cpu, &target, &config)?,
+    })
+}
+
+/// Makes a sampler on a model's posterior that starts at the model's parameters.
 ///
 /// [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass, the schedules, warmup_steps,
 /// sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi and
@@ -281,24 +179,52 @@ pub unsafe extern "C" fn bnn_sampler_new(
     guard(err, || {
         // SAFETY: all are NULL or live handles, `sampler` is NULL or the caller's to write.
         unsafe {
-            let (m, c) = (get(model, "model")?, get(corpus, "corpus")?);
-            let inner = Inner::new(&m.inner, &c.inner, &Set::from(options)?, None)?;
-            let inner = Arc::new(Mutex::new(inner));
-            hand_out(sampler, bnn_sampler { inner }, "sampler")
+            let s = session(model, corpus, options, None)?;
+            hand_out(sampler, s.into(), "sampler")
         }
     })
 }
 
-/// Makes a sampler that goes on from a saved state, bit for bit as it would have without the break.
+/// Makes a sampler on any differentiable log posterior, whose gradients the caller gives, that starts at theta0.
+///
+/// [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass,
+/// the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, num_data (for
+/// bnn_sampler_step_size alone); of ekf, vi and laplace step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
+/// (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, init_sd, transition_sd, init_log_scale, vi_n_samples,
+/// stick_the_landing, prior_std, laplace_fit_prior; NULL for defaults.
+/// [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_new_with_gradients(
+    context: *const bnn_context,
+    options: *const bnn_options,
+    theta0: *const f32,
+    n: usize,
+    sampler: *mut *mut bnn_sampler,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects, `sampler` is NULL or the caller's to write.
+        unsafe {
+            let (context, o) = (get(context, "context")?, Set::of_own(options)?);
+            let theta0 = slice(theta0, n, "theta0")?;
+            let (inference, num_data) = on_gradients(&o)?;
+            let s = Session::with_gradients(&context.cpu, inference, num_data, theta0)?;
+            hand_out(sampler, s.into(), "sampler")
+        }
+    })
+}
+
+/// Makes a sampler on a model's posterior that goes on from a saved state, bit for bit as it would have without the break: one that
+/// bnn_sampler_save wrote, or a run's chain_<k>.bnn with the run's baseline for the model.
 ///
 /// [in] model, corpus, options: as bnn_sampler_new had them, but that sampling_steps (of fits num_epochs) may be another number that holds the
 /// steps made, where no step depends on it: the sampler then goes on as one that was made with it. Steps depend on it under a linear, cosine
 /// or cyclical schedule (vi's is linear when unset), with laplace, and with ekf at step_size 0. path: UTF-8, path_len bytes. [out] sampler.
-/// temperature_every and llc_every may differ too. The model's parameters are read only where the prior refers to them. A schedule callback is
-/// no part of the state: set it again.
+/// temperature_every and llc_every may differ too. The model's parameters are read only where the prior refers to them, and for a file that
+/// leaves out where the chain started. A schedule callback is no part of the state: set it again.
 /// Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
-/// differs (and why it must not), for a state of other settings, another model or another corpus; BNN_ERR_DATA for a number in it that is
-/// not finite; BNN_ERR_SHAPE and BNN_ERR_INVALID, with the path, for numbers that no sampler of these settings has.
+/// differs (and why it must not), for a state of other settings, another model, start or corpus; BNN_ERR_DATA for a number in it that is
+/// not finite; BNN_ERR_SHAPE and BNN_ERR_BAD_HEADER, with the path, for numbers that no sampler of these settings has.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_load(
     model: *const bnn_model,
@@ -312,18 +238,45 @@ pub unsafe extern "C" fn bnn_sampler_load(
     guard(err, || {
         // SAFETY: all are NULL or live handles, `path` is path_len bytes of the caller's, `sampler` is NULL or the caller's to write.
         unsafe {
-            let (m, c) = (get(model, "model")?, get(corpus, "corpus")?);
             let path = text(path, path_len, "path")?;
-            let inner = Inner::new(&m.inner, &c.inner, &Set::from(options)?, Some(path))?;
-            let inner = Arc::new(Mutex::new(inner));
-            hand_out(sampler, bnn_sampler { inner }, "sampler")
+            let s = session(model, corpus, options, Some(path))?;
+            hand_out(sampler, s.into(), "sampler")
+        }
+    })
+}
+
+/// Makes a sampler on gradients of the caller's that goes on from a saved state, as bnn_sampler_load.
+///
+/// [in] options: as bnn_sampler_new_with_gradients had them, but for sampling_steps; n: how many parameters; path: UTF-8, path_len bytes.
+/// [out] sampler. Where the next gradient is to be taken, bnn_sampler_get_params says. Errors: those of bnn_sampler_new_with_gradients and
+/// bnn_sampler_load; BNN_ERR_SHAPE for another n.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_load_with_gradients(
+    context: *const bnn_context,
+    options: *const bnn_options,
+    n: usize,
+    path: *const c_char,
+    path_len: usize,
+    sampler: *mut *mut bnn_sampler,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects, `sampler` is NULL or the caller's to write.
+        unsafe {
+            let (context, o) = (get(context, "context")?, Set::of_own(options)?);
+            let path = text(path, path_len, "path")?;
+            let (inference, num_data) = on_gradients(&o)?;
+            let cpu = &context.cpu;
+            let s = Session::resume_with_gradients(cpu, inference, num_data, n, path)?;
+            hand_out(sampler, s.into(), "sampler")
         }
     })
 }
 
 /// Writes the sampler's whole state to a file, in the place of what may be there; the file appears whole or not at all.
 ///
-/// [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_NOT_FINITE for a chain that has diverged: what is there stays.
+/// [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_INVALID while draws of vi's step are left; BNN_ERR_NOT_FINITE for a chain
+/// that has diverged: what is there stays.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_save(
     sampler: *const bnn_sampler,
@@ -334,8 +287,24 @@ pub unsafe extern "C" fn bnn_sampler_save(
     guard(err, || {
         // SAFETY: both are NULL or the caller's live objects of that length.
         let (s, path) = unsafe { (get(sampler, "sampler")?, text(path, path_len, "path")?) };
-        let i = lock(&s.inner, "sampler")?;
-        write_state(path, &i.header, &i.machine.state()?)?;
+        lock(&s.inner, "sampler")?.session.save(path)?;
+        Ok(())
+    })
+}
+
+/// Sets the number of sampling steps, of a fit that of all its steps.
+///
+/// Errors: BNN_ERR_INVALID where a step depends on it (bnn_sampler_load says where), and below the steps made.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_extend(
+    sampler: *mut bnn_sampler,
+    steps: u64,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: the handle is NULL or live.
+        let s = unsafe { get(sampler, "sampler") }?;
+        lock(&s.inner, "sampler")?.session.extend(steps)?;
         Ok(())
     })
 }
@@ -351,6 +320,7 @@ pub unsafe extern "C" fn bnn_sampler_free(sampler: *mut bnn_sampler) {
 ///
 /// The factors stand on the step size and the temperature of chains, from the warm-up on (the steps before it, which
 /// estimate the mass, have none), and on vi's rate, whose temperature factor must stay 1; a cyclical schedule's exploration is off meanwhile.
+/// With gradients of the caller's it is asked before each call of a step.
 /// Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule, and with auto_step before sampling begins. The step that gets a factor
 /// out of range fails so and is not made.
 #[unsafe(no_mangle)]
@@ -364,23 +334,38 @@ pub unsafe extern "C" fn bnn_sampler_set_schedule(
         // SAFETY: the handle is NULL or live.
         let s = unsafe { get(sampler, "sampler") }?;
         let i = &mut *lock(&s.inner, "sampler")?;
-        i.machine.set_factors(callback.map(|_| ONES))?;
+        let ones = Factors {
+            step_size: 1.0,
+            temperature: 1.0,
+        };
+        i.session.set_factors(callback.map(|_| ones))?;
         i.schedule = ScheduleOf::new(callback, user_data);
         Ok(())
     })
 }
 
-/// What a schedule that changes nothing gives.
-pub(super) const ONES: crate::samplers::Factors = crate::samplers::Factors {
-    step_size: 1.0,
-    temperature: 1.0,
-};
+/// Sets the diagonal mass of a chain on gradients of the caller's, before sampling begins. [in] mass: n positive floats. The momenta are drawn
+/// anew. Errors: BNN_ERR_INVALID for normals and for a model's posterior, whose options have a preconditioner.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_set_mass(
+    sampler: *mut bnn_sampler,
+    mass: *const f32,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (s, mass) = unsafe { (get(sampler, "sampler")?, slice(mass, n, "mass")?) };
+        lock(&s.inner, "sampler")?.session.set_mass(mass)?;
+        Ok(())
+    })
+}
 
-/// What a step tells: written only when the step went well.
+/// Writes what a step gives, only when it went well.
 ///
 /// # Safety
 /// Both are NULL or the caller's to write.
-pub(super) unsafe fn told(
+unsafe fn write_step(
     phase: *mut i32,
     sample_due: *mut i32,
     step: impl FnOnce() -> Result<(i32, bool), Fail>,
@@ -393,11 +378,11 @@ pub(super) unsafe fn told(
     Ok(())
 }
 
-/// One step on a batch of the corpus, which is a function of (seed, chain, step).
+/// Makes one step on a batch of the corpus, which is a function of (seed, chain, step).
 ///
 /// [out] phase: BNN_PHASE_… of the next step: normals are in BNN_PHASE_WARMUP until all steps are made; sample_due: 1 when the parameters are
-/// now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_INVALID when the run is done; BNN_ERR_NOT_FINITE with step and tensor
-/// when it diverges; BNN_ERR_INTERRUPTED when the schedule's callback stopped it.
+/// now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_INVALID when the run is done, and with gradients of the caller's;
+/// BNN_ERR_NOT_FINITE with step and tensor when it diverges; BNN_ERR_INTERRUPTED when the schedule's callback stopped it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_step(
     sampler: *mut bnn_sampler,
@@ -410,12 +395,14 @@ pub unsafe extern "C" fn bnn_sampler_step(
         unsafe {
             // The schedule's callback may free the handle: what the call uses is its own from here on.
             let inner = get(sampler, "sampler")?.inner.clone();
-            told(phase, sample_due, || lock(&inner, "sampler")?.step(false))
+            write_step(phase, sample_due, || {
+                lock(&inner, "sampler")?.step(|s| s.step().map(Some))
+            })
         }
     })
 }
 
-/// One step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. Otherwise as bnn_sampler_step.
+/// Makes one step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. Otherwise as bnn_sampler_step.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_step_tokens(
     sampler: *mut bnn_sampler,
@@ -431,66 +418,90 @@ pub unsafe extern "C" fn bnn_sampler_step_tokens(
         unsafe {
             let inner = get(sampler, "sampler")?.inner.clone();
             let (x, y) = (slice(x, n, "x")?, slice(y, n, "y")?);
-            told(phase, sample_due, || {
+            write_step(phase, sample_due, || {
                 let i = &mut *lock(&inner, "sampler")?;
-                if n != i.given.x.len() {
-                    return Err(Error::shape("x and y", [i.given.b, i.given.t], [n]).into());
+                let (b, t) = i.session.batch_shape()?;
+                if n != b * t {
+                    return Err(Error::shape("x and y", [b, t], [n]).into());
                 }
-                i.given.x.copy_from_slice(x);
-                i.given.y.copy_from_slice(y);
-                i.step(true)
+                let (x, y) = (x.to_vec(), y.to_vec());
+                i.step(|s| s.step_on(&Batch { x, y, b, t }).map(Some))
             })
         }
     })
 }
 
-/// What the last step found.
+/// Makes one step of a chain or of vi, given the log posterior at the sampler's parameters and its gradient (not divided by the temperature).
 ///
-/// [out] step: counted from 0, preconditioning included; log_lik: mean of the batch, nats; log_post: num_data * log_lik + log prior (ekf,
-/// laplace: without the prior); kinetic, configurational: temperatures, NaN where there are none (while the mass is estimated, without momenta,
-/// of normals); xi: the thermostat's friction after the step, NaN for a method without.
-/// Errors: BNN_ERR_INVALID before the first step, also of a sampler that was loaded.
+/// [in] grad: n floats; log_post. [out] params: n floats, where the next gradient is to be taken; phase: BNN_PHASE_… of the next step;
+/// sample_due: 1 when params are a sample to keep. vi's first gradient is to be taken where bnn_sampler_get_params says, and
+/// vi_n_samples calls make one of its steps. Errors: BNN_ERR_NOT_FINITE: for the gradient or log_post the sampler is as before;
+/// BNN_ERR_INVALID for ekf and laplace, for a model's posterior, and when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback
+/// stopped it.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn bnn_sampler_report(
-    sampler: *const bnn_sampler,
-    step: *mut u64,
-    log_lik: *mut f64,
-    log_post: *mut f64,
-    kinetic: *mut f64,
-    configurational: *mut f64,
-    xi: *mut f64,
+pub unsafe extern "C" fn bnn_sampler_step_gradient(
+    sampler: *mut bnn_sampler,
+    grad: *const f32,
+    n: usize,
+    log_post: f64,
+    params: *mut f32,
+    phase: *mut i32,
+    sample_due: *mut i32,
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        // SAFETY: all are NULL or the caller's live objects.
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
-            let sampler = get(sampler, "sampler")?;
-            let (step, log_lik, log_post) = (
-                out(step, "step")?,
-                out(log_lik, "log_lik")?,
-                out(log_post, "log_post")?,
-            );
-            let (kinetic, configurational, xi) = (
-                out(kinetic, "kinetic")?,
-                out(configurational, "configurational")?,
-                out(xi, "xi")?,
-            );
-            let i = lock(&sampler.inner, "sampler")?;
-            let r = i
-                .last
-                .ok_or_else(|| Error::invalid("report", "a step that was made", "none"))?;
-            step.write(r.step);
-            log_lik.write(r.log_lik);
-            log_post.write(r.log_post);
-            kinetic.write(r.kinetic);
-            configurational.write(r.configurational);
-            xi.write(r.xi);
+            let inner = get(sampler, "sampler")?.inner.clone();
+            let (grad, params) = (slice(grad, n, "grad")?, slice_mut(params, n, "params")?);
+            write_step(phase, sample_due, || {
+                let i = &mut *lock(&inner, "sampler")?;
+                i.check("grad", n)?;
+                let made = i.step(|s| s.step_with_gradient(grad, log_post))?;
+                i.session.read_params(params)?;
+                Ok(made)
+            })
         }
-        Ok(())
     })
 }
 
-/// Copies the chain's parameters out, or the mean of the normals. [out] params: n floats, n = the model's n_params. Errors: BNN_ERR_SHAPE.
+/// Makes one step of ekf or laplace, given what a batch of observations says at the sampler's parameters.
+///
+/// [in] grad: n floats, the mean of the gradients of the observations' log likelihoods; squares: n floats, the mean of the squares of those
+/// gradients, elementwise; log_lik: the mean log likelihood. The prior has no part in them. [out] params, phase, sample_due: as
+/// bnn_sampler_step_gradient. Errors: BNN_ERR_NOT_FINITE: the sampler is as before; BNN_ERR_INVALID for chains and vi, for a model's posterior,
+/// and when every step was made.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_step_squares(
+    sampler: *mut bnn_sampler,
+    grad: *const f32,
+    squares: *const f32,
+    n: usize,
+    log_lik: f64,
+    params: *mut f32,
+    phase: *mut i32,
+    sample_due: *mut i32,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let inner = get(sampler, "sampler")?.inner.clone();
+            let (grad, squares) = (slice(grad, n, "grad")?, slice(squares, n, "squares")?);
+            let params = slice_mut(params, n, "params")?;
+            write_step(phase, sample_due, || {
+                let i = &mut *lock(&inner, "sampler")?;
+                i.check("grad", n)?;
+                let made = i.step(|s| s.step_with_squares(grad, squares, log_lik).map(Some))?;
+                i.session.read_params(params)?;
+                Ok(made)
+            })
+        }
+    })
+}
+
+/// Copies the parameters out where the next gradient is taken: a chain's, vi's draw on gradients of the caller's, else a fit's mean.
+/// [out] params: n floats. Errors: BNN_ERR_SHAPE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_get_params(
     sampler: *const bnn_sampler,
@@ -500,17 +511,40 @@ pub unsafe extern "C" fn bnn_sampler_get_params(
 ) -> bnn_status {
     guard(err, || {
         // SAFETY: both are NULL or the caller's live objects.
-        let (sampler, to) = unsafe { (get(sampler, "sampler")?, slice_mut(params, n, "params")?) };
-        let i = lock(&sampler.inner, "sampler")?;
-        i.model.gpt.layout().check(to)?;
-        to.copy_from_slice(i.machine.params());
+        let (s, to) = unsafe { (get(sampler, "sampler")?, slice_mut(params, n, "params")?) };
+        lock(&s.inner, "sampler")?.session.read_params(to)?;
         Ok(())
     })
 }
 
-/// A draw from the normals that ekf, vi or laplace have fitted so far, at any time.
+/// Copies out the mean and the standard deviations of the normals that ekf, vi or laplace have fitted so far.
 ///
-/// [in] index: which draw of the seed: the same index gives the same draw. [out] params: n floats, n = the model's n_params.
+/// [out] mean, sd: n floats each; sd is infinite where laplace has no precision. Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_get_normals(
+    sampler: *const bnn_sampler,
+    mean: *mut f32,
+    sd: *mut f32,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of that length.
+        unsafe {
+            let s = get(sampler, "sampler")?;
+            let (mean, sd) = (slice_mut(mean, n, "mean")?, slice_mut(sd, n, "sd")?);
+            let i = &mut *lock(&s.inner, "sampler")?;
+            i.check("mean and sd", n)?;
+            sd.copy_from_slice(&i.session.sd()?);
+            i.session.read_mean(mean)?;
+        }
+        Ok(())
+    })
+}
+
+/// Draws from the normals that ekf, vi or laplace have fitted so far, at any time.
+///
+/// [in] index: which draw of the seed: the same index gives the same draw. [out] params: n floats.
 /// Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_draw(
@@ -524,51 +558,8 @@ pub unsafe extern "C" fn bnn_sampler_draw(
         // SAFETY: both are NULL or the caller's live objects.
         let (s, to) = unsafe { (get(sampler, "sampler")?, slice_mut(params, n, "params")?) };
         let i = &mut *lock(&s.inner, "sampler")?;
-        i.model.gpt.layout().check(to)?;
-        let mut drawn = i.model.cpu.zeros(n)?;
-        i.machine.normals()?.draw(index, &mut drawn)?;
-        to.copy_from_slice(&drawn);
+        i.check("params", n)?;
+        to.copy_from_slice(&i.session.draw(index)?);
         Ok(())
     })
-}
-
-/// The standard deviations of the normals that ekf, vi or laplace have fitted so far; the mean is bnn_sampler_get_params's.
-///
-/// [out] sd: n floats, n = the model's n_params. Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn bnn_sampler_get_sd(
-    sampler: *const bnn_sampler,
-    sd: *mut f32,
-    n: usize,
-    err: *mut bnn_error,
-) -> bnn_status {
-    guard(err, || {
-        // SAFETY: both are NULL or the caller's live objects.
-        let (s, to) = unsafe { (get(sampler, "sampler")?, slice_mut(sd, n, "sd")?) };
-        let i = &mut *lock(&s.inner, "sampler")?;
-        i.model.gpt.layout().check(to)?;
-        to.copy_from_slice(&i.machine.normals()?.sd()?);
-        Ok(())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::samplers::NormalMethod;
-
-    /// 65000 characters of width 256 have 556 TB of pairs, more than a process has addresses.
-    #[test]
-    fn a_head_that_memory_does_not_hold_is_refused() {
-        let mut config = NormalConfig::new(NormalMethod::Laplace, 1);
-        head_fits(&config, [65_000, 256]).expect("a diagonal");
-        config.laplace_structure = Structure::LastLayerKfac;
-        head_fits(&config, [650, 256]).expect("factors");
-        config.laplace_structure = Structure::LastLayerFull;
-        head_fits(&config, [10, 8]).expect("a small one");
-        for head in [[65_000, 256], [usize::MAX, 1]] {
-            let e = head_fits(&config, head).expect_err("too large");
-            assert!(e.to_string().contains("laplace_structure"), "{e}");
-        }
-    }
 }

@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::gradient_chain::GradientChain;
 use super::identity::{self, Length, hex};
 use super::monitors;
-use super::session::{Feed, Session, progress};
+use super::session::{Feed, LlcLooks, Session, progress};
 use crate::backend::Backend;
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -72,6 +72,10 @@ pub(super) fn on_model<B: Backend + 'static>(
     session.num_data = weight * num_data;
     session.keeps_center = target.start_sha256.is_none();
     session.monitors = monitors;
+    session.llc = LlcLooks {
+        centred: target.prior_is_about_the_start(),
+        every: config.monitors.llc_every,
+    };
     Ok(session)
 }
 
@@ -85,8 +89,10 @@ pub(super) fn on_gradients<B: Backend + 'static>(
     let header = header(&inference, identity::of_gradients(&inference)?);
     let path = from.err().map(|(_, path)| path);
     let mut file = open(path, &header, &inference)?;
-    let zeros = vec![0.0; from.map_or_else(|(n, _)| n, |_| 0)];
-    let start = from.unwrap_or(&zeros);
+    let (n, start) = match from {
+        Ok(start) => (start.len(), start),
+        Err((n, _)) => (n, &[][..]),
+    };
     let engine = match &inference {
         Inference::Chain {
             sampler,
@@ -102,6 +108,7 @@ pub(super) fn on_gradients<B: Backend + 'static>(
                 Some(file) => {
                     resume_search(file, &mut auto, &mut config)?;
                     let state = file.chain(Start {
+                        n,
                         params: start,
                         sha256: None,
                     })?;
@@ -119,7 +126,7 @@ pub(super) fn on_gradients<B: Backend + 'static>(
         Inference::Fit { config, .. } => {
             let normals = match file.as_mut() {
                 Some(file) => {
-                    let state = file.fit(config, start.len(), [0, 0])?;
+                    let state = file.fit(config, n, [0, 0])?;
                     Normals::restore(backend.clone(), config.clone(), &state)
                         .map_err(Error::of_file(file.path()))?
                 }
@@ -153,6 +160,7 @@ fn session<B: Backend + 'static>(
         monitors: Vec::new(),
         watchers: Vec::new(),
         grad: Vec::new(),
+        llc: LlcLooks::default(),
         last: None,
     })
 }
@@ -196,6 +204,7 @@ fn model_chain<B: Backend + 'static>(
         Some(file) => {
             resume_search(file, &mut auto, &mut config)?;
             let state = file.chain(Start {
+                n: target.start.len(),
                 params: target.start,
                 sha256: target.start_sha256,
             })?;

@@ -160,6 +160,9 @@ pub(super) struct ChainFile {
 /// Where a chain began: the parameters, and their checksum where the caller has it.
 #[derive(Clone, Copy)]
 pub(super) struct Start<'a> {
+    /// How many parameters there are.
+    pub n: usize,
+    /// The parameters; empty for a caller who does not have them.
     pub params: &'a [f32],
     pub sha256: Option<[u8; 32]>,
 }
@@ -287,12 +290,12 @@ impl ChainFile {
         Ok(state)
     }
 
-    /// Reads a chain of as many parameters as `start` has.
+    /// Reads a chain.
     ///
     /// # Errors
     /// When a tensor is missing or has another size, and when the chain began elsewhere.
     pub fn chain(&mut self, start: Start<'_>) -> Result<ChainState> {
-        let n = start.params.len();
+        let n = start.n;
         let (preconditioned, step) = self.steps()?;
         let theta = self.vector("params", n)?;
         let theta =
@@ -329,7 +332,7 @@ impl ChainFile {
     /// Returns where the chain began: what the file has, or the caller's own parameters if they are those that it names.
     fn center(&mut self, start: Start<'_>) -> Result<Vec<f32>> {
         let what = "the chain's start";
-        if let Some(center) = self.vector("center", start.params.len())? {
+        if let Some(center) = self.vector("center", start.n)? {
             return match start.sha256.map(|want| (want, params_sha256(&center))) {
                 Some((want, is)) if want != is => Err(self.mismatch(what, hex(&want), hex(&is))),
                 _ => Ok(center),
@@ -441,7 +444,9 @@ impl ChainFile {
     ) -> Result<()> {
         let path = self.path.clone();
         (monitors.iter_mut()).try_for_each(|m| match m.restore(&mut self.reader, progress) {
-            Err(e @ Error::Invalid { .. }) => Err(Error::of_file(&path)(e)),
+            Err(e @ (Error::Invalid { .. } | Error::Conflict(_) | Error::Shape { .. })) => {
+                Err(Error::of_file(&path)(e))
+            }
             other => other,
         })
     }

@@ -14,6 +14,7 @@ mod identity;
 pub mod mixing;
 mod monitor;
 pub mod monitors;
+mod readings;
 pub mod report;
 pub mod scoring;
 mod session;

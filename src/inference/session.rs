@@ -29,6 +29,15 @@ pub(super) struct Feed {
     pub batch: Batch,
 }
 
+/// What the local learning coefficient needs of the settings.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LlcLooks {
+    /// Whether the prior is centred at the start.
+    pub centred: bool,
+    /// Sampling steps between two looks.
+    pub every: u64,
+}
+
 /// A chain, or a fit of normals, on a model's posterior or on a caller's gradients: stepped one batch or gradient at a time, saved and resumed at any
 /// step. One thread at a time.
 ///
@@ -63,6 +72,7 @@ pub struct Session<B: Backend + 'static> {
     pub(super) monitors: Vec<Box<dyn Monitor<B>>>, // the file has them
     pub(super) watchers: Vec<Box<dyn Monitor<B>>>, // it has not
     pub(super) grad: Vec<B::Vector>,               // gradient, squares: made when they are needed
+    pub(super) llc: LlcLooks,
     pub(super) last: Option<StepReport>,
 }
 

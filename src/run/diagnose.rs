@@ -1,12 +1,12 @@
 //! `bnn diagnose`: whether the chains of one or several runs agree on what they predict, and what their draws are worth.
 
 use super::config::Config;
-use super::draws::{self, Draws};
 use super::folder::RunFolder;
 use super::hex;
 use crate::backend::Cpu;
 use crate::error::{Error, Result};
 use crate::inference::agreement::{Called, judge, too_few};
+use crate::inference::monitors::{DrawSchedule, Draws};
 use crate::inference::{Agreement, Cost, Identity};
 use crate::metrics::{ChainDiagnostics, MIN_DRAWS, PROJECTIONS};
 use crate::samplers::Preconditioner;
@@ -127,7 +127,7 @@ impl RunDraws {
         let c = &self.config;
         let mass = c.mass();
         let before = mass.steps().saturating_add(c.warmup_steps);
-        let all = draws::steps_of_draws(c, before.saturating_add(c.sampling_steps));
+        let all = draw_schedule(c).steps(before.saturating_add(c.sampling_steps));
         // The step of that draw: exploring steps give none, but cost a gradient each.
         let last = draws.checked_sub(1).and_then(|i| all.get(i).copied());
         let moves = c.warmup_steps.saturating_add(last.unwrap_or(0));
@@ -222,11 +222,25 @@ fn seconds_a_gradient(training: &Value) -> Option<f64> {
     (gradients > 0.0).then(|| seconds / gradients)
 }
 
+/// After which steps a run's chains record draws.
+fn draw_schedule(c: &Config) -> DrawSchedule {
+    let before = c.mass().steps() + c.warmup_steps;
+    DrawSchedule::new(
+        c.probe_every,
+        before,
+        c.sampling_steps,
+        c.schedule(c.schedule),
+    )
+}
+
 fn read_chain(r: &mut Reader, path: PathBuf, config: &Config) -> Result<ChainDraws> {
     let step = r.header().step;
-    let draws = Draws::read(r, &path, draws::due(config, step))?;
+    let due = match config.probe_tokens {
+        0 => Vec::new(),
+        _ => draw_schedule(config).steps(step),
+    };
+    let draws = Draws::read(r, due.len() as u64).map_err(Error::of_file(&path))?;
     let n = draws.len();
-    let due = draws::steps_of_draws(config, step);
     let before = step.min(config.mass().steps() + config.warmup_steps) as usize;
     let mut series = |name: &str, skip: usize| -> Result<Vec<f64>> {
         let len = r.tensor(name)?.len as usize;

@@ -1,10 +1,9 @@
 //! A whole run: configuration, run folder, progress, report. What only the command needs.
 
 pub mod bench;
-mod checkpoint;
+mod chain;
 pub mod config;
 pub mod diagnose;
-pub mod draws;
 pub mod evaluate;
 pub mod export;
 pub mod flags;
@@ -14,8 +13,8 @@ pub mod honesty;
 pub mod normal;
 pub mod prepare;
 pub mod progress;
-pub mod tensors;
 pub mod train;
+pub mod train_report;
 pub mod verify;
 
 use crate::error::{Error, Result};

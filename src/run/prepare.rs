@@ -4,19 +4,21 @@ use super::config::{Config, Normal, Sampler};
 use super::progress::Progress;
 use super::{Context, hex};
 use crate::backend::Cpu;
-use crate::data::{Batches, Corpus, Windows};
+use crate::data::{Batches, Corpus};
 use crate::error::{Error, Result};
 use crate::gpt::Gpt;
+use crate::inference::BatchConfig;
 use crate::inference::baseline_cache::{Kept, Training};
 use crate::inference::baseline_file::{BaselineFile, baseline_sha256};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A corpus and a model that fits it, on a device.
 pub struct Setting {
     /// The device.
     pub backend: Cpu,
     /// The text.
-    pub corpus: Corpus,
+    pub corpus: Arc<Corpus>,
     /// The run's model.
     pub gpt: Gpt,
     /// The model that the baseline is trained as: the run's, or the tied one that the run's head was untied from.
@@ -73,7 +75,7 @@ impl Setting {
         corpus.check_block(trained.config().block_size)?;
         Ok(Self {
             backend: Cpu::new(config.threads)?.with_precision(config.precision),
-            corpus,
+            corpus: Arc::new(corpus),
             gpt: match config.unties() {
                 true => trained.untied(),
                 false => trained.clone(),
@@ -95,14 +97,22 @@ impl Setting {
     /// # Errors
     /// When the window does not fit the model or the text, or a sweep the batch.
     pub fn batches(&self, config: &Config) -> Result<Batches> {
-        let t = config.window(self.gpt.config())?;
         let n = self.corpus.train.len();
-        let windows = match config.train_samples {
+        self.batch_config(config)?.batches(n, config.seed)
+    }
+
+    /// How windows become the sampler's batches.
+    ///
+    /// # Errors
+    /// When the window does not fit the model.
+    pub fn batch_config(&self, config: &Config) -> Result<BatchConfig> {
+        Ok(BatchConfig {
+            size: config.batch_size,
+            window: config.window(self.gpt.config())?,
+            order: config.batch_order,
             // A corpus with fewer windows than the original's 10,000 gives all it has.
-            Some(some) if some < n - t => Windows::subset(n, t, some, config.seed)?,
-            _ => Windows::all(n, t)?,
-        };
-        Batches::new(windows, config.batch_order, config.batch_size)
+            chosen: config.train_samples,
+        })
     }
 
     /// Steps that a method which fits normals makes.

@@ -5,7 +5,7 @@
 use super::preconditioner::MassEstimation;
 use super::{
     AutoStep, Config, Diagonal, Factors, Phase, Preconditioner, Sampler, SamplerState, StepReport,
-    Temperatures, curvature,
+    curvature,
 };
 use crate::backend::{Backend, Scalars};
 use crate::data::Batch;
@@ -47,7 +47,6 @@ pub struct Chain<B: Backend> {
     sampler: Sampler<B>,
     mass: MassEstimation<B>,
     diagonal: Option<Diagonal<B>>, // of a live mass's divergence term
-    temperatures: Option<Temperatures>,
     auto_step: Option<AutoStep>,
 }
 
@@ -108,7 +107,6 @@ impl<B: Backend> Chain<B> {
             sampler,
             mass,
             diagonal,
-            temperatures: None,
             auto_step: None,
         })
     }
@@ -183,7 +181,7 @@ impl<B: Backend> Chain<B> {
         })
     }
 
-    /// The sampler's step, and the temperatures of the tensors where they are due.
+    /// Makes the sampler's step, after a look at the chain.
     fn advance(
         &mut self,
         scale: Scale,
@@ -191,27 +189,15 @@ impl<B: Backend> Chain<B> {
     ) -> Result<StepReport> {
         let (sampler, (grad, record)) = (&mut self.sampler, self.posterior.launched());
         let grad = self.diagonal.as_ref().map_or(grad, Diagonal::grad);
-        let (made, warmup) = (sampler.step(), sampler.config().warmup_steps);
-        let sampling = sampler.phase() == Phase::Sampling;
-        let due = |t: &&mut Temperatures| sampling && t.due(made.saturating_sub(warmup));
-        let mut taken = self.temperatures.as_mut().filter(due);
-        if let Some(t) = &mut taken {
-            // Before the step: only there do parameters and gradient belong together.
-            t.read(sampler, grad)?;
-        }
         look(sampler, grad)?;
         let log_post = |found: &Scalars| scale.log_posterior(found).log_post;
         let diagonal = self.diagonal.as_ref().map(Diagonal::values);
         let mut step =
             |sampler: &mut Sampler<B>| sampler.step_recorded(grad, diagonal, record, &log_post);
-        let report = match &mut self.auto_step {
+        match &mut self.auto_step {
             Some(auto) => auto.step_by(sampler, grad, step),
             None => step(sampler),
-        }?;
-        if let Some(t) = taken {
-            t.keep();
         }
-        Ok(report)
     }
 
     /// Takes in the posterior's gradient before the chain moves; the last one sets the mass.
@@ -308,16 +294,6 @@ impl<B: Backend> Chain<B> {
     /// When the batch does not fit.
     pub fn log_lik_at_start(&mut self, batch: &Batch) -> Result<f64> {
         self.posterior.log_lik(self.sampler.center(), batch)
-    }
-
-    /// From now on takes the temperatures of ranges of the parameters; they are no part of the state.
-    pub fn watch(&mut self, temperatures: Temperatures) {
-        self.temperatures = Some(temperatures);
-    }
-
-    /// The temperatures so far, if they are taken.
-    pub fn temperatures(&self) -> Option<&Temperatures> {
-        self.temperatures.as_ref()
     }
 
     fn not_finite(&self, what: &str, step: u64, index: usize, value: f32) -> Error {

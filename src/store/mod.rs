@@ -39,7 +39,6 @@ mod dtype;
 mod reader;
 mod replace;
 mod samples;
-mod state;
 
 use sha2::{Digest, Sha256};
 
@@ -48,10 +47,6 @@ pub use dtype::{Dtype, Fetch, TensorData};
 pub use reader::{Reader, read_header};
 pub use replace::replace_file;
 pub use samples::{Provenance, SampleId, Store};
-pub use state::{
-    AUTO_STEP, EXCESS_LOSS, LIVE, LIVE_SQUARES, Length, Looks, SavedState, TEMPERATURES,
-    normal_tensors, read_live, read_normal_tensors, read_state, read_steps, write_state,
-};
 
 /// SHA-256 of parameters as little-endian f32s, which is what files name a baseline by.
 pub fn params_sha256(params: &[f32]) -> [u8; 32] {

@@ -1,6 +1,6 @@
 /* Is the chain alive, on real text: a step that the warm-up finds, curvature, temperatures of every tensor, energy, and the learning coefficient.
  * What is printed the test compares with the Rust library's own. The text is the embedded play's, or the file that BNN_DATA names. */
-#include "check.h"
+#include "rows.h"
 
 enum { STEPS = 2000, MASS = 20, WARMUP = 120, SAMPLING = 300, LLC = 10, EVERY = 4 };
 
@@ -12,14 +12,14 @@ static double log_post[SAMPLING], kinetic[SAMPLING];
 
 static void show_step(bnn_sampler *s, const char *when) {
   double h = 0, alpha = 0, lr = 0, momentum = 0, error = 0;
-  OK(bnn_sampler_get_step(s, &h, &alpha, &lr, &momentum, &error, &err));
+  OK(step_size(s, &h, &alpha, &lr, &momentum, &error, &err));
   printf("%s %.17g %.17g %.17g %.17g %.17g\n", when, h, alpha, lr, momentum, error);
 }
 
 static void show_curvature(bnn_sampler *s) {
   double largest = 0, residual = 0, smallest = 0, limit = 0;
   uint64_t made = 0;
-  OK(bnn_sampler_curvature(s, 8, 2, &largest, &residual, &smallest, &made, &limit, &err));
+  OK(curvature_of(s, 8, 2, &largest, &residual, &smallest, &made, &limit, &err));
   HOLDS(made == 8);
   printf("curvature %.17g %.17g %.17g %.17g\n", largest, residual, smallest, limit);
 }
@@ -31,17 +31,17 @@ static void show_looks(bnn_sampler *s, double *at) {
   for (; bnn_model_tensor(model, i, name, sizeof name, &needed, &offset, &len, NULL) == BNN_OK; ++i) {
     double k[3], c[3], sd = 0;
     uint64_t count = 0;
-    OK(bnn_sampler_temperature(s, i, k, c, &sd, &count, &err));
+    OK(temperature(s, i, k, c, &sd, &count, &err));
     if (!at)
       printf("tensor %.*s %.17g %.17g %.17g %.17g %.17g %.17g %.17g %d\n", (int)needed, name, k[0], k[1], k[2], c[0], c[1], c[2], sd, (int)count);
     else
       *at++ = k[0], *at++ = c[2], *at++ = (double)count;
   }
   double none[7];
-  IS(BNN_ERR_INVALID, bnn_sampler_temperature(s, i, none, none + 3, none + 6, &(uint64_t){0}, &err));
+  IS(BNN_ERR_INVALID, temperature(s, i, none, none + 3, none + 6, &(uint64_t){0}, &err));
   double value = 0, se = 0, excess = 0, n_beta = 0;
   uint64_t looks = 0;
-  OK(bnn_sampler_llc(s, &value, &se, &excess, &n_beta, &looks, &err));
+  OK(llc(s, &value, &se, &excess, &n_beta, &looks, &err));
   if (!at)
     printf("llc %.17g %.17g %.17g %.17g %d\n", value, se, excess, n_beta, (int)looks);
   else
@@ -55,7 +55,7 @@ static void steps(bnn_sampler *s, int n) {
     uint64_t step = 0;
     double lik = 0, lp = 0, k = 0, c = 0, xi = 0;
     OK(bnn_sampler_step(s, &phase, &due, &err));
-    OK(bnn_sampler_report(s, &step, &lik, &lp, &k, &c, &xi, &err));
+    OK(last_step(s, &step, &lik, &lp, &k, &c, &xi, &err));
     if (step >= MASS + WARMUP) log_post[step - MASS - WARMUP] = lp, kinetic[step - MASS - WARMUP] = k;
   }
 }
@@ -125,12 +125,12 @@ int main(int argc, char **argv) {
   show_looks(s, one), show_looks(again, other);
   HOLDS(memcmp(one, other, sizeof one) == 0);
   double a[5], b[5];
-  OK(bnn_sampler_get_step(s, a, a + 1, a + 2, a + 3, a + 4, &err));
-  OK(bnn_sampler_get_step(again, b, b + 1, b + 2, b + 3, b + 4, &err));
+  OK(step_size(s, a, a + 1, a + 2, a + 3, a + 4, &err));
+  OK(step_size(again, b, b + 1, b + 2, b + 3, b + 4, &err));
   HOLDS(memcmp(a, b, sizeof a) == 0);
   show_looks(s, NULL);
   double mean[4], se[4];
-  OK(bnn_energy(log_post, kinetic, SAMPLING, n, 0.5, mean, se, &err));
+  OK(energy_of(log_post, kinetic, SAMPLING, n, 0.5, mean, se, &err));
   printf("energy %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", mean[0], mean[1], mean[2], mean[3], se[0], se[1], se[2], se[3]);
 
   /* How often it is looked at may change: what was seen before stays, or is no longer asked for. */
@@ -140,8 +140,8 @@ int main(int argc, char **argv) {
   U64(o, "temperature_every", 0);
   U64(o, "llc_every", 7);
   OK(bnn_sampler_load(model, corpus, o, path, strlen(path), &none, &err));
-  IS(BNN_ERR_INVALID, bnn_sampler_temperature(none, 0, mean, se, a, &looks, &err));
-  OK(bnn_sampler_llc(none, &other_value, a, a, a, &looks, &err));
+  IS(BNN_ERR_INVALID, temperature(none, 0, mean, se, a, &looks, &err));
+  OK(llc(none, &other_value, a, a, a, &looks, &err));
   HOLDS(looks == SAMPLING / 3 / LLC);
   bnn_sampler_free(none), none = NULL;
   U64(o, "temperature_every", EVERY);

@@ -7,7 +7,7 @@ use bnn::metrics::{self, Unit};
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{
     AutoStep, Chain, Config, Method, NormalConfig, NormalFit, NormalMethod, Phase, Preconditioner,
-    RunningMean, Structure, Temperatures, stability,
+    RunningMean, Sampler, Structure, Temperatures, stability,
 };
 use bnn::store::{Kind, Reader};
 use std::path::Path;
@@ -70,7 +70,7 @@ pub fn alive(folder: &Path, out: &str) {
     let mut chain = Chain::new(&cpu, posterior, &start, config, rms).expect("a chain");
     let tensors = gpt.layout().tensors();
     let ranges = tensors.iter().map(|t| t.range.clone()).collect();
-    chain.watch(Temperatures::new(4, ranges).expect("temperatures"));
+    let mut all = Temperatures::new(4, ranges).expect("temperatures");
     chain.adapt_step(auto).expect("a mass that stays");
 
     let windows = Windows::all(corpus.train.len(), len).expect("windows");
@@ -102,7 +102,17 @@ pub fn alive(folder: &Path, out: &str) {
             assert!(c.largest > 0.0 && limit > 0.0, "{c:?}");
         }
         let batch = batch_of(step);
-        let r = chain.step(&batch).expect("a step");
+        let s = chain.sampler();
+        let sampled = s.step().saturating_sub(warmup);
+        let due = chain.phase() == Phase::Sampling && all.due(sampled);
+        let look = |s: &Sampler<Cpu>, grad: &Vec<f32>| match due {
+            true => all.read(s, grad),
+            false => Ok(()),
+        };
+        let r = chain.step_observed(&batch, look).expect("a step");
+        if due {
+            all.keep();
+        }
         if chain.phase() == Phase::Sampling && r.phase == Phase::Warmup {
             found = printed(out, "found");
             same(&found, &step_now(&chain), "the step that was found");
@@ -122,7 +132,6 @@ pub fn alive(folder: &Path, out: &str) {
         "{found:?}"
     );
     assert!(found[4] > 0.0, "{found:?}");
-    let all = chain.temperatures().expect("temperatures");
     for (i, tensor) in tensors.iter().enumerate() {
         let band = t * (2.0 / tensor.range.len() as f64).sqrt();
         let (k, c) = (three(all.kinetic(i)), three(all.configurational(i)));

@@ -17,13 +17,13 @@ static const char *in(const char *name) {
 /* The message has the path. */
 #define SAYS(name, words) HOLDS(strstr(err.message, in(name)) != NULL && strstr(err.message, words) != NULL)
 
-static void vector_steps(bnn_vector_sampler *s, int n) {
+static void vector_steps(bnn_sampler *s, int n) {
   float x[N], grad[N];
   int32_t phase = -1, due = -1;
-  OK(bnn_vector_sampler_get_params(s, x, N, &err));
+  OK(bnn_sampler_get_params(s, x, N, &err));
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < N; ++j) grad[j] = -x[j];
-    OK(bnn_vector_sampler_step(s, grad, N, -1.0, x, &phase, &due, &err));
+    OK(bnn_sampler_step_gradient(s, grad, N, -1.0, x, &phase, &due, &err));
   }
 }
 
@@ -32,7 +32,7 @@ static void make(void) {
   static float params[20000];
   float at[N];
   bnn_sampler *s = NULL;
-  bnn_vector_sampler *v = NULL;
+  bnn_sampler *v = NULL;
   bnn_store *store = NULL;
   size_t n = 0, t = 0;
   int32_t phase = -1, due = -1;
@@ -49,16 +49,16 @@ static void make(void) {
   for (int i = 0; i < 60; ++i) OK(bnn_sampler_step(s, &phase, &due, &err));
   OK(bnn_sampler_save(s, PATH("chain.bnn"), &err));
   bnn_sampler_free(s);
-  OK(bnn_vector_sampler_new(ctx, o, ONES, N, &v, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, ONES, N, &v, &err));
   vector_steps(v, 60);
-  OK(bnn_vector_sampler_save(v, PATH("vector.bnn"), &err));
-  bnn_vector_sampler_free(v), v = NULL;
+  OK(bnn_sampler_save(v, PATH("vector.bnn"), &err));
+  bnn_sampler_free(v), v = NULL;
   UNSET(o, "auto_step");
   STR(o, "sampler", "laplace");
-  OK(bnn_vector_sampler_new(ctx, o, ONES, N, &v, &err));
-  OK(bnn_vector_sampler_step_squares(v, ZERO, ONES, N, -1.0, at, &phase, &due, &err));
-  OK(bnn_vector_sampler_save(v, PATH("laplace.bnn"), &err));
-  bnn_vector_sampler_free(v);
+  OK(bnn_sampler_new_with_gradients(ctx, o, ONES, N, &v, &err));
+  OK(bnn_sampler_step_squares(v, ZERO, ONES, N, -1.0, at, &phase, &due, &err));
+  OK(bnn_sampler_save(v, PATH("laplace.bnn"), &err));
+  bnn_sampler_free(v);
 }
 
 static void forged_models(void) {
@@ -76,9 +76,9 @@ static void forged_models(void) {
 
 static void forged_states(void) {
   bnn_sampler *s = NULL;
-  bnn_vector_sampler *v = NULL;
+  bnn_sampler *v = NULL;
 #define CHAIN(want, name, words) IS(want, bnn_sampler_load(model, corpus, o, PATH(name), &s, &err)); SAYS(name, words)
-#define VECTOR(want, n, name, words) IS(want, bnn_vector_sampler_load(ctx, o, n, PATH(name), &v, &err)); SAYS(name, words)
+#define VECTOR(want, n, name, words) IS(want, bnn_sampler_load_with_gradients(ctx, o, n, PATH(name), &v, &err)); SAYS(name, words)
   CHAIN(BNN_ERR_DATA, "nan_chain.bnn", "finite");
   CHAIN(BNN_ERR_MISMATCH, "no_search_chain.bnn", "search");
   CHAIN(BNN_ERR_BAD_HEADER, "means.bnn", "running means");
@@ -87,8 +87,8 @@ static void forged_states(void) {
   VECTOR(BNN_ERR_MISMATCH, N, "no_search_vector.bnn", "search");
   HOLDS(s == NULL);
   OK(bnn_sampler_load(model, corpus, o, PATH("chain.bnn"), &s, &err));
-  OK(bnn_vector_sampler_load(ctx, o, N, PATH("vector.bnn"), &v, &err));
-  bnn_sampler_free(s), bnn_vector_sampler_free(v), v = NULL;
+  OK(bnn_sampler_load_with_gradients(ctx, o, N, PATH("vector.bnn"), &v, &err));
+  bnn_sampler_free(s), bnn_sampler_free(v), v = NULL;
   /* Another number of parameters, also one that no memory holds. */
   static const size_t OTHER[5] = {0, N - 1, N + 1, (size_t)1 << 50, SIZE_MAX};
   for (int i = 0; i < 5; ++i) { VECTOR(BNN_ERR_SHAPE, OTHER[i], "vector.bnn", "params"); }
@@ -96,8 +96,8 @@ static void forged_states(void) {
   STR(o, "sampler", "laplace");
   for (int i = 0; i < 5; ++i) { VECTOR(BNN_ERR_SHAPE, OTHER[i], "laplace.bnn", "params"); }
   HOLDS(v == NULL);
-  OK(bnn_vector_sampler_load(ctx, o, N, PATH("laplace.bnn"), &v, &err));
-  bnn_vector_sampler_free(v);
+  OK(bnn_sampler_load_with_gradients(ctx, o, N, PATH("laplace.bnn"), &v, &err));
+  bnn_sampler_free(v);
 }
 
 static void forged_samples(void) {
@@ -126,22 +126,22 @@ static void forged_samples(void) {
 static void diverged(void) {
   float x[N] = {1e30f, 1e30f, 1e30f, 1e30f, 1e30f, 1e30f}, grad[N];
   bnn_options *far = NULL;
-  bnn_vector_sampler *s = NULL, *again = NULL;
+  bnn_sampler *s = NULL, *again = NULL;
   int32_t phase = -1, due = -1;
   bnn_status made = BNN_OK;
   OK(bnn_options_new(&far, &err));
   STR(far, "sampler", "sgld");
   F64(far, "step_size", 1e30);
-  OK(bnn_vector_sampler_new(ctx, far, x, N, &s, &err));
-  OK(bnn_vector_sampler_save(s, PATH("far.bnn"), &err));
+  OK(bnn_sampler_new_with_gradients(ctx, far, x, N, &s, &err));
+  OK(bnn_sampler_save(s, PATH("far.bnn"), &err));
   for (int i = 0; i < 3 && made == BNN_OK; ++i) {
     for (int j = 0; j < N; ++j) grad[j] = -1e30f;
-    made = bnn_vector_sampler_step(s, grad, N, -1.0, x, &phase, &due, &err);
+    made = bnn_sampler_step_gradient(s, grad, N, -1.0, x, &phase, &due, &err);
   }
   HOLDS(made == BNN_ERR_NOT_FINITE);
-  IS(BNN_ERR_NOT_FINITE, bnn_vector_sampler_save(s, PATH("far.bnn"), &err));
-  OK(bnn_vector_sampler_load(ctx, far, N, PATH("far.bnn"), &again, &err));
-  bnn_vector_sampler_free(s), bnn_vector_sampler_free(again), bnn_options_free(far);
+  IS(BNN_ERR_NOT_FINITE, bnn_sampler_save(s, PATH("far.bnn"), &err));
+  OK(bnn_sampler_load_with_gradients(ctx, far, N, PATH("far.bnn"), &again, &err));
+  bnn_sampler_free(s), bnn_sampler_free(again), bnn_options_free(far);
 }
 
 int main(int argc, char **argv) {

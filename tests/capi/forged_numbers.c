@@ -26,19 +26,19 @@ static bnn_options *settings(void) {
 
 static void name(const char *folder, const char *file) { snprintf(path, sizeof path, "%s/%s", folder, file); }
 
-static void write_both(const char *folder, bnn_sampler *s, bnn_vector_sampler *v) {
+static void write_both(const char *folder, bnn_sampler *s, bnn_sampler *v) {
   float at[N], grad[N];
   int32_t phase, due;
   for (int i = 0; i < MASS + WARMUP + SAMPLED; ++i) OK(bnn_sampler_step(s, &phase, &due, &err));
   name(folder, "gpt.bnn");
   OK(bnn_sampler_save(s, path, strlen(path), &err));
-  OK(bnn_vector_sampler_get_params(v, at, N, &err));
+  OK(bnn_sampler_get_params(v, at, N, &err));
   for (int k = 0; k < 8; ++k) {
     for (int i = 0; i < N; ++i) grad[i] = -at[i];
-    OK(bnn_vector_sampler_step(v, grad, N, 0, at, &phase, &due, &err));
+    OK(bnn_sampler_step_gradient(v, grad, N, 0, at, &phase, &due, &err));
   }
   name(folder, "vector.bnn");
-  OK(bnn_vector_sampler_save(v, path, strlen(path), &err));
+  OK(bnn_sampler_save(v, path, strlen(path), &err));
 }
 
 int main(int argc, char **argv) {
@@ -47,7 +47,7 @@ int main(int argc, char **argv) {
   bnn_corpus *corpus = NULL;
   bnn_model *model = NULL;
   bnn_sampler *s = NULL;
-  bnn_vector_sampler *v = NULL;
+  bnn_sampler *v = NULL;
   char text[600];
   const float theta[N] = {1, -1, 0.5f};
   HOLDS(argc > 1);
@@ -59,18 +59,18 @@ int main(int argc, char **argv) {
   memset(&err, 0, sizeof err);
   if (argc == 2) {
     OK(bnn_sampler_new(model, corpus, o, &s, &err));
-    OK(bnn_vector_sampler_new(ctx, o, theta, N, &v, &err));
+    OK(bnn_sampler_new_with_gradients(ctx, o, theta, N, &v, &err));
     write_both(argv[1], s, v);
   } else if (!strcmp(argv[2], "gpt")) {
     const bnn_status got = bnn_sampler_load(model, corpus, o, path, strlen(path), &s, &err);
     HOLDS((got == BNN_OK) == (s != NULL));
     printf("loaded %d %s\n", (int)got, err.message);
   } else {
-    const bnn_status got = bnn_vector_sampler_load(ctx, o, N, path, strlen(path), &v, &err);
+    const bnn_status got = bnn_sampler_load_with_gradients(ctx, o, N, path, strlen(path), &v, &err);
     HOLDS((got == BNN_OK) == (v != NULL));
     printf("loaded %d %s\n", (int)got, err.message);
   }
-  bnn_sampler_free(s), bnn_vector_sampler_free(v);
+  bnn_sampler_free(s), bnn_sampler_free(v);
   bnn_model_free(model), bnn_corpus_free(corpus), bnn_options_free(o), bnn_context_free(ctx);
   return finish();
 }

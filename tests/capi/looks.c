@@ -1,5 +1,5 @@
 /* What is read off a sampler, against closed forms on a caller's gradients, and everything that is refused. */
-#include "check.h"
+#include "rows.h"
 
 static bnn_context *ctx;
 static bnn_corpus *corpus;
@@ -8,22 +8,22 @@ static bnn_corpus *corpus;
 enum { N = 5 };
 static const double LAMBDA[N] = {4.0, 0.5, 9.0, -0.25, 2.0};
 typedef struct {
-  bnn_vector_sampler *s;
+  bnn_sampler *s;
   int calls, stop_at, busy, spoil;
 } state;
 
 static int32_t gradient(void *user_data, const float *x, size_t n, float *grad) {
   state *of = user_data;
-  double a;
+  float at[N];
   if (++of->calls == of->stop_at) return 0;
   for (size_t i = 0; i < n; ++i) grad[i] = (float)(-LAMBDA[i] * (double)x[i]);
   if (of->spoil) grad[3] = NAN;
-  of->busy += bnn_vector_sampler_get_step(of->s, &a, &a, &a, &a, &a, NULL) == BNN_ERR_BUSY;
+  of->busy += bnn_sampler_get_params(of->s, at, N, NULL) == BNN_ERR_BUSY;
   return 1;
 }
 static int32_t frees(void *user_data, const float *x, size_t n, float *grad) {
   state *of = user_data;
-  bnn_vector_sampler_free(of->s), of->s = NULL;
+  bnn_sampler_free(of->s), of->s = NULL;
   return gradient(of, x, n, grad);
 }
 static int32_t same(void *user_data, uint64_t step, double *h, double *t) {
@@ -40,14 +40,14 @@ static void curvature(void) {
   OK(bnn_options_new(&o, &err));
   F64(o, "sigma", 1.5);
   F64(o, "step_size", 0.01);
-  OK(bnn_vector_sampler_new(ctx, o, THETA, N, &of.s, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, THETA, N, &of.s, &err));
 #define CURVATURE(want, products, f) \
-  IS(want, bnn_vector_sampler_curvature(of.s, products, f, &of, &largest, &residual, &smallest, &made, &limit, &err))
+  IS(want, curvature_with(of.s, products, f, &of, &largest, &residual, &smallest, &made, &limit, &err))
   CURVATURE(BNN_OK, 20, gradient);
   NEAR(largest, 9, 1e-3), NEAR(smallest, -0.25, 2e-2);
   HOLDS(made == N && of.calls == 2 * N && of.busy == 2 * N && residual < 0.05);
   NEAR(limit, 2 / sqrt(9 / 2.25), 1e-3); /* baoa: 2 / omega, omega^2 = lambda / sigma^2 */
-  OK(bnn_vector_sampler_set_mass(of.s, MASS, N, &err));
+  OK(bnn_sampler_set_mass(of.s, MASS, N, &err));
   CURVATURE(BNN_OK, 20, gradient);
   NEAR(largest, 8, 1e-3); /* 2 / 0.25 */
   /* One product finds what lies between. */
@@ -64,22 +64,21 @@ static void curvature(void) {
   CURVATURE(BNN_ERR_INVALID, 3, gradient);
   HOLDS(strstr(err.message, "gradient[3]") != NULL);
   of.spoil = 0;
-  IS(BNN_ERR_NULL, bnn_vector_sampler_curvature(of.s, 3, gradient, &of, NULL, &residual, &smallest, &made, &limit, &err));
-  IS(BNN_ERR_NULL, bnn_vector_sampler_curvature(NULL, 3, gradient, &of, &largest, &residual, &smallest, &made, &limit, &err));
+  IS(BNN_ERR_NULL, curvature_with(NULL, 3, gradient, &of, &largest, &residual, &smallest, &made, &limit, &err));
   HOLDS(largest == before && made == 1);
   CURVATURE(BNN_OK, 3, frees);
   HOLDS(of.s == NULL && made == 3);
   STR(o, "sampler", "vi");
-  OK(bnn_vector_sampler_new(ctx, o, THETA, N, &of.s, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, THETA, N, &of.s, &err));
   CURVATURE(BNN_ERR_INVALID, 3, gradient);
-  bnn_vector_sampler_free(of.s), bnn_options_free(o);
+  bnn_sampler_free(of.s), bnn_options_free(o);
 }
 
-static void step(bnn_vector_sampler *s, const double *lambda, float *x, float *grad, size_t n) {
+static void step(bnn_sampler *s, const double *lambda, float *x, float *grad, size_t n) {
   double lp = 0;
   int32_t phase = -1, due = -1;
   for (size_t i = 0; i < n; ++i) grad[i] = (float)(-lambda[i % 2] * x[i]), lp -= 0.5 * lambda[i % 2] * x[i] * x[i];
-  OK(bnn_vector_sampler_step(s, grad, n, lp, x, &phase, &due, &err));
+  OK(bnn_sampler_step_gradient(s, grad, n, lp, x, &phase, &due, &err));
 }
 
 /* A thermostat's friction as it is, not as it began: steps of sgnht_ding are sghmc's with gamma = xi / sigma^2, those of sgnht baoa's. */
@@ -99,31 +98,31 @@ static void friction(void) {
     F64(o, "xi", 0.5);
     F64(o, "temperature", 0.2);
     F64(o, "thermostat_mass", 0.05);
-    OK(bnn_vector_sampler_new(ctx, o, x, N, &of.s, &err));
+    OK(bnn_sampler_new_with_gradients(ctx, o, x, N, &of.s, &err));
     for (int i = 0; i < 40; ++i) {
       double lp = 0;
       int32_t phase = -1, due = -1;
       for (int j = 0; j < N; ++j) grad[j] = (float)(-LAMBDA[j] * (double)x[j]), lp -= 0.5 * LAMBDA[j] * (double)x[j] * (double)x[j];
-      OK(bnn_vector_sampler_step(of.s, grad, N, lp, x, &phase, &due, &err));
+      OK(bnn_sampler_step_gradient(of.s, grad, N, lp, x, &phase, &due, &err));
     }
-    OK(bnn_vector_sampler_report(of.s, &made, &a, &a, &a, &xi, &err));
+    OK(last_value(of.s, &made, &a, &a, &a, &xi, &err));
     HOLDS(xi > 2); /* it began hot: far from 0.5 */
     CURVATURE(BNN_OK, 20, gradient);
     NEAR(largest, 9, 1e-3);
     double gamma = xi / 2.25, w2 = largest / 2.25;
     NEAR(limit, m == 0 ? 4 / (gamma + sqrt(gamma * gamma + 4 * w2)) : m == 1 ? fmin(gamma / w2, 2 / gamma) : 2 / sqrt(w2), 1e-9);
-    OK(bnn_vector_sampler_get_step(of.s, &a, &a, &lr, &momentum, &a, &err));
+    OK(step_size(of.s, &a, &a, &lr, &momentum, &a, &err));
     NEAR(momentum, m == 2 ? exp(-0.01 * gamma) : 1 - 0.01 * gamma, 1e-12);
     NEAR(lr, 1e-4 / 2.25 * (m == 2 ? 0.5 * (1 + momentum) : 1), 1e-12);
-    bnn_vector_sampler_free(of.s), of.s = NULL;
+    bnn_sampler_free(of.s), of.s = NULL;
     /* A thermostat that drives: no step is stable, and the momentum grows. */
     F64(o, "xi", -0.5);
-    OK(bnn_vector_sampler_new(ctx, o, x, N, &of.s, &err));
+    OK(bnn_sampler_new_with_gradients(ctx, o, x, N, &of.s, &err));
     CURVATURE(BNN_OK, 20, gradient);
     HOLDS(limit == 0);
-    OK(bnn_vector_sampler_get_step(of.s, &a, &a, &lr, &momentum, &a, &err));
+    OK(step_size(of.s, &a, &a, &lr, &momentum, &a, &err));
     NEAR(momentum, m == 2 ? exp(0.01 * 0.5 / 2.25) : 1 + 0.01 * 0.5 / 2.25, 1e-12);
-    bnn_vector_sampler_free(of.s), bnn_options_free(o);
+    bnn_sampler_free(of.s), bnn_options_free(o);
   }
 }
 
@@ -134,7 +133,7 @@ static void found(const char *folder) {
   static const double STIFF[2] = {2.0, 2.0};
   char path[512];
   bnn_options *o = NULL;
-  bnn_vector_sampler *s = NULL, *again = NULL, *none = NULL;
+  bnn_sampler *s = NULL, *again = NULL, *none = NULL;
   double h = 0, alpha = 0, lr = 0, momentum = 0, error = 0;
   OK(bnn_options_new(&o, &err));
   F64(o, "temperature", 0.7);
@@ -144,46 +143,46 @@ static void found(const char *folder) {
   F64(o, "num_data", 50.0);
   F64(o, "likelihood_weight", 2.0);
   U64(o, "warmup_steps", 49);
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_new(ctx, o, x, D, &s, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_new_with_gradients(ctx, o, x, D, &s, &err));
   HOLDS(strstr(err.message, "warmup_steps") != NULL);
   U64(o, "warmup_steps", 400);
   U64(o, "sampling_steps", 600);
   F64(o, "temperature", 0.0);
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_new(ctx, o, x, D, &s, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_new_with_gradients(ctx, o, x, D, &s, &err));
   F64(o, "temperature", 0.7);
   STR(o, "sampler", "sglrw");
   UNSET(o, "momentum");
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_new(ctx, o, x, D, &s, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_new_with_gradients(ctx, o, x, D, &s, &err));
   STR(o, "sampler", "baoa");
   F64(o, "momentum", 0.8);
   HOLDS(s == NULL);
-  OK(bnn_vector_sampler_new(ctx, o, x, D, &s, &err));
-#define STEP(of) OK(bnn_vector_sampler_get_step(of, &h, &alpha, &lr, &momentum, &error, &err))
+  OK(bnn_sampler_new_with_gradients(ctx, o, x, D, &s, &err));
+#define STEP(of) OK(step_size(of, &h, &alpha, &lr, &momentum, &error, &err))
   STEP(s);
   HOLDS(h == 0.01 && isnan(error));
   NEAR(momentum, 0.8, 1e-12);
   NEAR(lr, h * h * 100 * 0.9, 1e-12); /* baoa: h^2 num_data (1 + c) / 2 */
   /* A schedule of the caller's would hide what the search does. */
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_set_schedule(s, same, NULL, &err));
-  OK(bnn_vector_sampler_set_schedule(s, NULL, NULL, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_set_schedule(s, same, NULL, &err));
+  OK(bnn_sampler_set_schedule(s, NULL, NULL, &err));
   size_t from[2] = {0, 1000}, len[2] = {1000, 3000};
-  OK(bnn_vector_sampler_watch(s, 3, from, len, 2, &err));
+  OK(bnn_sampler_watch(s, 3, from, len, 2, &err));
   for (int i = 0; i < 200; ++i) step(s, STIFF, x, grad, D);
   snprintf(path, sizeof path, "%s/vector.bnn", folder);
-  OK(bnn_vector_sampler_save(s, path, strlen(path), &err));
-  OK(bnn_vector_sampler_load(ctx, o, D, path, strlen(path), &again, &err));
+  OK(bnn_sampler_save(s, path, strlen(path), &err));
+  OK(bnn_sampler_load_with_gradients(ctx, o, D, path, strlen(path), &again, &err));
   F64(o, "alpha", 5.0);
   UNSET(o, "momentum"); /* the search would keep alpha */
-  IS(BNN_ERR_MISMATCH, bnn_vector_sampler_load(ctx, o, D, path, strlen(path), &none, &err));
+  IS(BNN_ERR_MISMATCH, bnn_sampler_load_with_gradients(ctx, o, D, path, strlen(path), &none, &err));
   UNSET(o, "alpha");
   F64(o, "momentum", 0.8);
   UNSET(o, "auto_step");
-  IS(BNN_ERR_MISMATCH, bnn_vector_sampler_load(ctx, o, D, path, strlen(path), &none, &err));
+  IS(BNN_ERR_MISMATCH, bnn_sampler_load_with_gradients(ctx, o, D, path, strlen(path), &none, &err));
   HOLDS(none == NULL);
   memcpy(y, x, sizeof y);
   for (int i = 200; i < 1000; ++i) {
     step(s, STIFF, x, grad, D), step(again, STIFF, y, grad, D);
-    if (i == 399) OK(bnn_vector_sampler_set_schedule(s, same, NULL, &err)); /* from here on it may */
+    if (i == 399) OK(bnn_sampler_set_schedule(s, same, NULL, &err)); /* from here on it may */
   }
   HOLDS(memcmp(x, y, sizeof y) == 0);
   /* The error that is left: h^2 omega^2 / 4 = 0.1 has h = 0.447, but for what 20 steps tell of 4000 gradients: one step has a relative
@@ -201,35 +200,33 @@ static void found(const char *folder) {
   double k[3], c[3], sd = 0;
   uint64_t count = 0;
   for (size_t i = 0; i < 2; ++i) {
-    OK(bnn_vector_sampler_temperature(s, i, k, c, &sd, &count, &err));
+    OK(temperature(s, i, k, c, &sd, &count, &err));
     HOLDS(count == 200 && fabs(k[0] - 0.7) < 8 * k[2] && fabs(c[0] - 0.7) < 8 * c[2]);
     NEAR(sd, 0.7 * sqrt(2.0 / (double)len[i]), 1e-12);
     HOLDS(k[1] > 0.5 * sd && k[1] < 2 * sd && k[2] < k[1] && c[2] > 0);
   }
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_temperature(s, 2, k, c, &sd, &count, &err));
+  IS(BNN_ERR_INVALID, temperature(s, 2, k, c, &sd, &count, &err));
   HOLDS(strstr(err.message, "index") != NULL);
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_temperature(again, 0, k, c, &sd, &count, &err)); /* none taken: the ranges are no part of the file */
-  IS(BNN_ERR_NULL, bnn_vector_sampler_temperature(s, 0, NULL, c, &sd, &count, &err));
-  IS(BNN_ERR_NULL, bnn_vector_sampler_temperature(NULL, 0, k, c, &sd, &count, &err));
+  IS(BNN_ERR_INVALID, temperature(again, 0, k, c, &sd, &count, &err)); /* none taken: the ranges are no part of the file */
+  IS(BNN_ERR_NULL, temperature(NULL, 0, k, c, &sd, &count, &err));
   len[1] = 3001;
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_watch(s, 3, from, len, 2, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_watch(s, 3, from, len, 2, &err));
   HOLDS(strstr(err.message, "range 1") != NULL);
   from[1] = SIZE_MAX;
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_watch(s, 3, from, len, 2, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_watch(s, 3, from, len, 2, &err));
   len[0] = 0;
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_watch(s, 3, from, len, 1, &err));
-  IS(BNN_ERR_NULL, bnn_vector_sampler_watch(s, 3, NULL, len, 1, &err));
-  IS(BNN_ERR_NULL, bnn_vector_sampler_watch(NULL, 3, from, len, 1, &err));
-  OK(bnn_vector_sampler_temperature(s, 1, k, c, &sd, &count, &err)); /* what was refused has changed nothing */
-  OK(bnn_vector_sampler_watch(s, 0, NULL, NULL, 0, &err));
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_temperature(s, 0, k, c, &sd, &count, &err));
-  IS(BNN_ERR_NULL, bnn_vector_sampler_get_step(s, NULL, &alpha, &lr, &momentum, &error, &err));
-  bnn_vector_sampler_free(s), bnn_vector_sampler_free(again);
+  IS(BNN_ERR_INVALID, bnn_sampler_watch(s, 3, from, len, 1, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_watch(s, 3, NULL, len, 1, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_watch(NULL, 3, from, len, 1, &err));
+  OK(temperature(s, 1, k, c, &sd, &count, &err)); /* what was refused has changed nothing */
+  OK(bnn_sampler_watch(s, 0, NULL, NULL, 0, &err));
+  IS(BNN_ERR_INVALID, temperature(s, 0, k, c, &sd, &count, &err));
+  bnn_sampler_free(s), bnn_sampler_free(again);
   STR(o, "sampler", "ekf");
-  OK(bnn_vector_sampler_new(ctx, o, x, D, &s, &err));
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_get_step(s, &h, &alpha, &lr, &momentum, &error, &err));
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_watch(s, 1, from, len, 0, &err));
-  bnn_vector_sampler_free(s), bnn_options_free(o);
+  OK(bnn_sampler_new_with_gradients(ctx, o, x, D, &s, &err));
+  IS(BNN_ERR_INVALID, step_size(s, &h, &alpha, &lr, &momentum, &error, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_watch(s, 1, from, len, 0, &err));
+  bnn_sampler_free(s), bnn_options_free(o);
 }
 
 /* The precision that the marginal likelihood chooses: p |theta|^2 = gamma = sum h / (h + p), and what it is worth. */
@@ -237,7 +234,7 @@ static void prior(void) {
   enum { D = 4 };
   static const float THETA[D] = {0.5f, -1.5f, 1.0f, 0.25f}, SQUARES[D] = {3, 1, 0.5f, 0.001f}, ZERO[D] = {0};
   bnn_options *o = NULL;
-  bnn_vector_sampler *s = NULL;
+  bnn_sampler *s = NULL;
   float at[D];
   int32_t phase, due;
   double p = 7, gamma = 7, evidence = 7;
@@ -245,14 +242,14 @@ static void prior(void) {
   STR(o, "sampler", "laplace");
   F64(o, "num_data", 40.0);
   U64(o, "sampling_steps", 1);
-  OK(bnn_vector_sampler_new(ctx, o, THETA, D, &s, &err));
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_prior_fit(s, &p, &gamma, &evidence, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, THETA, D, &s, &err));
+  IS(BNN_ERR_INVALID, prior_fit(s, &p, &gamma, &evidence, &err));
   HOLDS(strstr(err.message, "laplace_fit_prior") != NULL && p == 7);
-  bnn_vector_sampler_free(s);
+  bnn_sampler_free(s);
   U64(o, "laplace_fit_prior", 1);
-  OK(bnn_vector_sampler_new(ctx, o, THETA, D, &s, &err));
-  OK(bnn_vector_sampler_step_squares(s, ZERO, SQUARES, D, -1.0, at, &phase, &due, &err));
-  OK(bnn_vector_sampler_prior_fit(s, &p, &gamma, &evidence, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, THETA, D, &s, &err));
+  OK(bnn_sampler_step_squares(s, ZERO, SQUARES, D, -1.0, at, &phase, &due, &err));
+  OK(prior_fit(s, &p, &gamma, &evidence, &err));
   double want = 0, norm = 0, log_evidence = 0;
   for (int i = 0; i < D; ++i) {
     double h = 40.0 * SQUARES[i], w = THETA[i];
@@ -261,14 +258,13 @@ static void prior(void) {
   log_evidence += 0.5 * D * log(p) - 0.5 * p * norm;
   NEAR(gamma, want, 1e-6), NEAR(p * norm, gamma, 1e-6), NEAR(evidence, log_evidence, 1e-6);
   HOLDS(gamma > 2 && gamma < 4);
-  IS(BNN_ERR_NULL, bnn_vector_sampler_prior_fit(s, &p, NULL, &evidence, &err));
-  IS(BNN_ERR_NULL, bnn_vector_sampler_prior_fit(NULL, &p, &gamma, &evidence, &err));
-  bnn_vector_sampler_free(s);
+  IS(BNN_ERR_NULL, prior_fit(NULL, &p, &gamma, &evidence, &err));
+  bnn_sampler_free(s);
   STR(o, "sampler", "sgld");
   UNSET(o, "sampling_steps");
-  OK(bnn_vector_sampler_new(ctx, o, THETA, D, &s, &err));
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_prior_fit(s, &p, &gamma, &evidence, &err));
-  bnn_vector_sampler_free(s), bnn_options_free(o);
+  OK(bnn_sampler_new_with_gradients(ctx, o, THETA, D, &s, &err));
+  IS(BNN_ERR_INVALID, prior_fit(s, &p, &gamma, &evidence, &err));
+  bnn_sampler_free(s), bnn_options_free(o);
 }
 
 /* On a GPT: what it takes, and what there is without. */
@@ -293,15 +289,15 @@ static void gpt(void) {
   U64(o, "llc_every", 2);
   U64(o, "temperature_every", 0);
 #define NEW() OK((bnn_sampler_free(s), s = NULL, bnn_sampler_new(model, corpus, o, &s, &err)))
-#define LLC(want) IS(want, bnn_sampler_llc(s, a, b, &c, &d, &count, &err))
+#define LLC(want) IS(want, llc(s, a, b, &c, &d, &count, &err))
 #define ALL() for (phase = -1; phase != BNN_PHASE_DONE;) OK(bnn_sampler_step(s, &phase, &due, &err))
   NEW();
   ALL();
   LLC(BNN_ERR_INVALID);
   HOLDS(strstr(err.message, "prior_center pretrained") != NULL && strstr(err.message, "got prior_center zero") != NULL);
-  IS(BNN_ERR_INVALID, bnn_sampler_temperature(s, 0, a, b, &c, &count, &err));
+  IS(BNN_ERR_INVALID, temperature(s, 0, a, b, &c, &count, &err));
   HOLDS(strstr(err.message, "temperature_every") != NULL);
-  IS(BNN_ERR_INVALID, bnn_sampler_prior_fit(s, a, b, &c, &err));
+  IS(BNN_ERR_INVALID, prior_fit(s, a, b, &c, &err));
   STR(o, "prior_center", "pretrained");
   F64(o, "temperature", 0.0);
   NEW();
@@ -317,7 +313,7 @@ static void gpt(void) {
   NEW();
   LLC(BNN_ERR_INVALID);
   HOLDS(strstr(err.message, "got none yet with llc_every 2") != NULL && a[0] == 7 && count == 77);
-  OK(bnn_sampler_temperature(s, 0, a, b, &c, &count, &err)); /* none yet */
+  OK(temperature(s, 0, a, b, &c, &count, &err)); /* none yet */
   HOLDS(count == 0 && isnan(a[0]) && isnan(b[2]));
   NEAR(c, 0.1 * sqrt(2.0 / 64), 1e-12);
   /* The caller's own batches count as the corpus's. */
@@ -326,46 +322,42 @@ static void gpt(void) {
   for (phase = -1; phase != BNN_PHASE_DONE;) OK(bnn_sampler_step_tokens(s, x, y, 24, &phase, &due, &err));
   LLC(BNN_OK);
   HOLDS(count == 2 && isfinite(a[0]) && isnan(b[0]) && isfinite(c));
-  OK(bnn_sampler_temperature(s, 0, a, b, &c, &count, &err));
+  OK(temperature(s, 0, a, b, &c, &count, &err));
   HOLDS(count == 2 && a[0] > 0 && a[1] >= 0 && isnan(a[2]));
   double g = 0;
-  IS(BNN_ERR_NULL, bnn_sampler_llc(NULL, a, b, &c, &d, &count, &err));
-  IS(BNN_ERR_NULL, bnn_sampler_llc(s, a, b, &c, &d, NULL, &err));
-  IS(BNN_ERR_NULL, bnn_sampler_temperature(s, 0, a, NULL, &c, &count, &err));
-  IS(BNN_ERR_NULL, bnn_sampler_get_step(s, a, b, &c, &d, NULL, &err));
-  IS(BNN_ERR_NULL, bnn_sampler_prior_fit(NULL, a, b, &c, &err));
-#define CURVE(want, products, batches) IS(want, bnn_sampler_curvature(s, products, batches, a, b, &c, &count, &d, &err))
+  IS(BNN_ERR_NULL, llc(NULL, a, b, &c, &d, &count, &err));
+  IS(BNN_ERR_NULL, prior_fit(NULL, a, b, &c, &err));
+#define CURVE(want, products, batches) IS(want, curvature_of(s, products, batches, a, b, &c, &count, &d, &err))
   CURVE(BNN_OK, 4, 3);
   HOLDS(a[0] > 0 && d > 0 && count == 4);
   CURVE(BNN_ERR_INVALID, 4, 0);
   CURVE(BNN_ERR_INVALID, 4, 1025);
   CURVE(BNN_ERR_INVALID, 4, SIZE_MAX);
   CURVE(BNN_ERR_INVALID, 0, 1);
-  IS(BNN_ERR_NULL, bnn_sampler_curvature(s, 1, 1, a, b, &c, NULL, &d, &err));
-  IS(BNN_ERR_NULL, bnn_sampler_curvature(NULL, 1, 1, a, b, &c, &count, &d, &err));
+  IS(BNN_ERR_NULL, curvature_of(NULL, 1, 1, a, b, &c, &count, &d, &err));
   /* Without momenta there is no kinetic temperature. */
   STR(o, "sampler", "sgld");
   NEW();
   ALL();
-  OK(bnn_sampler_temperature(s, 1, a, b, &c, &count, &err));
+  OK(temperature(s, 1, a, b, &c, &count, &err));
   HOLDS(isnan(a[0]) && isfinite(b[0]) && count == 2);
-  OK(bnn_sampler_get_step(s, a, b, &c, &d, &e, &err));
+  OK(step_size(s, a, b, &c, &d, &e, &err));
   HOLDS(a[0] == 2e-4 && b[0] == 0 && d == 0 && isnan(e));
   /* A fit: printed for the test to compare. */
   STR(o, "sampler", "laplace");
   UNSET(o, "prior_center");
   NEW();
-  IS(BNN_ERR_INVALID, bnn_sampler_prior_fit(s, a, b, &c, &err));
+  IS(BNN_ERR_INVALID, prior_fit(s, a, b, &c, &err));
   HOLDS(strstr(err.message, "laplace_fit_prior") != NULL);
   U64(o, "laplace_fit_prior", 1);
   NEW();
   ALL();
-  OK(bnn_sampler_prior_fit(s, a, b, &c, &err));
+  OK(prior_fit(s, a, b, &c, &err));
   printf("prior_fit %.17g %.17g %.17g\n", a[0], b[0], c);
   CURVE(BNN_ERR_INVALID, 2, 1);
   LLC(BNN_ERR_INVALID);
-  IS(BNN_ERR_INVALID, bnn_sampler_temperature(s, 0, a, b, &c, &count, &err));
-  IS(BNN_ERR_INVALID, bnn_sampler_get_step(s, a, b, &c, &d, &g, &err));
+  IS(BNN_ERR_INVALID, temperature(s, 0, a, b, &c, &count, &err));
+  IS(BNN_ERR_INVALID, step_size(s, a, b, &c, &d, &g, &err));
   /* Of a head: MacKay's fixed point over its weights alone, p |w|^2 = gamma; the rest the test compares. */
   static const char *STRUCTURES[2] = {"last_layer_full", "last_layer_kfac"};
   static float params[4000];
@@ -380,7 +372,7 @@ static void gpt(void) {
     STR(o, "laplace_structure", STRUCTURES[k]);
     OK((bnn_sampler_free(s), s = NULL, bnn_sampler_new(untied, corpus, o, &s, &err)));
     ALL();
-    OK(bnn_sampler_prior_fit(s, a, b, &c, &err));
+    OK(prior_fit(s, a, b, &c, &err));
     NEAR(a[0] * norm, b[0], 1e-6);
     HOLDS(b[0] > 0 && b[0] < 64);
     printf("prior_fit_%s %.17g %.17g %.17g\n", STRUCTURES[k], a[0], b[0], c);
@@ -389,17 +381,43 @@ static void gpt(void) {
   bnn_sampler_free(s), bnn_model_free(model), bnn_options_free(o);
 }
 
+/* Every report wants a report. */
+static void nowhere(void) {
+  static const float THETA[N] = {1, -1, 2, 0.5f, 1};
+  bnn_sampler *s = NULL;
+  double lp[40] = {0};
+  OK(bnn_sampler_new_with_gradients(ctx, NULL, THETA, N, &s, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_report(s, NULL, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_step_size(s, NULL, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_temperature(s, 0, NULL, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_llc(s, NULL, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_energy(s, NULL, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_prior_fit(s, NULL, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_curvature(s, 1, 1, NULL, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_curvature_with_gradients(s, 1, gradient, NULL, NULL, &err));
+  IS(BNN_ERR_NULL, bnn_energy(lp, NULL, 40, 1, 1.0, NULL, &err));
+  /* What a sampler on gradients of the caller's has not. */
+  bnn_report *r = fresh();
+  IS(BNN_ERR_INVALID, bnn_sampler_report(s, r, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_llc(s, r, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_energy(s, r, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_curvature(s, 1, 1, r, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_step(s, &(int32_t){0}, &(int32_t){0}, &err));
+  OK(bnn_sampler_extend(s, 80, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_extend(s, 39, &err)); /* below the thinning */
+  bnn_report_free(r), bnn_sampler_free(s);
+}
+
 static void energy(void) {
   enum { S = 47 };
   double lp[S], k[S], mean[4] = {7, 7, 7, 7}, se[4] = {7, 7, 7, 7};
   for (int i = 0; i < S; ++i) lp[i] = -100 - i % 5, k[i] = 1.5 + 0.25 * (i % 3);
-#define ENERGY(want, lp, k, n, d, t) IS(want, bnn_energy(lp, k, n, d, t, mean, se, &err))
+#define ENERGY(want, lp, k, n, d, t) IS(want, energy_of(lp, k, n, d, t, mean, se, &err))
   ENERGY(BNN_ERR_INVALID, lp, k, 39, 10, 2.0);
   ENERGY(BNN_ERR_INVALID, lp, k, S, 0, 2.0);
   ENERGY(BNN_ERR_INVALID, lp, k, S, 10, 0.0);
   ENERGY(BNN_ERR_INVALID, lp, k, S, 10, NAN);
   ENERGY(BNN_ERR_NULL, NULL, k, S, 10, 2.0);
-  IS(BNN_ERR_NULL, bnn_energy(lp, k, S, 10, 2.0, NULL, se, &err));
   k[5] = INFINITY;
   ENERGY(BNN_ERR_INVALID, lp, k, S, 10, 2.0);
   HOLDS(strstr(err.message, "kinetic[5]") != NULL && mean[0] == 7);
@@ -424,6 +442,7 @@ int main(int argc, char **argv) {
   found(argv[1]);
   prior();
   gpt();
+  nowhere();
   energy();
   bnn_corpus_free(corpus), bnn_context_free(ctx);
   return finish();

@@ -1,12 +1,17 @@
 /* ekf, vi and laplace through the C interface: closed forms away from neutral settings, on a caller's gradients and on a GPT's posterior. */
-#include "check.h"
+#include "rows.h"
 
 static bnn_context *ctx;
+
+static bnn_status get_sd(const bnn_sampler *s, float *sd, size_t n, bnn_error *e) {
+  static float mean[200000];
+  return bnn_sampler_get_normals(s, mean, sd, n, e);
+}
 
 /* Two steps of ekf against the formulas of src/samplers/ekf.rs. */
 static void ekf(void) {
   bnn_options *o = NULL;
-  bnn_vector_sampler *s = NULL;
+  bnn_sampler *s = NULL;
   float theta[3] = {0.5f, -1.0f, 2.0f}, at[3], sd[3];
   int32_t phase = -1, due = -1;
   OK(bnn_options_new(&o, &err));
@@ -16,23 +21,23 @@ static void ekf(void) {
   F64(o, "init_sd", 0.5);
   F64(o, "transition_sd", 0.125);
   F64(o, "likelihood_weight", 3.0);
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_new(ctx, o, theta, 3, &s, &err)); /* how many data? */
+  IS(BNN_ERR_INVALID, bnn_sampler_new_with_gradients(ctx, o, theta, 3, &s, &err)); /* how many data? */
   F64(o, "num_data", 10.0);
-  OK(bnn_vector_sampler_new(ctx, o, theta, 3, &s, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, theta, 3, &s, &err));
   double mean[3] = {0.5, -1.0, 2.0}, dev[3] = {0.5, 0.5, 0.5};
   float bad[3] = {NAN, 0, 0}, zero[3] = {0, 0, 0};
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_step(s, zero, 3, 0.0, at, &phase, &due, &err)); /* squares are needed */
-  IS(BNN_ERR_NOT_FINITE, bnn_vector_sampler_step_squares(s, bad, zero, 3, -1.0, at, &phase, &due, &err));
-  IS(BNN_ERR_NOT_FINITE, bnn_vector_sampler_step_squares(s, zero, zero, 3, INFINITY, at, &phase, &due, &err));
-  IS(BNN_ERR_SHAPE, bnn_vector_sampler_step_squares(s, zero, zero, 2, -1.0, at, &phase, &due, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_step_gradient(s, zero, 3, 0.0, at, &phase, &due, &err)); /* squares are needed */
+  IS(BNN_ERR_NOT_FINITE, bnn_sampler_step_squares(s, bad, zero, 3, -1.0, at, &phase, &due, &err));
+  IS(BNN_ERR_NOT_FINITE, bnn_sampler_step_squares(s, zero, zero, 3, INFINITY, at, &phase, &due, &err));
+  IS(BNN_ERR_SHAPE, bnn_sampler_step_squares(s, zero, zero, 2, -1.0, at, &phase, &due, &err));
   HOLDS(phase == -1 && due == -1);
   for (int step = 0; step < 2; ++step) {
     float grad[3], squares[3];
     for (int i = 0; i < 3; ++i) grad[i] = 0.25f * (float)(i + 1 + step), squares[i] = 0.5f * (float)(3 - i);
-    OK(bnn_vector_sampler_step_squares(s, grad, squares, 3, -1.5, at, &phase, &due, &err));
+    OK(bnn_sampler_step_squares(s, grad, squares, 3, -1.5, at, &phase, &due, &err));
     HOLDS(due == 0 && phase == (step == 0 ? BNN_PHASE_WARMUP : BNN_PHASE_DONE));
     double rate = 3.0 * 10.0 / 2 / 0.25; /* all of the data over two steps, tempered */
-    OK(bnn_vector_sampler_get_normals(s, theta, sd, 3, &err));
+    OK(bnn_sampler_get_normals(s, theta, sd, 3, &err));
     for (int i = 0; i < 3; ++i) {
       double v = dev[i] * dev[i] + 0.125 * 0.125, precision = 1 / v + rate * squares[i];
       dev[i] = sqrt(1 / precision);
@@ -42,19 +47,19 @@ static void ekf(void) {
       HOLDS(theta[i] == at[i]);
     }
   }
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_step_squares(s, zero, zero, 3, -1.0, at, &phase, &due, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_step_squares(s, zero, zero, 3, -1.0, at, &phase, &due, &err));
   uint64_t step = 0;
   double value = 0, kinetic = 0, conf = 0, xi = 0;
-  OK(bnn_vector_sampler_report(s, &step, &value, &kinetic, &conf, &xi, &err));
+  OK(last_value(s, &step, &value, &kinetic, &conf, &xi, &err));
   HOLDS(step == 1 && value == -1.5 && isnan(kinetic) && isnan(conf) && isnan(xi));
-  bnn_vector_sampler_free(s), s = NULL;
+  bnn_sampler_free(s), s = NULL;
   F64(o, "step_size", 2.0); /* how often each step's mean counts */
   float one[3] = {1, 1, 1};
-  OK(bnn_vector_sampler_new(ctx, o, one, 3, &s, &err));
-  OK(bnn_vector_sampler_step_squares(s, zero, one, 3, -1.0, at, &phase, &due, &err));
-  OK(bnn_vector_sampler_get_normals(s, theta, sd, 3, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, one, 3, &s, &err));
+  OK(bnn_sampler_step_squares(s, zero, one, 3, -1.0, at, &phase, &due, &err));
+  OK(bnn_sampler_get_normals(s, theta, sd, 3, &err));
   NEAR(sd[0], sqrt(1 / (1 / (0.25 + 0.015625) + 2.0 / 0.25)), 1e-6);
-  bnn_vector_sampler_free(s);
+  bnn_sampler_free(s);
   bnn_options_free(o);
 }
 
@@ -64,7 +69,7 @@ static void laplace(void) {
   enum { N = 1000, DRAWS = 100 };
   static float theta[N], squares[N], grad[N], at[N], mean[N], sd[N], draw[N];
   bnn_options *o = NULL;
-  bnn_vector_sampler *s = NULL;
+  bnn_sampler *s = NULL;
   int32_t phase, due;
   for (int i = 0; i < N; ++i) theta[i] = 0.01f * (float)(i % 7 - 3), squares[i] = (float)(i % 5) * 0.5f;
   OK(bnn_options_new(&o, &err));
@@ -77,10 +82,10 @@ static void laplace(void) {
   F64(o, "prior_std", 0.5);
   for (int fitted = 0; fitted < 2; ++fitted) {
     U64(o, "laplace_fit_prior", (uint64_t)fitted);
-    OK(bnn_vector_sampler_new(ctx, o, theta, N, &s, &err));
-    for (int k = 0; k < 4; ++k) OK(bnn_vector_sampler_step_squares(s, grad, squares, N, -1.0, at, &phase, &due, &err));
+    OK(bnn_sampler_new_with_gradients(ctx, o, theta, N, &s, &err));
+    for (int k = 0; k < 4; ++k) OK(bnn_sampler_step_squares(s, grad, squares, N, -1.0, at, &phase, &due, &err));
     HOLDS(phase == BNN_PHASE_DONE);
-    OK(bnn_vector_sampler_get_normals(s, mean, sd, N, &err));
+    OK(bnn_sampler_get_normals(s, mean, sd, N, &err));
     HOLDS(memcmp(mean, theta, sizeof mean) == 0 && memcmp(at, theta, sizeof at) == 0);
     /* The number 0 has no precision of its own: there the deviation is the prior's. */
     double p = 0.5 / ((double)sd[0] * sd[0]), square = 0, determined = 0;
@@ -94,7 +99,7 @@ static void laplace(void) {
     /* 100,000 standard normals: beyond 5.4 deviations once in 1e7. A deviation 1.02 times too small fails. */
     double sum = 0, sum2 = 0;
     for (uint64_t j = 0; j < DRAWS; ++j) {
-      OK(bnn_vector_sampler_draw(s, j, draw, N, &err));
+      OK(bnn_sampler_draw(s, j, draw, N, &err));
       for (int i = 0; i < N; ++i) {
         double z = (draw[i] - mean[i]) / sd[i];
         sum += z, sum2 += z * z;
@@ -102,14 +107,14 @@ static void laplace(void) {
     }
     HOLDS(fabs(sum / (N * DRAWS)) < 5.4 / sqrt(N * DRAWS));
     HOLDS(fabs(sum2 / (N * DRAWS) - 1) < 5.4 * sqrt(2.0 / (N * DRAWS)));
-    OK(bnn_vector_sampler_draw(s, 3, draw, N, &err));
-    OK(bnn_vector_sampler_draw(s, 3, at, N, &err));
+    OK(bnn_sampler_draw(s, 3, draw, N, &err));
+    OK(bnn_sampler_draw(s, 3, at, N, &err));
     HOLDS(memcmp(draw, at, sizeof at) == 0);
-    OK(bnn_vector_sampler_draw(s, 4, at, N, &err));
+    OK(bnn_sampler_draw(s, 4, at, N, &err));
     HOLDS(memcmp(draw, at, sizeof at) != 0);
-    IS(BNN_ERR_SHAPE, bnn_vector_sampler_draw(s, 4, at, N - 1, &err));
-    IS(BNN_ERR_INVALID, bnn_vector_sampler_set_mass(s, theta, N, &err));
-    bnn_vector_sampler_free(s), s = NULL;
+    IS(BNN_ERR_SHAPE, bnn_sampler_draw(s, 4, at, N - 1, &err));
+    IS(BNN_ERR_INVALID, bnn_sampler_set_mass(s, theta, N, &err));
+    bnn_sampler_free(s), s = NULL;
   }
   bnn_options_free(o);
 }
@@ -120,7 +125,7 @@ static void vi(int landing) {
   double mu[N] = {0.5, -1.0, 2.0, 0.0}, s2[N] = {0.04, 1.0, 0.25, 0.5};
   float theta[N] = {0, 0, 0, 0}, at[N], grad[N], mean[N], sd[N];
   bnn_options *o = NULL;
-  bnn_vector_sampler *s = NULL;
+  bnn_sampler *s = NULL;
   int32_t phase = -1, due = -1;
   uint64_t calls = 0;
   OK(bnn_options_new(&o, &err));
@@ -131,29 +136,29 @@ static void vi(int landing) {
   F64(o, "init_log_scale", -2.0);
   F64(o, "temperature", 0.25);
   F64(o, "step_size", 0.02);
-  OK(bnn_vector_sampler_new(ctx, o, theta, N, &s, &err));
-  OK(bnn_vector_sampler_get_params(s, at, N, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, theta, N, &s, &err));
+  OK(bnn_sampler_get_params(s, at, N, &err));
   HOLDS(memcmp(at, theta, sizeof at) != 0); /* a draw, not the mean */
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_step_squares(s, theta, theta, N, 0.0, at, &phase, &due, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_step_squares(s, theta, theta, N, 0.0, at, &phase, &due, &err));
   do {
     double log_post = 0;
     for (int i = 0; i < N; ++i) {
       double d = at[i] - mu[i];
       grad[i] = (float)(-d / s2[i]), log_post -= 0.5 * d * d / s2[i];
     }
-    OK(bnn_vector_sampler_step(s, grad, N, log_post, at, &phase, &due, &err));
+    OK(bnn_sampler_step_gradient(s, grad, N, log_post, at, &phase, &due, &err));
     HOLDS(due == 0);
-    if (++calls == 1) IS(BNN_ERR_INVALID, bnn_vector_sampler_save(s, "never", 5, &err)); /* a draw of the step is left */
+    if (++calls == 1) IS(BNN_ERR_INVALID, bnn_sampler_save(s, "never", 5, &err)); /* a draw of the step is left */
   } while (phase != BNN_PHASE_DONE);
   HOLDS(calls == 6000);
-  OK(bnn_vector_sampler_get_normals(s, mean, sd, N, &err));
+  OK(bnn_sampler_get_normals(s, mean, sd, N, &err));
   for (int i = 0; i < N; ++i) {
     double want = sqrt(0.25 * s2[i]);
     /* Sticking the landing, the gradient's noise vanishes at the optimum; else it leaves some percents. */
     HOLDS(fabs(mean[i] - mu[i]) < (landing ? 2e-3 : 0.1) * want);
     NEAR(sd[i], want, landing ? 2e-3 : 0.1);
   }
-  bnn_vector_sampler_free(s);
+  bnn_sampler_free(s);
   bnn_options_free(o);
 }
 
@@ -203,10 +208,10 @@ static void gpt(void) {
     OK(bnn_sampler_new(model, corpus, o, &s, &err));
     OK(bnn_sampler_step_tokens(s, x, y, 8, &phase, &due, &err));
     uint64_t step = 9, made = 1;
-    OK(bnn_sampler_report(s, &step, &log_lik, &log_post, &kinetic, &conf, &xi, &err));
+    OK(last_step(s, &step, &log_lik, &log_post, &kinetic, &conf, &xi, &err));
     HOLDS(step == 0 && isnan(kinetic) && isnan(conf) && isnan(xi));
     OK(bnn_sampler_get_params(s, mean, n, &err));
-    OK(bnn_sampler_get_sd(s, sd, n, &err));
+    OK(get_sd(s, sd, n, &err));
     if (m < 2) NEAR(log_lik, -loss, 1e-6);
     for (size_t i = 0; m < 2 && i < n; ++i) {
       double g = -8.0 * grad[i], rate = windows / steps; /* the gradient of the window's log likelihood */
@@ -250,7 +255,7 @@ static void gpt(void) {
   STR(o, "laplace_labels", "model");
   OK(bnn_sampler_new(model, corpus, o, &s, &err));
   OK(bnn_sampler_step_tokens(s, x, y, 8, &phase, &due, &err));
-  OK(bnn_sampler_get_sd(s, draw, n, &err));
+  OK(get_sd(s, draw, n, &err));
   int differ = 0;
   for (size_t i = 0; i < n; ++i) differ += fabs(draw[i] - sqrt(0.5 / (windows / steps * 64.0 * grad[i] * grad[i] + 16.0))) > 1e-3 * draw[i];
   HOLDS(differ > 0);
@@ -264,7 +269,7 @@ static void gpt(void) {
   STR(o, "sampler", "sgld");
   OK(bnn_sampler_new(model, corpus, o, &s, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_draw(s, 0, draw, n, &err));
-  IS(BNN_ERR_INVALID, bnn_sampler_get_sd(s, draw, n, &err));
+  IS(BNN_ERR_INVALID, get_sd(s, draw, n, &err));
   bnn_sampler_free(s), s = NULL;
   /* The prior's family, degrees, centre and scale are in the log posterior: at the model's own parameters a prior centred there is at its top. */
   double at_center = 0, elsewhere = 0;
@@ -284,7 +289,7 @@ static void gpt(void) {
       STR(o, "prior_center", c ? "pretrained" : "zero");
       OK(bnn_sampler_new(model, corpus, o, &s, &err));
       OK(bnn_sampler_step_tokens(s, x, y, 8, &phase, &due, &err));
-      OK(bnn_sampler_report(s, &step, &log_lik, c ? &at_center : &elsewhere, &kinetic, &conf, &xi, &err));
+      OK(last_step(s, &step, &log_lik, c ? &at_center : &elsewhere, &kinetic, &conf, &xi, &err));
       bnn_sampler_free(s), s = NULL;
     }
     NEAR(at_center, 2.0 * 400.0 * log_lik, 1e-6);
@@ -341,7 +346,7 @@ static void head(void) {
     OK(bnn_sampler_step_tokens(s, x, y, 8, &phase, &due, &err));
     OK(bnn_sampler_get_params(s, mean, n, &err));
     HOLDS(memcmp(mean, theta, n * sizeof *theta) == 0);
-    OK(bnn_sampler_get_sd(s, k == 0 ? first : sd, n, &err));
+    OK(get_sd(s, k == 0 ? first : sd, n, &err));
     for (size_t i = 0; k == 1 && i < n; ++i) {
       HOLDS((i < before) == (sd[i] == 0.0f));
       HOLDS(fabs(sd[i] - first[i]) <= 1e-4 * first[i]);
@@ -358,8 +363,8 @@ static void head(void) {
   }
   bnn_report_free(scored);
   /* A caller's own gradients have no head. */
-  bnn_vector_sampler *v = NULL;
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_new(ctx, o, theta, 3, &v, &err));
+  bnn_sampler *v = NULL;
+  IS(BNN_ERR_INVALID, bnn_sampler_new_with_gradients(ctx, o, theta, 3, &v, &err));
   /* Labels have no part in the Gauss-Newton matrix; a model that is untied from the start. */
   STR(o, "laplace_structure", "diagonal");
   STR(o, "laplace_labels", "ggn");
@@ -371,7 +376,7 @@ static void head(void) {
     int32_t phase = -1, due = -1;
     OK(bnn_sampler_new(twice, corpus, o, &s, &err));
     OK(bnn_sampler_step_tokens(s, x, k == 0 ? y : x, 8, &phase, &due, &err));
-    OK(bnn_sampler_get_sd(s, k == 0 ? first : sd, n, &err));
+    OK(get_sd(s, k == 0 ? first : sd, n, &err));
     bnn_sampler_free(s), s = NULL;
   }
   HOLDS(memcmp(first, sd, n * sizeof *sd) == 0);

@@ -68,7 +68,7 @@ static void every_option(bnn_options *o) {
 
 static void options(void) {
   bnn_options *o = NULL;
-  bnn_vector_sampler *s = NULL;
+  bnn_sampler *s = NULL;
   bnn_context *ctx = NULL;
   float theta[1] = {1};
   OK(bnn_context_new(1, &ctx, &err));
@@ -97,22 +97,22 @@ static void options(void) {
   BAD_U64("step_size", 1);
   IS(BNN_ERR_INVALID, bnn_options_unset(o, "no_such", 7, &err));
   /* What was refused has changed nothing: step_size is still the method's own. */
-  OK(bnn_vector_sampler_new(ctx, o, theta, 1, &s, &err));
-  bnn_vector_sampler_free(s), s = NULL;
+  OK(bnn_sampler_new_with_gradients(ctx, o, theta, 1, &s, &err));
+  bnn_sampler_free(s), s = NULL;
   F64(o, "momentum", 0.8);
   F64(o, "alpha", 2.0);
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_new(ctx, o, theta, 1, &s, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_new_with_gradients(ctx, o, theta, 1, &s, &err));
   HOLDS(strstr(err.message, "alpha and momentum") != NULL);
   UNSET(o, "momentum");
-  OK(bnn_vector_sampler_new(ctx, o, theta, 1, &s, &err));
-  bnn_vector_sampler_free(s), s = NULL;
+  OK(bnn_sampler_new_with_gradients(ctx, o, theta, 1, &s, &err));
+  bnn_sampler_free(s), s = NULL;
   /* What a constructor does not use is no matter. */
   UNSET(o, "alpha");
   F64(o, "momentum", 0.8);
   STR(o, "sampler", "sgld");
   F64(o, "init_sd", 3.0);
-  OK(bnn_vector_sampler_new(ctx, o, theta, 1, &s, &err));
-  bnn_vector_sampler_free(s);
+  OK(bnn_sampler_new_with_gradients(ctx, o, theta, 1, &s, &err));
+  bnn_sampler_free(s);
   bnn_options_free(o), o = NULL;
   OK(bnn_options_new(&o, &err));
   every_option(o);

@@ -10,7 +10,7 @@ struct schedule {
   double final_fraction;         /* above 0: a straight line over sampling steps 2..9, as the options' */
   int stops, refused, calls, at_one;
   uint64_t last;
-  bnn_vector_sampler *own;
+  bnn_sampler *own;
   int frees;
 };
 
@@ -20,11 +20,11 @@ static int32_t ask(void *user_data, uint64_t step, double *step_size, double *te
   s->at_one += *step_size == 1 && *temperature == 1;
   ++s->calls, s->last = step;
   if (s->own) {
-    s->refused += bnn_vector_sampler_get_params(s->own, p, 2, NULL) == BNN_ERR_BUSY;
-    s->refused += bnn_vector_sampler_set_schedule(s->own, NULL, NULL, NULL) == BNN_ERR_BUSY;
-    s->refused += bnn_vector_sampler_save(s->own, "x", 1, NULL) == BNN_ERR_BUSY;
+    s->refused += bnn_sampler_get_params(s->own, p, 2, NULL) == BNN_ERR_BUSY;
+    s->refused += bnn_sampler_set_schedule(s->own, NULL, NULL, NULL) == BNN_ERR_BUSY;
+    s->refused += bnn_sampler_save(s->own, "x", 1, NULL) == BNN_ERR_BUSY;
   }
-  if (s->frees) bnn_vector_sampler_free(s->own), s->own = NULL, s->frees = 0;
+  if (s->frees) bnn_sampler_free(s->own), s->own = NULL, s->frees = 0;
   *step_size = s->step_size, *temperature = s->temperature;
   if (s->final_fraction > 0 && step >= 2) *step_size = 1 - (1 - s->final_fraction) * ((double)(step - 2) / 7);
   return !s->stops;
@@ -43,24 +43,24 @@ static bnn_options *settings(const char *method) {
   return o;
 }
 
-static bnn_status step(bnn_vector_sampler *s, float *at, int32_t *phase, bnn_error *e) {
+static bnn_status step(bnn_sampler *s, float *at, int32_t *phase, bnn_error *e) {
   int32_t due;
   float grad[2] = {-at[0], -2 * at[1]};
-  return bnn_vector_sampler_step(s, grad, 2, -0.5 * at[0] * at[0] - at[1] * at[1], at, phase, &due, e);
+  return bnn_sampler_step_gradient(s, grad, 2, -0.5 * at[0] * at[0] - at[1] * at[1], at, phase, &due, e);
 }
 
 /* Runs one chain with the schedule and one with options that say the same: the same bits. */
 static void equals(const char *method, struct schedule sc, void (*change)(bnn_options *)) {
   bnn_options *o = settings(method);
-  bnn_vector_sampler *a = NULL, *b = NULL;
+  bnn_sampler *a = NULL, *b = NULL;
   float x[2] = {1, -1}, y[2] = {1, -1};
   int32_t phase = -1, phase2 = -1;
-  OK(bnn_vector_sampler_new(ctx, o, x, 2, &a, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, x, 2, &a, &err));
   change(o);
-  OK(bnn_vector_sampler_new(ctx, o, y, 2, &b, &err));
-  OK(bnn_vector_sampler_get_params(a, x, 2, &err));
-  OK(bnn_vector_sampler_get_params(b, y, 2, &err));
-  OK(bnn_vector_sampler_set_schedule(a, ask, &sc, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, y, 2, &b, &err));
+  OK(bnn_sampler_get_params(a, x, 2, &err));
+  OK(bnn_sampler_get_params(b, y, 2, &err));
+  OK(bnn_sampler_set_schedule(a, ask, &sc, &err));
   sc.own = a;
   for (int i = 0; phase != BNN_PHASE_DONE; ++i) {
     OK(step(a, x, &phase, &err));
@@ -70,7 +70,7 @@ static void equals(const char *method, struct schedule sc, void (*change)(bnn_op
   }
   HOLDS(sc.refused == 3 * sc.calls && sc.at_one == sc.calls);
   IS(BNN_ERR_INVALID, step(a, x, &phase, &err));
-  bnn_vector_sampler_free(a), bnn_vector_sampler_free(b), bnn_options_free(o);
+  bnn_sampler_free(a), bnn_sampler_free(b), bnn_options_free(o);
 }
 
 static void halved(bnn_options *o) {
@@ -94,13 +94,13 @@ int main(void) {
 
   /* It stops a step, gives nonsense, is taken away: the chain is as if nothing had been. */
   bnn_options *o = settings("baoa");
-  bnn_vector_sampler *a = NULL, *b = NULL;
+  bnn_sampler *a = NULL, *b = NULL;
   struct schedule sc = {.step_size = 1, .temperature = 1};
   float x[2] = {1, -1}, y[2] = {1, -1};
   int32_t phase = -1;
-  OK(bnn_vector_sampler_new(ctx, o, x, 2, &a, &err));
-  OK(bnn_vector_sampler_new(ctx, o, y, 2, &b, &err));
-  OK(bnn_vector_sampler_set_schedule(a, ask, &sc, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, x, 2, &a, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, y, 2, &b, &err));
+  OK(bnn_sampler_set_schedule(a, ask, &sc, &err));
   sc.stops = 1;
   IS(BNN_ERR_INTERRUPTED, step(a, x, &phase, &err));
   sc.stops = 0, sc.step_size = -1;
@@ -110,32 +110,32 @@ int main(void) {
   HOLDS(sc.last == 0 && phase == -1);
   sc.temperature = 1;
   OK(step(a, x, &phase, &err));
-  OK(bnn_vector_sampler_set_schedule(a, NULL, NULL, &err));
+  OK(bnn_sampler_set_schedule(a, NULL, NULL, &err));
   OK(step(a, x, &phase, &err));
   HOLDS(sc.calls == 4);
   for (int i = 0; i < 2; ++i) OK(step(b, y, &phase, &err));
   HOLDS(memcmp(x, y, sizeof x) == 0);
 
   /* Freed by its own callback, the step is finished all the same. */
-  OK(bnn_vector_sampler_set_schedule(a, ask, &sc, &err));
+  OK(bnn_sampler_set_schedule(a, ask, &sc, &err));
   sc.own = a, sc.frees = 1;
   OK(step(a, x, &phase, &err));
   OK(step(b, y, &phase, &err));
   HOLDS(memcmp(x, y, sizeof x) == 0 && sc.own == NULL);
-  bnn_vector_sampler_free(b);
+  bnn_sampler_free(b);
 
   /* Fits: vi's temperature is held, ekf and laplace have no schedule. */
   STR(o, "sampler", "ekf");
-  OK(bnn_vector_sampler_new(ctx, o, x, 2, &a, &err));
-  IS(BNN_ERR_INVALID, bnn_vector_sampler_set_schedule(a, ask, &sc, &err));
-  OK(bnn_vector_sampler_set_schedule(a, NULL, NULL, &err));
-  bnn_vector_sampler_free(a);
+  OK(bnn_sampler_new_with_gradients(ctx, o, x, 2, &a, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_set_schedule(a, ask, &sc, &err));
+  OK(bnn_sampler_set_schedule(a, NULL, NULL, &err));
+  bnn_sampler_free(a);
   STR(o, "sampler", "vi");
-  OK(bnn_vector_sampler_new(ctx, o, x, 2, &a, &err));
-  OK(bnn_vector_sampler_set_schedule(a, ask, &sc, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, x, 2, &a, &err));
+  OK(bnn_sampler_set_schedule(a, ask, &sc, &err));
   sc.temperature = 0.5;
   IS(BNN_ERR_INVALID, step(a, x, &phase, &err));
-  bnn_vector_sampler_free(a);
+  bnn_sampler_free(a);
 
   /* On a GPT's posterior: step numbers count the steps that estimate the mass. */
   bnn_corpus *corpus = NULL;

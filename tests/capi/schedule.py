@@ -40,15 +40,15 @@ def chain(context, options, seed, seen):
     theta, grad, sampler = (c.c_float * 1)(0.0), (c.c_float * 1)(), c.c_void_p()
     phase, due, draws = c.c_int32(), c.c_int32(), []
     n = c.c_size_t(1)
-    ok(bnn.bnn_vector_sampler_new(context, options, theta, n, c.byref(sampler), c.byref(err)))
-    ok(bnn.bnn_vector_sampler_set_schedule(sampler, keep, None, c.byref(err)))
+    ok(bnn.bnn_sampler_new_with_gradients(context, options, theta, n, c.byref(sampler), c.byref(err)))
+    ok(bnn.bnn_sampler_set_schedule(sampler, keep, None, c.byref(err)))
     while phase.value != 2:
         grad[0] = -theta[0]
         lp = c.c_double(-0.5 * theta[0] ** 2)
-        ok(bnn.bnn_vector_sampler_step(sampler, grad, n, lp, theta, c.byref(phase), c.byref(due), c.byref(err)))
+        ok(bnn.bnn_sampler_step_gradient(sampler, grad, n, lp, theta, c.byref(phase), c.byref(due), c.byref(err)))
         if due.value:
             draws.append(theta[0])
-    bnn.bnn_vector_sampler_free(sampler)
+    bnn.bnn_sampler_free(sampler)
     return draws
 
 

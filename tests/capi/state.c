@@ -1,5 +1,5 @@
 /* States on disk: a sampler that was saved and loaded goes on bit for bit; what is damaged or of something else is refused. */
-#include "check.h"
+#include "rows.h"
 
 #define N_METHODS 11
 static const char *METHODS[N_METHODS] = {"sgld", "sghmc", "sghmc_euler", "baoa", "sgnht", "sgnht_ding", "sgnht_euler", "sglrw", "ekf", "vi", "laplace"};
@@ -41,15 +41,15 @@ static void looks(const bnn_sampler *whole, const bnn_sampler *resumed, uint64_t
   double a[7], b[7];
   uint64_t count = 0, other = 0;
   size_t tensors = 0;
-  for (; bnn_sampler_temperature(whole, tensors, a, a + 3, a + 6, &count, NULL) == BNN_OK; ++tensors) {
-    OK(bnn_sampler_temperature(resumed, tensors, b, b + 3, b + 6, &other, &err));
+  for (; temperature(whole, tensors, a, a + 3, a + 6, &count, NULL) == BNN_OK; ++tensors) {
+    OK(temperature(resumed, tensors, b, b + 3, b + 6, &other, &err));
     HOLDS(count == sampled && other == sampled);
     /* Without momenta there is no kinetic one. */
     for (int i = 0; i < 7; ++i) HOLDS(same(a[i], b[i]) || (isnan(a[i]) && isnan(b[i]) && i != 3 && i != 6));
   }
   HOLDS(tensors > 5);
-  OK(bnn_sampler_llc(whole, a, a + 1, a + 2, a + 3, &count, &err));
-  OK(bnn_sampler_llc(resumed, b, b + 1, b + 2, b + 3, &other, &err));
+  OK(llc(whole, a, a + 1, a + 2, a + 3, &count, &err));
+  OK(llc(resumed, b, b + 1, b + 2, b + 3, &other, &err));
   HOLDS(count == sampled && other == sampled);
   for (int i = 0; i < 4; ++i) HOLDS(same(a[i], b[i]) || (i == 1 && isnan(a[i]) && isnan(b[i])));
 }
@@ -63,13 +63,13 @@ static void race(bnn_sampler *whole, bnn_sampler *resumed, size_t n, int thermos
     double r[5], q[5], found[4];
     OK(bnn_sampler_step(whole, &phase, &due, &err));
     if (asked) {
-      OK(bnn_sampler_curvature(resumed, 2, 1, found, found + 1, found + 2, &step, found + 3, &err));
+      OK(curvature_of(resumed, 2, 1, found, found + 1, found + 2, &step, found + 3, &err));
       HOLDS(found[0] > found[2] && step == 2);
     }
     OK(bnn_sampler_step(resumed, &phase2, &due2, &err));
     HOLDS(phase == phase2 && due == due2);
-    OK(bnn_sampler_report(whole, &step, r, r + 1, r + 2, r + 3, r + 4, &err));
-    OK(bnn_sampler_report(resumed, &step2, q, q + 1, q + 2, q + 3, q + 4, &err));
+    OK(last_step(whole, &step, r, r + 1, r + 2, r + 3, r + 4, &err));
+    OK(last_step(resumed, &step2, q, q + 1, q + 2, q + 3, q + 4, &err));
     HOLDS(step == step2);
     for (int i = 0; i < 5; ++i) HOLDS(same(r[i], q[i]) || (isnan(r[i]) && isnan(q[i])));
     /* Only a thermostat has a friction that follows. */
@@ -135,7 +135,7 @@ static void gpt_of(const char *method, const char *mass, const char *length, uin
   uint64_t made = 0;
   if (breaks_after) {
     double r[5];
-    OK(bnn_sampler_report(first, &made, r, r + 1, r + 2, r + 3, r + 4, &err));
+    OK(last_step(first, &made, r, r + 1, r + 2, r + 3, r + 4, &err));
     ++made;
   }
   for (uint64_t i = 0; i < made; ++i) OK(bnn_sampler_step(whole, &phase, &due, &err));
@@ -156,7 +156,7 @@ static void fixed(const char *method, const char *option, const char *value, con
   bnn_corpus *corpus = letters("abcdefgh");
   bnn_model *model = NULL;
   bnn_sampler *s = NULL, *none = NULL;
-  bnn_vector_sampler *v = NULL, *no_vector = NULL;
+  bnn_sampler *v = NULL, *no_vector = NULL;
   if (option) STR(o, option, value);
   OK(bnn_model_new(ctx, o, 8, &model, &err));
   OK(bnn_sampler_new(model, corpus, o, &s, &err));
@@ -165,13 +165,13 @@ static void fixed(const char *method, const char *option, const char *value, con
   IS(BNN_ERR_MISMATCH, bnn_sampler_load(model, corpus, o, path, strlen(path), &none, &err));
   HOLDS(strstr(err.message, why) != NULL && strstr(err.message, "steps") != NULL);
   UNSET(o, length);
-  OK(bnn_vector_sampler_new(ctx, o, theta, 3, &v, &err));
-  OK(bnn_vector_sampler_save(v, path, strlen(path), &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, theta, 3, &v, &err));
+  OK(bnn_sampler_save(v, path, strlen(path), &err));
   U64(o, "sampling_steps", 12);
-  IS(BNN_ERR_MISMATCH, bnn_vector_sampler_load(ctx, o, 3, path, strlen(path), &no_vector, &err));
+  IS(BNN_ERR_MISMATCH, bnn_sampler_load_with_gradients(ctx, o, 3, path, strlen(path), &no_vector, &err));
   HOLDS(strstr(err.message, why) != NULL && strstr(err.message, "steps") != NULL);
   HOLDS(none == NULL && no_vector == NULL);
-  bnn_sampler_free(s), bnn_vector_sampler_free(v), bnn_model_free(model), bnn_corpus_free(corpus), bnn_options_free(o);
+  bnn_sampler_free(s), bnn_sampler_free(v), bnn_model_free(model), bnn_corpus_free(corpus), bnn_options_free(o);
 }
 
 static void too_short(void) {
@@ -209,67 +209,67 @@ static void too_short(void) {
 static void vector_of(const char *method, uint64_t loaded, int breaks_after) {
   enum { N = 5 };
   bnn_options *o = open_ended(method);
-  bnn_vector_sampler *first = NULL, *s[2] = {NULL, NULL};
+  bnn_sampler *first = NULL, *s[2] = {NULL, NULL};
   float at[3][N], grad[N], squares[N];
   int32_t phase = -1, due = -1;
   int squared = !strcmp(method, "ekf") || !strcmp(method, "laplace"), steps = 0;
   for (int i = 0; i < N; ++i) at[0][i] = at[2][i] = (float)(i % 3) - 0.7f;
-  OK(bnn_vector_sampler_new(ctx, o, at[2], N, &first, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, at[2], N, &first, &err));
   U64(o, "sampling_steps", loaded);
-  OK(bnn_vector_sampler_new(ctx, o, at[0], N, &s[0], &err));
-  OK(bnn_vector_sampler_get_params(first, at[2], N, &err));
-  OK(bnn_vector_sampler_get_params(s[0], at[0], N, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, at[0], N, &s[0], &err));
+  OK(bnn_sampler_get_params(first, at[2], N, &err));
+  OK(bnn_sampler_get_params(s[0], at[0], N, &err));
   for (int k = 0; k == 0 || phase != BNN_PHASE_DONE; ++k, ++steps) {
     if (k == breaks_after) {
-      OK(bnn_vector_sampler_save(first, path, strlen(path), &err));
-      OK(bnn_vector_sampler_load(ctx, o, N, path, strlen(path), &s[1], &err));
-      OK(bnn_vector_sampler_get_params(s[1], at[1], N, &err));
+      OK(bnn_sampler_save(first, path, strlen(path), &err));
+      OK(bnn_sampler_load_with_gradients(ctx, o, N, path, strlen(path), &s[1], &err));
+      OK(bnn_sampler_get_params(s[1], at[1], N, &err));
     }
     for (int j = 2; j >= 0; --j) {
-      bnn_vector_sampler *one = j == 2 ? first : s[j];
+      bnn_sampler *one = j == 2 ? first : s[j];
       double lp = 0;
       if (!one || (j == 2 && k >= breaks_after)) continue;
       for (int i = 0; i < N; ++i) grad[i] = -at[j][i], squares[i] = grad[i] * grad[i], lp -= 0.5 * squares[i];
       if (squared)
-        OK(bnn_vector_sampler_step_squares(one, grad, squares, N, lp, at[j], &phase, &due, &err));
+        OK(bnn_sampler_step_squares(one, grad, squares, N, lp, at[j], &phase, &due, &err));
       else
-        OK(bnn_vector_sampler_step(one, grad, N, lp, at[j], &phase, &due, &err));
+        OK(bnn_sampler_step_gradient(one, grad, N, lp, at[j], &phase, &due, &err));
     }
     if (s[1]) HOLDS(memcmp(at[0], at[1], sizeof at[0]) == 0);
   }
   HOLDS(s[1] != NULL && steps == (int)loaded + (strcmp(method, "ekf") && strcmp(method, "vi") ? 2 : 0));
-  bnn_vector_sampler_free(first), bnn_vector_sampler_free(s[0]), bnn_vector_sampler_free(s[1]), bnn_options_free(o);
+  bnn_sampler_free(first), bnn_sampler_free(s[0]), bnn_sampler_free(s[1]), bnn_options_free(o);
 }
 
 static void vector(const char *method, int breaks_after) {
   enum { N = 5 };
   bnn_options *o = settings(method);
-  bnn_vector_sampler *s[2] = {NULL, NULL};
+  bnn_sampler *s[2] = {NULL, NULL};
   float theta[N] = {1, -1, 0.5f, 0, 2}, at[2][N], grad[N], squares[N];
   int32_t phase = -1, due = -1;
   int squared = !strcmp(method, "ekf") || !strcmp(method, "laplace");
-  OK(bnn_vector_sampler_new(ctx, o, theta, N, &s[0], &err));
-  OK(bnn_vector_sampler_get_params(s[0], at[0], N, &err));
+  OK(bnn_sampler_new_with_gradients(ctx, o, theta, N, &s[0], &err));
+  OK(bnn_sampler_get_params(s[0], at[0], N, &err));
   for (int k = 0; k == 0 || phase != BNN_PHASE_DONE; ++k) {
     if (k == breaks_after) {
-      OK(bnn_vector_sampler_save(s[0], path, strlen(path), &err));
-      IS(BNN_ERR_SHAPE, bnn_vector_sampler_load(ctx, o, N + 1, path, strlen(path), &s[1], &err));
-      OK(bnn_vector_sampler_load(ctx, o, N, path, strlen(path), &s[1], &err));
-      OK(bnn_vector_sampler_get_params(s[1], at[1], N, &err));
+      OK(bnn_sampler_save(s[0], path, strlen(path), &err));
+      IS(BNN_ERR_SHAPE, bnn_sampler_load_with_gradients(ctx, o, N + 1, path, strlen(path), &s[1], &err));
+      OK(bnn_sampler_load_with_gradients(ctx, o, N, path, strlen(path), &s[1], &err));
+      OK(bnn_sampler_get_params(s[1], at[1], N, &err));
       HOLDS(memcmp(at[0], at[1], sizeof at[0]) == 0);
     }
     for (int j = 0; j < 1 + (s[1] != NULL); ++j) {
       double lp = 0;
       for (int i = 0; i < N; ++i) grad[i] = -at[j][i], squares[i] = grad[i] * grad[i], lp -= 0.5 * squares[i];
       if (squared)
-        OK(bnn_vector_sampler_step_squares(s[j], grad, squares, N, lp, at[j], &phase, &due, &err));
+        OK(bnn_sampler_step_squares(s[j], grad, squares, N, lp, at[j], &phase, &due, &err));
       else
-        OK(bnn_vector_sampler_step(s[j], grad, N, lp, at[j], &phase, &due, &err));
+        OK(bnn_sampler_step_gradient(s[j], grad, N, lp, at[j], &phase, &due, &err));
     }
     if (s[1]) HOLDS(memcmp(at[0], at[1], sizeof at[0]) == 0);
   }
   HOLDS(s[1] != NULL);
-  bnn_vector_sampler_free(s[0]), bnn_vector_sampler_free(s[1]), bnn_options_free(o);
+  bnn_sampler_free(s[0]), bnn_sampler_free(s[1]), bnn_options_free(o);
 }
 
 static size_t read_all(char *to, size_t room) {
@@ -345,7 +345,7 @@ static void refused(void) {
   LOAD(BNN_OK);
   uint64_t step;
   double a, b, c, d, e;
-  IS(BNN_ERR_INVALID, bnn_sampler_report(none, &step, &a, &b, &c, &d, &e, &err));
+  IS(BNN_ERR_INVALID, last_step(none, &step, &a, &b, &c, &d, &e, &err));
   bnn_sampler_free(s), bnn_sampler_free(none), bnn_model_free(model), bnn_options_free(o);
   bnn_corpus_free(corpus), bnn_corpus_free(text), bnn_corpus_free(chars);
 }

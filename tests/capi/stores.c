@@ -1,6 +1,6 @@
 /* Samples and models on disk. Arguments: a folder to work in; or a folder with the command's baseline.bnn and run/samples, of the model of
  * that baseline on the embedded play, to read them, and then to write samples of our own to run/samples. */
-#include "check.h"
+#include "rows.h"
 
 static bnn_context *ctx;
 
@@ -273,7 +273,7 @@ static void run(const char *folder) {
       double a;
       OK(bnn_sampler_step(chain, &phase, &due, &err));
       if (!due) continue;
-      OK(bnn_sampler_report(chain, &step, &a, &a, &a, &a, &a, &err));
+      OK(last_step(chain, &step, &a, &a, &a, &a, &a, &err));
       OK(bnn_sampler_get_params(chain, params, n, &err));
       OK(bnn_store_append(s, (uint32_t)c, step + 1, params, n, &err));
       OK(bnn_ensemble_add(e, params, n, &err));

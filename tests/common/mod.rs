@@ -65,6 +65,25 @@ pub fn relative_error(got: &[f32], want: &[f64]) -> f64 {
     distance(got, want) / norm(want)
 }
 
+/// One step of a chain that samples, at which the temperatures are taken where they are due.
+pub fn step_watched(
+    chain: &mut bnn::samplers::Chain<Cpu>,
+    batch: &bnn::data::Batch,
+    temperatures: &mut bnn::samplers::Temperatures,
+) -> bnn::Result<bnn::samplers::ChainReport> {
+    let s = chain.sampler();
+    let sampled = s.step().saturating_sub(s.config().warmup_steps);
+    let due = chain.phase() == bnn::samplers::Phase::Sampling && temperatures.due(sampled);
+    let report = chain.step_observed(batch, |s, grad| match due {
+        true => temperatures.read(s, grad),
+        false => Ok(()),
+    })?;
+    if due {
+        temperatures.keep();
+    }
+    Ok(report)
+}
+
 /// The exact bits, so that a NaN equals itself and 0 differs from -0.
 pub fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|v| v.to_bits()).collect()

@@ -67,20 +67,14 @@ pub struct DrawSchedule {
 }
 
 impl DrawSchedule {
-    /// Of a chain that records every `every` sampling steps, at least 1, after `before` steps that do not sample.
-    ///
-    /// # Errors
-    /// When `every` is 0.
-    pub fn new(every: u64, before: u64, sampling_steps: u64, schedule: Schedule) -> Result<Self> {
-        if every == 0 {
-            return Err(Error::invalid("probe_every", "at least 1", 0));
-        }
-        Ok(Self {
+    /// Of a chain that records every `every` sampling steps after `before` steps that do not sample; none where `every` is 0.
+    pub fn new(every: u64, before: u64, sampling_steps: u64, schedule: Schedule) -> Self {
+        Self {
             every,
             before,
             sampling_steps,
             schedule,
-        })
+        }
     }
 
     /// Returns how many draws a chain has after `steps` steps in all.
@@ -91,7 +85,7 @@ impl DrawSchedule {
     /// Returns after how many sampling steps each draw was recorded that a chain has after `steps` steps in all.
     pub fn steps(&self, steps: u64) -> Vec<u64> {
         let made = steps.saturating_sub(self.before).min(self.sampling_steps);
-        (1..=made / self.every)
+        (1..=made.checked_div(self.every).unwrap_or(0))
             .map(|i| i * self.every)
             .filter(|&made| self.is_due(made))
             .collect()
@@ -117,7 +111,7 @@ impl<B: Backend + 'static> DrawRecorder<B> {
     /// Records on the target's validation split; none where the settings have no probe.
     ///
     /// # Errors
-    /// As [`Probe::new`] and [`DrawSchedule::new`].
+    /// As [`Probe::new`], and when there is a probe but no step for a draw.
     pub(crate) fn new(
         backend: &B,
         target: &Target<'_>,
@@ -128,6 +122,9 @@ impl<B: Backend + 'static> DrawRecorder<B> {
         if settings.probe_tokens == 0 {
             return Ok(None);
         }
+        if settings.probe_every == 0 {
+            return Err(Error::invalid("probe_every", "at least 1", 0));
+        }
         let (gpt, val) = (target.gpt, &target.corpus.val);
         let t = gpt.config().block_size;
         let (every, length) = (settings.probe_every, chain.sampling_steps);
@@ -135,7 +132,7 @@ impl<B: Backend + 'static> DrawRecorder<B> {
             backend: backend.clone(),
             gpt: gpt.clone(),
             probe: Probe::new(backend, gpt, val, t, settings.probe_tokens)?,
-            schedule: DrawSchedule::new(every, before, length, chain.schedule)?,
+            schedule: DrawSchedule::new(every, before, length, chain.schedule),
             draws: Draws::default(),
         }))
     }

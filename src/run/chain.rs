@@ -1,0 +1,161 @@
+//! One chain of a run, from its start or its file to its end: samples to the store, words to the log.
+
+use super::Context;
+use super::honesty::stability_line;
+use super::progress::Progress;
+use super::train::Run;
+use crate::backend::Cpu;
+use crate::error::{Error, Result};
+use crate::inference::forecast::curvature_lines;
+use crate::inference::monitors::{ExcessLoss, TensorTemperatures, Trace};
+use crate::inference::{Session, StepFound, StepReport, TrajectoryForecast, mixing};
+use crate::metrics::LocalLearningCoefficient;
+use crate::samplers::{Config, Curvature, Phase, Temperatures};
+use crate::store::Store;
+
+/// What a chain that is done leaves for the report.
+pub(super) struct ChainEnd {
+    pub trace: Trace,
+    pub temperatures: Option<Temperatures>,
+    pub llc: Option<LocalLearningCoefficient>,
+    pub step: Option<StepFound>,
+    pub curvature: Option<Curvature>,
+    /// Mean absolute standardised momentum; none without momenta.
+    pub momentum: Option<f64>,
+    /// Gradients that this process made.
+    pub gradients: u64,
+}
+
+impl Run<'_> {
+    /// Runs one chain to its end.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] when it diverges; [`Error::Interrupted`] when it was stopped, with its state kept; damaged files.
+    pub fn chain(&self, index: u32, store: &mut Store, ctx: &mut Context) -> Result<ChainEnd> {
+        let path = self.folder.chain(index);
+        let mut session = self.session(index, &path)?;
+        // Samples after the checkpoint are drawn again, the same.
+        store.truncate_after(index, session.steps_made())?;
+        let (gradients, mass_at) = (session.gradients_made(), session.inference().mass_steps());
+        if session.steps_made() == 0 && mass_at == 0 {
+            self.say_stability(&session, ctx)?;
+        }
+        let (total, made) = (session.total_steps(), session.steps_made());
+        let mut progress = Progress::new(&format!("chain {index}"), made, total);
+        let mut params = vec![0.0; session.parameters()];
+        while session.phase() != Phase::Done {
+            if ctx.stopped() {
+                session.save(&path)?;
+                return Err(Error::Interrupted);
+            }
+            // At its start, with the mass that it has there, and on its own first batch.
+            if index == 0 && session.steps_made() == mass_at {
+                self.look_at_curvature(&mut session, ctx)?;
+            }
+            let report = session.step()?;
+            let made = session.steps_made();
+            if made == mass_at {
+                self.say_stability(&session, ctx)?;
+            }
+            if self.config.auto_step && made == session.inference().steps_before_sampling() {
+                self.say_step(&session, ctx)?;
+            }
+            if report.sample_due {
+                session.read_params(&mut params)?;
+                store.append(index, made, &params)?;
+            }
+            if made.is_multiple_of(self.config.checkpoint_every) || made == total {
+                session.save(&path)?;
+            }
+            progress.at(&mut ctx.log, made, || self.progress_line(&report))?;
+        }
+        drop(progress);
+        self.end(&session, session.gradients_made() - gradients)
+    }
+
+    fn end(&self, session: &Session<Cpu>, gradients: u64) -> Result<ChainEnd> {
+        let looked = session
+            .monitor::<ExcessLoss>()
+            .map_or(0, |e| e.losses().len());
+        let taken = session
+            .monitor::<TensorTemperatures>()
+            .map(|t| t.taken().clone());
+        let found = session.auto_step().map(|a| a.state());
+        let step = found.map(|s| {
+            let c = session.sampler().map(|s| s.config().clone());
+            c.map(|c| StepFound::new(&c, session.num_data(), s.error))
+        });
+        Ok(ChainEnd {
+            trace: session.monitor::<Trace>().cloned().unwrap_or_default(),
+            temperatures: taken,
+            llc: (looked > 0).then(|| session.llc()).transpose()?,
+            step: step.transpose()?,
+            curvature: session.curvature(),
+            momentum: session.mean_momentum()?,
+            gradients,
+        })
+    }
+
+    /// Says which steps are stable in the prior's stiffest direction, or refuses the step.
+    fn say_stability(&self, session: &Session<Cpu>, ctx: &mut Context) -> Result<()> {
+        let (c, mass) = (self.config, session.mass()?);
+        let settings = session.sampler()?.config();
+        let line = stability_line(c, settings, &self.prior, mass.as_deref())?;
+        ctx.log.say(&line)
+    }
+
+    /// Looks for the largest curvature once. It is advice: a chain that can run does not end for want of it.
+    fn look_at_curvature(&self, session: &mut Session<Cpu>, ctx: &mut Context) -> Result<()> {
+        let products = self.config.curvature_iterations;
+        if products == 0 || session.curvature().is_some() {
+            return Ok(());
+        }
+        match session.find_curvature(1, products) {
+            Ok(found) => {
+                let lines = self.curvature_lines(&found, session.sampler()?.config());
+                lines.iter().try_for_each(|line| ctx.log.say(line))
+            }
+            Err(e @ (Error::Invalid { .. } | Error::Conflict(_))) => ctx
+                .log
+                .say(&format!("warning: no curvature was found: {e}")),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn curvature_lines(&self, found: &Curvature, settings: &Config) -> Vec<String> {
+        let (b, t) = self.batch;
+        curvature_lines(found, settings, b * t)
+    }
+
+    /// Says which step the warm-up found.
+    fn say_step(&self, session: &Session<Cpu>, ctx: &mut Context) -> Result<()> {
+        let found = session.sampler()?.config();
+        let line = format!(
+            "the step was adapted from {:.3e} to {:.3e}",
+            self.config.learning_rate, found.step_size
+        );
+        let forecast = TrajectoryForecast::new(found, session.num_data());
+        let forecast = forecast.lines(found, self.config.mass());
+        // The budget is of a mean over parameters; the stiffest direction has its own word.
+        let curvature = session.curvature();
+        let beyond =
+            (curvature.iter()).flat_map(|c| self.curvature_lines(c, found).into_iter().skip(1));
+        let mut lines = std::iter::once(line).chain(forecast).chain(beyond);
+        lines.try_for_each(|line| ctx.log.say(&line))
+    }
+
+    /// One step's values, and how far equilibrium at T lets them stray.
+    fn progress_line(&self, report: &StepReport) -> String {
+        let temperature = self.config.temperature;
+        let band = mixing::equilibrium_sd(temperature, self.setting.gpt.n_params());
+        let show =
+            |what: &str, t: Option<f64>| t.map_or(String::new(), |t| format!("  {what} T {t:.4}"));
+        format!(
+            "{:?}  loss {:.4}{}{}  (T {temperature} +- {band:.1e})",
+            report.phase,
+            report.log_lik.map_or(f64::NAN, |l| -l),
+            show("kinetic", report.kinetic_temperature),
+            show("configurational", report.configurational_temperature),
+        )
+    }
+}

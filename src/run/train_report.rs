@@ -1,0 +1,234 @@
+//! What `bnn train` says at the end: the chains' summaries, the metrics file, the text.
+
+use super::chain::ChainEnd;
+use super::diagnose::{self, Diagnosis, RunDraws};
+use super::evaluate::{self, SplitReport};
+use super::folder::{now, write_json, write_text};
+use super::prepare::Baseline;
+use super::train::Run;
+use super::{Context, hex};
+use crate::error::{Error, Result};
+use crate::inference::{ChainSummary, Movement, TraceView, tensor_temperature};
+use crate::store::Store;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// What `bnn train` leaves.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrainReport {
+    /// The run's folder.
+    pub run_dir: String,
+    /// The sampler.
+    pub sampler_type: String,
+    /// SHA-256 over the stored parameters in order, as little-endian f32.
+    pub samples_hash: String,
+    /// Samples in the store.
+    pub samples_collected: usize,
+    /// Gradients of all chains.
+    pub total_steps: u64,
+    /// Seconds of sampling in this process.
+    pub sampling_seconds: f64,
+    /// Loss of the baseline on the whole validation split, nats per token.
+    pub loss_baseline: f64,
+    /// Mean loss of the samples.
+    pub loss_mean_of_samples: f64,
+    /// Loss of the averaged prediction.
+    pub loss_averaged_prediction: f64,
+    /// Temperature of the target.
+    pub temperature: f64,
+    /// How each chain moved.
+    pub chains: Vec<ChainSummary>,
+    /// Whether the chains agree on what they predict, by the probes; none where those are off.
+    pub diagnostics: Option<Diagnosis>,
+    /// The validation split's scores; with `--eval`, of every split asked for.
+    pub results: Map<String, Value>,
+}
+
+/// What this process spent on sampling; one that resumes a run did not make all of its gradients.
+#[derive(Clone, Copy)]
+pub(super) struct Timed {
+    pub seconds: f64,
+    pub gradients: u64,
+}
+
+impl Run<'_> {
+    /// Scores the samples, writes the run's files, and returns what they say.
+    pub fn report(
+        &self,
+        store: &Store,
+        baseline: &Baseline,
+        ends: &[ChainEnd],
+        timed: Timed,
+        ctx: &mut Context,
+    ) -> Result<TrainReport> {
+        let config = self.config;
+        let chains = self.summaries(store, ends)?;
+        for line in chains.iter().flat_map(|m| m.lines(config.temperature)) {
+            ctx.log.say(&line)?;
+        }
+        if store.is_empty() {
+            return Err(Error::invalid(
+                "sampling_steps",
+                "enough for a sample: at least the thinning",
+                config.sampling_steps,
+            ));
+        }
+        let samples_hash = hex(&store.hash()?);
+        let (reports, val) =
+            evaluate::at_the_end(config, self.setting, &self.folder, store, baseline, ctx)?;
+        let report = TrainReport {
+            run_dir: self.folder.path.display().to_string(),
+            sampler_type: config.sampler.name().into(),
+            samples_hash,
+            samples_collected: store.len(),
+            total_steps: config.chain_gradients(),
+            sampling_seconds: timed.seconds,
+            loss_baseline: val.loss_baseline,
+            loss_mean_of_samples: val.loss_mean_of_samples,
+            loss_averaged_prediction: val.loss_averaged_prediction,
+            temperature: config.temperature,
+            chains,
+            diagnostics: self.diagnose(timed)?,
+            results: evaluate::by_split(&reports)?,
+        };
+        let metrics = json!({
+            "sampler_type": report.sampler_type,
+            "config": self.original_config(),
+            "training_metrics": self.training_metrics(&report, ends, timed),
+            "timestamp": now(),
+            "uncertainty": val.uncertainty(),
+            "num_data": self.num_data,
+            "baseline": baseline.json(),
+            "samples_hash": report.samples_hash,
+            "chains": report.chains,
+            "diagnostics": report.diagnostics,
+            "results": report.results,
+        });
+        write_json(&self.folder.metrics(), &metrics)?;
+        let summary = self.summary(&report, baseline, &reports);
+        write_text(&self.folder.summary(), &summary)?;
+        ctx.log.keep(&summary)?;
+        Ok(report)
+    }
+
+    /// The original's `training_metrics`, bnn's own beside them.
+    fn training_metrics(&self, report: &TrainReport, ends: &[ChainEnd], timed: Timed) -> Value {
+        let last = ends.last();
+        let of = |series: fn(&ChainEnd) -> &Vec<f64>| last.and_then(|e| series(e).last().copied());
+        let mut training = json!({
+            "total_steps": report.total_steps,
+            "samples_collected": report.samples_collected,
+        });
+        if let Some(m) = last.and_then(|e| e.momentum) {
+            training["avg_momentum"] = m.into();
+        }
+        training["last_log_lik"] = of(|e| &e.trace.log_lik).into();
+        training["last_log_prior"] = of(|e| &e.trace.log_prior).into();
+        training["sampling_seconds"] = timed.seconds.into();
+        training["timed_gradients"] = timed.gradients.into();
+        training
+    }
+
+    fn summaries(&self, store: &Store, ends: &[ChainEnd]) -> Result<Vec<ChainSummary>> {
+        let each = ends.iter().zip(0u32..);
+        each.map(|(end, chain)| self.chain_summary(store, end, chain))
+            .collect()
+    }
+
+    fn chain_summary(&self, store: &Store, end: &ChainEnd, chain: u32) -> Result<ChainSummary> {
+        let movement = Movement::of_stored(store, chain, &self.start(chain)?)?;
+        let c = self.config.sampler_config(chain)?;
+        let gpt = &self.setting.gpt;
+        let of_tensors = |t| tensor_temperature::of_tensors(&c, gpt.layout(), t);
+        let trace = TraceView {
+            log_lik: &end.trace.log_lik,
+            log_prior: &end.trace.log_prior,
+            kinetic: &end.trace.kinetic,
+            configurational: &end.trace.configurational,
+        };
+        Ok(ChainSummary {
+            step: end.step,
+            llc: end.llc,
+            curvature: end.curvature,
+            tensors: end
+                .temperatures
+                .as_ref()
+                .map(of_tensors)
+                .unwrap_or_default(),
+            ..ChainSummary::new(&c, movement, self.weighted_data(), gpt.n_params(), trace)
+        })
+    }
+
+    /// What the chains' files say of each other; none where the probes are off.
+    fn diagnose(&self, timed: Timed) -> Result<Option<Diagnosis>> {
+        if self.config.probe_tokens == 0 {
+            return Ok(None);
+        }
+        let mut draws = RunDraws::open(&self.folder.path)?;
+        draws.seconds_a_gradient =
+            (timed.gradients > 0).then(|| timed.seconds / timed.gradients as f64);
+        let mut diagnosis = diagnose::diagnose(&self.setting.backend, &[draws])?;
+        // A report is read by people: the tokens' own numbers are `bnn diagnose`'s.
+        diagnosis.each = None;
+        Ok(Some(diagnosis))
+    }
+    /// The configuration under the original's keys, bnn's own beside them.
+    pub fn original_config(&self) -> Value {
+        let c = self.config;
+        let mut v = serde_json::to_value(c).unwrap_or(Value::Null);
+        v["num_epochs"] = c.num_epochs.into();
+        v["max_seq_length"] = self.batch.1.into();
+        v["train_samples"] = c
+            .train_samples
+            .unwrap_or(self.batches.windows().num_windows())
+            .into();
+        if let Ok(s) = c.sampler_config(0) {
+            v["num_samples"] = (s.num_samples() * c.chains as u64).into();
+        }
+        v["num_data"] = self.num_data.into();
+        v
+    }
+
+    fn summary(&self, r: &TrainReport, baseline: &Baseline, splits: &[SplitReport]) -> String {
+        let c = self.config;
+        let mut text = format!(
+            "{} run {}\n\n\
+             corpus            {} ({} training, {} validation tokens)\n\
+             model             {} layers, {} heads, {} wide, block {}: {} parameters\n\
+             baseline          {} steps, validation loss {:.4}\n\
+             sampler           step {:.3e}, T {}, {} chain(s) of {} gradients\n\
+             samples           {} in {}\n\n",
+            r.sampler_type,
+            self.folder.stamp,
+            self.setting.corpus.name,
+            self.setting.corpus.train.len(),
+            self.setting.corpus.val.len(),
+            self.setting.gpt.config().n_layer,
+            self.setting.gpt.config().n_head,
+            self.setting.gpt.config().n_embd,
+            self.setting.gpt.config().block_size,
+            self.setting.gpt.n_params(),
+            baseline.iters,
+            baseline.val_loss,
+            c.learning_rate,
+            c.temperature,
+            c.chains,
+            c.chain_gradients() / c.chains as u64,
+            r.samples_collected,
+            self.folder.samples().display(),
+        );
+        for split in splits {
+            text.push_str(&split.text());
+            text.push('\n');
+        }
+        for line in r.chains.iter().flat_map(|m| m.lines(c.temperature)) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        if let Some(d) = &r.diagnostics {
+            text.push('\n');
+            text.push_str(&d.text());
+        }
+        text
+    }
+}
