@@ -163,8 +163,9 @@ impl<B: Backend> Posterior<B> {
     pub fn prior_curvature(&self) -> Result<Vec<f32>> {
         let curvature = self.family.curvature();
         if curvature == 0.0 {
-            let expected = "a prior with a curvature (normal or student_t)";
-            return Err(Error::invalid("preconditioner", expected, "laplace"));
+            return Err(Error::conflict(
+                "the preconditioner adds the prior's curvature, and a Laplace prior has none: choose normal or student_t",
+            ));
         }
         let mut scale = vec![1.0f32; self.gpt.n_params()];
         if let Some(w) = &self.relative_to {

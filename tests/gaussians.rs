@@ -607,7 +607,7 @@ fn bad_numbers_are_refused_and_change_nothing() {
     );
     assert_eq!(v.state().unwrap(), before);
     assert!(v.step_with_gradient(&ok, 0.0, 1.0).unwrap().is_none());
-    invalid(v.state().map(drop), "state");
+    assert!(matches!(v.state(), Err(Error::Conflict(_))));
 
     let mut l = Laplace::new(cpu(), &[1.0, 2.0], 0.0).unwrap();
     stopped(l.step(&bad, 1.0), "squares[1]");
@@ -615,6 +615,6 @@ fn bad_numbers_are_refused_and_change_nothing() {
     stopped(l.draw(0.0, 1.0, 0, 0, &mut out), "draw[0]");
     invalid(l.draw(-1.0, 1.0, 0, 0, &mut out), "prior_precision");
     invalid(l.draw(1.0, 0.0, 0, 0, &mut out), "temperature");
-    invalid(l.fit_prior(1.0).map(drop), "marginal likelihood");
+    assert!(matches!(l.fit_prior(1.0), Err(Error::Conflict(_))));
     assert_eq!(cpu().len(l.mean()), 2);
 }

@@ -76,7 +76,7 @@ fn phases_and_due_samples() {
     assert_eq!((due, sampler.config().num_samples()), (8, 8));
     assert_eq!((sampler.phase(), sampler.step()), (Phase::Done, 100));
     let over = sampler.step_with_gradient(&vec![0.0; 2], 0.0);
-    assert!(matches!(over, Err(Error::Invalid { .. })), "{over:?}");
+    assert!(matches!(over, Err(Error::Conflict(_))), "{over:?}");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn the_mass_is_frozen_when_sampling_begins() {
         run(&mut sampler, 1);
         assert!(matches!(
             sampler.set_mass(&[1.0; 3]),
-            Err(Error::Invalid { .. })
+            Err(Error::Conflict(_))
         ));
     }
 }

@@ -64,7 +64,7 @@ impl<B: Backend> Backward<'_, B> {
         let (be, gpt, rows) = (pass.be, pass.gpt, pass.rows);
         let layout = &gpt.layout;
         let d = ws.back.as_mut().ok_or_else(|| {
-            Error::invalid("workspace", "one for gradients", "one for prediction")
+            Error::conflict("the workspace is for prediction alone: make one for gradients")
         })?;
 
         // The head and the last norm. `norm` still holds the last norm's output.

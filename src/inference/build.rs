@@ -100,8 +100,9 @@ pub(super) fn on_gradients<B: Backend + 'static>(
             auto_step,
         } => {
             if *preconditioner != Preconditioner::None {
-                let expected = "none (the caller sets a mass by set_mass)";
-                return Err(Error::invalid("preconditioner", expected, "one"));
+                return Err(Error::conflict(
+                    "preconditioner must be none for gradients of the caller's, who sets a mass by set_mass",
+                ));
             }
             let (mut config, mut auto) = (sampler.clone(), auto_step.clone());
             let sampler = match file.as_mut() {
@@ -197,7 +198,9 @@ fn model_chain<B: Backend + 'static>(
         auto_step,
     } = inference
     else {
-        return Err(Error::invalid("inference", "a chain", "a fit"));
+        return Err(Error::conflict(
+            "the settings are those of a fit, where a chain is needed",
+        ));
     };
     let (mut config, mut auto) = (sampler.clone(), auto_step.clone());
     let mut chain = match file {

@@ -31,24 +31,23 @@ macro_rules! of_fit {
 
 /// Says that a call is for fits alone.
 pub(super) fn no_fit() -> Error {
-    let expected = "one that fits normals: ekf, vi, laplace";
-    Error::invalid("sampler", expected, "a chain")
+    Error::conflict(
+        "this needs a sampler that fits a normal (ekf, vi or laplace), and this one is a chain",
+    )
 }
 
 /// Says that a call is for chains alone.
 fn no_chain(method: NormalMethod) -> Error {
-    let expected = format!("a chain ({method} fits normals)");
-    Error::invalid("sampler", expected, method)
+    Error::conflict(format!("this needs a chain, and {method} fits a normal"))
 }
 
 /// A fit's rate has a factor, its temperature none.
 fn rate(method: NormalMethod, factors: Option<Factors>) -> Result<Option<f64>> {
     match factors {
-        Some(f) if f.temperature != 1.0 => {
-            let expected = format!("1 ({method} holds its temperature)");
-            let what = "temperature_factor";
-            Err(Error::invalid(what, expected, f.temperature))
-        }
+        Some(f) if f.temperature != 1.0 => Err(Error::conflict(format!(
+            "{method} holds its temperature: temperature_factor must be 1, and {} was given",
+            f.temperature
+        ))),
         factors => Ok(factors.map(|f| f.step_size)),
     }
 }
@@ -139,8 +138,9 @@ impl<B: Backend + 'static> Engine<B> {
     pub fn set_factors(&mut self, factors: Option<Factors>) -> Result<()> {
         let searches = self.auto_step().is_some() && self.phase() == Phase::Warmup;
         if factors.is_some() && searches {
-            let expected = "none before sampling begins, while auto_step looks for the step size";
-            return Err(Error::invalid("schedule", expected, "one"));
+            return Err(Error::conflict(
+                "auto_step is looking for the step size: set factors when sampling has begun",
+            ));
         }
         match self {
             Self::Chain(c) => c.set_factors(factors),
@@ -154,11 +154,9 @@ impl<B: Backend + 'static> Engine<B> {
     pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
         match self {
             OwnChain(c) => c.sampler.set_mass(mass),
-            Self::Chain(_) => {
-                let expected =
-                    "one with gradients of the caller's (a model's has a preconditioner)";
-                Err(Error::invalid("sampler", expected, "a model's"))
-            }
+            Self::Chain(_) => Err(Error::conflict(
+                "a model's chain estimates its mass: choose a preconditioner in its settings",
+            )),
             Fit(f) => Err(no_mass(f.config().method)),
             OwnFit(f) => Err(no_mass(f.config().method)),
         }
@@ -175,6 +173,5 @@ impl<B: Backend + 'static> Engine<B> {
 }
 
 fn no_mass(method: NormalMethod) -> Error {
-    let expected = format!("a chain ({method} has no mass)");
-    Error::invalid("sampler", expected, method)
+    Error::conflict(format!("{method} has no mass to set"))
 }

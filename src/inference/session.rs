@@ -639,11 +639,9 @@ fn of_fit(step: u64, log_lik: Option<f64>, log_post: Option<f64>) -> StepReport 
 }
 
 fn no_batches() -> Error {
-    let expected = "one on a model's posterior (this one takes gradients: step_with_gradient)";
-    Error::invalid("sampler", expected, "one on the caller's gradients")
+    Error::conflict("this sampler takes gradients of the caller's: call step_with_gradient")
 }
 
 fn no_gradients() -> Error {
-    let expected = "one on the caller's gradients (this one makes its own: step)";
-    Error::invalid("sampler", expected, "one on a model's posterior")
+    Error::conflict("this sampler makes its own gradients: call step")
 }

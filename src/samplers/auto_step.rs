@@ -123,8 +123,10 @@ impl AutoStep {
             .temperature_error(config, 0.0, 0.0)
             .is_none()
         {
-            let expected = format!("a step given outright (the method is {})", config.method);
-            return Err(Error::invalid("auto_step", expected, "one to be found"));
+            return Err(Error::conflict(format!(
+                "auto_step is not available for {}: set step_size",
+                config.method
+            )));
         }
         Ok(Self {
             tolerance,
@@ -244,8 +246,9 @@ impl AutoStep {
 
     /// Why there is no search under a live mass.
     pub(super) fn no_live_mass() -> Error {
-        let expected = "a step given outright (the mass follows the chain)";
-        Error::invalid("auto_step", expected, "one to be found")
+        Error::conflict(
+            "auto_step needs a mass that stays, and live follows the chain: choose another preconditioner, or set step_size",
+        )
     }
 
     fn end_window<V: Vectors>(&mut self, sampler: &mut Sampler<V>) {

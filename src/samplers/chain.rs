@@ -145,8 +145,10 @@ impl<B: Backend> Chain<B> {
     ) -> Result<ChainReport> {
         let step = self.steps_made();
         if self.phase() == Phase::Done {
-            let expected = format!("one of the run's {} steps", self.total_steps());
-            return Err(Error::invalid("step", expected, step));
+            return Err(Error::conflict(format!(
+                "the chain has made all of its {} steps: give it more sampling_steps to go on",
+                self.total_steps()
+            )));
         }
         self.mass.check_batch(batch.b, self.posterior.batch())?;
         let theta = self.sampler.params();

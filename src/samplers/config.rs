@@ -114,26 +114,31 @@ impl Config {
         self.schedule.check(self.sampling_steps)?;
         self.temperature_schedule.check(self.sampling_steps)?;
         if let Schedule::Cyclical { .. } = self.temperature_schedule {
-            let expected = "constant, linear, cosine or polynomial";
-            return Err(Error::invalid("temperature_schedule", expected, "cyclical"));
+            return Err(Error::conflict(
+                "temperature_schedule cannot be cyclical, which is for step sizes: choose constant, linear, cosine or polynomial",
+            ));
         }
         if let Schedule::Cyclical { exploration, .. } = self.schedule
             && exploration > 0.0
             && !self.method.scheme().can_explore()
         {
-            let expected = format!("0 for {}", self.method);
-            return Err(Error::invalid("exploration", expected, exploration));
+            return Err(Error::conflict(format!(
+                "exploration must be 0 for {}, which cannot run at temperature 0",
+                self.method
+            )));
         }
-        if let Some(xi) = self.xi
-            && !self.method.has_thermostat()
-        {
-            let expected = format!("none ({} has no thermostat)", self.method);
-            return Err(Error::invalid("xi", expected, xi));
+        if self.xi.is_some() && !self.method.has_thermostat() {
+            return Err(Error::conflict(format!(
+                "xi sets a thermostat, and {} has none: leave it out",
+                self.method
+            )));
         }
         if let Momenta::Constant(value) = self.momenta {
             if !self.method.has_momenta() {
-                let expected = format!("thermal ({} has no momenta)", self.method);
-                return Err(Error::invalid("momenta", expected, value));
+                return Err(Error::conflict(format!(
+                    "momenta cannot be set for {}, which has none: leave them thermal",
+                    self.method
+                )));
             }
             if !value.is_finite() {
                 return Err(Error::invalid("momenta", "a finite number", value));
@@ -144,7 +149,7 @@ impl Config {
             return Err(Error::invalid("thinning", expected, self.thinning));
         }
         if self.warmup_steps.checked_add(self.sampling_steps).is_none() {
-            let expected = "that warmup_steps + sampling_steps is below 2^64";
+            let expected = "warmup_steps + sampling_steps below 2^64";
             return Err(Error::invalid(
                 "sampling_steps",
                 expected,

@@ -232,8 +232,9 @@ impl<V: Vectors> Laplace<V> {
             each.sum()
         };
         if square == 0.0 || determined(start) == 0.0 {
-            let expected = "a mode and precisions that are not all 0";
-            return Err(Error::invalid("marginal likelihood", expected, "zeros"));
+            return Err(Error::conflict(
+                "the prior cannot be fitted to a mode or precisions that are all 0",
+            ));
         }
         let mut p = start;
         for _ in 0..1000 {

@@ -420,8 +420,9 @@ impl<B: Backend> LastLayer<B> {
             .iter()
             .all(|(_, a)| a.iter().any(|&k| k != 0.0));
         if square == 0.0 || !seen {
-            let expected = "a head and a curvature that are not all 0";
-            return Err(Error::invalid("marginal likelihood", expected, "zeros"));
+            return Err(Error::conflict(
+                "the prior cannot be fitted to a head or a curvature that is all 0",
+            ));
         }
         // In s = log p the fixed point's error log(gamma / |W|^2) - s falls with a slope between -2 and -1.
         let mut at = |s: f64| -> Result<(f64, PriorFit)> {
@@ -446,11 +447,10 @@ impl<B: Backend> LastLayer<B> {
             slope = ((next - error) / step).clamp(-2.0, -1.0);
             (s, error, fit) = (s + step, next, next_fit);
         }
-        Err(Error::invalid(
-            "marginal likelihood",
-            "a precision within 1e-6 after 100 rounds",
-            format!("{} with {error:e} to go", fit.precision),
-        ))
+        Err(Error::conflict(format!(
+            "the prior's precision did not settle in 100 rounds (at {} with {error:e} to go): set prior_std yourself",
+            fit.precision
+        )))
     }
 }
 

@@ -79,8 +79,9 @@ impl LiveMass {
     /// [`Error::Invalid`] for a method other than SGLD or a number out of range, [`Error::Shape`] for another length.
     pub fn check(&self, method: Method, n: usize) -> Result<()> {
         if method != Method::Sgld {
-            let expected = format!("none (it is sgld's, the method is {method})");
-            return Err(Error::invalid("live mass", expected, "one"));
+            return Err(Error::conflict(format!(
+                "a mass that follows the chain is for sgld, and the method is {method}"
+            )));
         }
         if !(0.0..1.0).contains(&self.decay) {
             let expected = "at least 0 and below 1";

@@ -175,9 +175,9 @@ impl NormalConfig {
             NormalMethod::Ekf => positive("learning_rate", self.learning_rate),
             NormalMethod::Laplace => {
                 if self.fits_head() && self.laplace_labels != Labels::Data {
-                    let expected = "data (a head's curvature is exact and has no labels in it)";
-                    let got = format!("{:?}", self.laplace_labels);
-                    return Err(Error::invalid("laplace_labels", expected, got));
+                    return Err(Error::conflict(
+                        "laplace_labels does not matter to a head, whose curvature is exact: leave it at data",
+                    ));
                 }
                 positive("prior_std", self.prior_std)
             }
@@ -200,8 +200,10 @@ impl NormalConfig {
 
     pub(super) fn refuse_when_done(&self, step: u64) -> Result<()> {
         if step >= self.steps {
-            let expected = format!("one of the fit's {} steps", self.steps);
-            return Err(Error::invalid("step", expected, step));
+            return Err(Error::conflict(format!(
+                "the fit has made all of its {} steps: start one with more steps",
+                self.steps
+            )));
         }
         Ok(())
     }
@@ -210,8 +212,10 @@ impl NormalConfig {
     pub(super) fn check_rate(&self, rate: Option<f64>) -> Result<()> {
         let Some(r) = rate else { return Ok(()) };
         if self.method != NormalMethod::Vi {
-            let expected = format!("none ({} has no schedule)", self.method);
-            return Err(Error::invalid("schedule", expected, r));
+            return Err(Error::conflict(format!(
+                "{} has no step size to schedule, and a factor of {r} was set",
+                self.method
+            )));
         }
         if !(r > 0.0 && r.is_finite()) {
             return Err(Error::invalid("step size's factor", "a positive number", r));
@@ -371,9 +375,9 @@ impl<V: Vectors> Normals<V> {
         config.validate()?;
         config.check_step(state.step())?;
         if config.fits_head() {
-            let expected = "diagonal (the others are of a model's head)";
-            let got = format!("{:?}", config.laplace_structure);
-            return Err(Error::invalid("laplace_structure", expected, got));
+            return Err(Error::conflict(
+                "laplace_structure must be diagonal without a GPT: the other covariances are those of its head",
+            ));
         }
         let v = vectors.clone();
         let (fit, n) = match (config.method, state) {
@@ -391,12 +395,10 @@ impl<V: Vectors> Normals<V> {
                 (Fit::Laplace(Laplace::restore(v, s)?), s.mean.len())
             }
             (method, other) => {
-                let expected = format!("one of {method}");
-                return Err(Error::invalid(
-                    "state",
-                    expected,
-                    format!("one of {}", other.method()),
-                ));
+                return Err(Error::conflict(format!(
+                    "the state is one of {}, and the settings ask for {method}",
+                    other.method()
+                )));
             }
         };
         if n == 0 {
@@ -454,8 +456,10 @@ impl<V: Vectors> Normals<V> {
         self.config.refuse_when_done(self.steps_made())?;
         let (c, rate) = (&self.config, self.rate);
         let Fit::Vi(vi) = &mut self.fit else {
-            let expected = format!("a step with squares ({} needs them)", c.method);
-            return Err(Error::invalid("step", expected, "one with a gradient"));
+            return Err(Error::conflict(format!(
+                "{} needs the gradient's squares: call step_with_squares",
+                c.method
+            )));
         };
         let rate = rate.unwrap_or_else(|| c.schedule.factor(vi.steps_made(), c.steps));
         Ok((vi, rate))
@@ -503,8 +507,9 @@ impl<V: Vectors> Normals<V> {
                 l.step_recorded(of.squares, scale, record, log_lik)?
             }
             Fit::Vi(_) => {
-                let expected = "a step with the gradient of the log posterior (vi)";
-                return Err(Error::invalid("step", expected, "one with squares"));
+                return Err(Error::conflict(
+                    "vi takes the gradient of the log posterior: call step_with_gradient",
+                ));
             }
         };
         Ok(NormalReport { step, value })

@@ -125,8 +125,9 @@ impl<B: Backend> NormalFit<B> {
         }
         let laplace = config.method == NormalMethod::Laplace;
         if laplace && !posterior.has_one_precision() {
-            let expected = "normal and absolute (laplace adds one precision)";
-            return Err(Error::invalid("prior", expected, "another"));
+            return Err(Error::conflict(
+                "laplace adds one precision to all parameters: choose a normal prior of absolute scale",
+            ));
         }
         let config = NormalConfig {
             observations: posterior.sequences(),
@@ -136,8 +137,9 @@ impl<B: Backend> NormalFit<B> {
             (true, NormalState::LastLayer(s)) => {
                 config.validate()?;
                 if gpt.config().tie_weights {
-                    let expected = "an untied head (its weights are no embeddings then)";
-                    return Err(Error::invalid("model", expected, "a tied one"));
+                    return Err(Error::conflict(
+                        "a head's Laplace approximation needs an untied model, whose head is not its embedding: untie it first",
+                    ));
                 }
                 config.check_step(s.step)?;
                 Fit::Head(Head {
@@ -147,8 +149,9 @@ impl<B: Backend> NormalFit<B> {
                 })
             }
             (true, _) => {
-                let expected = "one of a head (laplace_structure)";
-                return Err(Error::invalid("state", expected, "another"));
+                return Err(Error::conflict(
+                    "laplace_structure asks for a head's fit, and the state is another's",
+                ));
             }
             (false, state) => {
                 let n = match config.method {

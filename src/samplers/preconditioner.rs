@@ -104,12 +104,9 @@ impl Preconditioner {
     /// When it is live and the method is not SGLD.
     pub fn check_method(&self, method: Method) -> Result<()> {
         match self {
-            Self::Live { .. } if method != Method::Sgld => {
-                let expected = format!(
-                    "one that is frozen before sampling (live is sgld's, the method is {method})"
-                );
-                Err(Error::invalid("preconditioner", expected, "live"))
-            }
+            Self::Live { .. } if method != Method::Sgld => Err(Error::conflict(format!(
+                "the live preconditioner is for sgld, and the method is {method}: choose one that is frozen before sampling"
+            ))),
             _ => Ok(()),
         }
     }
@@ -298,9 +295,9 @@ impl<V: Vectors> MassEstimation<V> {
         sequences: f64,
     ) -> Result<()> {
         let Some(sums) = &mut self.sums else {
-            let expected = "the sums that it is made of";
-            let got = "none: it could not be set";
-            return Err(Error::invalid("mass", expected, got));
+            return Err(Error::conflict(
+                "the mass could not be set from its gradients: start the chain anew, with another preconditioner",
+            ));
         };
         let form = match self.kind {
             // Its squares are in already.

@@ -148,8 +148,18 @@ impl<V: Vectors> Sampler<V> {
             _ => {}
         }
         match (state.thermostat, config.method.has_thermostat()) {
-            (None, true) => return Err(Error::invalid("thermostat", "one", "none")),
-            (Some(_), false) => return Err(Error::invalid("thermostat", "none", "one")),
+            (None, true) => {
+                return Err(Error::conflict(format!(
+                    "the state has no thermostat, and {} needs one",
+                    config.method
+                )));
+            }
+            (Some(_), false) => {
+                return Err(Error::conflict(format!(
+                    "the state has a thermostat, and {} has none",
+                    config.method
+                )));
+            }
             (Some(t), true) if !(t.xi.is_finite() && t.kinetic.is_finite()) => {
                 return Err(Error::invalid(
                     "thermostat",
@@ -170,8 +180,9 @@ impl<V: Vectors> Sampler<V> {
         if let Some(live) = &state.live {
             live.check(config.method, n)?;
             if state.mass.is_some() {
-                let expected = "one that stays or one that follows the chain";
-                return Err(Error::invalid("mass", expected, "both"));
+                return Err(Error::conflict(
+                    "the state has a frozen mass and one that follows the chain: keep one of them",
+                ));
             }
         }
         let put = |from: &[f32]| vectors.put(from);
@@ -292,8 +303,10 @@ impl<V: Vectors> Sampler<V> {
     /// Refuses a step that there is none of, and a vector of another length.
     fn check_step(&self, grad: &V::Vector, diagonal: Option<&V::Vector>) -> Result<()> {
         if self.phase() == Phase::Done {
-            let expected = format!("one of the run's {} steps", self.config.total_steps());
-            return Err(Error::invalid("step", expected, self.step));
+            return Err(Error::conflict(format!(
+                "the chain has made all of its {} steps: give it more sampling_steps to go on",
+                self.config.total_steps()
+            )));
         }
         let n = self.len();
         let len = |x: &V::Vector| self.vectors.len(x);
@@ -304,8 +317,9 @@ impl<V: Vectors> Sampler<V> {
             return Ok(());
         };
         if self.live.is_none() {
-            let expected = "none (no mass follows the chain)";
-            return Err(Error::invalid("diagonal", expected, "one"));
+            return Err(Error::conflict(
+                "a diagonal was given, but no mass follows the chain: call step_with_gradient",
+            ));
         }
         if len(diagonal) != n {
             return Err(Error::shape("diagonal", [n], [len(diagonal)]));
@@ -560,9 +574,10 @@ impl<V: Vectors> Sampler<V> {
 
     fn before_sampling(&self, what: &str) -> Result<()> {
         if self.step > self.config.warmup_steps {
-            let expected = format!("set by step {}, before sampling", self.config.warmup_steps);
-            let got = format!("step {}", self.step);
-            return Err(Error::invalid(what, expected, got));
+            return Err(Error::conflict(format!(
+                "{what} must be set before sampling, which began after step {}; this is step {}",
+                self.config.warmup_steps, self.step
+            )));
         }
         Ok(())
     }

@@ -164,8 +164,10 @@ impl<V: Vectors> Vi<V> {
     /// When some of a step's draws are made already, or the device cannot be read.
     pub fn state(&self) -> Result<ViState> {
         if self.draw > 0 {
-            let got = format!("{} of {} draws", self.draw, self.config.draws);
-            return Err(Error::invalid("state", "all draws of a step made", got));
+            return Err(Error::conflict(format!(
+                "vi can be saved between steps, and {} of this step's {} draws are made",
+                self.draw, self.config.draws
+            )));
         }
         let v = &self.vectors;
         let [a, b, c, d] = &self.adam;
