@@ -2,6 +2,7 @@
 #include "rows.h"
 
 #define N_METHODS 11
+#define N_CHAINS 8
 static const char *METHODS[N_METHODS] = {"sgld", "sghmc", "sghmc_euler", "baoa", "sgnht", "sgnht_ding", "sgnht_euler", "sglrw", "ekf", "vi", "laplace"};
 static const char *MASSES[5] = {"rms", "adaptive", "fisher", "prior", "none"};
 static char path[512];
@@ -422,18 +423,18 @@ int main(int argc, char **argv) {
   OK(bnn_context_new(1, &ctx, &err));
   for (int m = 0; m < N_METHODS; ++m) {
     /* Before any step; while the mass is estimated; when it was set; while sampling. */
-    for (int k = 0; k < 6; k += m < 7 ? 1 : 3) gpt(METHODS[m], MASSES[(m + k) % 5], k);
+    for (int k = 0; k < 6; k += m < N_CHAINS ? 1 : 3) gpt(METHODS[m], MASSES[(m + k) % 5], k);
     for (int k = 0; k < 4; ++k) vector(METHODS[m], k);
   }
   refused();
   live();
-  for (int m = 0; m < 9; ++m) {
-    const char *length = m < 7 ? "sampling_steps" : "num_epochs";
+  for (int m = 0; m < N_CHAINS + 2; ++m) {
+    const char *length = m < N_CHAINS ? "sampling_steps" : "num_epochs";
     /* While the mass is estimated, while sampling, and when all is done; to more steps and to fewer. */
-    for (int k = 1; k < 8; k += 2) gpt_of(METHODS[m], MASSES[(m + k) % 5], length, m < 7 ? 4 : 1, m < 7 ? 9 : 2, k == 7 ? -1 : k);
-    gpt_of(METHODS[m], MASSES[m % 5], length, m < 7 ? 9 : 2, m < 7 ? 4 : 1, 4);
+    for (int k = 1; k < 8; k += 2) gpt_of(METHODS[m], MASSES[(m + k) % 5], length, m < N_CHAINS ? 4 : 1, m < N_CHAINS ? 9 : 2, k == 7 ? -1 : k);
+    gpt_of(METHODS[m], MASSES[m % 5], length, m < N_CHAINS ? 9 : 2, m < N_CHAINS ? 4 : 1, 4);
     for (int k = 0; k < 5; ++k) vector_of(METHODS[m], 9, k);
-    if (m < 7) vector_of(METHODS[m], 9, 6);
+    if (m < N_CHAINS) vector_of(METHODS[m], 9, 6);
     vector_of(METHODS[m], 3, 2);
   }
   fixed("baoa", "schedule", "linear", "sampling_steps", 8, "step size depends");
