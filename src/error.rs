@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// What went wrong: every variant says what was expected, what came, and where.
+/// What went wrong: every variant says what was expected, what was found, and where.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -11,18 +11,18 @@ pub enum Error {
     Invalid {
         /// The argument's or setting's name.
         what: String,
-        /// The range or form that it must have.
+        /// The range or form that was expected.
         expected: String,
-        /// What was given.
+        /// The value that was given.
         got: String,
     },
     /// Settings, arguments or calls contradict each other; the sentence says what to do.
     #[error("{0}")]
     Conflict(String),
-    /// A name that nothing has.
+    /// Nothing has the given name.
     #[error("unknown {what} `{name}`; {hint}")]
     Unknown {
-        /// What was named.
+        /// The kind of thing that was named.
         what: String,
         /// The name that was given.
         name: String,
@@ -34,12 +34,12 @@ pub enum Error {
     Shape {
         /// The tensor's name.
         what: String,
-        /// The shape that fits.
+        /// The expected shape.
         expected: String,
-        /// The shape that came.
+        /// The given shape.
         got: String,
     },
-    /// A text or token file does not hold what it must.
+    /// The contents of a text or token file are wrong.
     #[error("{place}: {message}")]
     Data {
         /// The file, with line, byte or token position where known.
@@ -99,7 +99,7 @@ pub enum Error {
         /// The checksum of the bytes.
         got: String,
     },
-    /// The header is intact but does not make sense.
+    /// The header is intact but its contents are invalid.
     #[error("{path}: {message}", path = path.display())]
     BadHeader {
         /// The file.
@@ -107,7 +107,7 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
-    /// The file fits another model, corpus or chain.
+    /// The file belongs to another model, corpus or chain.
     #[error("{path}: {what} is {got}, expected {expected}", path = path.display())]
     Mismatch {
         /// The file.
@@ -128,13 +128,13 @@ pub enum Error {
         step: u64,
         /// The tensor's name.
         tensor: String,
-        /// The first value that was not finite.
+        /// The first value that is not finite.
         value: f32,
     },
     /// The step is provably too large.
     #[error("unstable: {0}")]
     Unstable(String),
-    /// The build or the machine cannot do it.
+    /// The build or the machine cannot do this.
     #[error("{0}")]
     Unsupported(String),
     /// The caller asked to stop.
@@ -146,7 +146,7 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An argument out of range.
+    /// Builds [`Error::Invalid`]: an argument is out of range.
     pub fn invalid(
         what: impl Into<String>,
         expected: impl Into<String>,
@@ -159,12 +159,13 @@ impl Error {
         }
     }
 
-    /// A contradiction: a sentence that says what to do about it.
+    /// Builds [`Error::Conflict`] from a sentence that says what contradicts and what to do about it.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::Conflict(message.into())
     }
 
-    /// A name that is not among those known; the message has the nearest of them, or all where none is near.
+    /// Builds [`Error::Unknown`] for a name that is not among those known; the message suggests the nearest of them, or lists all where
+    /// none is near.
     pub fn unknown<'a>(
         what: impl Into<String>,
         name: &str,
@@ -182,7 +183,7 @@ impl Error {
         }
     }
 
-    /// A wrong shape.
+    /// Builds [`Error::Shape`]: a buffer has the wrong shape.
     pub fn shape(
         what: impl Into<String>,
         expected: impl std::fmt::Debug,
@@ -195,7 +196,7 @@ impl Error {
         }
     }
 
-    /// Content that is not as expected, and where.
+    /// Builds [`Error::Data`]: contents that are not as expected, and where.
     pub fn data(place: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Data {
             place: place.into(),
@@ -203,7 +204,7 @@ impl Error {
         }
     }
 
-    /// For `map_err` on a check of what a file holds: names the file.
+    /// Adds the file's name, for `map_err` on a check of its contents.
     pub(crate) fn of_file(path: impl AsRef<Path>) -> impl FnOnce(Self) -> Self {
         let path = path.as_ref().to_path_buf();
         move |e| Self::BadHeader {
@@ -212,22 +213,22 @@ impl Error {
         }
     }
 
-    /// For `map_err` on a file operation.
+    /// Adds the path, for `map_err` on a file operation.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
         move |source| Self::Io { path, source }
     }
 }
 
-/// Returns the known name that `name` was meant to be: the one with the fewest edits (Levenshtein's distance), unless it takes more than half
-/// of its characters.
+/// Returns the known name that `name` probably stands for: the one with the fewest edits (Levenshtein distance), unless that takes more
+/// than half of its characters.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let each = known.into_iter().map(|k| (edits(name, k), k));
     let (n, found) = each.min_by_key(|(n, _)| *n)?;
     (2 * n <= found.chars().count()).then_some(found)
 }
 
-/// How many characters must be put in, taken out or replaced to turn `a` into `b`.
+/// Returns how many characters must be inserted, deleted or replaced to turn `a` into `b`.
 fn edits(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, x) in a.chars().enumerate() {

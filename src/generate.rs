@@ -1,7 +1,7 @@
 //! The next token from an average of posterior samples, and how uncertain it is.
 //!
-//! For samples s with logits z_s after the context, p = mean_s softmax(z_s) at temperature 1 is what the posterior predicts. Its entropy
-//! H(p) is the whole uncertainty, mean_s H(p_s) the part that remains if the parameters were known, their difference the mutual
+//! For samples s with logits z_s after the context, p = mean_s softmax(z_s) at temperature 1 is the posterior predictive. Its entropy H(p)
+//! is the total uncertainty, mean_s H(p_s) the part that would remain if the parameters were known, and their difference the mutual
 //! information (Depeweg et al. 2018, eq. 3). The token is drawn from q = mean_s softmax(z_s / T): an average of probabilities, not of
 //! logits, so that the draw is from the posterior predictive of the tempered models.
 
@@ -11,14 +11,14 @@ use crate::gpt::{Ensemble, Gpt, Piece, WeightType};
 use crate::rng::{Purpose, Stream};
 use serde::{Deserialize, Serialize};
 
-/// What happens when the block is full.
+/// What happens to the context when the block is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Context {
-    /// nanoGPT's way: the last block_size tokens are the context. Their positions shift with every token, so all are read again.
+    /// Keeps the last block_size tokens as the context, as nanoGPT does. Their positions shift with every token, so all are read again.
     #[default]
     Exact,
-    /// The older half is dropped and the younger read again; then tokens are appended until the block is full again. About as fast as
+    /// Drops the older half and reads the younger half again; then tokens are appended until the block is full again. About as fast as
     /// within the block; the context is between half a block and a block long.
     Hop,
 }
@@ -26,20 +26,20 @@ pub enum Context {
 /// How tokens are drawn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
-    /// How many.
+    /// Number of tokens.
     pub max_new_tokens: usize,
     /// Temperature of the draw, above 0.
     pub temperature: f64,
-    /// Draw among this many likeliest tokens (of equals, those with the lowest numbers); `None` takes all.
+    /// The number of likeliest tokens to draw from (ties go to the lowest ids); `None` draws from all.
     pub top_k: Option<usize>,
     /// Seed of the draws.
     pub seed: u64,
-    /// What happens when the block is full.
+    /// What happens to the context when the block is full.
     pub context: Context,
 }
 
 impl Default for Options {
-    /// 100 tokens at temperature 0.8 among all, seed 0, exact.
+    /// Returns 100 tokens at temperature 0.8 among all, seed 0, exact.
     fn default() -> Self {
         Self {
             max_new_tokens: 100,
@@ -52,10 +52,10 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Whether every value is in its range.
+    /// Checks that every value is in its range.
     ///
     /// # Errors
-    /// Names the one that is not.
+    /// Returns an error that names the value out of range.
     pub fn check(&self) -> Result<()> {
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
             return Err(Error::invalid("temperature", "above 0", self.temperature));
@@ -67,36 +67,36 @@ impl Options {
     }
 }
 
-/// One new token and what the samples thought before it was drawn; nats, at temperature 1, before top-k.
+/// One new token and what the samples predicted before it was drawn, in nats, at temperature 1 and before top-k.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TokenInfo {
-    /// The token.
+    /// The drawn token.
     pub token: u16,
     /// Entropy of the averaged prediction, 0 to ln V.
     pub entropy: f64,
     /// Mean entropy of the samples' predictions.
     pub expected_entropy: f64,
-    /// Their difference: what the samples disagree about. Not below 0 but for rounding.
+    /// Difference of the two: the mutual information, what the samples disagree about. Not negative except for rounding.
     pub mutual_information: f64,
     /// Log probability of the token under the averaged prediction.
     pub log_prob: f64,
 }
 
-/// A text.
+/// A generated text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Generated {
     /// The new tokens, without the prompt.
     pub tokens: Vec<u16>,
-    /// What is known of each.
+    /// What the samples predicted for each token.
     pub info: Vec<TokenInfo>,
-    /// Tokens read again because the block was full, by each sample.
+    /// How many tokens each sample read again because the block was full.
     pub rereads: usize,
 }
 
-/// Tokens that there is room for from the start.
+/// The number of tokens that room is reserved for.
 const ROOM: usize = 1 << 12;
 
-/// One text being written.
+/// One text in progress.
 struct Text {
     tokens: Vec<u16>, // prompt and what came
     prompt: usize,
@@ -105,9 +105,9 @@ struct Text {
     rereads: usize,
 }
 
-/// Writes texts from an average of parameter vectors, one per posterior sample. One thread at a time.
+/// Generates texts from an average of parameter vectors, one per posterior sample. Use it from one thread at a time.
 ///
-/// The same seed gives the same text whatever the number of threads, and whatever other texts are written with it.
+/// A seed gives one text, whatever the number of threads and whatever other texts are generated with it.
 pub struct Generator<B: Backend> {
     gpt: Gpt,
     ensemble: Ensemble<B>,
@@ -116,18 +116,18 @@ pub struct Generator<B: Backend> {
 }
 
 impl<B: Backend> Generator<B> {
-    /// From at least one parameter vector of the model.
+    /// Creates a generator from at least one parameter vector of the model.
     ///
     /// # Errors
-    /// When there is none, one has another length, or the device has no room for the caches.
+    /// Returns an error when there is no vector, one has another length than the model's, or the device has no room for the caches.
     pub fn new(backend: &B, gpt: &Gpt, samples: Vec<B::Vector>) -> Result<Self> {
         Self::with_weights(backend, gpt, samples, WeightType::F32)
     }
 
-    /// As [`Generator::new`], with the weights kept as `form` says.
+    /// Creates a generator like [`Generator::new`], with the weights stored as `form` says.
     ///
     /// # Errors
-    /// As [`Generator::new`].
+    /// Fails as [`Generator::new`] does.
     pub fn with_weights(
         backend: &B,
         gpt: &Gpt,
@@ -142,17 +142,18 @@ impl<B: Backend> Generator<B> {
         })
     }
 
-    /// How many samples are averaged.
+    /// Returns the number of samples that are averaged.
     pub fn num_samples(&self) -> usize {
         self.ensemble.members()
     }
 
-    /// Goes on from `prompt`; `text` tells apart the texts of one seed. `on_token` sees each token and ends the text with `false`.
+    /// Continues `prompt`; `text` distinguishes the texts of one seed. `on_token` is called with each token and ends the text by returning
+    /// `false`.
     ///
-    /// A prompt longer than the block counts with its last block_size tokens.
+    /// Only the last block_size tokens of a longer prompt count.
     ///
     /// # Errors
-    /// When the prompt is empty or has a token out of range, an option is out of range, or a sample's logits are not finite.
+    /// Returns an error when the prompt is empty or has a token out of range, an option is out of range, or a sample's logits are not finite.
     pub fn generate(
         &mut self,
         prompt: &[u16],
@@ -165,11 +166,11 @@ impl<B: Backend> Generator<B> {
             .ok_or_else(|| Error::invalid("texts", "one", "none"))
     }
 
-    /// Goes on from every prompt at once: each sample's weights are read once a token for all of them. Text i is number `first + i` of the
-    /// seed and is the same as if it were written alone. `on_token` sees (i, token) and ends that text with `false`.
+    /// Continues every prompt at once: each sample's weights are read once per token for all of them. Text i is number `first + i` of the
+    /// seed, and equals the text generated alone. `on_token` is called with (i, token) and ends that text by returning `false`.
     ///
     /// # Errors
-    /// As [`Generator::generate`].
+    /// Fails as [`Generator::generate`] does.
     pub fn generate_batch(
         &mut self,
         prompts: &[&[u16]],
@@ -217,7 +218,7 @@ impl<B: Backend> Generator<B> {
         Ok(made.collect())
     }
 
-    /// Refuses an empty prompt, and a token that is out of range even if it lies before the block and is never read.
+    /// Refuses an empty prompt, and a token out of range, even if it lies before the block and is never read.
     fn check_prompts(&self, prompts: &[&[u16]]) -> Result<()> {
         let v = self.gpt.config().vocab_size;
         for (p, prompt) in prompts.iter().enumerate() {
@@ -252,7 +253,7 @@ impl<B: Backend> Generator<B> {
         text.rereads += keep - 1;
     }
 
-    /// Reads the active texts' tokens after what was read of them, as many texts at a time as there is room for, and draws the next of each.
+    /// Reads the active texts' unread tokens, as many texts at a time as there is room for, and draws the next token of each.
     fn read(
         &mut self,
         texts: &[Text],

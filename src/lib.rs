@@ -1,7 +1,8 @@
 //! Bayesian inference for GPT language models: a model with its own forward and backward pass, samplers that a caller steps
 //! one batch at a time, generation that averages over posterior samples, and metrics.
 //!
-//! A text goes in; a baseline is trained; a chain draws from the posterior around it; the average predicts and writes:
+//! A text is loaded; a baseline is trained; a chain samples the posterior around it; the average of the samples predicts and generates
+//! text:
 //!
 //! ```
 //! use bnn::backend::Cpu;
@@ -53,9 +54,9 @@
 //! # }
 //! ```
 //!
-//! Where things are: [`data`] texts and batches; [`gpt`] the model; [`baseline`] its training; [`posterior`] the target;
-//! [`samplers`] the chains; [`settings`] every setting once; [`store`] samples on disk; [`generate`](mod@generate) and [`metrics`] what they are for; [`inference`] what a run is and what its
-//! samples are worth; [`backend`] the devices; [`capi`] the C interface.
+//! The modules: [`data`] has texts and batches; [`gpt`] the model; [`baseline`] its training; [`posterior`] the target distribution;
+//! [`samplers`] the chains; [`settings`] every setting; [`store`] samples on disk; [`generate`](mod@generate) and [`metrics`] use the
+//! samples; [`inference`] runs chains and judges their samples; [`backend`] has the devices; [`capi`] the C interface.
 #![deny(unsafe_code)]
 
 pub mod backend;

@@ -1,8 +1,7 @@
-//! Counter-based random numbers: (seed, stream, step, index) -> uniform, normal, the same on every machine and
-//! thread count.
+//! Counter-based random numbers: (seed, stream, step, index) -> uniform or normal, identical on every machine and for every thread count.
 //!
-//! Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). Nothing here has a
-//! state: a number is a function of its address, so a resumed run draws what an unbroken run would have drawn.
+//! Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). Nothing here has a state: a number is a function of
+//! its address, so a resumed run draws what an uninterrupted run would have drawn.
 //!
 //! Normals are Box and Muller's (1958), from IEEE operations alone (no fused multiply-add, no library function),
 //! so that every instruction set and every device that rounds correctly gives the same bits.
@@ -10,16 +9,16 @@
 mod generator;
 
 pub use generator::StreamRng;
-/// The versions whose distributions a [`StreamRng`] serves.
+/// The versions of `rand` and `rand_distr` whose distributions a [`StreamRng`] serves.
 pub use {rand, rand_distr};
 
-/// What a stream of numbers is for. Streams of one seed are independent.
+/// What a stream of numbers is for. Streams of one seed with different tags are independent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Purpose {
     /// Initial parameters.
     Init = 1,
-    /// Which windows make up a batch.
+    /// The choice of the windows of a batch.
     Batch = 2,
     /// Dropout masks.
     Dropout = 3,
@@ -27,23 +26,23 @@ pub enum Purpose {
     Noise = 4,
     /// Initial momenta.
     Momenta = 5,
-    /// Choosing tokens.
+    /// The choice of tokens.
     Generate = 6,
     /// Resampling in a bootstrap.
     Bootstrap = 7,
-    /// Choosing texts and windows for an evaluation.
+    /// The choice of texts and windows for an evaluation.
     Evaluate = 8,
-    /// Draws from a fitted normal.
+    /// Draws from a fitted normal distribution.
     Posterior = 9,
     /// Labels drawn from a model's own prediction.
     Labels = 10,
-    /// The direction that a search for the largest curvature starts from.
+    /// The start vector of a search for the largest curvature.
     Curvature = 11,
-    /// The signs that a Hessian's diagonal is found with.
+    /// The signs in the estimate of a Hessian's diagonal.
     Diagonal = 12,
     /// Draws from a prior.
     Prior = 13,
-    /// Whatever a caller draws: the library takes nothing from it.
+    /// Draws of a caller: the library uses none of them.
     Caller = 14,
 }
 
@@ -56,10 +55,10 @@ pub struct Stream {
 const M: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const W: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
-/// Philox4x32-10: four 32-bit words from a counter and a key.
+/// Computes Philox4x32-10: four 32-bit words from a counter and a key.
 ///
-/// Each word is the low half of a `u64`, and rubbish may stand in the high half: a 32-bit multiplication reads low
-/// halves, and its product holds both words that the round needs. A loop over counters compiles to lanes.
+/// Each word is the low half of a `u64`, whose high half is arbitrary: a 32-bit multiplication reads low halves, and its product holds both
+/// words that the round needs. A loop over counters compiles to SIMD lanes.
 #[inline(always)]
 pub fn philox(c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
     let low = |x: u64| x & 0xFFFF_FFFF;
@@ -78,7 +77,7 @@ pub fn philox(c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
 }
 
 impl Stream {
-    /// The stream of `seed` for one purpose and one chain (0 where there are no chains).
+    /// Returns the stream of `seed` for one purpose and one chain (0 where there are no chains).
     pub fn new(seed: u64, purpose: Purpose, chain: u32) -> Self {
         // The key is itself a Philox output, so that neighbouring seeds and chains share no structure.
         let w = philox(
@@ -88,7 +87,7 @@ impl Stream {
         Self { key: [w[0], w[1]] }
     }
 
-    /// Four words at (step, block).
+    /// Returns the four words at (step, block).
     #[inline(always)]
     pub fn words(&self, step: u64, block: u64) -> [u32; 4] {
         philox(
@@ -102,7 +101,7 @@ impl Stream {
         )
     }
 
-    /// A uniform in [0, 1) with 53 bits at (step, index).
+    /// Returns a uniform in [0, 1) with 53 bits at (step, index).
     pub fn uniform(&self, step: u64, index: u64) -> f64 {
         let w = self.words(step, index / 2);
         let at = 2 * (index % 2) as usize;
@@ -110,7 +109,7 @@ impl Stream {
         (bits >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// An integer in 0..n at (step, index), by multiplication: the bias is below n / 2^64. `n` must not be 0.
+    /// Returns an integer in 0..n at (step, index), by multiplication: the bias is below n / 2^64. `n` must not be 0.
     pub fn below(&self, n: u64, step: u64, index: u64) -> u64 {
         let w = self.words(step, index / 2);
         let at = 2 * (index % 2) as usize;
@@ -118,11 +117,11 @@ impl Stream {
         ((bits as u128 * n as u128) >> 64) as u64
     }
 
-    /// The 64 standard normals of (step, block), from 16 counters.
+    /// Returns the 64 standard normals of (step, block), from 16 counters.
     ///
-    /// Counter `16 * block + lane` gives four words w; number `16 * i + lane` is the first (i = 0) or second (1) of
-    /// the pair from w0 and w1, or of the pair from w2 and w3 (2, 3). They reach to sqrt(2 ln 2^33) = 6.76 in
-    /// absolute value, where the 32-bit uniform ends (a true normal is beyond once in 7e10 draws).
+    /// Counter `16 * block + lane` gives four words w; number `16 * i + lane` is the first (i = 0) or second (1) of the pair from w0 and
+    /// w1, or of the pair from w2 and w3 (2, 3). Their absolute values are at most sqrt(2 ln 2^33) = 6.76, where the 32-bit uniform ends (a
+    /// true normal exceeds it once in 7e10 draws).
     #[inline(always)]
     pub fn normals(&self, step: u64, block: u64) -> [f32; NORMALS] {
         // Loops over lanes, each of one kind of number, which compilers turn into vector instructions.
@@ -144,8 +143,8 @@ impl Stream {
         z
     }
 
-    /// The 64 uniforms in [0, 1) of (step, block), 24 bits each: the words that [`Stream::normals`] makes its numbers from, number
-    /// `16 * i + lane` from word i of counter `16 * block + lane`.
+    /// Returns the 64 uniforms in [0, 1) of (step, block), 24 bits each: number `16 * i + lane` is from word i of counter `16 * block +
+    /// lane`, the words that [`Stream::normals`] uses too.
     #[inline(always)]
     pub fn uniforms(&self, step: u64, block: u64) -> [f32; NORMALS] {
         let mut u = [0.0; NORMALS];
@@ -158,7 +157,7 @@ impl Stream {
         u
     }
 
-    /// The standard normal at (step, index): number `index % 64` of the block `index / 64`.
+    /// Returns the standard normal at (step, index): number `index % 64` of the block `index / 64`.
     pub fn normal(&self, step: u64, index: u64) -> f32 {
         let (block, at) = (index / NORMALS as u64, index % NORMALS as u64);
         let w = self.words(step, 16 * block + at % 16);
@@ -175,10 +174,10 @@ impl Stream {
     }
 }
 
-/// How many normals a block holds.
+/// The number of normals per block.
 pub const NORMALS: usize = 64;
 
-/// Two standard normals from two words: the radius from one, the angle from the other.
+/// Returns two standard normals from two words: the radius from one, the angle from the other.
 #[inline(always)]
 fn box_muller(radius: u32, angle: u32) -> (f32, f32) {
     // (w + 1/2) / 2^32 in (0, 1]; rounding to f32 keeps small uniforms fine, so the tails are.
@@ -187,11 +186,11 @@ fn box_muller(radius: u32, angle: u32) -> (f32, f32) {
     (r * cos, r * sin)
 }
 
-/// -2 ln (x / 2^32) for normal x > 0 up to 2^32, where it is not negative. With x = m 2^e and m in [3/4, 3/2), ln m = 2 atanh(s),
-/// s = (m - 1) / (m + 1).
+/// Returns -2 ln (x / 2^32) for normal x > 0 up to 2^32, where it is not negative. With x = m 2^e and m in [3/4, 3/2), ln m = 2 atanh(s), s
+/// = (m - 1) / (m + 1).
 ///
-/// |s| <= 1/5, so the series cut after s^9 is off by less than 1e-8 of its value. The factor -2 stands in the coefficients, where it costs nothing
-/// and rounds nothing, as 2^-32 does in the exponent.
+/// |s| <= 1/5, so the series cut after s^9 is off by less than 1e-8 of its value. The factor -2 is folded into the coefficients, where it
+/// costs nothing and rounds nothing, as 2^-32 is into the exponent.
 #[inline(always)]
 fn minus_two_ln(x: f32) -> f32 {
     let above = x.to_bits().wrapping_sub(0x3F40_0000); // 0x3F400000 is 3/4
@@ -203,8 +202,8 @@ fn minus_two_ln(x: f32) -> f32 {
     e as f32 * (-2.0 * std::f32::consts::LN_2) + p * s
 }
 
-/// Cosine and sine of an angle that is uniform when `w` is: the top two bits choose a quarter turn, the other
-/// thirty an angle in [-pi/4, pi/4), which is exact until the conversion to f32. Taylor to x^8 and x^9: off by 3e-8.
+/// Returns the cosine and sine of an angle that is uniform when `w` is: the top two bits choose a quarter turn, the other thirty an angle
+/// in [-pi/4, pi/4), which is exact until the conversion to f32. Taylor to x^8 and x^9: off by 3e-8.
 #[inline(always)]
 fn cos_sin_turn(w: u32) -> (f32, f32) {
     let x = (w << 2) as i32 as f32 * (std::f32::consts::FRAC_PI_2 / 4_294_967_296.0);

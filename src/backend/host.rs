@@ -1,9 +1,9 @@
-//! Threads of the host: what the CPU computes on, and what f64 algebra beside any device runs on.
+//! The threads of the host: the CPU computes on them, and f64 algebra runs on them beside any device.
 
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
-/// Multiplications that take a thread about as long as waking another (some 50 us).
+/// The number of multiplications that take a thread about as long as waking another (some 50 us).
 const MIN_WORK: usize = 1 << 21;
 
 /// A pool of threads. Cloning shares it.
@@ -14,10 +14,10 @@ pub struct HostPool {
 }
 
 impl HostPool {
-    /// A pool of `threads` threads; 0 takes as many as the machine has. With one thread everything runs on the caller's.
+    /// Creates a pool of `threads` threads; 0 means as many as the machine has. With one thread, everything runs on the caller's.
     ///
     /// # Errors
-    /// When the threads cannot be started.
+    /// Returns an error when the threads cannot be started.
     pub fn new(threads: usize) -> Result<Self> {
         let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -41,17 +41,17 @@ impl HostPool {
         Ok(Self { pool, threads })
     }
 
-    /// How many threads it has, at least 1.
+    /// Returns the number of threads, at least 1.
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// Whether it has threads of its own.
+    /// Returns whether the pool has threads beside the caller's.
     pub(in crate::backend) fn is_parallel(&self) -> bool {
         self.pool.is_some()
     }
 
-    /// Runs `f` on a thread of the pool, so that what is split inside starts without a hand-over each.
+    /// Runs `f` on a thread of the pool, so that parallel work inside starts without a hand-over each.
     pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
             Some(pool) => pool.install(f),
@@ -59,15 +59,15 @@ impl HostPool {
         }
     }
 
-    /// Runs `f` as one piece of work. `work` is about how many multiplications it is: few are not worth the one hand-over.
+    /// Runs `f` as one piece of work of about `work` multiplications: few are not worth the hand-over.
     pub fn batch<R: Send>(&self, work: usize, f: impl FnOnce() -> R + Send) -> R {
         if work < MIN_WORK { f() } else { self.run(f) }
     }
 
-    /// Runs `f` on every item, several at a time. Returns the first item's error, in their order.
+    /// Runs `f` on every item, several at a time. Returns the first error in the order of the items.
     ///
     /// # Errors
-    /// When `f` fails.
+    /// Returns an error when `f` fails.
     pub fn each<T: Send>(
         &self,
         items: &mut [T],

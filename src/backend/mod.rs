@@ -1,4 +1,5 @@
-//! The seam: what a device must be able to do, and the devices that can. One folder per operation: `mod.rs` is its contract, `cpu.rs` its kernels.
+//! The seam: what a device must be able to do, and the devices that can. One folder per operation: `mod.rs` is its contract, `cpu.rs` its
+//! kernels.
 //!
 //! Samplers see [`Vectors`]: flat vectors and one fused update per method. `gpt` sees [`Backend`]: the operations of a transformer, forward and
 //! backward. Everything above is written once, for any device; [`Device`] is the one that was asked for.
@@ -45,7 +46,7 @@ pub use predictive::{Predicted, TokenPrediction};
 pub use record::{Input, Scalars};
 pub use vectors::Vectors;
 
-/// The traits of the operations: what must be in scope to call them on a device whose type is known.
+/// The traits of the operations, which must be in scope to call them on a device of known type.
 pub mod ops {
     pub use crate::backend::activations::ActivationOps;
     pub use crate::backend::attention::AttentionOps;
@@ -65,7 +66,7 @@ use ops::*;
 
 /// What `gpt` needs of a device: the sum of all operations. Shapes: N = B T rows; every matrix is row-major.
 ///
-/// Internal seam: callers of the library use [`crate::gpt::Gpt`]. Sizes are the caller's duty and are asserted.
+/// This is an internal seam: callers of the library use [`crate::gpt::Gpt`]. Callers must pass the right sizes, which are asserted.
 pub trait Backend:
     ActivationOps
     + EmbedOps

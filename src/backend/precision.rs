@@ -1,4 +1,4 @@
-//! How exactly matrix products are computed: what a user asks for, by PyTorch's names, and what a device then keeps to.
+//! The precision of matrix products: what a user asks for, by PyTorch's names, and what a device then keeps to.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,31 +6,32 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// f32 throughout.
+    /// Computes in f32 throughout.
     #[default]
     Highest,
-    /// At least 15 significant bits: [`GemmPrecision::Bits15`] where the device is faster so, and f32 elsewhere.
+    /// Keeps at least 15 significant bits: [`GemmPrecision::Bits15`] where the device is faster so, and f32 elsewhere.
     High,
-    /// At least 7 significant bits: [`GemmPrecision::Bits7`] where the device is faster so, and f32 elsewhere.
+    /// Keeps at least 7 significant bits: [`GemmPrecision::Bits7`] where the device is faster so, and f32 elsewhere.
     Medium,
 }
 
-/// What a device makes of its [`Precision`], by the error of each product a b before it is summed in f32. Attention's products, and those of up to
-/// 16 rows, are always f32.
+/// The precision that a device keeps to for its [`Precision`], by the error of each product a b before it is summed in f32. The products of
+/// attention, and those with up to 16 rows, are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GemmPrecision {
-    /// Operands are f32 as they are: off by 2^-24 of itself at most.
+    /// Operands are f32: the relative error of a product is at most 2^-24.
     F32,
-    /// Operands may be split into two bf16s each: off by 2^-15 of itself at most, a product of matrices by some 4e-6 of its norm. Operands from
-    /// 2^128 - 2^119 on count as infinite, and infinities may give NaN where f32 gives infinity. What is below 2^-126 counts as 0, operands,
-    /// their lower parts, terms, sums and C: of an a b below 2^-118 or so 8 bits are left.
+    /// Operands may be split into two bf16s each: the relative error is at most 2^-15 per product, and some 4e-6 of the norm of a matrix
+    /// product. Operands from 2^128 - 2^119 on count as infinite, and infinities may give NaN where f32 gives infinity. Anything below
+    /// 2^-126 counts as 0 (operands, their lower parts, terms, sums and C): of an a b below 2^-118 or so, 8 bits are left.
     Bits15,
-    /// Operands may be rounded to bf16: off by 2^-7 of itself at most, a product of matrices by some 2e-3 of its norm. Denormals count as 0.
+    /// Operands may be rounded to bf16: the relative error is at most 2^-7 per product, and some 2e-3 of the norm of a matrix product.
+    /// Denormals count as 0.
     Bits7,
 }
 
 impl GemmPrecision {
-    /// The largest error of a product a b, relative to itself.
+    /// Returns the largest relative error of a product a b.
     pub fn error_bound(self) -> f64 {
         let bits = match self {
             Self::F32 => 24,

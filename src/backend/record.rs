@@ -1,6 +1,6 @@
-//! What a step leaves for the host: scalars that stay on the device until they are read together.
+//! The record of a step: scalars that stay on the device until they are read together.
 
-/// The scalars of a step. An operation overwrites those that it says it writes.
+/// The scalars of a step. An operation overwrites only those that it documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Scalars {
     /// Sum of the negative log-likelihood over the positions that count, in nats.
@@ -19,25 +19,25 @@ pub struct Scalars {
     pub surprise: f64,
     /// The first element of the gradient that is NaN or infinite.
     pub gradient: Option<usize>,
-    /// The first element that is NaN or infinite of what an update takes beside the gradient.
+    /// The first element that is NaN or infinite among what an update reads beside the gradient.
     pub second: Option<usize>,
     /// The first element whose new state is NaN or infinite.
     pub state: Option<usize>,
 }
 
 impl Scalars {
-    /// Whether nothing that an update takes is NaN or infinite. Where this does not hold, updates leave the state as it is.
+    /// Returns whether everything that an update reads is finite. Where it is not, updates leave the state as it is.
     pub fn is_sound(&self) -> bool {
         let sums = [self.nll, self.log_prior, self.grad_squares];
         sums.iter().all(|x| x.is_finite()) && self.gradient.is_none() && self.second.is_none()
     }
 }
 
-/// Which input [`super::Vectors::check_finite`] looks at.
+/// The input that [`super::Vectors::check_finite`] examines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// The gradient: [`Scalars::gradient`].
     Gradient,
-    /// What an update takes beside it: [`Scalars::second`].
+    /// What an update reads beside the gradient: [`Scalars::second`].
     Second,
 }

@@ -1,28 +1,28 @@
-//! Windows of a token sequence and the batches they fill: x is a window, y the same window one token on.
+//! Windows of a token sequence and the batches they fill: x is a window, y is that window shifted by one token.
 
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
 
-/// Inputs and targets for one step.
+/// The inputs and targets of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// Input tokens.
     pub x: Vec<u16>, // (B, T)
     /// Targets: the token that follows each input token.
     pub y: Vec<u16>, // (B, T)
-    /// Windows, B.
+    /// Number of windows, B.
     pub b: usize,
-    /// Tokens a window, T.
+    /// Tokens per window, T.
     pub t: usize,
 }
 
 impl Batch {
-    /// Room for `b` windows of `t` tokens, zeros for now.
+    /// Creates room for `b` windows of `t` tokens, filled with zeros.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `b` or `t` is 0, or if there is no memory for that many tokens.
+    /// Returns [`Error::Invalid`] if `b` or `t` is 0, or if there is no memory for that many tokens.
     pub fn new(b: usize, t: usize) -> Result<Self> {
         if b == 0 || t == 0 {
             return Err(Error::invalid(
@@ -74,18 +74,18 @@ impl Batch {
 pub struct Windows {
     n_tokens: usize,
     t: usize,
-    /// The start positions in rising order; None for all of them.
+    /// The start positions in ascending order; `None` for all of them.
     starts: Option<Vec<usize>>,
 }
 
-/// The step at which a subset is drawn; the steps of a run count up from 0 and never get there.
+/// The step at which a subset is drawn; the steps of a run count up from 0 and never reach it.
 const SUBSET_STEP: u64 = u64::MAX;
 
 impl Windows {
-    /// Every window of `t` tokens that has its targets too: the start positions 0..=n_tokens - t - 1.
+    /// Returns every window of `t` tokens whose targets exist too: the start positions 0..=n_tokens - t - 1.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `t` is 0; [`Error::Data`] if there are fewer than `t` + 1 tokens.
+    /// Returns [`Error::Invalid`] if `t` is 0; [`Error::Data`] if there are fewer than `t` + 1 tokens.
     pub fn all(n_tokens: usize, t: usize) -> Result<Self> {
         if t == 0 {
             return Err(Error::invalid("window length", "at least 1", t));
@@ -105,10 +105,10 @@ impl Windows {
         })
     }
 
-    /// `count` different windows of [`Windows::all`], every subset as likely as any other, in memory O(`count`).
+    /// Returns `count` distinct windows of [`Windows::all`], every subset equally likely, in O(`count`) memory.
     ///
     /// # Errors
-    /// As [`Windows::all`]; [`Error::Invalid`] if `count` is 0 or more than there are.
+    /// Fails as [`Windows::all`] does, and with [`Error::Invalid`] if `count` is 0 or more than there are.
     pub fn subset(n_tokens: usize, t: usize, count: usize, seed: u64) -> Result<Self> {
         let all = Self::all(n_tokens, t)?;
         let n = all.num_windows();
@@ -119,7 +119,7 @@ impl Windows {
                 count,
             ));
         }
-        // Robert Floyd's algorithm (Bentley and Floyd 1987, "A sample of brilliance"): one draw a window.
+        // Robert Floyd's algorithm (Bentley and Floyd 1987, "A sample of brilliance"): one draw per window.
         let stream = Stream::new(seed, Purpose::Batch, 0);
         let mut starts = BTreeSet::new();
         for j in n - count..n {
@@ -134,7 +134,7 @@ impl Windows {
         })
     }
 
-    /// How many windows there are.
+    /// Returns the number of windows.
     pub fn num_windows(&self) -> usize {
         match &self.starts {
             None => self.n_tokens - self.t,
@@ -142,18 +142,18 @@ impl Windows {
         }
     }
 
-    /// Tokens a window, T.
+    /// Returns the number of tokens per window, T.
     #[allow(clippy::len_without_is_empty)] // there is at least one
     pub fn len(&self) -> usize {
         self.t
     }
 
-    /// Whether these are some of the text's windows only.
+    /// Returns whether these are only some of the text's windows.
     pub fn is_subset(&self) -> bool {
         self.starts.is_some()
     }
 
-    /// The start position of window `at`, counted from 0; None past the last.
+    /// Returns the start position of window `at`, counted from 0; `None` past the last.
     pub fn start(&self, at: usize) -> Option<usize> {
         match &self.starts {
             None => (at < self.num_windows()).then_some(at),
@@ -161,11 +161,10 @@ impl Windows {
         }
     }
 
-    /// Fills the batch with B windows drawn uniformly with replacement: a function of (seed, chain, step) alone.
-    /// Allocates nothing.
+    /// Fills the batch with B windows drawn uniformly with replacement, as a function of (seed, chain, step) alone. Does not allocate.
     ///
     /// # Errors
-    /// [`Error::Shape`] if `tokens` or the batch's windows have another length than these, or if B is 0.
+    /// Returns [`Error::Shape`] if `tokens` or the batch's windows have another length than these, or if B is 0.
     pub fn fill(
         &self,
         tokens: &[u16],
@@ -214,29 +213,29 @@ pub struct Consecutive<'a> {
     t: usize,
 }
 
-/// Cuts `tokens` into (n - 1) / `t` windows of `t` tokens; their targets are the tokens 1, 2, 3, … of the split, each
-/// once. What does not fill a window at the end is left out.
+/// Cuts `tokens` into (n - 1) / `t` windows of `t` tokens; their targets are the tokens 1, 2, 3, … of the split, each once. Tokens that do
+/// not fill a last window are left out.
 ///
 /// # Errors
-/// As [`Windows::all`].
+/// Fails as [`Windows::all`] does.
 pub fn consecutive(tokens: &[u16], t: usize) -> Result<Consecutive<'_>> {
     Windows::all(tokens.len(), t)?;
     Ok(Consecutive { tokens, t })
 }
 
 impl Consecutive<'_> {
-    /// How many windows there are.
+    /// Returns the number of windows.
     pub fn num_windows(&self) -> usize {
         (self.tokens.len() - 1) / self.t
     }
 
-    /// How many targets the windows have together.
+    /// Returns the number of targets in all windows together.
     pub fn num_tokens(&self) -> usize {
         self.num_windows() * self.t
     }
 
-    /// Fills the batch with the windows from `first` on, at most `b`, sets its B and gives it back: 0 past the end.
-    /// Allocates nothing if the batch was made for `b` windows or more.
+    /// Fills the batch with at most `b` windows from `first` on, sets its B and returns it: 0 past the end. Does not allocate if the batch
+    /// was made for `b` windows or more.
     ///
     /// ```
     /// # use bnn::data::{consecutive, Batch};
@@ -251,10 +250,10 @@ impl Consecutive<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `b` is 0; [`Error::Shape`] if the batch's windows have another length.
+    /// Returns [`Error::Invalid`] if `b` is 0; [`Error::Shape`] if the batch's windows have another length.
     pub fn fill(&self, first: usize, b: usize, batch: &mut Batch) -> Result<usize> {
         if b == 0 {
-            return Err(Error::invalid("windows a batch", "at least 1", b));
+            return Err(Error::invalid("windows per batch", "at least 1", b));
         }
         batch.check_t(self.t)?;
         let end = first.saturating_add(b).min(self.num_windows());

@@ -8,35 +8,35 @@ use super::meta::read_meta;
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 
-/// The tokens of a text, split in order.
+/// The tokens of a text, split in order into train and validation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Corpus {
     /// The character table.
     pub tokenizer: Tokenizer,
-    /// The first nine tenths.
+    /// The first nine tenths of the text.
     pub train: Vec<u16>,
-    /// The rest.
+    /// The last tenth of the text.
     pub val: Vec<u16>,
-    /// What to call it in messages and reports: the file's or folder's name.
+    /// The name for messages and reports: that of the file or folder.
     pub name: String,
-    /// Its fingerprint: SHA-256 of V, the character table, the length of `train`, its tokens, the length of `val`, its
+    /// The fingerprint of the corpus: SHA-256 of V, the character table, the length of `train`, its tokens, the length of `val`, its
     /// tokens. Counts are u64, characters u32 code points, tokens u16, all little-endian.
     pub sha256: [u8; 32],
 }
 
 impl Corpus {
-    /// The text that is built into the crate.
+    /// Returns the text that is built into the crate.
     ///
     /// # Errors
-    /// As [`Corpus::from_text`].
+    /// Fails as [`Corpus::from_text`] does.
     pub fn embedded() -> Result<Self> {
         Self::from_text("play", include_str!("play.txt"))
     }
 
-    /// Splits a text 90/10 in order, counting characters as nanoGPT does: `train = data[:int(n*0.9)]`.
+    /// Splits a text 90/10 in order, counting characters like nanoGPT: `train = data[:int(n*0.9)]`.
     ///
     /// # Errors
-    /// [`Error::Data`] for an empty text; [`Error::Invalid`] for more than 65,536 different characters.
+    /// Returns [`Error::Data`] for an empty text; [`Error::Invalid`] for more than 65,536 different characters.
     pub fn from_text(name: impl Into<String>, text: &str) -> Result<Self> {
         let name = name.into();
         if text.is_empty() {
@@ -48,11 +48,11 @@ impl Corpus {
         Ok(Self::new(name, tokenizer, train, val))
     }
 
-    /// A plain text file in UTF-8. Line ends are read as Python's text mode reads them, so that the tokens are
-    /// nanoGPT's: CR LF and a lone CR become LF.
+    /// Reads a plain text file in UTF-8. Line ends are read as in Python's text mode, so that the tokens are nanoGPT's: CR LF and a lone CR
+    /// become LF.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read; [`Error::Data`] if it is empty or not UTF-8, with the byte offset (from 0)
+    /// Returns [`Error::Io`] if it cannot be read; [`Error::Data`] if it is empty or not UTF-8, with the byte offset (from 0)
     /// and the line (from 1).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
@@ -75,11 +75,11 @@ impl Corpus {
         Self::from_text(file_name(path), &text)
     }
 
-    /// What nanoGPT's `prepare.py` leaves in a folder: `train.bin` and `val.bin` (u16 little-endian) and the character
-    /// table `meta.pkl`, which may lie elsewhere.
+    /// Reads what nanoGPT's `prepare.py` writes: `train.bin` and `val.bin` (u16 little-endian) in a folder, and the character table
+    /// `meta.pkl`, which may be elsewhere.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be read; [`Error::Data`] for a token file that is empty, has an odd number of
+    /// Returns [`Error::Io`] if a file cannot be read; [`Error::Data`] for a token file that is empty, has an odd number of
     /// bytes or a token that is not below the vocabulary size (with its position, from 0), and for a `meta.pkl` that is
     /// damaged, lacks a key or contradicts itself.
     pub fn from_nanogpt(dir: impl AsRef<Path>, meta: Option<&Path>) -> Result<Self> {
@@ -96,7 +96,7 @@ impl Corpus {
     /// Checks that each split has a window of `block_size` tokens and the target after the last of them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a block size of 0; [`Error::Data`] naming the split that is too short.
+    /// Returns [`Error::Invalid`] for a block size of 0; [`Error::Data`] naming the split that is too short.
     pub fn check_block(&self, block_size: usize) -> Result<()> {
         if block_size == 0 {
             return Err(Error::invalid("block size", "at least 1", block_size));

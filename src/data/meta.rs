@@ -223,7 +223,7 @@ impl<'a> Bytes<'a> {
         Ok(taken)
     }
 
-    /// An unsigned little-endian number of at most four bytes.
+    /// Reads an unsigned little-endian number of at most four bytes.
     fn uint(&mut self, len: usize) -> std::result::Result<u32, Fault> {
         Ok(self
             .take(len)?

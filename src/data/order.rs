@@ -1,4 +1,4 @@
-//! In which order windows make up batches: drawn independently, swept through, or swept there and back.
+//! The order in which windows make up batches: drawn independently, swept through, or swept forward and backward.
 
 use super::{Batch, Windows};
 use crate::error::{Error, Result};
@@ -9,21 +9,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// Each batch is drawn with replacement, independently of all others.
+    /// Draws each batch with replacement, independently of all others.
     #[default]
     Independent,
-    /// Sweep after sweep, each window once a sweep, in an order of its own.
+    /// Sweeps over the data again and again: each window comes once per sweep, and each sweep has its own order.
     Sweep,
-    /// Each sweep forward and then backward: w_1 … w_m w_m … w_1 (Paulin et al. 2024, "Sampling from Bayesian neural network posteriors with
-    /// symmetric minibatch splitting Langevin dynamics"). What the gradients' noise does going is undone coming back, to leading order, so
-    /// that its bias falls with the square of the step size.
+    /// Sweeps forward and then backward: w_1 … w_m w_m … w_1 (Paulin et al. 2024, "Sampling from Bayesian neural network posteriors with
+    /// symmetric minibatch splitting Langevin dynamics"). To leading order the backward half undoes the effect of the gradient noise of the
+    /// forward half, so its bias falls with the square of the step size.
     Symmetric,
 }
 
 /// The batches of a run as a function of (seed, chain, step).
 ///
-/// A sweep covers the text in windows that do not overlap, cut at an offset of its own, or a subset's windows; windows that do not fill a last
-/// batch sit out that sweep.
+/// A sweep covers the text in windows that do not overlap, cut at an offset that changes with the sweep, or it covers the windows of a
+/// subset. Windows that do not fill a last batch are left out of that sweep.
 #[derive(Clone, Debug)]
 pub struct Batches {
     windows: Windows,
@@ -32,10 +32,10 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Batches of `b` windows.
+    /// Creates an order of batches of `b` windows.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `b` is 0, or a sweep has fewer windows than that.
+    /// Returns [`Error::Invalid`] when `b` is 0, or a sweep has fewer windows than that.
     pub fn new(windows: Windows, order: Order, b: usize) -> Result<Self> {
         let batches = Self { windows, order, b };
         let most = batches.swept();
@@ -46,12 +46,12 @@ impl Batches {
         Ok(batches)
     }
 
-    /// The windows that batches are made of.
+    /// Returns the windows that batches are made of.
     pub fn windows(&self) -> &Windows {
         &self.windows
     }
 
-    /// Windows of a sweep.
+    /// Returns the number of windows per sweep.
     fn swept(&self) -> usize {
         match self.windows.is_subset() {
             true => self.windows.num_windows(),
@@ -60,15 +60,15 @@ impl Batches {
         }
     }
 
-    /// Batches of one sweep over the data, for any order: windows without overlap, or a subset's, over B; at least 1.
+    /// Returns the number of batches in one sweep over the data, for any order: windows without overlap, or a subset's, over B; at least 1.
     pub fn per_sweep(&self) -> u64 {
         (self.swept() / self.b).max(1) as u64
     }
 
-    /// Fills the batch for a step. Allocates nothing.
+    /// Fills the batch for a step. Does not allocate.
     ///
     /// # Errors
-    /// As [`Windows::fill`], and when the batch has another B.
+    /// Fails as [`Windows::fill`] does, and when the batch has another B.
     pub fn fill(
         &self,
         tokens: &[u16],
@@ -113,8 +113,8 @@ impl Batches {
     }
 }
 
-/// Where `i` of 0..n goes in the permutation of a key: a Feistel network of six rounds on the smallest even number of bits that holds n,
-/// walked along its cycle until it is below n again (Black & Rogaway 2002, "Ciphers with arbitrary finite domains", method 2).
+/// Returns the image of `i` under a keyed permutation of 0..n: a Feistel network of six rounds on the smallest even number of bits that
+/// holds n, walked along its cycle until it is below n again (Black & Rogaway 2002, "Ciphers with arbitrary finite domains", method 2).
 fn permuted(i: u64, n: u64, key: [u32; 2]) -> u64 {
     let half = (64 - (n - 1).leading_zeros()).div_ceil(2).max(1);
     let mask = (1u64 << half) - 1;

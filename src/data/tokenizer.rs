@@ -1,10 +1,10 @@
-//! Characters to token ids and back: one id a character, as nanoGPT's character-level data sets number them.
+//! Characters to token ids and back: one id per character, numbered as in nanoGPT's character-level data sets.
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::error::{Error, Result};
 
-/// A table of distinct characters; a character's id is its place in it.
+/// A table of distinct characters; a character's id is its position in the table.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     chars: Vec<char>, // (V)
@@ -21,18 +21,18 @@ impl PartialEq for Tokenizer {
 impl Eq for Tokenizer {}
 
 impl Tokenizer {
-    /// The distinct characters of `text` in the order of their code points (nanoGPT: `sorted(list(set(data)))`).
+    /// Collects the distinct characters of `text` in the order of their code points (nanoGPT: `sorted(list(set(data)))`).
     ///
     /// # Errors
-    /// As [`Tokenizer::from_chars`].
+    /// Fails as [`Tokenizer::from_chars`] does.
     pub fn from_text(text: &str) -> Result<Self> {
         Self::from_chars(text.chars().collect::<BTreeSet<char>>())
     }
 
-    /// A table in the given order, such as [`Tokenizer::chars`] gave.
+    /// Takes a table in the given order, such as [`Tokenizer::chars`] returns.
     ///
     /// # Errors
-    /// [`Error::Invalid`] unless there are 1 to 65,536 characters (ids are 16 bits wide), all different.
+    /// Returns [`Error::Invalid`] unless there are 1 to 65,536 characters (ids are 16 bits wide), all different.
     pub fn from_chars(chars: impl IntoIterator<Item = char>) -> Result<Self> {
         let chars: Vec<char> = chars.into_iter().collect();
         let mut ids = HashMap::with_capacity(chars.len());
@@ -55,25 +55,25 @@ impl Tokenizer {
         Ok(Self { chars, ids })
     }
 
-    /// The table: the character at place i has the id i.
+    /// Returns the table: the character at index i has the id i.
     pub fn chars(&self) -> &[char] {
         &self.chars
     }
 
-    /// Them as one text, which files keep.
+    /// Returns the table as one string, the form in which files store it.
     pub fn vocabulary(&self) -> String {
         self.chars.iter().collect()
     }
 
-    /// The number of characters, V.
+    /// Returns the number of characters, V.
     pub fn vocab_size(&self) -> usize {
         self.chars.len()
     }
 
-    /// The ids of the characters of `text`.
+    /// Returns the ids of the characters of `text`.
     ///
     /// # Errors
-    /// [`Error::Data`] for the first character that the table lacks, with its index (in characters, from 0),
+    /// Returns [`Error::Data`] for the first character that the table lacks, with its index (in characters, from 0),
     /// line and column (from 1).
     pub fn encode(&self, text: &str) -> Result<Vec<u16>> {
         text.chars()
@@ -85,10 +85,10 @@ impl Tokenizer {
             .collect()
     }
 
-    /// The text of `tokens`.
+    /// Returns the text of `tokens`.
     ///
     /// # Errors
-    /// [`Error::Data`] for the first id that is not below V, with its position from 0.
+    /// Returns [`Error::Data`] for the first id that is not below V, with its position from 0.
     pub fn decode(&self, tokens: &[u16]) -> Result<String> {
         tokens
             .iter()

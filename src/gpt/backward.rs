@@ -1,6 +1,7 @@
 //! The backward pass: from the gradient of the logits to that of every parameter.
 //!
-//! What is cheap is made again rather than kept: layer norms' outputs from their statistics, GELU's from its input, which its slope replaces.
+//! What is cheap is recomputed rather than kept: the outputs of layer norms from their statistics, and GELU's from its input, which its
+//! slope then overwrites.
 
 use super::block::Pass;
 use super::workspace::Workspace;
@@ -9,7 +10,7 @@ use crate::backend::{
 };
 use crate::error::{Error, Result};
 
-/// A backward pass, and where the parameters' gradient goes.
+/// A backward pass and the destination of the parameters' gradient.
 pub(super) struct Backward<'a, B: Backend> {
     pub pass: &'a Pass<'a, B>,
     pub params: &'a B::Vector,
@@ -17,7 +18,7 @@ pub(super) struct Backward<'a, B: Backend> {
 }
 
 impl<B: Backend> Backward<'_, B> {
-    /// dx (N, in) from dout (N, out), and what follows it; and the layer's gradient.
+    /// Computes dx (N, in) from dout (N, out) with its epilogue, and the layer's gradient.
     fn linear(
         &mut self,
         dx: &mut B::Act,
@@ -31,7 +32,7 @@ impl<B: Backend> Backward<'_, B> {
         be.linear_backward_weight(self.to.reborrow(), dout, x, layer)
     }
 
-    /// dx (N, C) gets the input's gradient, and the norm's parameters theirs.
+    /// Computes the input's gradient into dx (N, C), and the gradient of the norm's parameters.
     fn layer_norm(
         &mut self,
         dx: &mut B::Act,
@@ -43,7 +44,7 @@ impl<B: Backend> Backward<'_, B> {
         (self.pass.be).layer_norm_backward(dx, write, to, of, self.params, norm)
     }
 
-    /// What is left of the stream's gradient (N, C) where some is dropped.
+    /// Applies dropout to the residual stream's gradient (N, C).
     fn kept<'b>(
         &self,
         stream: &'b B::Act,
@@ -104,7 +105,7 @@ impl<B: Backend> Backward<'_, B> {
         be.embed_backward(self.to.reborrow(), &layout.tables, head, dout, &ws.x)
     }
 
-    /// One block: the stream's gradient passes by the MLP and through it, then attention in the same way.
+    /// Goes back through one block: the stream's gradient passes by the MLP and through it, then attention in the same way.
     fn block(&mut self, l: usize, ws: &mut Workspace<B>) -> Result<()> {
         let (pass, params) = (self.pass, Params::Flat(self.params));
         let (be, gpt, rows) = (pass.be, pass.gpt, pass.rows);

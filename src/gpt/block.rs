@@ -1,4 +1,4 @@
-//! One block of the model forward, for training, prediction and decoding: x + attention(ln_1(x)), then x + mlp(ln_2(x)).
+//! The forward pass of one block, for training, prediction and decoding: x + attention(ln_1(x)), then x + mlp(ln_2(x)).
 
 use super::{Gpt, Training, workspace::Slot};
 use crate::backend::{AttentionShape, Backend, CacheShape, Dropout, Epilogue, Params, PieceRows};
@@ -15,9 +15,9 @@ pub(super) struct Pass<'a, B: Backend> {
 
 /// What a block's positions attend to.
 pub(super) enum Attend<'a, B: Backend> {
-    /// Windows of so many tokens, each to itself.
+    /// Each window of this many tokens attends to itself.
     Windows(usize),
-    /// Pieces, to what the cache holds of their sequences. The last block goes on with the last row of each.
+    /// Each piece attends to the cached tokens of its sequence. The last block continues with the last row of each.
     Cache {
         cache: &'a mut B::Act,
         shape: CacheShape,
@@ -26,19 +26,19 @@ pub(super) enum Attend<'a, B: Backend> {
     },
 }
 
-/// Buffers that serve all blocks in turn.
+/// Buffers that all blocks use in turn.
 pub(super) struct Scratch<'a, B: Backend> {
     pub norm: &'a mut B::Act, // (N, C) a layer norm's output
     pub act: &'a mut B::Act,  // (N, 4C) after GELU
 }
 
 impl<B: Backend> Pass<'_, B> {
-    /// The draw of one of the model's dropout places: 0 the embedding, then attention, its projection and the MLP of each block.
+    /// Returns the dropout mask of a site in the model: 0 is the embedding, then come attention, its projection and the MLP of each block.
     pub fn dropout(&self, site: usize) -> Option<Dropout> {
         self.gpt.dropout(self.training, site)
     }
 
-    /// How windows of `t` tokens attend.
+    /// Describes how windows of `t` tokens attend.
     pub fn attention(&self, t: usize) -> AttentionShape {
         AttentionShape {
             b: self.rows / t,
@@ -49,7 +49,7 @@ impl<B: Backend> Pass<'_, B> {
     }
 }
 
-/// `out` (N, C) = block `l` of `slot.x_in`. Returns how many rows it has.
+/// Computes `out` (N, C) = block `l` of `slot.x_in`. Returns the number of its rows.
 pub(super) fn forward<B: Backend>(
     pass: &Pass<'_, B>,
     l: usize,

@@ -1,4 +1,4 @@
-//! The shape of a GPT, nanoGPT's field names, and the named shapes.
+//! The shape of a GPT with nanoGPT's field names, and the named shapes.
 
 use crate::backend::Gelu;
 use crate::error::{Error, Result};
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GptConfig {
-    /// Number of tokens V, 1 to 65,536.
+    /// Vocabulary size V, 1 to 65,536.
     pub vocab_size: usize,
-    /// Longest context T.
+    /// Longest context T, in tokens.
     pub block_size: usize,
     /// Number of blocks L.
     pub n_layer: usize,
@@ -21,13 +21,13 @@ pub struct GptConfig {
     /// Whether linear layers and layer norms have biases.
     #[serde(default)]
     pub bias: bool,
-    /// Dropout probability in training, 0 to 1 (exclusive); never used in sampling or prediction.
+    /// Dropout probability in training, in [0, 1); never used in sampling or prediction.
     #[serde(default)]
     pub dropout: f32,
-    /// The GELU's form.
+    /// The form of the GELU.
     #[serde(default)]
     pub gelu: Gelu,
-    /// Whether the token embedding is also the head's weight, as nanoGPT has it; else the head has a matrix of its own.
+    /// Whether the token embedding is also the head's weight, as in nanoGPT; if not, the head has a separate matrix.
     #[serde(default = "tied", skip_serializing_if = "Clone::clone")]
     pub tie_weights: bool,
 }
@@ -36,7 +36,7 @@ fn tied() -> bool {
     true
 }
 
-/// The names that [`GptConfig::named`] knows, with the batch (B, T) that each is usually run at.
+/// The names that [`GptConfig::named`] accepts, each with its usual batch (B, T).
 pub const NAMED: &[(&str, usize, usize)] = &[
     ("tiny", 4, 16),
     ("cpu", 12, 64),
@@ -46,10 +46,10 @@ pub const NAMED: &[(&str, usize, usize)] = &[
 ];
 
 impl GptConfig {
-    /// A named shape for a vocabulary: `tiny`, `cpu`, `baby`, `baby-full` or `gpt2`.
+    /// Returns a named shape for a vocabulary: `tiny`, `cpu`, `baby`, `baby-full` or `gpt2`.
     ///
     /// # Errors
-    /// When the name is another.
+    /// Returns an error when there is no such name.
     pub fn named(name: &str, vocab_size: usize) -> Result<Self> {
         let (block_size, n_layer, n_head, n_embd, bias) = match name {
             "tiny" => (32, 2, 2, 32, false),
@@ -76,15 +76,15 @@ impl GptConfig {
         Ok(c)
     }
 
-    /// Channels a head.
+    /// Returns the number of channels per head.
     pub fn head_size(&self) -> usize {
         self.n_embd / self.n_head
     }
 
-    /// Whether the shape can be built.
+    /// Checks that the shape can be built.
     ///
     /// # Errors
-    /// Names the field that is out of range.
+    /// Returns an error that names the field out of range.
     pub fn check(&self) -> Result<()> {
         let range = |what: &str, v: usize, max: usize| {
             if v == 0 || v > max {

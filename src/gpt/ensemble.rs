@@ -1,4 +1,4 @@
-//! Several parameter vectors of one model that read sequences token by token, side by side, with the keys and values of what was read kept.
+//! Several parameter vectors of one model that read sequences token by token, side by side, with a cache of keys and values.
 
 use super::block::{Attend, Pass};
 use super::forward::forward;
@@ -10,13 +10,13 @@ use crate::error::{Error, Result};
 /// The next tokens of a sequence.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece<'a> {
-    /// Which sequence.
+    /// Index of the sequence.
     pub sequence: usize,
-    /// What to read after what was read of it; at least one.
+    /// The tokens to read after those read before; at least one.
     pub tokens: &'a [u16],
 }
 
-/// S models and what they have read of some sequences. One thread at a time.
+/// S models and what they have read of some sequences. Use it from one thread at a time.
 pub struct Ensemble<B: Backend> {
     backend: B,
     gpt: Gpt,
@@ -32,11 +32,11 @@ pub struct Ensemble<B: Backend> {
 }
 
 impl<B: Backend> Ensemble<B> {
-    /// Models of these parameter vectors, at least one, with room for `sequences`. With [`WeightType::Bf16`] their matrices are rounded;
-    /// embeddings that are looked up, norms and biases are not.
+    /// Creates models from these parameter vectors, at least one, with room for `sequences`. With [`WeightType::Bf16`] their matrices are
+    /// rounded, but not embeddings that are looked up, norms and biases.
     ///
     /// # Errors
-    /// When there is no vector or no sequence, a vector has another length than the model's, or the device has no room.
+    /// Returns an error when there is no vector or no sequence, a vector has another length than the model's, or the device has no room.
     pub fn new(
         backend: &B,
         gpt: &Gpt,
@@ -76,20 +76,20 @@ impl<B: Backend> Ensemble<B> {
         })
     }
 
-    /// How many models there are.
+    /// Returns the number of models.
     pub fn members(&self) -> usize {
         self.members
     }
 
-    /// How many sequences there is room for.
+    /// Returns the number of sequences that there is room for.
     pub fn sequences(&self) -> usize {
         self.lens.len()
     }
 
-    /// Makes room for at least so many sequences. Those that were there are forgotten if there was not enough.
+    /// Makes room for at least this many sequences. If there was too little, the sequences read so far are forgotten.
     ///
     /// # Errors
-    /// When the device has no room.
+    /// Returns an error when the device has no room.
     pub fn make_room(&mut self, sequences: usize) -> Result<()> {
         if sequences > self.sequences() {
             let room = Room::new(&self.backend, &self.gpt.config, self.members, sequences)?;
@@ -100,12 +100,12 @@ impl<B: Backend> Ensemble<B> {
         Ok(())
     }
 
-    /// How many tokens of a sequence were read, 0 to block_size.
+    /// Returns how many tokens of a sequence were read, 0 to block_size.
     pub fn len(&self, sequence: usize) -> usize {
         self.lens[sequence]
     }
 
-    /// Whether nothing was read of it.
+    /// Returns whether no token of the sequence was read.
     pub fn is_empty(&self, sequence: usize) -> bool {
         self.lens[sequence] == 0
     }
@@ -115,16 +115,16 @@ impl<B: Backend> Ensemble<B> {
         self.lens[sequence] = 0;
     }
 
-    /// Tokens that can be read at a time: the block's, or one per sequence if those are more.
+    /// Returns the number of tokens that can be read at a time: the block's, or one per sequence if that is more.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Reads the pieces. A piece's logits do not depend on what else is read with it.
+    /// Reads the pieces. A piece's logits do not depend on the pieces that are read with it.
     ///
     /// # Errors
-    /// When a piece is empty or more than what the block has left, a sequence is not there or comes twice, the pieces are too long together,
-    /// or a token is out of range. What was read is then as before.
+    /// Returns an error when a piece is empty or longer than what the block has left, a sequence does not exist or comes twice, the pieces
+    /// together are too long, or a token is out of range. The sequences are then as before.
     pub fn read(&mut self, pieces: &[Piece]) -> Result<()> {
         self.take(pieces)?;
         if pieces.is_empty() {
@@ -167,10 +167,10 @@ impl<B: Backend> Ensemble<B> {
         Ok(())
     }
 
-    /// Every model's logits after the last token of each piece read last: (S, pieces, V), into the caller's slice.
+    /// Copies every model's logits after the last token of each piece of the last read, (S, pieces, V), into the caller's slice.
     ///
     /// # Errors
-    /// When the slice has another length.
+    /// Returns an error when the slice has another length.
     pub fn logits(&self, out: &mut [f32]) -> Result<()> {
         let v = self.gpt.config.vocab_size;
         let n = self.members * self.pieces.len() * v;
@@ -180,11 +180,11 @@ impl<B: Backend> Ensemble<B> {
         self.backend.download_act(&self.ws.logits, v, out)
     }
 
-    /// Draws a token after each piece read last from the models' average prediction, with a uniform number of [0, 1) each. Returns the first
-    /// model with a logit that is not finite, and the logit; the tokens are then of no use.
+    /// Draws a token after each piece of the last read from the models' average prediction, with one uniform number in [0, 1) per piece.
+    /// Returns the first model with a logit that is not finite, and the logit; the tokens are then unspecified.
     ///
     /// # Errors
-    /// When there are not as many tokens or numbers as pieces.
+    /// Returns an error when the numbers of tokens, uniform numbers and pieces differ.
     pub fn draw(&self, out: &mut [Drawn], how: Draw, u: &[f64]) -> Result<Option<(usize, f32)>> {
         let n = self.pieces.len();
         for (what, len) in [("tokens to draw", out.len()), ("uniform numbers", u.len())] {
@@ -196,18 +196,21 @@ impl<B: Backend> Ensemble<B> {
         self.backend.draw(out, logits, v, self.members, how, u)
     }
 
-    /// Checks the pieces and lays their tokens out.
+    /// Checks the pieces and lays out their tokens.
     fn take(&mut self, pieces: &[Piece]) -> Result<()> {
         let c = &self.gpt.config;
         let longest: usize = pieces.iter().map(|p| p.tokens.len()).sum();
         for (i, p) in pieces.iter().enumerate() {
             let sequence = format_args!("sequence of piece {i}");
             let Some(&past) = self.lens.get(p.sequence) else {
-                let expected = format!("one of the {} that there is room for", self.lens.len());
+                let expected = format!(
+                    "below {}, the number of sequences with room",
+                    self.lens.len()
+                );
                 return Err(Error::invalid(sequence.to_string(), expected, p.sequence));
             };
             if pieces[..i].iter().any(|q| q.sequence == p.sequence) {
-                let expected = "another than those before";
+                let expected = "a sequence that no earlier piece reads";
                 return Err(Error::invalid(sequence.to_string(), expected, p.sequence));
             }
             let left = c.block_size - past;
@@ -244,7 +247,7 @@ impl<B: Backend> Ensemble<B> {
     }
 }
 
-/// What an ensemble has to be as large as its sequences are many.
+/// The buffers whose size grows with the number of sequences.
 struct Room<B: Backend> {
     cache: B::Act,
     ws: Workspace<B>,
@@ -258,7 +261,7 @@ impl<B: Backend> Room<B> {
             return Err(Error::invalid("sequences", "at least 1", 0));
         }
         let rows = c.block_size.max(sequences);
-        let too_many = || Error::invalid("sequences", "few enough for the memory", sequences);
+        let too_many = || Error::invalid("sequences", "as many as memory holds", sequences);
         let total = |n: usize| n.checked_mul(members).ok_or_else(too_many);
         let cached = (2 * c.n_layer * c.block_size).checked_mul(sequences);
         Ok(Self {

@@ -5,9 +5,9 @@ use super::workspace::Workspace;
 use crate::backend::{Backend, Epilogue, Positions};
 use crate::error::Result;
 
-/// Logits of the workspace's tokens: (N, V) of windows; of pieces (S, pieces, V), after the last token of each.
+/// Computes the logits of the workspace's tokens: (N, V) for windows; for pieces (S, pieces, V), after the last token of each.
 ///
-/// Where every block has a slot each keeps its own; where there is one, it serves all.
+/// Each block keeps its intermediate results in its own slot, where there is one per block; a single slot serves all in turn.
 pub(super) fn forward<B: Backend>(
     pass: &Pass<'_, B>,
     ws: &mut Workspace<B>,

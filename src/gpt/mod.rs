@@ -1,4 +1,4 @@
-//! nanoGPT's GPT: learned positions, pre-norm blocks, causal attention, GELU, a tied head (or one of its own); forward, backward, decoding.
+//! nanoGPT's GPT: learned positions, pre-norm blocks, causal attention, GELU, a tied or separate head; forward, backward, decoding.
 //!
 //! Radford et al. 2019 (GPT-2), as <https://github.com/karpathy/nanoGPT> writes it. The model holds no parameters: they are one flat
 //! vector that samplers move, and every call takes it.
@@ -26,19 +26,19 @@ use backward::Backward;
 use block::{Attend, Pass};
 use forward::forward;
 
-/// A GPT's shape with the layout of its parameters. Shareable between threads.
+/// A GPT's shape with the layout of its parameters. It can be shared between threads.
 #[derive(Clone, Debug)]
 pub struct Gpt {
     config: GptConfig,
     layout: Layout,
 }
 
-/// A dropout draw of a training step: the model's rate is in its configuration.
+/// The address of a training step's dropout masks; the rate is in the model's configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Training {
     /// Seed of the run.
     pub seed: u64,
-    /// Which step.
+    /// Step of the run.
     pub step: u64,
 }
 
@@ -49,59 +49,59 @@ pub struct TokenBatch<'a> {
     pub x: &'a [u16],
     /// Targets.
     pub y: &'a [u16],
-    /// Tokens T of a sequence.
+    /// Tokens T per sequence.
     pub t: usize,
     /// Which positions count in the loss.
     pub objective: Objective,
 }
 
-/// Whose squares [`Gpt::gradient_and_squares`] adds up.
+/// The squares that [`Gpt::gradient_and_squares`] adds up.
 #[derive(Clone, Copy, Debug)]
 pub enum Squares {
-    /// The sequences' gradients'.
+    /// The squares of the sequences' gradients: the empirical Fisher information.
     Gradients,
-    /// In place of the gradient of a sequence's log likelihood, those of the product of its Jacobian with a random cotangent of the logits
-    /// whose covariance is the cross-entropy's Hessian in them. The squares' expectation is the diagonal of the generalised Gauss-Newton
-    /// matrix, summed over the sequences (Martens 2020, "New Insights and Perspectives on the Natural Gradient Method", section 8): no label
-    /// has a part in it. The gradient's buffer is overwritten with numbers of no use.
+    /// In place of the gradient of a sequence's log likelihood, the product of its Jacobian with a random cotangent of the logits whose
+    /// covariance is the cross-entropy's Hessian in them. The expectation of the squares is the diagonal of the generalised Gauss-Newton
+    /// matrix, summed over the sequences (Martens 2020, "New Insights and Perspectives on the Natural Gradient Method", section 8): it does
+    /// not depend on the labels. The gradient's buffer is overwritten with unspecified numbers.
     Curvature {
-        /// Where the cotangents' signs come from.
+        /// The stream of the cotangents' signs.
         stream: Stream,
-        /// Which of its draws.
+        /// The number of the draw.
         draw: u64,
     },
 }
 
 impl Gpt {
-    /// A model of that shape.
+    /// Creates a model of this shape.
     ///
     /// # Errors
-    /// When the shape cannot be built.
+    /// Returns an error when the shape cannot be built.
     pub fn new(config: GptConfig) -> Result<Self> {
         config.check()?;
         let layout = Layout::new(&config);
         Ok(Self { config, layout })
     }
 
-    /// The shape.
+    /// Returns the shape.
     pub fn config(&self) -> &GptConfig {
         &self.config
     }
 
-    /// Where each tensor lies in the flat vector.
+    /// Returns the layout: where each tensor lies in the flat vector.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Number of parameters.
+    /// Returns the number of parameters.
     pub fn n_params(&self) -> usize {
         self.layout.len()
     }
 
-    /// Logits (B, T, V) of tokens x (B, T), into the caller's slice.
+    /// Computes the logits (B, T, V) of tokens x (B, T) into the caller's slice.
     ///
     /// # Errors
-    /// When shapes do not fit the model or the workspace, or a token is out of range.
+    /// Returns an error when shapes do not fit the model or the workspace, or a token is out of range.
     pub fn logits<B: Backend>(
         &self,
         backend: &B,
@@ -124,10 +124,10 @@ impl Gpt {
         backend.download_act(&ws.logits, v, out)
     }
 
-    /// Log-probability in nats of each target of the batch, into the caller's slice (B, T).
+    /// Computes the log-probability in nats of each target of the batch into the caller's slice (B, T).
     ///
     /// # Errors
-    /// As [`Gpt::logits`]. What is not finite is returned as it is.
+    /// Fails as [`Gpt::logits`] does. Values that are not finite are returned unchanged.
     pub fn log_prob<B: Backend>(
         &self,
         backend: &B,
@@ -146,10 +146,10 @@ impl Gpt {
         Ok(())
     }
 
-    /// Mean negative log-likelihood in nats of the batch's targets, over the positions that count; summed in f64.
+    /// Returns the mean negative log-likelihood in nats of the batch's targets, over the positions that count; summed in f64.
     ///
     /// # Errors
-    /// As [`Gpt::logits`]. A loss that is not finite is returned as it is.
+    /// Fails as [`Gpt::logits`] does. A loss that is not finite is returned unchanged.
     pub fn loss<B: Backend>(
         &self,
         backend: &B,
@@ -166,10 +166,10 @@ impl Gpt {
         batch.read_loss(backend, ws)
     }
 
-    /// Adds what these parameters predict of the batch's targets to the sums of an average. No logits leave the device.
+    /// Adds the prediction of these parameters for the batch's targets to the sums of an average. No logits leave the device.
     ///
     /// # Errors
-    /// As [`Gpt::logits`], and when the sums are of fewer tokens.
+    /// Fails as [`Gpt::logits`] does, and when the sums are for fewer tokens.
     pub fn predict<B: Backend>(
         &self,
         backend: &B,
@@ -186,12 +186,12 @@ impl Gpt {
         })
     }
 
-    /// The loss, and its gradient in the parameters, which overwrites `grad` (n_params).
+    /// Returns the loss and overwrites `grad` (n_params) with its gradient in the parameters.
     ///
-    /// With `training` dropout is drawn at the configuration's rate; without, none.
+    /// With `training`, dropout is drawn at the configuration's rate; without, there is none.
     ///
     /// # Errors
-    /// As [`Gpt::logits`], and when the workspace is not one for gradients.
+    /// Fails as [`Gpt::logits`] does, and when the workspace is not one for gradients.
     pub fn gradient<B: Backend>(
         &self,
         backend: &B,
@@ -205,7 +205,7 @@ impl Gpt {
         batch.read_loss(backend, ws)
     }
 
-    /// As [`Gpt::gradient`], with the loss left in the workspace's record.
+    /// Computes what [`Gpt::gradient`] does, and leaves the loss in the workspace's record.
     pub(crate) fn launch_gradient<B: Backend>(
         &self,
         backend: &B,
@@ -234,19 +234,20 @@ impl Gpt {
         })
     }
 
-    /// As [`Gpt::gradient`] without dropout; and adds to `squares` (n_params), for each sequence of the batch, the square of the gradient
-    /// of its log likelihood, summed over the positions that the objective counts; or what else [`Squares`] says. Divided by the number of
-    /// sequences that went in, that is the diagonal of the empirical Fisher information of a sequence.
+    /// Computes the gradient like [`Gpt::gradient`] without dropout, and adds to `squares` (n_params), for each sequence of the batch, the
+    /// square of the gradient of its log likelihood, summed over the positions that the objective counts; or the squares that [`Squares`]
+    /// describes. Divided by the number of sequences, the result is the diagonal of the empirical Fisher information per sequence.
     ///
-    /// One pass over the batch: no sequence's gradient is ever there as a whole. The mean's gradient is off [`Gpt::gradient`]'s by
-    /// rounding alone.
+    /// It takes one pass over the batch, and no sequence's gradient is ever stored as a whole. The mean gradient differs from that of
+    /// [`Gpt::gradient`] only by rounding.
     ///
     /// Range: squares are taken of the *summed* log likelihood's gradient, not of the mean's, which would be (B T)^2 times smaller. An
-    /// element of that gradient between 1.1e-19 and 1.8e19 in size has a square that f32 holds with all its digits; below, the square
-    /// loses digits, and below 2.6e-23 it counts as 0. `squares` is an f32 sum: it stops growing where a square is below 6e-8 of it.
+    /// element of that gradient between 1.1e-19 and 1.8e19 in size has a square that f32 holds with all its digits; below, the square loses
+    /// digits, and below 2.6e-23 it counts as 0. `squares` is an f32 sum: it stops growing where a square is below 6e-8 of it.
     ///
     /// # Errors
-    /// As [`Gpt::gradient`], and `squares` is then as it was. A loss that is not finite is returned as it is, and `squares` is spoilt.
+    /// Fails as [`Gpt::gradient`] does; `squares` is then as before. A loss that is not finite is returned unchanged, and `squares` is then
+    /// unspecified.
     #[allow(clippy::too_many_arguments)] // two results beside what a gradient takes
     pub fn gradient_and_squares<B: Backend>(
         &self,
@@ -262,7 +263,7 @@ impl Gpt {
         batch.read_loss(backend, ws)
     }
 
-    /// As [`Gpt::gradient_and_squares`], with the loss left in the workspace's record.
+    /// Computes what [`Gpt::gradient_and_squares`] does, and leaves the loss in the workspace's record.
     #[allow(clippy::too_many_arguments)] // two results beside what a gradient takes
     pub(crate) fn launch_squares<B: Backend>(
         &self,
@@ -296,10 +297,10 @@ impl Gpt {
         })
     }
 
-    /// The head's inputs (B, T, C) and the logits (B, T, V) of tokens x (B, T), into the caller's slices.
+    /// Computes the head's inputs (B, T, C) and the logits (B, T, V) of tokens x (B, T) into the caller's slices.
     ///
     /// # Errors
-    /// As [`Gpt::logits`].
+    /// Fails as [`Gpt::logits`] does.
     #[allow(clippy::too_many_arguments)] // two results beside what logits take
     pub fn head_inputs<B: Backend>(
         &self,
@@ -336,7 +337,7 @@ impl Gpt {
         }
     }
 
-    /// The summed loss of the workspace's logits, whose place the cotangent takes.
+    /// Computes the summed loss of the workspace's logits and replaces them with the cotangent.
     fn cross_entropy<B: Backend>(
         &self,
         backend: &B,
@@ -362,12 +363,12 @@ impl Gpt {
         Ok(())
     }
 
-    /// About how many multiplications `rows` tokens take forward.
+    /// Returns about how many multiplications `rows` tokens take in a forward pass.
     fn work(&self, rows: usize) -> usize {
         rows.saturating_mul(self.n_params())
     }
 
-    /// The same model with a head of its own in place of a tied one.
+    /// Returns this model with a separate head in place of a tied one.
     pub fn untied(&self) -> Self {
         let config = GptConfig {
             tie_weights: false,
@@ -377,10 +378,10 @@ impl Gpt {
         Self { config, layout }
     }
 
-    /// The parameters of [`Gpt::untied`] that make the same model as these, (n_params): the head's are a copy of the embedding's.
+    /// Returns the parameters of [`Gpt::untied`] that make the same model as these, (n_params): the head's are a copy of the embedding's.
     ///
     /// # Errors
-    /// When they are not as many as the model has.
+    /// Returns an error when there are not as many as the model has.
     pub fn untie(&self, params: &[f32]) -> Result<Vec<f32>> {
         self.layout.check(params)?;
         let own = match self.config.tie_weights {
@@ -390,7 +391,7 @@ impl Gpt {
         Ok([params, own].concat())
     }
 
-    /// The head: logits = x w^T.
+    /// Returns the head: logits = x w^T.
     fn head(&self) -> Linear {
         Linear {
             weight: self.layout.head.clone(),
@@ -400,7 +401,7 @@ impl Gpt {
         }
     }
 
-    /// The draw of one of the model's dropout places: 0 the embedding, then attention, its projection and the MLP of each block.
+    /// Returns the dropout mask of a site in the model: 0 is the embedding, then come attention, its projection and the MLP of each block.
     fn dropout(&self, training: Option<Training>, site: usize) -> Option<Dropout> {
         training.map(|t| Dropout {
             p: self.config.dropout,
@@ -412,18 +413,18 @@ impl Gpt {
 }
 
 impl<'a> TokenBatch<'a> {
-    /// Inputs `x` and targets `y`, both (B, T) with sequences of `t`.
+    /// Takes inputs `x` and targets `y`, both (B, T), in sequences of `t`.
     pub fn new(x: &'a [u16], y: &'a [u16], t: usize, objective: Objective) -> Self {
         Self { x, y, t, objective }
     }
 
-    /// The mean loss that a pass left in the workspace's record.
+    /// Returns the mean loss that a pass left in the workspace's record.
     fn read_loss<B: Backend>(&self, backend: &B, ws: &mut Workspace<B>) -> Result<f64> {
         let found = backend.read(&mut ws.record)?;
         Ok(found.nll / self.count() as f64)
     }
 
-    /// How many positions count.
+    /// Returns how many positions count.
     pub(crate) fn count(&self) -> usize {
         self.objective.count(self.x.len(), self.t)
     }

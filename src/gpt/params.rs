@@ -11,13 +11,13 @@ use std::ops::Range;
 pub struct Tensor {
     /// nanoGPT's name, such as `transformer.h.0.attn.c_attn.weight`.
     pub name: String,
-    /// Its shape: (out, in) for a matrix, (n) for a gain or bias.
+    /// The shape: (out, in) for a matrix, (n) for a gain or bias.
     pub shape: Vec<usize>,
-    /// Where it lies.
+    /// The range of the flat vector.
     pub range: Range<usize>,
 }
 
-/// Where the tensors of one block lie.
+/// The ranges of the tensors of one block.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     pub ln_1: Norm,
@@ -28,9 +28,9 @@ pub(crate) struct Block {
     pub mlp_proj: Linear, // (C, 4C)
 }
 
-/// Where every tensor of a model lies in the flat vector, in the order of nanoGPT's `named_parameters`.
+/// The range of every tensor of a model in the flat vector, in the order of nanoGPT's `named_parameters`.
 ///
-/// Where the token embedding is also the head's weight (tied) it is listed once; else the head's `lm_head.weight` is the last tensor.
+/// A token embedding that is also the head's weight (tied) is listed once; if it is not, `lm_head.weight` is the last tensor.
 #[derive(Clone, Debug)]
 pub struct Layout {
     tensors: Vec<Tensor>,
@@ -79,7 +79,7 @@ impl Builder {
 }
 
 impl Layout {
-    /// The layout of a shape.
+    /// Creates the layout of a shape.
     pub fn new(c: &GptConfig) -> Self {
         let mut b = Builder {
             tensors: Vec::new(),
@@ -117,7 +117,8 @@ impl Layout {
         }
     }
 
-    /// The pieces of the flat vector that are no matrix of a block or of an untied head, in order: what is looked up, gains and biases.
+    /// Returns the ranges of the flat vector that are no matrix of a block or of an untied head, in order: tables that are looked up, gains
+    /// and biases.
     pub(crate) fn without_matrices(&self) -> Vec<Range<usize>> {
         let layers =
             |b: &Block| [&b.c_attn, &b.attn_proj, &b.c_fc, &b.mlp_proj].map(|l| l.weight.start);
@@ -129,25 +130,25 @@ impl Layout {
         tensors.filter(|r| !matrices.contains(&r.start)).collect()
     }
 
-    /// Number of parameters in all (a tied head counted once, positions included).
+    /// Returns the number of parameters (a tied head counted once, positions included).
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Never: a model has parameters.
+    /// Returns `false`: a model has parameters.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The tensors, in order.
+    /// Returns the tensors, in order.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
 
-    /// The tensor of that name.
+    /// Returns the tensor of that name.
     ///
     /// # Errors
-    /// When there is none.
+    /// Returns an error when there is none.
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {
         self.tensors
             .iter()
@@ -155,16 +156,16 @@ impl Layout {
             .ok_or_else(|| Error::invalid("tensor", "a name of the model's parameters", name))
     }
 
-    /// The tensor that element `index` belongs to.
+    /// Returns the tensor that element `index` belongs to.
     pub fn owner(&self, index: usize) -> Option<&Tensor> {
         let i = self.tensors.partition_point(|t| t.range.end <= index);
         self.tensors.get(i)
     }
 
-    /// Whether a flat vector has the right length.
+    /// Checks that a flat vector has the right length.
     ///
     /// # Errors
-    /// When it has not.
+    /// Returns an error when it does not.
     pub fn check(&self, flat: &[f32]) -> Result<()> {
         if flat.len() != self.len {
             return Err(Error::shape("parameters", [self.len], [flat.len()]));
@@ -172,8 +173,8 @@ impl Layout {
         Ok(())
     }
 
-    /// nanoGPT's initial parameters: N(0, 0.02), 0.02 / sqrt(2 L) for the projections into the residual stream,
-    /// gains 1, biases 0. A function of the seed alone.
+    /// Returns nanoGPT's initial parameters: N(0, 0.02), 0.02 / sqrt(2 L) for the projections into the residual stream, gains 1, biases 0.
+    /// They are a function of the seed alone.
     pub fn init(&self, seed: u64) -> Vec<f32> {
         let stream = Stream::new(seed, Purpose::Init, 0);
         let mut flat = vec![0.0; self.len];
@@ -197,7 +198,7 @@ impl Layout {
         flat
     }
 
-    /// Whether weight decay applies to each tensor: to matrices alone, as nanoGPT.
+    /// Returns whether weight decay applies to each tensor: only to matrices, as in nanoGPT.
     pub fn decayed(&self) -> impl Iterator<Item = (Range<usize>, bool)> + '_ {
         self.tensors
             .iter()

@@ -17,7 +17,7 @@ pub struct ParamViews<'a> {
     pub blocks: Vec<BlockViews<'a>>,
     /// The last layer norm.
     pub ln_f: NormViews<'a>,
-    /// The head's weight, (V, C): the token embedding where tied.
+    /// The head's weight, (V, C): the token embedding if tied.
     pub lm_head: ArrayView2<'a, f32>,
 }
 
@@ -56,7 +56,7 @@ pub struct LinearViews<'a> {
     pub bias: Option<ArrayView1<'a, f32>>,
 }
 
-/// The vector that views are made of.
+/// The flat vector that views are made of.
 struct Flat<'a>(&'a [f32]);
 
 impl<'a> Flat<'a> {
@@ -66,7 +66,7 @@ impl<'a> Flat<'a> {
 
     fn matrix(&self, r: &Range<usize>, columns: usize) -> Result<ArrayView2<'a, f32>> {
         ArrayView2::from_shape((r.len() / columns, columns), &self.0[r.clone()])
-            .map_err(|e| Error::invalid("a tensor's place", "rows of its width", e))
+            .map_err(|e| Error::invalid("range of a tensor", "whole rows of its width", e))
     }
 
     fn norm(&self, norm: &Norm) -> NormViews<'a> {
@@ -85,10 +85,10 @@ impl<'a> Flat<'a> {
 }
 
 impl Layout {
-    /// A flat vector as the model's tensors: parameters, or a gradient in them.
+    /// Views a flat vector as the model's tensors: parameters, or a gradient in them.
     ///
     /// # Errors
-    /// When the vector has another length than the model.
+    /// Returns an error when the vector has another length than the model.
     pub fn params<'a>(&self, flat: &'a [f32]) -> Result<ParamViews<'a>> {
         self.check(flat)?;
         let flat = Flat(flat);

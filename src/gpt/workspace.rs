@@ -1,4 +1,4 @@
-//! Everything that a forward and backward pass writes, sized once for a batch: no allocation in a step.
+//! All buffers that a forward and backward pass writes, sized once for a batch: a step does not allocate.
 
 use super::{Gpt, GptConfig, TokenBatch};
 use crate::backend::Backend;
@@ -18,7 +18,7 @@ pub(crate) struct Slot<B: Backend> {
 
 /// Buffers for the passes of one model at batches up to (B, T).
 ///
-/// One thread at a time. For gradients every block has a slot; otherwise one serves all.
+/// Use it from one thread at a time. For gradients every block has its own slot; otherwise one serves all.
 pub struct Workspace<B: Backend> {
     pub(crate) rows: usize, // capacity in tokens
     pub(crate) slots: Vec<Slot<B>>,
@@ -53,18 +53,18 @@ pub(crate) struct Gradients<B: Backend> {
 }
 
 impl<B: Backend> Workspace<B> {
-    /// Room for prediction on up to `b` sequences of up to `t` tokens.
+    /// Creates room for prediction on up to `b` sequences of up to `t` tokens.
     ///
     /// # Errors
-    /// When the device has no room, or `t` is not 1 to the model's block size.
+    /// Returns an error when the device has no room, or `t` is not 1 to the model's block size.
     pub fn for_prediction(backend: &B, c: &GptConfig, b: usize, t: usize) -> Result<Self> {
         Self::for_windows(backend, c, b, t, WorkspaceKind::Prediction)
     }
 
-    /// Room for gradients of batches of up to `b` sequences of up to `t` tokens.
+    /// Creates room for gradients of batches of up to `b` sequences of up to `t` tokens.
     ///
     /// # Errors
-    /// As [`Workspace::for_prediction`].
+    /// Fails as [`Workspace::for_prediction`] does.
     pub fn for_gradients(backend: &B, c: &GptConfig, b: usize, t: usize) -> Result<Self> {
         Self::for_windows(backend, c, b, t, WorkspaceKind::Gradients)
     }
@@ -90,7 +90,7 @@ impl<B: Backend> Workspace<B> {
         Self::new(backend, c, n, kind)
     }
 
-    /// Room for `rows` tokens with the logits of `ends` of them.
+    /// Creates room for `rows` tokens with the logits of `ends` of them.
     pub(super) fn for_decoding(
         backend: &B,
         c: &GptConfig,
@@ -150,7 +150,7 @@ impl<B: Backend> Workspace<B> {
         })
     }
 
-    /// Takes in x, and y where `with_targets`, both (B, T).
+    /// Copies in x, and y if `with_targets`, both (B, T).
     pub(super) fn take(
         &mut self,
         backend: &B,
@@ -190,7 +190,7 @@ impl<B: Backend> Workspace<B> {
     }
 }
 
-/// Tokens (B, T) as a device takes them, if every one is below `v`.
+/// Converts tokens (B, T) for the device, if every one is below `v`.
 fn wide(ids: &mut Vec<u32>, what: &str, tokens: &[u16], t: usize, v: usize) -> Result<()> {
     if let Some(i) = tokens.iter().position(|&id| id as usize >= v) {
         return Err(Error::invalid(

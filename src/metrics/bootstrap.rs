@@ -6,10 +6,10 @@ use crate::rng::{Purpose, Stream};
 /// The default block, in tokens: longer than the context that neighbouring losses share.
 pub const DEFAULT_BLOCK: usize = 256;
 
-/// A mean difference and how sure it is.
+/// A mean difference and its uncertainty.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairedDifference {
-    /// The mean of a - b; below 0 if `a` loses less.
+    /// The mean of a - b; below 0 if `a` has the smaller loss.
     pub mean: f64,
     /// The standard error of `mean`.
     pub std_error: f64,
@@ -21,20 +21,19 @@ pub struct PairedDifference {
     pub high: f64,
 }
 
-/// Compares two series of losses for the same tokens in the order of the text, such as nats a token of an averaged
-/// prediction and of a single model.
+/// Compares two series of losses for the same tokens in the order of the text, such as the nats per token of an averaged prediction and of
+/// a single model.
 ///
-/// Losses of neighbouring tokens depend on each other, so whole blocks of `block` tokens are drawn, from anywhere in
-/// the series closed to a ring (circular block bootstrap; Politis and Romano 1992, "A circular block-resampling
-/// procedure for stationary data"), until there are N tokens. The variance comes out too small by a fraction of about
-/// sum |k| rho_k / (`block` sum rho_k) over all lags k, where rho is the differences' autocorrelation: a block should
-/// be many times longer than the dependence, and fit many times into the series.
+/// Losses of neighbouring tokens depend on each other, so whole blocks of `block` tokens are drawn, from anywhere in the series closed to a
+/// ring (circular block bootstrap; Politis and Romano 1992, "A circular block-resampling procedure for stationary data"), until there are N
+/// tokens. The variance comes out too small by a fraction of about sum |k| rho_k / (`block` sum rho_k) over all lags k, where rho is the
+/// differences' autocorrelation: a block should be many times longer than the dependence, and fit many times into the series.
 ///
 /// Differs from the paper: deviations from the mean are scaled by sqrt(N / (N - `block`)), which makes the variance
 /// unbiased for independent losses. Without it few blocks look surer than they are: by sqrt(2) for two.
 ///
 /// # Errors
-/// [`Error::Shape`] if the lengths differ; [`Error::Invalid`] if `block` is 0, if the series is shorter than two
+/// Returns [`Error::Shape`] if the lengths differ; [`Error::Invalid`] if `block` is 0, if the series is shorter than two
 /// blocks, if `n_resamples` is below 2 or more than memory holds, or if a loss is not finite (with its position, from 0).
 pub fn paired_block_bootstrap(
     a: &[f64],
@@ -101,7 +100,7 @@ pub fn paired_block_bootstrap(
     })
 }
 
-/// The q-quantile of one or more values in rising order, linear between neighbours (Hyndman and Fan 1996, type 7).
+/// Returns the q-quantile of one or more values in ascending order, linear between neighbours (Hyndman and Fan 1996, type 7).
 pub(super) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let at = q * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);

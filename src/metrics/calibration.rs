@@ -1,12 +1,12 @@
-//! Whether stated probabilities are met: the Brier score and the expected calibration error.
+//! Whether stated probabilities are calibrated: the Brier score and the expected calibration error.
 
 use crate::error::{Error, Result};
 
-/// The Brier score of one prediction over V outcomes (Brier 1950, "Verification of forecasts expressed in terms of
-/// probability", eq. 2): the squared distance between the probabilities and the outcome, in 0..=2, 0 being the best.
+/// Returns the Brier score of one prediction over V outcomes (Brier 1950, "Verification of forecasts expressed in terms of probability",
+/// eq. 2): the squared distance between the probabilities and the outcome, in 0..=2, where 0 is best.
 ///
 /// # Errors
-/// [`Error::Invalid`] if `target` is not below V.
+/// Returns [`Error::Invalid`] if `target` is not below V.
 pub fn brier_score(probabilities: &[f64], target: usize) -> Result<f64> {
     if target >= probabilities.len() {
         return Err(Error::invalid(
@@ -22,14 +22,14 @@ pub fn brier_score(probabilities: &[f64], target: usize) -> Result<f64> {
     Ok(squares.sum())
 }
 
-/// The expected calibration error (Guo et al. 2017, "On calibration of modern neural networks", eq. 3): the gap between
-/// mean confidence and accuracy, averaged over `bins` bins of equal width (k/bins, (k+1)/bins] by how many predictions
-/// fall in each. In 0..=1.
+/// Returns the expected calibration error (Guo et al. 2017, "On calibration of modern neural networks", eq. 3): the gap between mean
+/// confidence and accuracy in each of `bins` bins of equal width (k/bins, (k+1)/bins], averaged with the number of predictions in the bin
+/// as weight. In 0..=1.
 ///
-/// `confidence` holds each prediction's highest probability, `correct` whether that outcome came.
+/// `confidence` holds each prediction's highest probability, `correct` whether that outcome occurred.
 ///
 /// # Errors
-/// [`Error::Invalid`] if `bins` is 0 or more than memory holds, or a confidence is not in (0, 1]; [`Error::Shape`] if there are no predictions or
+/// Returns [`Error::Invalid`] if `bins` is 0 or more than memory holds, or a confidence is not in (0, 1]; [`Error::Shape`] if there are no predictions or
 /// the lengths differ.
 pub fn expected_calibration_error(
     confidence: &[f64],

@@ -1,19 +1,19 @@
-//! What draws of Markov chains are worth: rank-normalised split R-hat, effective sample sizes, the mean's Monte Carlo error.
+//! What the draws of Markov chains are worth: rank-normalised split R-hat, effective sample sizes, the Monte Carlo error of the mean.
 //!
 //! Vehtari, Gelman, Simpson, Carpenter and Bürkner 2021, "Rank-normalization, folding, and localization: an improved R-hat for assessing
-//! convergence of MCMC" (Bayesian Analysis 16). Choices that the paper leaves open are those of ArviZ 0.23, whose numbers come out.
+//! convergence of MCMC" (Bayesian Analysis 16). Choices that the paper leaves open follow ArviZ 0.23, and the numbers agree with it.
 
 use super::bootstrap::quantile;
 use crate::error::{Error, Result};
 
-/// The fewest draws a chain: a half then has a variance.
+/// The fewest draws per chain: each half then has a variance.
 pub const MIN_DRAWS: usize = 4;
 
-/// What the draws of one quantity are worth. With M chains of n draws each, S = M n.
+/// The diagnostics of one quantity. With M chains of n draws each, S = M n.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct ChainDiagnostics {
-    /// Rank-normalised split R-hat: the larger of the bulk's and the folded draws'. About 1 where the halves of all chains agree; infinite where
-    /// every half stands still, at different places; NaN for a constant quantity, of which it says nothing.
+    /// Rank-normalised split R-hat: the larger of the values for the draws and for the folded draws. It is about 1 where the halves of all
+    /// chains agree, infinite where every half is constant, at different values, and NaN for a constant quantity, of which it says nothing.
     pub rhat: f64,
     /// Effective sample size of the rank-normalised draws: how well the middle of the distribution is known.
     pub ess_bulk: f64,
@@ -25,19 +25,19 @@ pub struct ChainDiagnostics {
     pub mcse_mean: f64,
 }
 
-/// Diagnostics of one scalar quantity, from its draws in every chain: `chains` is M slices of n.
+/// Diagnoses one scalar quantity from its draws in every chain: `chains` is M slices of n.
 ///
-/// Each chain is cut into halves (an odd draw in the middle is left out), so one chain has an R-hat too; it compares the beginning of that
-/// chain with its end and cannot see what the chain never visited.
+/// Each chain is cut into halves (an odd draw in the middle is left out), so a single chain has an R-hat too; it compares the beginning of
+/// that chain with its end and cannot see what the chain never visited.
 ///
-/// Effective sample sizes are at most S log10(S). With fewer than 10 draws a chain (halves of 4) no autocorrelation is estimated beyond the
-/// first lag, and they are that number whatever the draws. A constant quantity, whose range is below 2.3e-308, has them all S.
+/// Effective sample sizes are at most S log10(S). With fewer than 10 draws per chain (halves of 4) no autocorrelation is estimated beyond
+/// the first lag, and they equal that bound whatever the draws. For a constant quantity, whose range is below 2.3e-308, all of them are S.
 ///
-/// Differs from ArviZ: one chain has an R-hat (there NaN); a range below 1e-15 is not yet constant; a quantile between equal draws is that
-/// draw (there its last bit may be off, and with it which draws are at most the quantile).
+/// Differs from ArviZ: a single chain has an R-hat (there NaN); a range below 1e-15 does not count as constant; a quantile between equal
+/// draws is exactly that draw (there its last bit may be off, and with it which draws are at most the quantile).
 ///
 /// # Errors
-/// [`Error::Invalid`] if there is no chain, if chains have fewer than [`MIN_DRAWS`] draws, or if a draw is not finite (with its chain and
+/// Returns [`Error::Invalid`] if there is no chain, if chains have fewer than [`MIN_DRAWS`] draws, or if a draw is not finite (with its chain and
 /// place, from 0); [`Error::Shape`] if chains have different lengths.
 pub fn chain_diagnostics<C: AsRef<[f64]>>(chains: &[C]) -> Result<ChainDiagnostics> {
     let n = check(chains)?;
@@ -97,7 +97,7 @@ pub fn chain_diagnostics<C: AsRef<[f64]>>(chains: &[C]) -> Result<ChainDiagnosti
     })
 }
 
-/// The number of draws a chain.
+/// Returns the number of draws per chain.
 fn check<C: AsRef<[f64]>>(chains: &[C]) -> Result<usize> {
     let n = match chains.first() {
         Some(first) => first.as_ref().len(),
@@ -105,7 +105,7 @@ fn check<C: AsRef<[f64]>>(chains: &[C]) -> Result<usize> {
     };
     if n < MIN_DRAWS {
         return Err(Error::invalid(
-            "draws a chain",
+            "draws per chain",
             format!("at least {MIN_DRAWS}"),
             n,
         ));
@@ -123,7 +123,7 @@ fn check<C: AsRef<[f64]>>(chains: &[C]) -> Result<usize> {
     Ok(n)
 }
 
-/// The first and the last half of every chain of `n` draws, one after the other.
+/// Returns the first and the last half of every chain of `n` draws, one after the other.
 fn split(pooled: &[f64], n: usize) -> Vec<f64> {
     let half = n / 2;
     pooled
@@ -133,8 +133,8 @@ fn split(pooled: &[f64], n: usize) -> Vec<f64> {
         .collect()
 }
 
-/// Normal scores of the draws, and their median. Draw of rank r (ties share the mean rank) among S: Phi^-1((r - 3/8) / (S + 1/4)),
-/// section 4.1 of the paper.
+/// Returns the normal scores of the draws, and their median. The score of a draw of rank r (ties share the mean rank) among S is
+/// Phi^-1((r - 3/8) / (S + 1/4)), section 4.1 of the paper.
 fn rank_normalised(x: &[f64]) -> (Vec<f64>, f64) {
     let s = x.len();
     let mut order: Vec<(f64, u32)> = x.iter().copied().zip(0..).collect();
@@ -154,7 +154,7 @@ fn rank_normalised(x: &[f64]) -> (Vec<f64>, f64) {
     (z, median)
 }
 
-/// Gelman and Rubin's ratio, equation 4 of the paper, of sequences of `n` that lie one after the other.
+/// Returns Gelman and Rubin's ratio, equation 4 of the paper, of sequences of `n` that lie one after the other.
 fn rhat(x: &[f64], n: usize) -> f64 {
     let (means, variances): (Vec<f64>, Vec<f64>) = x
         .chunks_exact(n)
@@ -166,7 +166,7 @@ fn rhat(x: &[f64], n: usize) -> f64 {
     (between / within + (n - 1) as f64 / n as f64).sqrt()
 }
 
-/// S / tau for sequences of `n` draws that lie one after the other, section 3.2 of the paper.
+/// Returns S / tau for sequences of `n` draws that lie one after the other, section 3.2 of the paper.
 ///
 /// tau is Geyer's initial monotone sequence estimate (1992, "Practical Markov chain Monte Carlo"): autocorrelations are added in pairs
 /// while a pair's sum is positive, and no pair counts more than the one before it.
@@ -214,7 +214,7 @@ fn ess(x: &[f64], n: usize) -> f64 {
     s / tau.max(1.0 / s.log10())
 }
 
-/// Mean, and sum of squared deviations from it; of equal values exactly theirs and 0.
+/// Returns the mean, and the sum of squared deviations from it; exact, with a sum of 0, for equal values.
 fn moments(x: &[f64]) -> (f64, f64) {
     if x.iter().all(|v| *v == x[0]) {
         return (x[0], 0.0);
@@ -223,7 +223,7 @@ fn moments(x: &[f64]) -> (f64, f64) {
     (mean, x.iter().map(|v| (v - mean) * (v - mean)).sum())
 }
 
-/// The inner product in eight running sums, which compilers turn into vector instructions.
+/// Returns the inner product in eight running sums, which compilers vectorise.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut sums = [0.0; 8];
@@ -236,8 +236,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     sums.iter().sum::<f64>() + rest
 }
 
-/// Phi^-1(p) for p in (1e-11, 1 - 1e-11), to 1e-15 of its value: the first two branches of Wichura 1988, algorithm AS 241 (PPND16). Ranks of
-/// up to 4e10 draws stay in that range.
+/// Returns Phi^-1(p) for p in (1e-11, 1 - 1e-11), to 1e-15 of its value: the first two branches of Wichura 1988, algorithm AS 241 (PPND16).
+/// Ranks of up to 4e10 draws stay in that range.
 fn normal_quantile(p: f64) -> f64 {
     let poly = |c: &[f64; 8], x: f64| c.iter().rev().fold(0.0, |sum, c| sum * x + c);
     let q = p - 0.5;
@@ -273,7 +273,7 @@ const CENTRE: ([f64; 8], [f64; 8]) = (
     ],
 );
 
-/// The same outside of it, in sqrt(-ln min(p, 1 - p)) - 1.6.
+/// Numerator and denominator elsewhere, in sqrt(-ln min(p, 1 - p)) - 1.6, constant term first.
 const TAIL: ([f64; 8], [f64; 8]) = (
     [
         1.423_437_110_749_683_5,

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use serde::Serialize;
 
-/// Batches that a standard error is taken from.
+/// The number of batches that a standard error is computed from.
 const BATCHES: usize = 20;
 
 /// A mean with its standard error from 20 batches.
@@ -11,12 +11,12 @@ const BATCHES: usize = 20;
 pub struct Mean {
     /// The mean.
     pub mean: f64,
-    /// Its standard error: it takes autocorrelation up to a batch's length into account.
+    /// The standard error, which takes autocorrelation up to the length of a batch into account.
     pub std_error: f64,
 }
 
 impl Mean {
-    /// Of a series, its first values left out where 20 does not divide their number; none with fewer than 20 values.
+    /// Summarises a series; if 20 does not divide its length, the first values are left out. Returns `None` for fewer than 20 values.
     pub fn new(series: &[f64]) -> Option<Self> {
         let size = series.len() / BATCHES;
         if size == 0 {
@@ -33,24 +33,25 @@ impl Mean {
     }
 }
 
-/// The energies of a chain while it sampled, over T: natural units, in which the stationary law is exp(-total).
+/// The energies of a chain while it sampled, divided by T: natural units, in which the stationary distribution is exp(-total).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Energy {
     /// Minus the log posterior over T, each step's from its own batch: the batch's noise is num_data / T times that of its mean loss.
     pub potential: Mean,
     /// Half the sum of m^2 / M' over T, after each step: d/2 in equilibrium.
     pub kinetic: Option<Mean>,
-    /// Their sum.
+    /// The sum of potential and kinetic energy.
     pub total: Mean,
     /// Mean total of the second half minus that of the first: 0 in equilibrium.
     pub drift: Mean,
 }
 
 impl Energy {
-    /// From the log posteriors and kinetic temperatures of a chain's sampling steps, of d parameters at T; without momenta there are no kinetic ones.
+    /// Computes the energies from the log posteriors and kinetic temperatures of a chain's sampling steps, of d parameters at T; a chain
+    /// without momenta has no kinetic temperatures.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for T not above 0, fewer than 40 steps, no parameter and numbers that are not finite (with their place, from 0);
+    /// Returns [`Error::Invalid`] for T not above 0, fewer than 40 steps, no parameter and numbers that are not finite (with their place, from 0);
     /// [`Error::Shape`] for another number of kinetic temperatures.
     pub fn new(log_post: &[f64], kinetic: Option<&[f64]>, d: usize, t: f64) -> Result<Self> {
         if !(t > 0.0 && t.is_finite()) {

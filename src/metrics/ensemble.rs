@@ -6,7 +6,7 @@ use crate::data::{Batch, consecutive};
 use crate::error::Result;
 use crate::gpt::{Gpt, Objective, TokenBatch, Workspace};
 
-/// Scores of models one after the other, each over the same N tokens.
+/// Collects the scores of models one after the other, each over the same N tokens.
 pub struct EnsembleScores<B: Backend> {
     backend: B,
     gpt: Gpt,
@@ -14,10 +14,10 @@ pub struct EnsembleScores<B: Backend> {
 }
 
 impl<B: Backend> EnsembleScores<B> {
-    /// For `n_tokens` tokens, N: N V + 2 N doubles on the device.
+    /// Creates scores for `n_tokens` tokens, N: N V + 2 N doubles on the device.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] if N is 0 or the device has no room.
+    /// Returns [`crate::Error::Invalid`] if N is 0 or the device has no room.
     pub fn new(backend: &B, gpt: &Gpt, n_tokens: usize) -> Result<Self> {
         Ok(Self {
             backend: backend.clone(),
@@ -26,13 +26,13 @@ impl<B: Backend> EnsembleScores<B> {
         })
     }
 
-    /// Scores consecutive windows of `t` tokens by a model: its next tokens. The tokens come in their order; those that reach token N end
-    /// the model, and the next are another's first.
+    /// Scores consecutive windows of `t` tokens by a model: its next tokens. Tokens come in order; those that reach token N end the model,
+    /// and the next belong to another.
     ///
     /// The workspace must hold [`eval_batch`] sequences of `t`, or all there are.
     ///
     /// # Errors
-    /// When the tokens are fewer than a window or run past token N, shapes do not fit, or a logit is not finite.
+    /// Returns an error when the tokens are fewer than a window or run past token N, shapes do not fit, or a logit is not finite.
     pub fn add(
         &mut self,
         params: &B::Vector,
@@ -51,18 +51,18 @@ impl<B: Backend> EnsembleScores<B> {
         Ok(())
     }
 
-    /// The scores of each token, which those of further tokens can be added to.
+    /// Returns the scores of each token, to which those of further tokens can be added.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] if there is no model, or if the last one lacks tokens.
+    /// Returns [`crate::Error::Shape`] if there is no model, or if the last one lacks tokens.
     pub fn finish_tokens(self) -> Result<TokenScores> {
         Ok(TokenScores::of(self.backend.read_predictive(&self.sums)?))
     }
 
-    /// The scores of the models so far.
+    /// Returns the scores of the models so far.
     ///
     /// # Errors
-    /// As [`EnsembleScores::finish_tokens`].
+    /// Fails as [`EnsembleScores::finish_tokens`] does.
     pub fn finish(self) -> Result<PredictiveScores> {
         self.finish_tokens()?.scores()
     }

@@ -8,17 +8,18 @@
 //! lambda(w*) = n beta (E[L_n(w)] - L_n(w*))
 //! ```
 //!
-//! Half the number of parameters where the loss is quadratic and n beta times its curvatures is large beside gamma; half the number of directions
-//! that matter where the others are flat; less where it is degenerate of higher order.
+//! It is half the number of parameters where the loss is quadratic and n beta times its curvatures is large compared with gamma; half the
+//! number of directions that matter where the others are flat; and less where the loss is degenerate of higher order.
 //!
-//! **The estimator here.** One number a look at the chain: the loss of the *same* batch at w and at w*, whose difference has far less
-//! noise than either. A batch that is drawn after w was has that w's excess loss as its expectation, so the mean is unbiased in the batches.
-//! It is not free of bias in anything else, and a reader should know of what:
+//! **The estimator here.** Each evaluation is one number: the difference in loss of *one* batch between w and w*, which has far less noise
+//! than either loss. The expected value for a batch that is drawn after w is the excess loss of w, so the mean is unbiased in the batches.
+//! There are other biases:
 //!
 //! - gamma: directions with n beta times the curvature below gamma count for less than half.
-//! - A chain that began at w* and has not yet spread gives too little: the value still grows with the chain's length.
-//! - A chain that is hotter than T (its gradients' noise, its step's size) gives too much, by the ratio of its temperature to T.
-//! - A w* that is no minimum of the loss gives too little, a negative number even.
+//! - A chain that began at w* and has not yet spread gives too small a value, which still grows with the length of the chain.
+//! - A chain that is hotter than T (because of gradient noise or the step size) gives too large a value, by the ratio of its temperature to
+//!   T.
+//! - A w* that is no minimum of the loss gives too small a value, which may be negative.
 
 use crate::batch_means::BatchMeans;
 use crate::error::{Error, Result};
@@ -27,22 +28,23 @@ use serde::Serialize;
 /// An estimate of the local learning coefficient.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LocalLearningCoefficient {
-    /// The estimate: no unit.
+    /// The estimate, which has no unit.
     pub value: f64,
-    /// Its standard error by batch means along the chain; none with fewer than 10 looks.
+    /// The standard error by batch means along the chain; `None` with fewer than 10 evaluations.
     pub std_error: Option<f64>,
     /// Mean excess loss, in the loss's unit.
     pub excess_loss: f64,
-    /// What it is multiplied by: the number of data over the temperature.
+    /// The factor n beta: the number of data over the temperature.
     pub n_beta: f64,
-    /// Looks at the chain.
+    /// Number of evaluations along the chain.
     pub looks: u64,
 }
 
-/// From the excess losses L(w) - L(w*) along a chain, each on one batch, of the posterior exp(-`n_beta` L(w)) and a prior about w*.
+/// Estimates the coefficient from the excess losses L(w) - L(w*) along a chain, each on one batch, of the posterior exp(-`n_beta` L(w))
+/// with a prior about w*.
 ///
 /// # Errors
-/// [`Error::Invalid`] when there are none, one is not finite (with its place, from 0), or `n_beta` is not a positive number.
+/// Returns [`Error::Invalid`] when there are none, one is not finite (with its place, from 0), or `n_beta` is not a positive number.
 pub fn local_learning_coefficient(excess: &[f64], n_beta: f64) -> Result<LocalLearningCoefficient> {
     if !(n_beta > 0.0 && n_beta.is_finite()) {
         return Err(Error::invalid("n_beta", "a positive number", n_beta));

@@ -1,22 +1,22 @@
-//! A model's loss over a whole split: consecutive windows, so that it holds no sampling noise.
+//! A model's loss over a whole split: consecutive windows, so that there is no sampling noise.
 
 use crate::backend::Backend;
 use crate::data::{Batch, consecutive};
 use crate::error::Result;
 use crate::gpt::{Gpt, Objective, TokenBatch, Workspace};
 
-/// Rows that are run at once in an evaluation: enough to keep the threads busy, few enough to be small beside the parameters.
+/// Rows per evaluation pass: enough to keep the threads busy, few enough to be small compared with the parameters.
 const EVAL_ROWS: usize = 4096;
 
-/// Sequences of `t` tokens that are run at once in an evaluation, at least 1.
+/// Returns the number of sequences of `t` tokens per evaluation pass, at least 1.
 pub fn eval_batch(t: usize) -> usize {
     (EVAL_ROWS / t.max(1)).max(1)
 }
 
-/// Mean negative log-likelihood in nats a token over consecutive windows of `t` tokens, and the number of tokens.
+/// Returns the mean negative log-likelihood in nats per token over consecutive windows of `t` tokens, and the number of tokens.
 ///
 /// # Errors
-/// When the split is shorter than a window, or shapes do not fit.
+/// Returns an error when the split is shorter than a window, or shapes do not fit.
 pub fn split_loss<B: Backend>(
     backend: &B,
     gpt: &Gpt,

@@ -1,5 +1,5 @@
-//! What predictions are worth: scores of averaged predictions, their calibration, texts against references, and the
-//! bootstrap that says whether a difference is more than noise. What chains are worth: whether they agree, and how many draws.
+//! What predictions are worth: scores of averaged predictions, their calibration, texts against references, and the bootstrap that tells a
+//! difference from noise. What chains are worth: whether they agree, and how many independent draws they hold.
 
 mod bootstrap;
 mod calibration;
@@ -30,7 +30,7 @@ pub use probe::{PROJECTIONS, Probe, random_projections};
 pub use text::{ROUGE_RESAMPLES, Rouge, Unit, bleu, rouge, rouge_bootstrap, rouge_mean};
 pub use tokens::text_scores;
 
-/// An empty vector with room for `n` doubles, which a caller may have asked for in numbers that no memory holds.
+/// Returns an empty vector with room for `n` doubles; a caller may have asked for more than memory holds.
 fn room(what: &str, n: usize) -> Result<Vec<f64>> {
     let mut v = Vec::new();
     v.try_reserve_exact(n).map_err(|e| {

@@ -1,4 +1,4 @@
-//! What an average over posterior samples predicts, and how it knows: perplexity, entropy, mutual information.
+//! What an average over posterior samples predicts, and how uncertain it is: perplexity, entropy, mutual information.
 //!
 //! For samples s = 1..S with probabilities `p_s`, the averaged prediction is `p = (1/S) sum_s p_s`. Its entropy H(p)
 //! is the total uncertainty; the mean of the samples' entropies H(p_s) is what remains if the parameters were known;
@@ -9,18 +9,18 @@ use super::calibration::expected_calibration_error;
 use crate::backend::{HostPool, Predicted, PredictiveSums, TokenPrediction};
 use crate::error::{Error, Result};
 
-/// How many equal bins the calibration error uses.
+/// The number of equal bins of the calibration error.
 pub const ECE_BINS: usize = 15;
 
-/// `ln((1/n) sum exp(x))` without overflow; negative infinity if every value is, NaN for no values.
+/// Returns `ln((1/n) sum exp(x))` without overflow; negative infinity if every value is, NaN for no values.
 pub fn log_mean_exp(values: &[f64]) -> f64 {
     log_sum_exp(values.iter().copied()) - (values.len() as f64).ln()
 }
 
-/// The scores of S samples at once: `logits` is (S, N, V) row by row, `targets` (N).
+/// Scores S samples at once: `logits` is (S, N, V) in row-major order, `targets` (N).
 ///
 /// # Errors
-/// As [`PredictiveAccumulator`]'s functions; [`Error::Shape`] unless `logits` holds S rounds of (N, V), S >= 1.
+/// Fails as the functions of [`PredictiveAccumulator`] do, and with [`Error::Shape`] unless `logits` holds S rounds of (N, V), S >= 1.
 pub fn predictive_scores(
     logits: &[f32],
     targets: &[u16],
@@ -38,10 +38,10 @@ pub fn predictive_scores(
     scores.finish()
 }
 
-/// Collects the scores one sample after the other, so that no more than one sample's logits for a chunk of tokens need
-/// to be in memory. For models that are scored here, [`super::EnsembleScores`] does so where the logits are.
+/// Collects the scores one sample after the other, so that no more than one sample's logits for a chunk of tokens need to be in memory. For
+/// models of this crate, [`super::EnsembleScores`] does so where the logits are.
 ///
-/// It keeps N V + 2 N doubles however many samples come: 60 MB for 110,000 tokens and 65 characters.
+/// It keeps N V + 2 N doubles, whatever the number of samples: 60 MB for 110,000 tokens and 65 characters.
 #[derive(Clone, Debug)]
 pub struct PredictiveAccumulator {
     sums: PredictiveSums,
@@ -50,10 +50,10 @@ pub struct PredictiveAccumulator {
 }
 
 impl PredictiveAccumulator {
-    /// For `n_tokens` tokens, N, over a vocabulary of `vocab_size`, V.
+    /// Creates an accumulator for `n_tokens` tokens, N, over a vocabulary of `vocab_size`, V.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if either is 0, V is above 65,536, or memory does not hold N V doubles.
+    /// Returns [`Error::Invalid`] if either is 0, V is above 65,536, or memory does not hold N V doubles.
     pub fn new(n_tokens: usize, vocab_size: usize) -> Result<Self> {
         Ok(Self {
             sums: PredictiveSums::new(n_tokens, vocab_size)?,
@@ -62,11 +62,11 @@ impl PredictiveAccumulator {
         })
     }
 
-    /// Adds the next tokens of the running sample: `logits` (n, V), `targets` (n). Chunks come in the order of the
-    /// tokens; the one that reaches token N ends the sample, and the next chunk begins the next sample at token 0.
+    /// Adds the next tokens of the current sample: `logits` (n, V), `targets` (n). Chunks come in the order of the tokens; the one that
+    /// reaches token N ends the sample, and the next chunk begins the next sample at token 0.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the chunk is empty, its two parts disagree or it runs past token N; [`Error::Data`] if a
+    /// Returns [`Error::Shape`] if the chunk is empty, its two parts disagree or it runs past token N; [`Error::Data`] if a
     /// logit is not finite, a target is not below V, or a target differs from the one that an earlier sample had there.
     /// After an error nothing of the chunk is counted.
     pub fn add_sample_chunk(&mut self, logits: &[f32], targets: &[u16]) -> Result<()> {
@@ -76,18 +76,18 @@ impl PredictiveAccumulator {
         self.sums.add(&self.host, logits, &self.ids)
     }
 
-    /// The scores of the samples so far.
+    /// Returns the scores of the samples so far.
     ///
     /// # Errors
-    /// [`Error::Shape`] if there is no sample, or if the last one lacks tokens.
+    /// Returns [`Error::Shape`] if there is no sample, or if the last one lacks tokens.
     pub fn finish(self) -> Result<PredictiveScores> {
         self.finish_tokens()?.scores()
     }
 
-    /// The scores of each token, which those of further tokens can be added to.
+    /// Returns the scores of each token, to which those of further tokens can be added.
     ///
     /// # Errors
-    /// As [`PredictiveAccumulator::finish`].
+    /// Fails as [`PredictiveAccumulator::finish`] does.
     pub fn finish_tokens(self) -> Result<TokenScores> {
         Ok(TokenScores::of(self.sums.read()?))
     }
@@ -121,9 +121,9 @@ impl PredictiveAccumulator {
 pub struct Summary {
     /// The mean.
     pub mean: f64,
-    /// The smallest.
+    /// The smallest value.
     pub min: f64,
-    /// The largest.
+    /// The largest value.
     pub max: f64,
 }
 
@@ -140,25 +140,25 @@ impl Summary {
 /// The scores of an averaged prediction. Logarithms are natural.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PredictiveScores {
-    /// exp of the mean of `nll`: of the averaged prediction.
+    /// Perplexity of the averaged prediction: exp of the mean of `nll`.
     pub perplexity: f64,
-    /// exp of the negative log likelihood's mean over tokens and samples: of one sample at a time. Never below
-    /// `perplexity` (Jensen).
+    /// Perplexity of one sample at a time: exp of the mean negative log likelihood over tokens and samples. Never below `perplexity`
+    /// (Jensen).
     pub gibbs_perplexity: f64,
     /// The averaged prediction's entropy, over tokens: in 0..=ln V nats.
     pub entropy_summary: Summary,
     /// The mean over tokens and samples of a sample's entropy, in nats.
     pub expected_entropy: f64,
-    /// Entropy less expected entropy, over tokens, in nats. Not negative but for rounding, about -1e-15 where all
-    /// samples agree; reported as it comes out.
+    /// Entropy minus expected entropy, over tokens, in nats. Not negative except for rounding, about -1e-15 where all samples agree;
+    /// reported unclamped.
     pub mutual_information_summary: Summary,
     /// The mean Brier score, in 0..=2.
     pub brier: f64,
-    /// How often the likeliest token (of equals, the one with the lowest id) came, in 0..=1.
+    /// The fraction of tokens for which the likeliest token (ties go to the lowest id) is the target, in 0..=1.
     pub accuracy: f64,
     /// The expected calibration error with 15 bins, in 0..=1.
     pub ece: f64,
-    /// Each sample's mean negative log likelihood, in nats a token.
+    /// Each sample's mean negative log likelihood, in nats per token.
     pub sample_nll: Vec<f64>, // (S)
     /// The averaged prediction's negative log likelihood of each token, in nats.
     pub nll: Vec<f64>, // (N)
@@ -168,8 +168,8 @@ pub struct PredictiveScores {
     pub mutual_information: Vec<f64>, // (N)
 }
 
-/// The scores token by token: what is left of the predictions once they are made, so that a long split can be scored
-/// in pieces whose N V probabilities fit in memory.
+/// The scores token by token: what remains of the predictions once the probabilities are dropped, so that a long split can be scored in
+/// pieces whose N V probabilities fit in memory.
 #[derive(Clone, Debug)]
 pub struct TokenScores {
     tokens: Vec<TokenPrediction>, // (N)
@@ -184,10 +184,10 @@ impl TokenScores {
         }
     }
 
-    /// Adds the tokens that come next.
+    /// Appends the scores of the tokens that come next.
     ///
     /// # Errors
-    /// [`Error::Shape`] if they were scored with another number of samples.
+    /// Returns [`Error::Shape`] if they were scored with another number of samples.
     pub fn extend(&mut self, next: Self) -> Result<()> {
         if next.sample_nll.len() != self.sample_nll.len() {
             return Err(Error::shape(
@@ -204,10 +204,10 @@ impl TokenScores {
         Ok(())
     }
 
-    /// The scores over all tokens.
+    /// Returns the scores over all tokens.
     ///
     /// # Errors
-    /// Never for scores that [`PredictiveAccumulator::finish_tokens`] made.
+    /// Does not fail for scores that [`PredictiveAccumulator::finish_tokens`] returned.
     pub fn scores(self) -> Result<PredictiveScores> {
         let each =
             |f: fn(&TokenPrediction) -> f64| -> Vec<f64> { self.tokens.iter().map(f).collect() };

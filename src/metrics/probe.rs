@@ -1,7 +1,7 @@
 //! Fixed functions of the parameters, recorded while a chain runs: log-probabilities of probe tokens, and random projections of the weights.
 //!
 //! A network's weights have symmetries, so two chains can agree on every prediction and share no weight. What chains should agree on is the
-//! function; the projections stand beside it as a few views of the weights.
+//! function; the projections give a few views of the weights besides.
 
 use crate::backend::Backend;
 use crate::data::consecutive;
@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective, TokenBatch, Workspace};
 use crate::rng::{Purpose, Stream};
 
-/// Tokens that are run at once: enough to keep the threads busy, few enough to be small beside a sampler's own buffers.
+/// Tokens per pass: enough to keep the threads busy, few enough to be small compared with a sampler's own buffers.
 const ROWS: usize = 512;
 
-/// Probe tokens of a text: windows spread evenly over it, without overlap, and room to score them.
+/// The probe tokens of a text: windows spread evenly over it, without overlap, and the buffers to score them.
 pub struct Probe<B: Backend> {
     x: Vec<u16>, // (W, T)
     y: Vec<u16>, // (W, T)
@@ -27,7 +27,7 @@ impl<B: Backend> Probe<B> {
     /// windows is the split's first, the others follow at even distances.
     ///
     /// # Errors
-    /// When `tokens` or `t` is 0, `t` is longer than the model's block, or the split is shorter than a window.
+    /// Returns an error when `tokens` or `t` is 0, `t` is longer than the model's block, or the split is shorter than a window.
     pub fn new(backend: &B, gpt: &Gpt, split: &[u16], t: usize, tokens: usize) -> Result<Self> {
         if tokens == 0 {
             return Err(Error::invalid("probe tokens", "at least 1", 0));
@@ -50,20 +50,20 @@ impl<B: Backend> Probe<B> {
         })
     }
 
-    /// How many tokens are scored.
+    /// Returns how many tokens are scored.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
 
-    /// The tokens that are scored, (`tokens`).
+    /// Returns the tokens that are scored, (`tokens`).
     pub fn targets(&self) -> &[u16] {
         &self.y[..self.tokens]
     }
 
-    /// Log-probabilities in nats of the probe tokens at `params`, each given the tokens before it in its window: (`tokens`).
+    /// Returns the log-probabilities in nats of the probe tokens at `params`, each given the tokens before it in its window: (`tokens`).
     ///
     /// # Errors
-    /// When the parameters do not fit the model, or a log-probability is not finite (with its place, from 0).
+    /// Returns an error when the parameters do not fit the model, or a log-probability is not finite (with its place, from 0).
     pub fn log_prob(&mut self, backend: &B, gpt: &Gpt, params: &B::Vector) -> Result<&[f32]> {
         let at_once = rows(self.t) * self.t;
         let batches = self.x.chunks(at_once).zip(self.y.chunks(at_once));
@@ -83,19 +83,19 @@ impl<B: Backend> Probe<B> {
     }
 }
 
-/// Sequences that are run at once.
+/// Returns the number of sequences per pass.
 fn rows(t: usize) -> usize {
     (ROWS / t).max(1)
 }
 
-/// How many random projections there are.
+/// The number of random projections.
 pub const PROJECTIONS: usize = 16;
 
-/// The seed of their signs, which is no run's own.
+/// The seed of the projections' signs, which no run uses.
 const SIGNS: u64 = 0x9d39_247e_3377_6d41;
 
-/// Projections of the weights theta (n) on [`PROJECTIONS`] fixed random directions: p_j = sum_i s_ij theta_i / sqrt(n) with signs
-/// s_ij = +-1 that are a function of i and j alone, so that chains and runs can be compared. Directions are of length 1 and nearly
+/// Returns the projections of the weights theta (n) on [`PROJECTIONS`] fixed random directions: p_j = sum_i s_ij theta_i / sqrt(n) with
+/// signs s_ij = +-1 that are a function of i and j alone, so that chains and runs can be compared. Directions have length 1 and are nearly
 /// orthogonal (inner products of order 1 / sqrt(n)).
 pub fn random_projections(theta: &[f32]) -> [f64; PROJECTIONS] {
     let stream = Stream::new(SIGNS, Purpose::Evaluate, 0);

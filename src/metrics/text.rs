@@ -7,12 +7,12 @@ use super::bootstrap::quantile;
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
 
-/// What n-grams are made of. Neither kind changes the case or strips anything.
+/// The units of n-grams. Neither kind changes the case or strips anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Every character, white space too.
+    /// Characters, including white space.
     Char,
-    /// What stands between white space.
+    /// Words: the text between white space.
     Word,
 }
 
@@ -25,14 +25,14 @@ impl Unit {
     }
 }
 
-/// Corpus BLEU with one reference a prediction (Papineni et al. 2002, "BLEU: a method for automatic evaluation of
-/// machine translation", eq. 2 to 4), n-grams of 1 to `max_order` with equal weights, in 0..=1.
+/// Returns the corpus BLEU with one reference per prediction (Papineni et al. 2002, "BLEU: a method for automatic evaluation of machine
+/// translation", eq. 2 to 4), with n-grams of 1 to `max_order` weighted equally, in 0..=1.
 ///
-/// It is not smoothed: 0 when any order has no match. A prediction of fewer than n tokens counts as one n-gram without
-/// a match, as in NLTK's `corpus_bleu`; other implementations leave it out.
+/// It is not smoothed: it is 0 when any order has no match. A prediction of fewer than n tokens counts as one n-gram without a match, as in
+/// NLTK's `corpus_bleu`; other implementations leave it out.
 ///
 /// # Errors
-/// [`Error::Invalid`] if `max_order` is not in 1..=4; [`Error::Shape`] if there are no pairs, or if one list is longer.
+/// Returns [`Error::Invalid`] if `max_order` is not in 1..=4; [`Error::Shape`] if there are no pairs, or if one list is longer.
 pub fn bleu<R: AsRef<str>, P: AsRef<str>>(
     references: &[R],
     predictions: &[P],
@@ -72,11 +72,11 @@ pub fn bleu<R: AsRef<str>, P: AsRef<str>>(
 /// F-measures of one pair, or a mean of them, each in 0..=1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rouge {
-    /// Of common tokens.
+    /// ROUGE-1: the F-measure of common tokens.
     pub rouge1: f64,
-    /// Of common pairs of neighbouring tokens.
+    /// ROUGE-2: the F-measure of common pairs of neighbouring tokens.
     pub rouge2: f64,
-    /// Of the longest common subsequence.
+    /// ROUGE-L: the F-measure of the longest common subsequence.
     pub rouge_l: f64,
 }
 
@@ -96,10 +96,10 @@ impl Rouge {
     }
 }
 
-/// ROUGE-1, ROUGE-2 and ROUGE-L of one pair (Lin 2004, "ROUGE: a package for automatic evaluation of summaries",
-/// sections 2 and 3.1), with recall and precision weighted alike. A text without an n-gram scores 0.
+/// Returns ROUGE-1, ROUGE-2 and ROUGE-L of one pair (Lin 2004, "ROUGE: a package for automatic evaluation of summaries", sections 2 and
+/// 3.1), with recall and precision weighted equally. A text without an n-gram scores 0.
 ///
-/// Time O(n m) and memory O(min(n, m)) in the numbers of tokens, for ROUGE-L.
+/// ROUGE-L takes O(n m) time and O(min(n, m)) memory in the numbers of tokens.
 pub fn rouge(reference: &str, prediction: &str, unit: Unit) -> Rouge {
     let (r, p) = (unit.split(reference), unit.split(prediction));
     let ngrams = |n| {
@@ -116,10 +116,10 @@ pub fn rouge(reference: &str, prediction: &str, unit: Unit) -> Rouge {
     }
 }
 
-/// The plain mean of [`rouge`] over pairs.
+/// Returns the plain mean of [`rouge`] over pairs.
 ///
 /// # Errors
-/// [`Error::Shape`] if there are no pairs, or if one list is longer.
+/// Returns [`Error::Shape`] if there are no pairs, or if one list is longer.
 pub fn rouge_mean<R: AsRef<str>, P: AsRef<str>>(
     references: &[R],
     predictions: &[P],
@@ -133,14 +133,14 @@ pub fn rouge_mean<R: AsRef<str>, P: AsRef<str>>(
     Ok(Rouge::mean(scores, references.len()))
 }
 
-/// How many bootstrap means [`rouge_bootstrap`] takes the median of.
+/// The number of bootstrap means that [`rouge_bootstrap`] takes the median of.
 pub const ROUGE_RESAMPLES: usize = 1000;
 
-/// The median of 1,000 bootstrap means over pairs, the figure that the `rouge_score` package reports in place of the
-/// mean. It differs from the mean by noise, which `seed` fixes; it is here to compare with such figures.
+/// Returns the median of 1,000 bootstrap means over pairs, the figure that the `rouge_score` package reports in place of the mean. It
+/// differs from the mean by noise, which `seed` fixes; it exists for comparison with such figures.
 ///
 /// # Errors
-/// [`Error::Shape`] if there are no scores.
+/// Returns [`Error::Shape`] if there are no scores.
 pub fn rouge_bootstrap(scores: &[Rouge], seed: u64) -> Result<Rouge> {
     if scores.is_empty() {
         return Err(Error::shape(
@@ -195,7 +195,7 @@ fn count_ngrams<T>(tokens: &[T], n: usize) -> usize {
     (tokens.len() + 1).saturating_sub(n)
 }
 
-/// The size of the multiset intersection of the n-grams.
+/// Returns the size of the multiset intersection of the n-grams.
 fn common_ngrams<T: Eq + Hash>(reference: &[T], prediction: &[T], n: usize) -> usize {
     let mut left: HashMap<&[T], usize> = HashMap::new();
     for ngram in reference.windows(n) {
@@ -211,7 +211,7 @@ fn common_ngrams<T: Eq + Hash>(reference: &[T], prediction: &[T], n: usize) -> u
     common
 }
 
-/// Its length, by the textbook recurrence with one row kept.
+/// Returns the length of the longest common subsequence, by the textbook recurrence with one row kept.
 fn longest_common_subsequence<T: Eq>(a: &[T], b: &[T]) -> usize {
     let (long, short) = if a.len() < b.len() { (b, a) } else { (a, b) };
     let mut row = vec![0; short.len() + 1];

@@ -1,4 +1,4 @@
-//! What averaged samples say of a text, token by token.
+//! What averaged samples predict for a text, token by token.
 
 use super::{EnsembleScores, PredictiveScores, eval_batch};
 use crate::backend::Backend;
@@ -6,11 +6,12 @@ use crate::data::consecutive;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Workspace};
 
-/// Scores of the tokens of a text after the first, each given those before it in its window: consecutive windows of the block's length as an
-/// evaluation has them, and a shorter one of what is left.
+/// Scores the tokens of a text after the first, each given those before it in its window: consecutive windows of the block's length, as in
+/// an evaluation, and a shorter one for the rest.
 ///
 /// # Errors
-/// [`Error::Invalid`] for fewer than two tokens, no sample, or a token that is not below the vocabulary's size, the last one too; as [`EnsembleScores`]'s functions.
+/// Returns [`Error::Invalid`] for fewer than two tokens, no sample, or a token (the last one included) that is not below the vocabulary
+/// size; otherwise fails as the functions of [`EnsembleScores`] do.
 pub fn text_scores<B: Backend>(
     backend: &B,
     gpt: &Gpt,

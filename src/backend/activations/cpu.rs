@@ -1,4 +1,4 @@
-//! Buffers of a pass on the CPU.
+//! The buffers of a pass on the CPU.
 
 use super::Piece;
 use crate::backend::cpu::{Cpu, pages};
@@ -7,16 +7,16 @@ use crate::backend::ops::ActivationOps;
 use crate::backend::{GemmPrecision, HostPool, Precision};
 use crate::error::{Error, Result};
 
-/// Tokens on the CPU.
+/// Token indices on the CPU, with what the pieces that they form need.
 pub struct Tokens {
     pub ids: Vec<u32>,
     pub pieces: Vec<Piece>,
-    /// Of a token of a piece: its place in its sequence.
+    /// The position of each token of the pieces in its sequence.
     pub positions: Vec<u32>,
 }
 
 impl Tokens {
-    /// The number of the last token of each piece.
+    /// The index of the last token of each piece.
     pub fn ends(&self) -> impl Iterator<Item = usize> + '_ {
         self.pieces.iter().scan(0, |end, p| {
             *end += p.len;

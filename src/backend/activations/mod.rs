@@ -5,22 +5,22 @@ pub(in crate::backend) mod cpu;
 use crate::backend::{GemmPrecision, HostPool, Precision, Vectors};
 use crate::error::Result;
 
-/// New tokens of one sequence, of which others were read before.
+/// New tokens of one sequence whose earlier tokens are in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Which sequence of the cache.
+    /// Index of the sequence in the cache.
     pub sequence: usize,
-    /// How many new tokens, at least 1.
+    /// Number of new tokens, at least 1.
     pub len: usize,
-    /// Tokens of the sequence that are in the cache.
+    /// Number of the sequence's tokens that are in the cache.
     pub past: usize,
 }
 
-/// The parameters that an operation reads; the places of its tensors are those in one model's flat vector.
+/// The parameters that an operation reads. Its tensors are addressed by their ranges in one model's flat vector.
 pub enum Params<'a, B: ActivationOps> {
-    /// One model's.
+    /// The parameters of one model.
     Flat(&'a B::Vector),
-    /// Those of every member of an ensemble. Rows come member after member, as many of each.
+    /// The parameters of every member of an ensemble. The rows of a matrix are grouped by member, equally many for each.
     Ensemble(&'a B::Ensemble),
 }
 
@@ -32,7 +32,8 @@ impl<B: ActivationOps> Clone for Params<'_, B> {
 
 impl<B: ActivationOps> Copy for Params<'_, B> {}
 
-/// Where the gradient of the parameters goes: overwritten, and with `squares` the squares of each sequence's part are added up.
+/// Where the gradient of the parameters goes. It is overwritten; with `squares`, the squares of each sequence's gradient are accumulated
+/// too.
 pub struct WeightGrad<'a, B: Vectors> {
     /// The gradient, (n_params).
     pub grad: &'a mut B::Vector,
@@ -45,7 +46,7 @@ pub struct WeightGrad<'a, B: Vectors> {
 }
 
 impl<B: Vectors> WeightGrad<'_, B> {
-    /// The same place, for one operation.
+    /// Reborrows the destination for one operation.
     pub fn reborrow(&mut self) -> WeightGrad<'_, B> {
         WeightGrad {
             grad: &mut *self.grad,
@@ -56,33 +57,33 @@ impl<B: Vectors> WeightGrad<'_, B> {
     }
 }
 
-/// Buffers of a pass on the device.
+/// The buffers of a pass on the device.
 pub trait ActivationOps: Vectors {
-    /// A matrix of activations. Its element type and the distance of its rows are the device's.
+    /// A matrix of activations. The device chooses its element type and the distance between its rows.
     type Act: Send + Sync;
     /// Token indices, as windows or as pieces of sequences.
     type Tokens: Send + Sync;
     /// The parameters of several models of one shape, laid out to be read together.
     type Ensemble: Send + Sync;
 
-    /// A matrix of `rows` by `width` zeros.
+    /// Returns a matrix of `rows` by `width` zeros.
     fn act(&self, rows: usize, width: usize) -> Result<Self::Act>;
 
     /// Copies the first `to.len() / width` rows to the host.
     fn download_act(&self, from: &Self::Act, width: usize, to: &mut [f32]) -> Result<()>;
 
-    /// Room for `n` tokens.
+    /// Returns room for `n` tokens.
     fn tokens(&self, n: usize) -> Result<Self::Tokens>;
 
-    /// Copies tokens to the front of `to`. With `pieces` they are the pieces' tokens one after the other.
+    /// Copies tokens to the front of `to`. With `pieces`, the tokens are those of the pieces, concatenated.
     fn upload_tokens(&self, to: &mut Self::Tokens, from: &[u32], pieces: &[Piece]) -> Result<()>;
 
-    /// The host's threads, for what is no operation of a device; a pass may be launched from one of them.
+    /// Returns the host's threads, for work that is no operation of the device; a pass may be launched from one of them.
     fn host(&self) -> &HostPool;
 
-    /// What products of matrices keep to.
+    /// Returns the precision that matrix products keep to.
     fn gemm_precision(&self) -> GemmPrecision;
 
-    /// The same device with products of another precision; what it runs on is shared.
+    /// Returns a handle to this device whose products have another precision; both share the threads and the memory.
     fn with_precision(&self, precision: Precision) -> Self;
 }

@@ -1,6 +1,6 @@
 //! Causal attention in blocks of rows, forward and backward: the masked half is skipped and no (T, T) matrix is kept.
 //!
-//! As FlashAttention (Dao et al. 2022) keeps per row only the log-sum-exp and makes the probabilities again in the backward pass.
+//! Like FlashAttention (Dao et al. 2022), it keeps only the log-sum-exp of each row and recomputes the probabilities in the backward pass.
 
 use super::{Attended, AttentionShape, CacheShape, PieceRows};
 use crate::backend::Dropout;
@@ -15,14 +15,15 @@ use crate::error::Result;
 use ndarray::ArrayView2;
 use std::cell::RefCell;
 
-/// Rows of queries at a time: a block of probabilities (64, T) stays in the second-level cache.
+/// Rows of queries per block: a block of probabilities (64, T) stays in the L2 cache.
 const BLOCK: usize = 64;
 
-/// The same when decoding. Work is split at its multiples alone, since the product's method looks at the number of rows.
+/// Rows of queries per block when decoding. Work is split only at its multiples, because the method of a product depends on its number of
+/// rows.
 const CACHED: usize = 32;
 
 thread_local! {
-    /// Probabilities and their gradient of one block: grows to 2 (BLOCK, T) once.
+    /// The probabilities of one block and their gradient: grows once to 2 (BLOCK, T).
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -37,7 +38,7 @@ fn with_scratch<R>(n: usize, f: impl FnOnce(&mut [f32], &mut [f32]) -> R) -> R {
     })
 }
 
-/// Sixteen lanes to one, halving: four steps where one after the other would be fifteen.
+/// Reduces sixteen lanes to one by halving: four steps instead of fifteen.
 #[inline(always)]
 fn tree(mut x: [f32; 16], f: impl Fn(f32, f32) -> f32) -> f32 {
     let mut width = 8;
@@ -50,7 +51,7 @@ fn tree(mut x: [f32; 16], f: impl Fn(f32, f32) -> f32) -> f32 {
     x[0]
 }
 
-/// A row's scores that are seen, and after them as many masked ones, now -infinity, as make whole vectors (but for the row's end).
+/// Returns a row's visible scores, extended to whole vectors by masked ones that are set to -infinity (up to the row's end).
 #[inline(always)]
 fn whole_vectors(row: &mut [f32], seen: usize) -> &mut [f32] {
     let end = seen.next_multiple_of(16).min(row.len());
@@ -120,14 +121,14 @@ multiversion! {
     }
 }
 
-/// First element of row-block (b, h, i0..) in the (B, H, T, T) numbering of attention dropout.
+/// Returns the first element of row-block (b, h, i0..) in the (B, H, T, T) numbering of attention dropout.
 fn mask_block(mask: &Mask, s: &mut [f32], cols: usize, t: usize, head: usize, i0: usize) {
     for (r, row) in s.chunks_exact_mut(cols).enumerate() {
         mask.apply(row, (head * t + i0 + r) * t);
     }
 }
 
-/// out (N, C) and lse (B, H, T) from qkv (N, 3C).
+/// Computes out (N, C) and lse (B, H, T) from qkv (N, 3C).
 fn forward(
     cpu: &Cpu,
     out: &mut [f32],
@@ -183,7 +184,7 @@ fn forward(
     );
 }
 
-/// Views of one head in a sequence's qkv (T, 3C).
+/// The views of one head in a sequence's qkv (T, 3C).
 struct Head<'a> {
     qkv: &'a [f32],
     at: usize,
@@ -200,19 +201,19 @@ impl<'a> Head<'a> {
             size,
         }
     }
-    /// Queries i0.., (m, size).
+    /// Returns the queries from i0 on, (m, size).
     fn q(&self, i0: usize, m: usize) -> ArrayView2<'a, f32> {
         let data = &self.qkv[i0 * 3 * self.c + self.at..];
         rows(data, (m, self.size), 3 * self.c)
     }
 
-    /// Keys, (n, size).
+    /// Returns the keys, (n, size).
     fn k(&self, n: usize) -> ArrayView2<'a, f32> {
         let data = &self.qkv[self.c + self.at..];
         rows(data, (n, self.size), 3 * self.c)
     }
 
-    /// Values, (n, size).
+    /// Returns the values, (n, size).
     fn v(&self, n: usize) -> ArrayView2<'a, f32> {
         let data = &self.qkv[2 * self.c + self.at..];
         rows(data, (n, self.size), 3 * self.c)
@@ -227,7 +228,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// dqkv (N, 3C) from dout (N, C), with out, lse and qkv of the forward pass.
+/// Computes dqkv (N, 3C) from dout (N, C), with out, lse and qkv of the forward pass.
 #[allow(clippy::too_many_arguments)]
 fn backward(
     cpu: &Cpu,
@@ -356,8 +357,8 @@ fn backward_head(
     });
 }
 
-/// New positions of one sequence after `past` cached ones: their keys and values join the cache, then those from `first` on
-/// attend to all before them.
+/// Attends from new positions of one sequence after `past` cached ones: their keys and values join the cache, then the positions from
+/// `first` on attend to all before them.
 #[allow(clippy::too_many_arguments)]
 fn cached(
     cpu: &Cpu,

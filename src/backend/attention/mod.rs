@@ -6,7 +6,7 @@ use crate::backend::Dropout;
 use crate::backend::ops::ActivationOps;
 use crate::error::Result;
 
-/// Sizes of an attention: N = B T rows of C = H * head channels.
+/// The sizes of an attention: N = B T rows of C = H * head channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttentionShape {
     /// Sequences B.
@@ -20,7 +20,7 @@ pub struct AttentionShape {
 }
 
 impl AttentionShape {
-    /// Width C.
+    /// Returns the width C.
     pub fn width(&self) -> usize {
         self.h * self.size
     }
@@ -38,18 +38,18 @@ pub struct Attended<'a, A> {
     pub qkv: &'a A,
 }
 
-/// One block's part of a cache (S, sequences, L, 2, block, C): keys and values of S members' sequences.
+/// The part of a cache (S, sequences, L, 2, block, C) that belongs to one block: the keys and values of S members' sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheShape {
     /// Members S.
     pub members: usize,
-    /// Sequences of each.
+    /// Sequences per member.
     pub sequences: usize,
     /// Blocks L.
     pub layers: usize,
-    /// Which block.
+    /// Index of the block.
     pub layer: usize,
-    /// Longest context.
+    /// Longest context, in tokens.
     pub block: usize,
     /// Heads H.
     pub h: usize,
@@ -57,18 +57,19 @@ pub struct CacheShape {
     pub size: usize,
 }
 
-/// Which rows a pass over pieces goes on with.
+/// The rows that a pass over pieces continues with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PieceRows {
-    /// All of them.
+    /// Every row.
     All,
-    /// The last of each piece.
+    /// The last row of each piece.
     Last,
 }
 
-/// Attention.
+/// The operations of causal attention.
 pub trait AttentionOps: ActivationOps {
-    /// Causal attention: out (N, C) from qkv (N, 3C), scale 1/sqrt(head); `lse` (B, H, T) keeps each row's log-sum-exp.
+    /// Computes causal attention: out (N, C) from qkv (N, 3C), with scale 1/sqrt(head); `lse` (B, H, T) receives the log-sum-exp of each
+    /// row's scores.
     fn attention(
         &self,
         out: &mut Self::Act,
@@ -78,7 +79,7 @@ pub trait AttentionOps: ActivationOps {
         dropout: Option<Dropout>,
     ) -> Result<()>;
 
-    /// dqkv (N, 3C); the probabilities are made again from qkv and lse.
+    /// Computes dqkv (N, 3C); the probabilities are recomputed from qkv and lse.
     fn attention_backward(
         &self,
         dqkv: &mut Self::Act,
@@ -87,8 +88,9 @@ pub trait AttentionOps: ActivationOps {
         dropout: Option<Dropout>,
     ) -> Result<()>;
 
-    /// Attention of new positions after cached ones: the keys and values of every piece join its sequence's part of the cache, then each new
-    /// position attends to all before it. qkv (S, N, 3C); out (S, N, C), or (S, pieces, C) with the last row of each.
+    /// Computes the attention of new positions after cached ones: the keys and values of every piece join its sequence's part of the cache,
+    /// then each new position attends to all before it. qkv is (S, N, 3C); out is (S, N, C), or (S, pieces, C) with the last row of each
+    /// piece.
     fn attention_cached(
         &self,
         out: &mut Self::Act,

@@ -9,7 +9,7 @@
 use std::arch::asm;
 use std::sync::OnceLock;
 
-/// Whether the processor multiplies tiles of bf16 and the system lends this process the registers. Asked once.
+/// Returns whether the processor multiplies tiles of bf16 and the system lets this process use the registers. Asked once.
 pub fn is_lent() -> bool {
     static LENT: OnceLock<bool> = OnceLock::new();
     *LENT.get_or_init(|| is_there() && is_permitted())
@@ -29,7 +29,7 @@ pub fn is_there() -> bool {
         && is_x86_feature_detected!("avx512bf16")
 }
 
-/// The 8 KiB of state must be asked for, once a process; a kernel may know nothing of it, or refuse.
+/// Requests the 8 KiB of state, once per process; a kernel may not know the request, or may refuse it.
 fn is_permitted() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
     const XTILEDATA: libc::c_long = 18;
@@ -65,7 +65,7 @@ static WHOLE: Shapes = {
     }
 };
 
-/// The tile registers of this thread, eight whole tiles. They are given back at the end: a thread that holds them has 8 KiB more to save
+/// The tile registers of this thread, eight whole tiles. They are released on drop: a thread that holds them has 8 KiB more to save
 /// whenever it is interrupted, and its core does not sleep deeply.
 pub struct Tiles(std::marker::PhantomData<*const ()>); // of one thread
 
@@ -88,7 +88,7 @@ impl Drop for Tiles {
     }
 }
 
-/// Tile T = 0.
+/// Sets tile T to 0.
 ///
 /// # Safety
 /// This thread has [`Tiles`].
@@ -98,7 +98,7 @@ pub unsafe fn zero<const T: usize>() {
     unsafe { asm!("tilezero tmm{t}", t = const T, options(nostack, nomem, preserves_flags)) }
 }
 
-/// Tile T = the 16 rows of 64 bytes that begin at `from`, `stride` bytes apart.
+/// Loads tile T from the 16 rows of 64 bytes that begin at `from`, `stride` bytes apart.
 ///
 /// # Safety
 /// This thread has [`Tiles`], and the rows can be read.
@@ -111,7 +111,7 @@ pub unsafe fn load<const T: usize, E>(from: *const E, stride: usize) {
     }
 }
 
-/// The 16 rows of 64 bytes that begin at `to`, `stride` bytes apart, = tile T.
+/// Stores tile T to the 16 rows of 64 bytes that begin at `to`, `stride` bytes apart.
 ///
 /// # Safety
 /// This thread has [`Tiles`], and nothing else accesses the rows meanwhile.
@@ -124,7 +124,7 @@ pub unsafe fn store<const T: usize>(to: *mut f32, stride: usize) {
     }
 }
 
-/// Tile C += A B, with A of (16, 32) bf16 and B of 16 x 16 pairs. Sums are f32, rounded to nearest; denormals count as 0.
+/// Computes tile C += A B, with A of (16, 32) bf16 and B of 16 x 16 pairs. Sums are f32, rounded to nearest; denormals count as 0.
 ///
 /// # Safety
 /// This thread has [`Tiles`].

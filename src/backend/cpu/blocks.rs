@@ -1,11 +1,11 @@
-//! Passes over flat vectors in blocks that any thread may take, their sums in a tree that the threads do not change.
+//! Passes over flat vectors in blocks that any thread may take; the tree of their sums does not depend on the threads.
 
 use super::Cpu;
 use std::ops::Range;
 
-/// Elements a block: the unit of work, and of every sum.
+/// Elements per block: the unit of work and of every sum.
 const BLOCK: usize = 4096;
-/// Blocks that a thread takes at least: starting a task costs as much as a part of one.
+/// The fewest blocks that a thread takes: starting a task costs as much as part of a block.
 const GRAIN: usize = 4;
 impl Cpu {
     /// Runs `leaf` on each block of `0..n` and on that part of every output (an empty output stays empty), and
@@ -23,7 +23,7 @@ impl Cpu {
         self.run(|| tree(true, 0..n, outs, &leaf, &join))
     }
 
-    /// A sum over all elements, given each block's.
+    /// Returns a sum over all elements, given the sum of each block.
     pub(in crate::backend) fn sum(
         &self,
         n: usize,

@@ -13,19 +13,19 @@ pub fn same(what: &str, expected: usize, got: usize) -> Result<()> {
         .ok_or_else(|| Error::shape(what, [expected], [got]))
 }
 
-/// The whole chunk from `at`.
+/// Returns the whole chunk that begins at `at`.
 #[inline(always)]
 pub fn chunk(x: &[f32], at: usize) -> &[f32; CHUNK] {
     x[at..].first_chunk().expect("a whole chunk")
 }
 
-/// The whole chunk from `at`.
+/// Returns the whole chunk that begins at `at`, for writing.
 #[inline(always)]
 pub fn chunk_mut(x: &mut [f32], at: usize) -> &mut [f32; CHUNK] {
     x[at..].first_chunk_mut().expect("a whole chunk")
 }
 
-/// `CHUNK` elements from `at`, what is beyond the end filled with `pad`.
+/// Returns `CHUNK` elements from `at`; those beyond the end are `pad`.
 #[inline(always)]
 pub fn load(x: &[f32], at: usize, pad: f32) -> [f32; CHUNK] {
     let x = x.get(at..).unwrap_or_default();
@@ -36,7 +36,7 @@ pub fn load(x: &[f32], at: usize, pad: f32) -> [f32; CHUNK] {
     })
 }
 
-/// The counterpart of [`load`].
+/// Stores `CHUNK` elements at `at`; those beyond the end are dropped.
 #[inline(always)]
 pub fn store(x: &mut [f32], at: usize, chunk: &[f32; CHUNK]) {
     let x = x.get_mut(at..).unwrap_or_default();

@@ -1,29 +1,30 @@
-//! The instruction set: found at run time, forced by `BNN_ISA`, and a macro that compiles a plain function for each.
+//! The instruction set: detected at run time or forced by `BNN_ISA`, and a macro that compiles a plain function for each.
 #![allow(unsafe_code)] // one call a function, behind a value that only detection makes
 
 use crate::error::{Error, Result};
 
-/// An instruction set that this machine has: a value proves it, since only detection makes one (and [`Isa::assume_amx`]).
+/// An instruction set that this machine has. A value is proof of it, since only detection creates one (and [`Isa::assume_amx`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Isa {
     level: Level,
     amx: Amx,
 }
 
-/// AMX beside the level.
+/// How AMX is available, beside the level.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Amx {
     None,
-    /// The processor has it. The system is asked for its registers when a product first wants them: that changes what the whole process may do.
+    /// The processor has it. The system is asked for its registers when a product first needs them, because that changes what the whole
+    /// process may do.
     There,
-    /// Taken for granted.
+    /// It is assumed without asking.
     Assumed,
 }
 
 /// The levels that kernels are compiled for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Level {
-    /// What the compiler's target guarantees.
+    /// The baseline of the compiler's target.
     Portable,
     /// AVX2 and FMA: 8 lanes.
     Avx2,
@@ -37,7 +38,7 @@ const AVX512: Isa = Isa::of(Level::Avx512, Amx::None);
 const AMX: Isa = Isa::of(Level::Avx512, Amx::There);
 const ALL: [Isa; 4] = [PORTABLE, AVX2, AVX512, AMX];
 
-/// The words of `BNN_ISA`.
+/// The values of `BNN_ISA`.
 const NAMES: &str = "portable, avx2, avx512 or amx";
 
 impl Isa {
@@ -45,10 +46,11 @@ impl Isa {
         Self { level, amx }
     }
 
-    /// The widest that this processor has, or what the environment variable `BNN_ISA` (`portable`, `avx2`, `avx512`, `amx`) asks for.
+    /// Returns the widest set that this processor has, or the one that the environment variable `BNN_ISA` names (`portable`, `avx2`,
+    /// `avx512`, `amx`).
     ///
     /// # Errors
-    /// When `BNN_ISA` is another word, or names instructions that are not there.
+    /// Returns an error when `BNN_ISA` has another value, or names instructions that this machine does not have.
     pub fn detect() -> Result<Self> {
         match std::env::var("BNN_ISA") {
             Ok(name) => Self::named(&name),
@@ -60,7 +62,7 @@ impl Isa {
         }
     }
 
-    /// The instruction set of that name, if the machine has it.
+    /// Returns the instruction set of that name, if the machine has it.
     pub fn named(name: &str) -> Result<Self> {
         let isa = match name {
             "portable" => PORTABLE,
@@ -74,12 +76,12 @@ impl Isa {
         })
     }
 
-    /// Every instruction set of this machine, the plainest first.
+    /// Returns every instruction set of this machine, from the narrowest to the widest.
     pub fn all() -> Vec<Self> {
         ALL.into_iter().filter(|isa| isa.is_lent()).collect()
     }
 
-    /// Whether AVX-512 is in use and multiplies pairs of bf16 (AVX512_BF16).
+    /// Returns whether AVX-512 is in use and multiplies pairs of bf16 (AVX512_BF16).
     pub fn has_bf16(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         {
@@ -89,8 +91,8 @@ impl Isa {
         false
     }
 
-    /// Whether AMX tiles of bf16 are in use, beside AVX-512. The first call asks the system for them, for the whole process: signal stacks that
-    /// are too small for their state are refused from then on, and while there is such a stack the system refuses.
+    /// Returns whether AMX tiles of bf16 are in use, beside AVX-512. The first call asks the system for them, for the whole process: from
+    /// then on signal stacks too small for their state are refused, and while such a stack exists the system refuses the request.
     pub fn has_amx(self) -> bool {
         match self.amx {
             Amx::None => false,
@@ -102,7 +104,7 @@ impl Isa {
         }
     }
 
-    /// AVX-512 and AMX without asking whether AMX is there: for a process that serves its instructions itself, as the tests do.
+    /// Returns AVX-512 with AMX without asking whether AMX is there: for a process that emulates its instructions, as the tests do.
     ///
     /// # Safety
     /// The set `avx512` is there, with AVX512_BF16 ([`Isa::has_bf16`]), and an AMX instruction in this process does what it should.
@@ -111,17 +113,17 @@ impl Isa {
         Self::of(Level::Avx512, Amx::Assumed)
     }
 
-    /// The level of vectors.
+    /// Returns the level of the vectors.
     pub fn level(self) -> Level {
         self.level
     }
 
-    /// Whether the processor has it, and the system lends what must be asked for.
+    /// Returns whether the processor has it and the system grants what must be requested.
     fn is_lent(self) -> bool {
         self.is_there() && (self.amx == Amx::None || self.has_amx())
     }
 
-    /// Whether the processor has it.
+    /// Returns whether the processor has it.
     fn is_there(self) -> bool {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         let amx = super::amx::is_there;

@@ -1,13 +1,13 @@
 //! Elementary functions on f32 that the compiler can vectorise: no branches, no calls, no fused multiply-add.
 
-/// 2^n for an integral n in -126..=127, as a float.
+/// Returns 2^n for an integral n in -126..=127.
 #[inline(always)]
 fn exp2i(biased: f32) -> f32 {
     // `biased` is n + 2^23 + 127 exactly, so its low mantissa bits are the exponent field of 2^n.
     f32::from_bits(biased.to_bits() << 23)
 }
 
-/// e^x: relative error below 1.2e-7 for -87 <= x <= 88; smaller x are taken as -87 (1.6e-38), larger as 88.
+/// Returns e^x, with relative error below 1.2e-7 for -87 <= x <= 88; smaller x count as -87 (1.6e-38), larger ones as 88.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     const SHIFT: f32 = 8_388_608.0 + 127.0; // adding it rounds to an integer and leaves it biased in the mantissa
@@ -32,8 +32,8 @@ pub fn exp(x: f32) -> f32 {
     p * exp2i(biased)
 }
 
-/// (Phi(x), phi(x)): the normal distribution function and density; absolute error below 2.5e-7, relative below 6e-7
-/// down to x = -3 and below 5e-6 down to x = -13, where both are about 0: the rounding of x^2/2 is what costs there.
+/// Returns (Phi(x), phi(x)), the normal distribution function and density. The absolute error is below 2.5e-7, the relative error below
+/// 6e-7 down to x = -3 and below 5e-6 down to x = -13, where both are about 0; the rounding of x^2/2 dominates there.
 ///
 /// Phi(-|x|) = exp(-x^2/2) P(t)/2 with t = 1/(1 + 0.3 |x|), where P is a minimax fit (2.8e-8) of the scaled
 /// complementary error function erfcx(|x|/sqrt 2) for |x| <= 13. No cancellation on either side.
@@ -63,7 +63,7 @@ pub fn normal_cdf_pdf(x: f32) -> (f32, f32) {
     (cdf, 0.398_942_3 * e)
 }
 
-/// tanh x: absolute error below 1.5e-7.
+/// Returns tanh x, with absolute error below 1.5e-7.
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     // 1 - 2/(e^{2x} + 1), odd by construction of the sign
@@ -75,7 +75,7 @@ pub fn tanh(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// Every `stride`-th float from 0 to `top`, and their negatives.
+    /// Returns every `stride`-th float from 0 to `top`, and their negatives.
     fn floats(top: f32, stride: usize) -> impl Iterator<Item = f32> {
         (0..=top.to_bits())
             .step_by(stride)
@@ -83,7 +83,7 @@ mod tests {
             .flat_map(|x| [x, -x])
     }
 
-    /// The largest of `error` over the floats from -`top` to `top`, with where it is.
+    /// Returns the largest `error` over the floats from -`top` to `top`, and where it is.
     fn worst(top: f32, error: impl Fn(f32) -> f64) -> (f64, f32) {
         let all = floats(top, 4001).map(|x| (error(x), x));
         all.fold(
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!((tanh(f32::INFINITY), tanh(-30.0)), (1.0, -1.0));
     }
 
-    /// The reference itself, against erfc of the C library.
+    /// Compares the reference itself with erfc of the C library.
     #[test]
     fn the_reference_is_right() {
         for (x, want) in [

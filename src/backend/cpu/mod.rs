@@ -1,4 +1,4 @@
-//! The CPU: a thread pool of its own, the instruction set found at run time, and what its operations share.
+//! The CPU: its thread pool, the instruction set detected at run time, and what its operations share.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
@@ -41,15 +41,15 @@ impl std::fmt::Debug for Cpu {
 }
 
 impl Cpu {
-    /// A context with `threads` threads; 0 takes as many as the machine has. With one thread everything runs on the caller's.
+    /// Creates a context with `threads` threads; 0 means as many as the machine has. With one thread, everything runs on the caller's.
     ///
     /// # Errors
-    /// When the threads cannot be started, or when `BNN_ISA` asks for instructions that this machine does not have.
+    /// Returns an error when the threads cannot be started, or when `BNN_ISA` asks for instructions that this machine does not have.
     pub fn new(threads: usize) -> Result<Self> {
         Self::with_isa(threads, Isa::detect()?)
     }
 
-    /// Like [`Cpu::new`], with the instruction set forced.
+    /// Creates a context like [`Cpu::new`], with the instruction set forced.
     pub fn with_isa(threads: usize, isa: Isa) -> Result<Self> {
         Ok(Self {
             host: HostPool::new(threads)?,
@@ -58,18 +58,18 @@ impl Cpu {
         })
     }
 
-    /// The same context with products of another precision; its threads are shared.
+    /// Returns a context that shares the threads of this one and computes products with another precision.
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
         self
     }
 
-    /// How exactly products are computed.
+    /// Returns the requested precision of matrix products.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// What products of matrices keep to with these instructions.
+    /// Returns the precision that matrix products keep to with these instructions.
     pub fn gemm_precision(&self) -> GemmPrecision {
         match self.precision {
             Precision::High if self.isa.has_amx() => GemmPrecision::Bits15,
@@ -78,12 +78,12 @@ impl Cpu {
         }
     }
 
-    /// How many threads compute.
+    /// Returns the number of threads.
     pub fn threads(&self) -> usize {
         self.host.threads()
     }
 
-    /// The instruction set in use.
+    /// Returns the instruction set in use.
     pub fn isa(&self) -> Isa {
         self.isa
     }
@@ -112,7 +112,7 @@ impl Cpu {
         }
     }
 
-    /// Runs `f` on each of `count` members, whose parts of the outputs are as wide as the outputs say.
+    /// Runs `f` on each of `count` members and on that member's part of every output.
     pub(in crate::backend) fn members<const N: usize>(
         &self,
         count: usize,

@@ -45,7 +45,7 @@ pub fn split<const N: usize>(
     let mut right = [const { None }; N];
     let mut slots = right.iter_mut();
     let left = halves.map(|(a, b)| {
-        *slots.next().expect("one slot an output") = Some(b);
+        *slots.next().expect("one slot per output") = Some(b);
         a
     });
     let right = right.map(|r| r.expect("every slot was filled"));

@@ -1,4 +1,4 @@
-//! What the machine can do at most: multiply-adds out of registers, bytes a second through memory. For rooflines.
+//! The limits of the machine for rooflines: multiply-adds per second in registers, bytes per second through memory.
 
 use super::isa::{Level, multiversion};
 use super::{Cpu, Rows};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 /// Independent chains, a lane each: enough to hide the latency, few enough for sixteen registers of eight lanes.
 const CHAINS: usize = 12 * 8;
-/// The same for registers of sixteen lanes, of which there are thirty-two.
+/// The number of chains for registers of sixteen lanes, of which there are thirty-two.
 const WIDE_CHAINS: usize = 12 * 16;
-/// Multiply-adds of each chain in one go.
+/// Multiply-adds of each chain per run.
 const LENGTH: usize = 100_000;
-/// How long each is tried.
+/// How long each measurement takes.
 const TIME: Duration = Duration::from_millis(300);
 
 #[inline(always)]
@@ -36,14 +36,14 @@ multiversion! {
     }
 }
 
-/// Where no fused instruction is certain: the two apart, as the portable kernels have them.
+/// Multiplies and adds separately, as the portable kernels do, where no fused instruction is certain.
 fn apart(x: &mut [f32; CHAINS], a: f32, b: f32) {
     run(x, |y| y * a + b);
 }
 
 impl Cpu {
-    /// Operations a second of f32 multiply-adds (two each) in registers, on all threads: the best of what 0.3 s allow; and how many runs
-    /// that were.
+    /// Measures the operations per second of f32 multiply-adds (two each) in registers, on all threads. Returns the best rate within 0.3 s,
+    /// and the number of runs.
     pub fn peak_flops(&self) -> (f64, usize) {
         let width = match self.isa.level() {
             Level::Avx512 => WIDE_CHAINS,
@@ -71,8 +71,8 @@ impl Cpu {
         })
     }
 
-    /// Bytes a second of a pass that reads three vectors of n elements and writes two, as a sampler's update does; as
-    /// [`Cpu::peak_flops`].
+    /// Measures the bytes per second of a pass that reads three vectors of n elements and writes two, as a sampler's update does. Returns
+    /// the best rate within 0.3 s, and the number of runs.
     pub fn peak_bandwidth(&self, n: usize) -> (f64, usize) {
         let (mut a, mut b, c) = (vec![1.0f32; n], vec![1.0f32; n], vec![1.0f32; n]);
         best((20 * n) as f64, || {
@@ -91,7 +91,7 @@ multiversion! {
     }
 }
 
-/// The best rate of `f`, which does `work`, and how often it ran.
+/// Returns the best rate of `f`, which does `work`, and how often it ran.
 fn best(work: f64, mut f: impl FnMut()) -> (f64, usize) {
     let (start, mut rate, mut runs) = (Instant::now(), 0.0f64, 0);
     while runs < 3 || start.elapsed() < TIME {

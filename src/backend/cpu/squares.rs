@@ -1,4 +1,4 @@
-//! Sums over sequences, and the sums of their squares: what a diagonal empirical Fisher takes besides a gradient.
+//! Sums over sequences and sums of their squares: what a diagonal empirical Fisher information needs besides a gradient.
 
 use super::isa::multiversion;
 use super::{Cpu, Rows};
@@ -6,12 +6,12 @@ use std::ops::Range;
 
 /// Columns whose sums one thread holds at a time.
 const COLUMNS: usize = 64;
-/// Columns that are handed out together.
+/// Columns per unit of work.
 const GRAIN: usize = 16;
 
 multiversion! {
-    /// Takes one sequence's part, rows of `width` without gaps, into the sum and its square into the squares, whose rows begin `ld`
-    /// apart. The first sequence's part overwrites the sum.
+    /// Adds one sequence's part, rows of `width` without gaps, to the sum, and its square to the squares, whose rows begin `ld` apart. The
+    /// first sequence's part overwrites the sum.
     pub fn add(sum: &mut [f32], squares: &mut [f32], ld: usize, part: &[f32], width: usize, first: bool) {
         let rows = sum.chunks_mut(ld).zip(squares.chunks_mut(ld));
         for ((sum, squares), part) in rows.zip(part.chunks_exact(width)) {
@@ -31,7 +31,7 @@ multiversion! {
     }
 }
 
-/// out = the sums of columns `cols` of rows of n, in order.
+/// Writes to out the sums of columns `cols` over rows of n, in order.
 pub fn column_sums(out: &mut [f32], rows: &[f32], n: usize, cols: Range<usize>) {
     out.fill(0.0);
     for row in rows.chunks_exact(n) {
@@ -42,7 +42,8 @@ pub fn column_sums(out: &mut [f32], rows: &[f32], n: usize, cols: Range<usize>) 
 }
 
 impl Cpu {
-    /// sums (n) = the sum over sequences of what `of` writes for sequence and columns; squares (n) += the sum of its squares.
+    /// Computes sums (n), the sum over sequences of what `of` writes for a sequence and its columns, and squares (n) += the sum of its
+    /// squares.
     pub(in crate::backend) fn column_squares(
         &self,
         sequences: usize,

@@ -10,10 +10,10 @@ use crate::backend::ops::CrossEntropyOps;
 use crate::error::Result;
 use crate::rng::Stream;
 
-/// Signs of one block of the stream.
+/// The signs in one block of the stream.
 const SIGNS: usize = 128;
 
-/// Largest element, in lanes.
+/// Returns the largest element, in lanes.
 #[inline(always)]
 fn max(z: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 16];
@@ -33,7 +33,7 @@ fn max(z: &[f32]) -> f32 {
     )
 }
 
-/// Sum of exp(z - top), in lanes.
+/// Returns the sum of exp(z - top), in lanes.
 #[inline(always)]
 fn sum_exp(z: &[f32], top: f32) -> f32 {
     let mut lanes = [0.0f32; 16];

@@ -1,4 +1,4 @@
-//! Softmax with cross-entropy, and what goes back from it: the gradient, or a cotangent of its curvature.
+//! Softmax with cross-entropy, and what the backward pass starts from: the gradient, or a cotangent of its curvature.
 
 pub(in crate::backend) mod cpu;
 
@@ -6,19 +6,19 @@ use crate::backend::ops::ActivationOps;
 use crate::error::Result;
 use crate::rng::Stream;
 
-/// Which positions of a sequence count in the loss.
+/// The positions of a sequence that count in the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Objective {
-    /// Every position: the mean runs over B T tokens.
+    /// Every position counts: the mean is over B T tokens.
     #[default]
     All,
-    /// The last position alone, as the original: the mean runs over B windows.
+    /// Only the last position counts, as in the original: the mean is over B windows.
     Last,
 }
 
 impl Objective {
-    /// How many of `rows` positions, in sequences of `t`, count.
+    /// Returns how many of `rows` positions count, in sequences of `t`.
     pub fn count(self, rows: usize, t: usize) -> usize {
         match self {
             Self::All => rows,
@@ -27,12 +27,12 @@ impl Objective {
     }
 }
 
-/// Which rows of the logits (N, V) a loss is of.
+/// The rows of the logits (N, V) that a loss is taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossShape {
     /// Rows N.
     pub rows: usize,
-    /// Rows T of a sequence.
+    /// Rows T per sequence.
     pub t: usize,
     /// Vocabulary V.
     pub v: usize,
@@ -40,27 +40,27 @@ pub struct LossShape {
     pub objective: Objective,
 }
 
-/// What takes the logits' place. Rows that the objective leaves out get 0.
+/// What replaces the logits. Rows that the objective leaves out are set to 0.
 #[derive(Clone, Copy, Debug)]
 pub enum Cotangent {
-    /// Nothing: the logits stay.
+    /// Nothing: the logits are kept.
     None,
-    /// The gradient of the summed loss, times this.
+    /// The gradient of the summed loss, multiplied by this factor.
     Gradient(f32),
-    /// A cotangent (N, V) whose covariance is the cross-entropy's Hessian in the logits: with p = softmax(z) and r = sqrt(p),
-    /// r * e - p (r . e) with e of +-1, element (n, v) of number `draw` of the stream.
+    /// A cotangent (N, V) whose covariance is the cross-entropy's Hessian in the logits: with p = softmax(z) and r = sqrt(p), r * e - p (r
+    /// . e) with signs e = +-1, where element (n, v) is taken from draw number `draw` of the stream.
     Curvature {
-        /// Where the signs come from.
+        /// The stream of the signs.
         stream: Stream,
-        /// Which draw.
+        /// The number of the draw.
         draw: u64,
     },
 }
 
-/// Cross-entropy.
+/// The operation of cross-entropy.
 pub trait CrossEntropyOps: ActivationOps {
-    /// Each row's negative log-likelihood in nats, nll (N), and `cotangent` in place of the logits (N, V). With [`Cotangent::Gradient`] rows
-    /// that do not count have 0. Leaves the sum of nll in f64 over those that count, in a fixed order.
+    /// Computes each row's negative log-likelihood in nats, nll (N), and writes `cotangent` in place of the logits (N, V). With
+    /// [`Cotangent::Gradient`], rows that do not count are 0. Leaves the sum of nll over the rows that count, in f64 and in a fixed order.
     fn cross_entropy(
         &self,
         nll: &mut Self::Act,

@@ -1,4 +1,4 @@
-//! A call's arguments as the chosen device takes them, and its results as the caller does.
+//! Conversion of a call's arguments to the chosen device's types, and of its results to the caller's.
 
 use super::{Buffer, Device, Place};
 use crate::backend::ops::ActivationOps;
@@ -61,7 +61,7 @@ impl<A: ToCpu, B: ToCpu> ToCpu for (A, B) {
     }
 }
 
-/// Types without buffers are what they are on every device.
+/// Passes types without buffers through unchanged on every device.
 macro_rules! plain {
     ($($ty:ty),* $(,)?) => {$(
         impl ToCpu for $ty {

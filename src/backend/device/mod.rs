@@ -1,4 +1,4 @@
-//! The device that was asked for. The CPU is the one there is; another is a variant here and a file in each operation's folder.
+//! The device that was asked for. The CPU is the only one so far; another is a variant here and a file in each operation's folder.
 
 mod lower;
 mod operations;
@@ -9,31 +9,31 @@ use crate::error::{Error, Result};
 /// A device, chosen at run time. Cloning a handle shares the device.
 #[derive(Clone, Debug)]
 pub enum Device {
-    /// Threads of this machine.
+    /// The threads of this machine.
     Cpu(Cpu),
 }
 
-/// A buffer of a [`Device`]. What it holds is read and written through the device alone.
+/// A buffer of a [`Device`]. Its contents are read and written only through the device.
 pub struct Buffer<C>(Place<C>);
 
-/// Which device a buffer lies on.
+/// The device that a buffer lies on.
 enum Place<C> {
     Cpu(C),
 }
 
 impl Device {
-    /// The CPU with `threads` threads; 0 takes as many as the machine has.
+    /// Returns the CPU with `threads` threads; 0 means as many as the machine has.
     ///
     /// # Errors
-    /// As [`Cpu::new`].
+    /// Fails as [`Cpu::new`] does.
     pub fn cpu(threads: usize) -> Result<Self> {
         Ok(Self::Cpu(Cpu::new(threads)?))
     }
 
-    /// The device of that name, `cpu`, with `threads` threads on the host.
+    /// Returns the device named `name` (`cpu`), with `threads` threads on the host.
     ///
     /// # Errors
-    /// When this build has no device of that name, and as [`Device::cpu`].
+    /// Returns an error when this build has no device of that name, and fails as [`Device::cpu`] does.
     pub fn named(name: &str, threads: usize) -> Result<Self> {
         match name {
             "cpu" => Self::cpu(threads),
@@ -43,35 +43,35 @@ impl Device {
         }
     }
 
-    /// The name that [`Device::named`] knows it by.
+    /// Returns the name by which [`Device::named`] finds the device.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Cpu(_) => "cpu",
         }
     }
 
-    /// The same device with products of another precision; what it runs on is shared.
+    /// Returns a handle that shares this device and computes products with another precision.
     pub fn with_precision(self, precision: Precision) -> Self {
         match self {
             Self::Cpu(cpu) => Self::Cpu(cpu.with_precision(precision)),
         }
     }
 
-    /// How exactly products are asked to be computed.
+    /// Returns the requested precision of matrix products.
     pub fn precision(&self) -> Precision {
         match self {
             Self::Cpu(cpu) => cpu.precision(),
         }
     }
 
-    /// What products of matrices keep to.
+    /// Returns the precision that matrix products keep to.
     pub fn gemm_precision(&self) -> GemmPrecision {
         match self {
             Self::Cpu(cpu) => cpu.gemm_precision(),
         }
     }
 
-    /// How many threads of the host it computes on.
+    /// Returns the number of host threads that the device computes on.
     pub fn threads(&self) -> usize {
         match self {
             Self::Cpu(cpu) => cpu.threads(),

@@ -1,4 +1,4 @@
-//! Every operation of a [`Device`]: the call handed to the device that it is.
+//! Every operation of a [`Device`]: each call is dispatched to the device behind the handle.
 
 use super::lower::{FromCpu, ToCpu};
 use super::{Buffer, Device};
@@ -24,7 +24,7 @@ type Tokens = Buffer<<Cpu as ActivationOps>::Tokens>;
 type Ensemble = Buffer<<Cpu as ActivationOps>::Ensemble>;
 type Predictive = Buffer<<Cpu as PredictiveOps>::Predictive>;
 
-/// Implements the traits by one `match` per method; the lists say what is handed on.
+/// Implements the traits by one `match` per method; the lists name the methods.
 macro_rules! dispatch {
     ($($ops:ident {
         $(type $of:ident = $ty:ty;)*

@@ -1,4 +1,4 @@
-//! Averaging and drawing on the CPU, a row per thread.
+//! Averaging and drawing on the CPU, one thread per row.
 
 use super::{Draw, Drawn};
 use crate::backend::cpu::Cpu;
@@ -39,7 +39,7 @@ impl Average {
         a
     }
 
-    /// The first token, of the top k of q in the order of their numbers, whose cumulative probability exceeds u in [0, 1).
+    /// Returns the first token, of the top k of q in ascending order of id, whose cumulative probability exceeds u in [0, 1).
     fn choose(&self, top_k: Option<usize>, u: f64) -> usize {
         let q = &self.q;
         // Of equals the lower token first: the order is total, so the choice of k is one.
@@ -96,7 +96,7 @@ impl DrawOps for Cpu {
     }
 }
 
-/// Probabilities of z / temperature, and ln of the sum of e^(z / temperature).
+/// Computes the probabilities of z / temperature, and ln of the sum of e^(z / temperature).
 fn softmax(z: &[f32], temperature: f64, out: &mut [f64]) -> f64 {
     let top = z.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
     let mut total = 0.0;
@@ -118,7 +118,7 @@ fn entropy(p: &[f64]) -> f64 {
         .fold(0.0, |h, p| h - p * p.ln())
 }
 
-/// ln of the mean of e^x, finite where the x are: p itself may be too small for an f64.
+/// Returns ln of the mean of e^x, which is finite where the x are: p itself may be too small for an f64.
 fn log_mean_exp(x: impl Iterator<Item = f64> + Clone) -> f64 {
     let top = x.clone().fold(f64::NEG_INFINITY, f64::max);
     let (sum, n) = x.fold((0.0, 0.0f64), |(sum, n), x| {

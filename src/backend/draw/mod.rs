@@ -1,8 +1,8 @@
 //! The next token from an average of models, and how uncertain the average is.
 //!
-//! For members s with logits z_s, p = mean_s softmax(z_s) is the averaged prediction. Its entropy H(p) is the whole uncertainty,
-//! mean_s H(p_s) the part that remains if the parameters were known (Depeweg et al. 2018, eq. 3). The token is drawn from
-//! q = mean_s softmax(z_s / T).
+//! For members s with logits z_s, p = mean_s softmax(z_s) is the averaged prediction. Its entropy H(p) is the total uncertainty; mean_s
+//! H(p_s) is the part that would remain if the parameters were known (Depeweg et al. 2018, eq. 3). The token is drawn from q = mean_s
+//! softmax(z_s / T).
 
 pub(in crate::backend) mod cpu;
 
@@ -14,29 +14,30 @@ use crate::error::Result;
 pub struct Draw {
     /// Temperature T of the draw, above 0.
     pub temperature: f64,
-    /// Draw among this many likeliest tokens (of equals, those with the lowest numbers); `None` takes all.
+    /// The number of likeliest tokens to draw from (ties go to the lowest ids); `None` draws from all.
     pub top_k: Option<usize>,
 }
 
-/// A token that was drawn, and what the members predicted; nats, at temperature 1, before top-k.
+/// A drawn token and what the members predicted, in nats, at temperature 1 and before top-k.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Drawn {
-    /// The token.
+    /// The drawn token.
     pub token: u32,
-    /// H(p).
+    /// Entropy of the averaged prediction, H(p).
     pub entropy: f64,
-    /// mean_s H(p_s).
+    /// Mean entropy of the members' predictions, mean_s H(p_s).
     pub expected_entropy: f64,
-    /// ln p of the token, finite where the members' logits are.
+    /// ln p of the drawn token, finite where the members' logits are.
     pub log_prob: f64,
 }
 
-/// Drawing tokens.
+/// The operation of drawing tokens.
 pub trait DrawOps: ActivationOps {
-    /// For each of the `out.len()` rows of every member's logits (S, rows, V) a token: the first, of those that `how` keeps in the order of
-    /// their numbers, at which the cumulative probability exceeds that row's `u` in [0, 1). Sums are in f64, in the order of the members.
+    /// Draws a token for each of the `out.len()` rows of every member's logits (S, rows, V): the first of those that `how` keeps, in
+    /// ascending order of id, at which the cumulative probability exceeds that row's `u` in [0, 1). Sums are in f64, in the order of the
+    /// members.
     ///
-    /// Returns the first member with a logit that is not finite, and the logit; `out` is then of no use.
+    /// Returns the first member with a logit that is not finite, and the logit; `out` is then unspecified.
     fn draw(
         &self,
         out: &mut [Drawn],

@@ -6,13 +6,13 @@ use crate::backend::ops::DropoutOps;
 use crate::error::Result;
 use crate::rng::{Purpose, Stream};
 
-/// Decides elements by address.
+/// The dropout mask, decided per element by its address.
 #[derive(Clone, Copy)]
 pub struct Mask {
     stream: Stream,
     step: u64,
     threshold: u32,
-    /// What kept elements are multiplied by.
+    /// The factor of elements that are kept.
     pub keep: f32,
 }
 

@@ -5,22 +5,22 @@ pub(in crate::backend) mod cpu;
 use crate::backend::ops::ActivationOps;
 use crate::error::Result;
 
-/// Dropout as a function of (seed, step, site, element): the backward pass draws the same mask again.
+/// A dropout mask as a function of (seed, step, site, element): the backward pass draws it again.
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
     /// Probability that an element is dropped, in [0, 1).
     pub p: f32,
     /// Seed of the run.
     pub seed: u64,
-    /// Which step.
+    /// Step of the run.
     pub step: u64,
-    /// Which place in the model.
+    /// Site in the model.
     pub site: u32,
 }
 
-/// Dropout by itself; after a product it is part of [`crate::backend::Epilogue::Residual`].
+/// The operation of dropout alone; after a product it is part of [`crate::backend::Epilogue::Residual`].
 pub trait DropoutOps: ActivationOps {
-    /// out = x with elements dropped and the rest scaled by 1/(1-p), over the first n.
+    /// Writes x to out, over the first n elements, with elements dropped and the others scaled by 1/(1-p).
     fn dropout(&self, out: &mut Self::Act, x: &Self::Act, n: usize, dropout: Dropout)
     -> Result<()>;
 }

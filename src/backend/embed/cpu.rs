@@ -1,4 +1,4 @@
-//! Token and position embedding on the CPU, and the squares by sequence of the table that the head shares.
+//! Token and position embedding on the CPU, and the squares per sequence of the table that the head shares.
 
 use super::{HeadGrad, Positions, Tables};
 use crate::backend::activations::cpu::Tokens;
@@ -8,7 +8,7 @@ use crate::backend::ops::EmbedOps;
 use crate::error::Result;
 use std::ops::Range;
 
-/// The table in `range`, of a member or of the one model.
+/// Returns the table in `range`, of a member or of the one model.
 fn table<'a>(params: Params<'a, Cpu>, member: usize, range: &Range<usize>) -> &'a [f32] {
     match params {
         Params::Flat(flat) => &flat[range.clone()],
@@ -63,7 +63,7 @@ fn backward(
     );
 }
 
-/// The tied table: the head's product by sequence, with the looked-up rows' gradients added before squaring.
+/// Computes the gradient of a tied table: the head's product per sequence, with the looked-up rows' gradients added before squaring.
 #[allow(clippy::too_many_arguments)]
 fn tied(
     cpu: &Cpu,
@@ -91,7 +91,7 @@ fn tied(
     });
 }
 
-/// A table of its own: of each sequence, the rows of the tokens that are in it.
+/// Computes the gradient of an untied table: per sequence, the rows of the tokens in it.
 fn looked_up(
     cpu: &Cpu,
     dw: &mut [f32], // (V, C)
@@ -132,7 +132,7 @@ fn looked_up(
     });
 }
 
-/// The table of positions: a sequence has each place once.
+/// Computes the gradient of the position table: each position occurs once per sequence.
 fn positions(
     cpu: &Cpu,
     dw: &mut [f32], // (block_size, C)

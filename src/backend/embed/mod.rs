@@ -7,33 +7,33 @@ use crate::backend::ops::ActivationOps;
 use crate::error::Result;
 use std::ops::Range;
 
-/// The tables of tokens (V, C) and positions (block, C), as places in the flat vector.
+/// The tables of tokens (V, C) and positions (block, C), as ranges of the flat vector.
 #[derive(Clone, Debug)]
 pub struct Tables {
-    /// The token embedding's place.
+    /// The range of the token embedding.
     pub wte: Range<usize>,
-    /// The position embedding's place.
+    /// The range of the position embedding.
     pub wpe: Range<usize>,
     /// Width C.
     pub c: usize,
 }
 
-/// Which positions rows have.
+/// The positions of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Positions {
-    /// Rows are windows of so many tokens, each from position 0.
+    /// Rows are windows of this many tokens, each from position 0.
     Windows(usize),
     /// Rows are pieces, each from where its sequence's cache ends.
     Pieces,
 }
 
-/// What the head's gradient has to do with the token embedding's.
+/// How the head's gradient relates to that of the token embedding.
 pub enum HeadGrad<'a, A> {
-    /// Nothing: the head's weight is a tensor of its own.
+    /// The head's weight is a separate tensor.
     Own,
-    /// The head's weight is the token embedding, and its part of the gradient is there already.
+    /// The head's weight is the token embedding, and its part of the gradient has been written already.
     There,
-    /// The head's weight is the token embedding, and its part is still to be made.
+    /// The head's weight is the token embedding, and its part is still to be computed.
     Missing {
         /// The logits' gradient, (N, V).
         dlogits: &'a A,
@@ -42,9 +42,9 @@ pub enum HeadGrad<'a, A> {
     },
 }
 
-/// Embedding.
+/// The operations of embedding.
 pub trait EmbedOps: ActivationOps {
-    /// out (N, C) = `wte[x] + wpe[position]`.
+    /// Computes out (N, C) = `wte[x] + wpe[position]`.
     fn embed(
         &self,
         out: &mut Self::Act,
@@ -55,7 +55,7 @@ pub trait EmbedOps: ActivationOps {
         positions: Positions,
     ) -> Result<()>;
 
-    /// Writes the tables' gradients, given the embedding's, `dout` (N, C); of a token's row both its parts are added before squaring.
+    /// Writes the tables' gradients from that of the embedding, `dout` (N, C). The two parts of a token's row are added before squaring.
     fn embed_backward(
         &self,
         to: WeightGrad<'_, Self>,

@@ -1,4 +1,4 @@
-//! An ensemble on the CPU: of each member the layers' weights as panels, and the rest flat.
+//! An ensemble on the CPU: each member's layer weights as panels, and the rest flat.
 
 use super::EnsembleLayout;
 use crate::backend::cpu::Cpu;
@@ -8,7 +8,7 @@ use crate::backend::ops::EnsembleOps;
 use crate::error::Result;
 use std::ops::Range;
 
-/// Models of one shape.
+/// The parameters of several models of one shape.
 pub struct Ensemble {
     members: Vec<Member>,
     flat: Vec<(Range<usize>, usize)>, // pieces of the models' flat vector, and where each begins in `Member::flat`
@@ -25,14 +25,14 @@ impl Ensemble {
         self.members.len()
     }
 
-    /// A tensor that is kept flat.
+    /// Returns a tensor that is kept flat.
     pub fn tensor(&self, member: usize, range: &Range<usize>) -> &[f32] {
         let i = self.flat.partition_point(|(r, _)| r.end <= range.start);
         let (piece, at) = &self.flat[i];
         &self.members[member].flat[at + range.start - piece.start..][..range.len()]
     }
 
-    /// A layer's weight.
+    /// Returns the weight of a layer.
     pub fn panels(&self, member: usize, layer: &Linear) -> &Panels {
         let is = |&start: &usize| start == layer.weight.start;
         let i = self

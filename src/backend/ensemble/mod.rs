@@ -11,10 +11,11 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightType {
-    /// As they are.
+    /// The weights are kept in f32.
     #[default]
     F32,
-    /// Rounded to bfloat16, 8 significant bits: half the memory, and near twice the speed where memory bounds it. Sums stay f32.
+    /// The weights are rounded to bfloat16, 8 significant bits: half the memory, and nearly twice the speed where memory bounds it. Sums
+    /// stay f32.
     Bf16,
 }
 
@@ -23,15 +24,15 @@ pub enum WeightType {
 pub struct EnsembleLayout<'a> {
     /// Layers whose weights are laid out for products.
     pub layers: &'a [Linear],
-    /// What is kept as it is: all else, and a table that is looked up though it is a layer's weight too. Ascending, without overlap.
+    /// Ranges that are kept flat: everything else, and a layer's weight that is also looked up as a table. Ascending and disjoint.
     pub flat: &'a [Range<usize>],
-    /// How the layers' weights are kept.
+    /// The number format of the layers' weights.
     pub form: WeightType,
 }
 
-/// Making an ensemble.
+/// The operation that creates an ensemble.
 pub trait EnsembleOps: ActivationOps {
-    /// An ensemble of these parameter vectors; each is given back when it was laid out.
+    /// Creates an ensemble of these parameter vectors; each vector is dropped once it is laid out.
     fn ensemble(
         &self,
         samples: Vec<Self::Vector>,

@@ -10,7 +10,7 @@ use crate::backend::vectors::{EkfStep, Noise, Spread, ViDraw};
 use crate::error::Result;
 use std::ops::Range;
 
-/// How a block's standard deviations are kept.
+/// How a block's standard deviations are represented.
 #[derive(Clone, Copy)]
 enum Kept<'a> {
     Sd(&'a [f32]),
@@ -44,7 +44,7 @@ impl<'a> Kept<'a> {
         }
     }
 
-    /// The deviations of a chunk.
+    /// Returns the standard deviations of a chunk.
     #[inline(always)]
     fn sds(&self, at: usize) -> [f32; CHUNK] {
         match *self {
@@ -66,7 +66,7 @@ multiversion! {
     }
 }
 
-/// out = mean + sd z.
+/// Computes out = mean + sd z.
 pub fn point(
     cpu: &Cpu,
     out: &mut [f32],
@@ -99,7 +99,7 @@ multiversion! {
     }
 }
 
-/// The sum of the standard deviations.
+/// Returns the sum of the standard deviations.
 pub fn sum_of_sds(cpu: &Cpu, spread: Spread<'_, Vec<f32>>) -> f64 {
     let kept = Kept::of(&spread);
     let leaf = |r: Range<usize>, []: [&mut [f32]; 0]| sd_block(cpu.isa(), kept.part(r));
@@ -121,7 +121,7 @@ multiversion! {
     }
 }
 
-/// One step of the extended Kalman filter.
+/// Makes one step of the extended Kalman filter.
 pub fn ekf(
     cpu: &Cpu,
     mean: &mut [f32],
@@ -177,7 +177,7 @@ multiversion! {
     }
 }
 
-/// One draw's part of the gradient of the negative evidence lower bound.
+/// Computes one draw's part of the gradient of the negative evidence lower bound.
 pub fn vi_gradient(
     cpu: &Cpu,
     [d_mean, d_log_sd]: [&mut [f32]; 2],

@@ -9,7 +9,7 @@ use crate::error::Result;
 
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
-/// Beyond it the tanh form's slope is 0 or 1 in f32; the square of a huge x would overflow and make 0 * infinity of it.
+/// Beyond this the tanh form's slope is 0 or 1 in f32; the square of a huge x would overflow and yield 0 * infinity.
 const END: f32 = 20.0;
 
 multiversion! {
@@ -50,7 +50,7 @@ multiversion! {
     }
 }
 
-/// out = gelu(x), on the calling thread.
+/// Computes out = gelu(x) on the calling thread.
 pub fn block(isa: Isa, out: &mut [f32], x: &[f32], form: Gelu) {
     match form {
         Gelu::Exact => forward_exact(isa, out, x),

@@ -11,7 +11,7 @@ use std::ops::Range;
 const EPS: f32 = 1e-5;
 const LANES: usize = 16;
 
-/// The sum over rows of equal length of f at each place, in 16 lanes and then pairwise: the order depends on the length alone.
+/// Returns the sum of f over the elements of rows of equal length, in 16 lanes and then pairwise: the order depends only on the length.
 #[inline(always)]
 fn sum<const N: usize>(rows: [&[f32]; N], f: impl Fn([f32; N]) -> f32) -> f32 {
     let n = rows[0].len();
@@ -158,7 +158,7 @@ impl LayerNormOps for Cpu {
     }
 }
 
-/// The gain's and bias's gradients, written; their squares by sequence, added to `squares`.
+/// Writes the gradients of gain and bias, and adds their squares per sequence to `squares`.
 fn column_squares(
     cpu: &Cpu,
     (grad, squares): (&mut [f32], &mut [f32]),
@@ -182,7 +182,7 @@ fn column_squares(
     }
 }
 
-/// The gain's and bias's gradients, written.
+/// Writes the gradients of gain and bias.
 fn columns(
     cpu: &Cpu,
     grad: &mut [f32],

@@ -7,12 +7,12 @@ use crate::backend::ops::ActivationOps;
 use crate::error::Result;
 use std::ops::Range;
 
-/// A layer norm: its parameters as places in the flat vector.
+/// A layer norm: the ranges of its parameters in the flat vector.
 #[derive(Clone, Debug)]
 pub struct Norm {
-    /// The gain's place: (C).
+    /// The range of the gain, (C).
     pub weight: Range<usize>,
-    /// The bias's place: (C).
+    /// The range of the bias, (C).
     pub bias: Option<Range<usize>>,
 }
 
@@ -26,18 +26,18 @@ pub struct Normed<'a, A> {
     pub stats: &'a A,
 }
 
-/// What becomes of what a buffer holds.
+/// Whether a result replaces what a buffer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// It is overwritten.
+    /// The buffer is overwritten.
     Over,
-    /// It is added to.
+    /// The result is added to the buffer.
     Add,
 }
 
-/// Layer norm.
+/// The operations of layer norm.
 pub trait LayerNormOps: ActivationOps {
-    /// out (N, C) = (x - mean) rstd w + b, eps 1e-5; `stats` (N, 2) gets mean and rstd.
+    /// Computes out (N, C) = (x - mean) rstd w + b, with eps 1e-5; `stats` (N, 2) receives mean and rstd.
     fn layer_norm(
         &self,
         out: &mut Self::Act,
@@ -48,7 +48,7 @@ pub trait LayerNormOps: ActivationOps {
         rows: usize,
     ) -> Result<()>;
 
-    /// dx (N, C) gets the input's gradient, as `write` says; writes the gain's and the bias's.
+    /// Computes the input's gradient into dx (N, C), as `write` says, and writes those of the gain and the bias.
     fn layer_norm_backward(
         &self,
         dx: &mut Self::Act,

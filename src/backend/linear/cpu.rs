@@ -11,7 +11,7 @@ use crate::backend::gelu::cpu as gelu;
 use crate::backend::ops::LinearOps;
 use crate::error::Result;
 
-/// Columns that are summed at a time for a bias's gradient.
+/// Columns per step of a bias's gradient.
 const COLUMNS: usize = 16;
 
 multiversion! {
@@ -22,7 +22,7 @@ multiversion! {
     }
 }
 
-/// What a product does itself of an epilogue, over its first n elements. Of a residual that drops or has ends: nothing.
+/// Returns the part of an epilogue that the product itself can do, over its first n elements: nothing for a residual with dropout or ends.
 fn fused<'a>(epilogue: &'a mut Epilogue<'_, Cpu>, n: usize) -> gemm::Epilogue<'a> {
     match epilogue {
         Epilogue::Residual {
@@ -37,14 +37,14 @@ fn fused<'a>(epilogue: &'a mut Epilogue<'_, Cpu>, n: usize) -> gemm::Epilogue<'a
 }
 
 impl Cpu {
-    /// out = x + out, element by element.
+    /// Computes out = x + out, element by element.
     fn add(&self, out: &mut [f32], x: &[f32]) {
         self.rows(out.len(), 1024, [Rows::new(out, 1)], |r, [out]| {
             add(self.isa, out, &x[r]);
         });
     }
 
-    /// out = x + dropout(out), if that is what follows.
+    /// Computes out = x + dropout(out), if that is the epilogue.
     fn drop_and_add(&self, out: &mut [f32], epilogue: Epilogue<'_, Self>) {
         let Epilogue::Residual {
             x,
@@ -61,7 +61,7 @@ impl Cpu {
         });
     }
 
-    /// The layer of every member on its own rows, and what follows.
+    /// Applies the layer of every member to that member's rows, with the epilogue.
     fn linear_members(
         &self,
         out: &mut [f32],

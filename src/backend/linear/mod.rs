@@ -1,4 +1,4 @@
-//! Linear layers y = x W^T + b, forward and backward, and what follows a product while its rows are in the cache.
+//! Linear layers y = x W^T + b, forward and backward, and the epilogue of a product while its rows are in the cache.
 
 pub(in crate::backend) mod cpu;
 
@@ -8,12 +8,12 @@ use crate::backend::{Dropout, Gelu};
 use crate::error::Result;
 use std::ops::Range;
 
-/// A linear layer, its parameters as places in the flat vector.
+/// A linear layer: the ranges of its parameters in the flat vector.
 #[derive(Clone, Debug)]
 pub struct Linear {
-    /// The weight's place: (out, in).
+    /// The range of the weight, (out, in).
     pub weight: Range<usize>,
-    /// The bias's place: (out).
+    /// The range of the bias, (out).
     pub bias: Option<Range<usize>>,
     /// Width of the input.
     pub n_in: usize,
@@ -21,28 +21,28 @@ pub struct Linear {
     pub n_out: usize,
 }
 
-/// What follows a matrix product, done while its rows are still in the cache. Matrices have the product's shape.
+/// What is done to a matrix product while its rows are still in the cache. Matrices have the product's shape.
 pub enum Epilogue<'a, B: ActivationOps> {
-    /// Nothing.
+    /// Nothing is done.
     None,
-    /// out = x + dropout(product).
+    /// Adds the product to a residual stream: out = x + dropout(product).
     Residual {
         /// What the product is added to.
         x: &'a B::Act,
-        /// What is dropped of the product.
+        /// The dropout that is applied to the product.
         dropout: Option<Dropout>,
-        /// Where there are pieces here, x has all their rows and the product a row for each piece's last.
+        /// With pieces, x has all their rows, and the product has a row for the last of each piece.
         ends: Option<&'a B::Tokens>,
     },
-    /// Multiplied by the matrix, element by element.
+    /// Multiplies the product by this matrix, element by element.
     Mul(&'a B::Act),
-    /// The matrix = gelu(product), which stays.
+    /// Writes gelu(product) to this matrix and keeps the product.
     Gelu(&'a mut B::Act, Gelu),
 }
 
-/// Linear layers.
+/// The operations of linear layers.
 pub trait LinearOps: ActivationOps {
-    /// out (N, out) = x (N, in) W^T + b, and what follows. With an ensemble a row's result does not depend on the others.
+    /// Computes out (N, out) = x (N, in) W^T + b, and the epilogue. With an ensemble, a row's result does not depend on the other rows.
     fn linear(
         &self,
         out: &mut Self::Act,
@@ -53,7 +53,7 @@ pub trait LinearOps: ActivationOps {
         epilogue: Epilogue<'_, Self>,
     ) -> Result<()>;
 
-    /// dx (N, in) = dout (N, out) W, and what follows.
+    /// Computes dx (N, in) = dout (N, out) W, and the epilogue.
     fn linear_backward_input(
         &self,
         dx: &mut Self::Act,
@@ -64,7 +64,7 @@ pub trait LinearOps: ActivationOps {
         epilogue: Epilogue<'_, Self>,
     ) -> Result<()>;
 
-    /// Writes the weight's and bias's gradient from dout (N, out) and x (N, in).
+    /// Writes the gradients of weight and bias from dout (N, out) and x (N, in).
     fn linear_backward_weight(
         &self,
         to: WeightGrad<'_, Self>,

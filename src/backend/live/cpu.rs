@@ -1,4 +1,4 @@
-//! Langevin dynamics whose mass follows the gradient: mean squares, mass and parameters in one pass.
+//! Langevin dynamics with an adaptive preconditioner (pSGLD): mean squares, mass and parameters in one pass.
 
 use crate::backend::Scalars;
 use crate::backend::cpu::Cpu;
@@ -9,7 +9,7 @@ use crate::backend::vectors::{LiveRule, LiveUpdate, Noise};
 use crate::error::Result;
 use std::ops::Range;
 
-/// [`crate::backend::Vectors::live_update`].
+/// Implements [`crate::backend::Vectors::live_update`] on the CPU.
 pub fn update(
     cpu: &Cpu,
     rule: LiveRule,
@@ -57,7 +57,8 @@ pub fn update(
     Ok(())
 }
 
-/// One chunk in one loop; its virial's terms come back. `divergence` maps (element, sqrt V, 1/M) to what is subtracted from the drift.
+/// Updates one chunk in one loop and returns its virial terms. `divergence` maps (element, sqrt V, 1/M) to what is subtracted from the
+/// drift.
 #[inline(always)]
 fn move_chunk(
     k: LiveRule,

@@ -1,12 +1,12 @@
-//! Langevin dynamics whose mass follows the gradient: one step's rule, and what it moves.
+//! Langevin dynamics with an adaptive preconditioner (pSGLD): one step's rule, and what it moves.
 
 pub(in crate::backend) mod cpu;
 
 use crate::backend::Vectors;
 use crate::backend::vectors::Noise;
 
-/// One step of Langevin dynamics whose mass follows the gradient, for each element with gradient g, mean square V, diagonal of the Hessian H
-/// and standard normal xi; [`crate::samplers::live`] says where each coefficient comes from.
+/// One step of Langevin dynamics with an adaptive preconditioner (pSGLD), for each element with gradient g, mean square V, diagonal of the
+/// Hessian H and standard normal xi; [`crate::samplers::live`] says where each coefficient comes from.
 ///
 /// ```text
 /// V = keep V + take g^2;  M = floor + sqrt(V)
@@ -14,33 +14,33 @@ use crate::backend::vectors::Noise;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LiveRule {
-    /// What V keeps of itself.
+    /// The weight of the old V.
     pub keep: f32,
-    /// The new square's share.
+    /// The weight of the new square.
     pub take: f32,
-    /// Added to the root of V, above 0.
+    /// What is added to the root of V, above 0.
     pub floor: f32,
     /// The step size.
     pub drift: f32,
-    /// Of the divergence term.
+    /// The factor of the divergence term.
     pub gamma: f32,
     /// The noise's standard deviation at M = 1.
     pub noise: f32,
 }
 
-/// What [`Vectors::live_update`] reads and writes; all buffers have one length.
+/// The buffers that [`Vectors::live_update`] reads and writes; all have one length.
 pub struct LiveUpdate<'a, V: Vectors> {
-    /// Parameters. [in, out]
+    /// Parameters; read and written.
     pub theta: &'a mut V::Vector,
-    /// The gradient's mean square V. [in, out]
+    /// The gradient's mean square V; read and written.
     pub squares: &'a mut V::Vector,
-    /// The mass M of the step; written alone.
+    /// The mass M of the step; written.
     pub mass: &'a mut V::Vector,
     /// Gradient of the log posterior at the old parameters.
     pub grad: &'a V::Vector,
-    /// Diagonal of the log posterior's Hessian there; `None` leaves the divergence term out.
+    /// Diagonal of the log posterior's Hessian at the old parameters; `None` leaves the divergence term out.
     pub diagonal: Option<&'a V::Vector>,
-    /// The point that the virial is taken about.
+    /// The point about which the virial is taken.
     pub center: &'a V::Vector,
     /// The standard normals.
     pub noise: Noise<'a, V>,

@@ -8,7 +8,7 @@ use crate::backend::{Family, PRIOR_FLOOR, PriorTerms, Scalars};
 use crate::error::Result;
 use std::ops::Range;
 
-/// Where a prior's terms lie in a block.
+/// The slices of a prior's terms in a block.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     theta: &'a [f32],
@@ -17,8 +17,8 @@ struct Place<'a> {
     std: f32,
 }
 
-/// g = -num_data g + slope / s, the sum of the values and whether an element of g is not finite: `f` maps z to (value, slope), s being the
-/// scale. Beyond the end z is 0.
+/// Computes g = -num_data g + slope / s, the sum of the values, and whether an element of g is not finite. `f` maps z to (value, slope),
+/// and s is the scale. Beyond the end z is 0.
 #[inline(always)]
 fn each(g: &mut [f32], at: Place<'_>, num_data: f32, f: impl Fn(f32) -> (f64, f32)) -> (f64, bool) {
     let (mut sums, mut top) = ([0.0; LANES], [0; CHUNK]);

@@ -5,16 +5,16 @@ pub(in crate::backend) mod cpu;
 use crate::backend::Vectors;
 use crate::error::Result;
 
-/// The form of a prior, independent for each parameter, in z = (theta - center) / s with the scale s.
+/// The form of a prior, independent for each parameter, in z = (theta - center) / s with scale s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
-    /// -z^2 / 2: s is the standard deviation.
+    /// The normal prior, with log density -z^2 / 2: s is the standard deviation.
     #[default]
     Normal,
-    /// -|z|, the double exponential: standard deviation s sqrt 2. The gradient at the kink is taken as 0.
+    /// The Laplace prior, with log density -|z|: the standard deviation is s sqrt 2. The gradient at the kink is taken as 0.
     Laplace,
-    /// -(nu + 1) / 2 ln(1 + z^2 / nu): standard deviation s sqrt(nu / (nu - 2)) where nu > 2.
+    /// Student's t, with log density -(nu + 1) / 2 ln(1 + z^2 / nu): the standard deviation is s sqrt(nu / (nu - 2)) where nu > 2.
     StudentT {
         /// Degrees of freedom nu, above 0.
         dof: f32,
@@ -22,7 +22,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The largest second derivative of -log density in z: at the centre, but for a Laplace prior's kink, which counts as 0.
+    /// Returns the largest second derivative of -log density in z, which is at the centre; a Laplace prior's kink counts as 0.
     pub fn curvature(self) -> f64 {
         match self {
             Self::Normal => 1.0,
@@ -35,23 +35,23 @@ impl Family {
 /// A prior as [`Backend::posterior_gradient`] takes it.
 #[derive(Debug)]
 pub struct PriorTerms<'a, B> {
-    /// Its centre; `None` is 0.
+    /// The centre; `None` is 0.
     pub center: Option<&'a B>,
     /// With weights w, the scale of each parameter is std (|w| + [`PRIOR_FLOOR`]); `None` is std.
     pub relative_to: Option<&'a B>,
-    /// The scale.
+    /// The common factor of the scales.
     pub std: f32,
-    /// The form.
+    /// The form of the density.
     pub family: Family,
 }
 
-/// Added to |w| in a prior whose standard deviation is relative to the weights, as the original.
+/// What is added to |w| in a prior whose standard deviation is relative to the weights, as in the original.
 pub const PRIOR_FLOOR: f32 = 1e-4;
 
-/// What a device provides of it.
+/// The operation that turns a mean loss's gradient into that of the log posterior.
 pub trait PosteriorOps: Vectors {
-    /// grad = -num_data * grad + d/dtheta log prior, in place: from a mean loss to a log posterior. Leaves the log prior without its
-    /// constant, and the first element of the gradient that is NaN or infinite.
+    /// Computes grad = -num_data * grad + d/dtheta log prior, in place: from a mean loss to a log posterior. Leaves the log prior without
+    /// its constant, and the first element of the gradient that is NaN or infinite.
     fn posterior_gradient(
         &self,
         grad: &mut Self::Vector,

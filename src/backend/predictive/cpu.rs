@@ -7,10 +7,10 @@ use crate::backend::cpu::Cpu;
 use crate::backend::ops::PredictiveOps;
 use crate::error::{Error, Result};
 
-/// Rows that a thread takes at a time.
+/// Rows per thread at a time.
 const ROWS: usize = 32;
 
-/// Sums over models of what they predict of N tokens: N V + 2 N doubles, however many models come.
+/// Sums over models of their predictions for N tokens: N V + 2 N doubles, whatever the number of models.
 ///
 /// The sums of probabilities are doubles because entropy is to be exact for any S: sums in f32 lose up to S * 6e-8 of each probability.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct PredictiveSums {
     nll_sum: f64,          // and its negative log-likelihood so far
 }
 
-/// Some rows of the sums.
+/// A range of rows of the sums.
 struct Part<'a> {
     p_sum: &'a mut [f64],
     log_lik_sum: &'a mut [f64],
@@ -35,10 +35,10 @@ struct Part<'a> {
 }
 
 impl PredictiveSums {
-    /// For `n` tokens, N, of a vocabulary of `v`, V.
+    /// Creates empty sums for `n` tokens, N, of a vocabulary of `v`, V.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if either is 0, V is above 65,536, or memory does not hold N V doubles.
+    /// Returns [`Error::Invalid`] if either is 0, V is above 65,536, or memory does not hold N V doubles.
     pub fn new(n: usize, v: usize) -> Result<Self> {
         let what = "number of tokens to score";
         if n == 0 {
@@ -67,35 +67,35 @@ impl PredictiveSums {
         })
     }
 
-    /// How many tokens the sums are of, N.
+    /// Returns the number of tokens, N.
     pub fn num_tokens(&self) -> usize {
         self.log_lik_sum.len()
     }
 
-    /// The vocabulary's size, V.
+    /// Returns the size of the vocabulary, V.
     pub fn vocab_size(&self) -> usize {
         self.v
     }
 
-    /// How many models were added as a whole, S.
+    /// Returns the number of models that were added completely, S.
     pub fn num_samples(&self) -> usize {
         self.sample_nll.len()
     }
 
-    /// Where the running model's next rows begin.
+    /// Returns the token at which the current model's next rows begin.
     pub fn next(&self) -> usize {
         self.next
     }
 
-    /// The targets that are known so far.
+    /// Returns the targets that are known so far.
     pub fn targets(&self) -> &[u32] {
         &self.targets
     }
 
-    /// Adds the running model's next rows: logits (n, V), and targets (n) below V. With an error nothing is added.
+    /// Adds the current model's next rows: logits (n, V), and targets (n) below V. On an error nothing is added.
     ///
     /// # Errors
-    /// [`Error::Shape`] if they are none or run past token N; [`Error::Data`] if a logit is not finite.
+    /// Returns [`Error::Shape`] if they are none or run past token N; [`Error::Data`] if a logit is not finite.
     pub fn add(&mut self, host: &HostPool, logits: &[f32], targets: &[u32]) -> Result<()> {
         let (v, n, left) = (self.v, targets.len(), self.num_tokens() - self.next);
         if n == 0 || n > left {
@@ -146,10 +146,10 @@ impl PredictiveSums {
         Ok(())
     }
 
-    /// What the average of the models so far predicts.
+    /// Returns what the average of the models so far predicts.
     ///
     /// # Errors
-    /// [`Error::Shape`] if there is no model, or if the last one lacks tokens.
+    /// Returns [`Error::Shape`] if there is no model, or if the last one lacks tokens.
     pub fn read(&self) -> Result<Predicted> {
         let (n, s) = (self.num_tokens(), self.num_samples());
         if self.next != 0 || s == 0 {

@@ -7,7 +7,7 @@ use crate::backend::vectors::{RangeMoments, Standing};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
-/// [`crate::backend::Vectors::range_moments`].
+/// Implements [`crate::backend::Vectors::range_moments`] on the CPU.
 pub fn of_ranges(
     cpu: &Cpu,
     out: &mut [RangeMoments],

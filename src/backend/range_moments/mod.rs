@@ -4,7 +4,7 @@ pub(in crate::backend) mod cpu;
 
 use crate::backend::Vectors;
 
-/// Where a chain stands, for [`Vectors::range_moments`]; all buffers have one length.
+/// The state of a chain, for [`Vectors::range_moments`]; all buffers have one length.
 pub struct Standing<'a, V: Vectors> {
     /// Parameters theta.
     pub theta: &'a V::Vector,
@@ -12,7 +12,7 @@ pub struct Standing<'a, V: Vectors> {
     pub momenta: Option<&'a V::Vector>,
     /// Gradient of the log posterior at the parameters.
     pub grad: &'a V::Vector,
-    /// The point that the virial is taken about.
+    /// The point about which the virial is taken.
     pub center: &'a V::Vector,
     /// Diagonal mass M, all positive; `None` is 1 everywhere.
     pub mass: Option<&'a V::Vector>,

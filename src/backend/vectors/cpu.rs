@@ -1,4 +1,4 @@
-//! Flat vectors on the CPU: one pass over memory an update, in blocks that any thread may take.
+//! Flat vectors on the CPU: one pass over memory per update, in blocks that any thread may take.
 
 use crate::backend::cpu::Cpu;
 use crate::backend::cpu::chunk::{
@@ -324,21 +324,22 @@ impl Vectors for Cpu {
     }
 }
 
-/// A block's sums.
+/// The sums of a block.
 struct Sums {
     kinetic: f64,
     virial: f64,
     nonfinite: bool,
 }
 
-/// What a block's chunks add to.
+/// The running sums that a block's chunks add to.
 struct Running {
     kinetic: [f64; LANES],
     virial: [f64; LANES],
     top: [u32; CHUNK], // the largest exponent field, which is full when a number is not finite
 }
 
-/// One chunk in one loop: every number is read, moved and written once. `f` maps (theta, m, gradient, 1/M, sqrt M, noise) to (theta, m).
+/// Updates one chunk in one loop: every number is read, moved and written once. `f` maps (theta, m, gradient, 1/M, sqrt M, noise) to
+/// (theta, m).
 #[inline(always)]
 fn move_chunk(
     t: &mut [f32; CHUNK],
@@ -405,8 +406,8 @@ fn apply(
     }
 }
 
-/// The noise of the chunk from `at`. No closure of the block's: one that is not inlined is compiled without the block's instructions, and was
-/// seen to take twice the time of the whole update.
+/// Returns the noise of the chunk at `at`. This is no closure of the block's: one that is not inlined is compiled without the block's
+/// instructions, and took twice the time of the whole update.
 #[inline(always)]
 fn noise(rule: Rule, draw: Draw<'_>, at: usize) -> [f32; CHUNK] {
     match rule {
@@ -508,7 +509,7 @@ multiversion! {
     }
 }
 
-/// What one step of AdamW multiplies with.
+/// The coefficients of one step of AdamW.
 #[derive(Clone, Copy)]
 struct AdamScalars {
     grad_scale: f32,

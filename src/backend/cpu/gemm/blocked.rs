@@ -32,13 +32,13 @@ pub trait Kernel {
     /// Rows of A that stay in the L2 cache, a multiple of MR.
     const MC: usize;
 
-    /// The tile of `rows <= MR` rows and `t.nc <= NR` columns; A is packed or in place.
+    /// Computes the tile of `rows <= MR` rows and `t.nc <= NR` columns; A is packed or in place.
     ///
     /// # Safety
-    /// As [`tile`].
+    /// The requirements of [`tile`] hold.
     unsafe fn tile(rows: usize, packed: bool, t: &Tile);
     /// # Safety
-    /// As [`pack::right`].
+    /// The requirements of [`pack::right`] hold.
     unsafe fn pack_right(
         src: *const f32,
         rs: usize,
@@ -49,7 +49,7 @@ pub trait Kernel {
         stride: usize,
     );
     /// # Safety
-    /// As [`pack::left`].
+    /// The requirements of [`pack::left`] hold.
     unsafe fn pack_left(
         src: *const f32,
         ld: usize,
@@ -110,7 +110,7 @@ kernel! {
     Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", __m512, 12, 32, 144, 1 2 3 4 5 6 7 8 9 10 11 12
 }
 kernel! {
-    /// As [`Avx512`], of pairs of bf16 along k.
+    /// The kernel of [`Avx512`] on pairs of bf16 along k.
     Avx512Bf16, "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", Pairs, 12, 32, 144, 1 2 3 4 5 6 7 8 9 10 11 12
 }
 kernel! {
@@ -153,7 +153,7 @@ enum Left {
 }
 
 impl Blocks {
-    /// The cut, with the lengths of packed A and packed B.
+    /// Returns the cut, with the lengths of packed A and packed B.
     fn new<K: Kernel>(p: &Product<'_>) -> (Self, usize, usize) {
         let k = p.k.div_ceil(p.k.div_ceil(KC).max(1)).max(1);
         let columns = (PACKED_B / p.k.max(1)).max(MIN_COLUMNS).min(p.n);
@@ -189,7 +189,7 @@ impl Blocks {
     }
 }
 
-/// C = A B (+ C) (+ bias).
+/// Computes C = A B (+ C) (+ bias).
 ///
 /// # Safety
 /// The kernel's instruction set is there, and nothing else accesses C meanwhile.
@@ -211,10 +211,10 @@ pub unsafe fn product<K: Kernel>(isa: Isa, p: &Product<'_>) {
     });
 }
 
-/// The products over `ks` that go into these columns of C.
+/// Adds the products over `ks` that go into these columns of C.
 ///
 /// # Safety
-/// As [`product`]; the buffers hold what `blocks` says.
+/// The requirements of [`product`] hold; the buffers hold what `blocks` says.
 unsafe fn part<K: Kernel>(
     isa: Isa,
     p: &Product<'_>,
@@ -288,10 +288,10 @@ unsafe fn part<K: Kernel>(
     }
 }
 
-/// A block of A as the kernel reads it: its first element, how far apart the tiles begin, and the row stride.
+/// Returns a block of A as the kernel reads it: its first element, the distance between tiles, and the row stride.
 ///
 /// # Safety
-/// As [`part`].
+/// The requirements of [`part`] hold.
 unsafe fn left<K: Kernel>(
     p: &Product<'_>,
     blocks: &Blocks,

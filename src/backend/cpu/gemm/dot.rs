@@ -9,7 +9,7 @@ use crate::backend::cpu::isa::Level;
 /// Rows of A up to which this is faster than packing B.
 pub const MAX_ROWS: usize = 16;
 
-/// C = A B (+ C) (+ bias) where k is contiguous in A and in B.
+/// Computes C = A B (+ C) (+ bias) where k is contiguous in A and in B.
 ///
 /// Every element is a sum of vectors over k and then over their lanes, in one order wherever it lies.
 ///
@@ -29,7 +29,7 @@ pub unsafe fn product(isa: Isa, p: &Product<'_>) {
 }
 
 /// # Safety
-/// As [`product`], and AVX-512 is there. (The closures and arrays below are inlined into this function, so that all of
+/// The requirements of [`product`] hold, and AVX-512 is there. (The closures and arrays below are inlined into this function, so that all of
 /// it is compiled for these instructions.)
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
@@ -48,7 +48,7 @@ unsafe fn avx512(p: &Product<'_>) {
 type V512 = std::arch::x86_64::__m512;
 
 /// # Safety
-/// As [`product`], and AVX2 with FMA is there.
+/// The requirements of [`product`] hold, and AVX2 with FMA is there.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(p: &Product<'_>) {
@@ -56,10 +56,10 @@ unsafe fn avx2(p: &Product<'_>) {
     unsafe { eight::<std::arch::x86_64::__m256>(p) }
 }
 
-/// Blocks of 8 sums, for 16 registers.
+/// Computes C in blocks of 8 sums, for 16 registers.
 ///
 /// # Safety
-/// As [`product`], and the vector's instructions are there.
+/// The requirements of [`product`] hold, and the vector's instructions are there.
 #[inline(always)]
 unsafe fn eight<V: Vector>(p: &Product<'_>) {
     // SAFETY: the caller's promise.
@@ -72,10 +72,10 @@ unsafe fn eight<V: Vector>(p: &Product<'_>) {
     }
 }
 
-/// All blocks of R rows by Q columns of C; the rows in turn, over columns of B that stay in the L1 cache.
+/// Computes all blocks of R rows by Q columns of C: the rows in turn, over columns of B that stay in the L1 cache.
 ///
 /// # Safety
-/// As [`eight`].
+/// The requirements of [`eight`] hold.
 #[inline(always)]
 unsafe fn blocks<V: Vector, const R: usize, const Q: usize, const G: usize>(p: &Product<'_>) {
     for j in (0..p.n).step_by(Q) {
@@ -86,10 +86,10 @@ unsafe fn blocks<V: Vector, const R: usize, const Q: usize, const G: usize>(p: &
     }
 }
 
-/// R rows by Q columns: R * Q = 8 G sums. Rows and columns that are not there repeat the last and are not stored.
+/// Computes R rows by Q columns: R * Q = 8 G sums. Missing rows and columns repeat the last one and are not stored.
 ///
 /// # Safety
-/// As [`eight`], and C(i0, j0) exists.
+/// The requirements of [`eight`] hold, and C(i0, j0) exists.
 #[inline(always)]
 unsafe fn block<V: Vector, const R: usize, const Q: usize, const G: usize>(
     p: &Product<'_>,
@@ -155,10 +155,10 @@ unsafe fn block<V: Vector, const R: usize, const Q: usize, const G: usize>(
     }
 }
 
-/// C(i, j0..j0 + width) = sums (+ C) (+ bias).
+/// Stores C(i, j0..j0 + width) = sums (+ C) (+ bias).
 ///
 /// # Safety
-/// As [`product`], and these elements of C exist.
+/// The requirements of [`product`] hold, and these elements of C exist.
 #[inline(always)]
 unsafe fn finish<const Q: usize>(
     p: &Product<'_>,

@@ -1,4 +1,4 @@
-//! What becomes of a product's rows while they are still in the cache.
+//! The epilogue of a product: what is done to its rows while they are still in the cache.
 
 use super::Product;
 use crate::backend::Gelu;
@@ -7,9 +7,9 @@ use crate::backend::cpu::isa::multiversion;
 use crate::backend::gelu::cpu as gelu;
 use std::ops::Range;
 
-/// What follows a product while its rows are in the cache. Matrices are (m, n) without gaps.
+/// What is done to the rows of a product while they are in the cache. Matrices are (m, n) without gaps.
 pub enum Epilogue<'a> {
-    /// Nothing.
+    /// Nothing is done.
     None,
     /// C += X.
     Add(&'a [f32]),
@@ -19,7 +19,7 @@ pub enum Epilogue<'a> {
     Gelu(&'a mut [f32], Gelu),
 }
 
-/// [`Epilogue`], its Y a pointer: the parts of a product share it, as they share C. Matrices are (m, n), laid out as C is.
+/// [`Epilogue`] with a pointer to Y: the parts of a product share it, as they share C. Matrices are (m, n), laid out like C.
 #[derive(Clone, Copy)]
 pub enum Finish<'a> {
     None,
@@ -48,7 +48,7 @@ multiversion! {
 }
 
 impl<'a> Finish<'a> {
-    /// That of the part of C that begins `at` elements behind the first.
+    /// Returns the epilogue of the part of C that begins `at` elements after the first.
     pub fn part(self, at: usize) -> Self {
         match self {
             Self::None => self,
@@ -66,7 +66,7 @@ impl Product<'_> {
     /// Finishes these rows and the last group of the columns made so far, up to `end`, if that ends a group or all `columns`.
     ///
     /// # Safety
-    /// As [`Product::finish`].
+    /// The requirements of [`Product::finish`] hold.
     pub unsafe fn finish_group(
         &self,
         isa: Isa,

@@ -46,7 +46,7 @@ struct Line(#[allow(dead_code)] [f32; 16]); // read through pointers
 impl Line {
     const ZERO: Self = Self([0.0; 16]);
 
-    /// Lines for n floats.
+    /// Returns lines for n floats, set to 0.
     fn room(n: usize) -> Result<Vec<Self>> {
         let mut lines = Vec::new();
         let count = n.div_ceil(16);
@@ -63,18 +63,18 @@ impl Line {
     }
 }
 
-/// A row-major matrix of that shape inside a slice: row i begins at `data[i * ld]`.
+/// Returns a row-major matrix of this shape inside a slice: row i begins at `data[i * ld]`.
 ///
 /// # Panics
-/// When the slice is shorter.
+/// Panics when the slice is shorter.
 pub fn rows(data: &[f32], shape: (usize, usize), ld: usize) -> ArrayView2<'_, f32> {
     view(data, shape, (ld, 1))
 }
 
-/// The transposed view of a row-major matrix: column j begins at `data[j * ld]`.
+/// Returns the transposed view of a row-major matrix: column j begins at `data[j * ld]`.
 ///
 /// # Panics
-/// When the slice is shorter.
+/// Panics when the slice is shorter.
 pub fn cols(data: &[f32], shape: (usize, usize), ld: usize) -> ArrayView2<'_, f32> {
     view(data, shape, (1, ld))
 }
@@ -89,10 +89,10 @@ fn view(data: &[f32], shape: (usize, usize), strides: (usize, usize)) -> ArrayVi
     view.expect("gemm: a slice that holds its matrix")
 }
 
-/// As [`rows`], to be written.
+/// Returns a writable row-major matrix of this shape inside a slice: row i begins at `data[i * ld]`.
 ///
 /// # Panics
-/// When the slice is shorter, or rows would overlap.
+/// Panics when the slice is shorter, or rows would overlap.
 pub fn rows_mut(data: &mut [f32], shape: (usize, usize), ld: usize) -> ArrayViewMut2<'_, f32> {
     let view = if shape.0 == 0 || shape.1 == 0 {
         ArrayViewMut2::from_shape(shape, &mut [])
@@ -111,7 +111,7 @@ struct Mat<'a> {
 }
 
 impl<'a> Mat<'a> {
-    /// A row-major matrix: row i begins at `data[i * ld]`.
+    /// Returns a row-major matrix: row i begins at `data[i * ld]`.
     #[cfg(target_arch = "x86_64")]
     fn rows(data: &'a [f32], ld: usize) -> Self {
         Self {
@@ -121,7 +121,7 @@ impl<'a> Mat<'a> {
         }
     }
 
-    /// The transposed view of a row-major matrix: column j begins at `data[j * ld]`.
+    /// Returns the transposed view of a row-major matrix: column j begins at `data[j * ld]`.
     #[cfg(target_arch = "x86_64")]
     fn cols(data: &'a [f32], ld: usize) -> Self {
         Self {
@@ -132,7 +132,7 @@ impl<'a> Mat<'a> {
     }
 
     /// # Panics
-    /// When a stride points backward.
+    /// Panics when a stride points backward.
     fn of(view: ArrayView2<'a, f32>) -> Self {
         let stride = |axis: usize| {
             usize::try_from(view.strides()[axis]).expect("gemm: strides that point forward")
@@ -165,7 +165,7 @@ impl<'a> Mat<'a> {
     }
 }
 
-/// Where the last of `count` steps of `stride` lands.
+/// Returns the offset of the last of `count` elements that are `stride` apart.
 fn last(count: usize, stride: usize) -> Option<usize> {
     (count - 1).checked_mul(stride)
 }
@@ -188,7 +188,7 @@ struct Product<'a> {
 // SAFETY: threads share a product only to make parts of it that do not overlap in C.
 unsafe impl Sync for Product<'_> {}
 
-/// The ways to compute a product. They differ in rounding, so the choice looks at the whole product, never at a part.
+/// The methods of computing a product. They differ in rounding, so the choice depends on the whole product, never on a part.
 #[derive(Clone, Copy)]
 enum Method {
     Dot,
@@ -202,7 +202,7 @@ enum Method {
 }
 
 impl Method {
-    /// Parts of C begin at multiples of this many rows, so that few tiles are cut.
+    /// Returns the number of rows at whose multiples the parts of C begin, so that few tiles are cut.
     fn row_unit(self) -> usize {
         match self {
             Self::Tiles | Self::SplitTiles => 32,
@@ -213,7 +213,7 @@ impl Method {
 
 impl<'a> Product<'a> {
     /// # Panics
-    /// When a slice is shorter than its shape and strides say, or `ldc < n`.
+    /// Panics when a slice is shorter than its shape and strides say, or `ldc < n`.
     #[allow(clippy::too_many_arguments)]
     fn new(
         m: usize,
@@ -259,10 +259,10 @@ impl<'a> Product<'a> {
         }
     }
 
-    /// The product of views.
+    /// Returns the product of these views.
     ///
     /// # Panics
-    /// When the shapes do not fit, or a row of C has gaps.
+    /// Panics when the shapes do not fit, or a row of C has gaps.
     fn of(
         a: ArrayView2<'a, f32>,
         b: ArrayView2<'a, f32>,
@@ -288,10 +288,10 @@ impl<'a> Product<'a> {
         Self::new(m, n, k, Mat::of(a), Mat::of(b), accumulate, c, ldc, bias)
     }
 
-    /// With what is done to its rows at the end. C has no gaps.
+    /// Adds what is done to the rows at the end. C has no gaps.
     ///
     /// # Panics
-    /// When a matrix of the last step is not (m, n).
+    /// Panics when a matrix of the last step is not (m, n).
     fn then(mut self, epilogue: Epilogue<'a>) -> Self {
         let len = self.m * self.n;
         let check = |x: &[f32]| {
@@ -321,7 +321,7 @@ impl<'a> Product<'a> {
         self
     }
 
-    /// How to compute the whole product.
+    /// Returns the method of computing the whole product.
     fn method(&self, isa: Isa, precision: GemmPrecision) -> Method {
         let strided = |mat: Mat| mat.rs == 1 || mat.cs == 1;
         let wide = self.m > dot::MAX_ROWS && strided(self.a) && strided(self.b);
@@ -334,7 +334,7 @@ impl<'a> Product<'a> {
         }
     }
 
-    /// These rows and columns alone.
+    /// Returns the product restricted to these rows and columns.
     fn part(&self, rows: Range<usize>, cols: Range<usize>) -> Self {
         let skip = |mat: Mat<'a>, at: usize| Mat {
             data: &mat.data[at.min(mat.data.len())..],
@@ -390,12 +390,12 @@ impl<'a> Product<'a> {
     }
 }
 
-/// C (m, n) = A (m, k) B (k, n), on the calling thread; plus what C held if `accumulate`, plus `bias` (n) on each row.
+/// Computes C (m, n) = A (m, k) B (k, n) on the calling thread; plus the old C if `accumulate`, plus `bias` (n) on each row.
 ///
 /// Without `accumulate` C is not read. Its rows may lie apart; what is between them is not touched.
 ///
 /// # Panics
-/// When the shapes do not fit, strides point backward, a row of C has gaps, or the bias has not n elements.
+/// Panics when the shapes do not fit, strides point backward, a row of C has gaps, or the bias has not n elements.
 pub fn serial(
     isa: Isa,
     a: ArrayView2<'_, f32>,
@@ -409,7 +409,7 @@ pub fn serial(
     unsafe { product.run(isa, product.method(isa, GemmPrecision::F32)) }
 }
 
-/// `range` in steps; an empty range is one empty step, which clears C or adds the bias.
+/// Cuts `range` into steps; an empty range is one empty step, which clears C or adds the bias.
 #[cfg(target_arch = "x86_64")]
 fn steps(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
     let count = range.len().div_ceil(step.max(1)).max(1);
@@ -431,7 +431,7 @@ const COLUMN_UNIT: usize = 32;
 const MIN_PART: usize = 1 << 19;
 
 impl Grid {
-    /// The grid whose largest part costs least: its products, and the packing of its columns of B (and rows of A).
+    /// Returns the grid whose largest part costs least: its products, and the packing of its columns of B (and rows of A).
     fn new(threads: usize, unit: usize, m: usize, n: usize, k: usize) -> Self {
         // Fewer than 4 rows take as long as 4: reading B bounds them.
         let work = m.max(4).saturating_mul(n).saturating_mul(k);
@@ -456,7 +456,7 @@ impl Grid {
             })
     }
 
-    /// The rows and columns of part `i` of `down * across`.
+    /// Returns the rows and columns of part `i` of `down * across`.
     fn part(self, i: usize, m: usize, n: usize) -> (Range<usize>, Range<usize>) {
         let cut = |len: usize, unit: usize, parts: usize, i: usize| {
             (len.div_ceil(unit) * i / parts * unit).min(len)
@@ -470,10 +470,11 @@ impl Grid {
 }
 
 impl Cpu {
-    /// C (m, n) = A (m, k) B (k, n), plus what C held if `accumulate`, plus `bias` (n) on each row. Unless `accumulate` C is not read.
+    /// Computes C (m, n) = A (m, k) B (k, n), plus the old C if `accumulate`, plus `bias` (n) on each row. Without `accumulate`, C is not
+    /// read.
     ///
     /// # Panics
-    /// As [`serial`].
+    /// Panics as [`serial`] does.
     pub fn gemm(
         &self,
         a: ArrayView2<'_, f32>,
@@ -485,10 +486,10 @@ impl Cpu {
         self.multiply(Product::of(a, b, c, accumulate, bias));
     }
 
-    /// C (m, n) = A (m, k) B (k, n) + `bias` on each row, and what follows while a block is in the cache.
+    /// Computes C (m, n) = A (m, k) B (k, n) + `bias` on each row, and the epilogue while a block is in the cache.
     ///
     /// # Panics
-    /// As [`Cpu::gemm`], or when C has gaps, or a matrix that follows is not (m, n).
+    /// Panics as [`Cpu::gemm`] does, or when C has gaps, or a matrix that follows is not (m, n).
     pub fn gemm_epilogue(
         &self,
         a: ArrayView2<'_, f32>,
@@ -500,7 +501,7 @@ impl Cpu {
         self.multiply(Product::of(a, b, c, false, bias).then(epilogue));
     }
 
-    /// The whole product, on all threads.
+    /// Computes the whole product on all threads.
     fn multiply(&self, product: Product<'_>) {
         let Product { m, n, k, .. } = product;
         let method = product.method(self.isa, self.gemm_precision());

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-/// B(kc, nc) to panels of NR columns: element (k, j) to `dst[j / NR * stride + k * NR + j % NR]`.
+/// Packs B(kc, nc) into panels of NR columns: element (k, j) goes to `dst[j / NR * stride + k * NR + j % NR]`.
 ///
 /// Source element (k, j) is `src[k * rs + j * cs]`; one of the two strides is 1. The last panel is filled up with zeros.
 ///
@@ -36,12 +36,12 @@ pub unsafe fn right<const NR: usize>(
     }
 }
 
-/// A(mc, kc) with k strided to panels of MR rows: element (i, k) to `dst[i / MR * stride + k * MR + i % MR]`.
+/// Packs A(mc, kc) with k strided into panels of MR rows: element (i, k) goes to `dst[i / MR * stride + k * MR + i % MR]`.
 ///
 /// Source element (i, k) is `src[k * ld + i]`.
 ///
 /// # Safety
-/// As [`right`].
+/// The requirements of [`right`] hold.
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn left<const MR: usize>(
     src: *const f32,
@@ -55,8 +55,8 @@ pub unsafe fn left<const MR: usize>(
     unsafe { rows::<MR>(src, ld, kc, mc, dst, stride) }
 }
 
-/// Row-major source: pieces of P floats of each row. A few panels at a time, so that lines are read whole and the
-/// lines being written do not evict each other.
+/// Packs a row-major source: P floats of each row at a time. It takes a few panels at a time, so that lines are read whole and the lines
+/// being written do not evict each other.
 #[inline(always)]
 unsafe fn rows<const P: usize>(
     src: *const f32,
@@ -97,8 +97,8 @@ unsafe fn copy<const P: usize>(from: *const f32, to: *mut f32) {
     unsafe { std::ptr::copy_nonoverlapping(from, to, P) }
 }
 
-/// Column-major source, one panel: column j is `src[j * ld..][..kc]`. Transposed in blocks of 8 by 8, and along k
-/// first: 8 columns are few enough to be read as streams, even where they lie a power of two apart.
+/// Packs one panel of a column-major source: column j is `src[j * ld..][..kc]`. It is transposed in blocks of 8 by 8, along k first: 8
+/// columns are few enough to be read as streams, even where they lie a power of two apart.
 #[inline(always)]
 unsafe fn columns<const NR: usize>(
     src: *const f32,
@@ -131,7 +131,7 @@ unsafe fn columns<const NR: usize>(
     }
 }
 
-/// dst(8, 8) = transpose of src(8, 8).
+/// Writes the transpose of src(8, 8) to dst(8, 8).
 #[inline(always)]
 unsafe fn transpose8(src: *const f32, ld: usize, dst: *mut f32, ldd: usize) {
     // SAFETY: the caller's pointers cover 8 rows of 8, and it has AVX2.

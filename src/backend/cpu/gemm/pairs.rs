@@ -7,11 +7,11 @@ use std::arch::x86_64::*;
 use std::cell::RefCell;
 
 thread_local! {
-    /// The paired operands of this thread's part: it grows to the largest product's and stays.
+    /// The paired operands of this thread's part: grows to those of the largest product and stays.
     static PAIRED: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// C = bf16(A) bf16(B) (+ C) (+ bias), products exact and summed in f32.
+/// Computes C = bf16(A) bf16(B) (+ C) (+ bias); products are exact and summed in f32.
 ///
 /// # Safety
 /// AVX-512 with AVX512_BF16 is there, and nothing else accesses C meanwhile.
@@ -48,7 +48,7 @@ pub unsafe fn product(isa: Isa, p: &Product<'_>) {
     });
 }
 
-/// X (rows, k) as (rows, k / 2) pairs in the same order of memory: along rows where k is contiguous there, across where it is not.
+/// Writes X (rows, k) as (rows, k / 2) pairs in the same memory order: along rows where k is contiguous, across them where it is not.
 ///
 /// # Safety
 /// The instructions are there, X holds its shape, one of its strides is 1, and `out` has a float for each pair.
@@ -109,7 +109,7 @@ unsafe fn pair<'a>(x: Mat<'_>, rows: usize, k: usize, out: &'a mut [f32]) -> Mat
     }
 }
 
-/// A pair: the first in the lower half. Rounds as the instructions do, denormals to 0 included.
+/// Packs two numbers into a pair, the first in the lower half. Rounds as the instructions do, which includes denormals to 0.
 fn one(first: f32, second: f32) -> f32 {
     let round = |x: f32| match x.is_subnormal() {
         true => 0,

@@ -1,4 +1,4 @@
-//! A weight packed once for many products with few rows: decoding reads every weight once a token, whatever the number of rows.
+//! A weight packed once for many products with few rows: decoding reads every weight once per token, whatever the number of rows.
 #![allow(clippy::needless_range_loop)] // an index counts the places of several things at once
 
 use super::vector::{TileVector, Vector};
@@ -10,7 +10,7 @@ use crate::bf16;
 use crate::error::{Error, Result};
 use std::ops::Range;
 
-/// W (n, k) as panels of NR rows: element (j, k) is number `(j / NR * k_total + k) * NR + j % NR`; rows that are not there are 0.
+/// W (n, k) as panels of NR rows: element (j, k) has index `(j / NR * k_total + k) * NR + j % NR`; missing rows are 0.
 pub struct Panels {
     lines: Vec<Line>,
     form: WeightType,
@@ -22,7 +22,7 @@ pub struct Panels {
 /// How a weight is stored; a kernel is compiled for each.
 trait Element: Copy {
     /// # Safety
-    /// As [`TileVector`]; `p` covers the vector's lanes.
+    /// The requirements of [`TileVector`] hold; `p` covers the vector's lanes.
     unsafe fn load<V: TileVector>(p: *const Self) -> V;
 }
 
@@ -54,7 +54,7 @@ impl Panels {
     /// Packs W (n, k), row-major.
     ///
     /// # Errors
-    /// When W has another number of elements, or there is no memory for them.
+    /// Returns an error when W has another number of elements, or there is no memory for them.
     pub fn new(isa: Isa, w: &[f32], n: usize, k: usize, form: WeightType) -> Result<Self> {
         if n.checked_mul(k) != Some(w.len()) {
             return Err(Error::shape("a weight", [n, k], [w.len()]));
@@ -91,7 +91,7 @@ impl Panels {
     }
 }
 
-/// Some rows and columns of C = A W^T + bias.
+/// A range of rows and columns of C = A W^T + bias.
 #[derive(Clone, Copy)]
 struct Product<'a> {
     panels: &'a Panels,
@@ -104,13 +104,13 @@ struct Product<'a> {
 unsafe impl Sync for Product<'_> {}
 
 impl Cpu {
-    /// C (m, n) = A (m, k) W^T + bias.
+    /// Computes C (m, n) = A (m, k) W^T + bias.
     ///
     /// Every element is one chain of multiply-adds over k from 0, then + bias: a row of C depends neither on the other rows
     /// nor on the number of threads.
     ///
     /// # Panics
-    /// When a slice is not of its shape, or the panels were packed for other instructions.
+    /// Panics when a slice is not of its shape, or the panels were packed for other instructions.
     pub fn gemm_panels(
         &self,
         m: usize,
@@ -152,13 +152,13 @@ impl Cpu {
     }
 }
 
-/// The inner loop for an instruction set. Each size is a function of its own: inlined into one, they would share its registers.
+/// The inner loop for an instruction set. Each size is a separate function: inlined into one, they would share its registers.
 trait Kernel {
     /// Rows of W in a panel.
     const NR: usize;
 
     /// # Safety
-    /// As [`Product::tile`].
+    /// The requirements of [`Product::tile`] hold.
     unsafe fn tile<E: Element, const R: usize, const P: usize>(
         product: &Product<'_>,
         i: usize,
@@ -218,10 +218,10 @@ impl Product<'_> {
         }
     }
 
-    /// Tiles of at most MR rows by a panel. One or two rows take several panels at a time, so that enough sums are under way.
+    /// Computes tiles of at most MR rows by a panel. One or two rows take several panels at a time, so that enough sums are in flight.
     ///
     /// # Safety
-    /// As [`Product::run`], and the vector's instructions are there.
+    /// The requirements of [`Product::run`] hold, and the vector's instructions are there.
     unsafe fn tiles<K: Kernel, E: Element, const MR: usize>(
         &self,
         rows: Range<usize>,
@@ -260,10 +260,10 @@ impl Product<'_> {
         }
     }
 
-    /// A tile of at most `rows` rows; says how many.
+    /// Computes a tile of at most `rows` rows and returns how many it took.
     ///
     /// # Safety
-    /// As [`Product::tiles`].
+    /// The requirements of [`Product::tiles`] hold.
     unsafe fn few<K: Kernel, E: Element>(&self, i: usize, rows: usize, p: usize) -> usize {
         // SAFETY: the caller's promise.
         unsafe {
@@ -293,10 +293,10 @@ impl Product<'_> {
         }
     }
 
-    /// R rows from i by P panels from p.
+    /// Computes R rows from i by P panels from p.
     ///
     /// # Safety
-    /// As [`Product::tiles`].
+    /// The requirements of [`Product::tiles`] hold.
     #[inline(always)]
     unsafe fn tile<V: TileVector, E: Element, const R: usize, const P: usize>(
         &self,

@@ -1,8 +1,8 @@
-//! The product for machines without AVX2, by the crate matrixmultiply. It allocates its packing buffers at each call.
+//! The product for machines without AVX2, by the crate matrixmultiply, which allocates its packing buffers in each call.
 
 use super::Product;
 
-/// C = A B (+ C) (+ bias).
+/// Computes C = A B (+ C) (+ bias).
 ///
 /// Its sums over k are cut at fixed places and its incomplete tiles add in the same order as whole ones.
 ///

@@ -14,13 +14,13 @@ pub struct Side<'a> {
     data: &'a [f32],
     xs: usize,
     ks: usize,
-    /// How much of k there is; the tiles are filled up with zeros.
+    /// Length of k; the tiles are padded with zeros.
     k: usize,
     left: bool,
 }
 
 impl<'a> Side<'a> {
-    /// A of some rows and `k` columns.
+    /// Views A with the given rows and `k` columns.
     pub fn left(a: Mat<'a>, k: usize) -> Self {
         Self {
             data: a.data,
@@ -31,7 +31,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// B of `k` rows and some columns.
+    /// Views B with `k` rows and the given columns.
     pub fn right(b: Mat<'a>, k: usize) -> Self {
         Self {
             data: b.data,
@@ -79,10 +79,10 @@ pub unsafe fn pack<const SPLIT: bool>(
     }
 }
 
-/// One tile of at most 16 places and the 32 of k from `k`, to `to`, and its lower halves 2 KiB behind.
+/// Packs one tile of at most 16 places and 32 steps of k from `k` on into `to`, and its lower halves 2 KiB behind.
 ///
 /// # Safety
-/// As [`pack`]; the places lie in the operand.
+/// The requirements of [`pack`] hold; the places lie in the operand.
 #[inline]
 #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe fn tile<const SPLIT: bool, const CONTIGUOUS: bool>(
@@ -139,13 +139,14 @@ unsafe fn tile<const SPLIT: bool, const CONTIGUOUS: bool>(
     }
 }
 
-/// A bit for each of the first n of 16 lanes.
+/// Returns a mask with a bit for each of the first n of 16 lanes.
 fn mask(n: usize) -> __mmask16 {
     ((1u32 << n.min(16)) - 1) as u16
 }
 
-/// The nearest bf16, ties away from 0, as f32: what is left of x is exact. From 2^128 - 2^119 on it is infinite; what is left then is an infinity of
-/// the other sign, or of an infinity NaN, so the product is not finite. A NaN may lose its bits here, but what is left of it is NaN.
+/// Returns the nearest bf16, ties away from 0, as f32: the remainder of x is exact. From 2^128 - 2^119 on it is infinite; the remainder is
+/// then an infinity of the other sign, or NaN for an infinite x, so the product is not finite. A NaN may lose its bits here, but its
+/// remainder is NaN.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn upper_half(x: __m512) -> __m512 {
@@ -153,7 +154,7 @@ fn upper_half(x: __m512) -> __m512 {
     _mm512_castsi512_ps(_mm512_and_si512(nearest, _mm512_set1_epi32(-0x1_0000)))
 }
 
-/// Two vectors as bf16: one behind the other, or lane by lane side by side, where they come from two rows.
+/// Converts two vectors to bf16: one after the other, or interleaved lane by lane where they come from two rows.
 #[inline]
 #[target_feature(enable = "avx512bf16,avx512f,avx512bw")]
 fn pairs<const CONTIGUOUS: bool>(first: __m512, second: __m512) -> __m512i {
@@ -173,7 +174,7 @@ fn pairs<const CONTIGUOUS: bool>(first: __m512, second: __m512) -> __m512i {
     _mm512_permutexvar_epi16(order, both)
 }
 
-/// 16 x 16 words in place: twice a 4 x 4 transposition, of words within each quarter of a row, then of the quarters.
+/// Transposes 16 x 16 words in place by two 4 x 4 transpositions: of words within each quarter of a row, then of the quarters.
 ///
 /// # Safety
 /// AVX-512 is there, and `tile` has 16 aligned vectors.

@@ -1,14 +1,15 @@
-//! Weight gradients kept apart by sequence: P_s = dY_s^T X_s, their sum, and the sum of their squares, in one pass.
+//! Weight gradients per sequence: P_s = dY_s^T X_s, their sum, and the sum of their squares, in one pass.
 //!
-//! A part of C at a time: each sequence's product goes into scratch that the cache holds, and from there into the sum and its square into
-//! the squares. No sequence's whole gradient is ever there.
+//! One part of C is computed at a time: each sequence's product goes into scratch that fits in the cache, and from there into the sum and,
+//! squared, into the squares. No sequence's gradient is ever stored as a whole.
 
 use super::{Line, MIN_PART, Mat, Product};
 use crate::backend::cpu::{Cpu, Rows, squares};
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Rows (at most) and columns of the part that is made at a time: 216 kB, which with the packed operands of a sequence stay in the L2 cache.
+/// The most rows, and the columns, of the part that is computed at a time: 216 kB, which stay in the L2 cache with a sequence's packed
+/// operands.
 const ROWS: usize = 144;
 const COLUMNS: usize = 384;
 
@@ -18,13 +19,13 @@ thread_local! {
 }
 
 impl Cpu {
-    /// With P_s (m, n) = dY_s^T X_s of each sequence of `t` rows of `dy` (N, m) and `x` (N, n), plus what `add` adds to it:
-    /// c (m, n) = sum_s P_s, and squares (m, n) += sum_s P_s^2, element by element.
+    /// Computes c (m, n) = sum_s P_s and squares (m, n) += sum_s P_s^2, element by element, with P_s (m, n) = dY_s^T X_s of each sequence
+    /// of `t` rows of `dy` (N, m) and `x` (N, n), plus what `add` adds to it.
     ///
-    /// `add` gets the sequence, a range of rows and one of columns, and that part of P_s, whose rows lie without gaps.
+    /// `add` is called with the sequence, a range of rows and one of columns, and that part of P_s, whose rows have no gaps.
     ///
     /// # Panics
-    /// When a slice has another length than its shape says.
+    /// Panics when a slice has another length than its shape says.
     #[allow(clippy::too_many_arguments)]
     pub(in crate::backend) fn gemm_squares(
         &self,

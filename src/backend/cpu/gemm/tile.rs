@@ -22,7 +22,7 @@ pub struct Tile {
     pub bias: *const f32,
 }
 
-/// A tile of R rows and W vectors. With `MR > 0`, A is packed.
+/// Computes a tile of R rows and W vectors. With `MR > 0`, A is packed.
 ///
 /// Every element is the same chain of fused multiply-adds from 0 over k, then + C, then + bias, whatever R, W and nc.
 ///
@@ -98,7 +98,7 @@ pub unsafe fn tile<V: TileVector, const R: usize, const W: usize, const MR: usiz
     }
 }
 
-/// The most elements that a tile has.
+/// The largest number of elements in a tile.
 const MAX_TILE: usize = 12 * 32;
 
 #[inline(always)]

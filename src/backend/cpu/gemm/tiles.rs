@@ -14,14 +14,14 @@ use std::ops::Range;
 
 /// Rows and columns of the block of C that four tiles hold.
 pub const SIDE: usize = 32;
-/// Of k in a step.
+/// The length of a step along k.
 pub const STEP: usize = 32;
 
 /// Floats' worth of B that are packed at a time, and its least columns: A is read and packed again for each such part.
 const PACKED_B: usize = 1 << 20;
 const MIN_COLUMNS: usize = 1024;
 
-/// What a step of a panel takes: two tiles of 1 KiB, or four.
+/// Returns the bytes of one step of a panel: two tiles of 1 KiB, or four.
 const fn step_bytes(split: bool) -> usize {
     if split { 4096 } else { 2048 }
 }
@@ -62,11 +62,11 @@ impl Blocks {
 }
 
 thread_local! {
-    /// Packed B and packed A of this thread: it grows to the largest product's and stays.
+    /// Packed B and packed A of this thread: grows to those of the largest product and stays.
     static PACKED: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// C = A B (+ C) (+ bias), with `SPLIT` to 16 bits of each operand, else to 8.
+/// Computes C = A B (+ C) (+ bias), with 16 significant bits of each operand if `SPLIT`, else 8.
 ///
 /// # Safety
 /// AMX is there and lent, with AVX512_BF16; one stride of each operand is 1; nothing else accesses C meanwhile.
@@ -94,10 +94,10 @@ pub unsafe fn product<const SPLIT: bool>(isa: Isa, p: &Product<'_>) {
     });
 }
 
-/// The products over the steps `ks` that go into these columns of C.
+/// Adds the products over the steps `ks` that go into these columns of C.
 ///
 /// # Safety
-/// As [`product`], with this thread's tiles; the buffers hold what `blocks` says.
+/// The requirements of [`product`] hold, with this thread's tiles; the buffers hold what `blocks` says.
 #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe fn part<const SPLIT: bool>(
     isa: Isa,
@@ -199,10 +199,10 @@ impl Block {
         }
     }
 
-    /// A block at the rim of C, through a whole one beside it.
+    /// Computes a block at the edge of C, through a whole one beside it.
     ///
     /// # Safety
-    /// As [`Block::whole`], but for the rows from `height` and the columns from `width`, which C need not have.
+    /// The requirements of [`Block::whole`] hold, but for the rows from `height` and the columns from `width`, which C need not have.
     #[target_feature(enable = "avx512f")]
     unsafe fn cut<const SPLIT: bool>(&self, height: usize, width: usize, bias: Option<&[f32]>) {
         let mut beside = [Line::ZERO; SIDE * SIDE / 16];
@@ -230,11 +230,10 @@ impl Block {
         }
     }
 
-    /// The sums over steps whose operands are two tiles each. A tile is multiplied in 16 cycles and done after some 50: four sums
-    /// take turns.
+    /// Sums over steps whose operands are two tiles each. A tile is multiplied in 16 cycles and done after some 50: four sums take turns.
     ///
     /// # Safety
-    /// As [`Block::whole`].
+    /// The requirements of [`Block::whole`] hold.
     #[inline(always)]
     unsafe fn rounded_steps(&self) {
         let (mut a, mut b) = (self.a, self.b);
@@ -254,11 +253,11 @@ impl Block {
         }
     }
 
-    /// The same of split operands: lower A times upper B, then upper times upper, then upper A times lower B. Each panel's step has its two
-    /// upper tiles first. Eight loads feed twelve products.
+    /// Sums over steps of split operands: lower A times upper B, then upper times upper, then upper A times lower B. Each panel's step has
+    /// its two upper tiles first. Eight loads feed twelve products.
     ///
     /// # Safety
-    /// As [`Block::whole`].
+    /// The requirements of [`Block::whole`] hold.
     #[inline(always)]
     unsafe fn split_steps(&self) {
         let (mut a, mut b) = (self.a, self.b);

@@ -1,4 +1,4 @@
-//! The vectors that the kernels are written in: 16 lanes of AVX-512, 8 of AVX2, 8 in plain Rust.
+//! The SIMD vectors that the kernels are written in: 16 lanes of AVX-512, 8 of AVX2, 8 in plain Rust.
 #![allow(unsafe_op_in_unsafe_fn)] // each body is an intrinsic or two, and its contract the trait's
 
 /// A register of f32.
@@ -10,18 +10,18 @@ pub trait Vector: Copy {
     const LANES: usize;
     unsafe fn zero() -> Self;
     unsafe fn load(p: *const f32) -> Self;
-    /// The first `n < LANES` lanes; the others are 0 and their memory is not touched.
+    /// Loads the first `n < LANES` lanes; the others are 0 and their memory is not touched.
     unsafe fn load_first(n: usize, p: *const f32) -> Self;
-    /// self * b + c, rounded once where the machine fuses.
+    /// Returns self * b + c, rounded once where the machine fuses.
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
-    /// The sum over the lanes of each of eight vectors, all in the same order.
+    /// Returns the sum over the lanes of each of eight vectors, all in one order.
     unsafe fn sums(v: [Self; 8]) -> [f32; 8];
 }
 
-/// What a tile of C needs besides.
+/// The operations that a tile of C needs beyond those of [`Vector`].
 ///
 /// # Safety
-/// As [`Vector`].
+/// The requirements of [`Vector`] hold.
 pub trait TileVector: Vector {
     unsafe fn splat(x: f32) -> Self;
     /// Widens bf16s, which are the upper halves of f32s.
@@ -30,7 +30,7 @@ pub trait TileVector: Vector {
     unsafe fn add(self, other: Self) -> Self;
 }
 
-/// Plain Rust: multiplied and added apart, as most portable targets have no fused instruction.
+/// Eight lanes in plain Rust: multiplication and addition are rounded separately, as most portable targets have no fused instruction.
 impl Vector for [f32; 8] {
     const LANES: usize = 8;
     #[inline(always)]
@@ -147,7 +147,7 @@ mod x86 {
         }
     }
 
-    /// All bits set in the first n of 8 lanes.
+    /// Returns a mask with all bits set in the first n of 8 lanes.
     #[inline(always)]
     unsafe fn first8(n: usize) -> __m256i {
         _mm256_cmpgt_epi32(
@@ -224,7 +224,7 @@ mod x86 {
         unsafe fn load_first(n: usize, p: *const f32) -> Self {
             Self(_mm512_maskz_loadu_ps(first16(n), p))
         }
-        /// c plus both products of each lane's pairs.
+        /// Returns c plus both products of each lane's pairs.
         #[inline(always)]
         unsafe fn mul_add(self, b: Self, c: Self) -> Self {
             let pairs = |x: __m512| std::mem::transmute::<__m512, __m512bh>(x);
@@ -255,7 +255,7 @@ mod x86 {
         }
     }
 
-    /// A bit for each of the first n of 16 lanes.
+    /// Returns a mask with a bit for each of the first n of 16 lanes.
     #[inline(always)]
     fn first16(n: usize) -> __mmask16 {
         (1u16 << n) - 1
