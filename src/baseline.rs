@@ -4,7 +4,7 @@
 //! warm-up and a cosine to a tenth of the learning rate, as nanoGPT's `train.py`.
 
 use crate::backend::vectors::AdamW;
-use crate::backend::{Backend, Objective};
+use crate::backend::{Backend, Objective, Transfer};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, TokenBatch, Training, Workspace};

@@ -7,7 +7,7 @@
 mod prior;
 
 pub use crate::backend::Family;
-use crate::backend::{Backend, PRIOR_FLOOR, Precision, PriorTerms, Scalars};
+use crate::backend::{Backend, PRIOR_FLOOR, Precision, PriorTerms, Scalars, Transfer};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective, Squares, TokenBatch, Workspace};

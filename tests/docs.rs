@@ -106,7 +106,7 @@ fn seam_methods() -> usize {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") {
+            } else if path.file_name().is_some_and(|name| name == "mod.rs") {
                 methods += trait_methods(&read(&path));
             }
         }

@@ -3,6 +3,7 @@
 
 mod common;
 
+use bnn::backend::vectors::Random;
 use bnn::backend::{Cpu, Vectors};
 use bnn::rng::{Purpose, Stream};
 use bnn::samplers::{Config, Method, Phase, Sampler};
@@ -129,7 +130,8 @@ fn measure(c: &Config, on: &Target, mu: &[f64]) -> Measured {
     let mut clamped = 0.0;
     let gradient = |sampler: &Sampler<Cpu>, grad: &mut Vec<f32>| {
         let cpu = sampler.vectors();
-        cpu.normal(&mut noise, stream, sampler.step()).unwrap();
+        cpu.random(&mut noise, Random::Normal, stream, sampler.step())
+            .unwrap();
         let theta = sampler.params();
         grad.fill(0.0);
         for i in 0..d {

@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use bnn::backend::Cpu;
-use bnn::backend::vectors::Vectors;
+use bnn::backend::vectors::{Combine, Vectors};
 use std::time::{Duration, Instant};
 
 /// For each thread of the pool, whether it sleeps, and how often it began to run.
@@ -28,9 +28,10 @@ fn threads() -> Vec<(bool, u64)> {
 fn idle_threads_sleep() {
     let cpu = Cpu::new(4).unwrap();
     let mut x = cpu.zeros(1 << 20).unwrap();
-    cpu.fill(&mut x, 1.0).unwrap();
+    cpu.combine(&mut x, Combine::Fill(1.0)).unwrap();
     for _ in 0..200 {
-        cpu.run(|| cpu.scale(&mut x, 1.0)).unwrap();
+        cpu.run(|| cpu.combine(&mut x, Combine::Scale(1.0)))
+            .unwrap();
     }
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {

@@ -3,7 +3,7 @@
 mod common;
 
 use bnn::Error;
-use bnn::backend::vectors::{LiveRule, LiveUpdate, Noise};
+use bnn::backend::vectors::{LiveRule, LiveUpdate, Noise, Random, Reduce};
 use bnn::backend::{Cpu, Scalars, Vectors};
 use bnn::rng::{Purpose, Stream};
 use bnn::samplers::{AutoStep, Config, Factors, LiveMass, Method, Phase, Sampler, Schedule};
@@ -111,7 +111,7 @@ fn threads_and_instruction_sets_change_no_bit() {
             let noise = Noise::Counter { stream, step };
             let (state, virial, _) = update(cpu, RULE, &all, with_diagonal, noise);
             let mut signs = vec![0.0; all[0].len()];
-            cpu.signs(&mut signs, stream, step).unwrap();
+            cpu.random(&mut signs, Random::Signs, stream, step).unwrap();
             (state.map(|x| bits(&x)), virial.to_bits(), bits(&signs))
         };
         let cpus = every_cpu();
@@ -151,7 +151,7 @@ fn signs_are_fair_and_their_own() {
     let cpu = Cpu::new(2).unwrap();
     let signs = |step| {
         let mut x = vec![0.0; n];
-        cpu.signs(&mut x, stream(), step).unwrap();
+        cpu.random(&mut x, Random::Signs, stream(), step).unwrap();
         x
     };
     let (x, y) = (signs(4), signs(5));
@@ -161,7 +161,7 @@ fn signs_are_fair_and_their_own() {
     }
     // Sums of n fair signs: 5.5 standard deviations, beyond which two of them lie once in 1e7.
     let sum: f64 = x.iter().map(|&x| x as f64).sum();
-    let product = cpu.dot(&x, &y).unwrap();
+    let product = cpu.reduce(Reduce::Dot(&x, &y)).unwrap();
     for s in [sum, product] {
         assert!(s.abs() < 5.5 * (n as f64).sqrt(), "{s}");
     }

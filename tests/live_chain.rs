@@ -4,6 +4,7 @@ mod common;
 
 use bnn::Result;
 use bnn::backend::ops::*;
+use bnn::backend::vectors::Random;
 use bnn::backend::{Cpu, GemmPrecision, Precision};
 use bnn::data::{Batch, Windows};
 use bnn::gpt::Objective;
@@ -129,7 +130,7 @@ fn a_chain_steps_as_the_method_says() {
                 let size = wide(&theta).iter().map(|t| t * t).sum::<f64>();
                 let delta = (live::DISPLACEMENT * (size / n as f64).sqrt()) as f32;
                 let mut z = vec![0.0; n];
-                cpu.signs(&mut z, signs, s).unwrap();
+                cpu.random(&mut z, Random::Signs, signs, s).unwrap();
                 let point = theta.iter().zip(&z).map(|(t, z)| t + delta * z).collect();
                 p.evaluate(&point, &batch).unwrap();
                 let beside = wide(p.grad());

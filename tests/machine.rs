@@ -2,6 +2,7 @@
 
 mod common;
 
+use bnn::backend::vectors::Reduce;
 use bnn::backend::{Cpu, Vectors, cpu::Isa};
 use bnn::rng::{Purpose, Stream};
 use bnn::samplers::{
@@ -146,7 +147,9 @@ fn chains_and_seeds_are_independent() {
         assert_eq!(paths[0], moved(ids[0]));
         for i in 0..paths.len() {
             for j in 0..i {
-                let dot = |a: &[f32], b: &[f32]| cpu().dot(&a.to_vec(), &b.to_vec()).unwrap();
+                let dot = |a: &[f32], b: &[f32]| {
+                    cpu().reduce(Reduce::Dot(&a.to_vec(), &b.to_vec())).unwrap()
+                };
                 let r = dot(&paths[i], &paths[j])
                     / (dot(&paths[i], &paths[i]) * dot(&paths[j], &paths[j])).sqrt();
                 assert!(r.abs() < Z / (n as f64).sqrt(), "{method} {i} {j}: {r}");

@@ -117,7 +117,7 @@ for by in [2.0, 0.5]:
     mutants(f"alive {by}", "src/batch_means.rs", "fn std_error(", [], ("variance of the mean", "[[between]] / (b"), by=by)
     mutants(f"alive {by}", "src/batch_means.rs", "pub fn get(", [], ("variance", "[[self.squares[i]]] / (n"), by=by)
     mutants(f"alive curvature {by}", SAMPLERS + "curvature.rs", "pub fn extreme_curvature<", [],
-            ("difference", "[[-0.5]] / side"), ("alpha", "= [[vectors.dot(&u, &w)?]];"), ("beta", "= [[vectors.dot(&w, &point)?]]"),
+            ("difference", "[[-0.5]] / side"), ("alpha", "= [[vectors.reduce(Reduce::Dot(&u, &w))?]];"), ("beta", "= [[vectors.reduce(Reduce::Dot(&w, &point))?]]"),
             ("residual", "[[betas[betas.len() - 1]]] * last"), by=by)
     mutants(f"alive llc {by}", "src/metrics/llc.rs", "Ok(LocalLearningCoefficient {", [],
             ("value", "value: [[n_beta]]"), ("standard error", "[[n_beta]] * e)"), ("excess loss", "excess_loss: [[m.mean]]"), by=by)

@@ -3,6 +3,7 @@
 #[path = "common/ensure.rs"]
 mod ensure;
 
+use bnn::backend::vectors::Random;
 use bnn::backend::{Cpu, Vectors};
 use bnn::rng::rand::{Rng, RngExt, seq::SliceRandom};
 use bnn::rng::rand_distr::{Distribution, StandardNormal};
@@ -64,7 +65,7 @@ fn scalar_block_fill_and_every_instruction_set_agree() {
             for threads in 1..=3 {
                 let cpu = Cpu::with_isa(threads, isa).unwrap();
                 let mut out = cpu.zeros(n).unwrap();
-                cpu.normal(&mut out, s, step).unwrap();
+                cpu.random(&mut out, Random::Normal, s, step).unwrap();
                 let same = scalar.iter().zip(&out).all(|(a, b)| *a == b.to_bits());
                 assert!(same, "{isa:?}, {threads} threads, step {step}");
             }
@@ -346,7 +347,7 @@ fn a_billion_normals() {
             top: 0.0,
         };
         for block in blocks {
-            cpu.normal(&mut z, stream, block).unwrap();
+            cpu.random(&mut z, Random::Normal, stream, block).unwrap();
             for &z in &z {
                 let (x, square) = (z as f64, z as f64 * z as f64);
                 c.moments[0] += x;

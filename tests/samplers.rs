@@ -3,6 +3,7 @@
 mod common;
 
 use bnn::Error;
+use bnn::backend::vectors::Random;
 use bnn::backend::{Cpu, Vectors};
 use bnn::rng::{Purpose, Stream};
 use bnn::samplers::{Config, Method, Momenta, Phase, Sampler, SamplerState, Thermostat, stability};
@@ -227,7 +228,10 @@ fn worst_error(c: &Config, directions: &[Direction], expected: &[Matrix]) -> f64
     let stream = Stream::new(12, Purpose::Evaluate, 5);
     for step in 0..BURN_IN + STEPS {
         if noisy {
-            sampler.vectors().normal(&mut noise, stream, step).unwrap();
+            sampler
+                .vectors()
+                .random(&mut noise, Random::Normal, stream, step)
+                .unwrap();
         }
         for i in 0..n {
             grad[i] = sd[i] * noise[i] - lambda[i] * sampler.params()[i];
@@ -544,7 +548,7 @@ fn the_thermostat_settles(method: Method) {
     while sampler.phase() != Phase::Done {
         sampler
             .vectors()
-            .normal(&mut noise, stream, sampler.step())
+            .random(&mut noise, Random::Normal, stream, sampler.step())
             .unwrap();
         for i in 0..n {
             let sd = of(i).gradient_noise.sqrt() as f32;

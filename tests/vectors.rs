@@ -6,8 +6,8 @@ mod ensure;
 
 use bnn::Error;
 use bnn::backend::vectors::{
-    AdamW, Badodab, Coefficients, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, RangeMoments,
-    Rule, Standing, ViDraw,
+    AdamW, Badodab, ChainView, Coefficients, Combine, EkfStep, Langevin, LiveRule, LiveUpdate,
+    Noise, RangeMoments, Reduce, Rule, Transfer, ViDraw,
 };
 use bnn::backend::{Cpu, Input, Scalars, Vectors};
 use bnn::rng::{Purpose, Stream};
@@ -217,7 +217,7 @@ fn threads_and_instruction_sets_change_no_bit() {
         cpu.adamw_update(&mut t, &grad, &mut m, &mut v, &decay, &adamw, &mut found)
             .unwrap();
         let sums = [
-            cpu.dot(&theta, &grad).unwrap().to_bits(),
+            cpu.reduce(Reduce::Dot(&theta, &grad)).unwrap().to_bits(),
             found.grad_squares.to_bits(),
         ];
         (bits(&t), bits(&m), bits(&v), sums)
@@ -239,7 +239,7 @@ fn sums_over_ranges_match_f64_and_change_no_bit() {
     for (with_momenta, with_mass) in [(true, true), (true, false), (false, true)] {
         let run = |cpu: &Cpu| {
             let mut out = [RangeMoments::default(); 7];
-            let at = Standing {
+            let at = ChainView {
                 theta: &theta,
                 momenta: with_momenta.then_some(&momenta),
                 grad: &grad,
@@ -281,7 +281,7 @@ fn sums_over_ranges_match_f64_and_change_no_bit() {
     }
     let cpu = Cpu::new(1).unwrap();
     let five = vec![1.0; 5];
-    let at = |grad, mass| Standing {
+    let at = |grad, mass| ChainView {
         theta: &five,
         momenta: None,
         grad,
@@ -454,12 +454,16 @@ fn lengths_must_agree() {
     let shape = |r: bnn::Result<()>| assert!(matches!(r, Err(Error::Shape { .. })), "{r:?}");
     shape(cpu.upload(&mut a, &b));
     shape(cpu.download(&b, &mut [0.0; 5]));
-    shape(cpu.copy(&mut a, &b));
-    shape(cpu.axpy(&mut a, 1.0, &b));
-    shape(cpu.square_accumulate(&mut a, &b));
-    shape(cpu.divide(&mut a, &b));
-    shape(cpu.dot(&a, &b).map(|_| ()));
+    shape(cpu.combine(&mut a, Combine::Copy(&b)));
+    shape(cpu.combine(&mut a, Combine::Axpy(1.0, &b)));
+    shape(cpu.combine(&mut a, Combine::AddSquares(&b)));
+    shape(cpu.combine(&mut a, Combine::Divide(&b)));
+    shape(cpu.reduce(Reduce::Dot(&a, &b)).map(|_| ()));
     assert!(matches!(cpu.element(&a, 5), Err(Error::Invalid { .. })));
+    for (at, n) in [(4, 2), (6, 0), (usize::MAX, 1)] {
+        let part = cpu.download_from(&a, at, &mut [0.0; 2][..n]);
+        assert!(matches!(part, Err(Error::Invalid { .. })), "{part:?}");
+    }
     let mut found = Scalars::default();
     for bad in 0..5 {
         let n = |i| if i == bad { 6 } else { 5 };
@@ -565,7 +569,7 @@ proptest! {
         let cpu = Cpu::new(threads).unwrap();
         let (x, y) = (normals(n, 7), normals(n, 8));
         let dot: f64 = x.iter().zip(&y).map(|(x, y)| *x as f64 * *y as f64).sum();
-        prop_assert!((cpu.dot(&x, &y).unwrap() - dot).abs() <= 1e-13 * n as f64);
+        prop_assert!((cpu.reduce(Reduce::Dot(&x, &y)).unwrap() - dot).abs() <= 1e-13 * n as f64);
         let squares: f64 = x.iter().map(|x| (*x as f64).powi(2)).sum();
         let mut found = Scalars::default();
         cpu.sum_of_squares(&x, &mut found).unwrap();
@@ -574,21 +578,23 @@ proptest! {
         let mut buf = cpu.zeros(n).unwrap();
         prop_assert_eq!(cpu.len(&buf), n);
         cpu.upload(&mut buf, &y).unwrap();
-        cpu.axpy(&mut buf, a, &x).unwrap();
+        cpu.combine(&mut buf, Combine::Axpy(a, &x)).unwrap();
         prop_assert!((0..n).all(|i| buf[i] == y[i] + a * x[i]));
-        cpu.copy(&mut buf, &y).unwrap();
-        cpu.square_accumulate(&mut buf, &x).unwrap();
+        cpu.combine(&mut buf, Combine::Copy(&y)).unwrap();
+        cpu.combine(&mut buf, Combine::AddSquares(&x)).unwrap();
         prop_assert!((0..n).all(|i| buf[i] == y[i] + x[i] * x[i]));
-        cpu.copy(&mut buf, &y).unwrap();
-        cpu.divide(&mut buf, &x).unwrap();
+        cpu.combine(&mut buf, Combine::Copy(&y)).unwrap();
+        cpu.combine(&mut buf, Combine::Divide(&x)).unwrap();
         prop_assert!((0..n).all(|i| buf[i] == y[i] / x[i]));
-        cpu.fill(&mut buf, a).unwrap();
-        cpu.scale(&mut buf, 0.5).unwrap();
+        cpu.combine(&mut buf, Combine::Fill(a)).unwrap();
+        cpu.combine(&mut buf, Combine::Scale(0.5)).unwrap();
         let mut host = vec![0.0; n];
         cpu.download(&buf, &mut host).unwrap();
         prop_assert!(host.iter().all(|h| *h == a * 0.5));
         if n > 0 {
             prop_assert_eq!(cpu.element(&buf, n - 1).unwrap(), a * 0.5);
+            cpu.download_from(&x, n / 2, &mut host[n / 2..]).unwrap();
+            prop_assert_eq!(&host[n / 2..], &x[n / 2..]);
         }
     }
 

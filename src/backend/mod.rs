@@ -11,6 +11,7 @@ mod cross_entropy;
 mod device;
 mod draw;
 mod dropout;
+mod elementwise;
 mod embed;
 mod ensemble;
 mod gaussian;
@@ -44,7 +45,7 @@ pub use precision::{GemmPrecision, Precision};
 pub use predictive::cpu::PredictiveSums;
 pub use predictive::{Predicted, TokenPrediction};
 pub use record::{Input, Scalars};
-pub use vectors::Vectors;
+pub use vectors::{Transfer, Vectors};
 
 /// The traits of the operations, which must be in scope to call them on a device of known type.
 pub mod ops {
@@ -60,7 +61,7 @@ pub mod ops {
     pub use crate::backend::linear::LinearOps;
     pub use crate::backend::posterior_gradient::PosteriorOps;
     pub use crate::backend::predictive::PredictiveOps;
-    pub use crate::backend::vectors::Vectors;
+    pub use crate::backend::vectors::{Transfer, Vectors};
 }
 use ops::*;
 

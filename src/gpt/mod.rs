@@ -19,6 +19,7 @@ pub use params::{Layout, Tensor};
 pub use views::{BlockViews, LinearViews, NormViews, ParamViews};
 pub use workspace::Workspace;
 
+use crate::backend::vectors::Combine;
 use crate::backend::{Backend, Cotangent, Dropout, Linear, LossShape, Params, WeightGrad};
 use crate::error::{Error, Result};
 use crate::rng::Stream;
@@ -293,7 +294,7 @@ impl Gpt {
                 to,
             }
             .run(ws)?;
-            backend.scale(grad, 1.0 / batch.count() as f32)
+            backend.combine(grad, Combine::Scale(1.0 / batch.count() as f32))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::Report;
 use super::baseline_file::BaselineFile;
-use crate::backend::{Backend, GemmPrecision};
+use crate::backend::{Backend, GemmPrecision, Transfer};
 use crate::baseline::{Recipe, Trainer};
 use crate::data::{Batch, Corpus, Windows};
 use crate::error::{Error, Result};

@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use super::identity::{self, Length, hex};
 use super::monitor::{Monitor, Numbers, Saved};
-use crate::backend::{Backend, Vectors};
+use crate::backend::{Backend, Transfer, Vectors};
 use crate::error::{Error, Result};
 use crate::samplers::{
     AutoStep, AutoStepState, ChainState, Curvature, LiveMass, NormalConfig, NormalState, Sampler,

@@ -7,6 +7,7 @@ use super::engine::{Engine, no_fit};
 use super::identity::Length;
 use super::monitor::{AfterStep, Monitor, Progress, StepReport};
 use crate::backend::Backend;
+use crate::backend::vectors::{Combine, Transfer};
 use crate::data::{Batch, Batches, Corpus};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
@@ -378,7 +379,7 @@ impl<B: Backend + 'static> Session<B> {
                 return Err(Error::invalid(what, "a finite number", host[i]));
             }
             v.upload(&mut on_device, &host)?;
-            v.axpy(sum, a, &on_device)
+            v.combine(sum, Combine::Axpy(a, &on_device))
         })?;
         self.curvature = Some(found);
         Ok(found)

@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::backend::cpu::gemm::{cols, rows, rows_mut};
-use crate::backend::vectors::{AdamW, Coefficients, Langevin, Noise, Rule, Vectors};
+use crate::backend::vectors::{AdamW, Coefficients, Combine, Langevin, Noise, Rule, Vectors};
 use crate::backend::{Cpu, Precision};
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Options};
@@ -361,7 +361,7 @@ impl Bench<'_> {
     /// A vector as a trainer's or a chain's, every page of it written.
     fn vector(&self, n: usize, value: f32) -> Result<Vec<f32>> {
         let mut x = self.cpu.zeros(n)?;
-        self.cpu.fill(&mut x, value)?;
+        self.cpu.combine(&mut x, Combine::Fill(value))?;
         Ok(x)
     }
 

@@ -2,6 +2,7 @@
 
 mod gaussians;
 
+use crate::backend::vectors::{Combine, Transfer};
 use crate::backend::{Backend, GemmPrecision};
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, GptConfig, Objective, Squares, TokenBatch, Workspace};
@@ -197,7 +198,7 @@ fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
             &mut grad,
             &mut squares,
         )?;
-        be.scale(&mut squares, 1.0 / b as f32)?;
+        be.combine(&mut squares, Combine::Scale(1.0 / b as f32))?;
         be.download(&squares, &mut host)?;
         for tensor in gpt.layout().tensors() {
             let name = format!("fisher.{}", tensor.name);

@@ -7,6 +7,7 @@ use super::{
     AutoStep, Config, Diagonal, Factors, Phase, Preconditioner, Sampler, SamplerState, StepReport,
     curvature,
 };
+use crate::backend::vectors::{Combine, Transfer};
 use crate::backend::{Backend, Scalars};
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -264,7 +265,10 @@ impl<B: Backend> Chain<B> {
             curvature::extreme_curvature(v, theta, mass, products, stream, |point, a, out| {
                 for batch in batches {
                     posterior.evaluate(point, batch)?;
-                    v.axpy(out, a / batches.len() as f32, posterior.grad())?;
+                    v.combine(
+                        out,
+                        Combine::Axpy(a / batches.len() as f32, posterior.grad()),
+                    )?;
                 }
                 Ok(())
             })

@@ -18,7 +18,7 @@
 //! more so the fewer data a batch has; and the Ritz value is below the operator's by what the iterations have left. Neither bound is sharp, so
 //! the step that it allows is a scale, not a proof. It is also what one step of a chain on such batches feels.
 
-use crate::backend::Vectors;
+use crate::backend::vectors::{Combine, Random, Reduce, Vectors};
 use crate::error::{Error, Result};
 use crate::rng::Stream;
 use nalgebra::DMatrix;
@@ -59,37 +59,38 @@ pub fn extreme_curvature<V: Vectors>(
         return Err(Error::invalid("curvature_iterations", "at least 1", 0));
     }
     let n = vectors.len(theta);
-    let over_mass = |x: &mut V::Vector| mass.map_or(Ok(()), |m| vectors.divide(x, m));
-    let length = DISPLACEMENT * vectors.dot(theta, theta)?.sqrt();
+    let over_mass =
+        |x: &mut V::Vector| mass.map_or(Ok(()), |m| vectors.combine(x, Combine::Divide(m)));
+    let length = DISPLACEMENT * vectors.reduce(Reduce::Dot(theta, theta))?.sqrt();
     let length = if length > 0.0 { length } else { DISPLACEMENT };
     let (mut u, mut p, mut p_old) = (vectors.zeros(n)?, vectors.zeros(n)?, vectors.zeros(n)?);
     let (mut w, mut point) = (vectors.zeros(n)?, vectors.zeros(n)?);
 
-    vectors.normal(&mut p, stream, 0)?;
-    vectors.copy(&mut u, &p)?;
+    vectors.random(&mut p, Random::Normal, stream, 0)?;
+    vectors.combine(&mut u, Combine::Copy(&p))?;
     over_mass(&mut u)?;
-    let first = vectors.dot(&p, &u)?.sqrt();
-    vectors.scale(&mut p, (1.0 / first) as f32)?;
-    vectors.scale(&mut u, (1.0 / first) as f32)?;
+    let first = vectors.reduce(Reduce::Dot(&p, &u))?.sqrt();
+    vectors.combine(&mut p, Combine::Scale((1.0 / first) as f32))?;
+    vectors.combine(&mut u, Combine::Scale((1.0 / first) as f32))?;
 
     let (mut alphas, mut betas) = (Vec::new(), Vec::<f64>::new());
     while (alphas.len() as u64) < products {
-        let h = (length / vectors.dot(&u, &u)?.sqrt()) as f32;
-        vectors.fill(&mut w, 0.0)?;
+        let h = (length / vectors.reduce(Reduce::Dot(&u, &u))?.sqrt()) as f32;
+        vectors.combine(&mut w, Combine::Fill(0.0))?;
         for side in [h, -h] {
-            vectors.copy(&mut point, theta)?;
-            vectors.axpy(&mut point, side, &u)?;
+            vectors.combine(&mut point, Combine::Copy(theta))?;
+            vectors.combine(&mut point, Combine::Axpy(side, &u))?;
             // H is minus the derivative of log_post's gradient.
             add_gradient(&point, -0.5 / side, &mut w)?;
         }
-        let alpha = vectors.dot(&u, &w)?;
-        vectors.axpy(&mut w, -alpha as f32, &p)?;
+        let alpha = vectors.reduce(Reduce::Dot(&u, &w))?;
+        vectors.combine(&mut w, Combine::Axpy(-alpha as f32, &p))?;
         if let Some(&beta) = betas.last() {
-            vectors.axpy(&mut w, -beta as f32, &p_old)?;
+            vectors.combine(&mut w, Combine::Axpy(-beta as f32, &p_old))?;
         }
-        vectors.copy(&mut point, &w)?;
+        vectors.combine(&mut point, Combine::Copy(&w))?;
         over_mass(&mut point)?;
-        let beta = vectors.dot(&w, &point)?.max(0.0).sqrt();
+        let beta = vectors.reduce(Reduce::Dot(&w, &point))?.max(0.0).sqrt();
         if !(alpha.is_finite() && beta.is_finite()) {
             let got = format!("{alpha} and {beta} at product {}", alphas.len());
             return Err(Error::invalid("curvature", "finite numbers", got));
@@ -100,8 +101,8 @@ pub fn extreme_curvature<V: Vectors>(
         if alphas.len() >= n || beta <= 1e-6 * alpha.abs() {
             break;
         }
-        vectors.scale(&mut w, (1.0 / beta) as f32)?;
-        vectors.scale(&mut point, (1.0 / beta) as f32)?;
+        vectors.combine(&mut w, Combine::Scale((1.0 / beta) as f32))?;
+        vectors.combine(&mut point, Combine::Scale((1.0 / beta) as f32))?;
         std::mem::swap(&mut p_old, &mut p);
         std::mem::swap(&mut p, &mut w);
         std::mem::swap(&mut u, &mut point);

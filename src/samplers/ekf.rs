@@ -24,7 +24,7 @@
 //! **Where it differs.** Nothing but that variances are kept finite for sd below 1e-19, where 1 / sd^2 would overflow.
 
 use super::normal::finite_log_lik;
-use crate::backend::vectors::{EkfStep, Noise, Spread, Vectors};
+use crate::backend::vectors::{EkfStep, Noise, Reduce, Spread, Transfer, Vectors};
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
@@ -240,7 +240,7 @@ impl<V: Vectors> Ekf<V> {
     /// # Errors
     /// When the device cannot be read.
     pub fn average_sd(&self) -> Result<f64> {
-        let sum = self.vectors.sum_of_sds(Spread::Sd(&self.sd))?;
+        let sum = self.vectors.reduce(Reduce::Sds(Spread::Sd(&self.sd)))?;
         Ok(sum / self.vectors.len(&self.sd) as f64)
     }
 

@@ -24,7 +24,7 @@
 //! **State.** mean, h, steps. **Init.** As given.
 
 use super::normal::finite_log_lik;
-use crate::backend::vectors::{Noise, Spread, Vectors};
+use crate::backend::vectors::{Combine, Noise, Reduce, Spread, Transfer, Vectors};
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
@@ -128,7 +128,7 @@ impl<V: Vectors> Laplace<V> {
         let found = v.read(record)?;
         let log_lik = finite_log_lik(log_lik(&found), self.step)?;
         self.refuse("squares", squares, found.second, self.step)?;
-        v.axpy(&mut self.precision, scale as f32, squares)?;
+        v.combine(&mut self.precision, Combine::Axpy(scale as f32, squares))?;
         self.step += 1;
         Ok(log_lik)
     }
@@ -174,7 +174,7 @@ impl<V: Vectors> Laplace<V> {
     pub fn average_sd(&self, prior_precision: f64, temperature: f64) -> Result<f64> {
         let sum = self
             .vectors
-            .sum_of_sds(self.spread(prior_precision, temperature)?)?;
+            .reduce(Reduce::Sds(self.spread(prior_precision, temperature)?))?;
         Ok(sum / self.vectors.len(&self.mean) as f64)
     }
 

@@ -23,7 +23,7 @@
 
 use super::dense::Factor;
 use super::laplace::PriorFit;
-use crate::backend::{Backend, Objective};
+use crate::backend::{Backend, Objective, Transfer};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
 use nalgebra::{DMatrix, DMatrixView, SymmetricEigen};

@@ -52,8 +52,7 @@
 
 use super::sampler::check;
 use super::{Config, Method, sgld};
-use crate::backend::Vectors;
-use crate::backend::vectors::LiveRule;
+use crate::backend::vectors::{Combine, LiveRule, Random, Reduce, Vectors};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
 use serde::{Deserialize, Serialize};
@@ -168,12 +167,12 @@ impl<V: Vectors> Diagonal<V> {
         grad: &V::Vector,
         step: u64,
     ) -> Result<()> {
-        v.copy(&mut self.grad, grad)?;
-        v.signs(&mut self.signs, self.stream, step)?;
-        let size = (v.dot(theta, theta)? / v.len(theta) as f64).sqrt();
+        v.combine(&mut self.grad, Combine::Copy(grad))?;
+        v.random(&mut self.signs, Random::Signs, self.stream, step)?;
+        let size = (v.reduce(Reduce::Dot(theta, theta))? / v.len(theta) as f64).sqrt();
         self.delta = (DISPLACEMENT * if size > 0.0 { size } else { 1.0 }) as f32;
-        v.copy(&mut self.values, theta)?;
-        v.axpy(&mut self.values, self.delta, &self.signs)
+        v.combine(&mut self.values, Combine::Copy(theta))?;
+        v.combine(&mut self.values, Combine::Axpy(self.delta, &self.signs))
     }
 
     /// Where the second gradient is to be taken, after [`Diagonal::displace`].
@@ -191,10 +190,10 @@ impl<V: Vectors> Diagonal<V> {
     /// # Errors
     /// When the lengths differ.
     pub fn finish(&mut self, v: &V, grad: &V::Vector) -> Result<()> {
-        v.copy(&mut self.values, grad)?;
-        v.axpy(&mut self.values, -1.0, &self.grad)?;
-        v.scale(&mut self.values, 1.0 / self.delta)?;
-        v.divide(&mut self.values, &self.signs) // a sign is its own inverse
+        v.combine(&mut self.values, Combine::Copy(grad))?;
+        v.combine(&mut self.values, Combine::Axpy(-1.0, &self.grad))?;
+        v.combine(&mut self.values, Combine::Scale(1.0 / self.delta))?;
+        v.combine(&mut self.values, Combine::Divide(&self.signs)) // a sign is its own inverse
     }
 
     /// The gradient at theta.

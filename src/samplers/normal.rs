@@ -8,7 +8,7 @@ use super::laplace::{Laplace, PriorFit};
 use super::normal_state::NormalState;
 use super::vi::{Vi, ViConfig, ViReport};
 use super::{Phase, Schedule};
-use crate::backend::{Scalars, Vectors};
+use crate::backend::{Scalars, Transfer, Vectors};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 

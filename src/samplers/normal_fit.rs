@@ -6,6 +6,7 @@ use super::laplace::PriorFit;
 use super::last_layer::{HeadBatch, LastLayer};
 use super::normal::{Labels, NormalConfig, NormalMethod, Normals};
 use super::normal_state::{NormalState, Values};
+use crate::backend::vectors::Combine;
 use crate::backend::{Backend, Scalars};
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -233,7 +234,7 @@ impl<B: Backend> NormalFit<B> {
                 }
             }
         }
-        self.backend.fill(squares, 0.0)?;
+        self.backend.combine(squares, Combine::Fill(0.0))?;
         let (seed, step, mean) = (config.seed, normals.steps_made(), normals.mean());
         let labels = match config.method {
             NormalMethod::Laplace => config.laplace_labels,

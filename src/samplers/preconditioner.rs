@@ -17,7 +17,7 @@
 
 use super::sampler::check_mass;
 use super::{ChainState, Config, LiveMass, Method, Sampler};
-use crate::backend::Vectors;
+use crate::backend::vectors::{Combine, Transfer, Vectors};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -430,10 +430,10 @@ impl<V: Vectors> Sums<V> {
     /// Takes in one gradient; what is there keeps `decay` of itself.
     fn add(&mut self, vectors: &V, grad: &V::Vector, decay: f64) -> Result<()> {
         if decay != 1.0 {
-            vectors.scale(&mut self.squares, decay as f32)?;
+            vectors.combine(&mut self.squares, Combine::Scale(decay as f32))?;
         }
         self.weight = self.weight * decay + 1.0;
-        vectors.square_accumulate(&mut self.squares, grad)
+        vectors.combine(&mut self.squares, Combine::AddSquares(grad))
     }
 
     /// The mass, on the host.

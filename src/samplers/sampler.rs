@@ -1,7 +1,9 @@
 //! The state machine of a chain: one gradient in, one step made, a report out.
 
 use super::{Config, Kinetic, Live, LiveMass, Momenta, Thermostat};
-use crate::backend::vectors::{Langevin, LiveUpdate, Noise, RangeMoments, Standing, Vectors};
+use crate::backend::vectors::{
+    ChainView, Langevin, LiveUpdate, Noise, RangeMoments, Transfer, Vectors,
+};
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
@@ -628,7 +630,7 @@ impl<V: Vectors> Sampler<V> {
         ranges: &[Range<usize>],
         out: &mut [RangeMoments],
     ) -> Result<()> {
-        let at = Standing {
+        let at = ChainView {
             theta: &self.theta,
             momenta: self.momenta(),
             grad,

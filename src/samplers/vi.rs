@@ -21,7 +21,7 @@
 //! **State.** mean, log sd, Adam's two means of each, steps, and within a step how many draws were made and what they added up to.
 //! **Init.** As given.
 
-use crate::backend::vectors::{AdamW, Noise, Spread, Vectors, ViDraw};
+use crate::backend::vectors::{AdamW, Noise, Reduce, Spread, Transfer, Vectors, ViDraw};
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
 use crate::rng::{Purpose, Stream};
@@ -390,7 +390,9 @@ impl<V: Vectors> Vi<V> {
     /// # Errors
     /// When the device cannot be read.
     pub fn average_sd(&self) -> Result<f64> {
-        let sum = self.vectors.sum_of_sds(Spread::LogSd(&self.log_sd))?;
+        let sum = self
+            .vectors
+            .reduce(Reduce::Sds(Spread::LogSd(&self.log_sd)))?;
         Ok(sum / self.vectors.len(&self.mean) as f64)
     }
 

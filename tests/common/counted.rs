@@ -102,6 +102,7 @@ same!(
     f32,
     u64,
     Stream,
+    Random,
     Rule,
     LiveRule,
     EkfStep,
@@ -120,6 +121,8 @@ same!(
     Draw,
     EnsembleLayout<'_>,
     Spread<'_, Vector>,
+    Combine<'_, Vector>,
+    Reduce<'_, Vector>,
     PriorTerms<'_, Vector>,
     HeadGrad<'_, Act>,
     Normed<'_, Act>,
@@ -187,7 +190,7 @@ macro_rules! fields {
 fields! {
     Langevin { theta, momenta, grad, center, mass, noise }
     LiveUpdate { theta, squares, mass, grad, diagonal, center, noise }
-    Standing { theta, momenta, grad, center, mass }
+    ChainView { theta, momenta, grad, center, mass }
     WeightGrad { grad, squares, rows, t }
 }
 
@@ -237,34 +240,26 @@ count! {
             fn len(&self, buf: &Vector) -> usize {
                 self.device.len(buf)
             }
-            fn download(&self, from: &Vector, to: &mut [f32]) -> Result<()> {
+            fn download_from(&self, from: &Vector, at: usize, to: &mut [f32]) -> Result<()> {
                 self.count(Kind::Read);
                 self.add(4, to.len());
-                self.device.download(from, to)
+                self.device.download_from(from, at, to)
             }
         }
         fn Make record() -> Record;
         fn Read read(record: &mut Record) -> Scalars;
         fn Make zeros(n: usize) -> Vector;
         fn Upload upload(to: &mut Vector, from: &[f32]) -> ();
-        fn Read element(buf: &Vector, at: usize) -> f32;
-        fn Launch copy(to: &mut Vector, from: &Vector) -> ();
-        fn Launch fill(x: &mut Vector, value: f32) -> ();
-        fn Launch scale(x: &mut Vector, a: f32) -> ();
-        fn Launch axpy(y: &mut Vector, a: f32, x: &Vector) -> ();
-        fn Launch divide(x: &mut Vector, y: &Vector) -> ();
-        fn Launch square_accumulate(acc: &mut Vector, x: &Vector) -> ();
-        fn Launch normal(x: &mut Vector, stream: Stream, step: u64) -> ();
-        fn Launch signs(x: &mut Vector, stream: Stream, step: u64) -> ();
+        fn Launch combine(y: &mut Vector, op: Combine<'_, Vector>) -> ();
+        fn Launch random(x: &mut Vector, what: Random, stream: Stream, step: u64) -> ();
+        fn Read reduce(of: Reduce<'_, Vector>) -> f64;
         fn Launch sum_of_squares(x: &Vector, record: &mut Record) -> ();
-        fn Read dot(x: &Vector, y: &Vector) -> f64;
         fn Launch check_finite(x: &Vector, input: Input, record: &mut Record) -> ();
         fn Launch langevin_update(rule: Rule, on: Langevin<'_, Counted>, record: &mut Record) -> ();
         fn Launch live_update(rule: LiveRule, on: LiveUpdate<'_, Counted>, record: &mut Record) -> ();
-        fn Read range_moments(out: &mut [RangeMoments], ranges: &[Range<usize>], at: Standing<'_, Counted>) -> ();
+        fn Read range_moments(out: &mut [RangeMoments], ranges: &[Range<usize>], at: ChainView<'_, Counted>) -> ();
         fn Launch adamw_update(theta: &mut Vector, grad: &Vector, m: &mut Vector, v: &mut Vector, decay: &[Range<usize>], adamw: &AdamW, record: &mut Record) -> ();
         fn Launch gaussian_point(out: &mut Vector, mean: &Vector, spread: Spread<'_, Vector>, noise: Noise<'_, Counted>) -> ();
-        fn Read sum_of_sds(spread: Spread<'_, Vector>) -> f64;
         fn Launch ekf_update(mean: &mut Vector, sd: &mut Vector, grad: &Vector, squares: &Vector, step: EkfStep, record: &mut Record) -> ();
         fn Launch vi_gradient(d_mean: &mut Vector, d_log_sd: &mut Vector, grad: &Vector, log_sd: &Vector, noise: Noise<'_, Counted>, draw: ViDraw, record: &mut Record) -> ();
     }

@@ -2,6 +2,7 @@
 
 use super::{reference, wide};
 use bnn::Result;
+use bnn::backend::vectors::{Combine, Transfer};
 use bnn::backend::{Cpu, Vectors};
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Squares, TokenBatch, Training, Workspace};
 
@@ -86,7 +87,7 @@ impl Model {
         objective: Objective,
         training: Option<Training>,
     ) -> Result<(f64, Vec<f32>)> {
-        self.cpu.fill(&mut self.grad, f32::NAN)?;
+        self.cpu.combine(&mut self.grad, Combine::Fill(f32::NAN))?;
         let (gpt, ws, grad) = (&self.gpt, &mut self.ws, &mut self.grad);
         let batch = TokenBatch::new(x, y, t, objective);
         let loss = gpt.gradient(&self.cpu, &self.params, batch, training, ws, grad)?;
@@ -104,7 +105,7 @@ impl Model {
         objective: Objective,
     ) -> Result<(f64, Vec<f32>, Vec<f32>)> {
         let (cpu, params) = (&self.cpu, &self.params);
-        cpu.fill(&mut self.grad, f32::NAN)?;
+        cpu.combine(&mut self.grad, Combine::Fill(f32::NAN))?;
         let (gpt, ws, grad) = (&self.gpt, &mut self.ws, &mut self.grad);
         let mut squares = cpu.zeros(gpt.n_params())?;
         let (of, batch) = (Squares::Gradients, TokenBatch::new(x, y, t, objective));

@@ -3,8 +3,8 @@
 use super::{Buffer, Device, Place};
 use crate::backend::ops::ActivationOps;
 use crate::backend::vectors::{
-    AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, RangeMoments, Rule, Spread, Standing,
-    ViDraw,
+    AdamW, ChainView, Combine, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, Random,
+    RangeMoments, Reduce, Rule, Spread, ViDraw,
 };
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
@@ -89,6 +89,7 @@ plain!(
     &Linear,
     &AdamW,
     Stream,
+    Random,
     Rule,
     LiveRule,
     EkfStep,
@@ -167,10 +168,10 @@ impl<'a> ToCpu for LiveUpdate<'a, Device> {
     }
 }
 
-impl<'a> ToCpu for Standing<'a, Device> {
-    type Cpu = Standing<'a, Cpu>;
+impl<'a> ToCpu for ChainView<'a, Device> {
+    type Cpu = ChainView<'a, Cpu>;
     fn to_cpu(self) -> Self::Cpu {
-        Standing {
+        ChainView {
             theta: self.theta.to_cpu(),
             momenta: self.momenta.to_cpu(),
             grad: self.grad.to_cpu(),
@@ -195,6 +196,30 @@ impl<'a> ToCpu for Spread<'a, Vector> {
                 plus,
                 temperature,
             },
+        }
+    }
+}
+
+impl<'a> ToCpu for Combine<'a, Vector> {
+    type Cpu = Combine<'a, Vec<f32>>;
+    fn to_cpu(self) -> Self::Cpu {
+        match self {
+            Self::Fill(value) => Combine::Fill(value),
+            Self::Copy(x) => Combine::Copy(x.to_cpu()),
+            Self::Scale(a) => Combine::Scale(a),
+            Self::Axpy(a, x) => Combine::Axpy(a, x.to_cpu()),
+            Self::Divide(x) => Combine::Divide(x.to_cpu()),
+            Self::AddSquares(x) => Combine::AddSquares(x.to_cpu()),
+        }
+    }
+}
+
+impl<'a> ToCpu for Reduce<'a, Vector> {
+    type Cpu = Reduce<'a, Vec<f32>>;
+    fn to_cpu(self) -> Self::Cpu {
+        match self {
+            Self::Dot(x, y) => Reduce::Dot(x.to_cpu(), y.to_cpu()),
+            Self::Sds(spread) => Reduce::Sds(spread.to_cpu()),
         }
     }
 }

@@ -4,8 +4,8 @@ use super::lower::{FromCpu, ToCpu};
 use super::{Buffer, Device};
 use crate::backend::ops::*;
 use crate::backend::vectors::{
-    AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, RangeMoments, Rule, Spread, Standing,
-    ViDraw,
+    AdamW, ChainView, Combine, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, Random,
+    RangeMoments, Reduce, Rule, Spread, ViDraw,
 };
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
@@ -58,25 +58,17 @@ dispatch! {
         fn read(record: &mut Record) -> Scalars;
         fn zeros(n: usize) -> Vector;
         fn upload(to: &mut Vector, from: &[f32]) -> ();
-        fn download(from: &Vector, to: &mut [f32]) -> ();
-        fn element(buf: &Vector, at: usize) -> f32;
-        fn copy(to: &mut Vector, from: &Vector) -> ();
-        fn fill(x: &mut Vector, value: f32) -> ();
-        fn scale(x: &mut Vector, a: f32) -> ();
-        fn axpy(y: &mut Vector, a: f32, x: &Vector) -> ();
-        fn divide(x: &mut Vector, y: &Vector) -> ();
-        fn square_accumulate(acc: &mut Vector, x: &Vector) -> ();
-        fn normal(x: &mut Vector, stream: Stream, step: u64) -> ();
-        fn signs(x: &mut Vector, stream: Stream, step: u64) -> ();
+        fn download_from(from: &Vector, at: usize, to: &mut [f32]) -> ();
+        fn combine(y: &mut Vector, op: Combine<'_, Vector>) -> ();
+        fn random(x: &mut Vector, what: Random, stream: Stream, step: u64) -> ();
+        fn reduce(of: Reduce<'_, Vector>) -> f64;
         fn sum_of_squares(x: &Vector, record: &mut Record) -> ();
-        fn dot(x: &Vector, y: &Vector) -> f64;
         fn check_finite(x: &Vector, input: Input, record: &mut Record) -> ();
         fn langevin_update(rule: Rule, on: Langevin<'_, Device>, record: &mut Record) -> ();
         fn live_update(rule: LiveRule, on: LiveUpdate<'_, Device>, record: &mut Record) -> ();
-        fn range_moments(out: &mut [RangeMoments], ranges: &[Range<usize>], at: Standing<'_, Device>) -> ();
+        fn range_moments(out: &mut [RangeMoments], ranges: &[Range<usize>], at: ChainView<'_, Device>) -> ();
         fn adamw_update(theta: &mut Vector, grad: &Vector, m: &mut Vector, v: &mut Vector, decay: &[Range<usize>], adamw: &AdamW, record: &mut Record) -> ();
         fn gaussian_point(out: &mut Vector, mean: &Vector, spread: Spread<'_, Vector>, noise: Noise<'_, Device>) -> ();
-        fn sum_of_sds(spread: Spread<'_, Vector>) -> f64;
         fn ekf_update(mean: &mut Vector, sd: &mut Vector, grad: &Vector, squares: &Vector, step: EkfStep, record: &mut Record) -> ();
         fn vi_gradient(d_mean: &mut Vector, d_log_sd: &mut Vector, grad: &Vector, log_sd: &Vector, noise: Noise<'_, Device>, draw: ViDraw, record: &mut Record) -> ();
     }

@@ -3,7 +3,7 @@
 use crate::backend::cpu::Cpu;
 use crate::backend::cpu::chunk::{CHUNK, LANES, accumulate, load, same};
 use crate::backend::cpu::isa::multiversion;
-use crate::backend::vectors::{RangeMoments, Standing};
+use crate::backend::vectors::{ChainView, RangeMoments};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ pub fn of_ranges(
     cpu: &Cpu,
     out: &mut [RangeMoments],
     ranges: &[Range<usize>],
-    at: Standing<'_, Cpu>,
+    at: ChainView<'_, Cpu>,
 ) -> Result<()> {
     let n = at.theta.len();
     same("sums", ranges.len(), out.len())?;

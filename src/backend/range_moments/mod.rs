@@ -5,7 +5,7 @@ pub(in crate::backend) mod cpu;
 use crate::backend::Vectors;
 
 /// The state of a chain, for [`Vectors::range_moments`]; all buffers have one length.
-pub struct Standing<'a, V: Vectors> {
+pub struct ChainView<'a, V: Vectors> {
     /// Parameters theta.
     pub theta: &'a V::Vector,
     /// Momenta m; `None` is 0 everywhere.

@@ -7,12 +7,13 @@ use crate::backend::cpu::chunk::{
 use crate::backend::cpu::isa::multiversion;
 use crate::backend::cpu::noise::Draw;
 use crate::backend::cpu::pages;
+use crate::backend::elementwise::cpu as elementwise;
 use crate::backend::gaussian::cpu as gaussian;
 use crate::backend::live::cpu as live;
 use crate::backend::range_moments::cpu as moments;
 use crate::backend::vectors::{
-    AdamW, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, RangeMoments, Rule, Spread, Standing,
-    Vectors, ViDraw,
+    AdamW, ChainView, Combine, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, Random,
+    RangeMoments, Reduce, Rule, Spread, Vectors, ViDraw,
 };
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
@@ -48,88 +49,36 @@ impl Vectors for Cpu {
         Ok(())
     }
 
-    fn download(&self, from: &Vec<f32>, to: &mut [f32]) -> Result<()> {
-        same("download", from.len(), to.len())?;
-        to.copy_from_slice(from);
+    fn download_from(&self, from: &Vec<f32>, at: usize, to: &mut [f32]) -> Result<()> {
+        let part = at.checked_add(to.len()).and_then(|end| from.get(at..end));
+        let part = part.ok_or_else(|| {
+            let expected = format!("inside 0..{}", from.len());
+            Error::invalid("elements", expected, format!("{} from {at}", to.len()))
+        })?;
+        to.copy_from_slice(part);
         Ok(())
     }
 
-    fn element(&self, buf: &Vec<f32>, at: usize) -> Result<f32> {
-        buf.get(at)
-            .copied()
-            .ok_or_else(|| Error::invalid("index", format!("below {}", buf.len()), at))
+    fn combine(&self, y: &mut Vec<f32>, op: Combine<'_, Vec<f32>>) -> Result<()> {
+        elementwise::combine(self, y, op)
     }
 
-    fn copy(&self, to: &mut Vec<f32>, from: &Vec<f32>) -> Result<()> {
-        self.upload(to, from)
-    }
-
-    fn fill(&self, x: &mut Vec<f32>, value: f32) -> Result<()> {
-        x.fill(value);
+    fn random(&self, x: &mut Vec<f32>, what: Random, stream: Stream, step: u64) -> Result<()> {
+        elementwise::random(self, x, what, stream, step);
         Ok(())
     }
 
-    fn scale(&self, x: &mut Vec<f32>, a: f32) -> Result<()> {
-        let leaf = |_, [x]: [&mut [f32]; 1]| x.iter_mut().for_each(|x| *x *= a);
-        self.blocks(x.len(), [x], leaf, |(), ()| ());
-        Ok(())
-    }
-
-    fn axpy(&self, y: &mut Vec<f32>, a: f32, x: &Vec<f32>) -> Result<()> {
-        same("axpy", y.len(), x.len())?;
-        let leaf = |range: Range<usize>, [y]: [&mut [f32]; 1]| {
-            y.iter_mut().zip(&x[range]).for_each(|(y, x)| *y += a * x);
-        };
-        self.blocks(x.len(), [y], leaf, |(), ()| ());
-        Ok(())
-    }
-
-    fn divide(&self, x: &mut Vec<f32>, y: &Vec<f32>) -> Result<()> {
-        same("divide", x.len(), y.len())?;
-        let leaf = |range: Range<usize>, [x]: [&mut [f32]; 1]| {
-            x.iter_mut().zip(&y[range]).for_each(|(x, y)| *x /= y);
-        };
-        self.blocks(y.len(), [x], leaf, |(), ()| ());
-        Ok(())
-    }
-
-    fn square_accumulate(&self, acc: &mut Vec<f32>, x: &Vec<f32>) -> Result<()> {
-        same("square_accumulate", acc.len(), x.len())?;
-        let leaf = |range: Range<usize>, [acc]: [&mut [f32]; 1]| {
-            acc.iter_mut().zip(&x[range]).for_each(|(a, x)| *a += x * x);
-        };
-        self.blocks(x.len(), [acc], leaf, |(), ()| ());
-        Ok(())
-    }
-
-    fn normal(&self, x: &mut Vec<f32>, stream: Stream, step: u64) -> Result<()> {
-        let leaf = |range: Range<usize>, [x]: [&mut [f32]; 1]| {
-            normal_block(self.isa(), stream, step, range.start, x);
-        };
-        self.blocks(x.len(), [x], leaf, |(), ()| ());
-        Ok(())
-    }
-
-    fn signs(&self, x: &mut Vec<f32>, stream: Stream, step: u64) -> Result<()> {
-        let leaf = |range: Range<usize>, [x]: [&mut [f32]; 1]| {
-            sign_block(self.isa(), stream, step, range.start, x);
-        };
-        self.blocks(x.len(), [x], leaf, |(), ()| ());
-        Ok(())
+    fn reduce(&self, of: Reduce<'_, Vec<f32>>) -> Result<f64> {
+        elementwise::reduce(self, of)
     }
 
     fn sum_of_squares(&self, x: &Vec<f32>, record: &mut Scalars) -> Result<()> {
-        record.grad_squares = self.sum(x.len(), |r| dot_block(self.isa(), &x[r.clone()], &x[r]));
+        record.grad_squares = elementwise::dot(self, x, x);
         // A sum in f64 of squares of f32s is finite just when all of them are.
         if !record.grad_squares.is_finite() {
             record.gradient = x.iter().position(|x| !x.is_finite());
         }
         Ok(())
-    }
-
-    fn dot(&self, x: &Vec<f32>, y: &Vec<f32>) -> Result<f64> {
-        same("dot", x.len(), y.len())?;
-        Ok(self.sum(x.len(), |r| dot_block(self.isa(), &x[r.clone()], &y[r])))
     }
 
     fn check_finite(&self, x: &Vec<f32>, input: Input, record: &mut Scalars) -> Result<()> {
@@ -227,7 +176,7 @@ impl Vectors for Cpu {
         &self,
         out: &mut [RangeMoments],
         ranges: &[Range<usize>],
-        at: Standing<'_, Self>,
+        at: ChainView<'_, Self>,
     ) -> Result<()> {
         moments::of_ranges(self, out, ranges, at)
     }
@@ -292,10 +241,6 @@ impl Vectors for Cpu {
         noise: Noise<'_, Self>,
     ) -> Result<()> {
         gaussian::point(self, out, mean, spread, noise)
-    }
-
-    fn sum_of_sds(&self, spread: Spread<'_, Vec<f32>>) -> Result<f64> {
-        Ok(gaussian::sum_of_sds(self, spread))
     }
 
     fn ekf_update(
@@ -468,36 +413,6 @@ multiversion! {
                 terms[i] = m * inverse[i] * m; // in this order neither a large nor a small mass leaves f32's range
             }
             accumulate(&mut sums, &terms);
-        }
-        sums.iter().sum()
-    }
-}
-
-multiversion! {
-    fn normal_block(stream: Stream, step: u64, first: usize, out: &mut [f32]) {
-        for at in (0..out.len()).step_by(CHUNK) {
-            store(out, at, &stream.normals(step, ((first + at) / CHUNK) as u64));
-        }
-    }
-}
-
-multiversion! {
-    fn sign_block(stream: Stream, step: u64, first: usize, out: &mut [f32]) {
-        for at in (0..out.len()).step_by(CHUNK) {
-            let u = stream.uniforms(step, ((first + at) / CHUNK) as u64);
-            store(out, at, &u.map(|u| if u < 0.5 { 1.0 } else { -1.0 }));
-        }
-    }
-}
-
-multiversion! {
-    fn dot_block(x: &[f32], y: &[f32]) -> f64 {
-        let mut sums = [0.0; CHUNK];
-        for at in (0..x.len()).step_by(CHUNK) {
-            let (x, y) = (load(x, at, 0.0), load(y, at, 0.0));
-            for i in 0..CHUNK {
-                sums[i] += x[i] as f64 * y[i] as f64;
-            }
         }
         sums.iter().sum()
     }

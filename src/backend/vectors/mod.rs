@@ -1,10 +1,13 @@
 //! Flat vectors on a device, and the fused updates that samplers and the optimiser make of them.
 
 pub(in crate::backend) mod cpu;
+mod transfer;
 
+pub use super::elementwise::{Combine, Random, Reduce};
 pub use super::gaussian::{EkfStep, Spread, ViDraw};
 pub use super::live::{LiveRule, LiveUpdate};
-pub use super::range_moments::{RangeMoments, Standing};
+pub use super::range_moments::{ChainView, RangeMoments};
+pub use transfer::Transfer;
 
 use super::record::{Input, Scalars};
 use crate::error::Result;
@@ -194,55 +197,20 @@ pub trait Vectors: Clone + Send + Sync {
     /// From the host; lengths must agree.
     fn upload(&self, to: &mut Self::Vector, from: &[f32]) -> Result<()>;
 
-    /// To the host; lengths must agree.
-    fn download(&self, from: &Self::Vector, to: &mut [f32]) -> Result<()>;
+    /// Copies the elements from `at` on to the host; they must lie inside the vector.
+    fn download_from(&self, from: &Self::Vector, at: usize, to: &mut [f32]) -> Result<()>;
 
-    /// A vector on the device with these elements.
-    fn put(&self, from: &[f32]) -> Result<Self::Vector> {
-        let mut buf = self.zeros(from.len())?;
-        self.upload(&mut buf, from)?;
-        Ok(buf)
-    }
+    /// Combines a vector with another or with a number, element by element.
+    fn combine(&self, y: &mut Self::Vector, op: Combine<'_, Self::Vector>) -> Result<()>;
 
-    /// The elements on the host.
-    fn get(&self, from: &Self::Vector) -> Result<Vec<f32>> {
-        let mut out = vec![0.0; self.len(from)];
-        self.download(from, &mut out)?;
-        Ok(out)
-    }
+    /// Fills a vector with the random numbers of a step.
+    fn random(&self, x: &mut Self::Vector, what: Random, stream: Stream, step: u64) -> Result<()>;
 
-    /// One element, for messages; `at` must be below the length.
-    fn element(&self, buf: &Self::Vector, at: usize) -> Result<f32>;
-
-    /// `to = from`.
-    fn copy(&self, to: &mut Self::Vector, from: &Self::Vector) -> Result<()>;
-
-    /// `x[i] = value`.
-    fn fill(&self, x: &mut Self::Vector, value: f32) -> Result<()>;
-
-    /// `x[i] *= a`.
-    fn scale(&self, x: &mut Self::Vector, a: f32) -> Result<()>;
-
-    /// `y[i] += a * x[i]`.
-    fn axpy(&self, y: &mut Self::Vector, a: f32, x: &Self::Vector) -> Result<()>;
-
-    /// `x[i] /= y[i]`.
-    fn divide(&self, x: &mut Self::Vector, y: &Self::Vector) -> Result<()>;
-
-    /// `acc[i] += x[i]^2`.
-    fn square_accumulate(&self, acc: &mut Self::Vector, x: &Self::Vector) -> Result<()>;
-
-    /// `x[i] = ` [`Stream::normal`]`(step, i)`.
-    fn normal(&self, x: &mut Self::Vector, stream: Stream, step: u64) -> Result<()>;
-
-    /// `x[i]` = 1 or -1 with the same probability: 1 where the uniform at (step, i), of [`Stream::uniforms`], is below 1/2.
-    fn signs(&self, x: &mut Self::Vector, stream: Stream, step: u64) -> Result<()>;
+    /// Returns a sum over all elements. The host waits for it.
+    fn reduce(&self, of: Reduce<'_, Self::Vector>) -> Result<f64>;
 
     /// Leaves the sum of squares of the gradient `x`, and its first element that is NaN or infinite.
     fn sum_of_squares(&self, x: &Self::Vector, record: &mut Self::Record) -> Result<()>;
-
-    /// Inner product.
-    fn dot(&self, x: &Self::Vector, y: &Self::Vector) -> Result<f64>;
 
     /// Leaves the first element of an input that is NaN or infinite.
     fn check_finite(&self, x: &Self::Vector, input: Input, record: &mut Self::Record)
@@ -274,13 +242,14 @@ pub trait Vectors: Clone + Send + Sync {
         &self,
         out: &mut [RangeMoments],
         ranges: &[Range<usize>],
-        at: Standing<'_, Self>,
+        at: ChainView<'_, Self>,
     ) -> Result<()>;
 
     /// One step of AdamW down the gradient of a loss, in one pass over memory. `m` and `v` are the running means,
     /// zero at the start. Leaves the first new parameter that is not finite, unless the record has one already.
     ///
     /// `decay` lists the ranges whose parameters decay: ascending, disjoint, inside the vector.
+    #[allow(clippy::too_many_arguments)]
     fn adamw_update(
         &self,
         theta: &mut Self::Vector,
@@ -300,9 +269,6 @@ pub trait Vectors: Clone + Send + Sync {
         spread: Spread<'_, Self::Vector>,
         noise: Noise<'_, Self>,
     ) -> Result<()>;
-
-    /// Sum in f64 of the standard deviations.
-    fn sum_of_sds(&self, spread: Spread<'_, Self::Vector>) -> Result<f64>;
 
     /// One step of the extended Kalman filter. `grad` and `squares` are scaled by the step's factors. Leaves the first element whose mean
     /// became NaN or infinite, or whose standard deviation did, or became 0.

@@ -1,7 +1,7 @@
 //! What a chain records while it runs, in place of its weights: log-probabilities of probe tokens and random projections, one draw every so
 //! many sampling steps.
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Transfer};
 use crate::error::{Error, Result};
 use crate::gpt::Gpt;
 use crate::inference::config::{MonitorConfig, Target};

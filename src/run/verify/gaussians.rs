@@ -1,7 +1,7 @@
 //! Recorded runs of the methods that fit independent normals, on a logistic regression (`gaussians.safetensors`).
 
 use super::{Check, Reference};
-use crate::backend::Backend;
+use crate::backend::{Backend, Transfer};
 use crate::error::{Error, Result};
 use crate::samplers::ekf::{Ekf, EkfConfig};
 use crate::samplers::laplace::Laplace;
