@@ -8,13 +8,13 @@
 use crate::backend::{Backend, Draw, Drawn};
 use crate::error::{Error, Result};
 use crate::gpt::{Ensemble, Gpt, Piece, WeightType};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 use serde::{Deserialize, Serialize};
 
 /// What happens to the context when the block is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Context {
+pub enum ContextOverflow {
     /// Keeps the last block_size tokens as the context, as nanoGPT does. Their positions shift with every token, so all are read again.
     #[default]
     Exact,
@@ -35,7 +35,7 @@ pub struct Options {
     /// Seed of the draws.
     pub seed: u64,
     /// What happens to the context when the block is full.
-    pub context: Context,
+    pub context: ContextOverflow,
 }
 
 impl Default for Options {
@@ -46,7 +46,7 @@ impl Default for Options {
             temperature: 0.8,
             top_k: None,
             seed: 0,
-            context: Context::Exact,
+            context: ContextOverflow::Exact,
         }
     }
 }
@@ -182,7 +182,7 @@ impl<B: Backend> Generator<B> {
         self.check_prompts(prompts)?;
         self.ensemble.make_room(prompts.len().max(1))?;
         (0..self.ensemble.sequences()).for_each(|t| self.ensemble.clear(t));
-        let stream = Stream::new(options.seed, Purpose::Generate, 0);
+        let stream = Stream::new(options.seed, StreamTag::Generate, 0);
         let block = self.gpt.config().block_size;
         let new = |prompt: &&[u16]| Text::new(prompt, block, options.max_new_tokens);
         let mut texts: Vec<Text> = prompts.iter().map(new).collect();
@@ -238,15 +238,15 @@ impl<B: Backend> Generator<B> {
     }
 
     /// When the block is full, drops what the context says and lets the rest be read again.
-    fn slide_window(&mut self, text: &mut Text, t: usize, context: Context) {
+    fn slide_window(&mut self, text: &mut Text, t: usize, context: ContextOverflow) {
         let block = self.gpt.config().block_size;
         let cached = self.ensemble.len(t);
         if cached + (text.tokens.len() - text.read) <= block {
             return;
         }
         let keep = match context {
-            Context::Exact => block,
-            Context::Hop => (block / 2).max(1),
+            ContextOverflow::Exact => block,
+            ContextOverflow::Hop => (block / 2).max(1),
         };
         self.ensemble.clear(t);
         text.read = text.tokens.len() - keep;

@@ -6,12 +6,12 @@
 
 mod prior;
 
-pub use crate::backend::Family;
+pub use crate::backend::PriorFamily;
 use crate::backend::{Backend, PRIOR_FLOOR, Precision, PriorTerms, Scalars, Transfer};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective, Squares, TokenBatch, Workspace};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 pub use prior::Prior;
 
 /// What one batch says of the posterior at the current parameters.
@@ -34,7 +34,7 @@ pub struct Posterior<B: Backend> {
     t: usize,
     num_data: f64,
     likelihood_weight: f64,
-    family: Family,
+    family: PriorFamily,
     std: f32,
     center: Option<B::Vector>,
     relative_to: Option<B::Vector>,
@@ -94,7 +94,7 @@ impl<B: Backend> Posterior<B> {
         })
     }
 
-    /// The same with the likelihood to the power `weight`, beside the temperature, which tempers the prior too: above 1 sharpens, below 1
+    /// Returns the posterior with the likelihood to the power `weight`, beside the temperature, which tempers the prior too: above 1 sharpens, below 1
     /// distrusts the data.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl<B: Backend> Posterior<B> {
         Ok(self)
     }
 
-    /// The same with products of f32 operands, whatever the device's precision: for differences of gradients, which rounded operands would drown.
+    /// Returns the posterior with products of f32 operands, whatever the device's precision: for differences of gradients, which rounded operands would drown.
     pub fn with_f32_products(mut self) -> Self {
         self.backend = self.backend.with_precision(Precision::Highest);
         self
@@ -133,9 +133,9 @@ impl<B: Backend> Posterior<B> {
         self.num_data
     }
 
-    /// Whether the prior is a normal of one deviation for all parameters.
+    /// Returns whether the prior is a normal with one standard deviation for all parameters.
     pub fn has_one_precision(&self) -> bool {
-        self.family == Family::Normal && self.relative_to.is_none()
+        self.family == PriorFamily::Normal && self.relative_to.is_none()
     }
 
     /// Positions of a sequence that count.
@@ -151,7 +151,7 @@ impl<B: Backend> Posterior<B> {
         self.likelihood_weight * self.num_data / self.positions()
     }
 
-    /// Sequences a batch, B: the most that [`Posterior::evaluate`] takes.
+    /// Returns the number of sequences per batch, B: the most that [`Posterior::evaluate`] takes.
     pub fn batch(&self) -> usize {
         self.b
     }
@@ -181,7 +181,7 @@ impl<B: Backend> Posterior<B> {
         &self.grad
     }
 
-    /// The log posterior of a batch at `params`; its gradient is then in [`Posterior::grad`].
+    /// Computes the log posterior of a batch at `params`; its gradient is then in [`Posterior::grad`].
     ///
     /// # Errors
     /// When shapes or tokens do not fit.
@@ -189,7 +189,7 @@ impl<B: Backend> Posterior<B> {
         self.evaluate_likelihood(params, batch, None)
     }
 
-    /// The mean log-likelihood of a batch at `params`, by a forward pass alone: about a third of [`Posterior::evaluate`]'s work.
+    /// Computes the mean log-likelihood of a batch at `params`, by a forward pass alone: about a third of [`Posterior::evaluate`]'s work.
     ///
     /// # Errors
     /// When shapes or tokens do not fit.
@@ -203,7 +203,7 @@ impl<B: Backend> Posterior<B> {
     /// prior and without `num_data`: see [`Gpt::gradient_and_squares`].
     ///
     /// # Errors
-    /// As [`Posterior::evaluate`], and when `squares` has another length than the model.
+    /// Returns the errors of [`Posterior::evaluate`], and an error when `squares` has another length than the model.
     pub fn evaluate_with_squares(
         &mut self,
         params: &B::Vector,
@@ -213,12 +213,12 @@ impl<B: Backend> Posterior<B> {
         self.evaluate_likelihood(params, batch, Some(squares))
     }
 
-    /// The mean log-likelihood of a batch at `params`; minus its gradient (of the mean loss, that is) is then in [`Posterior::grad`], and the
+    /// Computes the mean log-likelihood of a batch at `params`; minus its gradient (of the mean loss, that is) is then in [`Posterior::grad`], and the
     /// squares of the sequences' are added to `squares` (n_params), or those that `of` says: there is no gradient then. The prior has no part
     /// in it.
     ///
     /// # Errors
-    /// As [`Posterior::evaluate_with_squares`].
+    /// Returns the errors of [`Posterior::evaluate_with_squares`].
     pub fn likelihood_with_squares(
         &mut self,
         params: &B::Vector,
@@ -234,7 +234,7 @@ impl<B: Backend> Posterior<B> {
     /// As [`Posterior::likelihood_with_squares`], with the scalars in the posterior's record; how they make the log likelihood comes back.
     ///
     /// # Errors
-    /// As [`Posterior::evaluate_with_squares`].
+    /// Returns the errors of [`Posterior::evaluate_with_squares`].
     pub(crate) fn launch_squares(
         &mut self,
         params: &B::Vector,
@@ -255,7 +255,7 @@ impl<B: Backend> Posterior<B> {
         }
     }
 
-    /// The head's inputs (B, T, C) and the logits (B, T, V) of a batch at `params`.
+    /// Computes the head's inputs (B, T, C) and the logits (B, T, V) of a batch at `params`.
     ///
     /// # Errors
     /// When shapes or tokens do not fit.
@@ -293,7 +293,7 @@ impl<B: Backend> Posterior<B> {
         let (be, ws) = (&self.backend, &mut self.ws);
         self.gpt
             .logits(be, params, &batch.x, batch.t, ws, &mut logits)?;
-        let stream = Stream::new(seed, Purpose::Labels, 0);
+        let stream = Stream::new(seed, StreamTag::Labels, 0);
         for (row, (z, y)) in logits.chunks(v).zip(&mut batch.y).enumerate() {
             let top = z.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b)) as f64;
             let weight = |z: f32| (z as f64 - top).exp();
@@ -319,7 +319,7 @@ impl<B: Backend> Posterior<B> {
     /// posterior's record; how they make the log posterior comes back. With `squares` as [`Posterior::evaluate_with_squares`].
     ///
     /// # Errors
-    /// As [`Posterior::evaluate_with_squares`].
+    /// Returns the errors of [`Posterior::evaluate_with_squares`].
     pub(crate) fn launch(
         &mut self,
         params: &B::Vector,

@@ -15,7 +15,7 @@ pub use {rand, rand_distr};
 /// What a stream of numbers is for. Streams of one seed with different tags are independent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Purpose {
+pub enum StreamTag {
     /// Initial parameters.
     Init = 1,
     /// The choice of the windows of a batch.
@@ -78,7 +78,7 @@ pub fn philox(c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
 
 impl Stream {
     /// Returns the stream of `seed` for one purpose and one chain (0 where there are no chains).
-    pub fn new(seed: u64, purpose: Purpose, chain: u32) -> Self {
+    pub fn new(seed: u64, purpose: StreamTag, chain: u32) -> Self {
         // The key is itself a Philox output, so that neighbouring seeds and chains share no structure.
         let w = philox(
             [purpose as u32, chain, 0, 0],

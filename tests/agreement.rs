@@ -7,7 +7,7 @@ use bnn::inference::agreement::{
     Agreement, Called, Cost, Identity, diagnose_each, judge, rhat_by_chance, too_few, verdict,
 };
 use bnn::metrics::{ChainDiagnostics, chain_diagnostics};
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 
 const CALLED: Called = Called {
     one: "number",
@@ -31,7 +31,7 @@ fn cost(gradients: u64, seconds: Option<f64>) -> Cost {
 /// Three quantities of 20 draws in two chains, doubles and singles.
 #[test]
 fn each_quantity_is_diagnosed_as_if_it_were_alone() {
-    let stream = |chain| Stream::new(5, Purpose::Evaluate, chain);
+    let stream = |chain| Stream::new(5, StreamTag::Evaluate, chain);
     let table = |chain: u32| -> Vec<f32> {
         let of = stream(chain);
         (0..22 * 3)

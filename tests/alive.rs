@@ -11,7 +11,7 @@ use bnn::data::{Batch, Windows};
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective};
 use bnn::metrics::local_learning_coefficient;
 use bnn::posterior::{Posterior, Prior};
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 use bnn::samplers::{
     AutoStep, AutoStepState, BatchMeans, Chain, Config, Method, Phase, Preconditioner, Sampler,
     Temperatures, extreme_curvature, stability,
@@ -114,7 +114,7 @@ fn running_means_are_those_of_the_whole_stream() {
 #[test]
 fn the_standard_error_counts_autocorrelation() {
     let (width, n) = (400, 6400);
-    let stream = Stream::new(3, Purpose::Evaluate, 0);
+    let stream = Stream::new(3, StreamTag::Evaluate, 0);
     let mut x = vec![0.0; width];
     let mut means = BatchMeans::new(width);
     for step in 0..n {
@@ -155,7 +155,7 @@ fn each_range_has_its_own_temperature() {
         sampler.set_mass(&mass).unwrap();
         let ranges = vec![0..sizes[0], sizes[0]..n];
         let mut t = Temperatures::new(3, ranges).unwrap();
-        let stream = Stream::new(8, Purpose::Evaluate, 0);
+        let stream = Stream::new(8, StreamTag::Evaluate, 0);
         let (mut z, mut made) = (vec![0.0; n], 0);
         while sampler.phase() != Phase::Done {
             stream.fill_normal(sampler.step(), &mut z);
@@ -307,7 +307,7 @@ fn the_largest_curvature_of_a_quadratic_is_its_largest_eigenvalue() {
     };
     let mass: Vec<f32> = normals(n, 2).iter().map(|z| (1.5 * z).exp()).collect();
     let theta = normals(n, 3);
-    let stream = Stream::new(1, Purpose::Curvature, 0);
+    let stream = Stream::new(1, StreamTag::Curvature, 0);
     let run = |products: u64, given: Option<&Vec<f32>>| {
         extreme_curvature(&cpu, &theta, given, products, stream, |x, a, out| {
             for (i, (out, x)) in out.iter_mut().zip(x).enumerate() {
@@ -589,7 +589,7 @@ fn adapted(c: &Config, noise: f64, tolerance: f64, broken_at: Option<u64>) -> Sa
     let (cpu, n) = (Cpu::new(1).unwrap(), 20_000);
     let mut sampler = Sampler::new(cpu.clone(), &vec![0.0; n], c.clone()).unwrap();
     let mut auto = AutoStep::new(c, tolerance, true).unwrap();
-    let stream = Stream::new(4, Purpose::Evaluate, 0);
+    let stream = Stream::new(4, StreamTag::Evaluate, 0);
     let mut z = vec![0.0; n];
     while sampler.phase() == Phase::Warmup {
         if broken_at == Some(sampler.step()) {

@@ -188,7 +188,7 @@ fn chain(cpu: &Cpu, method: Method, preconditioner: Preconditioner) -> (Chain<Cp
     let gpt = model(0.0);
     let theta = gpt.layout().init(2);
     let prior = Prior {
-        family: bnn::posterior::Family::Normal,
+        family: bnn::posterior::PriorFamily::Normal,
         std: 0.5,
         center: Some(theta.clone()),
         relative_to: Some(theta.clone()),

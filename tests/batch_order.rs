@@ -3,7 +3,7 @@
 mod common;
 
 use bnn::backend::Cpu;
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 use bnn::samplers::{Method, Phase, Sampler};
 use common::plane::*;
 
@@ -108,7 +108,7 @@ fn sweeps_there_and_back_raise_the_order_of_the_minibatches_bias() {
         let mut c = config(Method::Baoa, h, 1.0, 0.0, 1.0, 0.0);
         (c.warmup_steps, c.sampling_steps, c.thinning) = (160, 480, 1);
         let mut sampler = Sampler::new(Cpu::new(1).unwrap(), &vec![0.0; n], c).unwrap();
-        let stream = Stream::new(21, Purpose::Evaluate, 3);
+        let stream = Stream::new(21, StreamTag::Evaluate, 3);
         let mut sums = vec![0.0; n];
         while sampler.phase() != Phase::Done {
             let step = sampler.step();

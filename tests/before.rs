@@ -8,9 +8,9 @@ use bnn::data::{Corpus, Order};
 use bnn::gpt::{Gpt, Objective};
 use bnn::inference::monitors::{DrawRecorder, ExcessLoss, TensorTemperatures, Trace};
 use bnn::inference::{BatchConfig, Inference, MonitorConfig, Session, SessionConfig, Target};
-use bnn::posterior::{Family, Prior};
+use bnn::posterior::{Prior, PriorFamily};
 use bnn::samplers::{
-    AutoStep, Config, Method, NormalConfig, NormalMethod, Phase, Preconditioner, Schedule,
+    AutoStep, Config, GaussianConfig, GaussianMethod, Method, Phase, Preconditioner, Schedule,
     stability,
 };
 use bnn::store::{Kind, Reader, params_sha256};
@@ -53,7 +53,7 @@ impl Place {
         }
     }
 
-    fn prior(&self, family: Family, std: f32, centred: bool) -> Prior {
+    fn prior(&self, family: PriorFamily, std: f32, centred: bool) -> Prior {
         Prior {
             family,
             std,
@@ -132,7 +132,7 @@ fn finish(mut session: Session<Cpu>) -> Session<Cpu> {
 #[test]
 fn a_chain_of_the_commands_goes_on_with_all_that_was_read_off_it() {
     let place = Place::new();
-    let prior = place.prior(Family::StudentT { dof: 3.0 }, 1.0, true);
+    let prior = place.prior(PriorFamily::StudentT { dof: 3.0 }, 1.0, true);
     let mut c = searched(42, 0, 80);
     (c.monitors.probe_tokens, c.monitors.probe_every) = (8, 10);
     // Who keeps the start, and who has it in hand: the file leaves it out.
@@ -169,7 +169,7 @@ fn a_chain_of_the_commands_goes_on_with_all_that_was_read_off_it() {
 #[test]
 fn a_chain_of_the_c_interfaces_goes_on() {
     let place = Place::new();
-    let student = Family::StudentT { dof: 3.0 };
+    let student = PriorFamily::StudentT { dof: 3.0 };
     let prior = place.prior(student, 0.5, true);
     let c = searched(7, 3, 40);
     let session = place.resume(&c, &prior, false, "c_chain.bnn").unwrap();
@@ -183,8 +183,13 @@ fn a_chain_of_the_c_interfaces_goes_on() {
     let trace = session.monitor::<Trace>().unwrap();
     assert_eq!((trace.skipped, trace.log_lik.len()), (80, 20));
     for (family, std, centred, what) in [
-        (Family::Normal, 0.5, true, "prior_family"),
-        (Family::StudentT { dof: 4.0 }, 0.5, true, "prior_family"),
+        (PriorFamily::Normal, 0.5, true, "prior_family"),
+        (
+            PriorFamily::StudentT { dof: 4.0 },
+            0.5,
+            true,
+            "prior_family",
+        ),
         (student, 0.6, true, "prior_std"),
         (student, 0.5, false, "prior_center"),
     ] {
@@ -239,11 +244,11 @@ fn a_thermostat_of_before_is_dings() {
 #[test]
 fn fits_of_before_go_on() {
     let place = Place::new();
-    let config = NormalConfig {
+    let config = GaussianConfig {
         learning_rate: 0.5,
         temperature: 0.1,
         seed: 7,
-        ..NormalConfig::new(NormalMethod::Ekf, 1)
+        ..GaussianConfig::new(GaussianMethod::Ekf, 1)
     };
     let c = settings(Inference::Fit { config, epochs: 1 }, 400, Order::Sweep);
     let prior = Prior::isotropic(1.0);
@@ -272,13 +277,13 @@ fn samplers_on_gradients_of_the_callers_go_on() {
         auto_step: None,
     };
     let vi = Inference::Fit {
-        config: NormalConfig {
+        config: GaussianConfig {
             learning_rate: 0.05,
             schedule: Schedule::Constant,
             temperature: 0.7,
             seed: 7,
             vi_n_samples: 2,
-            ..NormalConfig::new(NormalMethod::Vi, 40)
+            ..GaussianConfig::new(GaussianMethod::Vi, 40)
         },
         epochs: 1,
     };

@@ -8,7 +8,7 @@
 mod common;
 
 use bnn::backend::Cpu;
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 use bnn::samplers::{Config, Method, Sampler, StepReport};
 use common::replicas::run;
 
@@ -43,7 +43,7 @@ fn probabilities(theta: &[f32], s: usize, x: f32) -> [f32; CLASSES] {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let stream = Stream::new(seed, Purpose::Evaluate, 3);
+        let stream = Stream::new(seed, StreamTag::Evaluate, 3);
         let mut truth = vec![0.0; DIM * SIMULATIONS];
         stream.fill_normal(0, &mut truth);
         truth.iter_mut().for_each(|w| *w *= PRIOR_SD);

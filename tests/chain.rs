@@ -5,7 +5,7 @@ mod common;
 use bnn::backend::Cpu;
 use bnn::data::{Batch, Windows};
 use bnn::gpt::{Gpt, Objective};
-use bnn::posterior::{Family, Posterior, Prior};
+use bnn::posterior::{Posterior, Prior, PriorFamily};
 use bnn::samplers::{Chain, ChainReport, ChainState, Config, Method, Phase, Preconditioner};
 use bnn::{Error, Result};
 use common::ensure::every_isa;
@@ -49,7 +49,7 @@ fn config(method: Method) -> Config {
 
 fn prior(gpt: &Gpt) -> Prior {
     Prior {
-        family: Family::Normal,
+        family: PriorFamily::Normal,
         std: 0.8,
         center: Some(gpt.layout().init(9)),
         relative_to: None,
@@ -164,11 +164,15 @@ fn the_mass_may_be_the_fisher_information_or_the_priors_curvature() {
         p.prior_curvature()
     };
     let dof = 4.0;
-    for (got, w) in of(Family::StudentT { dof }).unwrap().iter().zip(&weights) {
+    for (got, w) in of(PriorFamily::StudentT { dof })
+        .unwrap()
+        .iter()
+        .zip(&weights)
+    {
         let want = 1.25 / (0.5 * (w.abs() as f64 + 1e-4)).powi(2);
         assert!((*got as f64 / want - 1.0).abs() < 1e-6);
     }
-    assert!(of(Family::Laplace).is_err());
+    assert!(of(PriorFamily::Laplace).is_err());
 }
 
 /// The running average, by hand in f64: set at the start, at every second step of the warm-up and at its end, then never again.
@@ -624,7 +628,7 @@ fn an_infinite_gradient_names_its_tensor_and_changes_nothing() {
     let mut center = theta.clone();
     center[index] = 1.0;
     let prior = Prior {
-        family: Family::Normal,
+        family: PriorFamily::Normal,
         std: 1e-22,
         center: Some(center),
         relative_to: None,

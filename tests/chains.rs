@@ -3,7 +3,7 @@
 mod common;
 
 use bnn::metrics::{ChainDiagnostics, MIN_DRAWS, chain_diagnostics};
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 use common::Reference;
 use proptest::prelude::*;
 
@@ -25,7 +25,7 @@ fn five(d: &ChainDiagnostics) -> [(&'static str, f64); 5] {
 fn ar1(m: usize, n: usize, phi: f64, what: u64) -> Vec<Vec<f64>> {
     (0..m)
         .map(|chain| {
-            let stream = Stream::new(31, Purpose::Evaluate, chain as u32);
+            let stream = Stream::new(31, StreamTag::Evaluate, chain as u32);
             let mut v = stream.normal(what, 0) as f64 / (1.0 - phi * phi).sqrt();
             (1..=n as u64)
                 .map(|i| {

@@ -473,9 +473,9 @@ fn every_window_is_drawn_alike() {
 
 /// The window starts of a step, read off a text in which every token is its own place.
 fn starts(batches: &Batches, n: usize, b: usize, step: u64) -> Vec<usize> {
-    let mut batch = Batch::new(b, batches.windows().len()).unwrap();
+    let mut batch = Batch::new(b, batches.windows().window_len()).unwrap();
     batches.fill(&ramp(n), 7, 2, step, &mut batch).unwrap();
-    let rows = batch.x.chunks(batches.windows().len());
+    let rows = batch.x.chunks(batches.windows().window_len());
     rows.map(|row| row[0] as usize).collect()
 }
 

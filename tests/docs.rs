@@ -199,10 +199,10 @@ fn the_table_of_crates_is_that_of_cargo() {
 
 #[test]
 fn the_table_of_methods_is_the_librarys() {
-    use bnn::samplers::{Method, NormalMethod};
+    use bnn::samplers::{GaussianMethod, Method};
     let name = |method: serde_json::Value| method.as_str().expect("a name").to_string();
     let chains = Method::ALL.map(|m| name(serde_json::to_value(m).unwrap()));
-    let fits = NormalMethod::ALL.map(|m| name(serde_json::to_value(m).unwrap()));
+    let fits = GaussianMethod::ALL.map(|m| name(serde_json::to_value(m).unwrap()));
     let all: BTreeSet<String> = chains.into_iter().chain(fits).collect();
     assert_eq!(first_column(&read("README.md"), "\n## Methods\n"), all);
 }

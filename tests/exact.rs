@@ -5,7 +5,7 @@ mod common;
 
 use bnn::backend::vectors::Random;
 use bnn::backend::{Cpu, Vectors};
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 use bnn::samplers::{Config, Method, Phase, Sampler};
 use common::discretised::{
     Rows, Target, add, cholesky, diagonal, dot, drift, forgetting, kicked, kinetic, multiply,
@@ -125,7 +125,7 @@ fn measure(c: &Config, on: &Target, mu: &[f64]) -> Measured {
         c.xi = c.xi.map(|xi| 1.25 * xi);
     }
     let root = cholesky(&on.gradient_noise);
-    let stream = Stream::new(3, Purpose::Evaluate, 1);
+    let stream = Stream::new(3, StreamTag::Evaluate, 1);
     let mut noise = vec![0.0; d * r];
     let mut clamped = 0.0;
     let gradient = |sampler: &Sampler<Cpu>, grad: &mut Vec<f32>| {

@@ -4,9 +4,9 @@ mod common;
 
 use bnn::backend::Cpu;
 use bnn::backend::ops::*;
-use bnn::generate::{Context, Generated, Generator, Options, TokenInfo};
+use bnn::generate::{ContextOverflow, Generated, Generator, Options, TokenInfo};
 use bnn::gpt::{Ensemble, Gelu, Gpt, GptConfig, Piece, WeightType, Workspace};
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 use bnn::{Error, Result};
 use common::{every_cpu, relative_error, wide};
 use proptest::prelude::*;
@@ -124,9 +124,9 @@ fn plain(
     for i in 0..o.max_new_tokens {
         if window.len() > block {
             let keep = match o.context {
-                Context::Exact => block,
-                Context::Hop if block == 1 => 1,
-                Context::Hop => block / 2,
+                ContextOverflow::Exact => block,
+                ContextOverflow::Hop if block == 1 => 1,
+                ContextOverflow::Hop => block / 2,
             };
             window.drain(..window.len() - keep);
             rereads += keep - 1; // the newest was not read before
@@ -138,7 +138,7 @@ fn plain(
         let each: Vec<_> = z.iter().map(|z| probabilities(z, 1.0)).collect();
         let p = mean(&each);
         let q = kept(&z, o);
-        let u = Stream::new(o.seed, Purpose::Generate, 0).uniform(text, i as u64);
+        let u = Stream::new(o.seed, StreamTag::Generate, 0).uniform(text, i as u64);
         let mut left = u * q.iter().sum::<f64>();
         let token = q
             .iter()
@@ -191,7 +191,7 @@ fn all_close(a: &Generated, b: &Generated, tolerance: f64) {
 /// Token for token, through several times the block, with prompts shorter than it, as long and longer.
 #[test]
 fn texts_are_those_of_the_plain_way() {
-    for context in [Context::Exact, Context::Hop] {
+    for context in [ContextOverflow::Exact, ContextOverflow::Hop] {
         for (block, n) in [(1, 1), (2, 2), (3, 1), (8, 3), (9, 2)] {
             let gpt = Gpt::new(config(11, block)).unwrap();
             let samples = samples(&gpt, n);
@@ -221,7 +221,7 @@ fn texts_are_those_of_the_plain_way() {
 fn contexts_differ_beyond_the_block() {
     let gpt = Gpt::new(config(11, 8)).unwrap();
     let mut g = generator(&cpu(), &gpt, samples(&gpt, 1));
-    let [exact, hop] = [Context::Exact, Context::Hop].map(|context| {
+    let [exact, hop] = [ContextOverflow::Exact, ContextOverflow::Hop].map(|context| {
         let o = Options {
             context,
             ..options(30)
@@ -289,7 +289,7 @@ proptest! {
             one.clear(0);
             while one.len(0) < t {
                 let at = one.len(0);
-                let draw = Stream::new(case.what, Purpose::Evaluate, 1);
+                let draw = Stream::new(case.what, StreamTag::Evaluate, 1);
                 let n = 1 + draw.below(longest as u64, longest as u64, at as u64) as usize;
                 let end = t.min(at + n);
                 let piece = [Piece { sequence: 0, tokens: &x[at..end] }];
@@ -489,7 +489,7 @@ fn places_and_texts_are_drawn_independently() {
     let gpt = Gpt::new(config(11, 8)).unwrap();
     let mut g = generator(&cpu(), &gpt, vec![uniform(&gpt)]);
     let o = Options {
-        context: Context::Hop,
+        context: ContextOverflow::Hop,
         ..options(100)
     };
     let mut by_text = |text| write(&mut g, &[7], &o, text).tokens;
@@ -512,7 +512,7 @@ fn places_and_texts_are_drawn_independently() {
 fn threads_change_no_bit() {
     let gpt = Gpt::new(config(11, 20)).unwrap();
     for n in [1, 2, 5] {
-        for context in [Context::Exact, Context::Hop] {
+        for context in [ContextOverflow::Exact, ContextOverflow::Hop] {
             let o = Options {
                 context,
                 top_k: Some(7),
@@ -541,8 +541,8 @@ fn a_batch_is_its_texts() {
     let prompts: Vec<&[u16]> = [1, 50, 20, 7, 19, 3].map(|n| &long[..n]).to_vec();
     for n in [1, 3] {
         for (context, form) in [
-            (Context::Exact, WeightType::F32),
-            (Context::Hop, WeightType::Bf16),
+            (ContextOverflow::Exact, WeightType::F32),
+            (ContextOverflow::Hop, WeightType::Bf16),
         ] {
             let o = Options {
                 context,
@@ -676,7 +676,7 @@ fn options_out_of_range_are_refused() {
     assert_eq!(serde_json::to_string(&default).unwrap(), json);
     let hop = json.replace("exact", "hop");
     let hop: Options = serde_json::from_str(&hop).unwrap();
-    assert_eq!(hop.context, Context::Hop);
+    assert_eq!(hop.context, ContextOverflow::Hop);
 }
 
 /// A NaN in the embedding of position 5 is seen when that is read: after a prompt of 3, at the step that reads the third new token.

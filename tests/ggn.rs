@@ -5,7 +5,7 @@ mod common;
 use bnn::backend::ops::*;
 use bnn::backend::{Cotangent, LossShape, Scalars};
 use bnn::gpt::{Gelu, Objective, Squares, TokenBatch};
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 use common::model::{Model, config};
 use common::{every_cpu, normals, reference, tokens, wide};
 
@@ -46,7 +46,7 @@ fn the_cotangents_covariance_is_the_hessian() {
 /// The kernel is the formula with the stream's bits, on every instruction set; rows that do not count are 0; what lies behind stays.
 #[test]
 fn the_kernel_is_the_formula() {
-    let stream = Stream::new(11, Purpose::Labels, 0);
+    let stream = Stream::new(11, StreamTag::Labels, 0);
     for (b, t, v, size) in [
         (1, 1, 1, 1.0),
         (3, 2, 2, 1.0),
@@ -128,7 +128,7 @@ fn the_squares_mean_is_the_exact_diagonal() {
         }
         let draws = 3000;
         let (mut sum, mut sum2) = (vec![0.0; n], vec![0.0; n]);
-        let stream = Stream::new(2, Purpose::Labels, 0);
+        let stream = Stream::new(2, StreamTag::Labels, 0);
         let plain = model.loss(&x, &y, t, objective).unwrap();
         for draw in 0..draws {
             let mut squares = cpu.zeros(n).unwrap();

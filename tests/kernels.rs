@@ -7,8 +7,8 @@ mod common;
 
 use bnn::backend::ops::*;
 use bnn::backend::{
-    Cotangent, Cpu, Dropout, EnsembleLayout, Epilogue, Family, Gelu, HeadGrad, Linear, LossShape,
-    Normed, Objective, PRIOR_FLOOR, Params, Piece, Positions, PriorTerms, Scalars, Tables,
+    Cotangent, Cpu, Dropout, EnsembleLayout, Epilogue, Gelu, HeadGrad, Linear, LossShape, Normed,
+    Objective, PRIOR_FLOOR, Params, Piece, Positions, PriorFamily, PriorTerms, Scalars, Tables,
     WeightType, Write, cpu::Isa,
 };
 use common::kernel::*;
@@ -732,9 +732,9 @@ fn cross_entropy_at_its_ends() {
 fn posterior_gradient() {
     let (std, num_data) = (0.37f32, 1234.5f32);
     let families = [
-        Family::Normal,
-        Family::Laplace,
-        Family::StudentT { dof: 1.7 },
+        PriorFamily::Normal,
+        PriorFamily::Laplace,
+        PriorFamily::StudentT { dof: 1.7 },
     ];
     for n in [1, 17, 4096, 3 * 4096 + 5] {
         let (loss, theta) = (normals(n, 70), normals(n, 71));
@@ -752,9 +752,9 @@ fn posterior_gradient() {
             let z = |i: usize| (theta[i] as f64 - center.map_or(0.0, |c| c[i] as f64)) / sd(i);
             for family in families {
                 let value_and_slope = |z: f64| match family {
-                    Family::Normal => (-0.5 * z * z, -z),
-                    Family::Laplace => (-z.abs(), -z.signum()),
-                    Family::StudentT { dof } => {
+                    PriorFamily::Normal => (-0.5 * z * z, -z),
+                    PriorFamily::Laplace => (-z.abs(), -z.signum()),
+                    PriorFamily::StudentT { dof } => {
                         let nu = dof as f64;
                         let value = -0.5 * (nu + 1.0) * (z * z / nu).ln_1p();
                         (value, -(nu + 1.0) * z / (nu + z * z))

@@ -6,9 +6,12 @@ use bnn::backend::{Cpu, Vectors};
 use bnn::data::Batch;
 use bnn::gpt::{Gelu, Gpt, Objective};
 use bnn::posterior::{Posterior, Prior};
-use bnn::rng::{Purpose, Stream};
-use bnn::samplers::last_layer::{Curvature, HeadBatch, LastLayer, LastLayerState};
-use bnn::samplers::{Labels, NormalConfig, NormalFit, NormalMethod, NormalState, Phase, Structure};
+use bnn::rng::{Stream, StreamTag};
+use bnn::samplers::last_layer::{HeadBatch, HeadHessian, LastLayer, LastLayerState};
+use bnn::samplers::{
+    CovarianceStructure, CurvatureKind, GaussianConfig, GaussianFit, GaussianMethod, GaussianState,
+    Phase,
+};
 use common::model::{SHAPE, batch, config};
 use common::{bits, every_cpu, normals, relative_error, tokens, wide};
 use nalgebra::{DMatrix, DVector};
@@ -102,7 +105,7 @@ fn factored(given: &[Given], [v, c]: [usize; 2]) -> DMatrix<f64> {
     outputs.kronecker(&inputs)
 }
 
-fn fit(cpu: &Cpu, curvature: Curvature, given: &[Given], shape: [usize; 2]) -> LastLayer<Cpu> {
+fn fit(cpu: &Cpu, curvature: HeadHessian, given: &[Given], shape: [usize; 2]) -> LastLayer<Cpu> {
     let state = LastLayerState {
         step: 0,
         mean: normals(REST + shape[0] * shape[1], 90),
@@ -122,8 +125,8 @@ fn fit(cpu: &Cpu, curvature: Curvature, given: &[Given], shape: [usize; 2]) -> L
 fn both(cpu: &Cpu, given: &[Given], shape: [usize; 2]) -> [(LastLayer<Cpu>, DMatrix<f64>); 2] {
     let [v, c] = shape;
     [
-        (Curvature::full(v, c), dense(given, shape)),
-        (Curvature::kronecker(v, c), factored(given, shape)),
+        (HeadHessian::full(v, c), dense(given, shape)),
+        (HeadHessian::kronecker(v, c), factored(given, shape)),
     ]
     .map(|(curvature, h)| (fit(cpu, curvature, given, shape), h))
 }
@@ -166,7 +169,7 @@ fn deviations_and_draws_are_those_of_the_dense_inverse() {
                         .map(|(d, m)| (*d - *m) as f64),
                 );
                 let mut z = vec![0.0; v * c];
-                Stream::new(9, Purpose::Posterior, 0).fill_normal(4, &mut z);
+                Stream::new(9, StreamTag::Posterior, 0).fill_normal(4, &mut z);
                 let z = DVector::from_vec(wide(&z));
                 if kind == 0 {
                     let l = m.cholesky().unwrap().unpack();
@@ -284,22 +287,22 @@ fn what_cannot_be_is_refused() {
             .to_string();
         assert!(e.contains(what), "{e}");
     };
-    refused([4, 3], &state(11, Curvature::full(4, 3)), "12");
-    refused([4, 3], &state(12, Curvature::full(4, 2)), "pairs");
-    refused([4, 3], &state(12, Curvature::kronecker(3, 3)), "outputs");
-    refused([4, 3], &state(12, Curvature::kronecker(4, 4)), "inputs");
-    let most = state(25_601, Curvature::Full(Vec::new()));
+    refused([4, 3], &state(11, HeadHessian::full(4, 3)), "12");
+    refused([4, 3], &state(12, HeadHessian::full(4, 2)), "pairs");
+    refused([4, 3], &state(12, HeadHessian::kronecker(3, 3)), "outputs");
+    refused([4, 3], &state(12, HeadHessian::kronecker(4, 4)), "inputs");
+    let most = state(25_601, HeadHessian::Full(Vec::new()));
     refused([1, 25_601], &most, "last_layer_kfac");
-    let mut bad = state(12, Curvature::kronecker(4, 3));
+    let mut bad = state(12, HeadHessian::kronecker(4, 3));
     bad.mean[5] = f32::NAN;
     refused([4, 3], &bad, "mean[5]");
-    let mut bad = state(12, Curvature::full(4, 3));
-    if let Curvature::Full(pairs) = &mut bad.curvature {
+    let mut bad = state(12, HeadHessian::full(4, 3));
+    if let HeadHessian::Full(pairs) = &mut bad.curvature {
         pairs[7] = f64::INFINITY;
     }
     refused([4, 3], &bad, "pairs[7]");
 
-    let mut fit = LastLayer::restore(&cpu, [4, 3], &state(12, Curvature::full(4, 3))).unwrap();
+    let mut fit = LastLayer::restore(&cpu, [4, 3], &state(12, HeadHessian::full(4, 3))).unwrap();
     assert!(fit.fit_prior(1.0).is_err(), "no data");
     let before = fit.state().unwrap();
     let mut g = Given::new(4, 3, 2, Objective::All, 3);
@@ -364,13 +367,13 @@ fn posterior(cpu: &Cpu, gpt: &Gpt, objective: Objective) -> Posterior<Cpu> {
         .unwrap()
 }
 
-fn settings(structure: Structure) -> NormalConfig {
-    NormalConfig {
+fn settings(structure: CovarianceStructure) -> GaussianConfig {
+    GaussianConfig {
         laplace_structure: structure,
         prior_std: 0.5,
         temperature: 0.2,
         seed: 6,
-        ..NormalConfig::new(NormalMethod::Laplace, 4)
+        ..GaussianConfig::new(GaussianMethod::Laplace, 4)
     }
 }
 
@@ -385,30 +388,34 @@ fn batches() -> Vec<Batch> {
 /// Which temperature is usual, which fits are a head's, and that a head takes no labels but the data's: only laplace reads any of it.
 #[test]
 fn the_settings_of_a_head_are_laplaces_alone() {
-    use NormalMethod::{Ekf, Laplace, Vi};
-    use Structure::{Diagonal, LastLayerFull, LastLayerKfac};
+    use CovarianceStructure::{Diagonal, LastLayerFull, LastLayerKfac};
+    use GaussianMethod::{Ekf, Laplace, Vi};
     for structure in [Diagonal, LastLayerFull, LastLayerKfac] {
         for method in [Ekf, Vi, Laplace] {
             let of_head = method == Laplace && structure != Diagonal;
-            let usual = NormalConfig::default_temperature(method, structure);
+            let usual = GaussianConfig::default_temperature(method, structure);
             assert_eq!(usual == 3e-3, method == Laplace && structure == Diagonal);
             assert!(usual == 3e-3 || usual == 0.1);
-            for labels in [Labels::Data, Labels::Model, Labels::Ggn] {
-                let config = NormalConfig {
+            for labels in [
+                CurvatureKind::EmpiricalFisher,
+                CurvatureKind::Fisher,
+                CurvatureKind::Ggn,
+            ] {
+                let config = GaussianConfig {
                     laplace_structure: structure,
                     laplace_labels: labels,
-                    ..NormalConfig::new(method, 4)
+                    ..GaussianConfig::new(method, 4)
                 };
                 assert_eq!(config.fits_head(), of_head);
                 let refused = config.validate().err().map(|e| e.to_string());
-                match of_head && labels != Labels::Data {
+                match of_head && labels != CurvatureKind::EmpiricalFisher {
                     true => assert!(refused.unwrap().starts_with("laplace_labels")),
                     false => assert_eq!(refused, None),
                 }
             }
         }
-        assert_eq!(NormalConfig::new(Laplace, 1).temperature, 3e-3);
-        assert_eq!(NormalConfig::new(Vi, 1).temperature, 0.1);
+        assert_eq!(GaussianConfig::new(Laplace, 1).temperature, 3e-3);
+        assert_eq!(GaussianConfig::new(Vi, 1).temperature, 0.1);
     }
 }
 
@@ -417,18 +424,21 @@ fn the_settings_of_a_head_are_laplaces_alone() {
 #[test]
 fn a_gpts_head() {
     for objective in [Objective::All, Objective::Last] {
-        for structure in [Structure::LastLayerFull, Structure::LastLayerKfac] {
-            let mut seen: Vec<(NormalState, Vec<u32>)> = Vec::new();
+        for structure in [
+            CovarianceStructure::LastLayerFull,
+            CovarianceStructure::LastLayerKfac,
+        ] {
+            let mut seen: Vec<(GaussianState, Vec<u32>)> = Vec::new();
             for cpu in [Cpu::new(1).unwrap(), Cpu::new(2).unwrap()] {
                 let tied = Gpt::new(config(SHAPE, true, Gelu::Exact)).unwrap();
                 let (gpt, c) = (tied.untied(), settings(structure));
                 let start = common::model::Model::random(&cpu, tied.config(), 1, 1, 5).flat;
                 let refused =
-                    NormalFit::new(&cpu, posterior(&cpu, &tied, objective), &start, c.clone());
+                    GaussianFit::new(&cpu, posterior(&cpu, &tied, objective), &start, c.clone());
                 assert!(refused.err().expect("tied").to_string().contains("untied"));
                 let start = tied.untie(&start).unwrap();
                 let mut fit =
-                    NormalFit::new(&cpu, posterior(&cpu, &gpt, objective), &start, c.clone())
+                    GaussianFit::new(&cpu, posterior(&cpu, &gpt, objective), &start, c.clone())
                         .unwrap();
                 let mut given = Vec::new();
                 for (i, b) in batches().iter().enumerate() {
@@ -460,14 +470,14 @@ fn a_gpts_head() {
                     if i == 1 {
                         let state = fit.state().unwrap();
                         let p = posterior(&cpu, &gpt, objective);
-                        fit = NormalFit::restore(&cpu, p, c.clone(), &state).unwrap();
+                        fit = GaussianFit::restore(&cpu, p, c.clone(), &state).unwrap();
                     }
                 }
                 assert_eq!(fit.phase(), Phase::Done);
                 assert!(fit.step(&batches()[0]).is_err());
                 let shape = [SHAPE[0], SHAPE[4]];
                 let h = match structure {
-                    Structure::LastLayerFull => dense(&given, shape),
+                    CovarianceStructure::LastLayerFull => dense(&given, shape),
                     _ => factored(&given, shape),
                 };
                 let inverse = with_prior(&h, 4.0).try_inverse().unwrap();

@@ -5,8 +5,8 @@ mod common;
 use bnn::Error;
 use bnn::backend::vectors::{LiveRule, LiveUpdate, Noise, Random, Reduce};
 use bnn::backend::{Cpu, Scalars, Vectors};
-use bnn::rng::{Purpose, Stream};
-use bnn::samplers::{AutoStep, Config, Factors, LiveMass, Method, Phase, Sampler, Schedule};
+use bnn::rng::{Stream, StreamTag};
+use bnn::samplers::{AutoStep, Config, Factors, Method, Phase, PsgldMass, Sampler, Schedule};
 use common::{bits, every_cpu, normals};
 
 /// Every coefficient away from 0, from 1 and from the others.
@@ -27,7 +27,7 @@ fn given(n: usize) -> [Vec<f32>; 5] {
 }
 
 fn stream() -> Stream {
-    Stream::new(9, Purpose::Noise, 2)
+    Stream::new(9, StreamTag::Noise, 2)
 }
 
 /// Theta, V, M and the virial after a step.
@@ -198,8 +198,8 @@ fn config() -> Config {
     c
 }
 
-fn live() -> LiveMass {
-    LiveMass {
+fn live() -> PsgldMass {
+    PsgldMass {
         squares: vec![0.5, 2.0, 0.0],
         floor: 0.4,
         decay: 0.7,
@@ -212,7 +212,7 @@ fn start() -> Sampler<Cpu> {
 
 fn start_with(c: Config) -> Sampler<Cpu> {
     let mut s = Sampler::new(Cpu::new(1).unwrap(), &[0.5, -1.0, 2.0], c).unwrap();
-    s.set_live_mass(&live()).unwrap();
+    s.set_psgld_mass(&live()).unwrap();
     s
 }
 
@@ -326,7 +326,7 @@ fn a_sampler_steps_as_the_method_says() {
             }
             .unwrap();
             assert_eq!(report.kinetic_temperature, None);
-            let noise = Stream::new(4, Purpose::Noise, 1);
+            let noise = Stream::new(4, StreamTag::Noise, 1);
             for i in 0..3 {
                 let (g, h) = (grad[i] as f64, diagonal[i] as f64);
                 v[i] = 0.7 * v[i] + 0.3 * g * g;
@@ -371,7 +371,7 @@ fn a_restored_sampler_goes_on_bit_for_bit() {
         let state = serde_json::from_str(&text).unwrap();
         let mut s = Sampler::restore(Cpu::new(2).unwrap(), config(), &state).unwrap();
         if at > 0 {
-            let mass = LiveMass::mass(state.live.as_ref().unwrap());
+            let mass = PsgldMass::mass(state.live.as_ref().unwrap());
             assert_eq!(bits(s.mass().unwrap()), bits(&mass));
         }
         for report in &reports[at..] {
@@ -390,13 +390,13 @@ fn what_does_not_fit_a_live_mass_is_refused() {
     let new = |c: Config| Sampler::new(Cpu::new(1).unwrap(), &[0.5, -1.0, 2.0], c).unwrap();
     for method in Method::ALL {
         let mut s = new(Config::new(method, 0.01));
-        let result = s.set_live_mass(&live());
+        let result = s.set_psgld_mass(&live());
         assert_eq!(result.is_ok(), method == Method::Sgld);
         if let Err(e) = result {
             assert!(e.to_string().contains(method.name()), "{e}");
         }
     }
-    type Change = fn(&mut LiveMass);
+    type Change = fn(&mut PsgldMass);
     let cases: [(Change, &str); 9] = [
         (|l| l.decay = 1.0, "decay"),
         (|l| l.decay = -0.1, "decay"),
@@ -411,14 +411,14 @@ fn what_does_not_fit_a_live_mass_is_refused() {
     for (change, part) in cases {
         let (mut l, mut state) = (live(), start().state().unwrap());
         change(&mut l);
-        let text = start().set_live_mass(&l).unwrap_err().to_string();
+        let text = start().set_psgld_mass(&l).unwrap_err().to_string();
         assert!(text.contains(part), "{text}, not {part}");
         state.live = Some(l);
         assert!(Sampler::restore(Cpu::new(1).unwrap(), config(), &state).is_err());
     }
     let mut zero = live();
     zero.decay = 0.0;
-    start().set_live_mass(&zero).unwrap();
+    start().set_psgld_mass(&zero).unwrap();
     // Two masses in one state.
     let mut state = start().state().unwrap();
     state.mass = Some(vec![1.0; 3]);
@@ -451,14 +451,14 @@ fn what_does_not_fit_a_live_mass_is_refused() {
     for _ in 0..4 {
         s.step_with_gradient(&grad, 0.0).unwrap();
     }
-    let text = s.set_live_mass(&live()).unwrap_err().to_string();
+    let text = s.set_psgld_mass(&live()).unwrap_err().to_string();
     assert!(text.contains("before sampling"), "{text}");
     // No step is looked for.
     let mut c = config();
     c.warmup_steps = 50;
     let mut auto = AutoStep::new(&c, 0.1, false).unwrap();
     let mut s = new(c);
-    s.set_live_mass(&live()).unwrap();
+    s.set_psgld_mass(&live()).unwrap();
     let text = auto.step(&mut s, &grad, 0.0).unwrap_err().to_string();
     assert!(text.contains("follows the chain"), "{text}");
 }

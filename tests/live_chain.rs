@@ -8,11 +8,11 @@ use bnn::backend::vectors::Random;
 use bnn::backend::{Cpu, GemmPrecision, Precision};
 use bnn::data::{Batch, Windows};
 use bnn::gpt::Objective;
-use bnn::posterior::{Family, Posterior, Prior};
-use bnn::rng::{Purpose, Stream};
+use bnn::posterior::{Posterior, Prior, PriorFamily};
+use bnn::rng::{Stream, StreamTag};
 use bnn::samplers::{
     AutoStep, Chain, ChainReport, ChainState, Config, Diagonal, Method, Phase, Preconditioner,
-    Temperatures, live,
+    Temperatures, psgld,
 };
 use common::model::small;
 use common::{bits, every_cpu, reference, wide};
@@ -49,7 +49,7 @@ fn posterior(cpu: &Cpu) -> Posterior<Cpu> {
 fn posterior_of(cpu: &Cpu, b: usize, t: usize) -> Posterior<Cpu> {
     let gpt = small(7);
     let prior = Prior {
-        family: Family::Normal,
+        family: PriorFamily::Normal,
         std: PRIOR_STD as f32,
         center: Some(gpt.layout().init(9)),
         relative_to: None,
@@ -126,9 +126,9 @@ fn a_chain_steps_as_the_method_says() {
             let s = at - STEPS;
             let mut diagonal = vec![0.0; n];
             if gamma {
-                let signs = Stream::new(5, Purpose::Diagonal, 2);
+                let signs = Stream::new(5, StreamTag::Diagonal, 2);
                 let size = wide(&theta).iter().map(|t| t * t).sum::<f64>();
-                let delta = (live::DISPLACEMENT * (size / n as f64).sqrt()) as f32;
+                let delta = (psgld::DISPLACEMENT * (size / n as f64).sqrt()) as f32;
                 let mut z = vec![0.0; n];
                 cpu.random(&mut z, Random::Signs, signs, s).unwrap();
                 let point = theta.iter().zip(&z).map(|(t, z)| t + delta * z).collect();
@@ -138,7 +138,7 @@ fn a_chain_steps_as_the_method_says() {
                     diagonal[i] = z[i] as f64 * (beside[i] - g[i]) / delta as f64;
                 }
             }
-            let noise = Stream::new(5, Purpose::Noise, 2);
+            let noise = Stream::new(5, StreamTag::Noise, 2);
             let (e, t) = (c.step_size, c.temperature);
             let (mut off, mut moved) = (0.0, 0.0);
             for i in 0..n {

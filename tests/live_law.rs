@@ -6,8 +6,8 @@
 mod common;
 
 use bnn::backend::Cpu;
-use bnn::rng::{Purpose, Stream};
-use bnn::samplers::{Config, LiveMass, Method, Phase, Sampler};
+use bnn::rng::{Stream, StreamTag};
+use bnn::samplers::{Config, Method, Phase, PsgldMass, Sampler};
 use common::replicas::Estimate;
 
 const T: f64 = 0.7;
@@ -132,13 +132,13 @@ fn measured(case: Case) -> [Estimate; 2] {
     (c.warmup_steps, c.sampling_steps, c.thinning) = (case.steps / 4, case.steps, 1);
     c.seed = 11;
     let mut s = Sampler::new(Cpu::new(1).unwrap(), &vec![0.5; n], c).unwrap();
-    let live = LiveMass {
+    let live = PsgldMass {
         squares: vec![1.0; n],
         floor: FLOOR,
         decay: case.decay,
     };
-    s.set_live_mass(&live).unwrap();
-    let stream = Stream::new(12, Purpose::Batch, 0);
+    s.set_psgld_mass(&live).unwrap();
+    let stream = Stream::new(12, StreamTag::Batch, 0);
     let (mut g, mut h) = (vec![0.0f32; n], vec![0.0f32; n]);
     let mut sums = [vec![0.0; n], vec![0.0; n]];
     while s.phase() != Phase::Done {

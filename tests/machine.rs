@@ -4,7 +4,7 @@ mod common;
 
 use bnn::backend::vectors::Reduce;
 use bnn::backend::{Cpu, Vectors, cpu::Isa};
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 use bnn::samplers::{
     Config, Factors, Method, Momenta, Phase, Sampler, SamplerState, Schedule, StepReport,
     Thermostat, stability,
@@ -19,7 +19,7 @@ fn cpu() -> Cpu {
 
 fn normals(n: usize, step: u64) -> Vec<f32> {
     let mut z = vec![0.0; n];
-    Stream::new(77, Purpose::Evaluate, 0).fill_normal(step, &mut z);
+    Stream::new(77, StreamTag::Evaluate, 0).fill_normal(step, &mut z);
     z
 }
 

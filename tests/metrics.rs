@@ -5,7 +5,7 @@ use bnn::metrics::{
     expected_calibration_error, log_mean_exp, paired_block_bootstrap, predictive_scores, rouge,
     rouge_bootstrap, rouge_mean,
 };
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -549,7 +549,7 @@ struct Normals(Stream);
 
 impl Normals {
     fn new(seed: u64) -> Self {
-        Self(Stream::new(seed, Purpose::Noise, 0))
+        Self(Stream::new(seed, StreamTag::Noise, 0))
     }
 
     /// Box and Muller's cosine.

@@ -138,15 +138,15 @@ for by in [2.0, 0.5]:
             ("noise", "[[k.noise]] * m"), by=by)
     mutants(f"live {by} apply", LIVE, "fn live_block(", [],
             ("share", "[[g[i]]] / root"), ("gamma", "[[rule.gamma]] * share"), ("diagonal over M", "([[h[i]]] * inverse)"), by=by)
-    mutants(f"live {by} rule", SAMPLERS + "live.rs", "fn rule(", [],
+    mutants(f"live {by} rule", SAMPLERS + "psgld.rs", "fn rule(", [],
             ("keep", "keep: [[self.decay]]"), ("take", "take: ([[1.0]] - self.decay)"), ("floor", "floor: [[self.floor]]"), ("drift", "drift: [[h]]"),
             ("T in Gamma", "([[c.temperature]] * h"), ("h in Gamma", "c.temperature * [[h]]"), ("1 in Gamma", "h * ([[1.0]] - self.decay)"),
             ("decay in Gamma", "h * (1.0 - [[self.decay]])"), by=by)
     mutants(f"live {by} noise", SAMPLERS + "sgld.rs", "fn noise(", [],
             ("T h", "([[t]] * h * (2.0"), ("2", "([[2.0]] -"), ("beta", "[[c.beta]]"), by=by)
-    mutants(f"live {by} mass", SAMPLERS + "live.rs", "pub fn mass(", [], ("root", "floor + [[v.sqrt()]])"), by=by)
-    mutants(f"live {by} diagonal", SAMPLERS + "live.rs", "pub fn displace(", [], ("mean", "[[v.dot(theta, theta)?]] /"), ("size", "[[DISPLACEMENT]] *"), by=by)
-    mutants(f"live {by} diagonal", SAMPLERS + "live.rs", "pub fn finish(", [], ("minus", "[[-1.0]]"), ("over delta", "[[1.0 / self.delta]]"), by=by)
+    mutants(f"live {by} mass", SAMPLERS + "psgld.rs", "pub fn mass(", [], ("root", "floor + [[v.sqrt()]])"), by=by)
+    mutants(f"live {by} diagonal", SAMPLERS + "psgld.rs", "pub fn displace(", [], ("mean", "[[v.dot(theta, theta)?]] /"), ("size", "[[DISPLACEMENT]] *"), by=by)
+    mutants(f"live {by} diagonal", SAMPLERS + "psgld.rs", "pub fn finish(", [], ("minus", "[[-1.0]]"), ("over delta", "[[1.0 / self.delta]]"), by=by)
     mutants(f"live {by} start", SAMPLERS + "preconditioner.rs", "fn live(", [], ("weight", "/ [[self.weight]])"), by=by)
 
 # The table, as the copy's src/mutant.rs.

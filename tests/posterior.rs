@@ -5,7 +5,7 @@ mod common;
 use bnn::backend::{Cpu, PRIOR_FLOOR};
 use bnn::data::Batch;
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective};
-use bnn::posterior::{Family, Posterior, Prior};
+use bnn::posterior::{Posterior, Prior, PriorFamily};
 use bnn::samplers::{Chain, Config, Method, Phase, Preconditioner};
 use common::{bits, normals, reference, relative_error, wide};
 
@@ -54,18 +54,18 @@ fn priors(n: usize) -> [Prior; 6] {
             ..Prior::isotropic(2.5)
         },
         Prior {
-            family: Family::Normal,
+            family: PriorFamily::Normal,
             std: 0.4,
             center: Some(center.clone()),
             relative_to: Some(weights.clone()),
         },
         Prior {
-            family: Family::Laplace,
+            family: PriorFamily::Laplace,
             center: Some(center.clone()),
             ..Prior::isotropic(0.6)
         },
         Prior {
-            family: Family::StudentT { dof: 2.5 },
+            family: PriorFamily::StudentT { dof: 2.5 },
             center: Some(center),
             relative_to: Some(weights),
             ..Prior::isotropic(0.9)
@@ -87,9 +87,9 @@ fn log_prior(prior: &Prior, theta: &[f64]) -> f64 {
     let of = |(i, v): (usize, &f64)| {
         let z = (v - center(prior, i)) / standard_deviation(prior, i);
         match prior.family {
-            Family::Normal => -0.5 * z * z,
-            Family::Laplace => -z.abs(),
-            Family::StudentT { dof } => {
+            PriorFamily::Normal => -0.5 * z * z,
+            PriorFamily::Laplace => -z.abs(),
+            PriorFamily::StudentT { dof } => {
                 let nu = dof as f64;
                 -0.5 * (nu + 1.0) * (1.0 + z * z / nu).ln()
             }
@@ -103,9 +103,9 @@ fn prior_slope(prior: &Prior, i: usize, v: f64) -> f64 {
     let s = standard_deviation(prior, i);
     let z = (v - center(prior, i)) / s;
     match prior.family {
-        Family::Normal => -z / s,
-        Family::Laplace => -z.signum() / s,
-        Family::StudentT { dof } => -(dof as f64 + 1.0) * z / (dof as f64 + z * z) / s,
+        PriorFamily::Normal => -z / s,
+        PriorFamily::Laplace => -z.signum() / s,
+        PriorFamily::StudentT { dof } => -(dof as f64 + 1.0) * z / (dof as f64 + z * z) / s,
     }
 }
 
@@ -275,7 +275,7 @@ fn a_chain_on_the_prior_has_its_moments() {
     .unwrap();
     let d = gpt.n_params();
     let prior = Prior {
-        family: Family::Normal,
+        family: PriorFamily::Normal,
         std: 0.5,
         center: Some(normals(d, 7)),
         relative_to: Some(normals(d, 8).iter().map(|z| 1.0 + 0.2 * z.tanh()).collect()),
@@ -338,13 +338,13 @@ fn the_stiffest_direction_is_the_largest_precision() {
         1.0 / (0.25f64 * 0.1).powi(2),
     );
     let student = Prior {
-        family: Family::StudentT { dof: 4.0 },
+        family: PriorFamily::StudentT { dof: 4.0 },
         ..Prior::isotropic(0.5)
     };
     near(student.stiffest(), 5.0);
     near(student.stiffest_over(&[4.0, 2.5]), 2.0);
     let kink = Prior {
-        family: Family::Laplace,
+        family: PriorFamily::Laplace,
         ..Prior::isotropic(0.5)
     };
     assert_eq!((kink.stiffest(), kink.stiffest_over(&[2.0])), (0.0, 0.0));
@@ -373,7 +373,7 @@ fn what_does_not_fit_is_refused() {
     }
     for dof in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         let student = Prior {
-            family: Family::StudentT { dof },
+            family: PriorFamily::StudentT { dof },
             ..Prior::isotropic(1.0)
         };
         says(new(&student, 10.0), "prior_dof");
@@ -387,7 +387,7 @@ fn what_does_not_fit_is_refused() {
         says(new(&Prior::isotropic(std), 10.0), "prior_std");
     }
     let with = |center: Option<Vec<f32>>, relative_to: Option<Vec<f32>>| Prior {
-        family: Family::Normal,
+        family: PriorFamily::Normal,
         std: 1.0,
         center,
         relative_to,

@@ -1,10 +1,10 @@
 //! Draws from a prior: their law, and what they are a function of.
 
-use bnn::posterior::{Family, Prior};
+use bnn::posterior::{Prior, PriorFamily};
 
 const N: usize = 200_000;
 
-fn prior(family: Family) -> Prior {
+fn prior(family: PriorFamily) -> Prior {
     let wave = |scale: f32| (0..N).map(|i| scale * (i as f32).sin()).collect();
     Prior {
         family,
@@ -61,10 +61,10 @@ fn kolmogorov(sorted: &[f64], cdf: fn(f64) -> f64) -> f64 {
 /// Each family about a centre that varies, with scales that vary. The law of another family, and a scale that is off by 3 %, are seen.
 #[test]
 fn draws_have_the_law_of_the_prior() {
-    let families: [(Family, fn(f64) -> f64); 3] = [
-        (Family::Normal, normal),
-        (Family::Laplace, laplace),
-        (Family::StudentT { dof: 3.0 }, student_t3),
+    let families: [(PriorFamily, fn(f64) -> f64); 3] = [
+        (PriorFamily::Normal, normal),
+        (PriorFamily::Laplace, laplace),
+        (PriorFamily::StudentT { dof: 3.0 }, student_t3),
     ];
     for (i, (family, cdf)) in families.into_iter().enumerate() {
         let prior = prior(family);
@@ -98,7 +98,7 @@ fn a_prior_that_cannot_be_is_refused() {
     let mut theta = vec![0.0; 3];
     let mut error = |prior: Prior| prior.draw(1, 1, &mut theta).unwrap_err().to_string();
     assert!(error(Prior::isotropic(0.0)).starts_with("prior_std"));
-    let family = Family::StudentT { dof: -1.0 };
+    let family = PriorFamily::StudentT { dof: -1.0 };
     let prior = Prior::isotropic(1.0);
     let dof = Prior {
         family,

@@ -8,7 +8,7 @@
 mod common;
 
 use bnn::backend::Cpu;
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 use bnn::samplers::{Config, Method, Sampler, StepReport};
 use bnn::store::{Dtype, Provenance, Store};
 use common::discretised::{
@@ -151,7 +151,7 @@ fn sample(data: &Data, c: &Config, on: &Target) -> Vec<Vec<f32>> {
     for chain in 0..2 {
         let mut c = c.clone();
         c.chain = chain;
-        let batches = Stream::new(9, Purpose::Batch, chain);
+        let batches = Stream::new(9, StreamTag::Batch, chain);
         let x: Vec<Vec<f32>> = data
             .x
             .iter()

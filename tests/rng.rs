@@ -7,7 +7,7 @@ use bnn::backend::vectors::Random;
 use bnn::backend::{Cpu, Vectors};
 use bnn::rng::rand::{Rng, RngExt, seq::SliceRandom};
 use bnn::rng::rand_distr::{Distribution, StandardNormal};
-use bnn::rng::{NORMALS, Purpose, Stream, philox};
+use bnn::rng::{NORMALS, Stream, StreamTag, philox};
 
 /// A two-sided normal test at this many standard errors raises a false alarm with probability 2.2e-8.
 const Z: f64 = 5.6;
@@ -41,7 +41,7 @@ fn philox_known_answers() {
 #[test]
 fn numbers_stay_what_they_are() {
     // A change here breaks the resumption of every run that was saved before it.
-    let s = Stream::new(42, Purpose::Noise, 3);
+    let s = Stream::new(42, StreamTag::Noise, 3);
     let bits: Vec<u32> = [0, 1, 17, 40, 63, 64, 1_000_003]
         .map(|i| s.normal(9, i).to_bits())
         .to_vec();
@@ -54,7 +54,7 @@ const PINNED: [u32; 7] = [
 
 #[test]
 fn scalar_block_fill_and_every_instruction_set_agree() {
-    let s = Stream::new(7, Purpose::Noise, 1);
+    let s = Stream::new(7, StreamTag::Noise, 1);
     let n = 3 * 8 * 4096 + 37; // splits over threads, and ends inside a block
     for step in [0, 5, u64::MAX] {
         let scalar: Vec<u32> = (0..n as u64).map(|i| s.normal(step, i).to_bits()).collect();
@@ -86,7 +86,7 @@ fn scalar_block_fill_and_every_instruction_set_agree() {
 fn box_muller_is_accurate() {
     // In f64 from the same words. The logarithm and the root are good to a few units in the last place of f32 (6e-8
     // each), cosine and sine to 1e-7 absolute; the radius multiplies the latter.
-    let s = Stream::new(11, Purpose::Noise, 0);
+    let s = Stream::new(11, StreamTag::Noise, 0);
     for i in 0..200_000_u64 {
         let w = s.words(0, i / 64 * 16 + i % 16);
         let (radius, angle) = if i % 64 < 32 {
@@ -177,7 +177,7 @@ fn normal_cdf(x: f64) -> f64 {
 fn normals_are_normal() {
     // 17 checks: a false alarm with probability below 4e-7. Kolmogorov's at 3: 2 exp(-18) = 3e-8.
     let mut z = vec![0.0; 1 << 22];
-    Stream::new(2024, Purpose::Noise, 0).fill_normal(1, &mut z);
+    Stream::new(2024, StreamTag::Noise, 0).fill_normal(1, &mut z);
     let (at, name) = worst(&z);
     assert!(at < Z, "{name}: {at} standard errors");
     let d = kolmogorov(&z[..1 << 20]);
@@ -211,14 +211,14 @@ fn streams_are_independent() {
         Stream::new(seed, purpose, chain).fill_normal(step, &mut z);
         z
     };
-    let base = draw(5, Purpose::Noise, 0, 8);
+    let base = draw(5, StreamTag::Noise, 0, 8);
     let others = [
-        draw(6, Purpose::Noise, 0, 8),
-        draw(5, Purpose::Momenta, 0, 8),
-        draw(5, Purpose::Noise, 1, 8),
-        draw(5, Purpose::Noise, 0, 9),
-        draw(5 + (1 << 32), Purpose::Noise, 0, 8),
-        draw(5, Purpose::Noise, 0, 8 + (1 << 32)),
+        draw(6, StreamTag::Noise, 0, 8),
+        draw(5, StreamTag::Momenta, 0, 8),
+        draw(5, StreamTag::Noise, 1, 8),
+        draw(5, StreamTag::Noise, 0, 9),
+        draw(5 + (1 << 32), StreamTag::Noise, 0, 8),
+        draw(5, StreamTag::Noise, 0, 8 + (1 << 32)),
     ];
     for (k, other) in others.iter().enumerate() {
         let pairs = || base.iter().zip(other).map(|(a, b)| (*a as f64, *b as f64));
@@ -236,7 +236,7 @@ fn streams_are_independent() {
 
 #[test]
 fn uniforms_and_integers() {
-    let s = Stream::new(3, Purpose::Batch, 0);
+    let s = Stream::new(3, StreamTag::Batch, 0);
     let n = 1_000_000;
     let u: Vec<f64> = (0..n).map(|i| s.uniform(4, i)).collect();
     assert!(u.iter().all(|u| (0.0..1.0).contains(u)));
@@ -262,7 +262,7 @@ fn uniforms_and_integers() {
 /// The words at an address in order, whatever they are taken as; and 64-bit ones make the stream's own uniforms.
 #[test]
 fn a_generator_gives_the_words_of_its_address() {
-    let stream = Stream::new(11, Purpose::Caller, 3);
+    let stream = Stream::new(11, StreamTag::Caller, 3);
     let words: Vec<u32> = (0..5).flat_map(|block| stream.words(9, block)).collect();
     let mut rng = stream.rng(9);
     assert_eq!([(); 20].map(|()| rng.next_u32()).to_vec(), words);
@@ -285,7 +285,7 @@ fn a_generator_gives_the_words_of_its_address() {
 fn generators_of_different_addresses_share_no_words() {
     let mut seen = std::collections::BTreeSet::new();
     let mut streams = 0;
-    for purpose in [Purpose::Noise, Purpose::Prior, Purpose::Caller] {
+    for purpose in [StreamTag::Noise, StreamTag::Prior, StreamTag::Caller] {
         for (seed, chain, step) in [(1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1), (1, 0, 1 << 32)] {
             let mut rng = Stream::new(seed, purpose, chain).rng(step);
             streams += 1;
@@ -302,13 +302,13 @@ fn generators_of_different_addresses_share_no_words() {
 /// as any other (chi^2 of 5 degrees of freedom is above 45 with probability 1.5e-8).
 #[test]
 fn rands_distributions_are_as_they_should_be() {
-    let rng = Stream::new(12, Purpose::Caller, 0).rng(4);
+    let rng = Stream::new(12, StreamTag::Caller, 0).rng(4);
     let z: Vec<f32> = StandardNormal.sample_iter(rng).take(1 << 20).collect();
     let (at, name) = worst(&z);
     assert!(at < Z, "{name}: {at} standard errors");
     let d = kolmogorov(&z);
     assert!(d < 3.0, "Kolmogorov: {d}");
-    let mut rng = Stream::new(12, Purpose::Caller, 0).rng(5);
+    let mut rng = Stream::new(12, StreamTag::Caller, 0).rng(5);
     let mut counts = [0f64; 27];
     for _ in 0..60_000 {
         let mut order = [0, 1, 2];
@@ -336,7 +336,7 @@ fn a_billion_normals() {
         bins: Vec<u64>,
         top: f32,
     }
-    let stream = Stream::new(7, Purpose::Noise, 1);
+    let stream = Stream::new(7, StreamTag::Noise, 1);
     let count = |blocks: std::ops::Range<u64>| {
         let cpu = Cpu::new(1).unwrap();
         let mut z = cpu.zeros(BLOCK).unwrap();

@@ -5,7 +5,7 @@ mod common;
 use bnn::Error;
 use bnn::backend::vectors::Random;
 use bnn::backend::{Cpu, Vectors};
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 use bnn::samplers::{Config, Method, Momenta, Phase, Sampler, SamplerState, Thermostat, stability};
 use common::plane::*;
 
@@ -15,7 +15,7 @@ fn cpu() -> Cpu {
 
 fn normals(n: usize, step: u64) -> Vec<f32> {
     let mut z = vec![0.0; n];
-    Stream::new(77, Purpose::Evaluate, 0).fill_normal(step, &mut z);
+    Stream::new(77, StreamTag::Evaluate, 0).fill_normal(step, &mut z);
     z
 }
 
@@ -225,7 +225,7 @@ fn worst_error(c: &Config, directions: &[Direction], expected: &[Matrix]) -> f64
     let sd: Vec<f32> = (0..n).map(|i| of(i).gradient_noise.sqrt() as f32).collect();
     let (mut grad, mut noise) = (vec![0.0; n], vec![0.0; n]);
     let mut sums = vec![[0.0; 3]; n];
-    let stream = Stream::new(12, Purpose::Evaluate, 5);
+    let stream = Stream::new(12, StreamTag::Evaluate, 5);
     for step in 0..BURN_IN + STEPS {
         if noisy {
             sampler
@@ -542,7 +542,7 @@ fn the_thermostat_settles(method: Method) {
     let mut sampler = Sampler::new(cpu(), &vec![0.0; n], c.clone()).unwrap();
     let mass: Vec<f32> = (0..n).map(|i| of(i).mass as f32).collect();
     sampler.set_mass(&mass).unwrap();
-    let stream = Stream::new(13, Purpose::Evaluate, 5);
+    let stream = Stream::new(13, StreamTag::Evaluate, 5);
     let (mut grad, mut noise) = (vec![0.0; n], vec![0.0; n]);
     let mut xi = Vec::new();
     while sampler.phase() != Phase::Done {

@@ -61,7 +61,7 @@ fn stored(gpt: &Gpt, all: &[Vec<f32>], folder: &std::path::Path) -> Store {
 fn pieces_score_as_the_whole_does() {
     let (cpu, gpt) = (Cpu::new(2).unwrap(), gpt(2048, 512));
     let (all, text) = (samples(&gpt, 2), tokens(17 * 512 + 1, 2048));
-    let whole = text_scores(&cpu, &gpt, &all, &text).unwrap();
+    let whole = text_scores(&cpu, &gpt, all.iter().map(Ok), &text).unwrap();
     let mut heard = Vec::new();
     let pieces = score(&cpu, &gpt, &text, &Models::Each(&all), |done| {
         heard.push(done);

@@ -13,7 +13,7 @@ use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, WeightType};
 use bnn::metrics::{split_loss, text_scores};
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{
-    Chain, Config, Method, NormalConfig, NormalFit, NormalMethod, Phase, Preconditioner,
+    Chain, Config, GaussianConfig, GaussianFit, GaussianMethod, Method, Phase, Preconditioner,
 };
 use common::bits;
 use counted::{Counted, Counts};
@@ -181,23 +181,23 @@ fn training_asks_little() {
 /// Fits of every kind: one read per gradient.
 #[test]
 fn fits_ask_little() {
-    for method in NormalMethod::ALL {
+    for method in GaussianMethod::ALL {
         let device = Counted::new(1);
         let (gpt, prior) = (model(0.0), Prior::isotropic(0.5));
         let (tokens, windows, mut batch) = text();
-        let mut config = NormalConfig::new(method, 4);
+        let mut config = GaussianConfig::new(method, 4);
         (config.vi_n_samples, config.learning_rate) = (3, 1e-4);
         let draws = match method {
-            NormalMethod::Vi => 3,
+            GaussianMethod::Vi => 3,
             _ => 1,
         };
         let start = gpt.layout().init(2);
         let all = Objective::All;
         let posterior = Posterior::new(&device, &gpt, &prior, 399.0, all, 3, 10).unwrap();
-        let mut fit = NormalFit::new(&device, posterior, &start, config.clone()).unwrap();
+        let mut fit = GaussianFit::new(&device, posterior, &start, config.clone()).unwrap();
         let cpu = Cpu::new(1).unwrap();
         let posterior = Posterior::new(&cpu, &gpt, &prior, 399.0, all, 3, 10).unwrap();
-        let mut plain = NormalFit::new(&cpu, posterior, &start, config).unwrap();
+        let mut plain = GaussianFit::new(&cpu, posterior, &start, config).unwrap();
         for step in 0..4 {
             windows.fill(&tokens, 1, 0, step, &mut batch).unwrap();
             let (report, counts) = device.during(|| fit.step(&batch).unwrap());
@@ -217,8 +217,12 @@ fn scoring_reads_once() {
     let cpu = Cpu::new(2).unwrap();
     let flat: Vec<_> = (0..3).map(|i| gpt.layout().init(i)).collect();
     let samples: Vec<_> = flat.iter().map(|p| device.put(p).unwrap()).collect();
-    let (got, counts) = device.during(|| text_scores(&device, &gpt, &samples, &tokens).unwrap());
-    assert_eq!(got, text_scores(&cpu, &gpt, &flat, &tokens).unwrap());
+    let (got, counts) =
+        device.during(|| text_scores(&device, &gpt, samples.iter().map(Ok), &tokens).unwrap());
+    assert_eq!(
+        got,
+        text_scores(&cpu, &gpt, flat.iter().map(Ok), &tokens).unwrap()
+    );
     assert_eq!((counts.reads, counts.copied), (1, 0), "{counts:?}");
     let run = || split_loss(&device, &gpt, &samples[0], &tokens, 20).unwrap();
     let (got, counts) = device.during(run);

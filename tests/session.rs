@@ -12,8 +12,8 @@ use bnn::inference::{
 };
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{
-    AutoStep, Chain, Config, Labels, Method, NormalConfig, NormalMethod, Phase, Preconditioner,
-    Sampler, Schedule, Temperatures,
+    AutoStep, Chain, Config, CurvatureKind, GaussianConfig, GaussianMethod, Method, Phase,
+    Preconditioner, Sampler, Schedule, Temperatures,
 };
 use bnn::store::{Kind, Reader, params_sha256};
 use bnn::{Error, Result};
@@ -146,16 +146,16 @@ fn searched() -> SessionConfig {
     })
 }
 
-fn fit(method: NormalMethod) -> SessionConfig {
-    let config = NormalConfig {
+fn fit(method: GaussianMethod) -> SessionConfig {
+    let config = GaussianConfig {
         seed: 11,
         vi_n_samples: 2,
         temperature: 0.6,
         laplace_labels: match method {
-            NormalMethod::Laplace => Labels::Model,
-            _ => Labels::Data,
+            GaussianMethod::Laplace => CurvatureKind::Fisher,
+            _ => CurvatureKind::EmpiricalFisher,
         },
-        ..NormalConfig::new(method, 1)
+        ..GaussianConfig::new(method, 1)
     };
     settings(Inference::Fit { config, epochs: 2 })
 }
@@ -189,7 +189,7 @@ fn kinds() -> Vec<SessionConfig> {
         settings(chain(sampler(Method::SgnhtEuler), Preconditioner::Prior)),
         searched(),
     ];
-    all.extend(NormalMethod::ALL.map(fit));
+    all.extend(GaussianMethod::ALL.map(fit));
     all
 }
 
@@ -397,7 +397,7 @@ fn a_session_grows_where_no_step_depends_on_its_length() {
     let e = place.resumed(&cosine, "cosine.bnn").err().unwrap();
     assert!(e.to_string().contains("schedule of the step size"), "{e}");
     // A fit's epochs.
-    let mut vi = fit(NormalMethod::Vi);
+    let mut vi = fit(GaussianMethod::Vi);
     if let Inference::Fit { config, .. } = &mut vi.inference {
         config.schedule = Schedule::Constant;
     }
@@ -487,7 +487,7 @@ fn a_file_of_other_settings_is_refused_with_what_differs() {
         ("batch_size", |c| c.batches.size = 2),
         ("window", |c| c.batches.window = 6),
         ("chosen_windows", |c| c.batches.chosen = Some(31)),
-        ("sampler", |c| *c = fit(NormalMethod::Vi)),
+        ("sampler", |c| *c = fit(GaussianMethod::Vi)),
     ];
     for (what, change) in cases {
         let mut other = c.clone();
@@ -558,13 +558,13 @@ fn own_chain(n: u64) -> Inference {
 fn a_session_on_gradients_of_the_callers_goes_on_and_grows() {
     let (cpu, dir) = (Cpu::new(1).unwrap(), tempfile::tempdir().unwrap());
     let (path, start) = (dir.path().join("own.bnn"), normals(70, 3));
-    let vi = NormalConfig {
+    let vi = GaussianConfig {
         schedule: Schedule::Constant,
         vi_n_samples: 3,
-        ..NormalConfig::new(NormalMethod::Vi, 40)
+        ..GaussianConfig::new(GaussianMethod::Vi, 40)
     };
     let own_vi = |steps| Inference::Fit {
-        config: NormalConfig {
+        config: GaussianConfig {
             steps,
             ..vi.clone()
         },
@@ -601,7 +601,7 @@ fn calls_of_the_other_kind_are_refused() {
     let c = settings(chain(sampler(Method::Baoa), RMS));
     let mut model = place.new_session(&c);
     let mut own = Session::with_gradients(&place.cpu, own_chain(9), 1.0, &[0.5, 1.0]).unwrap();
-    let mut vi = place.new_session(&fit(NormalMethod::Vi));
+    let mut vi = place.new_session(&fit(GaussianMethod::Vi));
     let zeros = vec![0.0; n];
     let batch = Batch::new(3, 7).unwrap();
     for e in [
@@ -669,7 +669,7 @@ fn factors_are_the_callers_schedule() {
     let far = s.params().iter().zip(by_hand.params());
     assert!(far.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) < 1e-6);
     assert!(place.new_session(&searched()).set_factors(halved).is_err());
-    let mut vi = place.new_session(&fit(NormalMethod::Vi));
+    let mut vi = place.new_session(&fit(GaussianMethod::Vi));
     vi.set_factors(halved).unwrap();
     let hot = halved.map(|f| Factors {
         temperature: 2.0,

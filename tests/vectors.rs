@@ -10,12 +10,12 @@ use bnn::backend::vectors::{
     Noise, RangeMoments, Reduce, Rule, Transfer, ViDraw,
 };
 use bnn::backend::{Cpu, Input, Scalars, Vectors};
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 use proptest::prelude::*;
 
 fn normals(n: usize, step: u64) -> Vec<f32> {
     let mut z = vec![0.0; n];
-    Stream::new(1, Purpose::Evaluate, 0).fill_normal(step, &mut z);
+    Stream::new(1, StreamTag::Evaluate, 0).fill_normal(step, &mut z);
     z
 }
 
@@ -82,7 +82,7 @@ fn reference(rule: Rule, t: f64, m: f64, g: f64, mass: f64, xi: f64) -> (f64, f6
 
 #[test]
 fn updates_match_f64_on_odd_lengths() {
-    let stream = Stream::new(9, Purpose::Noise, 2);
+    let stream = Stream::new(9, StreamTag::Noise, 2);
     for n in [
         1,
         63,
@@ -179,7 +179,7 @@ fn threads_and_instruction_sets_change_no_bit() {
         for with_mass in [false, true] {
             let run = |cpu: &Cpu| {
                 let (mut t, mut m) = (theta.clone(), momenta.clone());
-                let stream = Stream::new(9, Purpose::Noise, 2);
+                let stream = Stream::new(9, StreamTag::Noise, 2);
                 let on = Langevin {
                     theta: &mut t,
                     momenta: &mut m,
@@ -603,7 +603,7 @@ proptest! {
         let cpu = Cpu::new(1).unwrap();
         let run = |n: usize| {
             let (mut t, mut m, g) = (normals(n, 0), normals(n, 1), normals(n, 2));
-            let stream = Stream::new(3, Purpose::Noise, 0);
+            let stream = Stream::new(3, StreamTag::Noise, 0);
             let center = t.clone();
             let on = Langevin {
                 theta: &mut t,

@@ -1,6 +1,6 @@
 //! The command `bnn`: flags to library calls. Exit code 0, 1 on an error, 130 when interrupted.
 
-use bnn::backend::Cpu;
+use bnn::backend::Device;
 use bnn::error::{Error, Result};
 use bnn::run::config::{self, Config};
 use bnn::run::folder::RunFolder;
@@ -295,7 +295,7 @@ fn go(command: Command, given: Given) -> Result<ExitCode> {
 fn diagnose_runs(a: &Diagnose, given: Given) -> Result<()> {
     let open = |path: &PathBuf| diagnose::RunDraws::open(path);
     let runs: Vec<_> = a.runs.iter().map(open).collect::<Result<_>>()?;
-    let diagnosis = diagnose::diagnose(&Cpu::new(given.threads.unwrap_or(0))?, &runs)?;
+    let diagnosis = diagnose::diagnose(&Device::cpu(given.threads.unwrap_or(0))?, &runs)?;
     if let Some(path) = &a.export {
         export::netcdf(&runs, path)?;
     }
@@ -374,8 +374,8 @@ fn measure(a: &Bench, given: Given) -> Result<()> {
 }
 
 fn verify_files(a: &Verify, given: Given) -> Result<ExitCode> {
-    let backend =
-        Cpu::new(given.threads.unwrap_or(0))?.with_precision(given.precision.unwrap_or_default());
+    let backend = Device::cpu(given.threads.unwrap_or(0))?
+        .with_precision(given.precision.unwrap_or_default());
     let mut checks = Vec::new();
     for file in &a.files {
         checks.extend(verify::verify_file(&backend, file)?);

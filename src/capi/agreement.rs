@@ -50,7 +50,7 @@ pub unsafe extern "C" fn bnn_agreement(
                 one: "quantity",
                 many: "quantities",
             };
-            *report = (&judge(&context.cpu, &each, n, quantities, cost, called)?).into();
+            *report = (&judge(&context.device, &each, n, quantities, cost, called)?).into();
         }
         Ok(())
     })

@@ -55,7 +55,7 @@ pub unsafe extern "C" fn bnn_model_train_once(
                 recipe: &o.recipe(),
                 batch: o.training_batch(m.gpt.config())?,
             };
-            let made = training.once(&m.cpu, path.as_ref(), |step, loss| {
+            let made = training.once(&m.device, path.as_ref(), |step, loss| {
                 match callback.is_none_or(|f| f(user_data, step, loss) != 0) {
                     true => Ok(()),
                     false => Err(Error::Interrupted),

@@ -3,11 +3,11 @@
 use super::guard::guard;
 use super::pointer::{get, hand_out, out, take_back};
 use super::status::{bnn_error, bnn_status};
-use crate::backend::Cpu;
+use crate::backend::Device;
 
 /// A device with its thread pool. Shareable between threads. Children keep it alive.
 pub struct bnn_context {
-    pub(super) cpu: Cpu,
+    pub(super) device: Device,
 }
 
 /// Makes a context on the CPU.
@@ -21,9 +21,9 @@ pub unsafe extern "C" fn bnn_context_new(
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        let cpu = Cpu::new(threads)?;
+        let device = Device::cpu(threads)?;
         // SAFETY: `context` is NULL or the caller's to write.
-        unsafe { hand_out(context, bnn_context { cpu }, "context") }
+        unsafe { hand_out(context, bnn_context { device }, "context") }
     })
 }
 
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn bnn_context_threads(
     guard(err, || {
         // SAFETY: both are NULL or the caller's live objects.
         let (context, threads) = unsafe { (get(context, "context")?, out(threads, "threads")?) };
-        threads.write(context.cpu.threads());
+        threads.write(context.device.threads());
         Ok(())
     })
 }

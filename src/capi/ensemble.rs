@@ -6,6 +6,7 @@ use super::model::{Model, bnn_model};
 use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back};
 use super::report::{bnn_report, report_of};
 use super::status::{bnn_error, bnn_status};
+use crate::backend::Transfer;
 use crate::error::Error;
 use crate::inference::scoring::{Models, score};
 use crate::metrics::text_scores;
@@ -105,7 +106,7 @@ pub unsafe extern "C" fn bnn_ensemble_evaluate(
             m.fits(&c.inner)?;
             let samples = lock(&e.inner.params, "ensemble")?;
             let models = Models::Each(&samples);
-            *report = (&score(&m.cpu, &m.gpt, tokens, &models, |_| Ok(()))?).into();
+            *report = (&score(&m.device, &m.gpt, tokens, &models, |_| Ok(()))?).into();
         }
         Ok(())
     })
@@ -136,7 +137,8 @@ pub unsafe extern "C" fn bnn_ensemble_score(
             let log_probs = slice_mut(log_probs, scored, "log_probs")?;
             let m = &e.inner.model;
             let samples = lock(&e.inner.params, "ensemble")?;
-            let s = text_scores(&m.cpu, &m.gpt, &samples, tokens)?;
+            let each = samples.iter().map(|sample| m.device.put(sample));
+            let s = text_scores(&m.device, &m.gpt, each, tokens)?;
             log_probs
                 .iter_mut()
                 .zip(&s.nll)

@@ -6,9 +6,9 @@ use super::guard::guard;
 use super::options::{Set, bnn_options};
 use super::pointer::{get, give, hand_out, lock, out, slice_mut, take_back, text, texts};
 use super::status::{bnn_error, bnn_status};
-use crate::backend::Cpu;
+use crate::backend::{Device, Transfer};
 use crate::data::Corpus;
-use crate::error::Error;
+use crate::error::{Error, Result as Checked};
 use crate::generate::{Generated, Generator, TokenInfo};
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
@@ -41,7 +41,7 @@ pub type bnn_batch_token_callback = Option<
 
 /// A writer with a cache for each sample. One thread at a time.
 pub struct bnn_generator {
-    pub(super) inner: Arc<Mutex<Generator<Cpu>>>,
+    pub(super) inner: Arc<Mutex<Generator<Device>>>,
     pub(super) corpus: Arc<Corpus>,
 }
 
@@ -67,9 +67,14 @@ pub unsafe extern "C" fn bnn_generator_new(
             )
         };
         e.model.fits(&c.inner)?;
-        let samples = lock(&e.params, "ensemble")?.clone();
+        let device = &e.model.device;
+        let samples = {
+            let samples = lock(&e.params, "ensemble")?;
+            let each = samples.iter().map(|sample| device.put(sample));
+            each.collect::<Checked<Vec<_>>>()?
+        };
         let inner = Arc::new(Mutex::new(Generator::with_weights(
-            &e.model.cpu,
+            device,
             &e.model.gpt,
             samples,
             o.weights(),

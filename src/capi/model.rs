@@ -6,18 +6,19 @@ use super::guard::guard;
 use super::options::{Set, bnn_options};
 use super::pointer::{get, give, hand_out, lock, out, slice, slice_mut, take_back};
 use super::status::{Fail, bnn_error, bnn_status};
-use crate::backend::Cpu;
+use crate::backend::{Device, Transfer, Vectors};
 use crate::data::Corpus;
-use crate::error::Error;
+use crate::error::{Error, Result as Checked};
 use crate::gpt::{Gpt, Objective, TokenBatch, Workspace};
 use crate::metrics::split_loss;
 use std::ffi::c_char;
 use std::sync::{Arc, Mutex, OnceLock};
 
 pub(super) struct Model {
-    pub cpu: Cpu,
+    pub device: Device,
     pub gpt: Gpt,
-    pub params: Mutex<Vec<f32>>,
+    /// (n_params), on the device.
+    pub params: Mutex<<Device as Vectors>::Vector>,
     /// The characters of the first corpus that it was used with.
     characters: OnceLock<Vec<char>>,
 }
@@ -46,8 +47,8 @@ pub unsafe extern "C" fn bnn_model_new(
         let (context, o) = unsafe { (get(context, "context")?, Set::from(options)?) };
         let gpt = Gpt::new(o.model(vocab_size)?)?;
         let params = gpt.layout().init(o.seed());
-        let cpu = context.cpu.clone().with_precision(o.precision()?);
-        let inner = Arc::new(Model::new(cpu, gpt, params, None));
+        let device = context.device.clone().with_precision(o.precision()?);
+        let inner = Arc::new(Model::new(device, gpt, &params, None)?);
         // SAFETY: `model` is NULL or the caller's to write.
         unsafe { hand_out(model, bnn_model { inner }, "model") }
     })
@@ -69,11 +70,11 @@ pub unsafe extern "C" fn bnn_model_untie(
         if !m.gpt.config().tie_weights {
             return Err(Error::invalid("model", "a tied one", "an untied one").into());
         }
-        let params = m.gpt.untie(&lock(&m.params, "model")?)?;
+        let params = m.gpt.untie(&m.host_params()?)?;
         let inner = Arc::new(Model {
-            cpu: m.cpu.clone(),
+            device: m.device.clone(),
             gpt: m.gpt.untied(),
-            params: Mutex::new(params),
+            params: Mutex::new(m.device.put(&params)?),
             characters: m.characters.clone(),
         });
         // SAFETY: `untied` is NULL or the caller's to write.
@@ -123,7 +124,8 @@ pub unsafe extern "C" fn bnn_model_get_params(
         // SAFETY: both are NULL or the caller's live objects.
         let (m, to) = unsafe { (get(model, "model")?, slice_mut(params, n, "params")?) };
         m.inner.gpt.layout().check(to)?;
-        to.copy_from_slice(&lock(&m.inner.params, "model")?);
+        let params = lock(&m.inner.params, "model")?;
+        m.inner.device.download(&params, to)?;
         Ok(())
     })
 }
@@ -145,13 +147,24 @@ pub unsafe extern "C" fn bnn_model_set_params(
 
 impl Model {
     /// A model; its characters where they are known.
-    pub fn new(cpu: Cpu, gpt: Gpt, params: Vec<f32>, characters: Option<Vec<char>>) -> Self {
-        Self {
-            cpu,
+    pub fn new(
+        device: Device,
+        gpt: Gpt,
+        params: &[f32],
+        characters: Option<Vec<char>>,
+    ) -> Checked<Self> {
+        Ok(Self {
+            params: Mutex::new(device.put(params)?),
+            device,
             gpt,
-            params: Mutex::new(params),
             characters: characters.map_or_else(OnceLock::new, OnceLock::from),
-        }
+        })
+    }
+
+    /// Copies the parameters to the host, (n_params).
+    pub fn host_params(&self) -> Result<Vec<f32>, Fail> {
+        let params = lock(&self.params, "model")?;
+        Ok(self.device.get(&params)?)
     }
 
     /// Whether a corpus has as many characters as the model has tokens, and those of the corpora before it.
@@ -180,7 +193,8 @@ impl Model {
         if let Some(i) = from.iter().position(|v| !v.is_finite()) {
             return Err(Error::invalid(format!("params[{i}]"), "a finite number", from[i]).into());
         }
-        lock(&self.params, "model")?.copy_from_slice(from);
+        let mut params = lock(&self.params, "model")?;
+        self.device.upload(&mut params, from)?;
         Ok(())
     }
 }
@@ -242,7 +256,7 @@ pub unsafe extern "C" fn bnn_model_loss(
         let tokens = split(&c.inner, which)?;
         let params = lock(&m.params, "model")?;
         let t = m.gpt.config().block_size;
-        loss.write(split_loss(&m.cpu, &m.gpt, &params, tokens, t)?.0);
+        loss.write(split_loss(&m.device, &m.gpt, &params, tokens, t)?.0);
         Ok(())
     })
 }
@@ -285,19 +299,19 @@ pub unsafe extern "C" fn bnn_model_gradient(
         let batch = TokenBatch::new(x, y, t, objective);
         let params = lock(&m.params, "model")?;
         if grad.is_null() {
-            let mut ws = Workspace::for_prediction(&m.cpu, m.gpt.config(), b, t)?;
-            loss.write(m.gpt.loss(&m.cpu, &params, batch, &mut ws)?);
+            let mut ws = Workspace::for_prediction(&m.device, m.gpt.config(), b, t)?;
+            loss.write(m.gpt.loss(&m.device, &params, batch, &mut ws)?);
             return Ok(());
         }
         // SAFETY: `grad` is n floats of the caller's.
         let to = unsafe { slice_mut(grad, n, "grad") }?;
         m.gpt.layout().check(to)?;
-        let mut ws = Workspace::for_gradients(&m.cpu, m.gpt.config(), b, t)?;
-        let mut g = vec![0.0; to.len()];
+        let mut ws = Workspace::for_gradients(&m.device, m.gpt.config(), b, t)?;
+        let mut g = m.device.zeros(to.len())?;
         let value = m
             .gpt
-            .gradient(&m.cpu, &params, batch, None, &mut ws, &mut g)?;
-        to.copy_from_slice(&g);
+            .gradient(&m.device, &params, batch, None, &mut ws, &mut g)?;
+        m.device.download(&g, to)?;
         loss.write(value);
         Ok(())
     })

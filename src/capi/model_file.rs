@@ -7,6 +7,7 @@ use super::model::{Model, bnn_model};
 use super::options::{Set, bnn_options};
 use super::pointer::{get, hand_out, lock, text};
 use super::status::{Fail, bnn_error, bnn_status};
+use crate::backend::Transfer;
 use crate::gpt::Gpt;
 use crate::inference::baseline_file::{BaselineFile, baseline_sha256};
 use crate::metrics::split_loss;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 impl Model {
     /// What samples name the model's parameters by.
     pub fn baseline_sha256(&self) -> Result<[u8; 32], Fail> {
-        Ok(baseline_sha256(&self.gpt, &lock(&self.params, "model")?))
+        Ok(baseline_sha256(&self.gpt, &self.host_params()?))
     }
 }
 
@@ -47,11 +48,11 @@ pub unsafe extern "C" fn bnn_model_save(
         m.fits(c)?;
         let params = lock(&m.params, "model")?;
         let t = m.gpt.config().block_size;
-        let (val_loss, _) = split_loss(&m.cpu, &m.gpt, &params, &c.val, t)?;
+        let (val_loss, _) = split_loss(&m.device, &m.gpt, &params, &c.val, t)?;
         let file = BaselineFile {
             config: "{}".into(),
             model: m.gpt.config().clone(),
-            params: params.clone(),
+            params: m.device.get(&params)?,
             seed: 0,
             steps,
             corpus_sha256: c.sha256,
@@ -87,8 +88,8 @@ pub unsafe extern "C" fn bnn_model_load(
             let path = text(path, path_len, "path")?;
             let file = BaselineFile::read(path)?;
             let (gpt, chars) = (Gpt::new(file.model)?, file.vocabulary.chars().collect());
-            let cpu = context.cpu.clone().with_precision(o.precision()?);
-            let inner = Arc::new(Model::new(cpu, gpt, file.params, Some(chars)));
+            let device = context.device.clone().with_precision(o.precision()?);
+            let inner = Arc::new(Model::new(device, gpt, &file.params, Some(chars))?);
             hand_out(model, bnn_model { inner }, "model")
         }
     })

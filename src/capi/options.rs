@@ -7,7 +7,7 @@ use crate::backend::{Precision, WeightType};
 use crate::data::Order;
 use crate::error::{Error, Result};
 use crate::gpt::{GptConfig, Objective};
-use crate::samplers::{Config, NormalConfig, NormalMethod, Preconditioner};
+use crate::samplers::{Config, GaussianConfig, GaussianMethod, Preconditioner};
 use crate::settings::{
     Case, Given, Kind, Preset, Row, Settings, TABLE, TargetKind, Value, default_text, row,
 };
@@ -126,8 +126,8 @@ impl Set {
     }
 
     /// Which method fits normals; `None` for a chain.
-    pub fn normal_method(&self) -> Option<NormalMethod> {
-        self.sampler.normal()
+    pub fn gaussian_method(&self) -> Option<GaussianMethod> {
+        self.sampler.gaussian()
     }
 
     pub fn chain(&self) -> Result<Config> {
@@ -154,19 +154,19 @@ impl Set {
     }
 
     /// The settings of a fit of `steps` steps.
-    pub fn normal(&self, method: NormalMethod, steps: u64) -> Result<NormalConfig> {
-        let c = self.normal_config(method, steps);
+    pub fn gaussian(&self, method: GaussianMethod, steps: u64) -> Result<GaussianConfig> {
+        let c = self.gaussian_config(method, steps);
         c.validate()?;
         Ok(c)
     }
 
     /// The settings of a fit to a caller's own log posterior: its steps are sampling_steps, its data num_data.
-    pub fn vector_normal(&self, method: NormalMethod) -> Result<NormalConfig> {
-        let mut c = self.normal(method, self.sampling_steps)?;
+    pub fn vector_gaussian(&self, method: GaussianMethod) -> Result<GaussianConfig> {
+        let mut c = self.gaussian(method, self.sampling_steps)?;
         let counts = match method {
-            NormalMethod::Ekf => c.learning_rate == 0.0,
-            NormalMethod::Laplace => true,
-            NormalMethod::Vi => false,
+            GaussianMethod::Ekf => c.learning_rate == 0.0,
+            GaussianMethod::Laplace => true,
+            GaussianMethod::Vi => false,
         };
         if let Some(n) = self.num_data {
             c.observations = self.likelihood_weight * n;

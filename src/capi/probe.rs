@@ -5,13 +5,13 @@ use super::guard::guard;
 use super::model::{Model, bnn_model};
 use super::pointer::{get, give, hand_out, lock, out, slice, take_back};
 use super::status::{bnn_error, bnn_status};
-use crate::backend::Cpu;
+use crate::backend::{Device, Transfer};
 use crate::metrics::Probe;
 use std::sync::{Arc, Mutex};
 
 struct Inner {
     model: Arc<Model>,
-    probe: Probe<Cpu>,
+    probe: Probe<Device>,
 }
 
 /// Tokens of a corpus to be scored again and again. One thread at a time.
@@ -38,7 +38,7 @@ pub unsafe extern "C" fn bnn_probe_new(
         m.fits(&c.inner)?;
         let (text, t) = (split(&c.inner, which)?, m.gpt.config().block_size);
         let inner = Mutex::new(Inner {
-            probe: Probe::new(&m.cpu, &m.gpt, text, t, tokens)?,
+            probe: Probe::new(&m.device, &m.gpt, text, t, tokens)?,
             model: m.clone(),
         });
         // SAFETY: `probe` is NULL or the caller's to write.
@@ -87,9 +87,9 @@ pub unsafe extern "C" fn bnn_probe_log_probs(
         unsafe {
             let (p, params) = (get(probe, "probe")?, slice(params, n, "params")?);
             let i = &mut *lock(&p.inner, "probe")?;
-            let (cpu, gpt) = (&i.model.cpu, &i.model.gpt);
+            let (device, gpt) = (&i.model.device, &i.model.gpt);
             gpt.layout().check(params)?;
-            let scores = i.probe.log_prob(cpu, gpt, &params.to_vec())?;
+            let scores = i.probe.log_prob(device, gpt, &device.put(params)?)?;
             give(scores, log_probs, capacity, needed)
         }
     })

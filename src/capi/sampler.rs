@@ -8,7 +8,7 @@ use super::options::{Set, bnn_options};
 use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back, text};
 use super::schedule::{ScheduleOf, bnn_schedule_callback};
 use super::status::{Fail, bnn_error, bnn_status};
-use crate::backend::Cpu;
+use crate::backend::Device;
 use crate::data::Batch;
 use crate::error::{Error, Result as Checked};
 use crate::gpt::GptConfig;
@@ -38,7 +38,7 @@ fn phase_number(p: Phase) -> i32 {
 }
 
 pub(super) struct Inner {
-    pub session: Session<Cpu>,
+    pub session: Session<Device>,
     schedule: ScheduleOf,
 }
 
@@ -46,7 +46,7 @@ impl Inner {
     /// Makes a step, with the schedule's factors; the next phase and whether a sample is due.
     fn step(
         &mut self,
-        step: impl FnOnce(&mut Session<Cpu>) -> Checked<Option<StepReport>>,
+        step: impl FnOnce(&mut Session<Device>) -> Checked<Option<StepReport>>,
     ) -> Result<(i32, bool), Fail> {
         if self.schedule.is_set() {
             let factors = self.schedule.at(self.session.steps_made())?;
@@ -69,8 +69,8 @@ pub struct bnn_sampler {
     pub(super) inner: Arc<Mutex<Inner>>,
 }
 
-impl From<Session<Cpu>> for bnn_sampler {
-    fn from(session: Session<Cpu>) -> Self {
+impl From<Session<Device>> for bnn_sampler {
+    fn from(session: Session<Device>) -> Self {
         let schedule = ScheduleOf::NONE;
         Self {
             inner: Arc::new(Mutex::new(Inner { session, schedule })),
@@ -81,10 +81,10 @@ impl From<Session<Cpu>> for bnn_sampler {
 /// The settings of a session on a model's posterior.
 fn on_model(o: &Set, model: &GptConfig) -> Checked<SessionConfig> {
     let (size, window) = o.batch(model)?;
-    let inference = match o.normal_method() {
+    let inference = match o.gaussian_method() {
         Some(method) => Inference::Fit {
             // The session counts the steps.
-            config: o.normal(method, u64::MAX)?,
+            config: o.gaussian(method, u64::MAX)?,
             epochs: o.num_epochs(),
         },
         None => chain(o, o.preconditioner())?,
@@ -110,9 +110,9 @@ fn on_model(o: &Set, model: &GptConfig) -> Checked<SessionConfig> {
 
 /// The settings of a session on gradients of the caller's, and what a mean log likelihood is multiplied by.
 fn on_gradients(o: &Set) -> Checked<(Inference, f64)> {
-    let inference = match o.normal_method() {
+    let inference = match o.gaussian_method() {
         Some(method) => Inference::Fit {
-            config: o.vector_normal(method)?,
+            config: o.vector_gaussian(method)?,
             epochs: 1,
         },
         None => chain(o, Preconditioner::None)?,
@@ -137,14 +137,14 @@ unsafe fn session(
     corpus: *const bnn_corpus,
     options: *const bnn_options,
     path: Option<&str>,
-) -> Result<Session<Cpu>, Fail> {
+) -> Result<Session<Device>, Fail> {
     // SAFETY: the caller's promise.
     let (m, c, o) = unsafe {
         let (m, c) = (get(model, "model")?, get(corpus, "corpus")?);
         (&m.inner, &c.inner, Set::from(options)?)
     };
     m.fits(c)?;
-    let start = lock(&m.params, "model")?;
+    let start = m.host_params()?;
     let target = Target {
         gpt: &m.gpt,
         corpus: c,
@@ -154,8 +154,8 @@ unsafe fn session(
     };
     let config = on_model(&o, m.gpt.config())?;
     Ok(match path {
-        Some(path) => Session::resume(&m.cpu, &target, &config, path)?,
-        None => Session::new(&m.cpu, &target, &config)?,
+        Some(path) => Session::resume(&m.device, &target, &config, path)?,
+        None => Session::new(&m.device, &target, &config)?,
     })
 }
 
@@ -208,7 +208,7 @@ pub unsafe extern "C" fn bnn_sampler_new_with_gradients(
             let (context, o) = (get(context, "context")?, Set::of_own(options)?);
             let theta0 = slice(theta0, n, "theta0")?;
             let (inference, num_data) = on_gradients(&o)?;
-            let s = Session::with_gradients(&context.cpu, inference, num_data, theta0)?;
+            let s = Session::with_gradients(&context.device, inference, num_data, theta0)?;
             hand_out(sampler, s.into(), "sampler")
         }
     })
@@ -266,8 +266,8 @@ pub unsafe extern "C" fn bnn_sampler_load_with_gradients(
             let (context, o) = (get(context, "context")?, Set::of_own(options)?);
             let path = text(path, path_len, "path")?;
             let (inference, num_data) = on_gradients(&o)?;
-            let cpu = &context.cpu;
-            let s = Session::resume_with_gradients(cpu, inference, num_data, n, path)?;
+            let device = &context.device;
+            let s = Session::resume_with_gradients(device, inference, num_data, n, path)?;
             hand_out(sampler, s.into(), "sampler")
         }
     })

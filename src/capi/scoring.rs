@@ -39,9 +39,17 @@ pub unsafe extern "C" fn bnn_store_score(
             let (c, mut report) = (get(corpus, "corpus")?, report_of(report)?);
             m.fits(&c.inner)?;
             let tokens = split(&c.inner, which)?;
-            let (store, params) = (lock(&s.inner, "store")?, lock(&m.params, "model")?);
+            let (store, params) = (lock(&s.inner, "store")?, m.host_params()?);
             let models = Models::Stored(&store, last_samples(&store, last));
-            let compared = compare(&m.cpu, &m.gpt, tokens, &models, &params, seed, |_| Ok(()))?;
+            let compared = compare(
+                &m.device,
+                &m.gpt,
+                tokens,
+                &models,
+                &params,
+                seed,
+                |_| Ok(()),
+            )?;
             *report = (&compared).into();
         }
         Ok(())

@@ -6,7 +6,7 @@ use super::model::{Model, bnn_model};
 use super::options::{Set, bnn_options};
 use super::pointer::{get, hand_out, lock, out, take_back};
 use super::status::{bnn_error, bnn_status};
-use crate::backend::Cpu;
+use crate::backend::{Device, Transfer};
 use crate::baseline::Trainer;
 use crate::data::{Batch, Corpus, Windows};
 use crate::inference::baseline_cache::BASELINE_CHAIN;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 struct Inner {
     model: Arc<Model>,
     corpus: Arc<Corpus>,
-    trainer: Trainer<Cpu>,
+    trainer: Trainer<Device>,
     windows: Windows,
     batch: Batch,
     seed: u64,
@@ -51,7 +51,7 @@ pub unsafe extern "C" fn bnn_trainer_new(
         let (b, t) = o.training_batch(model.gpt.config())?;
         let windows = Windows::all(corpus.train.len(), t)?;
         let inner = Inner {
-            trainer: Trainer::new(&model.cpu, &model.gpt, &o.recipe(), b, t)?,
+            trainer: Trainer::new(&model.device, &model.gpt, &o.recipe(), b, t)?,
             model: model.clone(),
             corpus: corpus.clone(),
             windows,
@@ -102,6 +102,6 @@ pub unsafe extern "C" fn bnn_trainer_finish(
         // SAFETY: the handle is NULL or live.
         let trainer = unsafe { get(trainer, "trainer") }?;
         let i = lock(&trainer.inner, "trainer")?;
-        i.model.set(i.trainer.params())
+        i.model.set(&i.model.device.get(i.trainer.params())?)
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 
 /// The inputs and targets of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Windows {
             ));
         }
         // Robert Floyd's algorithm (Bentley and Floyd 1987, "A sample of brilliance"): one draw per window.
-        let stream = Stream::new(seed, Purpose::Batch, 0);
+        let stream = Stream::new(seed, StreamTag::Batch, 0);
         let mut starts = BTreeSet::new();
         for j in n - count..n {
             let drawn = stream.below(j as u64 + 1, SUBSET_STEP, j as u64) as usize;
@@ -143,8 +143,7 @@ impl Windows {
     }
 
     /// Returns the number of tokens per window, T.
-    #[allow(clippy::len_without_is_empty)] // there is at least one
-    pub fn len(&self) -> usize {
+    pub fn window_len(&self) -> usize {
         self.t
     }
 
@@ -180,7 +179,7 @@ impl Windows {
                 (batch.b, batch.t),
             ));
         }
-        let stream = Stream::new(seed, Purpose::Batch, chain);
+        let stream = Stream::new(seed, StreamTag::Batch, chain);
         let n = self.num_windows();
         let draw = |row| {
             let at = stream.below(n as u64, step, row as u64) as usize;

@@ -2,7 +2,7 @@
 
 use super::{Batch, Windows};
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream, philox};
+use crate::rng::{Stream, StreamTag, philox};
 use serde::{Deserialize, Serialize};
 
 /// How the batches of a run follow each other.
@@ -56,7 +56,7 @@ impl Batches {
         match self.windows.is_subset() {
             true => self.windows.num_windows(),
             // So many lie side by side; one window there always is.
-            false => (self.windows.num_windows() / self.windows.len()).max(1),
+            false => (self.windows.num_windows() / self.windows.window_len()).max(1),
         }
     }
 
@@ -91,8 +91,8 @@ impl Batches {
             }
             _ => (step / m, step % m),
         };
-        let stream = Stream::new(seed, Purpose::Batch, chain);
-        let (n, t) = (self.swept(), self.windows.len());
+        let stream = Stream::new(seed, StreamTag::Batch, chain);
+        let (n, t) = (self.swept(), self.windows.window_len());
         // Words of a sweep: the permutation's key, then the offset, from an address that no independent draw of a run has.
         let key = stream.words(sweep, u64::MAX);
         let room = match self.windows.is_subset() {

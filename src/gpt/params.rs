@@ -3,7 +3,7 @@
 use super::GptConfig;
 use crate::backend::{Linear, Norm, Tables};
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 use std::ops::Range;
 
 /// One named tensor of the flat vector.
@@ -176,7 +176,7 @@ impl Layout {
     /// Returns nanoGPT's initial parameters: N(0, 0.02), 0.02 / sqrt(2 L) for the projections into the residual stream, gains 1, biases 0.
     /// They are a function of the seed alone.
     pub fn init(&self, seed: u64) -> Vec<f32> {
-        let stream = Stream::new(seed, Purpose::Init, 0);
+        let stream = Stream::new(seed, StreamTag::Init, 0);
         let mut flat = vec![0.0; self.len];
         stream.fill_normal(0, &mut flat);
         let proj = 0.02 / (2.0 * self.blocks.len() as f32).sqrt();

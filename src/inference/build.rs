@@ -12,7 +12,8 @@ use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::posterior::Posterior;
 use crate::samplers::{
-    AutoStep, Chain, ChainState, Config, NormalConfig, NormalFit, Normals, Preconditioner, Sampler,
+    AutoStep, Chain, ChainState, Config, GaussianApproximation, GaussianConfig, GaussianFit,
+    Preconditioner, Sampler,
 };
 use crate::store::{Header, Kind};
 use serde_json::Value;
@@ -128,10 +129,10 @@ pub(super) fn on_gradients<B: Backend + 'static>(
             let normals = match file.as_mut() {
                 Some(file) => {
                     let state = file.fit(config, n, [0, 0])?;
-                    Normals::restore(backend.clone(), config.clone(), &state)
+                    GaussianApproximation::restore(backend.clone(), config.clone(), &state)
                         .map_err(Error::of_file(file.path()))?
                 }
-                None => Normals::new(backend.clone(), start, config.clone())?,
+                None => GaussianApproximation::new(backend.clone(), start, config.clone())?,
             };
             Engine::GradientFit(Box::new(normals))
         }
@@ -226,14 +227,14 @@ fn model_fit<B: Backend + 'static>(
     backend: &B,
     posterior: Posterior<B>,
     target: &Target<'_>,
-    config: &NormalConfig,
+    config: &GaussianConfig,
     file: Option<&mut ChainFile>,
-) -> Result<NormalFit<B>> {
+) -> Result<GaussianFit<B>> {
     let model = target.gpt.config();
     let head = [model.vocab_size, model.n_embd];
     config.check_memory(head)?;
     let Some(file) = file else {
-        return NormalFit::new(backend, posterior, target.start, config.clone());
+        return GaussianFit::new(backend, posterior, target.start, config.clone());
     };
     let (want, is) = (target.start_sha256.unwrap_or_default(), file.baseline());
     if want != is && want != [0; 32] && is != [0; 32] {
@@ -245,7 +246,7 @@ fn model_fit<B: Backend + 'static>(
         });
     }
     let state = file.fit(config, target.gpt.n_params(), head)?;
-    NormalFit::restore(backend, posterior, config.clone(), &state)
+    GaussianFit::restore(backend, posterior, config.clone(), &state)
         .map_err(Error::of_file(file.path()))
 }
 

@@ -6,8 +6,8 @@ use super::monitor::{Monitor, Numbers, Saved};
 use crate::backend::{Backend, Transfer, Vectors};
 use crate::error::{Error, Result};
 use crate::samplers::{
-    AutoStep, AutoStepState, ChainState, Curvature, LiveMass, NormalConfig, NormalState, Sampler,
-    SamplerState, Thermostat, Values, ValuesMut,
+    AutoStep, AutoStepState, ChainState, ExtremeEigenvalues, GaussianConfig, GaussianState,
+    PsgldMass, Sampler, SamplerState, Thermostat, Values, ValuesMut,
 };
 use crate::store::{self, Fetch, Header, Kind, Reader, TensorData, params_sha256};
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub(super) struct Rest<'a, B: Backend + 'static> {
     pub header: &'a Header,
     /// Whether the parameters that the chain began at are written too.
     pub center: bool,
-    pub curvature: Option<Curvature>,
+    pub curvature: Option<ExtremeEigenvalues>,
     pub monitors: &'a [Box<dyn Monitor<B>>],
 }
 
@@ -121,9 +121,10 @@ fn write_chain<B: Backend + 'static>(
 fn numbers<V: Vectors>(
     s: &Sampler<V>,
     auto: Option<&AutoStep>,
-    curvature: Option<Curvature>,
+    curvature: Option<ExtremeEigenvalues>,
 ) -> Vec<(&'static str, Vec<f64>)> {
-    let of_curvature = |c: Curvature| vec![c.largest, c.residual, c.smallest, c.products as f64];
+    let of_curvature =
+        |c: ExtremeEigenvalues| vec![c.largest, c.residual, c.smallest, c.products as f64];
     let all = [
         ("thermostat", s.thermostat().map(|t| vec![t.xi, t.kinetic])),
         (LIVE, s.live().map(|l| vec![l.floor, l.decay])),
@@ -275,12 +276,12 @@ impl ChainFile {
     /// When an array is missing or has another size.
     pub fn fit(
         &mut self,
-        config: &NormalConfig,
+        config: &GaussianConfig,
         n: usize,
         head: [usize; 2],
-    ) -> Result<NormalState> {
+    ) -> Result<GaussianState> {
         self.check_len("params", n)?;
-        let mut state = NormalState::blank(config, n, head, self.reader.header().step);
+        let mut state = GaussianState::blank(config, n, head, self.reader.header().step);
         for (name, v) in state.values_mut() {
             match v {
                 ValuesMut::F32(v) => self.reader.read_f32(name, v)?,
@@ -303,7 +304,7 @@ impl ChainFile {
         let center = self.center(start)?;
         let live = self.vector(LIVE_SQUARES, n)?;
         let live = match (live, self.pair(LIVE)?) {
-            (Some(squares), Some([floor, decay])) => Some(LiveMass {
+            (Some(squares), Some([floor, decay])) => Some(PsgldMass {
                 squares,
                 floor,
                 decay,
@@ -364,16 +365,16 @@ impl ChainFile {
     ///
     /// # Errors
     /// When the file has another number of values.
-    pub fn curvature(&mut self) -> Result<Option<Curvature>> {
+    pub fn curvature(&mut self) -> Result<Option<ExtremeEigenvalues>> {
         let all = self.numbers::<4>(CURVATURE)?;
-        Ok(
-            all.map(|[largest, residual, smallest, products]| Curvature {
+        Ok(all.map(
+            |[largest, residual, smallest, products]| ExtremeEigenvalues {
                 largest,
                 residual,
                 smallest,
                 products: products as u64,
-            }),
-        )
+            },
+        ))
     }
 
     /// Returns the checksum of where a fit began; zeros where the file does not say, as from before.

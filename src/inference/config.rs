@@ -4,7 +4,7 @@ use crate::data::{Batches, Corpus, Order, Windows};
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective};
 use crate::posterior::Prior;
-use crate::samplers::{AutoStep, Config, NormalConfig, Preconditioner};
+use crate::samplers::{AutoStep, Config, GaussianConfig, Preconditioner};
 use std::sync::Arc;
 
 /// A chain or a fit, with all that its steps depend on.
@@ -22,7 +22,7 @@ pub enum Inference {
     /// A fit of normals.
     Fit {
         /// Its method and hyperparameters; on a model's posterior the steps are replaced with the epochs'.
-        config: NormalConfig,
+        config: GaussianConfig,
         /// Sweeps over the data, at least 1; with gradients of the caller's, the steps are the configuration's.
         epochs: u64,
     },
@@ -137,7 +137,7 @@ pub fn count_data(objective: Objective, windows: &Windows, n_tokens: usize) -> f
     let n = windows.num_windows();
     match objective {
         // Chosen windows may overlap; a token is data once.
-        Objective::All => n.saturating_mul(windows.len()).min(n_tokens - 1) as f64,
+        Objective::All => n.saturating_mul(windows.window_len()).min(n_tokens - 1) as f64,
         Objective::Last => n as f64,
     }
 }

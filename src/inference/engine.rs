@@ -5,15 +5,15 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::samplers::laplace::PriorFit;
 use crate::samplers::{
-    AutoStep, Chain, Factors, NormalConfig, NormalFit, NormalMethod, NormalState, Normals, Phase,
-    Sampler,
+    AutoStep, Chain, Factors, GaussianApproximation, GaussianConfig, GaussianFit, GaussianMethod,
+    GaussianState, Phase, Sampler,
 };
 
 pub(super) enum Engine<B: Backend + 'static> {
     Chain(Box<Chain<B>>),
-    Fit(Box<NormalFit<B>>),
+    Fit(Box<GaussianFit<B>>),
     GradientChain(Box<GradientChain<B>>),
-    GradientFit(Box<Normals<B>>),
+    GradientFit(Box<GaussianApproximation<B>>),
 }
 
 use Engine::{Fit, GradientChain as OwnChain, GradientFit as OwnFit};
@@ -37,12 +37,12 @@ pub(super) fn no_fit() -> Error {
 }
 
 /// Says that a call is for chains alone.
-fn no_chain(method: NormalMethod) -> Error {
+fn no_chain(method: GaussianMethod) -> Error {
     Error::conflict(format!("this needs a chain, and {method} fits a normal"))
 }
 
 /// A fit's rate has a factor, its temperature none.
-fn rate(method: NormalMethod, factors: Option<Factors>) -> Result<Option<f64>> {
+fn rate(method: GaussianMethod, factors: Option<Factors>) -> Result<Option<f64>> {
     match factors {
         Some(f) if f.temperature != 1.0 => Err(Error::conflict(format!(
             "{method} holds its temperature: temperature_factor must be 1, and {} was given",
@@ -70,11 +70,11 @@ impl<B: Backend + 'static> Engine<B> {
         }
     }
 
-    pub fn fit_config(&self) -> Result<&NormalConfig> {
+    pub fn fit_config(&self) -> Result<&GaussianConfig> {
         of_fit!(self, f => Ok(f.config()))
     }
 
-    pub fn fit_state(&self) -> Result<NormalState> {
+    pub fn fit_state(&self) -> Result<GaussianState> {
         of_fit!(self, f => f.state())
     }
 
@@ -172,6 +172,6 @@ impl<B: Backend + 'static> Engine<B> {
     }
 }
 
-fn no_mass(method: NormalMethod) -> Error {
+fn no_mass(method: GaussianMethod) -> Error {
     Error::conflict(format!("{method} has no mass to set"))
 }

@@ -2,7 +2,7 @@
 
 use super::Report;
 use crate::posterior::Prior;
-use crate::samplers::{Config, Curvature, Preconditioner, stability};
+use crate::samplers::{Config, ExtremeEigenvalues, Preconditioner, stability};
 use serde::Serialize;
 
 /// How far a chain can get.
@@ -139,7 +139,7 @@ impl PriorStability {
 }
 
 /// Says what the curvature of one batch of `tokens` tokens at the chain's start means for the step.
-pub fn curvature_lines(c: &Curvature, sampler: &Config, tokens: usize) -> Vec<String> {
+pub fn curvature_lines(c: &ExtremeEigenvalues, sampler: &Config, tokens: usize) -> Vec<String> {
     let limit = stability::stability_limit(sampler, c.largest);
     let mut lines = vec![format!(
         "curvature: from {:.3e} (residual {:.0e}) down to {:.1e} per mass, as {} products with the Hessian see it on one batch of {tokens} tokens; \

@@ -3,7 +3,7 @@
 use super::{BatchConfig, Inference, MonitorConfig, SessionConfig};
 use crate::error::{Error, Result};
 use crate::gpt::GptConfig;
-use crate::samplers::{NormalConfig, NormalMethod, Preconditioner};
+use crate::samplers::{GaussianConfig, GaussianMethod, Preconditioner};
 use crate::settings::{Sampler, Settings};
 
 impl Settings {
@@ -14,9 +14,9 @@ impl Settings {
     pub fn session(&self, chain: u32, model: &GptConfig) -> Result<SessionConfig> {
         let inference = match self.sampler {
             Sampler::Chain(_) => self.of_chain(chain, self.mass())?,
-            Sampler::Normal(normal) => Inference::Fit {
+            Sampler::Gaussian(normal) => Inference::Fit {
                 // The session counts the steps.
-                config: self.normal_config(normal, u64::MAX),
+                config: self.gaussian_config(normal, u64::MAX),
                 epochs: self.num_epochs.unwrap_or(1),
             },
         };
@@ -55,7 +55,7 @@ impl Settings {
     pub fn on_gradients(&self, chain: u32) -> Result<Inference> {
         match self.sampler {
             Sampler::Chain(_) => self.of_chain(chain, Preconditioner::None),
-            Sampler::Normal(normal) => Ok(Inference::Fit {
+            Sampler::Gaussian(normal) => Ok(Inference::Fit {
                 config: self.fit_on_gradients(normal)?,
                 epochs: 1,
             }),
@@ -71,12 +71,12 @@ impl Settings {
         })
     }
 
-    fn fit_on_gradients(&self, method: NormalMethod) -> Result<NormalConfig> {
-        let mut c = self.normal_config(method, self.sampling_steps);
+    fn fit_on_gradients(&self, method: GaussianMethod) -> Result<GaussianConfig> {
+        let mut c = self.gaussian_config(method, self.sampling_steps);
         let counts = match method {
-            NormalMethod::Ekf => c.learning_rate == 0.0,
-            NormalMethod::Laplace => true,
-            NormalMethod::Vi => false,
+            GaussianMethod::Ekf => c.learning_rate == 0.0,
+            GaussianMethod::Laplace => true,
+            GaussianMethod::Vi => false,
         };
         match self.num_data {
             Some(n) => c.observations = self.likelihood_weight * n,

@@ -4,7 +4,7 @@
 use super::config::{Inference, SessionConfig, Target};
 use crate::data::Windows;
 use crate::error::{Error, Result};
-use crate::posterior::Family;
+use crate::posterior::PriorFamily;
 use crate::samplers::Method;
 use crate::store::{Header, params_sha256};
 use serde_json::{Map, Value, json};
@@ -155,14 +155,14 @@ fn of_old_gradients(mut settings: Value) -> Value {
 }
 
 /// Reads a prior's form as it was once printed.
-fn old_family(text: &str) -> Option<Family> {
+fn old_family(text: &str) -> Option<PriorFamily> {
     let dof = text
         .strip_prefix("StudentT { dof: ")
         .and_then(|t| t.strip_suffix(" }"));
     match (text, dof) {
-        ("Normal", _) => Some(Family::Normal),
-        ("Laplace", _) => Some(Family::Laplace),
-        (_, Some(dof)) => dof.parse().ok().map(|dof| Family::StudentT { dof }),
+        ("Normal", _) => Some(PriorFamily::Normal),
+        ("Laplace", _) => Some(PriorFamily::Laplace),
+        (_, Some(dof)) => dof.parse().ok().map(|dof| PriorFamily::StudentT { dof }),
         _ => None,
     }
 }

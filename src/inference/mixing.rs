@@ -4,7 +4,7 @@ use super::tensor_temperature::{self, TensorTemperature};
 use super::{Report, StepFound};
 use crate::error::{Error, Result};
 use crate::metrics::{Energy, LocalLearningCoefficient, Mean};
-use crate::samplers::{Config, Curvature, Schedule};
+use crate::samplers::{Config, ExtremeEigenvalues, Schedule};
 use crate::store::{SampleId, Store};
 use serde::Serialize;
 
@@ -265,7 +265,7 @@ pub struct ChainSummary {
     /// The local learning coefficient of the chain's start; none where the prior is not centred there, or it was not looked for.
     pub llc: Option<LocalLearningCoefficient>,
     /// Curvatures per mass at the start, of one batch; none where they were not looked for.
-    pub curvature: Option<Curvature>,
+    pub curvature: Option<ExtremeEigenvalues>,
     /// Energies while sampling; none where they have no one temperature, or too few steps.
     pub energy: Option<Energy>,
     /// The temperatures of each tensor while sampling; empty where they were not taken.

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::metrics::{Energy, LocalLearningCoefficient, Mean, local_learning_coefficient};
 use crate::samplers::laplace::PriorFit;
 use crate::samplers::stability::{optimizer_pair, stability_limit};
-use crate::samplers::{Curvature, Phase, RunningMean};
+use crate::samplers::{ExtremeEigenvalues, Phase, RunningMean};
 
 /// Returns the word for a phase.
 fn word(phase: Phase) -> &'static str {
@@ -207,7 +207,7 @@ impl<B: Backend + 'static> Session<B> {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a fit.
-    pub fn curvature_report(&self, found: &Curvature) -> Result<Report> {
+    pub fn curvature_report(&self, found: &ExtremeEigenvalues) -> Result<Report> {
         let limit = stability_limit(&self.sampler_now()?, found.largest);
         Ok(Report::new()
             .row(

@@ -10,10 +10,11 @@ use crate::backend::Backend;
 use crate::backend::vectors::{Combine, Transfer};
 use crate::data::{Batch, Batches, Corpus};
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 use crate::samplers::laplace::PriorFit;
 use crate::samplers::{
-    AutoStep, Chain, Curvature, Factors, NormalConfig, NormalFit, Phase, Sampler, extreme_curvature,
+    AutoStep, Chain, ExtremeEigenvalues, Factors, GaussianConfig, GaussianFit, Phase, Sampler,
+    extreme_curvature,
 };
 use crate::store::Header;
 use std::any::Any;
@@ -69,7 +70,7 @@ pub struct Session<B: Backend + 'static> {
     pub(super) num_data: f64, // the likelihood's weight included
     pub(super) header: Header,
     pub(super) keeps_center: bool,
-    pub(super) curvature: Option<Curvature>,
+    pub(super) curvature: Option<ExtremeEigenvalues>,
     pub(super) monitors: Vec<Box<dyn Monitor<B>>>, // the file has them
     pub(super) watchers: Vec<Box<dyn Monitor<B>>>, // it has not
     pub(super) grad: Vec<B::Vector>,               // gradient, squares: made when they are needed
@@ -338,7 +339,7 @@ impl<B: Backend + 'static> Session<B> {
     ///
     /// # Errors
     /// As [`Chain::curvature`], and [`Error::Invalid`] for fits and gradients of the caller's.
-    pub fn find_curvature(&mut self, batches: usize, products: u64) -> Result<Curvature> {
+    pub fn find_curvature(&mut self, batches: usize, products: u64) -> Result<ExtremeEigenvalues> {
         self.engine.sampler()?;
         if !(1..=MOST_BATCHES).contains(&batches) {
             let expected = format!("1 to {MOST_BATCHES}");
@@ -367,10 +368,10 @@ impl<B: Backend + 'static> Session<B> {
         &mut self,
         products: u64,
         mut gradient: impl FnMut(&[f32], &mut [f32]) -> Result<()>,
-    ) -> Result<Curvature> {
+    ) -> Result<ExtremeEigenvalues> {
         let s = self.engine.sampler()?;
         let (v, c) = (s.vectors(), s.config());
-        let stream = Stream::new(c.seed, Purpose::Curvature, c.chain);
+        let stream = Stream::new(c.seed, StreamTag::Curvature, c.chain);
         let (mut on_device, mut host) = (v.zeros(s.len())?, vec![0.0; s.len()]);
         let found = extreme_curvature(v, s.params(), s.mass(), products, stream, |at, a, sum| {
             gradient(&v.get(at)?, &mut host)?;
@@ -386,7 +387,7 @@ impl<B: Backend + 'static> Session<B> {
     }
 
     /// Returns the curvatures that were found last, or that the file had.
-    pub fn curvature(&self) -> Option<Curvature> {
+    pub fn curvature(&self) -> Option<ExtremeEigenvalues> {
         self.curvature
     }
 
@@ -398,7 +399,7 @@ impl<B: Backend + 'static> Session<B> {
     }
 
     /// Returns the fit on a model's posterior, if it is one.
-    pub fn fit(&self) -> Option<&NormalFit<B>> {
+    pub fn fit(&self) -> Option<&GaussianFit<B>> {
         match &self.engine {
             Engine::Fit(f) => Some(f),
             _ => None,
@@ -518,7 +519,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns a fit's standard deviations, (n_params): infinite where Laplace has no precision.
     ///
     /// # Errors
-    /// As [`NormalFit::sd`], and [`Error::Invalid`] for a chain.
+    /// As [`GaussianFit::sd`], and [`Error::Invalid`] for a chain.
     pub fn sd(&mut self) -> Result<Vec<f32>> {
         self.engine.sd()
     }
@@ -534,7 +535,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns what the marginal likelihood says of Laplace's prior; none without `laplace_fit_prior`.
     ///
     /// # Errors
-    /// As [`NormalFit::prior_fit`], and [`Error::Invalid`] for a chain.
+    /// As [`GaussianFit::prior_fit`], and [`Error::Invalid`] for a chain.
     pub fn prior_fit(&mut self) -> Result<Option<PriorFit>> {
         self.engine.prior_fit()
     }
@@ -542,7 +543,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns draw number `index` of the seed from a fit as it is, (n_params).
     ///
     /// # Errors
-    /// As [`NormalFit::draw`], and [`Error::Invalid`] for a chain.
+    /// As [`GaussianFit::draw`], and [`Error::Invalid`] for a chain.
     pub fn draw(&mut self, index: u64) -> Result<Vec<f32>> {
         let mut out = self.backend.zeros(self.parameters())?;
         self.engine.draw(index, &mut out)?;
@@ -553,7 +554,7 @@ impl<B: Backend + 'static> Session<B> {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a chain.
-    pub fn fit_config(&self) -> Result<&NormalConfig> {
+    pub fn fit_config(&self) -> Result<&GaussianConfig> {
         self.engine.fit_config()
     }
 

@@ -6,7 +6,7 @@ use crate::data::Tokenizer;
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Options};
 use crate::metrics::{Rouge, Unit, bleu, rouge_mean};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 
 /// Texts that are written at once: each sample's weights are read once for all of them, each keeps its own keys and values.
 pub const TEXTS_AT_ONCE: usize = 8;
@@ -84,7 +84,7 @@ pub fn write_and_score<B: Backend>(
         seed: plan.seed,
         ..Options::default()
     };
-    let stream = Stream::new(plan.seed, Purpose::Evaluate, plan.split);
+    let stream = Stream::new(plan.seed, StreamTag::Evaluate, plan.split);
     let starts: Vec<usize> = (0..n as u64)
         .map(|i| stream.below(room as u64, 0, i) as usize)
         .collect();

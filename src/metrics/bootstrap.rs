@@ -1,7 +1,7 @@
 //! Whether one model predicts better than another: a paired block bootstrap over per-token losses.
 
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 
 /// The default block, in tokens: longer than the context that neighbouring losses share.
 pub const DEFAULT_BLOCK: usize = 256;
@@ -77,7 +77,7 @@ pub fn paired_block_bootstrap(
         sum += difference[i % n] - mean;
         prefix.push(sum);
     }
-    let stream = Stream::new(seed, Purpose::Bootstrap, 0);
+    let stream = Stream::new(seed, StreamTag::Bootstrap, 0);
     let scale = (n as f64 / (n - block) as f64).sqrt() / n as f64;
     deviations.extend((0..n_resamples as u64).map(|resample| {
         let mut total = 0.0;

@@ -7,7 +7,7 @@ use crate::backend::Backend;
 use crate::data::consecutive;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective, TokenBatch, Workspace};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 
 /// Tokens per pass: enough to keep the threads busy, few enough to be small compared with a sampler's own buffers.
 const ROWS: usize = 512;
@@ -98,7 +98,7 @@ const SIGNS: u64 = 0x9d39_247e_3377_6d41;
 /// signs s_ij = +-1 that are a function of i and j alone, so that chains and runs can be compared. Directions have length 1 and are nearly
 /// orthogonal (inner products of order 1 / sqrt(n)).
 pub fn random_projections(theta: &[f32]) -> [f64; PROJECTIONS] {
-    let stream = Stream::new(SIGNS, Purpose::Evaluate, 0);
+    let stream = Stream::new(SIGNS, StreamTag::Evaluate, 0);
     let mut sums = [0.0f64; PROJECTIONS];
     // A counter gives 128 bits: the signs of 8 parameters.
     for (block, theta) in theta.chunks(8).enumerate() {

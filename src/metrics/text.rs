@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use super::bootstrap::quantile;
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 
 /// The units of n-grams. Neither kind changes the case or strips anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +149,7 @@ pub fn rouge_bootstrap(scores: &[Rouge], seed: u64) -> Result<Rouge> {
             scores.len(),
         ));
     }
-    let stream = Stream::new(seed, Purpose::Bootstrap, 0);
+    let stream = Stream::new(seed, StreamTag::Bootstrap, 0);
     let n = scores.len();
     let means: Vec<Rouge> = (0..ROUGE_RESAMPLES as u64)
         .map(|resample| {

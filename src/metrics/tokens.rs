@@ -5,24 +5,26 @@ use crate::backend::Backend;
 use crate::data::consecutive;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Workspace};
+use std::borrow::Borrow;
 
 /// Scores the tokens of a text after the first, each given those before it in its window: consecutive windows of the block's length, as in
-/// an evaluation, and a shorter one for the rest.
+/// an evaluation, and a shorter one for the rest. Takes the samples one after the other, so that only one need lie on the device at a time.
 ///
 /// # Errors
 /// Returns [`Error::Invalid`] for fewer than two tokens, no sample, or a token (the last one included) that is not below the vocabulary
-/// size; otherwise fails as the functions of [`EnsembleScores`] do.
+/// size; returns the first error among the samples; otherwise fails as the functions of [`EnsembleScores`] do.
 pub fn text_scores<B: Backend>(
     backend: &B,
     gpt: &Gpt,
-    samples: &[B::Vector],
+    samples: impl IntoIterator<Item = Result<impl Borrow<B::Vector>>>,
     tokens: &[u16],
 ) -> Result<PredictiveScores> {
     let n = tokens.len().saturating_sub(1);
     if n == 0 {
         return Err(Error::invalid("tokens", "at least two", tokens.len()));
     }
-    if samples.is_empty() {
+    let mut samples = samples.into_iter().peekable();
+    if samples.peek().is_none() {
         return Err(Error::invalid("samples", "at least one", 0));
     }
     let (t, v) = (gpt.config().block_size, gpt.config().vocab_size);
@@ -43,8 +45,9 @@ pub fn text_scores<B: Backend>(
         scores.add(params, part, t, &mut ws)
     };
     for params in samples {
-        run(params, whole, t)?;
-        run(params, end, rest.max(1))?;
+        let params = params?;
+        run(params.borrow(), whole, t)?;
+        run(params.borrow(), end, rest.max(1))?;
     }
     scores.finish()
 }

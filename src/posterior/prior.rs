@@ -1,19 +1,19 @@
 //! The prior: independent for each parameter, a scale family about a centre.
 
-use crate::backend::{Family, PRIOR_FLOOR};
+use crate::backend::{PRIOR_FLOOR, PriorFamily};
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 use rand::RngExt;
 use rand_distr::{Distribution, Exp1, StandardNormal, StudentT};
 
 /// A prior, independent for each parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prior {
-    /// Its form.
-    pub family: Family,
+    /// The form of the prior.
+    pub family: PriorFamily,
     /// The form's scale, above 0; of a normal the standard deviation.
     pub std: f32,
-    /// Its centre, one value a parameter; `None` is zero.
+    /// The prior's centre, one value per parameter; `None` is zero.
     pub center: Option<Vec<f32>>,
     /// With reference weights w, the scale of each parameter is `std * (|w| + 1e-4)`, as the original; `None` is `std` everywhere.
     pub relative_to: Option<Vec<f32>>,
@@ -23,7 +23,7 @@ impl Prior {
     /// N(0, std^2) on every parameter.
     pub fn isotropic(std: f32) -> Self {
         Self {
-            family: Family::Normal,
+            family: PriorFamily::Normal,
             std,
             center: None,
             relative_to: None,
@@ -72,7 +72,7 @@ impl Prior {
             return Err(Error::invalid("prior_std", "above 0", self.std));
         }
         match self.family {
-            Family::StudentT { dof } if !(dof > 0.0 && dof.is_finite()) => {
+            PriorFamily::StudentT { dof } if !(dof > 0.0 && dof.is_finite()) => {
                 Err(Error::invalid("prior_dof", "above 0", dof))
             }
             _ => Ok(()),
@@ -96,17 +96,17 @@ impl Prior {
                 return Err(Error::shape(what, [out.len()], [vector.len()]));
             }
         }
-        let mut rng = Stream::new(seed, Purpose::Prior, 0).rng(index);
+        let mut rng = Stream::new(seed, StreamTag::Prior, 0).rng(index);
         match self.family {
-            Family::Normal => self.place(StandardNormal.sample_iter(rng), out),
-            Family::Laplace => {
+            PriorFamily::Normal => self.place(StandardNormal.sample_iter(rng), out),
+            PriorFamily::Laplace => {
                 let signed = || {
                     let size: f64 = Exp1.sample(&mut rng);
                     if rng.random() { size } else { -size }
                 };
                 self.place(std::iter::repeat_with(signed), out);
             }
-            Family::StudentT { dof } => {
+            PriorFamily::StudentT { dof } => {
                 let student = StudentT::new(dof as f64)
                     .map_err(|e| Error::invalid("prior_dof", "above 0", e))?;
                 self.place(student.sample_iter(rng), out);

@@ -20,12 +20,12 @@ impl Stream {
     /// everything here is.
     ///
     /// A 64-bit word has its upper half first: as long as only these are drawn, uniforms in [0, 1) are those of [`Stream::uniform`]. Streams for
-    /// [`Purpose::Caller`](super::Purpose::Caller) share no number with those that the library draws from.
+    /// [`StreamTag::Caller`](super::StreamTag::Caller) share no number with those that the library draws from.
     ///
     /// ```
-    /// use bnn::rng::{Purpose, Stream, rand_distr::{Distribution, StudentT}};
+    /// use bnn::rng::{StreamTag, Stream, rand_distr::{Distribution, StudentT}};
     ///
-    /// let mut rng = Stream::new(42, Purpose::Caller, 0).rng(7);
+    /// let mut rng = Stream::new(42, StreamTag::Caller, 0).rng(7);
     /// let heavy: f64 = StudentT::new(4.0)?.sample(&mut rng);
     /// # assert!(heavy.is_finite());
     /// # Ok::<(), Box<dyn std::error::Error>>(())

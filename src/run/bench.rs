@@ -3,11 +3,11 @@
 use super::Context;
 use crate::backend::cpu::gemm::{cols, rows, rows_mut};
 use crate::backend::vectors::{AdamW, Coefficients, Combine, Langevin, Noise, Rule, Vectors};
-use crate::backend::{Cpu, Precision};
+use crate::backend::{Cpu, Device, Precision, Transfer};
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Options};
 use crate::gpt::{Gpt, GptConfig, NAMED, Objective, Squares, TokenBatch, WeightType, Workspace};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::Instant;
@@ -63,7 +63,7 @@ pub struct Row {
 }
 
 struct Bench<'a> {
-    cpu: Cpu,
+    device: Device,
     seconds: f64,
     ctx: &'a Context,
     row: &'a mut dyn FnMut(&Row) -> Result<()>,
@@ -91,7 +91,7 @@ pub fn bench(
         .map(named)
         .collect::<Result<Vec<_>>>()?;
     let mut b = Bench {
-        cpu: Cpu::new(request.threads)?,
+        device: Device::cpu(request.threads)?,
         seconds: request.seconds,
         ctx,
         row: &mut row,
@@ -116,7 +116,7 @@ impl Request {
 
 /// Tokens of a batch: any will do.
 fn tokens(n: usize) -> Vec<u16> {
-    let stream = Stream::new(0, Purpose::Evaluate, 0);
+    let stream = Stream::new(0, StreamTag::Evaluate, 0);
     (0..n as u64)
         .map(|i| stream.below(VOCABULARY as u64, 0, i) as u16)
         .collect()
@@ -149,6 +149,13 @@ impl Bench<'_> {
         Ok((median(&mut times), times.len()))
     }
 
+    /// The CPU itself, whose limits and products are measured below the operations.
+    fn cpu(&self) -> &Cpu {
+        match &self.device {
+            Device::Cpu(cpu) => cpu,
+        }
+    }
+
     fn say(
         &mut self,
         what: &str,
@@ -171,7 +178,7 @@ impl Bench<'_> {
 
     /// What the rest is to be compared with: the best of each, not the median.
     fn limits(&mut self) -> Result<()> {
-        let (flops, runs) = self.cpu.peak_flops();
+        let (flops, runs) = self.cpu().peak_flops();
         let time = (2e9 / flops, runs);
         self.say(
             "limit_f32",
@@ -181,7 +188,7 @@ impl Bench<'_> {
         )?;
         // The sizes of the samplers' vectors, the smaller of which a cache may hold.
         for n in [804_096, 10_745_088] {
-            let (bytes, runs) = self.cpu.peak_bandwidth(n);
+            let (bytes, runs) = self.cpu().peak_bandwidth(n);
             let time = (20.0 * n as f64 / bytes, runs);
             self.say(
                 "limit_memory",
@@ -197,14 +204,14 @@ impl Bench<'_> {
     fn gemm(&mut self) -> Result<()> {
         let normal = |n: usize, step: u64| {
             let mut x = vec![0.0; n];
-            Stream::new(0, Purpose::Init, 0).fill_normal(step, &mut x);
+            Stream::new(0, StreamTag::Init, 0).fill_normal(step, &mut x);
             x
         };
         for n in [384, 1024, 2048] {
             let (a, b, mut c) = (normal(n * n, 0), normal(n * n, 1), vec![0.0; n * n]);
             let time = self.time(|| {
                 let (a, b) = (rows(&a, (n, n), n), rows(&b, (n, n), n));
-                self.cpu
+                self.cpu()
                     .gemm(a, b, rows_mut(&mut c, (n, n), n), false, None);
                 Ok(())
             })?;
@@ -231,7 +238,7 @@ impl Bench<'_> {
             let (x, w, dy) = (normal(m * k, 0), normal(n * k, 1), normal(m * n, 2));
             let (mut y, mut dx, mut dw) = (vec![0.0; m * n], vec![0.0; m * k], vec![0.0; n * k]);
             for form in ["forward", "to_input", "to_weight"] {
-                let cpu = &self.cpu;
+                let cpu = self.cpu();
                 let time = self.time(|| {
                     match form {
                         "forward" => cpu.gemm(
@@ -332,14 +339,14 @@ impl Bench<'_> {
         b: usize,
         t: usize,
     ) -> Result<()> {
-        let cpu = &self.cpu.clone().with_precision(precision);
-        let params = gpt.layout().init(1);
+        let device = &self.device.clone().with_precision(precision);
+        let params = device.put(&gpt.layout().init(1))?;
         let (x, y) = (tokens(b * t), tokens(b * t));
-        let mut ws = Workspace::for_gradients(cpu, gpt.config(), b, t)?;
+        let mut ws = Workspace::for_gradients(device, gpt.config(), b, t)?;
         let batch = TokenBatch::new(&x, &y, t, Objective::All);
-        let mut grad = cpu.zeros(params.len())?;
+        let mut grad = device.zeros(gpt.n_params())?;
         let time = self.time(|| {
-            gpt.gradient(cpu, &params, batch, None, &mut ws, &mut grad)
+            gpt.gradient(device, &params, batch, None, &mut ws, &mut grad)
                 .map(drop)
         })?;
         let more = rates(gpt, b * t, t, 6, 12, time.0);
@@ -348,20 +355,20 @@ impl Bench<'_> {
 
     /// The forward pass alone, as an evaluation runs it.
     fn logits(&mut self, shape: &str, gpt: &Gpt, b: usize, t: usize) -> Result<()> {
-        let cpu = &self.cpu;
-        let params = gpt.layout().init(1);
+        let device = &self.device;
+        let params = device.put(&gpt.layout().init(1))?;
         let x = tokens(b * t);
-        let mut ws = Workspace::for_prediction(cpu, gpt.config(), b, t)?;
+        let mut ws = Workspace::for_prediction(device, gpt.config(), b, t)?;
         let mut out = vec![0.0; b * t * VOCABULARY];
-        let time = self.time(|| gpt.logits(cpu, &params, &x, t, &mut ws, &mut out))?;
+        let time = self.time(|| gpt.logits(device, &params, &x, t, &mut ws, &mut out))?;
         let more = rates(gpt, b * t, t, 2, 4, time.0);
         self.say("logits", shape, time, &more)
     }
 
     /// A vector as a trainer's or a chain's, every page of it written.
-    fn vector(&self, n: usize, value: f32) -> Result<Vec<f32>> {
-        let mut x = self.cpu.zeros(n)?;
-        self.cpu.combine(&mut x, Combine::Fill(value))?;
+    fn vector(&self, n: usize, value: f32) -> Result<<Device as Vectors>::Vector> {
+        let mut x = self.device.zeros(n)?;
+        self.device.combine(&mut x, Combine::Fill(value))?;
         Ok(x)
     }
 
@@ -381,11 +388,11 @@ impl Bench<'_> {
             grad_scale: 1.0,
             clip: 0.0,
         };
-        let cpu = &self.cpu;
-        let mut record = cpu.record()?;
+        let device = &self.device;
+        let mut record = device.record()?;
         let time = self.time(|| {
             a.step += 1;
-            cpu.adamw_update(&mut theta, &grad, &mut m, &mut v, &decay, &a, &mut record)
+            device.adamw_update(&mut theta, &grad, &mut m, &mut v, &decay, &a, &mut record)
         })?;
         // theta, m, v read and written, grad read
         let rate = 28.0 * n as f64 / time.0 / 1e9;
@@ -421,10 +428,10 @@ impl Bench<'_> {
             "sghmc" => (Rule::Sghmc(k), 24.0),
             _ => (Rule::Baoa(k), 24.0),
         };
-        let stream = Stream::new(1, Purpose::Noise, 0);
+        let stream = Stream::new(1, StreamTag::Noise, 0);
         let mut step = 0;
-        let cpu = &self.cpu;
-        let mut record = cpu.record()?;
+        let device = &self.device;
+        let mut record = device.record()?;
         let time = self.time(|| {
             step += 1;
             let on = Langevin {
@@ -435,7 +442,7 @@ impl Bench<'_> {
                 mass: None,
                 noise: Noise::Counter { stream, step },
             };
-            cpu.langevin_update(rule, on, &mut record)
+            device.langevin_update(rule, on, &mut record)
         })?;
         let rate = bytes * n as f64 / time.0 / 1e9;
         let more = [("params", n as f64), ("gb_per_s", rate)];
@@ -451,8 +458,9 @@ impl Bench<'_> {
         prompts: usize,
         form: WeightType,
     ) -> Result<()> {
-        let params = (0..samples).map(|seed| gpt.layout().init(seed)).collect();
-        let mut generator = Generator::with_weights(&self.cpu, gpt, params, form)?;
+        let each = (0..samples).map(|seed| self.device.put(&gpt.layout().init(seed)));
+        let params = each.collect::<Result<Vec<_>>>()?;
+        let mut generator = Generator::with_weights(&self.device, gpt, params, form)?;
         let all = tokens(PROMPT * prompts);
         let prompts: Vec<&[u16]> = all.chunks(PROMPT).collect();
         let options = Options {
@@ -470,19 +478,22 @@ impl Bench<'_> {
 
     /// The diagonal of the empirical Fisher over b sequences, gradient included, in turn with the plain gradient of the same batch.
     fn per_sample_fisher(&mut self, shape: &str, gpt: &Gpt, b: usize, t: usize) -> Result<()> {
-        let cpu = &self.cpu;
-        let params = gpt.layout().init(1);
+        let device = &self.device;
+        let params = device.put(&gpt.layout().init(1))?;
         let (x, y) = (tokens(b * t), tokens(b * t));
-        let ws = &mut Workspace::for_gradients(cpu, gpt.config(), b, t)?;
+        let ws = &mut Workspace::for_gradients(device, gpt.config(), b, t)?;
         let batch = TokenBatch::new(&x, &y, t, Objective::All);
-        let (grad, squares) = (&mut cpu.zeros(params.len())?, &mut cpu.zeros(params.len())?);
+        let (grad, squares) = (
+            &mut device.zeros(gpt.n_params())?,
+            &mut device.zeros(gpt.n_params())?,
+        );
         let (mut plain, mut times) = (Vec::new(), Vec::new());
         let (_, runs) = self.time(|| {
             let start = Instant::now();
-            gpt.gradient(cpu, &params, batch, None, ws, grad)?;
+            gpt.gradient(device, &params, batch, None, ws, grad)?;
             let between = Instant::now();
             let of = Squares::Gradients;
-            gpt.gradient_and_squares(cpu, &params, batch, of, ws, grad, squares)?;
+            gpt.gradient_and_squares(device, &params, batch, of, ws, grad, squares)?;
             plain.push((between - start).as_secs_f64());
             times.push(between.elapsed().as_secs_f64());
             Ok(())

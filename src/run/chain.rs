@@ -4,13 +4,13 @@ use super::Context;
 use super::honesty::stability_line;
 use super::progress::Progress;
 use super::train::Run;
-use crate::backend::Cpu;
+use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::forecast::curvature_lines;
 use crate::inference::monitors::{ExcessLoss, TensorTemperatures, Trace};
 use crate::inference::{Session, StepFound, StepReport, TrajectoryForecast, mixing};
 use crate::metrics::LocalLearningCoefficient;
-use crate::samplers::{Config, Curvature, Phase, Temperatures};
+use crate::samplers::{Config, ExtremeEigenvalues, Phase, Temperatures};
 use crate::store::Store;
 
 /// What a chain that is done leaves for the report.
@@ -19,7 +19,7 @@ pub(super) struct ChainEnd {
     pub temperatures: Option<Temperatures>,
     pub llc: Option<LocalLearningCoefficient>,
     pub step: Option<StepFound>,
-    pub curvature: Option<Curvature>,
+    pub curvature: Option<ExtremeEigenvalues>,
     /// Mean absolute standardised momentum; none without momenta.
     pub momentum: Option<f64>,
     /// Gradients that this process made.
@@ -73,7 +73,7 @@ impl Run<'_> {
         self.end(&session, session.gradients_made() - gradients)
     }
 
-    fn end(&self, session: &Session<Cpu>, gradients: u64) -> Result<ChainEnd> {
+    fn end(&self, session: &Session<Device>, gradients: u64) -> Result<ChainEnd> {
         let looked = session
             .monitor::<ExcessLoss>()
             .map_or(0, |e| e.losses().len());
@@ -97,7 +97,7 @@ impl Run<'_> {
     }
 
     /// Says which steps are stable in the prior's stiffest direction, or refuses the step.
-    fn say_stability(&self, session: &Session<Cpu>, ctx: &mut Context) -> Result<()> {
+    fn say_stability(&self, session: &Session<Device>, ctx: &mut Context) -> Result<()> {
         let (c, mass) = (self.config, session.mass()?);
         let settings = session.sampler()?.config();
         let line = stability_line(c, settings, &self.prior, mass.as_deref())?;
@@ -105,7 +105,7 @@ impl Run<'_> {
     }
 
     /// Looks for the largest curvature once. It is advice: a chain that can run does not end for want of it.
-    fn look_at_curvature(&self, session: &mut Session<Cpu>, ctx: &mut Context) -> Result<()> {
+    fn look_at_curvature(&self, session: &mut Session<Device>, ctx: &mut Context) -> Result<()> {
         let products = self.config.curvature_iterations;
         if products == 0 || session.curvature().is_some() {
             return Ok(());
@@ -122,13 +122,13 @@ impl Run<'_> {
         }
     }
 
-    fn curvature_lines(&self, found: &Curvature, settings: &Config) -> Vec<String> {
+    fn curvature_lines(&self, found: &ExtremeEigenvalues, settings: &Config) -> Vec<String> {
         let (b, t) = self.batch;
         curvature_lines(found, settings, b * t)
     }
 
     /// Says which step the warm-up found.
-    fn say_step(&self, session: &Session<Cpu>, ctx: &mut Context) -> Result<()> {
+    fn say_step(&self, session: &Session<Device>, ctx: &mut Context) -> Result<()> {
         let found = session.sampler()?.config();
         let line = format!(
             "the step was adapted from {:.3e} to {:.3e}",

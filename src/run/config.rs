@@ -10,7 +10,7 @@ pub use crate::settings::{
 use crate::settings::{Kind, row};
 use std::path::{Path, PathBuf};
 
-pub use crate::samplers::{Labels, NormalMethod as Normal, Structure};
+pub use crate::samplers::{CovarianceStructure, CurvatureKind, GaussianMethod};
 
 /// Says which meaning of the names a file has. Files without it are of version 1, whose `sgnht` is `sgnht_ding` now.
 const VERSION_KEY: &str = "settings_version";

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::folder::RunFolder;
 use super::hex;
-use crate::backend::Cpu;
+use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::agreement::{Called, judge, too_few};
 use crate::inference::monitors::{DrawSchedule, Draws};
@@ -362,7 +362,7 @@ pub(super) fn shortest(chains: &[&ChainDraws]) -> usize {
 ///
 /// # Errors
 /// As [`check_together`].
-pub fn diagnose(be: &Cpu, runs: &[RunDraws]) -> Result<Diagnosis> {
+pub fn diagnose(device: &Device, runs: &[RunDraws]) -> Result<Diagnosis> {
     check_together(runs)?;
     let (fewest, used) = select(runs);
     let all: Vec<&Draws> = used.iter().map(|c| &c.draws).collect();
@@ -397,8 +397,8 @@ pub fn diagnose(be: &Cpu, runs: &[RunDraws]) -> Result<Diagnosis> {
         gradients: d.gradients,
         seconds,
     };
-    let log_prob = judge(be, &log_prob, draws, all[0].tokens(), cost, PROBES)?;
-    let projection = judge(be, &projection, draws, PROJECTIONS, cost, PROBES)?;
+    let log_prob = judge(device, &log_prob, draws, all[0].tokens(), cost, PROBES)?;
+    let projection = judge(device, &projection, draws, PROJECTIONS, cost, PROBES)?;
     d.rhat_by_chance = Some(log_prob.rhat_by_chance);
     d.verdict = log_prob.verdict;
     (d.log_prob, d.projection) = (log_prob.agreement, projection.agreement);

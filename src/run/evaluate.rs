@@ -420,7 +420,7 @@ fn texts(
     if plan.starts(tokens.len()).is_none() {
         return Ok(());
     }
-    let samples = load_samples(store, count)?;
+    let samples = setting.put_all(load_samples(store, count)?)?;
     let mut generator = Generator::new(&setting.backend, &setting.gpt, samples)?;
     let tokenizer = &setting.corpus.tokenizer;
     let Some(made) = write_and_score(&mut generator, tokenizer, tokens, &plan)? else {

@@ -52,6 +52,7 @@ pub fn generate(
             load_samples(&store, request.samples)?
         }
     };
+    let samples = setting.put_all(samples)?;
     let mut generator =
         Generator::with_weights(&setting.backend, &setting.gpt, samples, request.weights)?;
     let tokenizer = &setting.corpus.tokenizer;

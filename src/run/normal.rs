@@ -1,6 +1,6 @@
 //! Fitting independent normals on a GPT's posterior (ekf, vi, laplace): epochs of batches, a checkpoint, then draws into the store.
 
-use super::config::{Config, Normal, Structure};
+use super::config::{Config, CovarianceStructure, GaussianMethod};
 use super::evaluate::{self, SplitReport};
 use super::folder::{now, write_json, write_text};
 use super::prepare::Baseline;
@@ -8,12 +8,12 @@ use super::progress::Progress;
 use super::train::Run;
 use super::train_report::TrainReport;
 use super::{Context, hex};
-use crate::backend::Cpu;
+use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::Session;
 use crate::inference::monitors::FitTrace;
 use crate::metrics::split_loss;
-use crate::samplers::NormalFit;
+use crate::samplers::GaussianFit;
 use crate::store::Store;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -25,7 +25,7 @@ use std::time::Instant;
 /// [`Error::NotFinite`] when the fit diverges; [`Error::Interrupted`] when it was stopped, with its state kept; damaged files.
 pub(super) fn fit(
     run: &Run<'_>,
-    normal: Normal,
+    normal: GaussianMethod,
     baseline: &mut Baseline,
     ctx: &mut Context,
 ) -> Result<TrainReport> {
@@ -43,8 +43,8 @@ pub(super) fn fit(
 /// Says how long the fit is, and what a batch counts for.
 fn say_length(
     run: &Run<'_>,
-    normal: Normal,
-    session: &Session<Cpu>,
+    normal: GaussianMethod,
+    session: &Session<Device>,
     ctx: &mut Context,
 ) -> Result<()> {
     let (total, per_epoch) = (session.total_steps(), run.batches.per_sweep());
@@ -53,7 +53,7 @@ fn say_length(
         total / per_epoch,
         run.config.batch_order
     ))?;
-    if normal == Normal::Ekf {
+    if normal == GaussianMethod::Ekf {
         let config = session.fit_config()?;
         let lr = config.ekf_rate();
         let times = lr * total as f64 / config.observations;
@@ -66,7 +66,7 @@ fn say_length(
 
 fn step_to_the_end(
     run: &Run<'_>,
-    session: &mut Session<Cpu>,
+    session: &mut Session<Device>,
     path: &Path,
     ctx: &mut Context,
 ) -> Result<()> {
@@ -102,8 +102,8 @@ fn step_to_the_end(
 /// A fit that is done, with what is said of it.
 struct Fitted<'a> {
     run: &'a Run<'a>,
-    normal: Normal,
-    session: Session<Cpu>,
+    normal: GaussianMethod,
+    session: Session<Device>,
     seconds: f64,
     /// Mean standard deviation, with the prior's precision that was fitted or given.
     sd: f64,
@@ -114,8 +114,8 @@ struct Fitted<'a> {
 impl<'a> Fitted<'a> {
     fn new(
         run: &'a Run<'a>,
-        normal: Normal,
-        mut session: Session<Cpu>,
+        normal: GaussianMethod,
+        mut session: Session<Device>,
         seconds: f64,
         ctx: &mut Context,
     ) -> Result<Self> {
@@ -128,7 +128,7 @@ impl<'a> Fitted<'a> {
                 p.precision,
                 p.precision.powf(-0.5),
                 p.effective_parameters,
-                session.fit().map_or(0, NormalFit::parameters)
+                session.fit().map_or(0, GaussianFit::parameters)
             ))?;
             prior = json!({
                 "precision": p.precision,
@@ -231,8 +231,10 @@ impl<'a> Fitted<'a> {
     fn summary(&self, report: &TrainReport, baseline: &Baseline, at_mean: f64) -> String {
         let (run, c, sd) = (self.run, self.run.config, self.sd);
         let fitted = match (self.normal, c.laplace_structure) {
-            (Normal::Laplace, Structure::LastLayerFull) => ", the head's full covariance",
-            (Normal::Laplace, Structure::LastLayerKfac) => {
+            (GaussianMethod::Laplace, CovarianceStructure::LastLayerFull) => {
+                ", the head's full covariance"
+            }
+            (GaussianMethod::Laplace, CovarianceStructure::LastLayerKfac) => {
                 ", the head's Kronecker-factored covariance"
             }
             _ => "",
@@ -290,15 +292,15 @@ fn evaluation(val: &SplitReport, at_mean: f64, sd: f64) -> Value {
 }
 
 /// What a person should know of the draws.
-fn warning(c: &Config, normal: Normal, val: &SplitReport, at_mean: f64) -> Option<String> {
+fn warning(c: &Config, normal: GaussianMethod, val: &SplitReport, at_mean: f64) -> Option<String> {
     let lost = val.loss_mean_of_samples - at_mean;
     let gained = val.against_baseline.z;
     let worse = val.loss_averaged_prediction > val.loss_baseline && gained < -3.0;
     worse.then(|| {
         let how = match normal {
-            Normal::Ekf => "a smaller --init-sd, or a longer run",
-            Normal::Vi => "a smaller --init-log-scale, or a longer run",
-            Normal::Laplace => "a lower --temperature, or a smaller --prior-std",
+            GaussianMethod::Ekf => "a smaller --init-sd, or a longer run",
+            GaussianMethod::Vi => "a smaller --init-log-scale, or a longer run",
+            GaussianMethod::Laplace => "a lower --temperature, or a smaller --prior-std",
         };
         let why = match c.unties() {
             true => "this normal is too wide for the head's weights",

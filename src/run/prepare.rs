@@ -1,9 +1,9 @@
 //! What every command begins with: the corpus, the model, and its baseline, trained once and kept.
 
-use super::config::{Config, Normal, Sampler};
+use super::config::{Config, GaussianMethod, Sampler};
 use super::progress::Progress;
 use super::{Context, hex};
-use crate::backend::Cpu;
+use crate::backend::{Device, Transfer, Vectors};
 use crate::data::{Batches, Corpus};
 use crate::error::{Error, Result};
 use crate::gpt::Gpt;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// A corpus and a model that fits it, on a device.
 pub struct Setting {
     /// The device.
-    pub backend: Cpu,
+    pub backend: Device,
     /// The text.
     pub corpus: Arc<Corpus>,
     /// The run's model.
@@ -74,7 +74,7 @@ impl Setting {
         let trained = Gpt::new(config.model(corpus.tokenizer.vocab_size())?)?;
         corpus.check_block(trained.config().block_size)?;
         Ok(Self {
-            backend: Cpu::new(config.threads)?.with_precision(config.precision),
+            backend: Device::cpu(config.threads)?.with_precision(config.precision),
             corpus: Arc::new(corpus),
             gpt: match config.unties() {
                 true => trained.untied(),
@@ -82,6 +82,15 @@ impl Setting {
             },
             trained,
         })
+    }
+
+    /// Moves parameter vectors to the device one by one; each is freed on the host before the next.
+    pub(super) fn put_all(
+        &self,
+        vectors: Vec<Vec<f32>>,
+    ) -> Result<Vec<<Device as Vectors>::Vector>> {
+        let each = vectors.into_iter();
+        each.map(|vector| self.backend.put(&vector)).collect()
     }
 
     /// The tokens of a split, by the name that flags have for it.
@@ -119,7 +128,7 @@ impl Setting {
     ///
     /// # Errors
     /// As [`Setting::batches`].
-    pub fn normal_steps(&self, config: &Config) -> Result<u64> {
+    pub fn gaussian_steps(&self, config: &Config) -> Result<u64> {
         let epochs = config.num_epochs.unwrap_or(1);
         Ok(epochs.saturating_mul(self.batches(config)?.per_sweep()))
     }
@@ -131,12 +140,12 @@ impl Setting {
     pub fn gradients(&self, config: &Config) -> Result<u64> {
         match config.sampler {
             Sampler::Chain(_) => Ok(config.chain_gradients()),
-            Sampler::Normal(normal) => {
+            Sampler::Gaussian(normal) => {
                 let a_step = match normal {
-                    Normal::Vi => config.vi_n_samples as u64,
+                    GaussianMethod::Vi => config.vi_n_samples as u64,
                     _ => 1,
                 };
-                Ok(self.normal_steps(config)?.saturating_mul(a_step))
+                Ok(self.gaussian_steps(config)?.saturating_mul(a_step))
             }
         }
     }

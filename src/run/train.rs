@@ -6,7 +6,7 @@ use super::folder::{RunFolder, write_text};
 use super::prepare::{Baseline, Setting};
 use super::train_report::{Timed, TrainReport};
 use super::{Context, hex};
-use crate::backend::Cpu;
+use crate::backend::Device;
 use crate::data::Batches;
 use crate::error::{Error, Result};
 use crate::gpt::Objective;
@@ -91,7 +91,7 @@ fn run(
     open_logs(config, &folder, ctx)?;
     let run = Run::new(config, setting, folder, &baseline, ctx)?;
     run.say_target(ctx)?;
-    if let Sampler::Normal(normal) = config.sampler {
+    if let Sampler::Gaussian(normal) = config.sampler {
         return super::normal::fit(&run, normal, &mut baseline, ctx);
     }
     let sampler = config.sampler_config(0)?;
@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
                 relative_to: of_baseline(config.prior_scale == PriorUnit::Relative),
             },
             num_data: config.num_data.unwrap_or(counted),
-            batch: (config.batch_size, batches.windows().len()),
+            batch: (config.batch_size, batches.windows().window_len()),
             batches,
             baseline_sha256: baseline.sha256,
             starts: starts(config, setting, baseline, ctx)?,
@@ -259,7 +259,7 @@ impl<'a> Run<'a> {
     }
 
     /// A chain's session, or the fit's, new or from its file where there is one.
-    pub fn session(&self, chain: u32, path: &Path) -> Result<Session<Cpu>> {
+    pub fn session(&self, chain: u32, path: &Path) -> Result<Session<Device>> {
         let target = Target {
             gpt: &self.setting.gpt,
             corpus: &self.setting.corpus,
@@ -285,9 +285,9 @@ impl<'a> Run<'a> {
                     preconditioner: c.mass(),
                 }
             }
-            Sampler::Normal(normal) => Inference::Fit {
+            Sampler::Gaussian(normal) => Inference::Fit {
                 // The session counts the steps.
-                config: c.normal_config(normal, u64::MAX),
+                config: c.gaussian_config(normal, u64::MAX),
                 epochs: c.num_epochs.unwrap_or(1),
             },
         };

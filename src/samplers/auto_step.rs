@@ -53,7 +53,7 @@ pub struct AutoStepState {
 }
 
 impl AutoStepState {
-    /// As a file has it: step size, alpha, error, sums of the kinetic temperature and of the force, their count.
+    /// Returns the numbers that a file keeps: step size, alpha, error, sums of the kinetic temperature and of the force, their count.
     pub fn numbers(self) -> [f64; 6] {
         let Self {
             step_size,
@@ -199,7 +199,7 @@ impl AutoStep {
     /// [`Sampler::step_with_gradient`], and what the search makes of it while the chain warms up.
     ///
     /// # Errors
-    /// As [`Sampler::step_with_gradient`], and [`Error::Invalid`] under a live mass: its error is not what the search takes it for.
+    /// Returns the errors of [`Sampler::step_with_gradient`], and [`Error::Invalid`] under a live mass: its error is not what the search takes it for.
     pub fn step<V: Vectors>(
         &mut self,
         sampler: &mut Sampler<V>,
@@ -211,7 +211,7 @@ impl AutoStep {
         })
     }
 
-    /// As [`AutoStep::step`], with a step of the caller's.
+    /// Does what [`AutoStep::step`] does, for a step that the caller makes.
     pub(super) fn step_by<V: Vectors>(
         &mut self,
         sampler: &mut Sampler<V>,
@@ -219,7 +219,7 @@ impl AutoStep {
         make: impl FnOnce(&mut Sampler<V>) -> Result<StepReport>,
     ) -> Result<StepReport> {
         if sampler.live().is_some() {
-            return Err(Self::no_live_mass());
+            return Err(Self::no_psgld_mass());
         }
         let window = self.window;
         let (at, made) = (sampler.step() % window, sampler.step());
@@ -245,7 +245,7 @@ impl AutoStep {
     }
 
     /// Why there is no search under a live mass.
-    pub(super) fn no_live_mass() -> Error {
+    pub(super) fn no_psgld_mass() -> Error {
         Error::conflict(
             "auto_step needs a mass that stays, and live follows the chain: choose another preconditioner, or set step_size",
         )

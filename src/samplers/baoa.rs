@@ -1,4 +1,4 @@
-//! BAOA: a splitting of Langevin dynamics with one gradient a step, exact on a Gaussian in the parameters.
+//! BAOA: a splitting of Langevin dynamics with one gradient per step, exact on a Gaussian in the parameters.
 //!
 //! **Target.** pi(theta, m) ~ exp((log_post(theta) - sum m^2 / (2 M')) / T), with the mass M' = sigma^2 M.
 //!

@@ -12,7 +12,7 @@ use crate::backend::{Backend, Scalars};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::posterior::{LogPosterior, Posterior, Scale};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 
 /// What one batch did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,7 +55,8 @@ impl<B: Backend> Chain<B> {
     /// A chain that starts at `theta0`.
     ///
     /// # Errors
-    /// As [`Sampler::new`], when the preconditioner's settings are out of range or it does not go with the method, and when theta0 is not of the model's size.
+    /// Returns the errors of [`Sampler::new`], and an error when the preconditioner's settings are out of range, when it does not go with the method, or
+    /// when theta0 is not of the model's size.
     pub fn new(
         backend: &B,
         posterior: Posterior<B>,
@@ -75,7 +76,7 @@ impl<B: Backend> Chain<B> {
     /// A chain that goes on from a saved state, bit for bit as it would have without the break.
     ///
     /// # Errors
-    /// As [`Chain::new`], and when the state does not fit.
+    /// Returns the errors of [`Chain::new`], and an error when the state does not fit.
     pub fn restore(
         backend: &B,
         posterior: Posterior<B>,
@@ -138,7 +139,7 @@ impl<B: Backend> Chain<B> {
     /// together. A gradient for the mass moves nothing and is not shown. When `look` fails, no step is made.
     ///
     /// # Errors
-    /// As [`Chain::step`], and those of `look`.
+    /// Returns the errors of [`Chain::step`], and those of `look`.
     pub fn step_observed(
         &mut self,
         batch: &Batch,
@@ -251,14 +252,18 @@ impl<B: Backend> Chain<B> {
     /// as if nothing had been asked.
     ///
     /// # Errors
-    /// As [`curvature::extreme_curvature`], when there is no batch, and when one does not fit.
-    pub fn curvature(&mut self, batches: &[Batch], products: u64) -> Result<curvature::Curvature> {
+    /// Returns the errors of [`curvature::extreme_curvature`], and an error when there is no batch or one does not fit.
+    pub fn curvature(
+        &mut self,
+        batches: &[Batch],
+        products: u64,
+    ) -> Result<curvature::ExtremeEigenvalues> {
         if batches.is_empty() {
             return Err(Error::invalid("batches", "at least one", 0));
         }
         let (sampler, posterior) = (&self.sampler, &mut self.posterior);
         let (v, c) = (sampler.vectors(), sampler.config());
-        let stream = Stream::new(c.seed, Purpose::Curvature, c.chain);
+        let stream = Stream::new(c.seed, StreamTag::Curvature, c.chain);
         let (theta, mass) = (sampler.params(), sampler.mass());
         // Differences of gradients: rounded operands would make them noise.
         posterior.in_f32(|posterior| {
@@ -282,7 +287,7 @@ impl<B: Backend> Chain<B> {
     /// [`Error::Invalid`] when the mass is a live one: [`AutoStep::step`].
     pub fn adapt_step(&mut self, auto: AutoStep) -> Result<()> {
         if self.mass.is_live() {
-            return Err(AutoStep::no_live_mass());
+            return Err(AutoStep::no_psgld_mass());
         }
         self.auto_step = Some(auto);
         Ok(())
@@ -340,7 +345,7 @@ impl<B: Backend> Chain<B> {
     /// As [`Sampler::extend`].
     ///
     /// # Errors
-    /// As [`Sampler::extend`].
+    /// Returns the errors of [`Sampler::extend`].
     pub fn extend(&mut self, sampling_steps: u64) -> Result<()> {
         self.sampler.extend(sampling_steps)
     }

@@ -27,9 +27,9 @@ use serde::{Deserialize, Serialize};
 /// How long a displacement is, as a share of theta's own Euclidean length.
 const DISPLACEMENT: f64 = 1e-4;
 
-/// Extreme curvatures per mass.
+/// Extreme eigenvalues of the curvature relative to the mass.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Curvature {
+pub struct ExtremeEigenvalues {
     /// The largest eigenvalue found of M^-1/2 H M^-1/2; but for the differences' error not above the true one.
     pub largest: f64,
     /// Norm of what its unit vector v is off an eigenvector, |A v - largest v|: some eigenvalue lies no further away.
@@ -40,10 +40,10 @@ pub struct Curvature {
     pub products: u64,
 }
 
-/// Extreme curvatures at `theta`, from at most `products` products with H; `stream` draws the direction that it starts from.
+/// Estimates the extreme eigenvalues at `theta` from at most `products` products with H; `stream` draws the direction that it starts from.
 ///
 /// `add_gradient(point, a, out)` adds a times the gradient of log_post at `point` to `out`; it must be the same function at every call (the same
-/// batches). Takes room for five vectors.
+/// batches). Allocates five vectors.
 ///
 /// # Errors
 /// [`Error::Invalid`] when `products` is 0 or the curvature comes out NaN or infinite, and what `add_gradient` returns.
@@ -54,7 +54,7 @@ pub fn extreme_curvature<V: Vectors>(
     products: u64,
     stream: Stream,
     mut add_gradient: impl FnMut(&V::Vector, f32, &mut V::Vector) -> Result<()>,
-) -> Result<Curvature> {
+) -> Result<ExtremeEigenvalues> {
     if products == 0 {
         return Err(Error::invalid("curvature_iterations", "at least 1", 0));
     }
@@ -109,7 +109,7 @@ pub fn extreme_curvature<V: Vectors>(
     }
     let pairs = ritz(&alphas, &betas);
     let ((smallest, _), (largest, last)) = (pairs[0], pairs[pairs.len() - 1]);
-    Ok(Curvature {
+    Ok(ExtremeEigenvalues {
         largest,
         residual: betas[betas.len() - 1] * last.abs(),
         smallest,
@@ -117,7 +117,7 @@ pub fn extreme_curvature<V: Vectors>(
     })
 }
 
-/// The eigenvalues of the symmetric tridiagonal matrix with diagonal `a` and off-diagonals `b` (its last is not used), each with the last element of
+/// Returns the eigenvalues of the symmetric tridiagonal matrix with diagonal `a` and off-diagonals `b` (its last is not used), each with the last element of
 /// its unit eigenvector, in rising order.
 fn ritz(a: &[f64], b: &[f64]) -> Vec<(f64, f64)> {
     let n = a.len();

@@ -17,7 +17,7 @@ pub(super) struct Factor {
 }
 
 impl Factor {
-    /// Of `a` (n, n), column by column, of which the lower triangle is read; `None` where it is not positive definite.
+    /// Factors `a` (n, n), column by column, of which the lower triangle is read; `None` where it is not positive definite.
     pub fn new<B: Backend>(be: &B, n: usize, mut a: Vec<f64>) -> Result<Option<Self>> {
         assert_eq!(a.len(), n * n, "a square matrix");
         let mut diagonal = Vec::with_capacity(n.div_ceil(WIDTH));

@@ -17,24 +17,24 @@
 //! - `lr` > 0: how often an observation of the batch's mean counts. In one pass over N observations in batches of any size, N over the number of
 //!   batches counts each once; over T at temperature T.
 //! - `transition_sd` >= 0, default 0: what the parameters may drift from batch to batch.
-//! - `init_sd` > 0, default 1: the deviation before any data, of every coordinate or of each. It is the filter's prior.
+//! - `init_sd` > 0, default 1: the standard deviation before any data, of every coordinate or of each. It is the filter's prior.
 //!
 //! **State.** mean, sd, steps. **Init.** As given.
 //!
 //! **Where it differs.** Nothing but that variances are kept finite for sd below 1e-19, where 1 / sd^2 would overflow.
 
-use super::normal::finite_log_lik;
-use crate::backend::vectors::{EkfStep, Noise, Reduce, Spread, Transfer, Vectors};
+use super::gaussian::finite_log_lik;
+use crate::backend::vectors::{EkfStep, Noise, Reduce, StdDev, Transfer, Vectors};
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 
 /// The filter's settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EkfConfig {
     /// How often a batch's mean observation counts, > 0.
     pub lr: f64,
-    /// Deviation of the parameters' drift a step, >= 0.
+    /// Standard deviation of the parameters' drift per step, >= 0.
     pub transition_sd: f64,
 }
 
@@ -68,7 +68,7 @@ pub struct Ekf<V: Vectors> {
 }
 
 impl<V: Vectors> Ekf<V> {
-    /// A filter with the same deviation `init_sd` > 0 in every coordinate.
+    /// Creates a filter with the same standard deviation `init_sd` > 0 in every coordinate.
     ///
     /// # Errors
     /// When a setting is out of range, or a mean is not finite.
@@ -84,7 +84,7 @@ impl<V: Vectors> Ekf<V> {
     /// A filter that goes on from a saved state, bit for bit.
     ///
     /// # Errors
-    /// As [`Ekf::new`], and when a deviation is not positive and finite.
+    /// Returns the errors of [`Ekf::new`], and an error when a standard deviation is not positive and finite.
     pub fn restore(vectors: V, config: EkfConfig, state: &EkfState) -> Result<Self> {
         let EkfConfig { lr, transition_sd } = config;
         if !(lr > 0.0 && lr.is_finite()) {
@@ -144,7 +144,7 @@ impl<V: Vectors> Ekf<V> {
         self.advance(of, &|_| 0.0).map(drop)
     }
 
-    /// As [`Ekf::step`], with a batch whose scalars are in `record`, from which `log_lik` makes the mean log likelihood that comes back.
+    /// Does what [`Ekf::step`] does, with a batch whose scalars are in `record`; returns the mean log likelihood that `log_lik` makes of them.
     pub(super) fn step_recorded(
         &mut self,
         of: Squared<'_, V::Vector>,
@@ -240,7 +240,7 @@ impl<V: Vectors> Ekf<V> {
     /// # Errors
     /// When the device cannot be read.
     pub fn average_sd(&self) -> Result<f64> {
-        let sum = self.vectors.reduce(Reduce::Sds(Spread::Sd(&self.sd)))?;
+        let sum = self.vectors.reduce(Reduce::Sds(StdDev::Sd(&self.sd)))?;
         Ok(sum / self.vectors.len(&self.sd) as f64)
     }
 
@@ -250,10 +250,10 @@ impl<V: Vectors> Ekf<V> {
     /// When `out` has another length.
     pub fn draw(&self, seed: u64, index: u64, out: &mut V::Vector) -> Result<()> {
         let noise = Noise::Counter {
-            stream: Stream::new(seed, Purpose::Posterior, 0),
+            stream: Stream::new(seed, StreamTag::Posterior, 0),
             step: index,
         };
         self.vectors
-            .gaussian_point(out, &self.mean, Spread::Sd(&self.sd), noise)
+            .gaussian_point(out, &self.mean, StdDev::Sd(&self.sd), noise)
     }
 }

@@ -1,4 +1,4 @@
-//! Laplace: independent normals around a mode, with precisions from squared gradients.
+//! Laplace: a Gaussian with independent coordinates around a mode, with precisions from squared gradients.
 //!
 //! **Target.** pi(theta) ~ exp(log_post(theta) / T) near its mode: N(theta; mean, T / (h + p)) with h the diagonal of the log likelihood's
 //! negative Hessian, approximated, and p the prior's precision.
@@ -23,11 +23,11 @@
 //!
 //! **State.** mean, h, steps. **Init.** As given.
 
-use super::normal::finite_log_lik;
-use crate::backend::vectors::{Combine, Noise, Reduce, Spread, Transfer, Vectors};
+use super::gaussian::finite_log_lik;
+use crate::backend::vectors::{Combine, Noise, Reduce, StdDev, Transfer, Vectors};
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 
 /// A Laplace approximation's whole state as plain data.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +60,7 @@ pub struct PriorFit {
 }
 
 impl<V: Vectors> Laplace<V> {
-    /// An approximation about `mean`, with precision `init_precision` >= 0 everywhere.
+    /// Creates an approximation centred at `mean`, with precision `init_precision` >= 0 everywhere.
     ///
     /// # Errors
     /// When the precision is out of range or a mean not finite.
@@ -73,10 +73,10 @@ impl<V: Vectors> Laplace<V> {
         Self::restore(vectors, &state)
     }
 
-    /// One that goes on from a saved state, bit for bit.
+    /// Continues from a saved state, bit for bit.
     ///
     /// # Errors
-    /// As [`Laplace::new`], and when a precision is negative or not finite.
+    /// Returns the errors of [`Laplace::new`], and an error when a precision is negative or not finite.
     pub fn restore(vectors: V, state: &LaplaceState) -> Result<Self> {
         let n = state.mean.len();
         super::sampler::check_finite("mean", &state.mean, n)?;
@@ -92,7 +92,7 @@ impl<V: Vectors> Laplace<V> {
         })
     }
 
-    /// The state as plain data.
+    /// Returns the state as plain data.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -115,7 +115,7 @@ impl<V: Vectors> Laplace<V> {
             .map(drop)
     }
 
-    /// As [`Laplace::step`], with a batch whose scalars are in `record`, from which `log_lik` makes the mean log likelihood that comes back.
+    /// Does what [`Laplace::step`] does, with a batch whose scalars are in `record`; returns the mean log likelihood that `log_lik` makes of them.
     pub(super) fn step_recorded(
         &mut self,
         squares: &V::Vector,
@@ -133,22 +133,22 @@ impl<V: Vectors> Laplace<V> {
         Ok(log_lik)
     }
 
-    /// The mode.
+    /// Returns the mode.
     pub fn mean(&self) -> &V::Vector {
         &self.mean
     }
 
-    /// The precisions h, (d), without the prior's.
+    /// Returns the precisions h (d), without the prior's.
     pub fn precision(&self) -> &V::Vector {
         &self.precision
     }
 
-    /// Batches taken in.
+    /// Returns the number of batches taken in.
     pub fn steps_made(&self) -> u64 {
         self.step
     }
 
-    fn spread(&self, prior_precision: f64, temperature: f64) -> Result<Spread<'_, V::Vector>> {
+    fn spread(&self, prior_precision: f64, temperature: f64) -> Result<StdDev<'_, V::Vector>> {
         if !(prior_precision >= 0.0 && prior_precision.is_finite()) {
             let expected = "0 or a positive number";
             return Err(Error::invalid("prior_precision", expected, prior_precision));
@@ -160,14 +160,14 @@ impl<V: Vectors> Laplace<V> {
                 temperature,
             ));
         }
-        Ok(Spread::Precision {
+        Ok(StdDev::Precision {
             precision: &self.precision,
             plus: prior_precision as f32,
             temperature: temperature as f32,
         })
     }
 
-    /// Mean standard deviation over the parameters, sqrt(T / (h + p)); infinite where both are 0.
+    /// Returns the mean standard deviation over the parameters, sqrt(T / (h + p)); infinite where both are 0.
     ///
     /// # Errors
     /// When a number is out of range.
@@ -178,10 +178,10 @@ impl<V: Vectors> Laplace<V> {
         Ok(sum / self.vectors.len(&self.mean) as f64)
     }
 
-    /// Draw number `index` of `seed` from N(mean, T / (h + p)), into `out`.
+    /// Writes draw number `index` of `seed` from N(mean, T / (h + p)) into `out`.
     ///
     /// # Errors
-    /// When a number is out of range, and [`Error::NotFinite`] when a draw is: a coordinate without any precision has no deviation.
+    /// When a number is out of range, and [`Error::NotFinite`] when a draw is: a coordinate without any precision has no standard deviation.
     pub fn draw(
         &self,
         prior_precision: f64,
@@ -191,7 +191,7 @@ impl<V: Vectors> Laplace<V> {
         out: &mut V::Vector,
     ) -> Result<()> {
         let noise = Noise::Counter {
-            stream: Stream::new(seed, Purpose::Posterior, 0),
+            stream: Stream::new(seed, StreamTag::Posterior, 0),
             step: index,
         };
         let spread = self.spread(prior_precision, temperature)?;
@@ -214,7 +214,7 @@ impl<V: Vectors> Laplace<V> {
         }
     }
 
-    /// The precision of an isotropic normal prior about 0 that maximises the marginal likelihood, by MacKay's fixed point from `start`, to a
+    /// Finds the precision of an isotropic normal prior about 0 that maximises the marginal likelihood, by MacKay's fixed point from `start`, to a
     /// relative change below 1e-6 or 1000 rounds.
     ///
     /// # Errors

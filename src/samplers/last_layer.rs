@@ -18,14 +18,14 @@
 //! **The prior's precision by marginal likelihood.** As in [`laplace`](super::laplace), for the head's weights alone: p = gamma / |W|^2,
 //! gamma = V C - p tr (H + p I)^-1 (MacKay 1992, eq. 4.9), found by the secant rule on log p.
 //!
-//! **Cost** with n = V C. Full: n^2 / 4 multiplications a position, n^3 / 3 for the factor, n^3 / 3 more for deviations; 8 n^2 bytes beside
-//! 2 n^2 for the K. Kronecker: V^2 + C^2 a position.
+//! **Cost** with n = V C. Full: n^2 / 4 multiplications per position, n^3 / 3 for the factor, n^3 / 3 more for standard deviations; 8 n^2 bytes beside
+//! 2 n^2 for the K. Kronecker: V^2 + C^2 per position.
 
 use super::dense::Factor;
 use super::laplace::PriorFit;
 use crate::backend::{Backend, Objective, Transfer};
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 use nalgebra::{DMatrix, DMatrixView, SymmetricEigen};
 
 /// Weights of a head whose covariance is full at most: H then has 5 GB, of which the lower half is touched.
@@ -36,7 +36,7 @@ const POSITIONS: usize = 512;
 
 /// What is known of the head's curvature, without the prior's.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Curvature {
+pub enum HeadHessian {
     /// K_uv for the pairs u < v in order, of each the upper triangle row by row: (V (V - 1) / 2, C (C + 1) / 2).
     Full(Vec<f64>),
     /// The factors.
@@ -48,14 +48,14 @@ pub enum Curvature {
     },
 }
 
-impl Curvature {
-    /// Nothing seen yet, for V = `vocab` and C = `width`.
+impl HeadHessian {
+    /// Returns a zero Hessian with all its blocks, for V = `vocab` and C = `width`.
     pub fn full(vocab: usize, width: usize) -> Self {
         let pairs = vocab * vocab.saturating_sub(1) / 2;
         Self::Full(vec![0.0; pairs * triangle(width)])
     }
 
-    /// The same as factors.
+    /// Returns a zero Hessian as Kronecker factors, for V = `vocab` and C = `width`.
     pub fn kronecker(vocab: usize, width: usize) -> Self {
         Self::Kronecker {
             outputs: vec![0.0; vocab * vocab],
@@ -92,15 +92,15 @@ pub struct LastLayerState {
     /// The mode: all of the model's parameters, the head's last.
     pub mean: Vec<f32>,
     /// The head's curvature so far.
-    pub curvature: Curvature,
+    pub curvature: HeadHessian,
 }
 
-/// What a batch is to the head.
+/// A batch as the head sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadBatch<'a> {
     /// The head's inputs (N, C).
     pub inputs: &'a [f32],
-    /// Its outputs (N, V).
+    /// The head's outputs (N, V).
     pub logits: &'a [f32],
     /// What is to be predicted (N), each below V.
     pub labels: &'a [u16],
@@ -133,7 +133,7 @@ pub struct LastLayer<B: Backend> {
     step: u64,
     mean: B::Vector,
     head: Vec<f32>, // (V, C): the mean's last part
-    curvature: Curvature,
+    curvature: HeadHessian,
     decomposed: Option<Decomposed>, // of the curvature as it is
 }
 
@@ -154,7 +154,7 @@ impl<B: Backend> LastLayer<B> {
             return Err(Error::shape("parameters", expected, state.mean.len()));
         }
         let want = match &state.curvature {
-            Curvature::Full(_) if n > MOST_FULL => {
+            HeadHessian::Full(_) if n > MOST_FULL => {
                 let expected = format!("at most {MOST_FULL} (last_layer_kfac has no such limit)");
                 return Err(Error::invalid(
                     "weights of a head with full covariance",
@@ -162,8 +162,8 @@ impl<B: Backend> LastLayer<B> {
                     n,
                 ));
             }
-            Curvature::Full(_) => Curvature::full(vocab, width),
-            Curvature::Kronecker { .. } => Curvature::kronecker(vocab, width),
+            HeadHessian::Full(_) => HeadHessian::full(vocab, width),
+            HeadHessian::Kronecker { .. } => HeadHessian::kronecker(vocab, width),
         };
         for ((name, want), (_, got)) in want.arrays().iter().zip(state.curvature.arrays()) {
             if want.len() != got.len() {
@@ -217,8 +217,8 @@ impl<B: Backend> LastLayer<B> {
         let (p, log_lik) = predictions(&batch, v, &counted); // (V, N)
         let x = DMatrix::from_fn(c, counted.len(), |i, n| batch.inputs[counted[n] * c + i]); // (C, N)
         match &mut self.curvature {
-            Curvature::Full(pairs) => add_pairs(&self.backend, pairs, &p, &x, scale)?,
-            Curvature::Kronecker { outputs, inputs } => {
+            HeadHessian::Full(pairs) => add_pairs(&self.backend, pairs, &p, &x, scale)?,
+            HeadHessian::Kronecker { outputs, inputs } => {
                 add(outputs, &(&p * p.transpose()), -scale);
                 for (i, p) in p.column_sum().iter().enumerate() {
                     outputs[i * (v + 1)] += scale * p;
@@ -309,7 +309,7 @@ impl<B: Backend> LastLayer<B> {
         });
         let made = match (kept, &self.curvature) {
             (Some(kept), _) => kept,
-            (None, Curvature::Full(pairs)) => {
+            (None, HeadHessian::Full(pairs)) => {
                 let matrix = self.matrix(pairs, precision);
                 let factor = Factor::new(&self.backend, n, matrix)?.ok_or_else(|| {
                     let expected = "large enough for H + p I to be positive definite in f64";
@@ -321,7 +321,7 @@ impl<B: Backend> LastLayer<B> {
                     inverse: None,
                 }
             }
-            (None, Curvature::Kronecker { outputs, inputs }) => {
+            (None, HeadHessian::Kronecker { outputs, inputs }) => {
                 let of = |a: &[f64], n: usize, scale: f64| {
                     let mut eigen = SymmetricEigen::new(DMatrixView::from_slice(a, n, n) * scale);
                     // Semidefinite but for rounding.
@@ -376,7 +376,7 @@ impl<B: Backend> LastLayer<B> {
     /// Draw number `index` of `seed` from N(mean, T (H + p I)^-1), into `out` (n_params).
     ///
     /// # Errors
-    /// As [`LastLayer::sd`], and when `out` has another length.
+    /// Returns the errors of [`LastLayer::sd`], and an error when `out` has another length.
     pub fn draw(
         &mut self,
         prior_precision: f64,
@@ -387,7 +387,7 @@ impl<B: Backend> LastLayer<B> {
     ) -> Result<()> {
         let (v, c, n) = (self.vocab, self.width, self.vocab * self.width);
         let mut z = vec![0.0; n];
-        Stream::new(seed, Purpose::Posterior, 0).fill_normal(index, &mut z);
+        Stream::new(seed, StreamTag::Posterior, 0).fill_normal(index, &mut z);
         let mut z: Vec<f64> = z.into_iter().map(f64::from).collect();
         match self.decompose(prior_precision)? {
             Decomposed::Full { factor, .. } => factor.whiten(&mut z),
@@ -407,7 +407,7 @@ impl<B: Backend> LastLayer<B> {
         self.backend.upload(out, &point)
     }
 
-    /// The precision of an isotropic normal prior about 0 on the head's weights that maximises the marginal likelihood, to 1e-6 of itself.
+    /// Finds the precision of an isotropic normal prior about 0 on the head's weights that maximises the marginal likelihood, to 1e-6 of itself.
     ///
     /// # Errors
     /// When `start` is not positive, or the head or its curvature is 0.

@@ -6,7 +6,7 @@
 //! | RMS | rms_i + floor mean(rms): the root mean square of the log posterior's gradient over batches at the start (the RMSprop statistic; Li et al. 2016, "Preconditioned SGLD", eq. 4-5, without its running average) |
 //! | adaptive | the same, going on through the warm-up as a running average with its `decay`, set anew every so many steps |
 //! | Fisher | h_i + floor mean(h): the diagonal empirical Fisher information of the data at the start, an estimate of the log likelihood's curvature |
-//! | live | the same as RMS, but following every step, sampling too: [`super::live`], for comparison only |
+//! | live | the same as RMS, but following every step, sampling too: [`super::psgld`], for comparison only |
 //! | prior | the curvature of -log prior, 1 / sd_i^2 of a normal one |
 //!
 //! Each but the live one is frozen before sampling, so the target is unchanged and no correction term is owed (Li et al.'s Gamma).
@@ -16,7 +16,7 @@
 //! prior M is a curvature, and a step of methods with momenta is stable below about 2.
 
 use super::sampler::check_mass;
-use super::{ChainState, Config, LiveMass, Method, Sampler};
+use super::{ChainState, Config, Method, PsgldMass, Sampler};
 use crate::backend::vectors::{Combine, Transfer, Vectors};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -34,13 +34,13 @@ pub enum Preconditioner {
         /// Added to every rms, as a share of their mean, above 0: a parameter without gradient would have no mass.
         floor: f64,
     },
-    /// The same, then a running average through the warm-up.
+    /// From squared gradients at the start, then from their running average through the warm-up.
     Adaptive {
         /// How many gradients at the start, at least 1.
         steps: u64,
-        /// As above.
+        /// Added to every root, as a share of their mean, above 0.
         floor: f64,
-        /// What a square keeps of its weight a step, above 0 and below 1.
+        /// Weight that a square keeps per step, above 0 and below 1.
         decay: f64,
         /// Steps of warm-up between new masses, at least 1. Each draws the momenta anew.
         every: u64,
@@ -52,15 +52,15 @@ pub enum Preconditioner {
         /// Added to every element, as a share of their mean, above 0.
         floor: f64,
     },
-    /// A root mean square that follows every step, in warm-up and sampling: [`super::live`]. SGLD alone; biased, and for comparison.
+    /// A root mean square that follows every step, in warm-up and sampling: [`super::psgld`]. For SGLD only; biased, and meant for comparison.
     Live {
         /// How many gradients at the start, at least 1.
         steps: u64,
         /// Added to every root, as a share of the mean of all roots at the start, above 0.
         floor: f64,
-        /// What the mean square keeps of itself a step, at least 0 and below 1.
+        /// Weight that the mean square keeps per step, at least 0 and below 1.
         decay: f64,
-        /// Whether the divergence term is added: a second gradient a step.
+        /// Whether the divergence term is added, at the cost of a second gradient per step.
         gamma: bool,
     },
     /// From the prior alone.
@@ -173,7 +173,7 @@ impl<V: Vectors> MassEstimation<V> {
     /// The estimation of a mass of `n` elements, from its beginning.
     ///
     /// # Errors
-    /// As [`Preconditioner::check`] and [`Preconditioner::check_method`].
+    /// Returns the errors of [`Preconditioner::check`] and [`Preconditioner::check_method`].
     pub fn new(vectors: &V, kind: Preconditioner, method: Method, n: usize) -> Result<Self> {
         kind.check()?;
         kind.check_method(method)?;
@@ -188,7 +188,7 @@ impl<V: Vectors> MassEstimation<V> {
     /// Goes on from a chain's state, of which each batch had `b` sequences.
     ///
     /// # Errors
-    /// As [`MassEstimation::new`], and when the state is none that such a chain has.
+    /// Returns the errors of [`MassEstimation::new`], and an error when the state is none that such a chain has.
     pub fn restore(
         vectors: &V,
         kind: Preconditioner,
@@ -287,7 +287,7 @@ impl<V: Vectors> MassEstimation<V> {
     /// Takes in a gradient at the chain's start; the last one sets the sampler's mass. The data count as `sequences`.
     ///
     /// # Errors
-    /// As [`Sums::mass`], and when the sampler refuses the mass.
+    /// Returns the errors of [`Sums::mass`], and an error when the sampler refuses the mass.
     pub fn take(
         &mut self,
         sampler: &mut Sampler<V>,
@@ -322,7 +322,7 @@ impl<V: Vectors> MassEstimation<V> {
         };
         let v = sampler.vectors().clone();
         if let Preconditioner::Live { decay, .. } = self.kind {
-            sampler.set_live_mass(&sums.live(&v, floor, decay)?)?;
+            sampler.set_psgld_mass(&sums.live(&v, floor, decay)?)?;
             self.sums = None;
             return Ok(());
         }
@@ -340,7 +340,7 @@ impl<V: Vectors> MassEstimation<V> {
     /// warm-up.
     ///
     /// # Errors
-    /// As [`MassEstimation::take`].
+    /// Returns the errors of [`MassEstimation::take`].
     pub fn adapt(&mut self, sampler: &mut Sampler<V>, grad: &V::Vector) -> Result<()> {
         let (
             Some(sums),
@@ -413,9 +413,9 @@ struct Sums<V: Vectors> {
 /// From a mean square to a mass.
 #[derive(Clone, Copy)]
 enum Form {
-    /// Its root.
+    /// The root of the mean square.
     Root,
-    /// Itself, times a number.
+    /// The mean square times a number.
     Times(f64),
 }
 
@@ -447,13 +447,13 @@ impl<V: Vectors> Sums<V> {
     /// What a live mass begins with.
     ///
     /// # Errors
-    /// As [`Sums::mass`].
-    fn live(&self, vectors: &V, floor: f64, decay: f64) -> Result<LiveMass> {
+    /// Returns the errors of [`Sums::mass`].
+    fn live(&self, vectors: &V, floor: f64, decay: f64) -> Result<PsgldMass> {
         let (_, floor) = self.mass_and_floor(vectors, floor, Form::Root)?;
         let mut squares = vectors.get(&self.squares)?;
         let mean = |v: &mut f32| *v = (*v as f64 / self.weight) as f32;
         squares.iter_mut().for_each(mean);
-        Ok(LiveMass {
+        Ok(PsgldMass {
             squares,
             floor: floor as f64,
             decay,

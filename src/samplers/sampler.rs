@@ -1,12 +1,12 @@
 //! The state machine of a chain: one gradient in, one step made, a report out.
 
-use super::{Config, Kinetic, Live, LiveMass, Momenta, Thermostat};
+use super::{Config, Kinetic, Momenta, Psgld, PsgldMass, Thermostat};
 use crate::backend::vectors::{
     ChainView, Langevin, LiveUpdate, Noise, RangeMoments, Transfer, Vectors,
 };
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Its steps are thrown away; the mass may still be set.
+    /// Steps before sampling: no sample is kept, and the mass may still be set.
     Warmup,
     /// Samples fall due.
     Sampling,
@@ -63,7 +63,7 @@ pub struct SamplerState {
     pub mass: Option<Vec<f32>>,
     /// A mass that follows the chain, in place of one that stays.
     #[serde(default)]
-    pub live: Option<LiveMass>,
+    pub live: Option<PsgldMass>,
     /// Where the chain started.
     pub center: Vec<f32>,
     /// The thermostat; `None` for a method without.
@@ -92,7 +92,7 @@ pub struct Sampler<V: Vectors> {
     theta: V::Vector,
     momenta: V::Vector,      // empty without momenta
     mass: Option<V::Vector>, // under a live mass that of the last step
-    live: Option<Live<V::Vector>>,
+    live: Option<Psgld<V::Vector>>,
     center: V::Vector,
     record: V::Record,
     found: Scalars, // by the last step
@@ -132,7 +132,7 @@ impl<V: Vectors> Sampler<V> {
     /// A chain that goes on from a saved state, as it would have without the break.
     ///
     /// # Errors
-    /// As [`Sampler::new`], and [`Error::Shape`] or [`Error::Invalid`] when the state does not fit the settings or
+    /// Returns the errors of [`Sampler::new`], and [`Error::Shape`] or [`Error::Invalid`] when the state does not fit the settings or
     /// itself.
     pub fn restore(vectors: V, config: Config, state: &SamplerState) -> Result<Self> {
         config.validate()?;
@@ -188,7 +188,7 @@ impl<V: Vectors> Sampler<V> {
             }
         }
         let put = |from: &[f32]| vectors.put(from);
-        let mass = state.live.as_ref().map(LiveMass::mass);
+        let mass = state.live.as_ref().map(PsgldMass::mass);
         Ok(Self {
             theta: put(&state.theta)?,
             momenta: put(state.momenta.as_deref().unwrap_or_default())?,
@@ -201,7 +201,7 @@ impl<V: Vectors> Sampler<V> {
             center: put(&state.center)?,
             record: vectors.record()?,
             found: Scalars::default(),
-            stream: Stream::new(config.seed, Purpose::Noise, config.chain),
+            stream: Stream::new(config.seed, StreamTag::Noise, config.chain),
             step: state.step,
             thermostat: state.thermostat,
             factors: None,
@@ -223,7 +223,7 @@ impl<V: Vectors> Sampler<V> {
                 None => self.mass.as_ref().map(get).transpose()?,
             },
             live: match &self.live {
-                Some(live) => Some(LiveMass {
+                Some(live) => Some(PsgldMass {
                     squares: get(&live.squares)?,
                     floor: live.floor,
                     decay: live.decay,
@@ -252,10 +252,10 @@ impl<V: Vectors> Sampler<V> {
     }
 
     /// [`Sampler::step_with_gradient`] under a live mass, with its divergence term, given the diagonal of the log posterior's Hessian at
-    /// [`Sampler::params`] or an unbiased estimate of it: [`super::live`]. (The other steps leave the term out.)
+    /// [`Sampler::params`] or an unbiased estimate of it: [`super::psgld`]. (The other steps leave the term out.)
     ///
     /// # Errors
-    /// As [`Sampler::step_with_gradient`], for a `diagonal` that is NaN or infinite too; [`Error::Invalid`] when the mass is not live.
+    /// Returns the errors of [`Sampler::step_with_gradient`], for a `diagonal` that is NaN or infinite too; [`Error::Invalid`] when the mass is not live.
     pub fn step_with_diagonal(
         &mut self,
         grad: &V::Vector,
@@ -267,7 +267,7 @@ impl<V: Vectors> Sampler<V> {
         self.advance(grad, Some(diagonal), &|_| log_post, noise)
     }
 
-    /// [`Sampler::step_with_gradient`] with given standard normals, one a parameter: to replay what another program
+    /// [`Sampler::step_with_gradient`] with given standard normals, one per parameter: to replay what another program
     /// drew.
     pub fn step_with_noise(
         &mut self,
@@ -329,7 +329,7 @@ impl<V: Vectors> Sampler<V> {
         Ok(())
     }
 
-    /// Looks at what a caller gave for a step.
+    /// Checks what a caller gave for a step.
     fn check_given(&mut self, grad: &V::Vector, log_post: f64) -> Result<()> {
         self.check_step(grad, None)?;
         self.nonfinite = None;
@@ -527,7 +527,7 @@ impl<V: Vectors> Sampler<V> {
         Ok(())
     }
 
-    /// Sets the diagonal mass M, one positive number a parameter, and draws new momenta from N(0, T sigma^2 M). A live mass ends.
+    /// Sets the diagonal mass M, one positive number per parameter, and draws new momenta from N(0, T sigma^2 M). A live mass ends.
     ///
     /// Allowed until the first sampling step is made, any number of times: a mass that followed the chain would
     /// change the target.
@@ -539,7 +539,7 @@ impl<V: Vectors> Sampler<V> {
         self.take_mass(mass, None)
     }
 
-    /// The same; `buf` holds the mass already, or there is none yet.
+    /// Sets the diagonal mass M: see [`Sampler::set_mass`]. `buf` holds the mass already, or there is none yet.
     pub(super) fn take_mass(&mut self, mass: &[f32], buf: Option<V::Vector>) -> Result<()> {
         self.before_sampling("mass")?;
         check_mass(mass, self.len())?;
@@ -559,13 +559,13 @@ impl<V: Vectors> Sampler<V> {
         Ok(())
     }
 
-    /// Lets the mass follow the gradients of all following steps, sampling too: [`super::live`], which is biased.
+    /// Lets the mass follow the gradients of all following steps, sampling too: [`super::psgld`], which is biased.
     ///
     /// Allowed until the first sampling step is made.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when sampling has begun, and as [`LiveMass::check`].
-    pub fn set_live_mass(&mut self, live: &LiveMass) -> Result<()> {
+    /// [`Error::Invalid`] when sampling has begun, and as [`PsgldMass::check`].
+    pub fn set_psgld_mass(&mut self, live: &PsgldMass) -> Result<()> {
         self.before_sampling("live mass")?;
         live.check(self.config.method, self.len())?;
         let mass = self.vectors.put(&live.mass())?;
@@ -610,7 +610,7 @@ impl<V: Vectors> Sampler<V> {
     }
 
     /// The live mass, if one was set.
-    pub fn live(&self) -> Option<&Live<V::Vector>> {
+    pub fn live(&self) -> Option<&Psgld<V::Vector>> {
         self.live.as_ref()
     }
 
@@ -688,8 +688,8 @@ impl<V: Vectors> Sampler<V> {
     }
 }
 
-fn on_device<V: Vectors>(vectors: &V, live: &LiveMass) -> Result<Live<V::Vector>> {
-    Ok(Live {
+fn on_device<V: Vectors>(vectors: &V, live: &PsgldMass) -> Result<Psgld<V::Vector>> {
+    Ok(Psgld {
         squares: vectors.put(&live.squares)?,
         floor: live.floor,
         decay: live.decay,
@@ -699,7 +699,7 @@ fn on_device<V: Vectors>(vectors: &V, live: &LiveMass) -> Result<Live<V::Vector>
 /// N(0, T sigma^2 M), from the numbers of the seed's momenta at `step`.
 fn thermal_momenta(c: &Config, n: usize, mass: Option<&[f32]>, step: u64) -> Vec<f32> {
     let mut m = vec![0.0; n];
-    Stream::new(c.seed, Purpose::Momenta, c.chain).fill_normal(step, &mut m);
+    Stream::new(c.seed, StreamTag::Momenta, c.chain).fill_normal(step, &mut m);
     let sd = (c.temperature.sqrt() * c.sigma) as f32;
     m.iter_mut().for_each(|m| *m *= sd);
     if let Some(mass) = mass {

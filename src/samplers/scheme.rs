@@ -76,9 +76,9 @@ pub trait Scheme: Sync {
 /// Kinetic temperatures of one step, each the mean of m^2 / M' over the parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Kinetic {
-    /// Of the momenta after the kick, where the rule takes it ([`Rule::Badodab`]); else 0.
+    /// Kinetic temperature of the momenta after the kick, where the rule takes it ([`Rule::Badodab`]); else 0.
     pub kicked: f64,
-    /// Of the momenta after the step.
+    /// Kinetic temperature of the momenta after the step.
     pub after: f64,
 }
 

@@ -48,7 +48,7 @@ impl Scheme for SghmcEuler {
         stability_limit(c, lambda_over_mass)
     }
 
-    /// As [`sghmc`]'s, with each gradient used a step late.
+    /// Returns the optimiser pair of [`sghmc`]; each gradient is used one step late.
     fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
         sghmc::optimizer_pair(c, num_data)
     }

@@ -20,7 +20,7 @@
 //! **Where it differs.** The paper's epsilon is twice ours: it writes epsilon / 2 before the gradient and N(0,
 //! epsilon). The paper lets the step size fall to 0; here it is constant unless a schedule says otherwise, and on a
 //! Gaussian of curvature lambda the variance is then T / lambda / (1 - epsilon lambda P / 2). P is constant, so the
-//! divergence term of a preconditioner that follows theta (Girolami & Calderhead 2011) is 0; [`super::live`] has it.
+//! divergence term of a preconditioner that follows theta (Girolami & Calderhead 2011) is 0; [`super::psgld`] has it.
 
 use super::stability::OptimizerPair;
 use super::{Config, Scheme};

@@ -27,7 +27,7 @@ pub struct Temperatures {
 }
 
 impl Temperatures {
-    /// Of `ranges`, none of them empty, at every `every`-th sampling step.
+    /// Creates an estimator for `ranges`, none of them empty, read at every `every`-th sampling step.
     ///
     /// # Errors
     /// [`Error::Invalid`] when `every` is 0 or a range is empty.
@@ -39,7 +39,7 @@ impl Temperatures {
     /// From what [`Temperatures::count`] and [`Temperatures::state`] gave, of a chain that had made `sampled` sampling steps.
     ///
     /// # Errors
-    /// As [`Temperatures::new`] and [`BatchMeans::restore`], and [`Error::Invalid`] when they were taken more often than there were steps.
+    /// Returns the errors of [`Temperatures::new`] and [`BatchMeans::restore`], and [`Error::Invalid`] when they were taken more often than there were steps.
     pub fn restore(
         every: u64,
         ranges: Vec<Range<usize>>,

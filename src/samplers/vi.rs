@@ -15,16 +15,16 @@
 //!
 //! **Hyperparameters.**
 //! - `lr` > 0: Adam's rate, times the caller's factor of a step; betas 0.9 and 0.999, eps 1e-8.
-//! - `temperature` T >= 0, default 1. `draws` >= 1, default 1: gradients a step. `stick_the_landing`, default true.
+//! - `temperature` T >= 0, default 1. `draws` >= 1, default 1: gradients per step. `stick_the_landing`, default true.
 //! - `init_log_sd`, default -5: of every coordinate.
 //!
 //! **State.** mean, log sd, Adam's two means of each, steps, and within a step how many draws were made and what they added up to.
 //! **Init.** As given.
 
-use crate::backend::vectors::{AdamW, Noise, Reduce, Spread, Transfer, Vectors, ViDraw};
+use crate::backend::vectors::{AdamW, Noise, Reduce, StdDev, Transfer, Vectors, ViDraw};
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 
 /// The settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,7 +33,7 @@ pub struct ViConfig {
     pub lr: f64,
     /// T, >= 0.
     pub temperature: f64,
-    /// Draws, each with a gradient, a step of Adam; at least 1.
+    /// Draws per step of Adam, each with a gradient; at least 1.
     pub draws: u32,
     /// Which estimator of the gradient.
     pub stick_the_landing: bool,
@@ -66,7 +66,7 @@ pub struct ViState {
     pub adam: [Vec<f32>; 4],
 }
 
-/// What a step of Adam found.
+/// The outcome of a step of Adam.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ViReport {
     /// Which step this was, counted from 0.
@@ -113,7 +113,7 @@ impl<V: Vectors> Vi<V> {
     /// Goes on from a saved state, bit for bit.
     ///
     /// # Errors
-    /// As [`Vi::new`].
+    /// Returns the errors of [`Vi::new`].
     pub fn restore(vectors: V, config: ViConfig, state: &ViState) -> Result<Self> {
         if !(config.lr > 0.0 && config.lr.is_finite()) {
             return Err(Error::invalid("lr", "a positive number", config.lr));
@@ -150,7 +150,7 @@ impl<V: Vectors> Vi<V> {
             draw: 0,
             nelbo: 0.0,
             log_post: 0.0,
-            stream: Stream::new(config.seed, Purpose::Noise, 0),
+            stream: Stream::new(config.seed, StreamTag::Noise, 0),
             vectors,
             config,
         };
@@ -190,7 +190,7 @@ impl<V: Vectors> Vi<V> {
     }
 
     fn next_point(&mut self) -> Result<()> {
-        let (noise, spread) = (self.noise(), Spread::LogSd(&self.log_sd));
+        let (noise, spread) = (self.noise(), StdDev::LogSd(&self.log_sd));
         self.vectors
             .gaussian_point(&mut self.point, &self.mean, spread, noise)
     }
@@ -205,7 +205,7 @@ impl<V: Vectors> Vi<V> {
     ///
     /// # Errors
     /// [`Error::NotFinite`] with step and element for a gradient or value that is NaN or infinite, with the state as before, and for a mean or
-    /// deviation that the step made so.
+    /// standard deviation that the step made so.
     pub fn step_with_gradient(
         &mut self,
         grad: &V::Vector,
@@ -219,7 +219,7 @@ impl<V: Vectors> Vi<V> {
         Ok(report)
     }
 
-    /// As [`Vi::step_with_gradient`], with a gradient whose scalars are in `record`, from which `log_post` makes the log posterior.
+    /// Does what [`Vi::step_with_gradient`] does, with a gradient whose scalars are in `record`; `log_post` makes the log posterior of them.
     pub(super) fn step_recorded(
         &mut self,
         grad: &V::Vector,
@@ -236,7 +236,7 @@ impl<V: Vectors> Vi<V> {
         Ok(report)
     }
 
-    /// Looks at what a caller gave.
+    /// Checks what a caller gave.
     fn check_given(&mut self, grad: &V::Vector, log_post: f64) -> Result<()> {
         self.check_log_post(log_post)?;
         (self.vectors).check_finite(grad, Input::Gradient, &mut self.record)
@@ -255,7 +255,7 @@ impl<V: Vectors> Vi<V> {
     /// # Errors
     /// When there are not as many as parameters.
     pub fn set_noise(&mut self, noise: &V::Vector) -> Result<()> {
-        let spread = Spread::LogSd(&self.log_sd);
+        let spread = StdDev::LogSd(&self.log_sd);
         self.vectors
             .gaussian_point(&mut self.point, &self.mean, spread, Noise::Given(noise))
     }
@@ -263,7 +263,7 @@ impl<V: Vectors> Vi<V> {
     /// [`Vi::step_with_gradient`] at the point of [`Vi::set_noise`].
     ///
     /// # Errors
-    /// As [`Vi::step_with_gradient`].
+    /// Returns the errors of [`Vi::step_with_gradient`].
     pub fn step_with_noise(
         &mut self,
         grad: &V::Vector,
@@ -392,7 +392,7 @@ impl<V: Vectors> Vi<V> {
     pub fn average_sd(&self) -> Result<f64> {
         let sum = self
             .vectors
-            .reduce(Reduce::Sds(Spread::LogSd(&self.log_sd)))?;
+            .reduce(Reduce::Sds(StdDev::LogSd(&self.log_sd)))?;
         Ok(sum / self.vectors.len(&self.mean) as f64)
     }
 
@@ -402,10 +402,10 @@ impl<V: Vectors> Vi<V> {
     /// When `out` has another length.
     pub fn draw(&self, seed: u64, index: u64, out: &mut V::Vector) -> Result<()> {
         let noise = Noise::Counter {
-            stream: Stream::new(seed, Purpose::Posterior, 0),
+            stream: Stream::new(seed, StreamTag::Posterior, 0),
             step: index,
         };
-        let spread = Spread::LogSd(&self.log_sd);
+        let spread = StdDev::LogSd(&self.log_sd);
         self.vectors.gaussian_point(out, &self.mean, spread, noise)
     }
 }

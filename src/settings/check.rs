@@ -3,7 +3,7 @@
 use super::choices::{PriorCenter, PriorUnit, Sampler};
 use super::table::{Settings, TABLE};
 use crate::error::{Error, Result};
-use crate::samplers::NormalMethod;
+use crate::samplers::GaussianMethod;
 
 /// More steps than any run makes: what goes over them one by one still ends in seconds.
 const MOST_STEPS: u64 = 1_000_000_000;
@@ -34,7 +34,7 @@ impl Settings {
         self.check_friction()?;
         match self.sampler {
             Sampler::Chain(_) => self.check_chain(),
-            Sampler::Normal(normal) => self.check_normal(normal),
+            Sampler::Gaussian(normal) => self.check_gaussian(normal),
         }
     }
 
@@ -59,18 +59,18 @@ impl Settings {
         self.auto_step(&sampler).map(|_| ())
     }
 
-    fn check_normal(&self, normal: NormalMethod) -> Result<()> {
+    fn check_gaussian(&self, normal: GaussianMethod) -> Result<()> {
         if self.chains != 1 {
             return Err(Error::conflict(format!(
                 "chains: {} makes one fit, not {}: leave chains at 1",
                 self.sampler, self.chains
             )));
         }
-        if normal == NormalMethod::Laplace {
+        if normal == GaussianMethod::Laplace {
             self.check_laplace()?;
         }
         // How many steps there are depends on the text; a schedule is checked against them where the fit begins.
-        self.normal_config(normal, u64::MAX).validate()
+        self.gaussian_config(normal, u64::MAX).validate()
     }
 
     fn check_laplace(&self) -> Result<()> {

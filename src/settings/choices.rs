@@ -1,7 +1,7 @@
 //! The choices that settings alone know: presets, samplers of both kinds, centre and unit of the prior, starts of chains.
 
 use crate::error::{Error, Result};
-use crate::samplers::{Method, NormalMethod};
+use crate::samplers::{GaussianMethod, Method};
 use serde::{Deserialize, Serialize};
 
 /// What `sampler` names: the method of a chain, or one that fits a normal distribution.
@@ -11,13 +11,13 @@ pub enum Sampler {
     /// A Markov chain.
     Chain(Method),
     /// A fit of normals.
-    Normal(NormalMethod),
+    Gaussian(GaussianMethod),
 }
 
 impl Sampler {
     /// Returns all samplers: chains, then fits.
     pub fn all() -> impl Iterator<Item = Self> {
-        let fits = NormalMethod::ALL.map(Self::Normal);
+        let fits = GaussianMethod::ALL.map(Self::Gaussian);
         Method::ALL.map(Self::Chain).into_iter().chain(fits)
     }
 
@@ -25,7 +25,7 @@ impl Sampler {
     pub fn name(self) -> &'static str {
         match self {
             Self::Chain(m) => m.name(),
-            Self::Normal(n) => n.name(),
+            Self::Gaussian(n) => n.name(),
         }
     }
 
@@ -33,15 +33,15 @@ impl Sampler {
     pub fn chain(self) -> Option<Method> {
         match self {
             Self::Chain(m) => Some(m),
-            Self::Normal(_) => None,
+            Self::Gaussian(_) => None,
         }
     }
 
     /// Returns the method of a fit.
-    pub fn normal(self) -> Option<NormalMethod> {
+    pub fn gaussian(self) -> Option<GaussianMethod> {
         match self {
             Self::Chain(_) => None,
-            Self::Normal(n) => Some(n),
+            Self::Gaussian(n) => Some(n),
         }
     }
 }

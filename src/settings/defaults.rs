@@ -3,7 +3,7 @@
 use super::choices::{Preset, Sampler};
 use super::words::Word;
 use crate::samplers::{
-    Method, NormalConfig, NormalMethod, Preconditioner, Schedule, Structure, defaults,
+    CovarianceStructure, GaussianConfig, GaussianMethod, Method, Preconditioner, Schedule, defaults,
 };
 
 /// Whose log posterior is sampled.
@@ -28,7 +28,7 @@ pub struct Case {
     /// The named shape of the model.
     pub shape: String,
     /// The covariance of laplace.
-    pub structure: Structure,
+    pub structure: CovarianceStructure,
     /// Whether `alpha` or `momentum` is given: then the other has no default.
     pub friction_given: bool,
 }
@@ -41,7 +41,7 @@ impl Case {
             preset: Preset::Default,
             sampler: Sampler::Chain(Method::Baoa),
             shape: "cpu".into(),
-            structure: Structure::Diagonal,
+            structure: CovarianceStructure::Diagonal,
             friction_given: false,
         }
     }
@@ -62,7 +62,7 @@ impl Case {
     pub(super) fn kind<T>(&self, chain: T, normal: T) -> T {
         match self.sampler {
             Sampler::Chain(_) => chain,
-            Sampler::Normal(_) => normal,
+            Sampler::Gaussian(_) => normal,
         }
     }
 
@@ -71,10 +71,10 @@ impl Case {
             (Sampler::Chain(m), Preset::Default) => m.scheme().model_step_size(),
             (Sampler::Chain(Method::Sghmc | Method::SghmcEuler), _) => 1e-5,
             (Sampler::Chain(_), _) => 1e-6,
-            (Sampler::Normal(n), Preset::Default) => NormalConfig::new(n, 1).learning_rate,
-            (Sampler::Normal(NormalMethod::Vi), _) => 1e-4,
-            (Sampler::Normal(NormalMethod::Ekf), _) => 5e-6,
-            (Sampler::Normal(NormalMethod::Laplace), _) => 1e-5,
+            (Sampler::Gaussian(n), Preset::Default) => GaussianConfig::new(n, 1).learning_rate,
+            (Sampler::Gaussian(GaussianMethod::Vi), _) => 1e-4,
+            (Sampler::Gaussian(GaussianMethod::Ekf), _) => 5e-6,
+            (Sampler::Gaussian(GaussianMethod::Laplace), _) => 1e-5,
         }
     }
 
@@ -106,12 +106,12 @@ impl Case {
         match (self.target, self.preset, self.sampler) {
             (TargetKind::Own, ..) | (_, Preset::Original, _) => defaults::TEMPERATURE,
             (.., Sampler::Chain(_)) => defaults::MODEL_TEMPERATURE,
-            (.., Sampler::Normal(n)) => NormalConfig::default_temperature(n, self.structure),
+            (.., Sampler::Gaussian(n)) => GaussianConfig::default_temperature(n, self.structure),
         }
     }
 
     pub(super) fn schedule(&self) -> Word<Schedule> {
-        let linear = self.sampler == Sampler::Normal(NormalMethod::Vi);
+        let linear = self.sampler == Sampler::Gaussian(GaussianMethod::Vi);
         word(if linear { "linear" } else { "constant" })
     }
 
@@ -150,9 +150,9 @@ impl Case {
     }
 
     /// The settings of a fit, which a chain has too and does not read.
-    pub(super) fn fit(&self) -> NormalConfig {
-        let method = self.sampler.normal().unwrap_or(NormalMethod::Vi);
-        NormalConfig::new(method, 1)
+    pub(super) fn fit(&self) -> GaussianConfig {
+        let method = self.sampler.gaussian().unwrap_or(GaussianMethod::Vi);
+        GaussianConfig::new(method, 1)
     }
 }
 

@@ -5,12 +5,18 @@ use super::defaults::{Case, TargetKind};
 use super::row::{Row, Value};
 use super::table::TABLE;
 use crate::gpt::NAMED;
-use crate::samplers::{NormalMethod, Structure};
+use crate::samplers::{CovarianceStructure, GaussianMethod};
 
-const LAPLACE: [(&str, Structure); 3] = [
-    ("laplace (diagonal)", Structure::Diagonal),
-    ("laplace (last_layer_full)", Structure::LastLayerFull),
-    ("laplace (last_layer_kfac)", Structure::LastLayerKfac),
+const LAPLACE: [(&str, CovarianceStructure); 3] = [
+    ("laplace (diagonal)", CovarianceStructure::Diagonal),
+    (
+        "laplace (last_layer_full)",
+        CovarianceStructure::LastLayerFull,
+    ),
+    (
+        "laplace (last_layer_kfac)",
+        CovarianceStructure::LastLayerKfac,
+    ),
 ];
 
 /// Returns a setting's default under a preset, then what it is for the methods, shapes and targets that have another one.
@@ -42,7 +48,7 @@ pub fn default_text(row: &Row, preset: Preset) -> String {
 
 /// Returns the cases that differ from the usual one in one respect, with a name for each.
 fn cases(usual: &Case) -> Vec<(&'static str, Case)> {
-    let laplace = Sampler::Normal(NormalMethod::Laplace);
+    let laplace = Sampler::Gaussian(GaussianMethod::Laplace);
     let mut cases = Vec::new();
     let mut add = |label, sampler, structure, shape: &str, target| {
         let (preset, friction_given) = (usual.preset, usual.friction_given);

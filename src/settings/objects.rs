@@ -3,14 +3,14 @@
 use super::choices::{Preset, PriorCenter, PriorUnit, Sampler, Starts};
 use super::table::Settings;
 use super::words::Word;
-use crate::backend::Family;
+use crate::backend::PriorFamily;
 use crate::baseline::Recipe;
 use crate::error::{Error, Result};
 use crate::generate::Options;
 use crate::gpt::{GptConfig, NAMED};
 use crate::posterior::Prior;
 use crate::samplers::{
-    self, AutoStep, NormalConfig, NormalMethod, Preconditioner, Schedule, stability,
+    self, AutoStep, GaussianConfig, GaussianMethod, Preconditioner, Schedule, stability,
 };
 use serde_json::json;
 
@@ -38,8 +38,8 @@ impl Settings {
 
     /// Returns whether the sampled model has a head of its own though the baseline's is tied: that of a laplace on the head alone.
     pub fn unties(&self) -> bool {
-        let normal = self.sampler.normal();
-        normal.is_some_and(|n| self.normal_config(n, 1).fits_head())
+        let normal = self.sampler.gaussian();
+        normal.is_some_and(|n| self.gaussian_config(n, 1).fits_head())
     }
 
     /// Returns the recipe of the baseline.
@@ -123,8 +123,8 @@ impl Settings {
     }
 
     /// Returns the configuration of a fit of `steps` steps.
-    pub fn normal_config(&self, method: NormalMethod, steps: u64) -> NormalConfig {
-        NormalConfig {
+    pub fn gaussian_config(&self, method: GaussianMethod, steps: u64) -> GaussianConfig {
+        GaussianConfig {
             learning_rate: self.learning_rate,
             schedule: self.schedule(self.schedule),
             temperature: self.temperature,
@@ -138,7 +138,7 @@ impl Settings {
             laplace_structure: self.laplace_structure,
             laplace_labels: self.laplace_labels,
             laplace_fit_prior: self.laplace_fit_prior,
-            ..NormalConfig::new(method, steps)
+            ..GaussianConfig::new(method, steps)
         }
     }
 
@@ -165,7 +165,7 @@ impl Settings {
     }
 
     /// Returns the form of the prior.
-    pub fn prior_family(&self) -> Family {
+    pub fn prior_family(&self) -> PriorFamily {
         self.prior_family.with(json!({"dof": self.prior_dof}))
     }
 
@@ -213,10 +213,10 @@ impl Settings {
     }
 
     /// Returns the method of a fit, where the sampler is one.
-    pub fn normal(&self) -> Option<NormalMethod> {
+    pub fn gaussian(&self) -> Option<GaussianMethod> {
         match self.sampler {
             Sampler::Chain(_) => None,
-            Sampler::Normal(n) => Some(n),
+            Sampler::Gaussian(n) => Some(n),
         }
     }
 }

@@ -5,12 +5,12 @@ use super::defaults::{Case, word};
 use super::row::{Group, Range, Reader, Row};
 use super::typed::{Field, Typed};
 use super::words::Word;
-use crate::backend::{Family, Precision, WeightType};
+use crate::backend::{Precision, PriorFamily, WeightType};
 use crate::baseline::Recipe;
 use crate::data::Order;
-use crate::generate::Context;
+use crate::generate::ContextOverflow;
 use crate::gpt::{Gelu, NAMED, Objective};
-use crate::samplers::{Labels, Preconditioner, Schedule, Structure, defaults};
+use crate::samplers::{CovarianceStructure, CurvatureKind, Preconditioner, Schedule, defaults};
 use crate::store::Dtype;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::path::PathBuf;
@@ -244,7 +244,7 @@ settings! { case =>
     }
     Prior {
         /// Form of the prior; laplace is the double exponential.
-        prior_family: Word<Family> = word("normal"), ANY, GPT, before: Some("normal");
+        prior_family: Word<PriorFamily> = word("normal"), ANY, GPT, before: Some("normal");
         /// Scale of the prior: of a normal one its standard deviation.
         prior_std: f64 = 1.0, ABOVE_0, &[Reader::Sampler, Gradients, Train], common: true;
         /// Degrees of freedom of a student_t prior.
@@ -287,9 +287,9 @@ settings! { case =>
         stick_the_landing: bool = case.fit().stick_the_landing, ANY, CHAIN, before: Some("true");
         /// Covariance of laplace: diagonal (independent normals), or of the head's weights alone, untied from the embedding: last_layer_full, or
         /// last_layer_kfac (a Kronecker product).
-        laplace_structure: Structure = Structure::Diagonal, ANY, CHAIN, before: Some("diagonal");
+        laplace_structure: CovarianceStructure = CovarianceStructure::Diagonal, ANY, CHAIN, before: Some("diagonal");
         /// Labels of the gradients of a diagonal laplace: data (empirical Fisher), model (Fisher), or ggn (no labels: generalised Gauss-Newton).
-        laplace_labels: Labels = case.fit().laplace_labels, ANY, CHAIN, before: Some("data");
+        laplace_labels: CurvatureKind = case.fit().laplace_labels, ANY, CHAIN, before: Some("data");
         /// Let the marginal likelihood choose the precision of laplace's prior, in place of `prior_std`.
         laplace_fit_prior: bool = case.fit().laplace_fit_prior, ANY, CHAIN, before: Some("false");
     }
@@ -338,7 +338,7 @@ settings! { case =>
         /// Draw among this many likeliest tokens; 0 takes all.
         top_k: usize = 10, ANY, WRITER, common: true;
         /// What happens when the block is full: exact reads the last block again for each token; hop drops the older half and goes on.
-        context: Context = Context::Exact, ANY, WRITER;
+        context: ContextOverflow = ContextOverflow::Exact, ANY, WRITER;
         /// How the samples' weights are kept: f32, or bf16, which rounds them to 8 significant bits and is up to twice as fast on large models.
         weights: WeightType = WeightType::F32, ANY, WRITER;
     }

@@ -5,9 +5,9 @@ use super::row::{Kind, Value};
 use super::words::{Word, names};
 use crate::backend::{Precision, WeightType};
 use crate::data::Order;
-use crate::generate::Context;
+use crate::generate::ContextOverflow;
 use crate::gpt::{Gelu, Objective};
-use crate::samplers::{Labels, Structure};
+use crate::samplers::{CovarianceStructure, CurvatureKind};
 use crate::store::Dtype;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
@@ -113,7 +113,7 @@ impl Typed for f32 {
         f64::read(value).map(|v| v as f32)
     }
 
-    /// As the shortest decimal that is this number, so that 0.1 stays 0.1.
+    /// Writes the shortest decimal that is this number, so that 0.1 stays 0.1.
     fn show(&self) -> Value {
         Value::F64(self.to_string().parse().unwrap_or(f64::from(*self)))
     }
@@ -236,10 +236,10 @@ macro_rules! enums {
 }
 
 enums!(
-    Context,
+    ContextOverflow,
     Dtype,
     Gelu,
-    Labels,
+    CurvatureKind,
     Objective,
     Order,
     Precision,
@@ -247,6 +247,6 @@ enums!(
     PriorCenter,
     PriorUnit,
     Starts,
-    Structure,
+    CovarianceStructure,
     WeightType,
 );

@@ -4,7 +4,7 @@ use bnn::backend::vectors::{Coefficients, Langevin, Noise, Rule, Vectors};
 use bnn::backend::{Cpu, cpu::Isa};
 use bnn::generate::{Generator, Options};
 use bnn::gpt::{Gpt, GptConfig, Objective, Squares, TokenBatch, Workspace};
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 
 fn main() {
     let mut args = std::env::args().skip(1).filter(|a| !a.starts_with("--"));
@@ -64,7 +64,7 @@ fn main() {
                     center: &center,
                     mass: Some(&mass),
                     noise: Noise::Counter {
-                        stream: Stream::new(1, Purpose::Noise, 0),
+                        stream: Stream::new(1, StreamTag::Noise, 0),
                         step,
                     },
                 };

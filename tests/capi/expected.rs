@@ -6,8 +6,8 @@ use bnn::gpt::{Gpt, GptConfig, Objective};
 use bnn::metrics::{self, Unit};
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{
-    AutoStep, Chain, Config, Method, NormalConfig, NormalFit, NormalMethod, Phase, Preconditioner,
-    RunningMean, Sampler, Structure, Temperatures, stability,
+    AutoStep, Chain, Config, CovarianceStructure, GaussianConfig, GaussianFit, GaussianMethod,
+    Method, Phase, Preconditioner, RunningMean, Sampler, Temperatures, stability,
 };
 use bnn::store::{Kind, Reader};
 use std::path::Path;
@@ -178,17 +178,26 @@ pub fn small(width: usize) -> Gpt {
 /// The fits of looks.c: of all parameters, and of an untied head.
 pub fn prior_fit(out: &str) {
     for (name, structure) in [
-        ("prior_fit", Structure::Diagonal),
-        ("prior_fit_last_layer_full", Structure::LastLayerFull),
-        ("prior_fit_last_layer_kfac", Structure::LastLayerKfac),
+        ("prior_fit", CovarianceStructure::Diagonal),
+        (
+            "prior_fit_last_layer_full",
+            CovarianceStructure::LastLayerFull,
+        ),
+        (
+            "prior_fit_last_layer_kfac",
+            CovarianceStructure::LastLayerKfac,
+        ),
     ] {
         prior_fit_of(out, name, structure);
     }
 }
 
-fn prior_fit_of(out: &str, name: &str, structure: Structure) {
+fn prior_fit_of(out: &str, name: &str, structure: CovarianceStructure) {
     let (cpu, corpus, gpt) = (Cpu::new(1).expect("a device"), letters(1200), small(8));
-    let (head, tied) = (structure != Structure::Diagonal, gpt.layout().init(42));
+    let (head, tied) = (
+        structure != CovarianceStructure::Diagonal,
+        gpt.layout().init(42),
+    );
     let (gpt, start) = match head {
         true => (gpt.untied(), gpt.untie(&tied).expect("a head")),
         false => (gpt, tied),
@@ -198,13 +207,13 @@ fn prior_fit_of(out: &str, name: &str, structure: Structure) {
     let n = (corpus.train.len() - 1) as f64;
     let prior = Prior::isotropic(1.0);
     let posterior = Posterior::new(&cpu, &gpt, &prior, n, Objective::All, 3, 8).expect("one");
-    let config = NormalConfig {
+    let config = GaussianConfig {
         laplace_fit_prior: true,
         laplace_structure: structure,
         temperature: if head { 0.1 } else { 3e-3 },
-        ..NormalConfig::new(NormalMethod::Laplace, batches.per_sweep())
+        ..GaussianConfig::new(GaussianMethod::Laplace, batches.per_sweep())
     };
-    let mut fit = NormalFit::new(&cpu, posterior, &start, config).expect("a fit");
+    let mut fit = GaussianFit::new(&cpu, posterior, &start, config).expect("a fit");
     let mut batch = Batch::new(3, 8).expect("a batch");
     for step in 0..batches.per_sweep() {
         let filled = batches.fill(&corpus.train, 42, 0, step, &mut batch);
@@ -260,7 +269,7 @@ pub fn scores(out: &str) {
         samples.push(params.clone());
     }
     let text = &corpus.val[..28];
-    let s = metrics::text_scores(&cpu, &gpt, &samples, text).expect("scores");
+    let s = metrics::text_scores(&cpu, &gpt, samples.iter().map(Ok), text).expect("scores");
     let each = (0..27).flat_map(|i| [-s.nll[i], s.entropy[i], s.mutual_information[i]]);
     let want: Vec<f64> = each.collect();
     same(&printed(out, "score"), &want, "tokens");
@@ -288,7 +297,7 @@ pub fn scores(out: &str) {
     }
     let t = 8;
     let whole = &corpus.val[..(corpus.val.len() - 1) / t * t + 1];
-    let s = metrics::text_scores(&cpu, &gpt, &samples, whole).expect("scores");
+    let s = metrics::text_scores(&cpu, &gpt, samples.iter().map(Ok), whole).expect("scores");
     let want = [
         s.perplexity.ln(),
         s.gibbs_perplexity.ln(),

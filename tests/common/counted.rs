@@ -120,7 +120,7 @@ same!(
     Write,
     Draw,
     EnsembleLayout<'_>,
-    Spread<'_, Vector>,
+    StdDev<'_, Vector>,
     Combine<'_, Vector>,
     Reduce<'_, Vector>,
     PriorTerms<'_, Vector>,
@@ -259,7 +259,7 @@ count! {
         fn Launch live_update(rule: LiveRule, on: LiveUpdate<'_, Counted>, record: &mut Record) -> ();
         fn Read range_moments(out: &mut [RangeMoments], ranges: &[Range<usize>], at: ChainView<'_, Counted>) -> ();
         fn Launch adamw_update(theta: &mut Vector, grad: &Vector, m: &mut Vector, v: &mut Vector, decay: &[Range<usize>], adamw: &AdamW, record: &mut Record) -> ();
-        fn Launch gaussian_point(out: &mut Vector, mean: &Vector, spread: Spread<'_, Vector>, noise: Noise<'_, Counted>) -> ();
+        fn Launch gaussian_point(out: &mut Vector, mean: &Vector, spread: StdDev<'_, Vector>, noise: Noise<'_, Counted>) -> ();
         fn Launch ekf_update(mean: &mut Vector, sd: &mut Vector, grad: &Vector, squares: &Vector, step: EkfStep, record: &mut Record) -> ();
         fn Launch vi_gradient(d_mean: &mut Vector, d_log_sd: &mut Vector, grad: &Vector, log_sd: &Vector, noise: Noise<'_, Counted>, draw: ViDraw, record: &mut Record) -> ();
     }

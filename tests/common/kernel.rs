@@ -3,7 +3,7 @@
 use super::{bits, ensure::every_isa, normals, relative_error, wide};
 use bnn::backend::ops::*;
 use bnn::backend::{Cpu, Dropout, Norm, Piece, WeightGrad};
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 
 pub const RUBBISH: f32 = 7.75e8;
 
@@ -100,7 +100,7 @@ pub fn close(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
 /// What a mask multiplies an element by, from the address alone.
 pub fn mask(d: Option<Dropout>, element: usize) -> f64 {
     let Some(d) = d else { return 1.0 };
-    let stream = Stream::new(d.seed, Purpose::Dropout, d.site);
+    let stream = Stream::new(d.seed, StreamTag::Dropout, d.site);
     let word = stream.words(d.step, element as u64 / 4)[element % 4];
     match (word as f64) < (d.p as f64 * 4_294_967_296.0).floor() {
         true => 0.0,

@@ -16,7 +16,7 @@ pub mod reference;
 pub mod replicas;
 
 use bnn::backend::Cpu;
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 
 /// Every instruction set of this machine with 1, 2 and 3 threads, the set forced.
 pub fn every_cpu() -> Vec<Cpu> {
@@ -33,13 +33,13 @@ pub fn every_cpu() -> Vec<Cpu> {
 /// Standard normals, other ones for each `what`.
 pub fn normals(n: usize, what: u64) -> Vec<f32> {
     let mut z = vec![0.0; n];
-    Stream::new(20_260, Purpose::Evaluate, 0).fill_normal(what, &mut z);
+    Stream::new(20_260, StreamTag::Evaluate, 0).fill_normal(what, &mut z);
     z
 }
 
 /// Tokens below `v`, other ones for each `what`.
 pub fn tokens(n: usize, v: usize, what: u64) -> Vec<u16> {
-    let stream = Stream::new(20_261, Purpose::Evaluate, 0);
+    let stream = Stream::new(20_261, StreamTag::Evaluate, 0);
     (0..n as u64)
         .map(|i| stream.below(v as u64, what, i) as u16)
         .collect()

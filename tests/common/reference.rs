@@ -2,7 +2,7 @@
 
 use bnn::backend::{Gelu, Objective};
 use bnn::gpt::{Gpt, GptConfig, Training};
-use bnn::rng::{Purpose, Stream};
+use bnn::rng::{Stream, StreamTag};
 
 /// The logits (B, T, V).
 pub fn logits(
@@ -70,7 +70,7 @@ struct Drop {
 impl Drop {
     fn at(c: &GptConfig, training: Option<Training>, site: usize) -> Option<Self> {
         training.filter(|_| c.dropout > 0.0).map(|t| Self {
-            stream: Stream::new(t.seed, Purpose::Dropout, site as u32),
+            stream: Stream::new(t.seed, StreamTag::Dropout, site as u32),
             step: t.step,
             p: c.dropout as f64,
         })

@@ -4,7 +4,7 @@ use super::{Buffer, Device, Place};
 use crate::backend::ops::ActivationOps;
 use crate::backend::vectors::{
     AdamW, ChainView, Combine, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, Random,
-    RangeMoments, Reduce, Rule, Spread, ViDraw,
+    RangeMoments, Reduce, Rule, StdDev, ViDraw,
 };
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
@@ -181,17 +181,17 @@ impl<'a> ToCpu for ChainView<'a, Device> {
     }
 }
 
-impl<'a> ToCpu for Spread<'a, Vector> {
-    type Cpu = Spread<'a, Vec<f32>>;
+impl<'a> ToCpu for StdDev<'a, Vector> {
+    type Cpu = StdDev<'a, Vec<f32>>;
     fn to_cpu(self) -> Self::Cpu {
         match self {
-            Self::Sd(sd) => Spread::Sd(sd.to_cpu()),
-            Self::LogSd(log_sd) => Spread::LogSd(log_sd.to_cpu()),
+            Self::Sd(sd) => StdDev::Sd(sd.to_cpu()),
+            Self::LogSd(log_sd) => StdDev::LogSd(log_sd.to_cpu()),
             Self::Precision {
                 precision,
                 plus,
                 temperature,
-            } => Spread::Precision {
+            } => StdDev::Precision {
                 precision: precision.to_cpu(),
                 plus,
                 temperature,

@@ -7,10 +7,18 @@ use super::{Cpu, GemmPrecision, Precision};
 use crate::error::{Error, Result};
 
 /// A device, chosen at run time. Cloning a handle shares the device.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Device {
     /// The threads of this machine.
     Cpu(Cpu),
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cpu(cpu) => cpu.fmt(f),
+        }
+    }
 }
 
 /// A buffer of a [`Device`]. Its contents are read and written only through the device.

@@ -5,7 +5,7 @@ use super::{Buffer, Device};
 use crate::backend::ops::*;
 use crate::backend::vectors::{
     AdamW, ChainView, Combine, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, Random,
-    RangeMoments, Reduce, Rule, Spread, ViDraw,
+    RangeMoments, Reduce, Rule, StdDev, ViDraw,
 };
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
@@ -68,7 +68,7 @@ dispatch! {
         fn live_update(rule: LiveRule, on: LiveUpdate<'_, Device>, record: &mut Record) -> ();
         fn range_moments(out: &mut [RangeMoments], ranges: &[Range<usize>], at: ChainView<'_, Device>) -> ();
         fn adamw_update(theta: &mut Vector, grad: &Vector, m: &mut Vector, v: &mut Vector, decay: &[Range<usize>], adamw: &AdamW, record: &mut Record) -> ();
-        fn gaussian_point(out: &mut Vector, mean: &Vector, spread: Spread<'_, Vector>, noise: Noise<'_, Device>) -> ();
+        fn gaussian_point(out: &mut Vector, mean: &Vector, spread: StdDev<'_, Vector>, noise: Noise<'_, Device>) -> ();
         fn ekf_update(mean: &mut Vector, sd: &mut Vector, grad: &Vector, squares: &Vector, step: EkfStep, record: &mut Record) -> ();
         fn vi_gradient(d_mean: &mut Vector, d_log_sd: &mut Vector, grad: &Vector, log_sd: &Vector, noise: Noise<'_, Device>, draw: ViDraw, record: &mut Record) -> ();
     }

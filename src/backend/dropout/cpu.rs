@@ -4,7 +4,7 @@ use super::Dropout;
 use crate::backend::cpu::{Cpu, Rows};
 use crate::backend::ops::DropoutOps;
 use crate::error::Result;
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 
 /// The dropout mask, decided per element by its address.
 #[derive(Clone, Copy)]
@@ -19,7 +19,7 @@ pub struct Mask {
 impl Mask {
     pub fn new(d: Dropout) -> Self {
         Self {
-            stream: Stream::new(d.seed, Purpose::Dropout, d.site),
+            stream: Stream::new(d.seed, StreamTag::Dropout, d.site),
             step: d.step,
             // p in units of 2^-32
             threshold: (d.p as f64 * 4_294_967_296.0) as u32,

@@ -2,7 +2,7 @@
 
 pub(in crate::backend) mod cpu;
 
-use crate::backend::vectors::Spread;
+use crate::backend::vectors::StdDev;
 
 /// What [`crate::backend::Vectors::combine`] makes of a vector y, for each of its elements; vectors have y's length.
 #[derive(Debug)]
@@ -36,5 +36,5 @@ pub enum Reduce<'a, B> {
     /// The inner product of two vectors of one length.
     Dot(&'a B, &'a B),
     /// The sum of the standard deviations.
-    Sds(Spread<'a, B>),
+    Sds(StdDev<'a, B>),
 }

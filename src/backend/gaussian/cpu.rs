@@ -6,7 +6,7 @@ use crate::backend::cpu::chunk::{CHUNK, load, same};
 use crate::backend::cpu::isa::multiversion;
 use crate::backend::cpu::math::exp;
 use crate::backend::cpu::noise::Draw;
-use crate::backend::vectors::{EkfStep, Noise, Spread, ViDraw};
+use crate::backend::vectors::{EkfStep, Noise, StdDev, ViDraw};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -19,11 +19,11 @@ enum Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
-    fn of(spread: &Spread<'a, Vec<f32>>) -> Self {
+    fn of(spread: &StdDev<'a, Vec<f32>>) -> Self {
         match *spread {
-            Spread::Sd(x) => Self::Sd(x),
-            Spread::LogSd(x) => Self::LogSd(x),
-            Spread::Precision {
+            StdDev::Sd(x) => Self::Sd(x),
+            StdDev::LogSd(x) => Self::LogSd(x),
+            StdDev::Precision {
                 precision,
                 plus,
                 temperature,
@@ -71,7 +71,7 @@ pub fn point(
     cpu: &Cpu,
     out: &mut [f32],
     mean: &[f32],
-    spread: Spread<'_, Vec<f32>>,
+    spread: StdDev<'_, Vec<f32>>,
     noise: Noise<'_, Cpu>,
 ) -> Result<()> {
     let (n, kept) = (out.len(), Kept::of(&spread));
@@ -100,7 +100,7 @@ multiversion! {
 }
 
 /// Returns the sum of the standard deviations.
-pub fn sum_of_sds(cpu: &Cpu, spread: Spread<'_, Vec<f32>>) -> f64 {
+pub fn sum_of_sds(cpu: &Cpu, spread: StdDev<'_, Vec<f32>>) -> f64 {
     let kept = Kept::of(&spread);
     let leaf = |r: Range<usize>, []: [&mut [f32]; 0]| sd_block(cpu.isa(), kept.part(r));
     cpu.blocks(kept.len(), [], leaf, |a, b| a + b)

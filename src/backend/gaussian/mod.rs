@@ -4,7 +4,7 @@ pub(in crate::backend) mod cpu;
 
 /// The standard deviations of independent normals, in one of three representations.
 #[derive(Debug)]
-pub enum Spread<'a, B> {
+pub enum StdDev<'a, B> {
     /// The standard deviations themselves.
     Sd(&'a B),
     /// The natural logarithms of the standard deviations.

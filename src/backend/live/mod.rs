@@ -6,7 +6,7 @@ use crate::backend::Vectors;
 use crate::backend::vectors::Noise;
 
 /// One step of Langevin dynamics with an adaptive preconditioner (pSGLD), for each element with gradient g, mean square V, diagonal of the
-/// Hessian H and standard normal xi; [`crate::samplers::live`] says where each coefficient comes from.
+/// Hessian H and standard normal xi; [`crate::samplers::psgld`] says where each coefficient comes from.
 ///
 /// ```text
 /// V = keep V + take g^2;  M = floor + sqrt(V)

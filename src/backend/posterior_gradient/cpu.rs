@@ -4,7 +4,7 @@ use crate::backend::cpu::Cpu;
 use crate::backend::cpu::chunk::{CHUNK, EXPONENT, LANES, load, store};
 use crate::backend::cpu::isa::multiversion;
 use crate::backend::ops::PosteriorOps;
-use crate::backend::{Family, PRIOR_FLOOR, PriorTerms, Scalars};
+use crate::backend::{PRIOR_FLOOR, PriorFamily, PriorTerms, Scalars};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -52,13 +52,13 @@ fn each(g: &mut [f32], at: Place<'_>, num_data: f32, f: impl Fn(f32) -> (f64, f3
 }
 
 multiversion! {
-    fn block(g: &mut [f32], at: Place<'_>, num_data: f32, family: Family) -> (f64, bool) {
+    fn block(g: &mut [f32], at: Place<'_>, num_data: f32, family: PriorFamily) -> (f64, bool) {
         let (factor, (sum, nonfinite)) = match family {
-            Family::Normal => (-0.5, each(g, at, num_data, |z| (z as f64 * z as f64, -z))),
-            Family::Laplace => (-1.0, each(g, at, num_data, |z| {
+            PriorFamily::Normal => (-0.5, each(g, at, num_data, |z| (z as f64 * z as f64, -z))),
+            PriorFamily::Laplace => (-1.0, each(g, at, num_data, |z| {
                 (z.abs() as f64, if z == 0.0 { 0.0 } else { -z.signum() })
             })),
-            Family::StudentT { dof } => (-0.5 * (dof as f64 + 1.0), each(g, at, num_data, |z| {
+            PriorFamily::StudentT { dof } => (-0.5 * (dof as f64 + 1.0), each(g, at, num_data, |z| {
                 let value = (z as f64 * z as f64 / dof as f64).ln_1p();
                 (value, -((dof + 1.0) * z) / (dof + z * z))
             })),

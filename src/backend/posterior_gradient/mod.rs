@@ -8,7 +8,7 @@ use crate::error::Result;
 /// The form of a prior, independent for each parameter, in z = (theta - center) / s with scale s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Family {
+pub enum PriorFamily {
     /// The normal prior, with log density -z^2 / 2: s is the standard deviation.
     #[default]
     Normal,
@@ -21,7 +21,7 @@ pub enum Family {
     },
 }
 
-impl Family {
+impl PriorFamily {
     /// Returns the largest second derivative of -log density in z, which is at the centre; a Laplace prior's kink counts as 0.
     pub fn curvature(self) -> f64 {
         match self {
@@ -42,7 +42,7 @@ pub struct PriorTerms<'a, B> {
     /// The common factor of the scales.
     pub std: f32,
     /// The form of the density.
-    pub family: Family,
+    pub family: PriorFamily,
 }
 
 /// What is added to |w| in a prior whose standard deviation is relative to the weights, as in the original.

@@ -13,7 +13,7 @@ use crate::backend::live::cpu as live;
 use crate::backend::range_moments::cpu as moments;
 use crate::backend::vectors::{
     AdamW, ChainView, Combine, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, Random,
-    RangeMoments, Reduce, Rule, Spread, Vectors, ViDraw,
+    RangeMoments, Reduce, Rule, StdDev, Vectors, ViDraw,
 };
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
@@ -237,7 +237,7 @@ impl Vectors for Cpu {
         &self,
         out: &mut Vec<f32>,
         mean: &Vec<f32>,
-        spread: Spread<'_, Vec<f32>>,
+        spread: StdDev<'_, Vec<f32>>,
         noise: Noise<'_, Self>,
     ) -> Result<()> {
         gaussian::point(self, out, mean, spread, noise)

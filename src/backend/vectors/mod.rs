@@ -4,7 +4,7 @@ pub(in crate::backend) mod cpu;
 mod transfer;
 
 pub use super::elementwise::{Combine, Random, Reduce};
-pub use super::gaussian::{EkfStep, Spread, ViDraw};
+pub use super::gaussian::{EkfStep, StdDev, ViDraw};
 pub use super::live::{LiveRule, LiveUpdate};
 pub use super::range_moments::{ChainView, RangeMoments};
 pub use transfer::Transfer;
@@ -266,7 +266,7 @@ pub trait Vectors: Clone + Send + Sync {
         &self,
         out: &mut Self::Vector,
         mean: &Self::Vector,
-        spread: Spread<'_, Self::Vector>,
+        spread: StdDev<'_, Self::Vector>,
         noise: Noise<'_, Self>,
     ) -> Result<()>;
 

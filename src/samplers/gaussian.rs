@@ -1,21 +1,21 @@
-//! Fitting independent normals by any of the three methods: a state machine over a caller's gradients.
+//! Gaussian approximations with independent parameters, by any of three methods: a state machine over a caller's gradients.
 //!
 //! The methods themselves are in [`ekf`](super::ekf), [`vi`](super::vi) and [`laplace`](super::laplace). Here is what a run needs around
 //! them: how many steps there are, and how often the data count.
 
 use super::ekf::{Ekf, EkfConfig, Squared};
+use super::gaussian_state::GaussianState;
 use super::laplace::{Laplace, PriorFit};
-use super::normal_state::NormalState;
 use super::vi::{Vi, ViConfig, ViReport};
 use super::{Phase, Schedule};
 use crate::backend::{Scalars, Transfer, Vectors};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The methods that fit independent normals.
+/// The methods that fit a Gaussian approximation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum NormalMethod {
+pub enum GaussianMethod {
     /// Extended Kalman filter: [`crate::samplers::ekf`].
     Ekf,
     /// Variational inference: [`crate::samplers::vi`].
@@ -24,11 +24,11 @@ pub enum NormalMethod {
     Laplace,
 }
 
-impl NormalMethod {
-    /// All of them.
+impl GaussianMethod {
+    /// Lists every method.
     pub const ALL: [Self; 3] = [Self::Ekf, Self::Vi, Self::Laplace];
 
-    /// The name in flags and files: `ekf`, `vi` or `laplace`.
+    /// Returns the name in flags and files: `ekf`, `vi` or `laplace`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ekf => "ekf",
@@ -38,28 +38,33 @@ impl NormalMethod {
     }
 }
 
-impl std::fmt::Display for NormalMethod {
+impl std::fmt::Display for GaussianMethod {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
     }
 }
 
-/// Whose labels the Laplace approximation's gradients are taken with.
+/// Which approximation of the log likelihood's curvature a diagonal Laplace fit takes.
+///
+/// Settings name it by the labels of its gradients: `data`, `model` or `ggn`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Labels {
-    /// The data's: the empirical Fisher information.
-    Data,
-    /// Drawn from the model's prediction: the Fisher information.
-    Model,
-    /// None: the generalised Gauss-Newton matrix, which a softmax's Fisher information is in expectation. A GPT's posterior alone has it.
+pub enum CurvatureKind {
+    /// The empirical Fisher information: squared gradients with the data's labels.
+    #[serde(rename = "data")]
+    EmpiricalFisher,
+    /// The Fisher information: squared gradients with labels drawn from the model's prediction.
+    #[serde(rename = "model")]
+    Fisher,
+    /// The generalised Gauss-Newton matrix, which needs no labels and equals the expected Fisher information of a softmax. Available for a GPT's
+    /// posterior only.
+    #[serde(rename = "ggn")]
     Ggn,
 }
 
-/// Which covariance Laplace's approximation has.
+/// The covariance structure of Laplace's approximation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Structure {
+pub enum CovarianceStructure {
     /// Independent normals of all parameters: [`crate::samplers::laplace`].
     Diagonal,
     /// The head's weights alone, all their covariances: [`crate::samplers::last_layer`].
@@ -70,9 +75,9 @@ pub enum Structure {
 
 /// The settings of a fit. Each method reads its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NormalConfig {
+pub struct GaussianConfig {
     /// The method.
-    pub method: NormalMethod,
+    pub method: GaussianMethod,
     /// Steps of the whole fit, at least 1.
     pub steps: u64,
     /// VI: Adam's rate, > 0. EKF: how often a step's mean observation counts, at T = 1; 0 counts every observation of the data once over
@@ -87,43 +92,43 @@ pub struct NormalConfig {
     /// Observations that the data are, times the likelihood's weight, > 0: what EKF (at rate 0) and Laplace count the steps' means up to. A
     /// fit on a GPT's posterior sets it to that posterior's sequences.
     pub observations: f64,
-    /// EKF: deviation before any data, > 0.
+    /// EKF: standard deviation before any data, > 0.
     pub init_sd: f64,
-    /// EKF: deviation that is added to every parameter a step, >= 0.
+    /// EKF: standard deviation that every parameter gains per step, >= 0.
     pub transition_sd: f64,
-    /// VI: logarithm of the deviation at the start.
+    /// VI: logarithm of the standard deviation at the start.
     pub init_log_scale: f64,
-    /// VI: draws, each with a gradient, a step; at least 1.
+    /// VI: draws per step, each with a gradient; at least 1.
     pub vi_n_samples: u32,
     /// VI: whether the gradient leaves out the part whose expectation is 0.
     pub stick_the_landing: bool,
-    /// Laplace: deviation of the normal prior, > 0.
+    /// Laplace: standard deviation of the normal prior, > 0.
     pub prior_std: f64,
-    /// Laplace: which covariance.
-    pub laplace_structure: Structure,
-    /// Laplace with a diagonal one: whose labels. A head's curvature does not depend on them, and takes `data` alone.
-    pub laplace_labels: Labels,
-    /// Laplace: let the marginal likelihood choose the prior's precision, in place of `prior_std`.
+    /// Laplace: the structure of the covariance.
+    pub laplace_structure: CovarianceStructure,
+    /// Laplace with a diagonal covariance: the approximation of the curvature. A head's curvature is exact and takes `data` only.
+    pub laplace_labels: CurvatureKind,
+    /// Laplace: whether the marginal likelihood chooses the prior's precision, in place of `prior_std`.
     pub laplace_fit_prior: bool,
 }
 
-impl NormalConfig {
-    /// The method's defaults: T = 0.1 (Laplace 0.003), seed 0, one observation, a prior of deviation 1.
-    pub fn new(method: NormalMethod, steps: u64) -> Self {
+impl GaussianConfig {
+    /// Returns the method's defaults: T = 0.1 (Laplace 0.003), seed 0, one observation, a prior of standard deviation 1.
+    pub fn new(method: GaussianMethod, steps: u64) -> Self {
         Self {
             method,
             steps,
             learning_rate: match method {
-                NormalMethod::Vi => 1e-3,
-                NormalMethod::Ekf | NormalMethod::Laplace => 0.0,
+                GaussianMethod::Vi => 1e-3,
+                GaussianMethod::Ekf | GaussianMethod::Laplace => 0.0,
             },
             schedule: match method {
-                NormalMethod::Vi => Schedule::Linear {
+                GaussianMethod::Vi => Schedule::Linear {
                     final_fraction: 0.01,
                 },
-                NormalMethod::Ekf | NormalMethod::Laplace => Schedule::Constant,
+                GaussianMethod::Ekf | GaussianMethod::Laplace => Schedule::Constant,
             },
-            temperature: Self::default_temperature(method, Structure::Diagonal),
+            temperature: Self::default_temperature(method, CovarianceStructure::Diagonal),
             seed: 0,
             observations: 1.0,
             init_sd: 1e-3,
@@ -132,27 +137,28 @@ impl NormalConfig {
             vi_n_samples: 1,
             stick_the_landing: true,
             prior_std: 1.0,
-            laplace_structure: Structure::Diagonal,
-            laplace_labels: Labels::Data,
+            laplace_structure: CovarianceStructure::Diagonal,
+            laplace_labels: CurvatureKind::EmpiricalFisher,
             laplace_fit_prior: false,
         }
     }
 
-    /// The temperature where none is said: 0.003 for laplace's independent normals, 0.1 for all others. Only laplace reads the structure.
-    pub fn default_temperature(method: NormalMethod, structure: Structure) -> f64 {
+    /// Returns the default temperature: 0.003 for laplace's independent normals, 0.1 for all others. Only laplace reads the structure.
+    pub fn default_temperature(method: GaussianMethod, structure: CovarianceStructure) -> f64 {
         match (method, structure) {
             // Independent normals of the Fisher information's widths are far too wide for weights that depend on each other.
-            (NormalMethod::Laplace, Structure::Diagonal) => 3e-3,
+            (GaussianMethod::Laplace, CovarianceStructure::Diagonal) => 3e-3,
             _ => 0.1,
         }
     }
 
-    /// Whether the fit is of a model's head alone: laplace with another structure than the diagonal one.
+    /// Returns whether the fit covers a model's head only: laplace with a structure other than diagonal.
     pub fn fits_head(&self) -> bool {
-        self.method == NormalMethod::Laplace && self.laplace_structure != Structure::Diagonal
+        self.method == GaussianMethod::Laplace
+            && self.laplace_structure != CovarianceStructure::Diagonal
     }
 
-    /// Checks what the method reads, but for what the method itself checks at its start.
+    /// Checks the settings that the method reads, except those that the method itself checks at its start.
     ///
     /// # Errors
     /// [`Error::Invalid`] with the setting's name, its range and the value.
@@ -167,14 +173,14 @@ impl NormalConfig {
         positive("temperature", self.temperature)?;
         positive("observations", self.observations)?;
         match self.method {
-            NormalMethod::Vi => {
+            GaussianMethod::Vi => {
                 positive("learning_rate", self.learning_rate)?;
                 self.schedule.check(self.steps)
             }
-            NormalMethod::Ekf if self.learning_rate == 0.0 => Ok(()),
-            NormalMethod::Ekf => positive("learning_rate", self.learning_rate),
-            NormalMethod::Laplace => {
-                if self.fits_head() && self.laplace_labels != Labels::Data {
+            GaussianMethod::Ekf if self.learning_rate == 0.0 => Ok(()),
+            GaussianMethod::Ekf => positive("learning_rate", self.learning_rate),
+            GaussianMethod::Laplace => {
+                if self.fits_head() && self.laplace_labels != CurvatureKind::EmpiricalFisher {
                     return Err(Error::conflict(
                         "laplace_labels does not matter to a head, whose curvature is exact: leave it at data",
                     ));
@@ -184,12 +190,12 @@ impl NormalConfig {
         }
     }
 
-    /// How many observations a step's mean counts for.
+    /// Returns the number of observations that a step's mean counts for.
     pub(super) fn share(&self) -> f64 {
         self.observations / self.steps as f64
     }
 
-    /// Whether a state after `step` steps can be one of these.
+    /// Checks that a state after `step` steps can belong to a fit with these settings.
     pub(super) fn check_step(&self, step: u64) -> Result<()> {
         if step > self.steps {
             let expected = format!("at most the fit's {} steps", self.steps);
@@ -208,10 +214,10 @@ impl NormalConfig {
         Ok(())
     }
 
-    /// Whether the method has a rate that can be set to this.
+    /// Checks that the method has a rate and that it can be set to this one.
     pub(super) fn check_rate(&self, rate: Option<f64>) -> Result<()> {
         let Some(r) = rate else { return Ok(()) };
-        if self.method != NormalMethod::Vi {
+        if self.method != GaussianMethod::Vi {
             return Err(Error::conflict(format!(
                 "{} has no step size to schedule, and a factor of {r} was set",
                 self.method
@@ -223,17 +229,17 @@ impl NormalConfig {
         Ok(())
     }
 
-    /// Why a longer fit begins with other steps; `None` where it begins with the same, bit for bit.
+    /// Returns why a longer fit would begin with other steps; `None` where it begins with the same steps, bit for bit.
     pub fn length_matters(&self) -> Option<&'static str> {
         match self.method {
-            NormalMethod::Vi if self.schedule.depends_on_steps() => {
+            GaussianMethod::Vi if self.schedule.depends_on_steps() => {
                 Some("the schedule of vi's rate depends on it")
             }
-            NormalMethod::Ekf if self.learning_rate == 0.0 => {
+            GaussianMethod::Ekf if self.learning_rate == 0.0 => {
                 Some("ekf at step_size 0 counts a step for its share of the data")
             }
-            NormalMethod::Laplace => Some("laplace counts a step for its share of the data"),
-            NormalMethod::Vi | NormalMethod::Ekf => None,
+            GaussianMethod::Laplace => Some("laplace counts a step for its share of the data"),
+            GaussianMethod::Vi | GaussianMethod::Ekf => None,
         }
     }
 
@@ -265,8 +271,10 @@ impl NormalConfig {
     pub fn check_memory(&self, head: [usize; 2]) -> Result<()> {
         let [v, c] = head.map(|n| n as u128);
         let numbers = match (self.fits_head(), self.laplace_structure) {
-            (true, Structure::LastLayerFull) => (v * v.saturating_sub(1) / 2) * (c * (c + 1) / 2),
-            (true, Structure::LastLayerKfac) => v * v + c * c,
+            (true, CovarianceStructure::LastLayerFull) => {
+                (v * v.saturating_sub(1) / 2) * (c * (c + 1) / 2)
+            }
+            (true, CovarianceStructure::LastLayerKfac) => v * v + c * c,
             _ => return Ok(()),
         };
         let room =
@@ -284,12 +292,12 @@ impl NormalConfig {
     /// Returns how many gradients a step takes.
     pub fn gradients_per_step(&self) -> u64 {
         match self.method {
-            NormalMethod::Vi => self.vi_n_samples.into(),
-            NormalMethod::Ekf | NormalMethod::Laplace => 1,
+            GaussianMethod::Vi => self.vi_n_samples.into(),
+            GaussianMethod::Ekf | GaussianMethod::Laplace => 1,
         }
     }
 
-    /// How often EKF counts a step's mean observation, over T.
+    /// Returns how often EKF counts a step's mean observation, divided by T.
     pub fn ekf_rate(&self) -> f64 {
         let rate = match self.learning_rate {
             // All of the data, spread over the steps: each step's mean counts for its share of them.
@@ -310,16 +318,16 @@ impl NormalConfig {
     }
 }
 
-/// What a step found.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct NormalReport {
+pub struct GaussianReport {
     /// Which step this was, counted from 0.
     pub step: u64,
     /// The value that was given with the gradient: VI's log posterior, its mean over the step's draws; a mean log likelihood otherwise.
     pub value: f64,
 }
 
-impl NormalReport {
+impl GaussianReport {
     fn of_vi(r: ViReport) -> Self {
         Self {
             step: r.step,
@@ -328,7 +336,7 @@ impl NormalReport {
     }
 }
 
-/// A mean log likelihood that is a number.
+/// Returns the mean log likelihood if it is finite.
 pub(super) fn finite_log_lik(log_lik: f64, step: u64) -> Result<f64> {
     if log_lik.is_finite() {
         return Ok(log_lik);
@@ -346,32 +354,32 @@ enum Fit<V: Vectors> {
     Laplace(Laplace<V>),
 }
 
-/// Independent normals in the making, on a caller's gradients. One thread at a time.
-pub struct Normals<V: Vectors> {
+/// A Gaussian approximation with independent parameters that is being fitted to a caller's gradients. For one thread at a time.
+pub struct GaussianApproximation<V: Vectors> {
     vectors: V,
-    config: NormalConfig,
+    config: GaussianConfig,
     fit: Fit<V>,
     rate: Option<f64>,
     prior: Option<PriorFit>, // of the precisions as they are
 }
 
-impl<V: Vectors> Normals<V> {
-    /// Begins about `mean`.
+impl<V: Vectors> GaussianApproximation<V> {
+    /// Begins a fit centred at `mean`.
     ///
     /// # Errors
-    /// When a setting is out of range ([`NormalConfig::validate`]), there is no parameter, or one is not finite.
-    pub fn new(vectors: V, mean: &[f32], config: NormalConfig) -> Result<Self> {
+    /// When a setting is out of range ([`GaussianConfig::validate`]), there is no parameter, or one is not finite.
+    pub fn new(vectors: V, mean: &[f32], config: GaussianConfig) -> Result<Self> {
         config.validate()?;
         // A caller's own model has no head.
-        let start = NormalState::start(&config, mean, [0, 0]);
+        let start = GaussianState::start(&config, mean, [0, 0]);
         Self::restore(vectors, config, &start)
     }
 
-    /// Goes on from a saved state, bit for bit.
+    /// Continues from a saved state, bit for bit.
     ///
     /// # Errors
-    /// As [`Normals::new`], and when the state is another method's or past the last step.
-    pub fn restore(vectors: V, config: NormalConfig, state: &NormalState) -> Result<Self> {
+    /// Returns the errors of [`GaussianApproximation::new`], and an error when the state is another method's or past the last step.
+    pub fn restore(vectors: V, config: GaussianConfig, state: &GaussianState) -> Result<Self> {
         config.validate()?;
         config.check_step(state.step())?;
         if config.fits_head() {
@@ -381,17 +389,17 @@ impl<V: Vectors> Normals<V> {
         }
         let v = vectors.clone();
         let (fit, n) = match (config.method, state) {
-            (NormalMethod::Ekf, NormalState::Ekf(s)) => {
+            (GaussianMethod::Ekf, GaussianState::Ekf(s)) => {
                 let settings = EkfConfig {
                     lr: config.ekf_rate(),
                     transition_sd: config.transition_sd,
                 };
                 (Fit::Ekf(Ekf::restore(v, settings, s)?), s.mean.len())
             }
-            (NormalMethod::Vi, NormalState::Vi(s)) => {
+            (GaussianMethod::Vi, GaussianState::Vi(s)) => {
                 (Fit::Vi(Vi::restore(v, config.vi(), s)?), s.mean.len())
             }
-            (NormalMethod::Laplace, NormalState::Laplace(s)) => {
+            (GaussianMethod::Laplace, GaussianState::Laplace(s)) => {
                 (Fit::Laplace(Laplace::restore(v, s)?), s.mean.len())
             }
             (method, other) => {
@@ -417,38 +425,38 @@ impl<V: Vectors> Normals<V> {
     ///
     /// # Errors
     /// When some of a step's draws are made already (VI), or the device cannot be read.
-    pub fn state(&self) -> Result<NormalState> {
+    pub fn state(&self) -> Result<GaussianState> {
         Ok(match &self.fit {
-            Fit::Ekf(e) => NormalState::Ekf(e.state()?),
-            Fit::Vi(v) => NormalState::Vi(v.state()?),
-            Fit::Laplace(l) => NormalState::Laplace(l.state()?),
+            Fit::Ekf(e) => GaussianState::Ekf(e.state()?),
+            Fit::Vi(v) => GaussianState::Vi(v.state()?),
+            Fit::Laplace(l) => GaussianState::Laplace(l.state()?),
         })
     }
 
-    /// VI: takes in the gradient of the log posterior at [`Normals::point`], and its value; `None` while draws of the step are left.
+    /// VI: takes in the gradient of the log posterior at [`GaussianApproximation::point`], and its value; `None` while draws of the step are left.
     ///
     /// # Errors
-    /// As [`Vi::step_with_gradient`]; [`Error::Invalid`] for the other methods and when every step was made.
+    /// Returns the errors of [`Vi::step_with_gradient`]; [`Error::Invalid`] for the other methods and when every step was made.
     pub fn step_with_gradient(
         &mut self,
         grad: &V::Vector,
         log_post: f64,
-    ) -> Result<Option<NormalReport>> {
+    ) -> Result<Option<GaussianReport>> {
         let (vi, rate) = self.vi()?;
         let done = vi.step_with_gradient(grad, log_post, rate)?;
-        Ok(done.map(NormalReport::of_vi))
+        Ok(done.map(GaussianReport::of_vi))
     }
 
-    /// As [`Normals::step_with_gradient`], with a gradient whose scalars are in `record`, from which `log_post` makes the log posterior.
+    /// Does what [`GaussianApproximation::step_with_gradient`] does, with a gradient whose scalars are in `record`; `log_post` makes the log posterior of them.
     pub(super) fn step_recorded(
         &mut self,
         grad: &V::Vector,
         record: &mut V::Record,
         log_post: &dyn Fn(&Scalars) -> f64,
-    ) -> Result<Option<NormalReport>> {
+    ) -> Result<Option<GaussianReport>> {
         let (vi, rate) = self.vi()?;
         let done = vi.step_recorded(grad, record, log_post, rate)?;
-        Ok(done.map(NormalReport::of_vi))
+        Ok(done.map(GaussianReport::of_vi))
     }
 
     /// VI with a step left, and the factor on its rate.
@@ -465,7 +473,7 @@ impl<V: Vectors> Normals<V> {
         Ok((vi, rate))
     }
 
-    /// EKF and Laplace: takes in one batch at [`Normals::point`]. `grad` times `gradient_scale` is the mean gradient of the observations' log
+    /// EKF and Laplace: takes in one batch at [`GaussianApproximation::point`]. `grad` times `gradient_scale` is the mean gradient of the observations' log
     /// likelihoods (Laplace does not read it), `squares` times `squares_scale` the mean of their squares, `log_lik` the mean itself.
     ///
     /// # Errors
@@ -477,7 +485,7 @@ impl<V: Vectors> Normals<V> {
         squares: &V::Vector,
         squares_scale: f64,
         log_lik: f64,
-    ) -> Result<NormalReport> {
+    ) -> Result<GaussianReport> {
         finite_log_lik(log_lik, self.steps_made())?;
         let of = Squared {
             grad,
@@ -489,13 +497,13 @@ impl<V: Vectors> Normals<V> {
         self.squares_recorded(of, &mut record, &|_| log_lik)
     }
 
-    /// As [`Normals::step_with_squares`], with a batch whose scalars are in `record`, from which `log_lik` makes the mean log likelihood.
+    /// Does what [`GaussianApproximation::step_with_squares`] does, with a batch whose scalars are in `record`; `log_lik` makes the mean log likelihood of them.
     pub(super) fn squares_recorded(
         &mut self,
         of: Squared<'_, V::Vector>,
         record: &mut V::Record,
         log_lik: &dyn Fn(&Scalars) -> f64,
-    ) -> Result<NormalReport> {
+    ) -> Result<GaussianReport> {
         self.config.refuse_when_done(self.steps_made())?;
         let step = self.steps_made();
         let value = match &mut self.fit {
@@ -512,7 +520,7 @@ impl<V: Vectors> Normals<V> {
                 ));
             }
         };
-        Ok(NormalReport { step, value })
+        Ok(GaussianReport { step, value })
     }
 
     /// VI: the factor on Adam's rate in all following steps, in place of the schedule's; `None` gives that its place back. No part of the
@@ -543,10 +551,10 @@ impl<V: Vectors> Normals<V> {
         }
     }
 
-    /// The standard deviations, (n_params), as [`Normals::draw`] has them: infinite where there is no precision.
+    /// Returns the standard deviations (n_params) that [`GaussianApproximation::draw`] uses: infinite where there is no precision.
     ///
     /// # Errors
-    /// As [`Normals::prior_fit`], and when the device cannot be read.
+    /// Returns the errors of [`GaussianApproximation::prior_fit`], and an error when the device cannot be read.
     pub fn sd(&mut self) -> Result<Vec<f32>> {
         let (p, t) = (self.prior_precision()?, self.config.temperature);
         let v = &self.vectors;
@@ -569,7 +577,7 @@ impl<V: Vectors> Normals<V> {
         self.average_sd_with(self.config.prior_std.powi(-2))
     }
 
-    /// The same; Laplace's with that prior precision.
+    /// Returns the mean standard deviation over the parameters; Laplace's with the given prior precision.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -584,7 +592,7 @@ impl<V: Vectors> Normals<V> {
     /// Laplace with `laplace_fit_prior`: what the marginal likelihood says of the prior, kept until the next step; else `None`.
     ///
     /// # Errors
-    /// As [`Laplace::fit_prior`].
+    /// Returns the errors of [`Laplace::fit_prior`].
     pub fn prior_fit(&mut self) -> Result<Option<PriorFit>> {
         if let Fit::Laplace(l) = &self.fit
             && self.config.laplace_fit_prior
@@ -603,7 +611,7 @@ impl<V: Vectors> Normals<V> {
     /// Draw number `index` of the seed from the normals as they are, into `out`.
     ///
     /// # Errors
-    /// When `out` has another length; as [`Normals::prior_fit`] and [`Laplace::draw`].
+    /// When `out` has another length; as [`GaussianApproximation::prior_fit`] and [`Laplace::draw`].
     pub fn draw(&mut self, index: u64, out: &mut V::Vector) -> Result<()> {
         let (p, t, seed) = (
             self.prior_precision()?,
@@ -644,7 +652,7 @@ impl<V: Vectors> Normals<V> {
     }
 
     /// The settings.
-    pub fn config(&self) -> &NormalConfig {
+    pub fn config(&self) -> &GaussianConfig {
         &self.config
     }
 }

@@ -1,46 +1,46 @@
 //! A fit's whole state as plain data, and the arrays that a file keeps of it.
 
-use super::NormalConfig;
+use super::GaussianConfig;
 use super::ekf::EkfState;
+use super::gaussian::{CovarianceStructure, GaussianMethod};
 use super::laplace::LaplaceState;
-use super::last_layer::{Curvature, LastLayerState};
-use super::normal::{NormalMethod, Structure};
+use super::last_layer::{HeadHessian, LastLayerState};
 use super::vi::ViState;
 
 /// A fit's whole state.
 #[derive(Clone, Debug, PartialEq)]
-pub enum NormalState {
-    /// Of EKF.
+pub enum GaussianState {
+    /// State of the EKF.
     Ekf(EkfState),
-    /// Of VI, between two steps.
+    /// State of VI between two steps.
     Vi(ViState),
-    /// Of Laplace with independent normals.
+    /// State of Laplace with a diagonal covariance.
     Laplace(LaplaceState),
-    /// Of Laplace on the head alone.
+    /// State of Laplace on the head only.
     LastLayer(LastLayerState),
 }
 
 /// An array of a state.
 #[derive(Debug)]
 pub enum Values<'a> {
-    /// (n_params).
+    /// Values of all parameters, (n_params).
     F32(&'a [f32]),
-    /// Of another size.
+    /// Values of another size.
     F64(&'a [f64]),
 }
 
 /// An array of a state, to be filled.
 #[derive(Debug)]
 pub enum ValuesMut<'a> {
-    /// (n_params).
+    /// Values of all parameters, (n_params).
     F32(&'a mut [f32]),
-    /// Of another size.
+    /// Values of another size.
     F64(&'a mut [f64]),
 }
 
-impl NormalState {
-    /// Where a fit begins, about `mean`, of a model whose head is (V, C) = `head`; of a caller's own parameters, which have none, [0, 0].
-    pub(super) fn start(config: &NormalConfig, mean: &[f32], head: [usize; 2]) -> Self {
+impl GaussianState {
+    /// Returns the state at which a fit centred at `mean` begins. `head` is (V, C) of the model's head, [0, 0] for a caller's own parameters.
+    pub(super) fn start(config: &GaussianConfig, mean: &[f32], head: [usize; 2]) -> Self {
         let (step, n, mean) = (0, mean.len(), mean.to_vec());
         let [v, c] = head;
         let last_layer = |curvature| {
@@ -51,32 +51,36 @@ impl NormalState {
             })
         };
         match (config.method, config.laplace_structure) {
-            (NormalMethod::Ekf, _) => Self::Ekf(EkfState {
+            (GaussianMethod::Ekf, _) => Self::Ekf(EkfState {
                 step,
                 mean,
                 sd: vec![config.init_sd as f32; n],
             }),
-            (NormalMethod::Vi, _) => Self::Vi(ViState {
+            (GaussianMethod::Vi, _) => Self::Vi(ViState {
                 step,
                 mean,
                 log_sd: vec![config.init_log_scale as f32; n],
                 adam: Default::default(),
             }),
-            (NormalMethod::Laplace, Structure::Diagonal) => Self::Laplace(LaplaceState {
-                step,
-                mean,
-                precision: vec![0.0; n],
-            }),
-            (NormalMethod::Laplace, Structure::LastLayerFull) => last_layer(Curvature::full(v, c)),
-            (NormalMethod::Laplace, Structure::LastLayerKfac) => {
-                last_layer(Curvature::kronecker(v, c))
+            (GaussianMethod::Laplace, CovarianceStructure::Diagonal) => {
+                Self::Laplace(LaplaceState {
+                    step,
+                    mean,
+                    precision: vec![0.0; n],
+                })
+            }
+            (GaussianMethod::Laplace, CovarianceStructure::LastLayerFull) => {
+                last_layer(HeadHessian::full(v, c))
+            }
+            (GaussianMethod::Laplace, CovarianceStructure::LastLayerKfac) => {
+                last_layer(HeadHessian::kronecker(v, c))
             }
         }
     }
 
-    /// A state of `n` parameters after `step` steps whose arrays have the sizes that the settings say: to be filled. `head`: (V, C) of the
-    /// model's; of a caller's own parameters, which have none, [0, 0]: [`Normals`](super::Normals) take no fit of a head.
-    pub fn blank(config: &NormalConfig, n: usize, head: [usize; 2], step: u64) -> Self {
+    /// Returns a state of `n` parameters after `step` steps whose arrays have the sizes that the settings say: to be filled. `head`: (V, C) of the
+    /// model's head, [0, 0] for a caller's own parameters: a [`GaussianApproximation`](super::GaussianApproximation) has no head.
+    pub fn blank(config: &GaussianConfig, n: usize, head: [usize; 2], step: u64) -> Self {
         let mut state = Self::start(config, &vec![0.0; n], head);
         match &mut state {
             Self::Ekf(s) => s.step = step,
@@ -90,16 +94,16 @@ impl NormalState {
         state
     }
 
-    /// The method that it is of.
-    pub fn method(&self) -> NormalMethod {
+    /// Returns the method that the state belongs to.
+    pub fn method(&self) -> GaussianMethod {
         match self {
-            Self::Ekf(_) => NormalMethod::Ekf,
-            Self::Vi(_) => NormalMethod::Vi,
-            Self::Laplace(_) | Self::LastLayer(_) => NormalMethod::Laplace,
+            Self::Ekf(_) => GaussianMethod::Ekf,
+            Self::Vi(_) => GaussianMethod::Vi,
+            Self::Laplace(_) | Self::LastLayer(_) => GaussianMethod::Laplace,
         }
     }
 
-    /// Steps made.
+    /// Returns the number of steps made.
     pub fn step(&self) -> u64 {
         match self {
             Self::Ekf(s) => s.step,
@@ -109,7 +113,7 @@ impl NormalState {
         }
     }
 
-    /// The arrays by name: `params` and `sd` (ekf); `params`, `log_sd`, `adam.0` to `adam.3` (vi); `params` and `precision` (laplace), or
+    /// Returns the arrays by name: `params` and `sd` (ekf); `params`, `log_sd`, `adam.0` to `adam.3` (vi); `params` and `precision` (laplace), or
     /// `params` with `pairs`, or with `outputs` and `inputs` (of a head).
     pub fn values(&self) -> Vec<(&'static str, Values<'_>)> {
         use Values::{F32, F64};
@@ -136,7 +140,7 @@ impl NormalState {
         }
     }
 
-    /// The same, to be filled.
+    /// Returns the arrays of [`GaussianState::values`] to be filled.
     pub fn values_mut(&mut self) -> Vec<(&'static str, ValuesMut<'_>)> {
         use ValuesMut::{F32, F64};
         match self {

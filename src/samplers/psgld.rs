@@ -54,25 +54,25 @@ use super::sampler::check;
 use super::{Config, Method, sgld};
 use crate::backend::vectors::{Combine, LiveRule, Random, Reduce, Vectors};
 use crate::error::{Error, Result};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 use serde::{Deserialize, Serialize};
 
 /// How far the second gradient is taken from the first, in each coordinate, as a share of the parameters' root mean square.
 pub const DISPLACEMENT: f64 = 1e-3;
 
-/// A live mass as plain data.
+/// The mass of pSGLD (the setting word is `live`) as plain data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LiveMass {
-    /// V, the running mean square of the gradient, one number of 0 or more a parameter.
+pub struct PsgldMass {
+    /// V, the running mean square of the gradient, one number of 0 or more per parameter.
     pub squares: Vec<f32>,
-    /// What is added to its root, above 0.
+    /// The number added to the root of V, above 0.
     pub floor: f64,
-    /// What V keeps of itself a step, at least 0 and below 1.
+    /// Weight that V keeps per step, at least 0 and below 1.
     pub decay: f64,
 }
 
-impl LiveMass {
-    /// Whether a chain of `n` parameters can have it.
+impl PsgldMass {
+    /// Checks that a chain of `n` parameters can have this mass.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a method other than SGLD or a number out of range, [`Error::Shape`] for another length.
@@ -97,26 +97,26 @@ impl LiveMass {
         })
     }
 
-    /// The mass itself, as the step that left V had it.
+    /// Returns the mass itself, as the step that left V had it.
     pub fn mass(&self) -> Vec<f32> {
         let floor = self.floor as f32;
         self.squares.iter().map(|v| floor + v.sqrt()).collect()
     }
 }
 
-/// A live mass on a device.
+/// The mass of pSGLD on a device.
 #[derive(Debug)]
-pub struct Live<B> {
-    /// As [`LiveMass::squares`].
+pub struct Psgld<B> {
+    /// V, the running mean square of the gradient.
     pub squares: B,
-    /// As [`LiveMass::floor`].
+    /// The number added to the root of V, above 0.
     pub floor: f64,
-    /// As [`LiveMass::decay`].
+    /// Weight that V keeps per step, at least 0 and below 1.
     pub decay: f64,
 }
 
-impl<B> Live<B> {
-    /// The update's coefficients for a step of the settings' size and temperature.
+impl<B> Psgld<B> {
+    /// Returns the update's coefficients for a step of the settings' size and temperature.
     pub(super) fn rule(&self, c: &Config) -> LiveRule {
         let h = c.step_size;
         LiveRule {
@@ -141,13 +141,13 @@ pub struct Diagonal<V: Vectors> {
 }
 
 impl<V: Vectors> Diagonal<V> {
-    /// For `n` parameters, with the signs of a seed and a chain. Takes room for three vectors.
+    /// Creates an estimator for `n` parameters, with the signs of a seed and a chain. Allocates three vectors.
     ///
     /// # Errors
     /// When there is no memory for them.
     pub fn new(vectors: &V, n: usize, seed: u64, chain: u32) -> Result<Self> {
         Ok(Self {
-            stream: Stream::new(seed, Purpose::Diagonal, chain),
+            stream: Stream::new(seed, StreamTag::Diagonal, chain),
             delta: 0.0,
             signs: vectors.zeros(n)?,
             grad: vectors.zeros(n)?,
@@ -175,12 +175,12 @@ impl<V: Vectors> Diagonal<V> {
         v.combine(&mut self.values, Combine::Axpy(self.delta, &self.signs))
     }
 
-    /// Where the second gradient is to be taken, after [`Diagonal::displace`].
+    /// Returns the point at which the second gradient is to be taken, after [`Diagonal::displace`].
     pub fn point(&self) -> &V::Vector {
         &self.values
     }
 
-    /// Changes a record with the one that is kept for the second gradient.
+    /// Swaps a record with the one that is kept for the second gradient.
     pub(super) fn swap_record(&mut self, record: &mut V::Record) {
         std::mem::swap(&mut self.record, record);
     }
@@ -196,12 +196,12 @@ impl<V: Vectors> Diagonal<V> {
         v.combine(&mut self.values, Combine::Divide(&self.signs)) // a sign is its own inverse
     }
 
-    /// The gradient at theta.
+    /// Returns the gradient at theta.
     pub fn grad(&self) -> &V::Vector {
         &self.grad
     }
 
-    /// The estimate, after [`Diagonal::finish`].
+    /// Returns the estimate, after [`Diagonal::finish`].
     pub fn values(&self) -> &V::Vector {
         &self.values
     }

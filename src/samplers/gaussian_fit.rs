@@ -1,21 +1,21 @@
-//! Fitting normals on a GPT's posterior: one batch a step, by any of the methods.
+//! Fitting a Gaussian approximation to a GPT's posterior: one batch per step, by any of the methods.
 
 use super::Phase;
 use super::ekf::Squared;
+use super::gaussian::{CurvatureKind, GaussianApproximation, GaussianConfig, GaussianMethod};
+use super::gaussian_state::{GaussianState, Values};
 use super::laplace::PriorFit;
 use super::last_layer::{HeadBatch, LastLayer};
-use super::normal::{Labels, NormalConfig, NormalMethod, Normals};
-use super::normal_state::{NormalState, Values};
 use crate::backend::vectors::Combine;
 use crate::backend::{Backend, Scalars};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Squares};
 use crate::posterior::Posterior;
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Stream, StreamTag};
 use std::cell::Cell;
 
-/// What a batch did to a fit on a GPT's posterior.
+/// The outcome of a batch for a fit on a GPT's posterior.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FitReport {
     /// Which step this was, counted from 0.
@@ -27,18 +27,18 @@ pub struct FitReport {
 }
 
 enum Fit<B: Backend> {
-    /// Of every parameter.
+    /// A fit of every parameter.
     Independent {
-        normals: Normals<B>,
+        normals: GaussianApproximation<B>,
         squares: B::Vector, // (n_params); empty for VI
     },
-    /// Of the head's weights.
+    /// A fit of the head's weights.
     Head(Head<B>),
 }
 
-/// A fit of the head with the settings that it is read by.
+/// A fit of the head with its settings.
 struct Head<B: Backend> {
-    config: NormalConfig,
+    config: GaussianConfig,
     fit: LastLayer<B>,
     prior: Option<PriorFit>, // of the curvature as it is
 }
@@ -51,13 +51,13 @@ impl<B: Backend> Head<B> {
         Ok(self.prior)
     }
 
-    /// The prior's: fitted, or as given.
+    /// Returns the prior's precision: fitted, or as given.
     fn precision(&mut self) -> Result<f64> {
         let fitted = self.prior_fit()?.map(|p| p.precision);
         Ok(fitted.unwrap_or(self.config.prior_std.powi(-2)))
     }
 
-    /// Of all `n` parameters: 0 but for the head's, which are the last.
+    /// Returns the standard deviations of all `n` parameters: 0 except for the head's, which come last.
     fn sd(&mut self, n: usize) -> Result<Vec<f32>> {
         let p = self.precision()?;
         let own = self.fit.sd(p, self.config.temperature)?;
@@ -77,65 +77,65 @@ impl<B: Backend> Head<B> {
     }
 }
 
-/// Normals in the making, on a GPT's posterior: one batch a step. One thread at a time.
-pub struct NormalFit<B: Backend> {
+/// A Gaussian approximation that is being fitted to a GPT's posterior, one batch per step. For one thread at a time.
+pub struct GaussianFit<B: Backend> {
     backend: B,
     posterior: Posterior<B>,
     fit: Fit<B>,
 }
 
-/// (V, C) of a model's head.
+/// Returns (V, C) of a model's head.
 fn head(gpt: &Gpt) -> [usize; 2] {
     [gpt.config().vocab_size, gpt.config().n_embd]
 }
 
-impl<B: Backend> NormalFit<B> {
-    /// Begins about `start`.
+impl<B: Backend> GaussianFit<B> {
+    /// Begins a fit centred at `start`.
     ///
     /// # Errors
-    /// As [`Normals::new`], when `start` is not of the model's size, for Laplace when the prior is not normal with one precision, and on the
-    /// head alone when the model's is tied.
+    /// Returns the errors of [`GaussianApproximation::new`], and an error when `start` is not of the model's size, for Laplace when the prior is not normal
+    /// with one precision, and for a fit of the head when the model's head is tied.
     pub fn new(
         backend: &B,
         posterior: Posterior<B>,
         start: &[f32],
-        config: NormalConfig,
+        config: GaussianConfig,
     ) -> Result<Self> {
-        let state = NormalState::start(&config, start, head(posterior.gpt()));
+        let state = GaussianState::start(&config, start, head(posterior.gpt()));
         Self::restore(backend, posterior, config, &state)
     }
 
-    /// Goes on from a saved state, bit for bit.
+    /// Continues from a saved state, bit for bit.
     ///
     /// # Errors
-    /// As [`Normals::restore`], and when the state is not of the model's size.
+    /// Returns the errors of [`GaussianApproximation::restore`], and an error when the state is not of the model's size.
     pub fn restore(
         backend: &B,
         posterior: Posterior<B>,
-        config: NormalConfig,
-        state: &NormalState,
+        config: GaussianConfig,
+        state: &GaussianState,
     ) -> Result<Self> {
         let gpt = posterior.gpt();
         for (_, v) in state.values() {
             // Adam's moments may be left out.
             if let Values::F32(v) = v
-                && !(v.is_empty() && state.method() == NormalMethod::Vi)
+                && !(v.is_empty() && state.method() == GaussianMethod::Vi)
             {
                 gpt.layout().check(v)?;
             }
         }
-        let laplace = config.method == NormalMethod::Laplace;
+        let laplace = config.method == GaussianMethod::Laplace;
         if laplace && !posterior.has_one_precision() {
             return Err(Error::conflict(
                 "laplace adds one precision to all parameters: choose a normal prior of absolute scale",
             ));
         }
-        let config = NormalConfig {
+        let config = GaussianConfig {
             observations: posterior.sequences(),
             ..config
         };
         let fit = match (config.fits_head(), state) {
-            (true, NormalState::LastLayer(s)) => {
+            (true, GaussianState::LastLayer(s)) => {
                 config.validate()?;
                 if gpt.config().tie_weights {
                     return Err(Error::conflict(
@@ -156,11 +156,11 @@ impl<B: Backend> NormalFit<B> {
             }
             (false, state) => {
                 let n = match config.method {
-                    NormalMethod::Vi => 0,
+                    GaussianMethod::Vi => 0,
                     _ => gpt.n_params(),
                 };
                 Fit::Independent {
-                    normals: Normals::restore(backend.clone(), config, state)?,
+                    normals: GaussianApproximation::restore(backend.clone(), config, state)?,
                     squares: backend.zeros(n)?,
                 }
             }
@@ -172,14 +172,14 @@ impl<B: Backend> NormalFit<B> {
         })
     }
 
-    /// The state as plain data.
+    /// Returns the state as plain data.
     ///
     /// # Errors
-    /// As [`Normals::state`].
-    pub fn state(&self) -> Result<NormalState> {
+    /// Returns the errors of [`GaussianApproximation::state`].
+    pub fn state(&self) -> Result<GaussianState> {
         match &self.fit {
             Fit::Independent { normals, .. } => normals.state(),
-            Fit::Head(h) => h.fit.state().map(NormalState::LastLayer),
+            Fit::Head(h) => h.fit.state().map(GaussianState::LastLayer),
         }
     }
 
@@ -212,7 +212,7 @@ impl<B: Backend> NormalFit<B> {
             }
         };
         let config = normals.config();
-        if config.method == NormalMethod::Vi {
+        if config.method == GaussianMethod::Vi {
             let (mut log_lik, draws) = (0.0, config.vi_n_samples as f64);
             loop {
                 let scale = posterior.launch(normals.point(), batch, None)?;
@@ -237,19 +237,21 @@ impl<B: Backend> NormalFit<B> {
         self.backend.combine(squares, Combine::Fill(0.0))?;
         let (seed, step, mean) = (config.seed, normals.steps_made(), normals.mean());
         let labels = match config.method {
-            NormalMethod::Laplace => config.laplace_labels,
-            _ => Labels::Data,
+            GaussianMethod::Laplace => config.laplace_labels,
+            _ => CurvatureKind::EmpiricalFisher,
         };
         let own = Squares::Gradients;
         let scale = match labels {
-            Labels::Data => posterior.launch_squares(mean, batch, own, squares)?,
-            Labels::Model => {
+            CurvatureKind::EmpiricalFisher => {
+                posterior.launch_squares(mean, batch, own, squares)?
+            }
+            CurvatureKind::Fisher => {
                 let mut drawn = batch.clone();
                 posterior.draw_labels(mean, seed, step, &mut drawn)?;
                 posterior.launch_squares(mean, &drawn, own, squares)?
             }
-            Labels::Ggn => {
-                let stream = Stream::new(seed, Purpose::Labels, 0);
+            CurvatureKind::Ggn => {
+                let stream = Stream::new(seed, StreamTag::Labels, 0);
                 let of = Squares::Curvature { stream, draw: step };
                 posterior.launch_squares(mean, batch, of, squares)?
             }
@@ -273,10 +275,10 @@ impl<B: Backend> NormalFit<B> {
         })
     }
 
-    /// VI: as [`Normals::set_rate`].
+    /// Sets the factor on VI's rate: see [`GaussianApproximation::set_rate`].
     ///
     /// # Errors
-    /// As [`Normals::set_rate`].
+    /// Returns the errors of [`GaussianApproximation::set_rate`].
     pub fn set_rate(&mut self, rate: Option<f64>) -> Result<()> {
         match &mut self.fit {
             Fit::Independent { normals, .. } => normals.set_rate(rate),
@@ -284,10 +286,10 @@ impl<B: Backend> NormalFit<B> {
         }
     }
 
-    /// As [`Normals::extend`]; of the head no fit can be another length.
+    /// Changes the number of steps: see [`GaussianApproximation::extend`]. A fit of the head cannot change its length.
     ///
     /// # Errors
-    /// As [`Normals::extend`].
+    /// Returns the errors of [`GaussianApproximation::extend`].
     pub fn extend(&mut self, steps: u64) -> Result<()> {
         match &mut self.fit {
             Fit::Independent { normals, .. } => normals.extend(steps),
@@ -298,7 +300,7 @@ impl<B: Backend> NormalFit<B> {
         }
     }
 
-    /// The mean, (n_params).
+    /// Returns the mean (n_params).
     pub fn mean(&self) -> &B::Vector {
         match &self.fit {
             Fit::Independent { normals, .. } => normals.mean(),
@@ -306,10 +308,10 @@ impl<B: Backend> NormalFit<B> {
         }
     }
 
-    /// The standard deviations, (n_params), as [`NormalFit::draw`] has them: infinite where there is no precision, 0 of what is not in the fit.
+    /// Returns the standard deviations (n_params) that [`GaussianFit::draw`] uses: infinite where there is no precision, 0 outside the fit.
     ///
     /// # Errors
-    /// As [`NormalFit::prior_fit`], and when the device cannot be read.
+    /// Returns the errors of [`GaussianFit::prior_fit`], and an error when the device cannot be read.
     pub fn sd(&mut self) -> Result<Vec<f32>> {
         match &mut self.fit {
             Fit::Independent { normals, .. } => normals.sd(),
@@ -317,7 +319,7 @@ impl<B: Backend> NormalFit<B> {
         }
     }
 
-    /// Mean standard deviation over the parameters that are in the fit; Laplace's with the prior of `prior_std`.
+    /// Returns the mean standard deviation over the parameters that are in the fit; Laplace's with the prior of `prior_std`.
     ///
     /// # Errors
     /// When the device cannot be read, or as [`LastLayer::sd`].
@@ -326,10 +328,10 @@ impl<B: Backend> NormalFit<B> {
         self.average_sd_with(p)
     }
 
-    /// The same; Laplace's with that prior precision.
+    /// Returns the mean standard deviation over the parameters that are in the fit; Laplace's with the given prior precision.
     ///
     /// # Errors
-    /// As [`NormalFit::average_sd`].
+    /// Returns the errors of [`GaussianFit::average_sd`].
     pub fn average_sd_with(&mut self, prior_precision: f64) -> Result<f64> {
         match &mut self.fit {
             Fit::Independent { normals, .. } => normals.average_sd_with(prior_precision),
@@ -340,7 +342,7 @@ impl<B: Backend> NormalFit<B> {
     /// Laplace with `laplace_fit_prior`: what the marginal likelihood says of the prior, kept until the next step; else `None`.
     ///
     /// # Errors
-    /// As [`Laplace::fit_prior`](super::Laplace::fit_prior) and [`LastLayer::fit_prior`].
+    /// Returns the errors of [`Laplace::fit_prior`](super::Laplace::fit_prior) and [`LastLayer::fit_prior`].
     pub fn prior_fit(&mut self) -> Result<Option<PriorFit>> {
         match &mut self.fit {
             Fit::Independent { normals, .. } => normals.prior_fit(),
@@ -348,10 +350,10 @@ impl<B: Backend> NormalFit<B> {
         }
     }
 
-    /// Draw number `index` of the seed from the normals as they are, into `out` (n_params).
+    /// Writes draw number `index` of the seed, from the approximation as it stands, into `out` (n_params).
     ///
     /// # Errors
-    /// As [`Normals::draw`] and [`LastLayer::draw`].
+    /// Returns the errors of [`GaussianApproximation::draw`] and [`LastLayer::draw`].
     pub fn draw(&mut self, index: u64, out: &mut B::Vector) -> Result<()> {
         match &mut self.fit {
             Fit::Independent { normals, .. } => normals.draw(index, out),
@@ -359,7 +361,7 @@ impl<B: Backend> NormalFit<B> {
         }
     }
 
-    /// Parameters that are in the fit.
+    /// Returns the number of parameters that are in the fit.
     pub fn parameters(&self) -> usize {
         let gpt = self.posterior.gpt();
         match &self.fit {
@@ -368,7 +370,7 @@ impl<B: Backend> NormalFit<B> {
         }
     }
 
-    /// Steps made, which is the next step's index.
+    /// Returns the number of steps made, which is the next step's index.
     pub fn steps_made(&self) -> u64 {
         match &self.fit {
             Fit::Independent { normals, .. } => normals.steps_made(),
@@ -376,7 +378,7 @@ impl<B: Backend> NormalFit<B> {
         }
     }
 
-    /// Warm-up while steps are left, then done: a fit's own steps are never samples.
+    /// Returns warm-up while steps are left, then done: a fit's own steps are never samples.
     pub fn phase(&self) -> Phase {
         match self.steps_made() < self.config().steps {
             true => Phase::Warmup,
@@ -384,8 +386,8 @@ impl<B: Backend> NormalFit<B> {
         }
     }
 
-    /// The settings.
-    pub fn config(&self) -> &NormalConfig {
+    /// Returns the settings.
+    pub fn config(&self) -> &GaussianConfig {
         match &self.fit {
             Fit::Independent { normals, .. } => normals.config(),
             Fit::Head(h) => &h.config,
