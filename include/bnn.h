@@ -1130,7 +1130,7 @@ bnn_status bnn_sampler_new_with_gradients(const bnn_context *context,
 
 /**
  * Makes a sampler on a model's posterior that goes on from a saved state, bit for bit as it would have without the break: one that
- * bnn_sampler_save wrote, or a run's chain_<k>.bnn with the run's baseline for the model.
+ * bnn_sampler_save wrote, or a run's chain_00.bnn with the run's baseline for the model.
  *
  * [in] model, corpus, options: as bnn_sampler_new had them, but that sampling_steps (of fits num_epochs) may be another number that holds the
  * steps made, where no step depends on it: the sampler then goes on as one that was made with it. Steps depend on it under a linear, cosine

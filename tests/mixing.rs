@@ -259,7 +259,8 @@ fn a_summary_takes_the_sampling_steps_and_keeps_its_keys() {
         "verdict",
     ];
     let mut got = keys.clone();
-    (want.sort_unstable(), got.sort_unstable());
+    want.sort_unstable();
+    got.sort_unstable();
     assert_eq!(got, want);
 
     // No one temperature, no energy.

@@ -61,7 +61,8 @@ fn kolmogorov(sorted: &[f64], cdf: fn(f64) -> f64) -> f64 {
 /// Each family about a centre that varies, with scales that vary. The law of another family, and a scale that is off by 3 %, are seen.
 #[test]
 fn draws_have_the_law_of_the_prior() {
-    let families: [(PriorFamily, fn(f64) -> f64); 3] = [
+    type Case = (PriorFamily, fn(f64) -> f64);
+    let families: [Case; 3] = [
         (PriorFamily::Normal, normal),
         (PriorFamily::Laplace, laplace),
         (PriorFamily::StudentT { dof: 3.0 }, student_t3),

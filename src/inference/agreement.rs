@@ -167,6 +167,11 @@ pub trait DrawTable: Sync {
     /// Returns how many numbers there are.
     fn len(&self) -> usize;
 
+    /// Returns whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Returns quantity `i` of draw `draw` among `quantities`.
     fn value(&self, draw: usize, i: usize, quantities: usize) -> f64;
 }

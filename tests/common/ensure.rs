@@ -4,8 +4,11 @@
 use bnn::backend::cpu::Isa;
 use std::process::Command;
 
-/// Every part that `BNN_ENSURE` may name, and how it is found.
-const PARTS: [(&str, fn() -> bool); 7] = [
+/// A part's name, and how it is found.
+type Part = (&'static str, fn() -> bool);
+
+/// Every part that `BNN_ENSURE` may name.
+const PARTS: [Part; 7] = [
     ("avx2", || Isa::named("avx2").is_ok()),
     ("avx512", || Isa::named("avx512").is_ok()),
     ("avx512_bf16", || Isa::all().into_iter().any(Isa::has_bf16)),

@@ -20,7 +20,7 @@ fn zip(cpu: &Cpu, y: &mut [f32], x: &[f32], f: impl Fn(&mut f32, f32) + Sync) ->
 }
 
 /// [`crate::backend::Vectors::combine`].
-pub fn combine(cpu: &Cpu, y: &mut Vec<f32>, op: Combine<'_, Vec<f32>>) -> Result<()> {
+pub fn combine(cpu: &Cpu, y: &mut [f32], op: Combine<'_, Vec<f32>>) -> Result<()> {
     match op {
         Combine::Fill(value) => y.fill(value),
         Combine::Scale(a) => {

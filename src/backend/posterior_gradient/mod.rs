@@ -32,7 +32,7 @@ impl PriorFamily {
     }
 }
 
-/// A prior as [`Backend::posterior_gradient`] takes it.
+/// A prior as [`posterior_gradient`](PosteriorOps::posterior_gradient) takes it.
 #[derive(Debug)]
 pub struct PriorTerms<'a, B> {
     /// The centre; `None` is 0.

@@ -1,4 +1,4 @@
-//! The monitors that a session has by its settings: a file each, and a row in [`all`].
+//! The monitors that a session has by its settings: a file each, and a row in the list below.
 
 mod draws;
 mod excess_loss;
