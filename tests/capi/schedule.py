@@ -5,7 +5,7 @@ import sys
 bnn = c.CDLL(sys.argv[1])
 
 
-class Error(c.CovarianceStructure):
+class Error(c.Structure):
     _fields_ = [("code", c.c_int32), ("message", c.c_char * 508)]
 
 
