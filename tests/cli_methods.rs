@@ -355,8 +355,14 @@ fn every_choice_runs_and_makes_another_chain() {
             "--preconditioner prior --prior-family laplace",
             "preconditioner",
         ),
-        ("--preconditioner live", "the live preconditioner is for sgld"),
-        ("--sampler sglrw --preconditioner live", "the live preconditioner is for sgld"),
+        (
+            "--preconditioner live",
+            "the live preconditioner is for sgld",
+        ),
+        (
+            "--sampler sglrw --preconditioner live",
+            "the live preconditioner is for sgld",
+        ),
         (
             "--sampler sgld --preconditioner live --auto-step --warmup-steps 60",
             "auto_step needs",

@@ -145,7 +145,10 @@ fn an_ensemble_refuses_what_does_not_fit() {
         (&[(1, &[1; 3])], &["10 of 12", "got 3"]),
         (&[(0, &[1]), (1, &[1, 11])], &["x[1, 1]", "11"]),
         (&[(3, &[1])], &["sequence of piece 0", "3"]),
-        (&[(0, &[1]), (0, &[1])], &["piece 1", "no earlier piece", "got 0"]),
+        (
+            &[(0, &[1]), (0, &[1])],
+            &["piece 1", "no earlier piece", "got 0"],
+        ),
         (&[(0, &[1; 12]), (1, &[1])], &["at most 12 together"]),
     ];
     for (pieces, parts) in cases {
