@@ -77,7 +77,7 @@ pub unsafe extern "C" fn bnn_generator_new(
             device,
             &e.model.gpt,
             samples,
-            o.weights(),
+            o.weights,
         )?));
         let corpus = c.inner.clone();
         // SAFETY: `generator` is NULL or the caller's to write.

@@ -46,8 +46,8 @@ pub unsafe extern "C" fn bnn_model_new(
         // SAFETY: both are NULL or live handles.
         let (context, o) = unsafe { (get(context, "context")?, Set::from(options)?) };
         let gpt = Gpt::new(o.model(vocab_size)?)?;
-        let params = gpt.layout().init(o.seed());
-        let device = context.device.clone().with_precision(o.precision()?);
+        let params = gpt.layout().init(o.seed);
+        let device = context.device.clone().with_precision(o.precision);
         let inner = Arc::new(Model::new(device, gpt, &params, None)?);
         // SAFETY: `model` is NULL or the caller's to write.
         unsafe { hand_out(model, bnn_model { inner }, "model") }

@@ -88,7 +88,7 @@ pub unsafe extern "C" fn bnn_model_load(
             let path = text(path, path_len, "path")?;
             let file = BaselineFile::read(path)?;
             let (gpt, chars) = (Gpt::new(file.model)?, file.vocabulary.chars().collect());
-            let device = context.device.clone().with_precision(o.precision()?);
+            let device = context.device.clone().with_precision(o.precision);
             let inner = Arc::new(Model::new(device, gpt, &file.params, Some(chars))?);
             hand_out(model, bnn_model { inner }, "model")
         }

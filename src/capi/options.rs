@@ -3,15 +3,11 @@
 use super::guard::guard;
 use super::pointer::{get, give, hand_out, lock, out, take_back, text};
 use super::status::{Fail, bnn_error, bnn_status};
-use crate::backend::{Precision, WeightType};
-use crate::data::Order;
 use crate::error::{Error, Result};
-use crate::gpt::{GptConfig, Objective};
-use crate::samplers::{Config, GaussianConfig, GaussianMethod, Preconditioner};
+use crate::gpt::GptConfig;
 use crate::settings::{
     Case, Given, Kind, Preset, Row, Settings, TABLE, TargetKind, Value, default_text, row,
 };
-use crate::store::Dtype;
 use std::ffi::c_char;
 use std::sync::Mutex;
 
@@ -110,104 +106,15 @@ impl Set {
         Ok(Self { given, settings })
     }
 
-    pub fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    /// (B, T) of a batch.
-    pub fn batch(&self, c: &GptConfig) -> Result<(usize, usize)> {
-        Ok((self.batch_size, self.window(c)?))
-    }
-
-    /// (B, T) of a batch of the baseline's training.
+    /// Returns (B, T) of a batch of the baseline's training.
     pub fn training_batch(&self, c: &GptConfig) -> Result<(usize, usize)> {
-        let (b, t) = self.batch(c)?;
-        Ok((self.baseline_batch_size.unwrap_or(b), t))
+        let b = self.baseline_batch_size.unwrap_or(self.batch_size);
+        Ok((b, self.window(c)?))
     }
 
-    /// Which method fits normals; `None` for a chain.
-    pub fn gaussian_method(&self) -> Option<GaussianMethod> {
-        self.sampler.gaussian()
-    }
-
-    pub fn chain(&self) -> Result<Config> {
-        let c = self.sampler_config(self.chain)?;
-        c.validate()?;
-        Ok(c)
-    }
-
-    pub fn temperature_every(&self) -> u64 {
-        self.temperature_every
-    }
-
-    pub fn llc_every(&self) -> u64 {
-        self.llc_every
-    }
-
-    pub fn sample_dtype(&self) -> Dtype {
-        self.sample_dtype
-    }
-
-    /// What was set, as JSON.
+    /// Returns what was set, as JSON.
     pub fn json(&self) -> String {
         self.given.json()
-    }
-
-    /// The settings of a fit of `steps` steps.
-    pub fn gaussian(&self, method: GaussianMethod, steps: u64) -> Result<GaussianConfig> {
-        let c = self.gaussian_config(method, steps);
-        c.validate()?;
-        Ok(c)
-    }
-
-    /// The settings of a fit to a caller's own log posterior: its steps are sampling_steps, its data num_data.
-    pub fn vector_gaussian(&self, method: GaussianMethod) -> Result<GaussianConfig> {
-        let mut c = self.gaussian(method, self.sampling_steps)?;
-        let counts = match method {
-            GaussianMethod::Ekf => c.learning_rate == 0.0,
-            GaussianMethod::Laplace => true,
-            GaussianMethod::Vi => false,
-        };
-        if let Some(n) = self.num_data {
-            c.observations = self.likelihood_weight * n;
-        } else if counts {
-            let expected = format!("how many observations the data are ({method} counts them)");
-            return Err(Error::invalid("num_data", expected, "unset"));
-        }
-        c.validate()?;
-        Ok(c)
-    }
-
-    pub fn preconditioner(&self) -> Preconditioner {
-        self.mass()
-    }
-
-    pub fn likelihood_weight(&self) -> f64 {
-        self.likelihood_weight
-    }
-
-    pub fn num_data(&self) -> Option<f64> {
-        self.num_data
-    }
-
-    pub fn batch_order(&self) -> Result<Order> {
-        Ok(self.batch_order)
-    }
-
-    pub fn num_epochs(&self) -> u64 {
-        self.num_epochs.unwrap_or(1)
-    }
-
-    pub fn precision(&self) -> Result<Precision> {
-        Ok(self.precision)
-    }
-
-    pub fn weights(&self) -> WeightType {
-        self.weights
-    }
-
-    pub fn objective(&self) -> Result<Objective> {
-        Ok(self.objective)
     }
 }
 

@@ -12,10 +12,8 @@ use crate::backend::Device;
 use crate::data::Batch;
 use crate::error::{Error, Result as Checked};
 use crate::gpt::GptConfig;
-use crate::inference::{
-    BatchConfig, Inference, MonitorConfig, Session, SessionConfig, StepReport, Target,
-};
-use crate::samplers::{Factors, Phase, Preconditioner};
+use crate::inference::{Inference, Session, SessionConfig, StepReport, Target};
+use crate::samplers::{Factors, Phase};
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
 
@@ -78,56 +76,17 @@ impl From<Session<Device>> for bnn_sampler {
     }
 }
 
-/// The settings of a session on a model's posterior.
+/// Returns the settings of a session on a model's posterior. There are no probes: a C program has its own.
 fn on_model(o: &Set, model: &GptConfig) -> Checked<SessionConfig> {
-    let (size, window) = o.batch(model)?;
-    let inference = match o.gaussian_method() {
-        Some(method) => Inference::Fit {
-            // The session counts the steps.
-            config: o.gaussian(method, u64::MAX)?,
-            epochs: o.num_epochs(),
-        },
-        None => chain(o, o.preconditioner())?,
-    };
-    Ok(SessionConfig {
-        inference,
-        objective: o.objective()?,
-        num_data: o.num_data(),
-        likelihood_weight: o.likelihood_weight(),
-        batches: BatchConfig {
-            size,
-            window,
-            order: o.batch_order()?,
-            chosen: None,
-        },
-        monitors: MonitorConfig {
-            temperature_every: o.temperature_every(),
-            llc_every: o.llc_every(),
-            ..MonitorConfig::default()
-        },
-    })
+    let mut config = o.session(o.chain, model)?;
+    config.monitors.probe_tokens = 0;
+    Ok(config)
 }
 
-/// The settings of a session on gradients of the caller's, and what a mean log likelihood is multiplied by.
+/// Returns the settings of a session on gradients of the caller's, and what a mean log likelihood is multiplied by.
 fn on_gradients(o: &Set) -> Checked<(Inference, f64)> {
-    let inference = match o.gaussian_method() {
-        Some(method) => Inference::Fit {
-            config: o.vector_gaussian(method)?,
-            epochs: 1,
-        },
-        None => chain(o, Preconditioner::None)?,
-    };
-    let num_data = o.likelihood_weight() * o.num_data().unwrap_or(1.0);
-    Ok((inference, num_data))
-}
-
-fn chain(o: &Set, preconditioner: Preconditioner) -> Checked<Inference> {
-    let sampler = o.chain()?;
-    Ok(Inference::Chain {
-        auto_step: o.auto_step(&sampler)?,
-        sampler,
-        preconditioner,
-    })
+    let num_data = o.likelihood_weight * o.num_data.unwrap_or(1.0);
+    Ok((o.on_gradients(o.chain)?, num_data))
 }
 
 /// # Safety

@@ -48,11 +48,11 @@ pub unsafe extern "C" fn bnn_store_new(
             let provenance = Provenance {
                 config: o.json(),
                 model: model_json(&m.gpt)?,
-                seed: o.seed(),
+                seed: o.seed,
                 corpus_sha256: c.sha256,
                 baseline_sha256: m.baseline_sha256()?,
                 vocabulary: c.tokenizer.vocabulary(),
-                dtype: o.sample_dtype(),
+                dtype: o.sample_dtype,
                 n_params: m.gpt.n_params() as u64,
             };
             let inner = Mutex::new(Store::resume(path, provenance)?);

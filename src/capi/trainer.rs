@@ -56,7 +56,7 @@ pub unsafe extern "C" fn bnn_trainer_new(
             corpus: corpus.clone(),
             windows,
             batch: Batch::new(b, t)?,
-            seed: o.seed(),
+            seed: o.seed,
         };
         let inner = Mutex::new(inner);
         // SAFETY: `trainer` is NULL or the caller's to write.

@@ -44,6 +44,7 @@ impl Settings {
             size: self.batch_size,
             window: self.window(model)?,
             order: self.batch_order,
+            // A corpus with fewer windows than the original's 10,000 gives all it has.
             chosen: self.train_samples,
         })
     }

@@ -7,7 +7,6 @@ use crate::backend::{Device, Transfer, Vectors};
 use crate::data::{Batches, Corpus};
 use crate::error::{Error, Result};
 use crate::gpt::Gpt;
-use crate::inference::BatchConfig;
 use crate::inference::baseline_cache::{Kept, Training};
 use crate::inference::baseline_file::{BaselineFile, baseline_sha256};
 use std::path::{Path, PathBuf};
@@ -107,21 +106,7 @@ impl Setting {
     /// When the window does not fit the model or the text, or a sweep the batch.
     pub fn batches(&self, config: &Config) -> Result<Batches> {
         let n = self.corpus.train.len();
-        self.batch_config(config)?.batches(n, config.seed)
-    }
-
-    /// How windows become the sampler's batches.
-    ///
-    /// # Errors
-    /// When the window does not fit the model.
-    pub fn batch_config(&self, config: &Config) -> Result<BatchConfig> {
-        Ok(BatchConfig {
-            size: config.batch_size,
-            window: config.window(self.gpt.config())?,
-            order: config.batch_order,
-            // A corpus with fewer windows than the original's 10,000 gives all it has.
-            chosen: config.train_samples,
-        })
+        config.batches(self.gpt.config())?.batches(n, config.seed)
     }
 
     /// Steps that a method which fits normals makes.

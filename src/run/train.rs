@@ -10,9 +10,7 @@ use crate::backend::Device;
 use crate::data::Batches;
 use crate::error::{Error, Result};
 use crate::gpt::Objective;
-use crate::inference::{
-    Inference, MonitorConfig, Session, SessionConfig, Target, TrajectoryForecast, count_data,
-};
+use crate::inference::{Session, Target, TrajectoryForecast, count_data};
 use crate::posterior::Prior;
 use crate::store::{Provenance, Store};
 use std::path::{Path, PathBuf};
@@ -267,42 +265,11 @@ impl<'a> Run<'a> {
             start: &self.start(chain)?,
             start_sha256: Some(self.starts[chain as usize].1),
         };
-        let (be, config) = (&self.setting.backend, self.session_config(chain)?);
+        let be = &self.setting.backend;
+        let config = self.config.session(chain, self.setting.gpt.config())?;
         match path.exists() {
             true => Session::resume(be, &target, &config, path),
             false => Session::new(be, &target, &config),
         }
-    }
-
-    fn session_config(&self, chain: u32) -> Result<SessionConfig> {
-        let c = self.config;
-        let inference = match c.sampler {
-            Sampler::Chain(_) => {
-                let sampler = c.sampler_config(chain)?;
-                Inference::Chain {
-                    auto_step: c.auto_step(&sampler)?,
-                    sampler,
-                    preconditioner: c.mass(),
-                }
-            }
-            Sampler::Gaussian(normal) => Inference::Fit {
-                // The session counts the steps.
-                config: c.gaussian_config(normal, u64::MAX),
-                epochs: c.num_epochs.unwrap_or(1),
-            },
-        };
-        Ok(SessionConfig {
-            inference,
-            objective: c.objective,
-            num_data: c.num_data,
-            likelihood_weight: c.likelihood_weight,
-            batches: self.setting.batch_config(c)?,
-            monitors: MonitorConfig {
-                temperature_every: c.temperature_every,
-                llc_every: c.llc_every,
-                probe_tokens: c.probe_tokens,
-                probe_every: c.probe_every,
-            },
-        })
     }
 }
