@@ -1,47 +1,64 @@
 //! Averaging and drawing on the CPU, one thread per row.
 
+use std::cell::RefCell;
+
 use super::{Draw, Drawn};
 use crate::backend::cpu::Cpu;
 use crate::backend::ops::DrawOps;
 use crate::error::Result;
 
-/// Averages the members' predictions for one row.
-struct Average {
-    p: Vec<f64>,   // (V) at temperature 1
-    q: Vec<f64>,   // (V) at the draw's temperature
-    one: Vec<f64>, // (V) one member's
-    lse: Vec<f64>, // (S) ln of the sum of e^z, of each
+thread_local! {
+    /// Room for [`Average`], which is kept from token to token.
+    static ROOM: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The average of the members' predictions for one row.
+struct Average<'a> {
+    p: &'a [f64],   // (V) at temperature 1
+    q: &'a [f64],   // (V) at the draw's temperature
+    lse: &'a [f64], // (S) ln of the sum of e^z, of each
     expected_entropy: f64,
 }
 
-impl Average {
-    fn of<'a>(
-        logits: impl ExactSizeIterator<Item = &'a [f32]>,
+impl<'a> Average<'a> {
+    /// Averages in `room`, (3 V + S), whatever it holds.
+    fn of<'z>(
+        logits: impl ExactSizeIterator<Item = &'z [f32]>,
         v: usize,
         temperature: f64,
+        room: &'a mut [f64],
     ) -> Self {
         let share = 1.0 / logits.len() as f64;
-        let mut a = Self {
-            p: vec![0.0; v],
-            q: vec![0.0; v],
-            one: vec![0.0; v],
-            lse: Vec::with_capacity(logits.len()),
-            expected_entropy: 0.0,
-        };
-        for z in logits {
-            let lse = softmax(z, 1.0, &mut a.one);
-            a.lse.push(lse);
-            a.expected_entropy += share * entropy(&a.one);
-            add(&mut a.p, share, &a.one);
-            softmax(z, temperature, &mut a.one);
-            add(&mut a.q, share, &a.one);
+        let (p, rest) = room.split_at_mut(v);
+        let (q, rest) = rest.split_at_mut(v);
+        let (one, lse) = rest.split_at_mut(v);
+        p.fill(0.0);
+        q.fill(0.0);
+        let mut expected_entropy = 0.0;
+        for (z, lse) in logits.zip(&mut *lse) {
+            let top = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            *lse = softmax(z, top, 1.0, one);
+            expected_entropy += share * entropy(one);
+            add(p, share, one);
+            if temperature != 1.0 {
+                softmax(z, top, temperature, one);
+                add(q, share, one);
+            }
         }
-        a
+        if temperature == 1.0 {
+            q.copy_from_slice(p);
+        }
+        Self {
+            p,
+            q,
+            lse,
+            expected_entropy,
+        }
     }
 
     /// Returns the first token, of the top k of q in ascending order of id, whose cumulative probability exceeds u in [0, 1).
     fn choose(&self, top_k: Option<usize>, u: f64) -> usize {
-        let q = &self.q;
+        let q = self.q;
         // Of equals the lower token first: the order is total, so the choice of k is one.
         let rank = |&a: &usize, &b: &usize| q[b].total_cmp(&q[a]).then(a.cmp(&b));
         let kth = top_k.filter(|&k| k < q.len()).map(|k| {
@@ -80,25 +97,28 @@ impl DrawOps for Cpu {
         }
         self.host.each(out, |row, out| {
             let each = (0..members).map(|s| &logits[(s * rows + row) * v..][..v]);
-            let average = Average::of(each.clone(), v, how.temperature);
-            let token = average.choose(how.top_k, u[row]);
-            *out = Drawn {
-                token: token as u32,
-                entropy: entropy(&average.p),
-                expected_entropy: average.expected_entropy,
-                log_prob: log_mean_exp(
-                    each.zip(&average.lse).map(|(z, lse)| z[token] as f64 - lse),
-                ),
-            };
+            *out = ROOM.with_borrow_mut(|room| {
+                room.resize(3 * v + members, 0.0);
+                let average = Average::of(each.clone(), v, how.temperature, room);
+                let token = average.choose(how.top_k, u[row]);
+                Drawn {
+                    token: token as u32,
+                    entropy: entropy(average.p),
+                    expected_entropy: average.expected_entropy,
+                    log_prob: log_mean_exp(
+                        each.zip(average.lse).map(|(z, lse)| z[token] as f64 - lse),
+                    ),
+                }
+            });
             Ok(())
         })?;
         Ok(None)
     }
 }
 
-/// Computes the probabilities of z / temperature, and ln of the sum of e^(z / temperature).
-fn softmax(z: &[f32], temperature: f64, out: &mut [f64]) -> f64 {
-    let top = z.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
+/// Computes the probabilities of z / temperature, and ln of the sum of e^(z / temperature). `top` is the largest of z.
+fn softmax(z: &[f32], top: f32, temperature: f64, out: &mut [f64]) -> f64 {
+    let top = top as f64;
     let mut total = 0.0;
     for (o, &z) in out.iter_mut().zip(z) {
         *o = ((z as f64 - top) / temperature).exp();

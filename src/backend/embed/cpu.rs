@@ -169,9 +169,9 @@ impl EmbedOps for Cpu {
         positions: Positions,
     ) -> Result<()> {
         let c = tables.c;
-        let members = match params {
-            Params::Flat(_) => 1,
-            Params::Ensemble(ensemble) => ensemble.len(),
+        let (members, wte, wpe) = match params {
+            Params::Flat(_) => (1, tables.wte.clone(), tables.wpe.clone()),
+            Params::Ensemble(e) => (e.len(), e.place(&tables.wte), e.place(&tables.wpe)),
         };
         let per_member = rows / members;
         self.rows(rows, 16, [Rows::new(out, c)], |range, [out]| {
@@ -181,8 +181,8 @@ impl EmbedOps for Cpu {
                     Positions::Windows(t) => n % t,
                     Positions::Pieces => x.positions[n] as usize,
                 };
-                let token = &table(params, member, &tables.wte)[x.ids[n] as usize * c..][..c];
-                let place = &table(params, member, &tables.wpe)[place * c..][..c];
+                let token = &table(params, member, &wte)[x.ids[n] as usize * c..][..c];
+                let place = &table(params, member, &wpe)[place * c..][..c];
                 for ((o, a), b) in row.iter_mut().zip(token).zip(place) {
                     *o = a + b;
                 }

@@ -25,22 +25,32 @@ impl Ensemble {
         self.members.len()
     }
 
-    /// Returns a tensor that is kept flat.
-    pub fn tensor(&self, member: usize, range: &Range<usize>) -> &[f32] {
+    /// Returns where a tensor lies in what every member keeps flat.
+    pub fn place(&self, range: &Range<usize>) -> Range<usize> {
         let i = self.flat.partition_point(|(r, _)| r.end <= range.start);
         let (piece, at) = &self.flat[i];
-        &self.members[member].flat[at + range.start - piece.start..][..range.len()]
+        let start = at + range.start - piece.start;
+        start..start + range.len()
     }
 
-    /// Returns the weight of a layer.
-    pub fn panels(&self, member: usize, layer: &Linear) -> &Panels {
+    /// Returns a member's tensor at a [`Ensemble::place`].
+    pub fn tensor(&self, member: usize, place: &Range<usize>) -> &[f32] {
+        &self.members[member].flat[place.clone()]
+    }
+
+    /// Returns the index of a layer.
+    ///
+    /// # Panics
+    /// Panics when the ensemble does not have the layer.
+    pub fn layer(&self, layer: &Linear) -> usize {
         let is = |&start: &usize| start == layer.weight.start;
-        let i = self
-            .weights
-            .iter()
-            .position(is)
-            .expect("a layer of the ensemble");
-        &self.members[member].panels[i]
+        let at = self.weights.iter().position(is);
+        at.expect("a layer of the ensemble")
+    }
+
+    /// Returns a member's weight of the layer with this index.
+    pub fn panels(&self, member: usize, layer: usize) -> &Panels {
+        &self.members[member].panels[layer]
     }
 }
 

@@ -116,12 +116,11 @@ impl LayerNormOps for Cpu {
             Params::Ensemble(ensemble) => {
                 let rows = rows / ensemble.len();
                 let outs = [Rows::new(out, rows * c), Rows::new(stats, rows * 2)];
+                let weight = ensemble.place(&norm.weight);
+                let bias = norm.bias.as_ref().map(|b| ensemble.place(b));
                 self.members(ensemble.len(), outs, |s, [out, stats]| {
-                    let w = ensemble.tensor(s, &norm.weight);
-                    let b = norm
-                        .bias
-                        .as_ref()
-                        .map_or(&[][..], |b| ensemble.tensor(s, b));
+                    let w = ensemble.tensor(s, &weight);
+                    let b = bias.as_ref().map_or(&[][..], |b| ensemble.tensor(s, b));
                     let outs = [Rows::new(out, c), Rows::new(stats, 2)];
                     forward(rows, outs, &x[s * rows * c..][..rows * c], w, b);
                 });

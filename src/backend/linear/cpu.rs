@@ -72,10 +72,12 @@ impl Cpu {
         epilogue: Epilogue<'_, Self>,
     ) {
         let (n_in, width) = (layer.n_in, rows * layer.n_out);
+        let place = layer.bias.as_ref().map(|b| ensemble.place(b));
+        let weight = ensemble.layer(layer);
         let product = |s: usize, out: &mut [f32]| {
-            let bias = layer.bias.as_ref().map(|b| ensemble.tensor(s, b));
+            let bias = place.as_ref().map(|b| ensemble.tensor(s, b));
             let x = &x[s * rows * n_in..][..rows * n_in];
-            self.gemm_panels(rows, x, ensemble.panels(s, layer), bias, out);
+            self.gemm_panels(rows, x, ensemble.panels(s, weight), bias, out);
         };
         let out = Rows::new(out, width);
         let members = ensemble.len();

@@ -237,6 +237,21 @@ impl<'a> Product<'a> {
                         .is_some_and(|end| end <= len)),
             "gemm: C is ({m}, {n}) with row stride {ldc}, which {len} elements do not hold",
         );
+        Self::checked([m, n, k], a, b, accumulate, (c.as_mut_ptr(), ldc), bias)
+    }
+
+    /// Returns the product of matrices that lie in their slices.
+    ///
+    /// # Panics
+    /// Panics when the bias has another length than a row of C.
+    fn checked(
+        [m, n, k]: [usize; 3],
+        a: Mat<'a>,
+        b: Mat<'a>,
+        accumulate: bool,
+        (c, ldc): (*mut f32, usize),
+        bias: Option<&'a [f32]>,
+    ) -> Self {
         if let Some(bias) = bias {
             let len = bias.len();
             assert!(
@@ -244,7 +259,6 @@ impl<'a> Product<'a> {
                 "gemm: the bias has {len} elements, C has {n} columns"
             );
         }
-        let c = c.as_mut_ptr();
         Self {
             m,
             n,
@@ -282,10 +296,9 @@ impl<'a> Product<'a> {
             c.is_empty() || n == 1 || stride(1) == 1,
             "gemm: C's rows have gaps"
         );
-        let len = if c.is_empty() { 0 } else { (m - 1) * ldc + n };
-        // SAFETY: these elements lie in the slice that the view was made of, which is borrowed mutably for 'a; those between rows are not touched.
-        let c = unsafe { std::slice::from_raw_parts_mut(c.as_mut_ptr(), len) };
-        Self::new(m, n, k, Mat::of(a), Mat::of(b), accumulate, c, ldc, bias)
+        // Views lie in the slices that they were made of, so there is nothing more to check.
+        let c = (c.as_mut_ptr(), ldc);
+        Self::checked([m, n, k], Mat::of(a), Mat::of(b), accumulate, c, bias)
     }
 
     /// Adds what is done to the rows at the end. C has no gaps.
@@ -435,7 +448,15 @@ impl Grid {
     fn new(threads: usize, unit: usize, m: usize, n: usize, k: usize) -> Self {
         // Fewer than 4 rows take as long as 4: reading B bounds them.
         let work = m.max(4).saturating_mul(n).saturating_mul(k);
-        let threads = threads.min(work / MIN_PART).max(1);
+        let threads = threads.min(work / MIN_PART);
+        let whole = Self {
+            unit,
+            down: 1,
+            across: 1,
+        };
+        if threads <= 1 {
+            return whole;
+        }
         let (rows, columns) = (m.div_ceil(unit), n.div_ceil(COLUMN_UNIT));
         let cost = |grid: &Self| {
             let r = rows.div_ceil(grid.down) * unit;
@@ -449,15 +470,14 @@ impl Grid {
                 across: across.min(columns.max(1)),
             })
             .min_by_key(cost)
-            .unwrap_or(Self {
-                unit,
-                down: 1,
-                across: 1,
-            })
+            .unwrap_or(whole)
     }
 
     /// Returns the rows and columns of part `i` of `down * across`.
     fn part(self, i: usize, m: usize, n: usize) -> (Range<usize>, Range<usize>) {
+        if self.down * self.across == 1 {
+            return (0..m, 0..n);
+        }
         let cut = |len: usize, unit: usize, parts: usize, i: usize| {
             (len.div_ceil(unit) * i / parts * unit).min(len)
         };
