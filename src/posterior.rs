@@ -199,8 +199,8 @@ impl<B: Backend> Posterior<B> {
         Ok(-loss)
     }
 
-    /// As [`Posterior::evaluate`]; and adds to `squares` (n_params) the squares of the gradients of the sequences' log likelihoods, without
-    /// prior and without `num_data`: see [`Gpt::gradient_and_squares`].
+    /// Computes the log posterior of a batch at `params` and its gradient ([`Posterior::grad`]), and adds to `squares` (n_params) the squares of the
+    /// gradients of the sequences' log likelihoods, without prior and without `num_data`: see [`Gpt::gradient_and_squares`].
     ///
     /// # Errors
     /// Returns the errors of [`Posterior::evaluate`], and an error when `squares` has another length than the model.
@@ -231,7 +231,8 @@ impl<B: Backend> Posterior<B> {
         Ok(scale.log_posterior(&found).log_lik)
     }
 
-    /// As [`Posterior::likelihood_with_squares`], with the scalars in the posterior's record; how they make the log likelihood comes back.
+    /// Launches what [`Posterior::likelihood_with_squares`] computes, and leaves the scalars in the posterior's record. Returns how the log likelihood is
+    /// made from them.
     ///
     /// # Errors
     /// Returns the errors of [`Posterior::evaluate_with_squares`].

@@ -27,7 +27,8 @@ pub type bnn_token_callback = Option<
     ) -> i32,
 >;
 
-/// As bnn_token_callback, for several texts: prompt is the index of the prompt that the token's text goes on from, and 0 stops that text alone.
+/// Called with every token of several texts: prompt is the index of the prompt that the token's text goes on from, and the other values are those of
+/// bnn_token_callback. Returning 0 stops that text alone.
 pub type bnn_batch_token_callback = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,

@@ -82,7 +82,7 @@ impl Set {
     /// The settings of a sampler of the caller's own log posterior; NULL is all defaults.
     ///
     /// # Safety
-    /// As [`Set::from`].
+    /// `p` is NULL or a live handle.
     pub unsafe fn of_own(p: *const bnn_options) -> std::result::Result<Self, Fail> {
         // SAFETY: the caller's promise.
         unsafe { Self::defaulted(p, TargetKind::Own) }

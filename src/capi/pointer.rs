@@ -70,7 +70,7 @@ pub unsafe fn slice_mut<'a, T>(p: *mut T, n: usize, what: &'static str) -> Resul
 /// Text: UTF-8 with its length in bytes.
 ///
 /// # Safety
-/// As [`slice`].
+/// `p` is NULL or points to `n` initialised bytes that nobody writes during 'a.
 pub unsafe fn text<'a>(
     p: *const c_char,
     n: usize,

@@ -199,7 +199,7 @@ impl DrawTable for &[f64] {
 /// Diagnoses every one of `quantities` quantities from the first `draws` draws of each chain, several quantities at a time.
 ///
 /// # Errors
-/// As [`chain_diagnostics`]; [`Error::Shape`] for a chain with fewer draws.
+/// Returns the errors of [`chain_diagnostics`]; [`Error::Shape`] for a chain with fewer draws.
 pub fn diagnose_each<B: Backend>(
     backend: &B,
     chains: &[impl DrawTable],

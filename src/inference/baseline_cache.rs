@@ -102,7 +102,7 @@ impl Training<'_> {
     /// Takes the model that a folder keeps, or trains it and keeps it there; `done` as of [`Training::run`].
     ///
     /// # Errors
-    /// As [`Training::run`]; when the folder or the file cannot be written, or a kept file is damaged or of another model.
+    /// Returns the errors of [`Training::run`], and an error when the folder or the file cannot be written, or a kept file is damaged or of another model.
     pub fn once<B: Backend>(
         &self,
         backend: &B,

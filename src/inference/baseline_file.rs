@@ -37,7 +37,7 @@ impl BaselineFile {
     /// Writes the file, in the place of what may be there; it appears whole or not at all.
     ///
     /// # Errors
-    /// As [`write()`].
+    /// Returns the errors of [`write()`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let json = serde_json::to_string(&self.model);
         let header = Header {

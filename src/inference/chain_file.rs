@@ -33,7 +33,7 @@ pub(super) struct Rest<'a, B: Backend + 'static> {
 /// Writes the state of a chain or a fit.
 ///
 /// # Errors
-/// As [`store::write`], and when the device cannot be read.
+/// Returns the errors of [`store::write`], and an error when the device cannot be read.
 pub(super) fn write<B: Backend + 'static>(
     path: &Path,
     engine: &Engine<B>,
@@ -172,8 +172,8 @@ impl ChainFile {
     /// Opens a file and compares what it is of with `expected`.
     ///
     /// # Errors
-    /// As [`Reader::open`]; [`Error::Mismatch`] with the first setting that differs, or the model, seed, chain, text or vocabulary, and when it has
-    /// more steps than the run; [`Error::BadHeader`] for a newer form than this build reads.
+    /// Returns the errors of [`Reader::open`]; [`Error::Mismatch`] with the first setting that differs, or the model, seed, chain, text or vocabulary, and
+    /// when it has more steps than the run; [`Error::BadHeader`] for a newer form than this build reads.
     pub fn open(path: &Path, expected: &Header, length: Length) -> Result<Self> {
         let reader = Reader::open(path, Kind::Chain)?;
         let format = reader.counter(FORMAT).unwrap_or(0);
@@ -437,7 +437,7 @@ impl ChainFile {
     /// Gives the monitors what the file has of them.
     ///
     /// # Errors
-    /// As [`Monitor::restore`].
+    /// Returns the errors of [`Monitor::restore`].
     pub fn restore<B: Backend + 'static>(
         &mut self,
         monitors: &mut [Box<dyn Monitor<B>>],

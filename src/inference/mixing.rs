@@ -68,7 +68,7 @@ impl Movement {
     /// Compares the stored samples of a chain with its start, (n_params).
     ///
     /// # Errors
-    /// As [`Movement::new`], and when a sample cannot be read.
+    /// Returns the errors of [`Movement::new`], and an error when a sample cannot be read.
     pub fn of_stored(store: &Store, chain: u32, start: &[f32]) -> Result<Self> {
         let (mut first, mut last) = (start.to_vec(), start.to_vec());
         let of = |id: &SampleId| id.chain == chain;

@@ -112,7 +112,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the energies of the chain while it sampled, over its temperature.
     ///
     /// # Errors
-    /// As [`Energy::new`], and [`Error::Invalid`] for a fit, on gradients of the caller's, and for a chain that was saved without its trace.
+    /// Returns the errors of [`Energy::new`], and [`Error::Invalid`] for a fit, on gradients of the caller's, and for a chain that was saved without its trace.
     pub fn energy(&self) -> Result<Energy> {
         let c = self.sampler()?.config();
         let trace = self.monitor::<Trace>().filter(|t| t.is_whole());
@@ -195,7 +195,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns what the marginal likelihood says of Laplace's prior, as rows.
     ///
     /// # Errors
-    /// As [`Session::prior_fit`], and [`Error::Invalid`] without `laplace_fit_prior`.
+    /// Returns the errors of [`Session::prior_fit`], and [`Error::Invalid`] without `laplace_fit_prior`.
     pub fn prior_fit_report(&mut self) -> Result<Report> {
         let fit = self.prior_fit()?.ok_or_else(|| {
             Error::invalid("sampler", "laplace with laplace_fit_prior", "one without")

@@ -198,7 +198,7 @@ impl Report {
     /// Returns a row's count.
     ///
     /// # Errors
-    /// As [`Report::f64`].
+    /// Returns the errors of [`Report::f64`].
     pub fn u64(&self, name: &str) -> Result<u64> {
         match &self.get(name)?.value {
             Value::U64(v) => Ok(*v),
@@ -209,7 +209,7 @@ impl Report {
     /// Returns a row's text.
     ///
     /// # Errors
-    /// As [`Report::f64`].
+    /// Returns the errors of [`Report::f64`].
     pub fn str(&self, name: &str) -> Result<&str> {
         match &self.get(name)?.value {
             Value::Str(v) => Ok(v),
@@ -220,7 +220,7 @@ impl Report {
     /// Returns a row's series.
     ///
     /// # Errors
-    /// As [`Report::f64`].
+    /// Returns the errors of [`Report::f64`].
     pub fn f64s(&self, name: &str) -> Result<&[f64]> {
         match &self.get(name)?.value {
             Value::F64s(v) => Ok(v),

@@ -185,7 +185,7 @@ impl Paired {
     /// Compares the losses of the same tokens under two predictions, (N) each, nats; `seed` fixes the resamples.
     ///
     /// # Errors
-    /// As [`paired_block_bootstrap`].
+    /// Returns the errors of [`paired_block_bootstrap`].
     pub fn new(a: &[f64], b: &[f64], seed: u64) -> Result<Self> {
         // A split shorter than two blocks still holds two shorter ones.
         let block = DEFAULT_BLOCK.min(a.len() / 2).max(1);
@@ -229,7 +229,7 @@ pub struct Comparison {
 /// Scores the average of `models` and `baseline`, (n_params), on a text, and compares them token by token.
 ///
 /// # Errors
-/// As [`score`].
+/// Returns the errors of [`score`].
 pub fn compare<B: Backend>(
     backend: &B,
     gpt: &Gpt,

@@ -91,8 +91,8 @@ impl<B: Backend + 'static> Session<B> {
     /// where no step depends on it, and other monitors.
     ///
     /// # Errors
-    /// As [`Session::new`]; [`Error::Mismatch`] with what differs for a file of other settings, another model or text, or another start; the errors of
-    /// [`Reader::open`](crate::store::Reader::open); [`Error::BadHeader`] for numbers that no such session has.
+    /// Returns the errors of [`Session::new`] and [`Reader::open`](crate::store::Reader::open); [`Error::Mismatch`] with what differs for a file of other
+    /// settings, another model or text, or another start; [`Error::BadHeader`] for numbers that no such session has.
     pub fn resume(
         backend: &B,
         target: &Target<'_>,
@@ -116,10 +116,10 @@ impl<B: Backend + 'static> Session<B> {
         build::on_gradients(backend, inference, num_data, Ok(start))
     }
 
-    /// Goes on from the saved state of `n` parameters, with gradients that the caller gives, as [`Session::resume`].
+    /// Goes on from the saved state of `n` parameters, with gradients that the caller gives, bit for bit as it would have without the break.
     ///
     /// # Errors
-    /// As [`Session::with_gradients`] and [`Session::resume`]; [`Error::Shape`] for another number of parameters.
+    /// Returns the errors of [`Session::with_gradients`] and [`Session::resume`]; [`Error::Shape`] for another number of parameters.
     pub fn resume_with_gradients(
         backend: &B,
         inference: Inference,
@@ -181,7 +181,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Makes the next step on a batch of the caller's, of at most (B, T) tokens.
     ///
     /// # Errors
-    /// As [`Session::step`], and when the batch does not fit.
+    /// Returns the errors of [`Session::step`], and an error when the batch does not fit.
     pub fn step_on(&mut self, batch: &Batch) -> Result<StepReport> {
         let (monitors, watchers) = (&mut self.monitors, &mut self.watchers);
         let report = match &mut self.engine {
@@ -250,7 +250,7 @@ impl<B: Backend + 'static> Session<B> {
     /// likelihoods and of the squares of those, (n_params) each, and the mean log likelihood. The prior has no part in them.
     ///
     /// # Errors
-    /// As [`Session::step_with_gradient`], and [`Error::Invalid`] for chains and VI.
+    /// Returns the errors of [`Session::step_with_gradient`], and [`Error::Invalid`] for chains and VI.
     pub fn step_with_squares(
         &mut self,
         grad: &[f32],
@@ -338,7 +338,7 @@ impl<B: Backend + 'static> Session<B> {
     /// as if nothing had been asked; its file has what was found last.
     ///
     /// # Errors
-    /// As [`Chain::curvature`], and [`Error::Invalid`] for fits and gradients of the caller's.
+    /// Returns the errors of [`Chain::curvature`], and [`Error::Invalid`] for fits and gradients of the caller's.
     pub fn find_curvature(&mut self, batches: usize, products: u64) -> Result<ExtremeEigenvalues> {
         self.engine.sampler()?;
         if !(1..=MOST_BATCHES).contains(&batches) {
@@ -363,7 +363,7 @@ impl<B: Backend + 'static> Session<B> {
     /// first argument to its second, (n_params) each.
     ///
     /// # Errors
-    /// As [`extreme_curvature`], those of `gradient`, and [`Error::Invalid`] for fits.
+    /// Returns the errors of [`extreme_curvature`], those of `gradient`, and [`Error::Invalid`] for fits.
     pub fn find_curvature_with(
         &mut self,
         products: u64,
@@ -445,7 +445,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the chain's mass, (n_params), if one was set.
     ///
     /// # Errors
-    /// As [`Session::mean_momentum`].
+    /// Returns the errors of [`Session::mean_momentum`].
     pub fn mass(&self) -> Result<Option<Vec<f32>>> {
         let mass = self.engine.sampler()?.mass();
         mass.map(|m| self.backend.get(m)).transpose()
@@ -454,7 +454,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Sets the mass of a chain on gradients of the caller's, (n_params), before sampling begins; its momenta are drawn anew.
     ///
     /// # Errors
-    /// As [`Sampler::set_mass`], and [`Error::Invalid`] for fits and on a model's posterior.
+    /// Returns the errors of [`Sampler::set_mass`], and [`Error::Invalid`] for fits and on a model's posterior.
     pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
         self.engine.set_mass(mass)
     }
@@ -507,7 +507,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Copies [`Session::mean`] to the host.
     ///
     /// # Errors
-    /// As [`Session::read_params`], and [`Error::Invalid`] for a chain.
+    /// Returns the errors of [`Session::read_params`], and [`Error::Invalid`] for a chain.
     pub fn read_mean(&self, out: &mut [f32]) -> Result<()> {
         let n = self.parameters();
         if out.len() != n {
@@ -519,7 +519,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns a fit's standard deviations, (n_params): infinite where Laplace has no precision.
     ///
     /// # Errors
-    /// As [`GaussianFit::sd`], and [`Error::Invalid`] for a chain.
+    /// Returns the errors of [`GaussianFit::sd`], and [`Error::Invalid`] for a chain.
     pub fn sd(&mut self) -> Result<Vec<f32>> {
         self.engine.sd()
     }
@@ -527,7 +527,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the mean of a fit's standard deviations; Laplace's with that prior precision.
     ///
     /// # Errors
-    /// As [`Session::sd`].
+    /// Returns the errors of [`Session::sd`].
     pub fn average_sd(&mut self, prior_precision: f64) -> Result<f64> {
         self.engine.average_sd(prior_precision)
     }
@@ -535,7 +535,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns what the marginal likelihood says of Laplace's prior; none without `laplace_fit_prior`.
     ///
     /// # Errors
-    /// As [`GaussianFit::prior_fit`], and [`Error::Invalid`] for a chain.
+    /// Returns the errors of [`GaussianFit::prior_fit`], and [`Error::Invalid`] for a chain.
     pub fn prior_fit(&mut self) -> Result<Option<PriorFit>> {
         self.engine.prior_fit()
     }
@@ -543,7 +543,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns draw number `index` of the seed from a fit as it is, (n_params).
     ///
     /// # Errors
-    /// As [`GaussianFit::draw`], and [`Error::Invalid`] for a chain.
+    /// Returns the errors of [`GaussianFit::draw`], and [`Error::Invalid`] for a chain.
     pub fn draw(&mut self, index: u64) -> Result<Vec<f32>> {
         let mut out = self.backend.zeros(self.parameters())?;
         self.engine.draw(index, &mut out)?;

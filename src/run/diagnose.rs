@@ -305,9 +305,9 @@ pub fn check_together(runs: &[RunDraws]) -> Result<()> {
 /// Diagnostics of every quantity, in order.
 #[derive(Clone, Debug, Serialize)]
 pub struct Each {
-    /// Of the probe tokens' log-probabilities.
+    /// Diagnostics of the probe tokens' log-probabilities.
     pub log_prob: Vec<ChainDiagnostics>,
-    /// Of the projections.
+    /// Diagnostics of the projections.
     pub projection: Vec<ChainDiagnostics>,
 }
 
@@ -361,7 +361,7 @@ pub(super) fn shortest(chains: &[&ChainDraws]) -> usize {
 /// Diagnoses the chains of runs that belong together.
 ///
 /// # Errors
-/// As [`check_together`].
+/// Returns the errors of [`check_together`].
 pub fn diagnose(device: &Device, runs: &[RunDraws]) -> Result<Diagnosis> {
     check_together(runs)?;
     let (fewest, used) = select(runs);
@@ -410,7 +410,7 @@ pub fn diagnose(device: &Device, runs: &[RunDraws]) -> Result<Diagnosis> {
 }
 
 impl Diagnosis {
-    /// As text for a person.
+    /// Returns the diagnosis as text for a person.
     pub fn text(&self) -> String {
         let mut text = format!(
             "probes: {} chain(s) of {} draws, one every {} sampling steps{}; {} gradients{}\n",

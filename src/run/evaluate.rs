@@ -170,7 +170,7 @@ impl SplitReport {
         })
     }
 
-    /// As lines for a person.
+    /// Returns the scores as lines for a person.
     pub fn text(&self) -> String {
         let mut s = format!(
             "{} split, {} tokens, {} samples (nats a token; perplexity)\n",
@@ -294,7 +294,7 @@ fn mean(x: &[f64]) -> f64 {
 /// Everything that `--eval` asks for, on every split; `bayesian_eval_<time>.json` is written into the run folder.
 ///
 /// # Errors
-/// As [`losses`], and when the control's training or a text fails.
+/// Returns the errors of [`losses`], and an error when the control's training or a text fails.
 pub fn evaluate(
     config: &Config,
     setting: &Setting,
@@ -359,7 +359,7 @@ pub fn evaluate(
 /// validation split's report, wherever it was asked for.
 ///
 /// # Errors
-/// As [`evaluate`].
+/// Returns the errors of [`evaluate`].
 pub fn at_the_end(
     config: &Config,
     setting: &Setting,
@@ -443,7 +443,7 @@ fn texts(
 /// `bnn eval RUN`: scores a run's samples again, with other settings of the evaluation if given.
 ///
 /// # Errors
-/// As [`evaluate`], and when the run's folder is not whole.
+/// Returns the errors of [`evaluate`], and an error when the run's folder is not whole.
 pub fn eval_run(
     folder: &RunFolder,
     config: &Config,

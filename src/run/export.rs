@@ -22,7 +22,7 @@ use std::path::Path;
 /// The statistics are those of the step that led to the draw. Runs' chains follow each other in the order of `runs`.
 ///
 /// # Errors
-/// As [`check_together`]; when there is no draw, or the file cannot be written.
+/// Returns the errors of [`check_together`], and an error when there is no draw, or the file cannot be written.
 pub fn netcdf(runs: &[RunDraws], path: &Path) -> Result<()> {
     check_together(runs)?;
     let (_, chains) = select(runs);

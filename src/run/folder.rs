@@ -126,7 +126,7 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
 /// Writes JSON beside and renames.
 ///
 /// # Errors
-/// As [`write_text`].
+/// Returns the errors of [`write_text`].
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|e| Error::data(path.display().to_string(), e.to_string()))?;

@@ -46,7 +46,7 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    /// As the metrics file has it.
+    /// Returns the baseline's entry in the metrics file.
     pub fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "path": self.path,
@@ -112,7 +112,7 @@ impl Setting {
     /// Steps that a method which fits normals makes.
     ///
     /// # Errors
-    /// As [`Setting::batches`].
+    /// Returns the errors of [`Setting::batches`].
     pub fn gaussian_steps(&self, config: &Config) -> Result<u64> {
         let epochs = config.num_epochs.unwrap_or(1);
         Ok(epochs.saturating_mul(self.batches(config)?.per_sweep()))
@@ -121,7 +121,7 @@ impl Setting {
     /// Gradients of a whole run, the baseline's not counted.
     ///
     /// # Errors
-    /// As [`Setting::batches`].
+    /// Returns the errors of [`Setting::batches`].
     pub fn gradients(&self, config: &Config) -> Result<u64> {
         match config.sampler {
             Sampler::Chain(_) => Ok(config.chain_gradients()),
@@ -162,7 +162,7 @@ impl Setting {
     /// The deterministic model after `iters` steps of the recipe, kept for next time.
     ///
     /// # Errors
-    /// As [`Setting::baseline`].
+    /// Returns the errors of [`Setting::baseline`].
     pub fn deterministic(
         &self,
         config: &Config,

@@ -66,7 +66,7 @@ pub fn train(config: &Config, ctx: &mut Context) -> Result<TrainReport> {
 /// Goes on with a run, bit for bit as if it had not been broken off.
 ///
 /// # Errors
-/// As [`train`], and when the run's folder is damaged or its corpus or baseline is not the same.
+/// Returns the errors of [`train`], and an error when the run's folder is damaged or its corpus or baseline is not the same.
 pub fn resume(config: &Config, folder: RunFolder, ctx: &mut Context) -> Result<TrainReport> {
     let setting = Setting::new(config)?;
     let baseline = setting.baseline(config, ctx)?;

@@ -135,7 +135,7 @@ impl<B: Backend> Chain<B> {
         self.step_observed(batch, |_, _| Ok(()))
     }
 
-    /// As [`Chain::step`], and calls `look` with the chain and the gradient at its parameters just before it moves: only there do the two belong
+    /// Advances by one batch, and calls `look` with the chain and the gradient at its parameters just before it moves: only there do the two belong
     /// together. A gradient for the mass moves nothing and is not shown. When `look` fails, no step is made.
     ///
     /// # Errors
@@ -337,12 +337,12 @@ impl<B: Backend> Chain<B> {
         &self.posterior
     }
 
-    /// As [`Sampler::set_factors`]; the steps that estimate the mass have none.
+    /// Sets the factors on the step size and the temperature ([`Sampler::set_factors`]); the steps that estimate the mass have none.
     pub fn set_factors(&mut self, factors: Option<Factors>) {
         self.sampler.set_factors(factors);
     }
 
-    /// As [`Sampler::extend`].
+    /// Sets a new number of sampling steps ([`Sampler::extend`]).
     ///
     /// # Errors
     /// Returns the errors of [`Sampler::extend`].

@@ -16,7 +16,7 @@
 //! A: theta += h/2 m / M'
 //! ```
 //!
-//! As gamma goes to 0, (1 - c^2) / (2 gamma) goes to h; xi may be negative, and then O drives.
+//! When gamma goes to 0, (1 - c^2) / (2 gamma) goes to h; xi may be negative, and then O drives.
 //!
 //! **Hyperparameters.**
 //! - `step_size` (h) > 0; no default: stable for h^2 omega^2 < 4, omega^2 = curvature / M', while xi >= 0.
@@ -105,7 +105,7 @@ impl Scheme for Sgnht {
         baoa::stability_limit(c, lambda_over_mass)
     }
 
-    /// As [`baoa`]'s with the friction at the start.
+    /// Returns [`baoa`]'s pair at the friction that the chain starts with.
     fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
         baoa::optimizer_pair(c, num_data)
     }

@@ -79,7 +79,7 @@ impl Scheme for SgnhtDing {
         }
     }
 
-    /// As [`sghmc`]'s with the friction at the start.
+    /// Returns [`sghmc`]'s limit at the friction that the chain starts with.
     fn stability_limit(&self, c: &Config, lambda_over_mass: f64) -> f64 {
         sghmc::stability_limit(c, lambda_over_mass)
     }

@@ -59,7 +59,7 @@ impl Scheme for SgnhtEuler {
         }
     }
 
-    /// As [`sghmc_euler`]'s with the friction at the start.
+    /// Returns [`sghmc_euler`]'s limit at the friction that the chain starts with.
     fn stability_limit(&self, c: &Config, lambda_over_mass: f64) -> f64 {
         sghmc_euler::stability_limit(c, lambda_over_mass)
     }

@@ -130,7 +130,7 @@ impl Case {
         })
     }
 
-    /// As many tokens per batch as the shape's baseline has, in windows as long as the block: every position is then trained.
+    /// Returns how many windows as long as the block hold as many tokens as a batch of the shape's baseline: every position is then trained.
     pub(super) fn batch_size(&self) -> usize {
         match (self.preset, self.shape.as_str()) {
             (Preset::Original, _) => 16,

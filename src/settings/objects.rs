@@ -115,7 +115,7 @@ impl Settings {
     /// Returns the search for the step size of a chain, if one is asked for.
     ///
     /// # Errors
-    /// As [`AutoStep::new`].
+    /// Returns the errors of [`AutoStep::new`].
     pub fn auto_step(&self, sampler: &samplers::Config) -> Result<Option<AutoStep>> {
         let keep_momentum = self.momentum.is_some();
         let search = || AutoStep::new(sampler, self.step_tolerance, keep_momentum);
@@ -184,7 +184,7 @@ impl Settings {
     /// Returns how tokens are drawn.
     ///
     /// # Errors
-    /// As [`Options::check`].
+    /// Returns the errors of [`Options::check`].
     pub fn generation(&self) -> Result<Options> {
         let o = Options {
             max_new_tokens: self.max_new_tokens,

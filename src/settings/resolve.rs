@@ -45,7 +45,7 @@ impl Given {
     /// Returns every value of a run, from these and the defaults.
     ///
     /// # Errors
-    /// As [`Settings::check`].
+    /// Returns the errors of [`Settings::check`].
     pub fn resolve(mut self) -> Result<Settings> {
         if self.data.is_some() {
             // A text on the command line is not shadowed by a folder in the environment.

@@ -87,7 +87,7 @@ impl Row {
     /// Sets the value; errors call the setting by the name that was used, which may be an alias.
     ///
     /// # Errors
-    /// As [`Row::set`].
+    /// Returns the errors of [`Row::set`].
     pub fn set_as(&self, name: &str, given: &mut Given, value: &Value) -> Result<()> {
         self.check_as(name, value)?;
         match (self.set)(given, value) {
@@ -135,7 +135,7 @@ impl Row {
     /// Reads a value from the text of a flag.
     ///
     /// # Errors
-    /// As [`Row::check`].
+    /// Returns the errors of [`Row::check`].
     pub fn parse(&self, text: &str) -> Result<Value> {
         let bad = || Error::invalid(self.name, self.expected(), format!("`{text}`"));
         let value = match self.kind {

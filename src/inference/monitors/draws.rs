@@ -111,7 +111,7 @@ impl<B: Backend + 'static> DrawRecorder<B> {
     /// Records on the target's validation split; none where the settings have no probe.
     ///
     /// # Errors
-    /// As [`Probe::new`], and when there is a probe but no step for a draw.
+    /// Returns the errors of [`Probe::new`], and an error when there is a probe but no step for a draw.
     pub(crate) fn new(
         backend: &B,
         target: &Target<'_>,
