@@ -70,7 +70,7 @@ impl Recipe {
     pub fn check(&self) -> Result<()> {
         let within = |what: &str, ok: bool, range: &str, v: f64| match ok {
             true => Ok(()),
-            false => Err(Error::invalid(what, range, v)),
+            false => Err(Error::out_of_range(what, range, v)),
         };
         let unit = |v: f64| (0.0..1.0).contains(&v);
         let positive = self.learning_rate > 0.0 && self.learning_rate.is_finite();

@@ -58,7 +58,7 @@ impl<B: Backend> Posterior<B> {
         t: usize,
     ) -> Result<Self> {
         if !(num_data >= 1.0 && num_data.is_finite()) {
-            return Err(Error::invalid("num_data", "at least 1", num_data));
+            return Err(Error::out_of_range("num_data", "at least 1", num_data));
         }
         prior.validate()?;
         let on_device = |what: &str, v: &Option<Vec<f32>>| {
@@ -69,7 +69,7 @@ impl<B: Backend> Posterior<B> {
                     }
                     if let Some(at) = v.iter().position(|v| !v.is_finite()) {
                         let what = format!("{what}[{at}]");
-                        return Err(Error::invalid(what, "a finite number", v[at]));
+                        return Err(Error::out_of_range(what, "a finite number", v[at]));
                     }
                     let mut buf = backend.zeros(v.len())?;
                     backend.upload(&mut buf, v)?;
@@ -102,7 +102,7 @@ impl<B: Backend> Posterior<B> {
     pub fn with_likelihood_weight(mut self, weight: f64) -> Result<Self> {
         if !(weight > 0.0 && weight.is_finite()) {
             let expected = "a positive number";
-            return Err(Error::invalid("likelihood_weight", expected, weight));
+            return Err(Error::out_of_range("likelihood_weight", expected, weight));
         }
         self.likelihood_weight = weight;
         Ok(self)

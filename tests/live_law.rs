@@ -7,7 +7,7 @@ mod common;
 
 use bnn::backend::Cpu;
 use bnn::rng::{Stream, StreamTag};
-use bnn::samplers::{Config, Method, Phase, PsgldMass, Sampler};
+use bnn::samplers::{ChainConfig, Method, Phase, PsgldMass, Sampler};
 use common::replicas::Estimate;
 
 const T: f64 = 0.7;
@@ -127,7 +127,7 @@ impl Case {
 /// Mean and mean square over a chain's steps from its first quarter on, with the error that the replicas' spread gives.
 fn measured(case: Case) -> [Estimate; 2] {
     let n = case.replicas;
-    let mut c = Config::new(Method::Sgld, case.step);
+    let mut c = ChainConfig::new(Method::Sgld, case.step);
     (c.temperature, c.beta) = (case.temperature, case.beta);
     (c.warmup_steps, c.sampling_steps, c.thinning) = (case.steps / 4, case.steps, 1);
     c.seed = 11;

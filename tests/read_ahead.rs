@@ -61,7 +61,7 @@ fn reading_ahead_ends_at_the_first_error() {
             true => {
                 // Time for the reader to fill what it has and to wait for more.
                 std::thread::sleep(std::time::Duration::from_millis(50));
-                Err(bnn::Error::invalid("work", "no failure", i))
+                Err(bnn::Error::out_of_range("work", "no failure", i))
             }
             false => {
                 seen.push(i);

@@ -418,7 +418,7 @@ fn resolve(a: &Configured, given: Given) -> Result<Config> {
 }
 
 fn not_json(e: serde_json::Error) -> Error {
-    Error::invalid("result", "JSON", e)
+    Error::out_of_range("result", "JSON", e)
 }
 
 fn print_json(v: &Value) -> Result<()> {

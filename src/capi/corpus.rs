@@ -22,7 +22,9 @@ pub(super) fn split(corpus: &Corpus, split: i32) -> Result<&[u16], Fail> {
     match split {
         BNN_SPLIT_TRAIN => Ok(&corpus.train),
         BNN_SPLIT_VAL => Ok(&corpus.val),
-        other => Err(Error::invalid("split", "BNN_SPLIT_TRAIN or BNN_SPLIT_VAL", other).into()),
+        other => {
+            Err(Error::out_of_range("split", "BNN_SPLIT_TRAIN or BNN_SPLIT_VAL", other).into())
+        }
     }
 }
 

@@ -59,7 +59,9 @@ pub unsafe extern "C" fn bnn_ensemble_add(
         let (e, from) = unsafe { (get(ensemble, "ensemble")?, slice(params, n, "params")?) };
         e.inner.model.gpt.layout().check(from)?;
         if let Some(i) = from.iter().position(|v| !v.is_finite()) {
-            return Err(Error::invalid(format!("params[{i}]"), "a finite number", from[i]).into());
+            return Err(
+                Error::out_of_range(format!("params[{i}]"), "a finite number", from[i]).into(),
+            );
         }
         lock(&e.inner.params, "ensemble")?.push(from.to_vec());
         Ok(())

@@ -202,7 +202,7 @@ pub unsafe extern "C" fn bnn_generator_generate_batch(
     guard(err, || {
         let ends = n
             .checked_add(1)
-            .ok_or_else(|| Error::invalid("n", "below the largest size", n))?;
+            .ok_or_else(|| Error::out_of_range("n", "below the largest size", n))?;
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
             let g = get(generator, "generator")?;

@@ -19,7 +19,7 @@ fn unit(number: i32) -> Result<Unit, Fail> {
     match number {
         BNN_UNIT_CHAR => Ok(Unit::Char),
         BNN_UNIT_WORD => Ok(Unit::Word),
-        other => Err(Error::invalid("unit", "BNN_UNIT_CHAR or BNN_UNIT_WORD", other).into()),
+        other => Err(Error::out_of_range("unit", "BNN_UNIT_CHAR or BNN_UNIT_WORD", other).into()),
     }
 }
 
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn bnn_brier_score(
     guard(err, || {
         let all = n
             .checked_mul(v)
-            .ok_or_else(|| Error::invalid("n * v", "a size", format!("{n} * {v}")))?;
+            .ok_or_else(|| Error::out_of_range("n * v", "a size", format!("{n} * {v}")))?;
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
             let p = slice(probabilities, all, "probabilities")?;
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn bnn_brier_score(
             }
             if let Some(i) = p.iter().position(|p| !(0.0..=1.0).contains(p)) {
                 let what = format!("probability {} of prediction {}", i % v, i / v);
-                return Err(Error::invalid(what, "0 to 1", p[i]).into());
+                return Err(Error::out_of_range(what, "0 to 1", p[i]).into());
             }
             let each = p.chunks_exact(v).zip(outcomes);
             let each = each.map(|(p, &outcome)| brier_score(p, outcome.into()));
@@ -151,9 +151,9 @@ pub unsafe extern "C" fn bnn_chain_diagnostics(
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        let all = chains
-            .checked_mul(n)
-            .ok_or_else(|| Error::invalid("chains * n", "a size", format!("{chains} * {n}")))?;
+        let all = chains.checked_mul(n).ok_or_else(|| {
+            Error::out_of_range("chains * n", "a size", format!("{chains} * {n}"))
+        })?;
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
             let draws = slice(draws, all, "draws")?;

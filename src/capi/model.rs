@@ -68,7 +68,10 @@ pub unsafe extern "C" fn bnn_model_untie(
         // SAFETY: the handle is NULL or live.
         let m = &unsafe { get(model, "model") }?.inner;
         if !m.gpt.config().tie_weights {
-            return Err(Error::invalid("model", "a tied one", "an untied one").into());
+            return Err(Error::conflict(
+                "the model's head is not tied to the embedding: use the model as it is",
+            )
+            .into());
         }
         let params = m.gpt.untie(&m.host_params()?)?;
         let inner = Arc::new(Model {
@@ -172,7 +175,7 @@ impl Model {
         let (model, text) = (self.gpt.config().vocab_size, corpus.tokenizer.vocab_size());
         if model != text {
             let expected = format!("{model} characters, as the model has");
-            return Err(Error::invalid("corpus", expected, text).into());
+            return Err(Error::out_of_range("corpus", expected, text).into());
         }
         let chars = corpus.tokenizer.chars();
         let own = self.characters.get_or_init(|| chars.to_vec());
@@ -182,7 +185,7 @@ impl Model {
                 let expected = format!(
                     "{a:?}, as in the model's file or the first corpus that it was used with"
                 );
-                Err(Error::invalid(what, expected, format!("{b:?}")).into())
+                Err(Error::out_of_range(what, expected, format!("{b:?}")).into())
             }
             None => Ok(()),
         }
@@ -191,7 +194,9 @@ impl Model {
     pub fn set(&self, from: &[f32]) -> Result<(), Fail> {
         self.gpt.layout().check(from)?;
         if let Some(i) = from.iter().position(|v| !v.is_finite()) {
-            return Err(Error::invalid(format!("params[{i}]"), "a finite number", from[i]).into());
+            return Err(
+                Error::out_of_range(format!("params[{i}]"), "a finite number", from[i]).into(),
+            );
         }
         let mut params = lock(&self.params, "model")?;
         self.device.upload(&mut params, from)?;
@@ -221,7 +226,7 @@ pub unsafe extern "C" fn bnn_model_tensor(
             let (offset, len) = (out(offset, "offset")?, out(len, "len")?);
             let tensors = m.inner.gpt.layout().tensors();
             let t = tensors.get(index).ok_or_else(|| {
-                Error::invalid("index", format!("below {}", tensors.len()), index)
+                Error::out_of_range("index", format!("below {}", tensors.len()), index)
             })?;
             give(t.name.as_bytes(), name.cast(), capacity, needed)?;
             offset.write(t.range.start);
@@ -282,7 +287,7 @@ pub unsafe extern "C" fn bnn_model_gradient(
     guard(err, || {
         let rows = b
             .checked_mul(t)
-            .ok_or_else(|| Error::invalid("b * t", "a size", format!("{b} * {t}")))?;
+            .ok_or_else(|| Error::out_of_range("b * t", "a size", format!("{b} * {t}")))?;
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         let (m, x, y, loss) = unsafe {
             (

@@ -50,7 +50,7 @@ fn in_c(value: Value) -> Value {
 fn from_c(row: &Row, name: &str, value: Value) -> Result<Value> {
     match (row.kind, value) {
         (Kind::Bool, Value::U64(v @ 0..=1)) => Ok(Value::Bool(v == 1)),
-        (Kind::Bool, value) => Err(Error::invalid(name, "0 or 1, as u64", value)),
+        (Kind::Bool, value) => Err(Error::out_of_range(name, "0 or 1, as u64", value)),
         (_, value) => Ok(value),
     }
 }
@@ -235,13 +235,13 @@ unsafe fn value(
     let settings = lock(&o.inner, "options")?
         .clone()
         .defaulted(TargetKind::Gpt);
-    let none = || Error::invalid(name, "a value: it has no default", "none");
+    let none = || Error::out_of_range(name, "a value: it has no default", "none");
     Ok((row, in_c(row.value(&settings).ok_or_else(none)?)))
 }
 
 fn other_type(row: &Row) -> Fail {
-    let expected = format!("bnn_options_get_{}", type_of(row));
-    Error::invalid(row.name, expected, "another function").into()
+    let (name, t) = (row.name, type_of(row));
+    Error::conflict(format!("{name} has the type {t}: call bnn_options_get_{t}")).into()
 }
 
 /// Reads an option back: what was set, or the default that it has beside the other options, for a sampler of a GPT's posterior.
@@ -366,7 +366,7 @@ pub unsafe extern "C" fn bnn_options_describe(
 ) -> bnn_status {
     guard(err, || {
         let count = rows().count();
-        let bad = || Error::invalid("index", format!("below {count}"), index);
+        let bad = || Error::out_of_range("index", format!("below {count}"), index);
         let row = rows().nth(index).ok_or_else(bad)?;
         // SAFETY: `field` is NULL or the caller's.
         let asked = unsafe { super::pointer::text(field, field_len, "field") }?;

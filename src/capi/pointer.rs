@@ -80,7 +80,7 @@ pub unsafe fn text<'a>(
     // SAFETY: the caller's promise; c_char and u8 have one layout.
     let bytes = unsafe { slice(p.cast::<u8>(), n, what.clone()) }?;
     std::str::from_utf8(bytes)
-        .map_err(|e| Error::invalid(what, "UTF-8", format!("bytes that are not: {e}")).into())
+        .map_err(|e| Error::out_of_range(what, "UTF-8", format!("bytes that are not: {e}")).into())
 }
 
 /// `n` texts with their lengths; `what` is the name of one.

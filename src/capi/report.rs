@@ -4,7 +4,7 @@ use super::guard::guard;
 use super::pointer::{get, give, hand_out, lock, out, take_back, text};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::error::Error;
-use crate::inference::{Report, Value};
+use crate::inference::{Report, ReportValue};
 use std::ffi::c_char;
 use std::sync::{Mutex, MutexGuard};
 
@@ -88,7 +88,8 @@ pub unsafe extern "C" fn bnn_report_name(
             let report = lock(&get(report, "report")?.inner, "report")?;
             let n = report.rows().len();
             let row = report.rows().get(index);
-            let row = row.ok_or_else(|| Error::invalid("index", format!("below {n}"), index))?;
+            let row =
+                row.ok_or_else(|| Error::out_of_range("index", format!("below {n}"), index))?;
             give(row.name.as_bytes(), name.cast(), capacity, needed)
         }
     })
@@ -117,10 +118,10 @@ pub unsafe extern "C" fn bnn_report_describe(
             let row = report.get(text(name, name_len, "name")?)?;
             give(row.meaning.as_bytes(), meaning.cast(), capacity, needed)?;
             kind.write(match row.value {
-                Value::F64(_) => BNN_TYPE_F64,
-                Value::U64(_) => BNN_TYPE_U64,
-                Value::Str(_) => BNN_TYPE_STR,
-                Value::F64s(_) => BNN_TYPE_F64S,
+                ReportValue::F64(_) => BNN_TYPE_F64,
+                ReportValue::U64(_) => BNN_TYPE_U64,
+                ReportValue::Str(_) => BNN_TYPE_STR,
+                ReportValue::F64s(_) => BNN_TYPE_F64S,
             });
         }
         Ok(())

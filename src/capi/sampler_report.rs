@@ -110,7 +110,7 @@ pub unsafe extern "C" fn bnn_sampler_watch(
                 let end = from.checked_add(len).filter(|&end| end <= n);
                 end.map(|end| from..end).ok_or_else(|| {
                     let (expected, got) = (format!("inside 0..{n}"), format!("{from} + {len}"));
-                    Error::invalid(format!("range {r}"), expected, got)
+                    Error::out_of_range(format!("range {r}"), expected, got)
                 })
             });
             let ranges = ranges.collect::<Checked<Vec<_>>>()?;
@@ -119,8 +119,7 @@ pub unsafe extern "C" fn bnn_sampler_watch(
                 .transpose()?;
             i.session.unwatch::<TensorTemperatures>();
             if i.session.monitor::<TensorTemperatures>().is_some() {
-                let expected = "0, so that ranges may be watched";
-                return Err(Error::invalid("temperature_every", expected, "above 0").into());
+                return Err(Error::conflict("the temperatures of the tensors are taken already: set temperature_every to 0 to watch ranges").into());
             }
             if let Some(new) = new {
                 i.session.watch(new);

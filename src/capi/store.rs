@@ -19,7 +19,7 @@ pub struct bnn_store {
 }
 
 fn model_json(gpt: &Gpt) -> Result<String, Fail> {
-    serde_json::to_string(gpt.config()).map_err(|e| Error::invalid("model", "JSON", e).into())
+    serde_json::to_string(gpt.config()).map_err(|e| Error::out_of_range("model", "JSON", e).into())
 }
 
 /// Begins a store in a folder, which is made where it does not exist, or goes on with the samples there, if they are of the same model, corpus,

@@ -35,13 +35,13 @@ impl Batches {
     /// Creates an order of batches of `b` windows.
     ///
     /// # Errors
-    /// Returns [`Error::Invalid`] when `b` is 0, or a sweep has fewer windows than that.
+    /// Returns [`Error::OutOfRange`] when `b` is 0, or a sweep has fewer windows than that.
     pub fn new(windows: Windows, order: Order, b: usize) -> Result<Self> {
         let batches = Self { windows, order, b };
         let most = batches.swept();
         if b == 0 || (order != Order::Independent && b > most) {
             let expected = format!("1 to the {most} windows of a sweep");
-            return Err(Error::invalid("batch_size", expected, b));
+            return Err(Error::out_of_range("batch_size", expected, b));
         }
         Ok(batches)
     }

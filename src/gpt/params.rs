@@ -153,7 +153,7 @@ impl Layout {
         self.tensors
             .iter()
             .find(|t| t.name == name)
-            .ok_or_else(|| Error::invalid("tensor", "a name of the model's parameters", name))
+            .ok_or_else(|| Error::out_of_range("tensor", "a name of the model's parameters", name))
     }
 
     /// Returns the tensor that element `index` belongs to.

@@ -445,7 +445,7 @@ impl ChainFile {
     ) -> Result<()> {
         let path = self.path.clone();
         (monitors.iter_mut()).try_for_each(|m| match m.restore(&mut self.reader, progress) {
-            Err(e @ (Error::Invalid { .. } | Error::Conflict(_) | Error::Shape { .. })) => {
+            Err(e @ (Error::OutOfRange { .. } | Error::Conflict(_) | Error::Shape { .. })) => {
                 Err(Error::of_file(&path)(e))
             }
             other => other,

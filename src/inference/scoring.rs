@@ -115,7 +115,7 @@ impl<'a> Pieces<'a> {
 /// Takes 64 MB beside the model, however long the text is; what is left of it token by token comes on top.
 ///
 /// # Errors
-/// [`Error::Invalid`] without a model; when the text is shorter than a window, a sample cannot be read, a prediction is not finite, or `done` fails.
+/// [`Error::OutOfRange`] without a model; when the text is shorter than a window, a sample cannot be read, a prediction is not finite, or `done` fails.
 pub fn score<B: Backend>(
     backend: &B,
     gpt: &Gpt,
@@ -125,7 +125,7 @@ pub fn score<B: Backend>(
 ) -> Result<PredictiveScores> {
     let count = models.count();
     if count == 0 {
-        return Err(Error::invalid("samples to score", "at least one", 0));
+        return Err(Error::out_of_range("samples to score", "at least one", 0));
     }
     let (t, v) = (gpt.config().block_size, gpt.config().vocab_size);
     let pieces = Pieces::new(tokens, t, v)?;

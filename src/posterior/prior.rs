@@ -69,11 +69,11 @@ impl Prior {
     /// Checks the scale and the degrees of freedom.
     pub(super) fn validate(&self) -> Result<()> {
         if !(self.std > 0.0 && self.std.is_finite()) {
-            return Err(Error::invalid("prior_std", "above 0", self.std));
+            return Err(Error::out_of_range("prior_std", "above 0", self.std));
         }
         match self.family {
             PriorFamily::StudentT { dof } if !(dof > 0.0 && dof.is_finite()) => {
-                Err(Error::invalid("prior_dof", "above 0", dof))
+                Err(Error::out_of_range("prior_dof", "above 0", dof))
             }
             _ => Ok(()),
         }
@@ -108,7 +108,7 @@ impl Prior {
             }
             PriorFamily::StudentT { dof } => {
                 let student = StudentT::new(dof as f64)
-                    .map_err(|e| Error::invalid("prior_dof", "above 0", e))?;
+                    .map_err(|e| Error::out_of_range("prior_dof", "above 0", e))?;
                 self.place(student.sample_iter(rng), out);
             }
         }

@@ -79,10 +79,10 @@ pub fn bench(
     mut row: impl FnMut(&Row) -> Result<()>,
 ) -> Result<()> {
     if let Some(bad) = request.only.iter().find(|w| !WORK.contains(&w.as_str())) {
-        return Err(Error::invalid("work", WORK.join(", "), bad));
+        return Err(Error::out_of_range("work", WORK.join(", "), bad));
     }
     if !(request.seconds > 0.0 && request.seconds.is_finite()) {
-        return Err(Error::invalid("seconds", "above 0", request.seconds));
+        return Err(Error::out_of_range("seconds", "above 0", request.seconds));
     }
     let named = |s: &String| GptConfig::named(s, VOCABULARY);
     let configs = request

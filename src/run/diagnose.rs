@@ -65,13 +65,17 @@ impl RunDraws {
     pub fn open(path: &Path) -> Result<Self> {
         let (folder, config) = RunFolder::open(path)?;
         if config.sampler.chain().is_none() {
-            let what = format!("sampler of {}", path.display());
-            let expected = "a chain's method: draws from fitted normals are independent";
-            return Err(Error::invalid(what, expected, config.sampler));
+            return Err(Error::conflict(format!(
+                "{}: {} fits a normal, whose draws are independent: give the run of a chain's method",
+                path.display(),
+                config.sampler
+            )));
         }
         if config.probe_tokens == 0 {
-            let what = format!("probe_tokens of {}", path.display());
-            return Err(Error::invalid(what, "above 0: nothing was recorded", 0));
+            return Err(Error::conflict(format!(
+                "{}: nothing was recorded, as probe_tokens was 0: start a run with probe_tokens above 0",
+                path.display()
+            )));
         }
         let (mut chains, mut of) = (Vec::new(), None);
         for index in 0..config.chains {
@@ -104,7 +108,7 @@ impl RunDraws {
             chains.push(chain);
         }
         let Some((model, corpus, baseline)) = of else {
-            return Err(Error::invalid("chains", "at least 1", 0));
+            return Err(Error::out_of_range("chains", "at least 1", 0));
         };
         Ok(Self {
             path: path.to_path_buf(),
@@ -277,7 +281,7 @@ fn read_chain(r: &mut Reader, path: PathBuf, config: &Config) -> Result<ChainDra
 /// When there is none, two have different targets or probes, or two chains are the same draws.
 pub fn check_together(runs: &[RunDraws]) -> Result<()> {
     let Some(first) = runs.first() else {
-        return Err(Error::invalid("runs", "at least one", 0));
+        return Err(Error::out_of_range("runs", "at least one", 0));
     };
     let identity = first.identity();
     for run in &runs[1..] {
@@ -290,11 +294,11 @@ pub fn check_together(runs: &[RunDraws]) -> Result<()> {
             for (x, y) in a.chains.iter().zip(&b.chains) {
                 let n = x.draws.len().min(y.draws.len()) * PROJECTIONS;
                 if n > 0 && x.draws.projection[..n] == y.draws.projection[..n] {
-                    return Err(Error::invalid(
-                        format!("draws of {}", x.path.display()),
-                        "other ones than another chain's: one chain twice says nothing",
-                        format!("those of {}", y.path.display()),
-                    ));
+                    return Err(Error::conflict(format!(
+                        "{} has the draws of {}, and one chain twice says nothing: leave one of them out",
+                        x.path.display(),
+                        y.path.display()
+                    )));
                 }
             }
         }

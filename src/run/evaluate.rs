@@ -390,7 +390,8 @@ pub fn by_split(reports: &[SplitReport]) -> Result<Map<String, Value>> {
     reports
         .iter()
         .map(|r| {
-            let v = serde_json::to_value(r).map_err(|e| Error::invalid("report", "JSON", e))?;
+            let v =
+                serde_json::to_value(r).map_err(|e| Error::out_of_range("report", "JSON", e))?;
             Ok((r.split.clone(), v))
         })
         .collect()

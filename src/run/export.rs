@@ -28,7 +28,7 @@ pub fn netcdf(runs: &[RunDraws], path: &Path) -> Result<()> {
     let (_, chains) = select(runs);
     let n = shortest(&chains);
     if n == 0 {
-        return Err(Error::invalid("draws to export", "at least one", 0));
+        return Err(Error::out_of_range("draws to export", "at least one", 0));
     }
     let file = build(runs, &chains, n)
         .map_err(|e| Error::data(path.display().to_string(), e.to_string()))?;

@@ -72,16 +72,15 @@ fn write_texts<B: Backend>(
     let each = request.prompts.iter().map(|p| tokenizer.encode(p));
     let prompts = each.collect::<Result<Vec<_>>>()?;
     if prompts.is_empty() || request.texts == 0 {
-        return Err(Error::invalid(
-            "prompts and texts",
-            "at least one of each",
-            "none",
-        ));
+        let (prompts, texts) = (prompts.len(), request.texts);
+        return Err(Error::conflict(format!(
+            "{prompts} prompts and {texts} texts leave nothing to write: give at least one of each"
+        )));
     }
     let total = request
         .texts
         .checked_mul(prompts.len() as u64)
-        .ok_or_else(|| Error::invalid("texts", "fewer than 2^64 in all", request.texts))?;
+        .ok_or_else(|| Error::out_of_range("texts", "fewer than 2^64 in all", request.texts))?;
     let alone = total == 1;
     let mut made = Vec::new();
     let mut first = 0;

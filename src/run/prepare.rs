@@ -1,6 +1,6 @@
 //! What every command begins with: the corpus, the model, and its baseline, trained once and kept.
 
-use super::config::{Config, GaussianMethod, Sampler};
+use super::config::{Config, GaussianMethod, SamplerChoice};
 use super::progress::Progress;
 use super::{Context, hex};
 use crate::backend::{Device, Transfer, Vectors};
@@ -124,8 +124,8 @@ impl Setting {
     /// Returns the errors of [`Setting::batches`].
     pub fn gradients(&self, config: &Config) -> Result<u64> {
         match config.sampler {
-            Sampler::Chain(_) => Ok(config.chain_gradients()),
-            Sampler::Gaussian(normal) => {
+            SamplerChoice::Chain(_) => Ok(config.chain_gradients()),
+            SamplerChoice::Gaussian(normal) => {
                 let a_step = match normal {
                     GaussianMethod::Vi => config.vi_n_samples as u64,
                     _ => 1,
@@ -237,5 +237,5 @@ impl Setting {
 }
 
 fn json(gpt: &Gpt) -> Result<String> {
-    serde_json::to_string(gpt.config()).map_err(|e| Error::invalid("model", "JSON", e))
+    serde_json::to_string(gpt.config()).map_err(|e| Error::out_of_range("model", "JSON", e))
 }

@@ -1,7 +1,7 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
 use super::chain::ChainEnd;
-use super::config::{Config, PriorCenter, PriorUnit, Sampler, Starts};
+use super::config::{Config, PriorCenter, PriorUnit, SamplerChoice, Starts};
 use super::folder::{RunFolder, write_text};
 use super::prepare::{Baseline, Setting};
 use super::train_report::{Timed, TrainReport};
@@ -89,7 +89,7 @@ fn run(
     open_logs(config, &folder, ctx)?;
     let run = Run::new(config, setting, folder, &baseline, ctx)?;
     run.say_target(ctx)?;
-    if let Sampler::Gaussian(normal) = config.sampler {
+    if let SamplerChoice::Gaussian(normal) = config.sampler {
         return super::normal::fit(&run, normal, &mut baseline, ctx);
     }
     let sampler = config.sampler_config(0)?;

@@ -67,11 +67,10 @@ impl Run<'_> {
             ctx.log.say(&line)?;
         }
         if store.is_empty() {
-            return Err(Error::invalid(
-                "sampling_steps",
-                "enough for a sample: at least the thinning",
-                config.sampling_steps,
-            ));
+            return Err(Error::conflict(format!(
+                "sampling_steps: {} made no sample: set at least as many as the thinning",
+                config.sampling_steps
+            )));
         }
         let samples_hash = hex(&store.hash()?);
         let (reports, val) =

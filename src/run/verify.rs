@@ -7,7 +7,7 @@ use crate::backend::{Backend, GemmPrecision};
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, GptConfig, Objective, Squares, TokenBatch, Workspace};
 use crate::metrics::{self, Unit};
-use crate::samplers::{Config, Method, Sampler, SamplerState, Thermostat};
+use crate::samplers::{ChainConfig, Method, Sampler, SamplerState, Thermostat};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
 
@@ -254,7 +254,7 @@ fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
                 )
             })
         };
-        let mut c = Config::new(method, number("lr", f64::NAN)?);
+        let mut c = ChainConfig::new(method, number("lr", f64::NAN)?);
         c.alpha = number("alpha", c.alpha)?;
         c.beta = number("beta", c.beta)?;
         c.sigma = number("sigma", c.sigma)?;

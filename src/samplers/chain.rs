@@ -4,8 +4,8 @@
 
 use super::preconditioner::MassEstimation;
 use super::{
-    AutoStep, Config, Diagonal, Factors, Phase, Preconditioner, Sampler, SamplerState, StepReport,
-    curvature,
+    AutoStep, ChainConfig, Diagonal, Factors, Phase, Preconditioner, Sampler, SamplerState,
+    StepReport, curvature,
 };
 use crate::backend::vectors::{Combine, Transfer};
 use crate::backend::{Backend, Scalars};
@@ -61,7 +61,7 @@ impl<B: Backend> Chain<B> {
         backend: &B,
         posterior: Posterior<B>,
         theta0: &[f32],
-        config: Config,
+        config: ChainConfig,
         preconditioner: Preconditioner,
     ) -> Result<Self> {
         posterior.gpt().layout().check(theta0)?;
@@ -80,7 +80,7 @@ impl<B: Backend> Chain<B> {
     pub fn restore(
         backend: &B,
         posterior: Posterior<B>,
-        config: Config,
+        config: ChainConfig,
         preconditioner: Preconditioner,
         state: &ChainState,
     ) -> Result<Self> {
@@ -130,7 +130,7 @@ impl<B: Backend> Chain<B> {
     ///
     /// # Errors
     /// [`Error::NotFinite`] with the step and the tensor's name when the loss, the gradient or the state is NaN or infinite;
-    /// [`Error::Invalid`] when the run is done or the batch does not fit.
+    /// [`Error::OutOfRange`] when the run is done or the batch does not fit.
     pub fn step(&mut self, batch: &Batch) -> Result<ChainReport> {
         self.step_observed(batch, |_, _| Ok(()))
     }
@@ -259,7 +259,7 @@ impl<B: Backend> Chain<B> {
         products: u64,
     ) -> Result<curvature::ExtremeEigenvalues> {
         if batches.is_empty() {
-            return Err(Error::invalid("batches", "at least one", 0));
+            return Err(Error::out_of_range("batches", "at least one", 0));
         }
         let (sampler, posterior) = (&self.sampler, &mut self.posterior);
         let (v, c) = (sampler.vectors(), sampler.config());
@@ -284,7 +284,7 @@ impl<B: Backend> Chain<B> {
     /// not see [`Chain::set_factors`]; give it none before sampling.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the mass is a live one: [`AutoStep::step`].
+    /// [`Error::OutOfRange`] when the mass is a live one: [`AutoStep::step`].
     pub fn adapt_step(&mut self, auto: AutoStep) -> Result<()> {
         if self.mass.is_live() {
             return Err(AutoStep::no_psgld_mass());

@@ -27,7 +27,7 @@ pub struct Thermostat {
 
 /// A chain's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Config {
+pub struct ChainConfig {
     /// The method.
     pub method: Method,
     /// Step size, > 0: of time for the methods with momenta (h), of squared time for SGLD (epsilon).
@@ -65,7 +65,7 @@ pub struct Config {
     pub momenta: Momenta,
 }
 
-impl Config {
+impl ChainConfig {
     /// The method with its default hyperparameters at T = 1 for 100 steps of warm-up and 1000 of sampling, of which every 40th is kept, with
     /// seed 0: see [`defaults`].
     pub fn new(method: Method, step_size: f64) -> Self {
@@ -92,13 +92,13 @@ impl Config {
     /// Checks every setting, and that they fit together.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the setting's name, its range and the value; [`Error::Unstable`] when the step is
+    /// [`Error::OutOfRange`] with the setting's name, its range and the value; [`Error::Unstable`] when the step is
     /// too large for any target.
     pub fn validate(&self) -> Result<()> {
         let positive = [("step_size", self.step_size), ("sigma", self.sigma)];
         for (name, value) in positive {
             if !(value.is_finite() && value > 0.0) {
-                return Err(Error::invalid(name, "a positive number", value));
+                return Err(Error::out_of_range(name, "a positive number", value));
             }
         }
         let not_negative = [
@@ -108,7 +108,7 @@ impl Config {
         ];
         for (name, value) in not_negative {
             if !(value.is_finite() && value >= 0.0) {
-                return Err(Error::invalid(name, "0 or a positive number", value));
+                return Err(Error::out_of_range(name, "0 or a positive number", value));
             }
         }
         self.schedule.check(self.sampling_steps)?;
@@ -141,16 +141,16 @@ impl Config {
                 )));
             }
             if !value.is_finite() {
-                return Err(Error::invalid("momenta", "a finite number", value));
+                return Err(Error::out_of_range("momenta", "a finite number", value));
             }
         }
         if self.thinning == 0 || (self.sampling_steps > 0 && self.thinning > self.sampling_steps) {
             let expected = format!("1 to sampling_steps ({})", self.sampling_steps);
-            return Err(Error::invalid("thinning", expected, self.thinning));
+            return Err(Error::out_of_range("thinning", expected, self.thinning));
         }
         if self.warmup_steps.checked_add(self.sampling_steps).is_none() {
             let expected = "warmup_steps + sampling_steps below 2^64";
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "sampling_steps",
                 expected,
                 self.sampling_steps,

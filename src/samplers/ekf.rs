@@ -88,11 +88,15 @@ impl<V: Vectors> Ekf<V> {
     pub fn restore(vectors: V, config: EkfConfig, state: &EkfState) -> Result<Self> {
         let EkfConfig { lr, transition_sd } = config;
         if !(lr > 0.0 && lr.is_finite()) {
-            return Err(Error::invalid("lr", "a positive number", lr));
+            return Err(Error::out_of_range("lr", "a positive number", lr));
         }
         if !(transition_sd >= 0.0 && transition_sd.is_finite()) {
             let expected = "0 or a positive number";
-            return Err(Error::invalid("transition_sd", expected, transition_sd));
+            return Err(Error::out_of_range(
+                "transition_sd",
+                expected,
+                transition_sd,
+            ));
         }
         let n = state.mean.len();
         super::sampler::check_finite("mean", &state.mean, n)?;
@@ -209,7 +213,7 @@ impl<V: Vectors> Ekf<V> {
         }
         let what = format!("sd[{at}] after step {}", self.step);
         let expected = "above 0: the precision overflowed";
-        Err(Error::invalid(what, expected, value))
+        Err(Error::out_of_range(what, expected, value))
     }
 
     fn not_finite(&self, what: &str, at: usize, value: f32) -> Error {

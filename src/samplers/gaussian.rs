@@ -161,14 +161,14 @@ impl GaussianConfig {
     /// Checks the settings that the method reads, except those that the method itself checks at its start.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the setting's name, its range and the value.
+    /// [`Error::OutOfRange`] with the setting's name, its range and the value.
     pub fn validate(&self) -> Result<()> {
         if self.steps == 0 {
-            return Err(Error::invalid("steps", "at least 1", 0));
+            return Err(Error::out_of_range("steps", "at least 1", 0));
         }
         let positive = |what: &str, v: f64| match v > 0.0 && v.is_finite() {
             true => Ok(()),
-            false => Err(Error::invalid(what, "a positive number", v)),
+            false => Err(Error::out_of_range(what, "a positive number", v)),
         };
         positive("temperature", self.temperature)?;
         positive("observations", self.observations)?;
@@ -199,7 +199,7 @@ impl GaussianConfig {
     pub(super) fn check_step(&self, step: u64) -> Result<()> {
         if step > self.steps {
             let expected = format!("at most the fit's {} steps", self.steps);
-            return Err(Error::invalid("step", expected, step));
+            return Err(Error::out_of_range("step", expected, step));
         }
         Ok(())
     }
@@ -224,7 +224,11 @@ impl GaussianConfig {
             )));
         }
         if !(r > 0.0 && r.is_finite()) {
-            return Err(Error::invalid("step size's factor", "a positive number", r));
+            return Err(Error::out_of_range(
+                "step size's factor",
+                "a positive number",
+                r,
+            ));
         }
         Ok(())
     }
@@ -246,15 +250,17 @@ impl GaussianConfig {
     /// Returns these settings with another number of steps, for a fit that has made `made` of them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a step depends on how many there are, or more were made.
+    /// [`Error::Conflict`] when a step depends on how many there are; [`Error::OutOfRange`] when more were made.
     pub(super) fn extended(&self, steps: u64, made: u64) -> Result<Self> {
         if let Some(why) = self.length_matters() {
-            let expected = format!("{} ({why})", self.steps);
-            return Err(Error::invalid("steps", expected, steps));
+            return Err(Error::conflict(format!(
+                "steps: it must stay {} ({why}), and {steps} was given: start a new fit",
+                self.steps
+            )));
         }
         if steps < made {
             let expected = format!("at least {made}, those made");
-            return Err(Error::invalid("steps", expected, steps));
+            return Err(Error::out_of_range("steps", expected, steps));
         }
         let config = Self {
             steps,
@@ -267,7 +273,7 @@ impl GaussianConfig {
     /// Checks that memory holds the covariance that the settings ask for, of a model's head of (V, C).
     ///
     /// # Errors
-    /// [`Error::Invalid`] with how many numbers it has.
+    /// [`Error::Conflict`] with how many numbers it has.
     pub fn check_memory(&self, head: [usize; 2]) -> Result<()> {
         let [v, c] = head.map(|n| n as u128);
         let numbers = match (self.fits_head(), self.laplace_structure) {
@@ -281,11 +287,10 @@ impl GaussianConfig {
             usize::try_from(numbers).is_ok_and(|n| Vec::<f64>::new().try_reserve_exact(n).is_ok());
         match room {
             true => Ok(()),
-            false => {
-                let expected = format!("one whose {numbers} numbers of 8 bytes memory holds");
-                let got = format!("{:?} of {v} by {c}", self.laplace_structure);
-                Err(Error::invalid("laplace_structure", expected, got))
-            }
+            false => Err(Error::conflict(format!(
+                "laplace_structure: {:?} of {v} by {c} takes {numbers} numbers of 8 bytes, more than memory holds: choose a smaller structure",
+                self.laplace_structure
+            ))),
         }
     }
 
@@ -410,7 +415,7 @@ impl<V: Vectors> GaussianApproximation<V> {
             }
         };
         if n == 0 {
-            return Err(Error::invalid("params", "at least one", n));
+            return Err(Error::out_of_range("params", "at least one", n));
         }
         Ok(Self {
             vectors,
@@ -436,7 +441,7 @@ impl<V: Vectors> GaussianApproximation<V> {
     /// VI: takes in the gradient of the log posterior at [`GaussianApproximation::point`], and its value; `None` while draws of the step are left.
     ///
     /// # Errors
-    /// Returns the errors of [`Vi::step_with_gradient`]; [`Error::Invalid`] for the other methods and when every step was made.
+    /// Returns the errors of [`Vi::step_with_gradient`]; [`Error::OutOfRange`] for the other methods and when every step was made.
     pub fn step_with_gradient(
         &mut self,
         grad: &V::Vector,
@@ -477,7 +482,7 @@ impl<V: Vectors> GaussianApproximation<V> {
     /// likelihoods (Laplace does not read it), `squares` times `squares_scale` the mean of their squares, `log_lik` the mean itself.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] with step and element, the state as before; [`Error::Invalid`] for VI and when every step was made.
+    /// [`Error::NotFinite`] with step and element, the state as before; [`Error::OutOfRange`] for VI and when every step was made.
     pub fn step_with_squares(
         &mut self,
         grad: &V::Vector,
@@ -527,7 +532,7 @@ impl<V: Vectors> GaussianApproximation<V> {
     /// state.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when it is not positive, and for the methods without a rate.
+    /// [`Error::OutOfRange`] when it is not positive, and for the methods without a rate.
     pub fn set_rate(&mut self, rate: Option<f64>) -> Result<()> {
         self.config.check_rate(rate)?;
         self.rate = rate;
@@ -637,7 +642,7 @@ impl<V: Vectors> GaussianApproximation<V> {
     /// Sets the number of steps, as far as none that was made depends on it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when one does, or more were made.
+    /// [`Error::OutOfRange`] when one does, or more were made.
     pub fn extend(&mut self, steps: u64) -> Result<()> {
         self.config = self.config.extended(steps, self.steps_made())?;
         Ok(())

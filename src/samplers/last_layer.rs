@@ -155,12 +155,9 @@ impl<B: Backend> LastLayer<B> {
         }
         let want = match &state.curvature {
             HeadHessian::Full(_) if n > MOST_FULL => {
-                let expected = format!("at most {MOST_FULL} (last_layer_kfac has no such limit)");
-                return Err(Error::invalid(
-                    "weights of a head with full covariance",
-                    expected,
-                    n,
-                ));
+                return Err(Error::conflict(format!(
+                    "the head has {n} weights, and last_layer_full takes at most {MOST_FULL}: choose last_layer_kfac"
+                )));
             }
             HeadHessian::Full(_) => HeadHessian::full(vocab, width),
             HeadHessian::Kronecker { .. } => HeadHessian::kronecker(vocab, width),
@@ -171,7 +168,7 @@ impl<B: Backend> LastLayer<B> {
             }
             if let Some(at) = got.iter().position(|v| !v.is_finite()) {
                 let what = format!("{name}[{at}]");
-                return Err(Error::invalid(what, "a finite number", got[at]));
+                return Err(Error::out_of_range(what, "a finite number", got[at]));
             }
         }
         let mut mean = backend.zeros(state.mean.len())?;
@@ -239,7 +236,7 @@ impl<B: Backend> LastLayer<B> {
         if t == 0 || rows == 0 || !rows.is_multiple_of(t) {
             let got = format!("{rows} positions in sequences of {t}");
             let expected = "one or more sequences of at least 1 position";
-            return Err(Error::invalid("head's batch", expected, got));
+            return Err(Error::out_of_range("head's batch", expected, got));
         }
         if batch.inputs.len() != rows * c || batch.logits.len() != rows * v {
             let got = [batch.inputs.len(), batch.logits.len()];
@@ -248,7 +245,7 @@ impl<B: Backend> LastLayer<B> {
         if let Some(at) = batch.labels.iter().position(|&y| y as usize >= v) {
             let what = format!("y[{}, {}]", at / t, at % t);
             let expected = format!("a token below vocab_size = {v}");
-            return Err(Error::invalid(what, expected, batch.labels[at]));
+            return Err(Error::out_of_range(what, expected, batch.labels[at]));
         }
         for (what, values) in [("head's input", batch.inputs), ("logits", batch.logits)] {
             if let Some(at) = values.iter().position(|x| !x.is_finite()) {
@@ -300,7 +297,7 @@ impl<B: Backend> LastLayer<B> {
     fn decompose(&mut self, precision: f64) -> Result<&mut Decomposed> {
         if !(precision > 0.0 && precision.is_finite()) {
             let expected = "a positive number";
-            return Err(Error::invalid("prior_precision", expected, precision));
+            return Err(Error::out_of_range("prior_precision", expected, precision));
         }
         let n = self.vocab * self.width;
         let kept = self.decomposed.take().filter(|d| match d {
@@ -313,7 +310,7 @@ impl<B: Backend> LastLayer<B> {
                 let matrix = self.matrix(pairs, precision);
                 let factor = Factor::new(&self.backend, n, matrix)?.ok_or_else(|| {
                     let expected = "large enough for H + p I to be positive definite in f64";
-                    Error::invalid("prior_precision", expected, precision)
+                    Error::out_of_range("prior_precision", expected, precision)
                 })?;
                 Decomposed::Full {
                     precision,

@@ -86,7 +86,7 @@ impl std::str::FromStr for Method {
         let found = Self::ALL.into_iter().find(|m| m.name() == name);
         found.ok_or_else(|| {
             let expected = format!("one of {}", Self::names().join(", "));
-            Error::invalid("method", expected, name)
+            Error::out_of_range("method", expected, name)
         })
     }
 }

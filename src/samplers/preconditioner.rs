@@ -16,7 +16,7 @@
 //! prior M is a curvature, and a step of methods with momenta is stable below about 2.
 
 use super::sampler::check_mass;
-use super::{ChainState, Config, Method, PsgldMass, Sampler};
+use super::{ChainConfig, ChainState, Method, PsgldMass, Sampler};
 use crate::backend::vectors::{Combine, Transfer, Vectors};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -132,10 +132,14 @@ impl Preconditioner {
             } => {
                 if !(decay > 0.0 && decay < 1.0) {
                     let expected = "above 0 and below 1";
-                    return Err(Error::invalid("preconditioner_decay", expected, decay));
+                    return Err(Error::out_of_range("preconditioner_decay", expected, decay));
                 }
                 if every == 0 {
-                    return Err(Error::invalid("preconditioner_every", "at least 1", every));
+                    return Err(Error::out_of_range(
+                        "preconditioner_every",
+                        "at least 1",
+                        every,
+                    ));
                 }
                 (steps, floor)
             }
@@ -147,16 +151,24 @@ impl Preconditioner {
             } => {
                 if !(0.0..1.0).contains(&decay) {
                     let expected = "at least 0 and below 1";
-                    return Err(Error::invalid("preconditioner_decay", expected, decay));
+                    return Err(Error::out_of_range("preconditioner_decay", expected, decay));
                 }
                 (steps, floor)
             }
         };
         if steps == 0 {
-            return Err(Error::invalid("preconditioner_steps", "at least 1", steps));
+            return Err(Error::out_of_range(
+                "preconditioner_steps",
+                "at least 1",
+                steps,
+            ));
         }
         if !(floor > 0.0 && floor.is_finite()) {
-            return Err(Error::invalid("preconditioner_floor", "above 0", floor));
+            return Err(Error::out_of_range(
+                "preconditioner_floor",
+                "above 0",
+                floor,
+            ));
         }
         Ok(())
     }
@@ -192,7 +204,7 @@ impl<V: Vectors> MassEstimation<V> {
     pub fn restore(
         vectors: &V,
         kind: Preconditioner,
-        config: &Config,
+        config: &ChainConfig,
         state: &ChainState,
         b: usize,
     ) -> Result<Self> {
@@ -368,7 +380,7 @@ impl<V: Vectors> MassEstimation<V> {
 }
 
 fn refuse<T>(expected: &str, got: String) -> Result<T> {
-    Err(Error::invalid("chain state", expected, got))
+    Err(Error::out_of_range("chain state", expected, got))
 }
 
 /// Whether a state's mass is one that such a chain has after as many gradients.
@@ -475,7 +487,7 @@ impl<V: Vectors> Sums<V> {
         }
         let floor = (floor * sum / m.len() as f64) as f32;
         if !(floor > 0.0 && floor.is_finite()) {
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "preconditioner",
                 "gradients that are not all 0, and finite",
                 format!("a mean mass of {}", sum / m.len() as f64),

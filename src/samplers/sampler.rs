@@ -1,8 +1,8 @@
 //! The state machine of a chain: one gradient in, one step made, a report out.
 
-use super::{Config, Kinetic, Momenta, Psgld, PsgldMass, Thermostat};
+use super::{ChainConfig, Kinetic, Momenta, Psgld, PsgldMass, Thermostat};
 use crate::backend::vectors::{
-    ChainView, Langevin, LiveUpdate, Noise, RangeMoments, Transfer, Vectors,
+    ChainView, Langevin, Noise, PreconditionedUpdate, RangeMoments, Transfer, Vectors,
 };
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
@@ -86,7 +86,7 @@ pub struct Factors {
 /// handing work over).
 pub struct Sampler<V: Vectors> {
     vectors: V,
-    config: Config,
+    config: ChainConfig,
     stream: Stream,
     step: u64,
     theta: V::Vector,
@@ -105,9 +105,9 @@ impl<V: Vectors> Sampler<V> {
     /// A chain that starts at `theta0`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] or [`Error::Unstable`] for a setting ([`Config::validate`]), an empty start, or a start
+    /// [`Error::OutOfRange`] or [`Error::Unstable`] for a setting ([`ChainConfig::validate`]), an empty start, or a start
     /// that is not finite.
-    pub fn new(vectors: V, theta0: &[f32], config: Config) -> Result<Self> {
+    pub fn new(vectors: V, theta0: &[f32], config: ChainConfig) -> Result<Self> {
         config.validate()?;
         let momenta = config.method.has_momenta().then(|| match config.momenta {
             Momenta::Constant(value) => vec![value; theta0.len()],
@@ -132,17 +132,17 @@ impl<V: Vectors> Sampler<V> {
     /// A chain that goes on from a saved state, as it would have without the break.
     ///
     /// # Errors
-    /// Returns the errors of [`Sampler::new`], and [`Error::Shape`] or [`Error::Invalid`] when the state does not fit the settings or
+    /// Returns the errors of [`Sampler::new`], and [`Error::Shape`] or [`Error::OutOfRange`] when the state does not fit the settings or
     /// itself.
-    pub fn restore(vectors: V, config: Config, state: &SamplerState) -> Result<Self> {
+    pub fn restore(vectors: V, config: ChainConfig, state: &SamplerState) -> Result<Self> {
         config.validate()?;
         let n = state.theta.len();
         if n == 0 {
-            return Err(Error::invalid("params", "at least one", n));
+            return Err(Error::out_of_range("params", "at least one", n));
         }
         if state.step > config.total_steps() {
             let expected = format!("at most the run's {} steps", config.total_steps());
-            return Err(Error::invalid("step", expected, state.step));
+            return Err(Error::out_of_range("step", expected, state.step));
         }
         match (&state.momenta, config.method.has_momenta()) {
             (None, true) => return Err(Error::shape("momenta", [n], [0])),
@@ -163,7 +163,7 @@ impl<V: Vectors> Sampler<V> {
                 )));
             }
             (Some(t), true) if !(t.xi.is_finite() && t.kinetic.is_finite()) => {
-                return Err(Error::invalid(
+                return Err(Error::out_of_range(
                     "thermostat",
                     "finite numbers",
                     format!("{t:?}"),
@@ -238,7 +238,7 @@ impl<V: Vectors> Sampler<V> {
     /// Makes one step, given the gradient of the log posterior at [`Sampler::params`], and its value.
     ///
     /// # Errors
-    /// - [`Error::Invalid`] when the run is done, [`Error::Shape`] when the gradient has another length.
+    /// - [`Error::OutOfRange`] when the run is done, [`Error::Shape`] when the gradient has another length.
     /// - [`Error::NotFinite`] for a `gradient` or `log_posterior` that is NaN or infinite: the state is as before,
     ///   and another gradient may be tried.
     /// - [`Error::NotFinite`] for `params` or `momenta` that the step made so: the chain has diverged and its state
@@ -255,7 +255,7 @@ impl<V: Vectors> Sampler<V> {
     /// [`Sampler::params`] or an unbiased estimate of it: [`super::psgld`]. (The other steps leave the term out.)
     ///
     /// # Errors
-    /// Returns the errors of [`Sampler::step_with_gradient`], for a `diagonal` that is NaN or infinite too; [`Error::Invalid`] when the mass is not live.
+    /// Returns the errors of [`Sampler::step_with_gradient`], for a `diagonal` that is NaN or infinite too; [`Error::OutOfRange`] when the mass is not live.
     pub fn step_with_diagonal(
         &mut self,
         grad: &V::Vector,
@@ -395,14 +395,14 @@ impl<V: Vectors> Sampler<V> {
     /// Moves the state by one step.
     fn update(
         &mut self,
-        now: &Config,
+        now: &ChainConfig,
         grad: &V::Vector,
         diagonal: Option<&V::Vector>,
         noise: Noise<'_, V>,
     ) -> Result<()> {
         if let (Some(live), Some(mass)) = (&mut self.live, &mut self.mass) {
             let rule = live.rule(now);
-            let on = LiveUpdate {
+            let on = PreconditionedUpdate {
                 theta: &mut self.theta,
                 squares: &mut live.squares,
                 mass,
@@ -411,7 +411,9 @@ impl<V: Vectors> Sampler<V> {
                 center: &self.center,
                 noise,
             };
-            return self.vectors.live_update(rule, on, &mut self.record);
+            return self
+                .vectors
+                .preconditioned_update(rule, on, &mut self.record);
         }
         let rule = (now.method.scheme()).rule(now, self.thermostat.map_or(0.0, |t| t.xi));
         let on = Langevin {
@@ -451,16 +453,16 @@ impl<V: Vectors> Sampler<V> {
     }
 
     /// The settings with the step size and the temperature of a step.
-    fn settings_at(&self, step: u64) -> Result<Config> {
+    fn settings_at(&self, step: u64) -> Result<ChainConfig> {
         let c = &self.config;
         let Some(f) = self.factors else {
-            return Ok(Config {
+            return Ok(ChainConfig {
                 step_size: c.step_size_at(step),
                 temperature: c.temperature_at(step),
                 ..c.clone()
             });
         };
-        let now = Config {
+        let now = ChainConfig {
             step_size: c.step_size * f.step_size,
             temperature: c.temperature * f.temperature,
             ..c.clone()
@@ -490,10 +492,10 @@ impl<V: Vectors> Sampler<V> {
     /// Allowed until the first sampling step is made.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when sampling has begun, and as [`Config::validate`]; the settings are then as before.
+    /// [`Error::OutOfRange`] when sampling has begun, and as [`ChainConfig::validate`]; the settings are then as before.
     pub fn set_step(&mut self, step_size: f64, alpha: f64) -> Result<()> {
         self.before_sampling("step_size")?;
-        let config = Config {
+        let config = ChainConfig {
             step_size,
             alpha,
             ..self.config.clone()
@@ -506,19 +508,25 @@ impl<V: Vectors> Sampler<V> {
     /// Sets the number of sampling steps of a run that may be longer or shorter, as far as no step that was made depends on it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a schedule depends on it, more steps were made, and as [`Config::validate`]; the settings are then as before.
+    /// [`Error::Conflict`] when a schedule depends on it; [`Error::OutOfRange`] when more steps were made; the errors of [`ChainConfig::validate`]. The settings are
+    /// then as before.
     pub fn extend(&mut self, sampling_steps: u64) -> Result<()> {
         let made = self.step.saturating_sub(self.config.warmup_steps);
-        let what = "sampling_steps";
         if let Some(why) = self.config.length_matters() {
-            let expected = format!("{} ({why})", self.config.sampling_steps);
-            return Err(Error::invalid(what, expected, sampling_steps));
+            return Err(Error::conflict(format!(
+                "sampling_steps: it must stay {} ({why}), and {sampling_steps} was given: start a new chain",
+                self.config.sampling_steps
+            )));
         }
         if sampling_steps < made {
             let expected = format!("at least {made}, those made");
-            return Err(Error::invalid(what, expected, sampling_steps));
+            return Err(Error::out_of_range(
+                "sampling_steps",
+                expected,
+                sampling_steps,
+            ));
         }
-        let config = Config {
+        let config = ChainConfig {
             sampling_steps,
             ..self.config.clone()
         };
@@ -533,7 +541,7 @@ impl<V: Vectors> Sampler<V> {
     /// change the target.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when sampling has begun or a mass is not positive and finite, [`Error::Shape`] for
+    /// [`Error::OutOfRange`] when sampling has begun or a mass is not positive and finite, [`Error::Shape`] for
     /// another length.
     pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
         self.take_mass(mass, None)
@@ -564,7 +572,7 @@ impl<V: Vectors> Sampler<V> {
     /// Allowed until the first sampling step is made.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when sampling has begun, and as [`PsgldMass::check`].
+    /// [`Error::OutOfRange`] when sampling has begun, and as [`PsgldMass::check`].
     pub fn set_psgld_mass(&mut self, live: &PsgldMass) -> Result<()> {
         self.before_sampling("live mass")?;
         live.check(self.config.method, self.len())?;
@@ -672,7 +680,7 @@ impl<V: Vectors> Sampler<V> {
     }
 
     /// The settings.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &ChainConfig {
         &self.config
     }
 
@@ -697,7 +705,7 @@ fn on_device<V: Vectors>(vectors: &V, live: &PsgldMass) -> Result<Psgld<V::Vecto
 }
 
 /// N(0, T sigma^2 M), from the numbers of the seed's momenta at `step`.
-fn thermal_momenta(c: &Config, n: usize, mass: Option<&[f32]>, step: u64) -> Vec<f32> {
+fn thermal_momenta(c: &ChainConfig, n: usize, mass: Option<&[f32]>, step: u64) -> Vec<f32> {
     let mut m = vec![0.0; n];
     Stream::new(c.seed, StreamTag::Momenta, c.chain).fill_normal(step, &mut m);
     let sd = (c.temperature.sqrt() * c.sigma) as f32;
@@ -711,7 +719,7 @@ fn thermal_momenta(c: &Config, n: usize, mass: Option<&[f32]>, step: u64) -> Vec
 }
 
 /// Mean of m^2 / M'; 0 without momenta.
-fn kinetic(c: &Config, momenta: Option<&[f32]>, mass: Option<&[f32]>) -> f64 {
+fn kinetic(c: &ChainConfig, momenta: Option<&[f32]>, mass: Option<&[f32]>) -> f64 {
     let m = momenta.unwrap_or_default();
     let over = |i: usize| mass.map_or(1.0, |mass| mass[i] as f64) * c.sigma * c.sigma;
     let each = m
@@ -743,7 +751,11 @@ pub(super) fn check(
         return Err(Error::shape(what, [n], [x.len()]));
     }
     match x.iter().position(|x| !ok(*x)) {
-        Some(at) => Err(Error::invalid(format!("{what}[{at}]"), expected, x[at])),
+        Some(at) => Err(Error::out_of_range(
+            format!("{what}[{at}]"),
+            expected,
+            x[at],
+        )),
         None => Ok(()),
     }
 }

@@ -46,11 +46,15 @@ impl Schedule {
     /// Whether its numbers are in range, for a run of `steps` sampling steps.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the number that is not.
+    /// [`Error::OutOfRange`] with the number that is not.
     pub fn check(&self, steps: u64) -> Result<()> {
         let fraction = |f: f64| match f > 0.0 && f <= 1.0 {
             true => Ok(()),
-            false => Err(Error::invalid("final_fraction", "above 0 and at most 1", f)),
+            false => Err(Error::out_of_range(
+                "final_fraction",
+                "above 0 and at most 1",
+                f,
+            )),
         };
         match *self {
             Self::Constant => Ok(()),
@@ -59,11 +63,11 @@ impl Schedule {
             }
             Self::Polynomial { delay, power } => {
                 if !(delay > 0.0 && delay.is_finite()) {
-                    return Err(Error::invalid("schedule_delay", "above 0", delay));
+                    return Err(Error::out_of_range("schedule_delay", "above 0", delay));
                 }
                 match power > 0.0 && power <= 1.0 {
                     true => Ok(()),
-                    false => Err(Error::invalid(
+                    false => Err(Error::out_of_range(
                         "schedule_power",
                         "above 0, at most 1",
                         power,
@@ -77,10 +81,14 @@ impl Schedule {
             } => {
                 if cycles == 0 || cycles > steps.max(1) {
                     let expected = format!("1 to sampling_steps ({steps})");
-                    return Err(Error::invalid("cycles", expected, cycles));
+                    return Err(Error::out_of_range("cycles", expected, cycles));
                 }
                 if !(0.0..1.0).contains(&exploration) {
-                    return Err(Error::invalid("exploration", "0 to below 1", exploration));
+                    return Err(Error::out_of_range(
+                        "exploration",
+                        "0 to below 1",
+                        exploration,
+                    ));
                 }
                 fraction(final_fraction)
             }

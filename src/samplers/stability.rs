@@ -24,7 +24,7 @@
 //! For Euler's scheme the lower bound bites from gamma h = 2 on, where any flat direction diverges; such a step is
 //! refused. SGLRW's clamped steps cannot diverge; from epsilon lambda / M = 2 on they only jump back and forth. The temperature has no part in it: log_post is not divided by T.
 
-use super::Config;
+use super::ChainConfig;
 use crate::error::{Error, Result};
 
 /// The largest stable step size in a direction of curvature lambda, given lambda / M (M without sigma); infinite
@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 ///
 /// The step size in `config` is not used. A curvature of 0 or less sets no limit on it, which leaves that of
 /// the friction. Where a thermostat drives (xi < 0), no step is stable and the limit is 0.
-pub fn stability_limit(config: &Config, lambda_over_mass: f64) -> f64 {
+pub fn stability_limit(config: &ChainConfig, lambda_over_mass: f64) -> f64 {
     if drives(config) {
         return 0.0;
     }
@@ -41,17 +41,21 @@ pub fn stability_limit(config: &Config, lambda_over_mass: f64) -> f64 {
 }
 
 /// Whether the friction is negative, as a thermostat's may be: momenta then grow at any step size.
-fn drives(config: &Config) -> bool {
+fn drives(config: &ChainConfig) -> bool {
     config.friction_rate().is_some_and(|gamma| gamma < 0.0)
 }
 
 /// Whether the step size is stable in a direction of curvature lambda, given lambda / M (M without sigma).
 ///
 /// # Errors
-/// [`Error::Unstable`] with the numbers when it is not; [`Error::Invalid`] when the curvature is NaN.
-pub fn is_stable(config: &Config, lambda_over_mass: f64) -> Result<()> {
+/// [`Error::Unstable`] with the numbers when it is not; [`Error::OutOfRange`] when the curvature is NaN.
+pub fn is_stable(config: &ChainConfig, lambda_over_mass: f64) -> Result<()> {
     if lambda_over_mass.is_nan() {
-        return Err(Error::invalid("curvature", "a number", lambda_over_mass));
+        return Err(Error::out_of_range(
+            "curvature",
+            "a number",
+            lambda_over_mass,
+        ));
     }
     let limit = stability_limit(config, lambda_over_mass);
     if config.step_size < limit {
@@ -76,7 +80,7 @@ pub fn is_stable(config: &Config, lambda_over_mass: f64) -> Result<()> {
 
 /// The time that `steps` steps from the start of the run cover: the sum of step sizes. For SGLD, of the time of
 /// overdamped dynamics.
-pub fn physical_time(config: &Config, steps: u64) -> f64 {
+pub fn physical_time(config: &ChainConfig, steps: u64) -> f64 {
     let constant = steps.min(config.warmup_steps);
     let rest = (constant..steps).map(|step| config.step_size_at(step));
     constant as f64 * config.step_size + rest.sum::<f64>()
@@ -84,7 +88,7 @@ pub fn physical_time(config: &Config, steps: u64) -> f64 {
 
 /// How often the momentum is forgotten in `steps` steps: [`physical_time`] times the friction rate. Samples that
 /// are less than one apart share their direction. `None` without momenta.
-pub fn friction_times(config: &Config, steps: u64) -> Option<f64> {
+pub fn friction_times(config: &ChainConfig, steps: u64) -> Option<f64> {
     config
         .friction_rate()
         .map(|gamma| gamma * physical_time(config, steps))
@@ -107,7 +111,7 @@ pub struct OptimizerPair {
 ///   same pair, with each gradient used a step late.
 /// - BAOA, and SGNHT with its friction at the start: momentum = c = exp(-gamma h), lr = h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2
 ///   up to order h^3.
-pub fn optimizer_pair(config: &Config, num_data: f64) -> OptimizerPair {
+pub fn optimizer_pair(config: &ChainConfig, num_data: f64) -> OptimizerPair {
     config.method.scheme().optimizer_pair(config, num_data)
 }
 
@@ -115,15 +119,21 @@ pub fn optimizer_pair(config: &Config, num_data: f64) -> OptimizerPair {
 /// [`optimizer_pair`]'s.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a method without momenta, or a momentum outside (0, 1).
-pub fn alpha_for_momentum(config: &Config, momentum: f64) -> Result<f64> {
+/// [`Error::Conflict`] for a method without momenta; [`Error::OutOfRange`] for a momentum outside (0, 1).
+pub fn alpha_for_momentum(config: &ChainConfig, momentum: f64) -> Result<f64> {
     if !(momentum > 0.0 && momentum < 1.0) {
-        return Err(Error::invalid("momentum", "above 0 and below 1", momentum));
+        return Err(Error::out_of_range(
+            "momentum",
+            "above 0 and below 1",
+            momentum,
+        ));
     }
     let lost = config.method.scheme().friction_for_momentum(momentum);
     let lost = lost.ok_or_else(|| {
-        let expected = format!("none ({} has no momenta)", config.method);
-        Error::invalid("momentum", expected, momentum)
+        Error::conflict(format!(
+            "momentum: {} has no momenta, and {momentum} was given: leave it out",
+            config.method
+        ))
     })?;
     Ok(lost * config.sigma * config.sigma / config.step_size)
 }

@@ -30,7 +30,7 @@ impl Temperatures {
     /// Creates an estimator for `ranges`, none of them empty, read at every `every`-th sampling step.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `every` is 0 or a range is empty.
+    /// [`Error::OutOfRange`] when `every` is 0 or a range is empty.
     pub fn new(every: u64, ranges: Vec<Range<usize>>) -> Result<Self> {
         let width = 2 * ranges.len();
         Self::with_means(every, ranges, BatchMeans::new(width))
@@ -39,7 +39,7 @@ impl Temperatures {
     /// From what [`Temperatures::count`] and [`Temperatures::state`] gave, of a chain that had made `sampled` sampling steps.
     ///
     /// # Errors
-    /// Returns the errors of [`Temperatures::new`] and [`BatchMeans::restore`], and [`Error::Invalid`] when they were taken more often than there were steps.
+    /// Returns the errors of [`Temperatures::new`] and [`BatchMeans::restore`], and [`Error::OutOfRange`] when they were taken more often than there were steps.
     pub fn restore(
         every: u64,
         ranges: Vec<Range<usize>>,
@@ -48,7 +48,11 @@ impl Temperatures {
     ) -> Result<Self> {
         if count > sampled {
             let expected = format!("at most {sampled}, the sampling steps made");
-            return Err(Error::invalid("count of temperatures", expected, count));
+            return Err(Error::out_of_range(
+                "count of temperatures",
+                expected,
+                count,
+            ));
         }
         let means = BatchMeans::restore(2 * ranges.len(), count, state)?;
         Self::with_means(every, ranges, means)
@@ -56,10 +60,10 @@ impl Temperatures {
 
     fn with_means(every: u64, ranges: Vec<Range<usize>>, means: BatchMeans) -> Result<Self> {
         if every == 0 {
-            return Err(Error::invalid("temperature_every", "at least 1", 0));
+            return Err(Error::out_of_range("temperature_every", "at least 1", 0));
         }
         if let Some(r) = ranges.iter().find(|r| r.is_empty()) {
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "range",
                 "at least one element",
                 format!("{r:?}"),

@@ -116,14 +116,18 @@ impl<V: Vectors> Vi<V> {
     /// Returns the errors of [`Vi::new`].
     pub fn restore(vectors: V, config: ViConfig, state: &ViState) -> Result<Self> {
         if !(config.lr > 0.0 && config.lr.is_finite()) {
-            return Err(Error::invalid("lr", "a positive number", config.lr));
+            return Err(Error::out_of_range("lr", "a positive number", config.lr));
         }
         let t = config.temperature;
         if !(t >= 0.0 && t.is_finite()) {
-            return Err(Error::invalid("temperature", "0 or a positive number", t));
+            return Err(Error::out_of_range(
+                "temperature",
+                "0 or a positive number",
+                t,
+            ));
         }
         if config.draws == 0 {
-            return Err(Error::invalid("draws", "at least 1", 0));
+            return Err(Error::out_of_range("draws", "at least 1", 0));
         }
         let n = state.mean.len();
         super::sampler::check_finite("mean", &state.mean, n)?;

@@ -77,7 +77,7 @@ impl Given {
                 row.set(&mut self, &value)?;
             }
         }
-        let missing = |name| Error::invalid(name, "a value", "none");
+        let missing = |name| Error::out_of_range(name, "a value", "none");
         let settings = self.exact().map_err(missing)?;
         settings.check()?;
         Ok(settings)

@@ -92,7 +92,7 @@ impl Row {
         self.check_as(name, value)?;
         match (self.set)(given, value) {
             true => Ok(()),
-            false => Err(Error::invalid(name, self.expected(), value)),
+            false => Err(Error::out_of_range(name, self.expected(), value)),
         }
     }
 
@@ -128,7 +128,7 @@ impl Row {
         };
         match fits {
             true => Ok(()),
-            false => Err(Error::invalid(name, self.expected(), value)),
+            false => Err(Error::out_of_range(name, self.expected(), value)),
         }
     }
 
@@ -137,7 +137,7 @@ impl Row {
     /// # Errors
     /// Returns the errors of [`Row::check`].
     pub fn parse(&self, text: &str) -> Result<Value> {
-        let bad = || Error::invalid(self.name, self.expected(), format!("`{text}`"));
+        let bad = || Error::out_of_range(self.name, self.expected(), format!("`{text}`"));
         let value = match self.kind {
             Kind::Bool => Value::Bool(text.parse().map_err(|_| bad())?),
             Kind::U64 => Value::U64(text.parse().map_err(|_| bad())?),

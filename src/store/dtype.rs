@@ -169,7 +169,7 @@ impl TensorData<'_> {
 fn refuse(step: u64, name: &str, value: f64) -> Error {
     if value.is_finite() {
         let expected = "a magnitude below 3.396e38, where bf16 ends";
-        return Error::invalid(format!("tensor {name:?}"), expected, value);
+        return Error::out_of_range(format!("tensor {name:?}"), expected, value);
     }
     Error::NotFinite {
         step,

@@ -62,18 +62,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if the folder has samples already ([`Store::resume`] goes on with them) or `provenance` is
+    /// [`Error::Conflict`] if the folder has samples already ([`Store::resume`] goes on with them); [`Error::OutOfRange`] if `provenance` is
     /// out of range; [`Error::Data`] if the folder holds other files; [`Error::Io`].
     pub fn create(folder: impl Into<PathBuf>, provenance: Provenance) -> Result<Self> {
         let store = Self::resume(folder, provenance)?;
         if !store.is_empty() {
-            let what = store.folder.display().to_string();
-            let expected = "a folder without samples for a new run";
-            return Err(Error::invalid(
-                what,
-                expected,
-                format!("{} samples", store.len()),
-            ));
+            return Err(Error::conflict(format!(
+                "{} has {} samples already: resume the store, or name another folder",
+                store.folder.display(),
+                store.len()
+            )));
         }
         Ok(store)
     }
@@ -87,10 +85,14 @@ impl Store {
     pub fn resume(folder: impl Into<PathBuf>, provenance: Provenance) -> Result<Self> {
         let folder = folder.into();
         if provenance.dtype == Dtype::F64 {
-            return Err(Error::invalid("data type of samples", "F32 or Bf16", "F64"));
+            return Err(Error::out_of_range(
+                "data type of samples",
+                "F32 or Bf16",
+                "F64",
+            ));
         }
         if provenance.n_params == 0 {
-            return Err(Error::invalid("number of parameters", "at least 1", 0));
+            return Err(Error::out_of_range("number of parameters", "at least 1", 0));
         }
         if !folder.is_dir() {
             fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
@@ -177,7 +179,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] if there are not `n_params` parameters; [`Error::NotFinite`] or [`Error::Invalid`] as
+    /// [`Error::Shape`] if there are not `n_params` parameters; [`Error::NotFinite`] or [`Error::OutOfRange`] as
     /// [`write()`]; [`Error::Mismatch`] if other parameters are stored for this chain and step; [`Error::Io`]. The
     /// store is then as it was.
     pub fn append(&mut self, chain: u32, step: u64, params: &[f32]) -> Result<()> {
@@ -212,13 +214,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if there is no such sample, [`Error::Shape`] if `out` has not `n_params` elements, and
+    /// [`Error::OutOfRange`] if there is no such sample, [`Error::Shape`] if `out` has not `n_params` elements, and
     /// those of [`Reader::open`]. What `out` holds after an error is unspecified.
     pub fn load(&self, index: usize, out: &mut [f32]) -> Result<()> {
         self.expect_len("buffer for parameters", out.len())?;
         let &id = self.ids.get(index).ok_or_else(|| {
             let what = format!("{}: sample index", self.folder.display());
-            Error::invalid(what, format!("below {}", self.len()), index)
+            Error::out_of_range(what, format!("below {}", self.len()), index)
         })?;
         let mut rest = out.iter_mut();
         self.sample(id)?
@@ -301,10 +303,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `k` is 0, and those of [`Store::thin`].
+    /// [`Error::OutOfRange`] if `k` is 0, and those of [`Store::thin`].
     pub fn keep_every(&mut self, k: usize) -> Result<usize> {
         if k == 0 {
-            return Err(Error::invalid("thinning", "at least 1", k));
+            return Err(Error::out_of_range("thinning", "at least 1", k));
         }
         let ids = self.ids.clone();
         self.thin(|index, id| {

@@ -6,7 +6,7 @@ use bnn::gpt::{Gpt, GptConfig, Objective};
 use bnn::metrics::{self, Unit};
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{
-    AutoStep, Chain, Config, CovarianceStructure, GaussianConfig, GaussianFit, GaussianMethod,
+    AutoStep, Chain, ChainConfig, CovarianceStructure, GaussianConfig, GaussianFit, GaussianMethod,
     Method, Phase, Preconditioner, RunningMean, Sampler, Temperatures, stability,
 };
 use bnn::store::{Kind, Reader};
@@ -58,7 +58,7 @@ pub fn alive(folder: &Path, out: &str) {
     let posterior = Posterior::new(&cpu, &gpt, &prior, n as f64, Objective::All, 6, len)
         .and_then(|p| p.with_likelihood_weight(0.75))
         .expect("a posterior");
-    let mut config = Config::new(Method::Baoa, 2e-2);
+    let mut config = ChainConfig::new(Method::Baoa, 2e-2);
     config.alpha = stability::alpha_for_momentum(&config, 0.95).expect("a friction");
     (config.temperature, config.seed) = (t, 7);
     (config.warmup_steps, config.sampling_steps, config.thinning) = (warmup, sampling, 40);

@@ -9,11 +9,11 @@ use crate::backend::cpu::noise::Draw;
 use crate::backend::cpu::pages;
 use crate::backend::elementwise::cpu as elementwise;
 use crate::backend::gaussian::cpu as gaussian;
-use crate::backend::live::cpu as live;
+use crate::backend::preconditioned::cpu as preconditioned;
 use crate::backend::range_moments::cpu as moments;
 use crate::backend::vectors::{
-    AdamW, ChainView, Combine, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, Random,
-    RangeMoments, Reduce, Rule, StdDev, Vectors, ViDraw,
+    AdamW, ChainView, Combine, EkfStep, Langevin, Noise, PreconditionedRule, PreconditionedUpdate,
+    Random, RangeMoments, Reduce, Rule, StdDev, Vectors, ViDraw,
 };
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
@@ -53,7 +53,7 @@ impl Vectors for Cpu {
         let part = at.checked_add(to.len()).and_then(|end| from.get(at..end));
         let part = part.ok_or_else(|| {
             let expected = format!("inside 0..{}", from.len());
-            Error::invalid("elements", expected, format!("{} from {at}", to.len()))
+            Error::out_of_range("elements", expected, format!("{} from {at}", to.len()))
         })?;
         to.copy_from_slice(part);
         Ok(())
@@ -163,13 +163,13 @@ impl Vectors for Cpu {
         Ok(())
     }
 
-    fn live_update(
+    fn preconditioned_update(
         &self,
-        rule: LiveRule,
-        on: LiveUpdate<'_, Self>,
+        rule: PreconditionedRule,
+        on: PreconditionedUpdate<'_, Self>,
         record: &mut Scalars,
     ) -> Result<()> {
-        live::update(self, rule, on, record)
+        preconditioned::update(self, rule, on, record)
     }
 
     fn range_moments(
@@ -199,7 +199,7 @@ impl Vectors for Cpu {
         for r in decay {
             if r.start < end || r.end < r.start || r.end > n {
                 let expected = format!("ascending, disjoint ranges inside 0..{n}");
-                return Err(Error::invalid("decay", expected, format!("{r:?}")));
+                return Err(Error::out_of_range("decay", expected, format!("{r:?}")));
             }
             end = r.end;
         }
@@ -441,11 +441,11 @@ impl AdamScalars {
     fn new(a: &AdamW, grad_squares: f64) -> Result<Self> {
         for (name, beta) in [("beta1", a.beta1), ("beta2", a.beta2)] {
             if !(0.0..1.0).contains(&beta) {
-                return Err(Error::invalid(name, "0 or more and below 1", beta));
+                return Err(Error::out_of_range(name, "0 or more and below 1", beta));
             }
         }
         if a.step == 0 {
-            return Err(Error::invalid("step", "counted from 1", 0));
+            return Err(Error::out_of_range("step", "counted from 1", 0));
         }
         let t = a.step as f64;
         Ok(Self {

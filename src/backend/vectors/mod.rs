@@ -5,7 +5,7 @@ mod transfer;
 
 pub use super::elementwise::{Combine, Random, Reduce};
 pub use super::gaussian::{EkfStep, StdDev, ViDraw};
-pub use super::live::{LiveRule, LiveUpdate};
+pub use super::preconditioned::{PreconditionedRule, PreconditionedUpdate};
 pub use super::range_moments::{ChainView, RangeMoments};
 pub use transfer::Transfer;
 
@@ -227,10 +227,10 @@ pub trait Vectors: Clone + Send + Sync {
 
     /// One step of a sampler whose mass follows the gradient, in one pass over memory. Leaves the virial and the first parameter that is not
     /// finite.
-    fn live_update(
+    fn preconditioned_update(
         &self,
-        rule: LiveRule,
-        on: LiveUpdate<'_, Self>,
+        rule: PreconditionedRule,
+        on: PreconditionedUpdate<'_, Self>,
         record: &mut Self::Record,
     ) -> Result<()>;
 

@@ -66,7 +66,11 @@ pub fn gaussians<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
         ));
     }
     if let Some(bad) = rows.iter().find(|&&i| i as usize >= n) {
-        return Err(Error::invalid("batches", format!("rows below {n}"), bad));
+        return Err(Error::out_of_range(
+            "batches",
+            format!("rows below {n}"),
+            bad,
+        ));
     }
     let m = Logistic { x, y, n, d };
     let batches: Vec<&[u16]> = rows.chunks_exact(size).collect();

@@ -69,7 +69,7 @@ thread_local! {
 /// Computes C = A B (+ C) (+ bias), with 16 significant bits of each operand if `SPLIT`, else 8.
 ///
 /// # Safety
-/// AMX is there and lent, with AVX512_BF16; one stride of each operand is 1; nothing else accesses C meanwhile.
+/// AMX may be used, with AVX512_BF16; one stride of each operand is 1; nothing else accesses C meanwhile.
 pub unsafe fn product<const SPLIT: bool>(isa: Isa, p: &Product<'_>) {
     let blocks = Blocks::new(p, SPLIT);
     let bytes = step_bytes(SPLIT);
