@@ -68,9 +68,12 @@ impl Recipe {
     /// # Errors
     /// Names the first that is not.
     pub fn check(&self) -> Result<()> {
-        let within = |what: &str, ok: bool, range: &str, v: f64| match ok {
-            true => Ok(()),
-            false => Err(Error::out_of_range(what, range, v)),
+        let within = |what: &str, ok: bool, range: &str, v: f64| {
+            if ok {
+                Ok(())
+            } else {
+                Err(Error::out_of_range(what, range, v))
+            }
         };
         let unit = |v: f64| (0.0..1.0).contains(&v);
         let positive = self.learning_rate > 0.0 && self.learning_rate.is_finite();

@@ -569,9 +569,10 @@ fn exact_error(c: &ChainConfig, noise: f64) -> f64 {
         Method::Sghmc => 2.0 * a * t / (1.0 - (1.0 - a).powi(2)),
         _ => t,
     };
-    match c.method.has_momenta() {
-        true => (k / free - 1.0).abs().max(h * h * force / (4.0 * t)),
-        false => h * force / (2.0 * t),
+    if c.method.has_momenta() {
+        (k / free - 1.0).abs().max(h * h * force / (4.0 * t))
+    } else {
+        h * force / (2.0 * t)
     }
 }
 
@@ -646,9 +647,10 @@ fn the_automatic_step_spends_the_budget() {
         let (mut low, mut high) = (1e-4, 0.4);
         for _ in 0..60 {
             let middle = 0.5 * (low + high);
-            match error(middle) < tolerance {
-                true => low = middle,
-                false => high = middle,
+            if error(middle) < tolerance {
+                low = middle
+            } else {
+                high = middle
             }
         }
         assert!((error(low) / tolerance - 1.0).abs() < 1e-6, "{method}");

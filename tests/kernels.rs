@@ -68,9 +68,10 @@ fn embedding_backward() {
         let (wte, wpe) = (3..3 + v * c, 3 + v * c..3 + (v + block) * c);
         let dout = [normals(rows * c, 4), rubbish(c)].concat();
         let before = normals(v * c, 5); // what the head left in wte's gradient
-        let mut want_token = match tied {
-            true => wide(&before),
-            false => vec![0.0; v * c],
+        let mut want_token = if tied {
+            wide(&before)
+        } else {
+            vec![0.0; v * c]
         };
         let mut want_place = vec![0.0; block * c];
         for n in 0..rows {
@@ -258,9 +259,10 @@ fn layer_norm_backward() {
         }) {
             close("input gradient", &dx, &want_dx, SUMS);
             close("gain gradient", &dw, &want_dw, SUMS);
-            match bias {
-                true => close("bias gradient", &db, &want_db, SUMS),
-                false => assert!(db.is_empty()),
+            if bias {
+                close("bias gradient", &db, &want_db, SUMS)
+            } else {
+                assert!(db.is_empty())
             }
         }
     }
@@ -400,9 +402,10 @@ fn linear() {
             close("output", &out, &want, SUMS);
             close("input gradient", &dx, &want_dx, SUMS);
             close("weight gradient", &dw, &want_dw, SUMS);
-            match bias {
-                true => close("bias gradient", &db, &want_db, SUMS),
-                false => assert!(db.is_empty()),
+            if bias {
+                close("bias gradient", &db, &want_db, SUMS)
+            } else {
+                assert!(db.is_empty())
             }
         }
     }

@@ -63,9 +63,10 @@ fn the_update_matches_f64_on_odd_lengths() {
         for cpu in every_cpu() {
             for (with_diagonal, counter) in [(false, true), (true, true), (true, false)] {
                 let (stream, step) = (stream(), 6);
-                let noise = match counter {
-                    true => Noise::Counter { stream, step },
-                    false => Noise::Given(&xi),
+                let noise = if counter {
+                    Noise::Counter { stream, step }
+                } else {
+                    Noise::Given(&xi)
                 };
                 let ([t, v, m], got, bad) = update(&cpu, RULE, &all, with_diagonal, noise);
                 assert_eq!(bad, None);
@@ -73,15 +74,17 @@ fn the_update_matches_f64_on_odd_lengths() {
                 let (mut virial, mut terms) = (0.0, 0.0);
                 for i in 0..n {
                     let [theta, squares, g, h, c] = all.each_ref().map(|x| of(x[i]));
-                    let xi = match counter {
-                        true => of(stream.normal(step, i as u64)),
-                        false => of(xi[i]),
+                    let xi = if counter {
+                        of(stream.normal(step, i as u64))
+                    } else {
+                        of(xi[i])
                     };
                     let want_v = of(RULE.keep) * squares + of(RULE.take) * g * g;
                     let want_m = of(RULE.floor) + want_v.sqrt();
-                    let gamma = match with_diagonal {
-                        true => of(RULE.gamma) * g * h / (want_v.sqrt() * want_m * want_m),
-                        false => 0.0,
+                    let gamma = if with_diagonal {
+                        of(RULE.gamma) * g * h / (want_v.sqrt() * want_m * want_m)
+                    } else {
+                        0.0
                     };
                     let want_t = theta + of(RULE.drift) * g / want_m - gamma
                         + of(RULE.noise) / want_m.sqrt() * xi;
@@ -331,9 +334,10 @@ fn a_sampler_steps_as_the_method_says() {
                 let (g, h) = (grad[i] as f64, diagonal[i] as f64);
                 v[i] = 0.7 * v[i] + 0.3 * g * g;
                 let m = 0.4 + v[i].sqrt();
-                let big_gamma = match gamma {
-                    true => -0.3 * g * h / (v[i].sqrt() * m * m),
-                    false => 0.0,
+                let big_gamma = if gamma {
+                    -0.3 * g * h / (v[i].sqrt() * m * m)
+                } else {
+                    0.0
                 };
                 let (e, t) = (c.step_size * h_factor, c.temperature * t_factor);
                 if !replay {

@@ -145,9 +145,10 @@ fn a_chain_steps_as_the_method_says() {
                 v[i] = 0.8 * v[i] + 0.2 * g[i] * g[i];
                 let m = floor + v[i].sqrt();
                 // Positions that no window has have no gradient at first.
-                let big_gamma = match v[i] > 0.0 {
-                    true => -0.2 * g[i] * diagonal[i] / (v[i].sqrt() * m * m),
-                    false => 0.0,
+                let big_gamma = if v[i] > 0.0 {
+                    -0.2 * g[i] * diagonal[i] / (v[i].sqrt() * m * m)
+                } else {
+                    0.0
                 };
                 let xi = noise.normal(s, i as u64) as f64;
                 let by = e * (g[i] / m + t * big_gamma)

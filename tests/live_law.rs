@@ -64,9 +64,10 @@ fn discretised(step: f64, beta: f64, gamma: bool, batches: &Batches) -> [f64; 2]
             for &(p, noise) in batches {
                 let g = grad(x) + noise;
                 let m = FLOOR + g.abs();
-                let big_gamma = match gamma {
-                    true => -g.signum() * hessian(x) / (m * m),
-                    false => 0.0,
+                let big_gamma = if gamma {
+                    -g.signum() * hessian(x) / (m * m)
+                } else {
+                    0.0
                 };
                 let mean = x + step * (g / m + T * big_gamma);
                 let sd = (T * step * (2.0 - T * step * beta) / m).sqrt();
@@ -156,9 +157,10 @@ fn measured(case: Case) -> [Estimate; 2] {
             g[i] = (grad(x as f64) + noise) as f32;
             h[i] = hessian(x as f64) as f32;
         }
-        let report = match case.gamma {
-            true => s.step_with_diagonal(&g, &h, 0.0).unwrap(),
-            false => s.step_with_gradient(&g, 0.0).unwrap(),
+        let report = if case.gamma {
+            s.step_with_diagonal(&g, &h, 0.0).unwrap()
+        } else {
+            s.step_with_gradient(&g, 0.0).unwrap()
         };
         if report.phase == Phase::Sampling {
             for (i, &x) in s.params().iter().enumerate() {

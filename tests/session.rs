@@ -258,10 +258,7 @@ fn a_session_is_the_chain_that_a_caller_assembles() {
             .unwrap();
         let sampled = (step + 1).saturating_sub(3 + 4);
         let due = sampled > 0 && sampled.is_multiple_of(2);
-        let look = |s: &Sampler<Cpu>, g: &Vec<f32>| match due {
-            true => taken.read(s, g),
-            false => Ok(()),
-        };
+        let look = |s: &Sampler<Cpu>, g: &Vec<f32>| if due { taken.read(s, g) } else { Ok(()) };
         let want = chain.step_observed(&batch, look).unwrap();
         if due {
             taken.keep();
@@ -304,9 +301,10 @@ impl Monitor<Cpu> for Path1 {
     fn before(&mut self, chain: &Sampler<Cpu>, grad: &Vec<f32>) -> Result<()> {
         assert_eq!(grad.len(), chain.params().len());
         self.before = chain.params().clone();
-        match self.refuses {
-            true => Err(Error::Interrupted),
-            false => Ok(()),
+        if self.refuses {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
         }
     }
 

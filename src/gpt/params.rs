@@ -103,9 +103,10 @@ impl Layout {
             })
             .collect();
         let ln_f = b.norm("transformer.ln_f".into(), n);
-        let head = match c.tie_weights {
-            true => wte.clone(),
-            false => b.add("lm_head.weight".into(), &[c.vocab_size, n]),
+        let head = if c.tie_weights {
+            wte.clone()
+        } else {
+            b.add("lm_head.weight".into(), &[c.vocab_size, n])
         };
         Self {
             tensors: b.tensors,

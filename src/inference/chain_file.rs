@@ -233,9 +233,10 @@ impl ChainFile {
             // Method `sgnht` was another then.
             let old = header.config.contains("sampler = \"sgnht\"\n");
             let now = expected.config.contains("\"method\":\"sgnht\"");
-            return match old && now && "sgnht_ding".parse::<crate::samplers::Method>().is_ok() {
-                true => Err(self.mismatch("method", "sgnht".into(), "sgnht_ding".into())),
-                false => Ok(None),
+            return if old && now && "sgnht_ding".parse::<crate::samplers::Method>().is_ok() {
+                Err(self.mismatch("method", "sgnht".into(), "sgnht_ding".into()))
+            } else {
+                Ok(None)
             };
         };
         let want = serde_json::from_str(&expected.config)
@@ -343,9 +344,10 @@ impl ChainFile {
             self.reader.header().baseline_sha256,
             start.sha256.unwrap_or_else(|| params_sha256(start.params)),
         );
-        match is == want {
-            true => Ok(start.params.to_vec()),
-            false => Err(self.mismatch(what, hex(&want), hex(&is))),
+        if is == want {
+            Ok(start.params.to_vec())
+        } else {
+            Err(self.mismatch(what, hex(&want), hex(&is)))
         }
     }
 
@@ -389,12 +391,11 @@ impl ChainFile {
     /// Compares a length before there is room for it.
     fn check_len(&self, name: &str, n: usize) -> Result<()> {
         let len = self.reader.tensor(name)?.len;
-        match len == n as u64 {
-            true => Ok(()),
-            false => {
-                let what = format!("{}: tensor {name:?}", self.path.display());
-                Err(Error::shape(what, [n], [len]))
-            }
+        if len == n as u64 {
+            Ok(())
+        } else {
+            let what = format!("{}: tensor {name:?}", self.path.display());
+            Err(Error::shape(what, [n], [len]))
         }
     }
 
@@ -426,11 +427,12 @@ impl ChainFile {
         let r = &self.reader;
         let (mass, step) = (r.counter("preconditioned")?, r.counter("sampler_step")?);
         let made = r.header().step;
-        match mass.checked_add(step) == Some(made) {
-            true => Ok((mass, step)),
-            false => Err(self.bad(format!(
+        if mass.checked_add(step) == Some(made) {
+            Ok((mass, step))
+        } else {
+            Err(self.bad(format!(
                 "expected {made} steps in all, found {mass} for the mass and {step} since"
-            ))),
+            )))
         }
     }
 

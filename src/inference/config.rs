@@ -183,13 +183,14 @@ impl Target<'_> {
             self.gpt.config().vocab_size,
             self.corpus.tokenizer.vocab_size(),
         );
-        match v == characters {
-            true => Ok(()),
-            false => Err(Error::out_of_range(
+        if v == characters {
+            Ok(())
+        } else {
+            Err(Error::out_of_range(
                 "corpus",
                 format!("{v} characters, as the model has"),
                 characters,
-            )),
+            ))
         }
     }
 }

@@ -81,9 +81,10 @@ impl TrajectoryForecast {
             Preconditioner::Fisher { .. } => "the Fisher information",
             Preconditioner::Prior => "the prior's curvature",
         };
-        let learning_rate = match c.method.has_momenta() {
-            true => c.step_size * c.step_size / (c.sigma * c.sigma),
-            false => c.step_size,
+        let learning_rate = if c.method.has_momenta() {
+            c.step_size * c.step_size / (c.sigma * c.sigma)
+        } else {
+            c.step_size
         };
         format!(
             "in an optimiser's terms: learning rate {learning_rate:.3e} over {over}, momentum {:.6}",

@@ -187,9 +187,10 @@ impl TemperatureBand {
     }
 
     fn text(&self, temperature: f64) -> String {
-        let off = match self.is_off(temperature) {
-            true => ": the chain is not in equilibrium at T",
-            false => "",
+        let off = if self.is_off(temperature) {
+            ": the chain is not in equilibrium at T"
+        } else {
+            ""
         };
         format!(
             "{:.4} +- {:.4} (T = {temperature}, equilibrium band of one step +- {:.1e}){off}",
@@ -331,9 +332,10 @@ fn energy_line(e: &Energy) -> String {
 
 fn llc_line(l: &LocalLearningCoefficient) -> String {
     let error = l.std_error.map_or(String::new(), |e| format!(" +- {e:.1}"));
-    let sign = match l.value < 0.0 {
-        true => ": the start is no minimum of the loss, and this no coefficient of it",
-        false => "",
+    let sign = if l.value < 0.0 {
+        ": the start is no minimum of the loss, and this no coefficient of it"
+    } else {
+        ""
     };
     format!(
         "local learning coefficient {:.1}{error} at n beta {:.3e} (excess loss {:.2e} over {} looks){sign}",

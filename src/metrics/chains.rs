@@ -206,9 +206,10 @@ fn ess(x: &[f64], n: usize) -> f64 {
         }
     }
     // Of the last pair, which may be the negative one, only the even lag counts, and once: less variance for chains that alternate.
-    let even = match last.0 + last.1 >= 0.0 {
-        true => last.0,
-        false => last.0.max(0.0),
+    let even = if last.0 + last.1 >= 0.0 {
+        last.0
+    } else {
+        last.0.max(0.0)
     };
     let tau = -1.0 + 2.0 * pairs.iter().map(|(a, b)| a + b).sum::<f64>() + even;
     s / tau.max(1.0 / s.log10())

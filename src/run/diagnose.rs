@@ -253,14 +253,15 @@ fn read_chain(r: &mut Reader, path: PathBuf, config: &Config) -> Result<ChainDra
         let picked: Vec<f64> = (due.iter())
             .filter_map(|&made| v.get(skip + made as usize - 1).copied())
             .collect();
-        match picked.len() == n || len == 0 {
-            true => Ok(picked),
-            false => Err(Error::BadHeader {
+        if picked.len() == n || len == 0 {
+            Ok(picked)
+        } else {
+            Err(Error::BadHeader {
                 path: path.clone(),
                 message: format!(
                     "{name}: expected a value for each of {n} draws, found {len} values"
                 ),
-            }),
+            })
         }
     };
     Ok(ChainDraws {

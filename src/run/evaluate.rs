@@ -303,12 +303,11 @@ pub fn evaluate(
     baseline: &Baseline,
     ctx: &mut Context,
 ) -> Result<Vec<SplitReport>> {
-    let control = match config.eval_control {
-        true => {
-            let iters = baseline.iters + config.extra_baselines() + setting.gradients(config)?;
-            Some(setting.deterministic(config, iters, "control", ctx)?)
-        }
-        false => None,
+    let control = if config.eval_control {
+        let iters = baseline.iters + config.extra_baselines() + setting.gradients(config)?;
+        Some(setting.deterministic(config, iters, "control", ctx)?)
+    } else {
+        None
     };
     let mut reports = Vec::new();
     for split in &config.eval_splits {
@@ -368,9 +367,10 @@ pub fn at_the_end(
     baseline: &Baseline,
     ctx: &mut Context,
 ) -> Result<(Vec<SplitReport>, SplitReport)> {
-    let mut reports = match config.eval {
-        true => evaluate(config, setting, folder, store, baseline, ctx)?,
-        false => Vec::new(),
+    let mut reports = if config.eval {
+        evaluate(config, setting, folder, store, baseline, ctx)?
+    } else {
+        Vec::new()
     };
     let val = match reports.iter().find(|r| r.split == "val") {
         Some(r) => r.clone(),

@@ -44,13 +44,12 @@ pub fn generate(
 ) -> Result<Value> {
     let setting = Setting::new(config)?;
     let baseline = setting.baseline(config, ctx)?;
-    let samples = match request.baseline {
-        true => vec![baseline.params],
-        false => {
-            let store = Store::open(folder.samples())?;
-            check_store(&setting, &store, &baseline)?;
-            load_samples(&store, request.samples)?
-        }
+    let samples = if request.baseline {
+        vec![baseline.params]
+    } else {
+        let store = Store::open(folder.samples())?;
+        check_store(&setting, &store, &baseline)?;
+        load_samples(&store, request.samples)?
     };
     let samples = setting.put_all(samples)?;
     let mut generator =

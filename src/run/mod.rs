@@ -51,9 +51,10 @@ impl Context {
     /// # Errors
     /// [`Error::Interrupted`].
     pub fn check_stop(&self) -> Result<()> {
-        match self.stopped() {
-            true => Err(Error::Interrupted),
-            false => Ok(()),
+        if self.stopped() {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
         }
     }
 }

@@ -302,9 +302,10 @@ fn warning(c: &Config, normal: GaussianMethod, val: &SplitReport, at_mean: f64) 
             GaussianMethod::Vi => "a smaller --init-log-scale, or a longer run",
             GaussianMethod::Laplace => "a lower --temperature, or a smaller --prior-std",
         };
-        let why = match c.unties() {
-            true => "this normal is too wide for the head's weights",
-            false => "independent normals are too wide for these weights, which depend on each other",
+        let why = if c.unties() {
+            "this normal is too wide for the head's weights"
+        } else {
+            "independent normals are too wide for these weights, which depend on each other"
         };
         format!(
             "warning: a draw loses {lost:.4} nats against the mean, and their average predicts worse than the baseline: {why}; try {how}"

@@ -75,9 +75,10 @@ impl Setting {
         Ok(Self {
             backend: Device::cpu(config.threads)?.with_precision(config.precision),
             corpus: Arc::new(corpus),
-            gpt: match config.unties() {
-                true => trained.untied(),
-                false => trained.clone(),
+            gpt: if config.unties() {
+                trained.untied()
+            } else {
+                trained.clone()
             },
             trained,
         })
@@ -184,23 +185,26 @@ impl Setting {
         let kept = training.once(&self.backend, &folder, |step, loss| {
             let progress = progress.get_or_insert_with(|| Progress::new(what, 0, iters));
             progress.at(&mut ctx.log, step, || format!("loss {loss:.4}"))?;
-            match step < iters {
-                true => ctx.check_stop(),
-                false => Ok(()),
+            if step < iters {
+                ctx.check_stop()
+            } else {
+                Ok(())
             }
         })?;
         drop(progress);
         let (f, path) = (&kept.file, kept.path.display());
-        ctx.log.say(&match kept.cached {
-            true => format!(
+        let line = if kept.cached {
+            format!(
                 "{what}: {path} ({iters} steps, validation loss {:.4}), kept from before",
                 f.val_loss
-            ),
-            false => format!(
+            )
+        } else {
+            format!(
                 "{what}: {iters} steps in {:.1} s, training loss {:.4}, validation loss {:.4}: {path}",
                 f.seconds, f.train_loss, f.val_loss
-            ),
-        })?;
+            )
+        };
+        ctx.log.say(&line)?;
         self.fitted(kept)
     }
 
@@ -223,9 +227,10 @@ impl Setting {
         Ok(Baseline {
             path,
             sha256: baseline_sha256(&self.trained, &file.params),
-            params: match self.trained.config() == self.gpt.config() {
-                true => file.params,
-                false => self.trained.untie(&file.params)?,
+            params: if self.trained.config() == self.gpt.config() {
+                file.params
+            } else {
+                self.trained.untie(&file.params)?
             },
             iters: file.steps,
             train_loss: file.train_loss,

@@ -267,9 +267,10 @@ impl<'a> Run<'a> {
         };
         let be = &self.setting.backend;
         let config = self.config.session(chain, self.setting.gpt.config())?;
-        match path.exists() {
-            true => Session::resume(be, &target, &config, path),
-            false => Session::new(be, &target, &config),
+        if path.exists() {
+            Session::resume(be, &target, &config, path)
+        } else {
+            Session::new(be, &target, &config)
         }
     }
 }

@@ -262,9 +262,10 @@ fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
         let (_, noise) = r.f32(&format!("{name}.noise"))?;
         let steps = noise.len() / d;
         (c.warmup_steps, c.sampling_steps, c.thinning) = (0, steps as u64, 1);
-        let momenta = match method.has_momenta() {
-            true => Some(r.f32("momenta0")?.1),
-            false => None,
+        let momenta = if method.has_momenta() {
+            Some(r.f32("momenta0")?.1)
+        } else {
+            None
         };
         let state = SamplerState {
             step: 0,
@@ -461,9 +462,10 @@ fn texts(path: &Path, bytes: &[u8]) -> Result<Vec<Check>> {
 }
 
 fn scalar(path: &Path, quantity: &str, got: f64, want: f64, tolerance: f64) -> Check {
-    let error = match want == 0.0 {
-        true => (got - want).abs(),
-        false => ((got - want) / want).abs(),
+    let error = if want == 0.0 {
+        (got - want).abs()
+    } else {
+        ((got - want) / want).abs()
     };
     Check {
         file: name_of(path),
@@ -505,11 +507,12 @@ pub fn verify_file<B: Backend>(be: &B, path: &Path) -> Result<Vec<Check>> {
             "expected metadata `config` (a GPT), `hyperparameters` (samplers), `scores` (predictive), `laplace_fisher` (normals) or `arviz` (chains), found none of them",
         ));
     };
-    match checks.is_empty() {
-        true => Err(Error::data(
+    if checks.is_empty() {
+        Err(Error::data(
             path.display().to_string(),
             "nothing in it to check",
-        )),
-        false => Ok(checks),
+        ))
+    } else {
+        Ok(checks)
     }
 }

@@ -216,9 +216,12 @@ impl ChainConfig {
 
     /// The temperature at a step of the run, counted from 0; while the step explores, 0.
     pub fn temperature_at(&self, step: u64) -> f64 {
-        let factor = |i| match self.schedule.explores(i, self.sampling_steps) {
-            true => 0.0,
-            false => self.temperature_schedule.factor(i, self.sampling_steps),
+        let factor = |i| {
+            if self.schedule.explores(i, self.sampling_steps) {
+                0.0
+            } else {
+                self.temperature_schedule.factor(i, self.sampling_steps)
+            }
         };
         self.temperature * step.checked_sub(self.warmup_steps).map_or(1.0, factor)
     }

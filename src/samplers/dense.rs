@@ -90,12 +90,11 @@ impl Factor {
             let mut x = DMatrix::zeros(n - first, w);
             for (i, inverse) in self.diagonal.iter().enumerate().skip(j) {
                 let (row, b) = (i * WIDTH - first, inverse.nrows());
-                let own = match i == j {
-                    true => inverse.clone(),
-                    false => {
-                        let left = self.l().view((first + row, first), (b, row)).into_owned();
-                        -(inverse * (left * x.rows(0, row)))
-                    }
+                let own = if i == j {
+                    inverse.clone()
+                } else {
+                    let left = self.l().view((first + row, first), (b, row)).into_owned();
+                    -(inverse * (left * x.rows(0, row)))
                 };
                 x.rows_mut(row, b).copy_from(&own);
             }

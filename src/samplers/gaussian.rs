@@ -166,9 +166,12 @@ impl GaussianConfig {
         if self.steps == 0 {
             return Err(Error::out_of_range("steps", "at least 1", 0));
         }
-        let positive = |what: &str, v: f64| match v > 0.0 && v.is_finite() {
-            true => Ok(()),
-            false => Err(Error::out_of_range(what, "a positive number", v)),
+        let positive = |what: &str, v: f64| {
+            if v > 0.0 && v.is_finite() {
+                Ok(())
+            } else {
+                Err(Error::out_of_range(what, "a positive number", v))
+            }
         };
         positive("temperature", self.temperature)?;
         positive("observations", self.observations)?;
@@ -285,12 +288,13 @@ impl GaussianConfig {
         };
         let room =
             usize::try_from(numbers).is_ok_and(|n| Vec::<f64>::new().try_reserve_exact(n).is_ok());
-        match room {
-            true => Ok(()),
-            false => Err(Error::conflict(format!(
+        if room {
+            Ok(())
+        } else {
+            Err(Error::conflict(format!(
                 "laplace_structure: {:?} of {v} by {c} takes {numbers} numbers of 8 bytes, more than memory holds: choose a smaller structure",
                 self.laplace_structure
-            ))),
+            )))
         }
     }
 
@@ -650,9 +654,10 @@ impl<V: Vectors> GaussianApproximation<V> {
 
     /// Warm-up while steps are left, then done: a fit's own steps are never samples.
     pub fn phase(&self) -> Phase {
-        match self.steps_made() < self.config.steps {
-            true => Phase::Warmup,
-            false => Phase::Done,
+        if self.steps_made() < self.config.steps {
+            Phase::Warmup
+        } else {
+            Phase::Done
         }
     }
 

@@ -380,9 +380,10 @@ impl<B: Backend> GaussianFit<B> {
 
     /// Returns warm-up while steps are left, then done: a fit's own steps are never samples.
     pub fn phase(&self) -> Phase {
-        match self.steps_made() < self.config().steps {
-            true => Phase::Warmup,
-            false => Phase::Done,
+        if self.steps_made() < self.config().steps {
+            Phase::Warmup
+        } else {
+            Phase::Done
         }
     }
 

@@ -670,9 +670,10 @@ impl<V: Vectors> Sampler<V> {
         if self.step < self.config.warmup_steps {
             Phase::Warmup
         } else if self.step < self.config.total_steps() {
-            match self.config.explores(self.step) && self.factors.is_none() {
-                true => Phase::Exploration,
-                false => Phase::Sampling,
+            if self.config.explores(self.step) && self.factors.is_none() {
+                Phase::Exploration
+            } else {
+                Phase::Sampling
             }
         } else {
             Phase::Done

@@ -48,13 +48,16 @@ impl Schedule {
     /// # Errors
     /// [`Error::OutOfRange`] with the number that is not.
     pub fn check(&self, steps: u64) -> Result<()> {
-        let fraction = |f: f64| match f > 0.0 && f <= 1.0 {
-            true => Ok(()),
-            false => Err(Error::out_of_range(
-                "final_fraction",
-                "above 0 and at most 1",
-                f,
-            )),
+        let fraction = |f: f64| {
+            if f > 0.0 && f <= 1.0 {
+                Ok(())
+            } else {
+                Err(Error::out_of_range(
+                    "final_fraction",
+                    "above 0 and at most 1",
+                    f,
+                ))
+            }
         };
         match *self {
             Self::Constant => Ok(()),
@@ -65,13 +68,14 @@ impl Schedule {
                 if !(delay > 0.0 && delay.is_finite()) {
                     return Err(Error::out_of_range("schedule_delay", "above 0", delay));
                 }
-                match power > 0.0 && power <= 1.0 {
-                    true => Ok(()),
-                    false => Err(Error::out_of_range(
+                if power > 0.0 && power <= 1.0 {
+                    Ok(())
+                } else {
+                    Err(Error::out_of_range(
                         "schedule_power",
                         "above 0, at most 1",
                         power,
-                    )),
+                    ))
                 }
             }
             Self::Cyclical {
@@ -146,9 +150,10 @@ impl Schedule {
         let length = (steps / cycles.max(1)).max(1);
         let cycle = (step / length).min(cycles.saturating_sub(1));
         let begin = cycle * length;
-        match cycle + 1 == cycles {
-            true => (step - begin, steps.saturating_sub(begin).max(1)),
-            false => (step - begin, length),
+        if cycle + 1 == cycles {
+            (step - begin, steps.saturating_sub(begin).max(1))
+        } else {
+            (step - begin, length)
         }
     }
 }

@@ -133,12 +133,11 @@ impl<V: Vectors> Vi<V> {
         super::sampler::check_finite("mean", &state.mean, n)?;
         super::sampler::check_finite("log_sd", &state.log_sd, n)?;
         let moment = |from: &[f32]| -> Result<V::Vector> {
-            match from.is_empty() {
-                true => vectors.zeros(n),
-                false => {
-                    super::sampler::check_finite("adam", from, n)?;
-                    vectors.put(from)
-                }
+            if from.is_empty() {
+                vectors.zeros(n)
+            } else {
+                super::sampler::check_finite("adam", from, n)?;
+                vectors.put(from)
             }
         };
         let [a, b, c, d] = &state.adam;

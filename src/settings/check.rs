@@ -43,11 +43,12 @@ impl Settings {
     }
 
     pub(super) fn check_friction(&self) -> Result<()> {
-        match self.alpha.is_some() && self.momentum.is_some() {
-            true => Err(Error::conflict(
+        if self.alpha.is_some() && self.momentum.is_some() {
+            Err(Error::conflict(
                 "alpha and momentum each set the friction: give one of the two",
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 

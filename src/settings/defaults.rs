@@ -128,9 +128,10 @@ impl Case {
 
     pub(super) fn preconditioner(&self) -> Word<Preconditioner> {
         let none = self.is_original() || self.sampler.chain().is_none();
-        word(match none || self.target == TargetKind::Own {
-            true => "none",
-            false => "rms",
+        word(if none || self.target == TargetKind::Own {
+            "none"
+        } else {
+            "rms"
         })
     }
 

@@ -114,9 +114,10 @@ fn line(row: &Row) -> String {
         default_text(row, Preset::Default),
         default_text(row, Preset::Original),
     );
-    let original = match original == default {
-        true => String::new(),
-        false => original,
+    let original = if original == default {
+        String::new()
+    } else {
+        original
     };
     let readers: Vec<_> = row.readers.iter().map(|r| r.name()).collect();
     format!(

@@ -90,9 +90,10 @@ impl Row {
     /// Returns the errors of [`Row::set`].
     pub fn set_as(&self, name: &str, given: &mut Given, value: &Value) -> Result<()> {
         self.check_as(name, value)?;
-        match (self.set)(given, value) {
-            true => Ok(()),
-            false => Err(Error::out_of_range(name, self.expected(), value)),
+        if (self.set)(given, value) {
+            Ok(())
+        } else {
+            Err(Error::out_of_range(name, self.expected(), value))
         }
     }
 
@@ -126,9 +127,10 @@ impl Row {
             },
             _ => false,
         };
-        match fits {
-            true => Ok(()),
-            false => Err(Error::out_of_range(name, self.expected(), value)),
+        if fits {
+            Ok(())
+        } else {
+            Err(Error::out_of_range(name, self.expected(), value))
         }
     }
 
@@ -265,13 +267,19 @@ impl Range {
 
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let low = |(v, inside)| match inside {
-            true => format!("at least {v}"),
-            false => format!("above {v}"),
+        let low = |(v, inside)| {
+            if inside {
+                format!("at least {v}")
+            } else {
+                format!("above {v}")
+            }
         };
-        let high = |(v, inside)| match inside {
-            true => format!("at most {v}"),
-            false => format!("below {v}"),
+        let high = |(v, inside)| {
+            if inside {
+                format!("at most {v}")
+            } else {
+                format!("below {v}")
+            }
         };
         match (self, self.low(), self.high()) {
             (Self::Whole(0, u64::MAX), ..) | (_, None, None) => Ok(()),

@@ -42,9 +42,10 @@ pub struct Fetch<'a> {
 impl Fetch<'_> {
     fn fetch(&self, name: &str) -> Result<Vec<f32>> {
         let got = (self.get)()?;
-        match got.len() == self.len {
-            true => Ok(got),
-            false => Err(Error::shape(name, [self.len], [got.len()])),
+        if got.len() == self.len {
+            Ok(got)
+        } else {
+            Err(Error::shape(name, [self.len], [got.len()]))
         }
     }
 }

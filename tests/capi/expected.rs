@@ -105,10 +105,7 @@ pub fn alive(folder: &Path, out: &str) {
         let s = chain.sampler();
         let sampled = s.step().saturating_sub(warmup);
         let due = chain.phase() == Phase::Sampling && all.due(sampled);
-        let look = |s: &Sampler<Cpu>, grad: &Vec<f32>| match due {
-            true => all.read(s, grad),
-            false => Ok(()),
-        };
+        let look = |s: &Sampler<Cpu>, grad: &Vec<f32>| if due { all.read(s, grad) } else { Ok(()) };
         let r = chain.step_observed(&batch, look).expect("a step");
         if due {
             all.keep();
@@ -198,9 +195,10 @@ fn prior_fit_of(out: &str, name: &str, structure: CovarianceStructure) {
         structure != CovarianceStructure::Diagonal,
         gpt.layout().init(42),
     );
-    let (gpt, start) = match head {
-        true => (gpt.untied(), gpt.untie(&tied).expect("a head")),
-        false => (gpt, tied),
+    let (gpt, start) = if head {
+        (gpt.untied(), gpt.untie(&tied).expect("a head"))
+    } else {
+        (gpt, tied)
     };
     let windows = Windows::all(corpus.train.len(), 8).expect("windows");
     let batches = Batches::new(windows, Order::Sweep, 3).expect("batches");

@@ -51,10 +51,12 @@ pub fn cholesky(a: &Rows) -> Rows {
     for i in 0..n {
         for j in 0..=i {
             let rest = a[i][j] - dot(&l[i][..j], &l[j][..j]);
-            l[i][j] = match i == j {
-                true => rest.max(0.0).sqrt(),
-                false if l[j][j] > 0.0 => rest / l[j][j],
-                false => 0.0,
+            l[i][j] = if i == j {
+                rest.max(0.0).sqrt()
+            } else if l[j][j] > 0.0 {
+                rest / l[j][j]
+            } else {
+                0.0
             };
         }
     }
@@ -275,9 +277,10 @@ pub fn settled(c: &ChainConfig, on: &Target) -> ChainConfig {
         let middle = 0.5 * (low + high);
         c.xi = Some(middle);
         let k = kinetic(&c, on, &stationary(&c, on));
-        match k.is_finite() && k > 0.0 && k <= c.temperature {
-            true => high = middle,
-            false => low = middle,
+        if k.is_finite() && k > 0.0 && k <= c.temperature {
+            high = middle
+        } else {
+            low = middle
         }
     }
     let k = kinetic(&c, on, &stationary(&c, on));

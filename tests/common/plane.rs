@@ -112,9 +112,10 @@ pub fn settled(c: &ChainConfig, directions: &[Direction]) -> f64 {
     assert!(excess(low) > 0.0 && excess(high) < 0.0, "{c:?}");
     for _ in 0..60 {
         let middle = 0.5 * (low + high);
-        match excess(middle) > 0.0 {
-            true => low = middle,
-            false => high = middle,
+        if excess(middle) > 0.0 {
+            low = middle
+        } else {
+            high = middle
         }
     }
     low

@@ -104,12 +104,11 @@ impl Vectors for Cpu {
         record: &mut Scalars,
     ) -> Result<()> {
         let n = on.theta.len();
-        let momenta = match rule.has_momenta() {
-            false => &mut [][..],
-            true => {
-                same("momenta", n, on.momenta.len())?;
-                &mut on.momenta[..]
-            }
+        let momenta = if rule.has_momenta() {
+            same("momenta", n, on.momenta.len())?;
+            &mut on.momenta[..]
+        } else {
+            &mut [][..]
         };
         same("grad", n, on.grad.len())?;
         same("center", n, on.center.len())?;
@@ -378,9 +377,10 @@ multiversion! {
             let given = [chunk(grad, at), chunk(center, at), &xi];
             let mass = mass.map(|mass| chunk(mass, at));
             let t = chunk_mut(theta, at);
-            match momenta.is_empty() {
-                true => apply(rule, t, &mut [0.0; CHUNK], given, mass, &mut sums),
-                false => apply(rule, t, chunk_mut(momenta, at), given, mass, &mut sums),
+            if momenta.is_empty() {
+                apply(rule, t, &mut [0.0; CHUNK], given, mass, &mut sums)
+            } else {
+                apply(rule, t, chunk_mut(momenta, at), given, mass, &mut sums)
             }
         }
         if whole < theta.len() {

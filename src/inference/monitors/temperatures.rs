@@ -52,9 +52,10 @@ impl<B: Backend + 'static> Monitor<B> for TensorTemperatures {
     fn before(&mut self, chain: &Sampler<B>, grad: &B::Vector) -> Result<()> {
         let sampled = chain.step().saturating_sub(chain.config().warmup_steps);
         self.read = chain.phase() == Phase::Sampling && self.taken.due(sampled);
-        match self.read {
-            true => self.taken.read(chain, grad),
-            false => Ok(()),
+        if self.read {
+            self.taken.read(chain, grad)
+        } else {
+            Ok(())
         }
     }
 

@@ -99,18 +99,15 @@ unsafe fn tile<const SPLIT: bool, const CONTIGUOUS: bool>(
     );
     for row in 0..16 {
         // Both vectors of a row: 32 of k of one place, or 16 places of two that follow each other along k.
-        let ((first, m), (second, n)) = match CONTIGUOUS {
-            true => {
-                let there = row < places.len();
-                let from = from.wrapping_add((places.start + row) * side.xs + k);
-                let mask = |at: usize| mask(depth.saturating_sub(at) * there as usize);
-                ((from, mask(0)), (from.wrapping_add(16), mask(16)))
-            }
-            false => {
-                let from = from.wrapping_add((k + 2 * row) * side.ks + places.start);
-                let mask = |at: usize| mask(places.len() * (2 * row + at < depth) as usize);
-                ((from, mask(0)), (from.wrapping_add(side.ks), mask(1)))
-            }
+        let ((first, m), (second, n)) = if CONTIGUOUS {
+            let there = row < places.len();
+            let from = from.wrapping_add((places.start + row) * side.xs + k);
+            let mask = |at: usize| mask(depth.saturating_sub(at) * there as usize);
+            ((from, mask(0)), (from.wrapping_add(16), mask(16)))
+        } else {
+            let from = from.wrapping_add((k + 2 * row) * side.ks + places.start);
+            let mask = |at: usize| mask(places.len() * (2 * row + at < depth) as usize);
+            ((from, mask(0)), (from.wrapping_add(side.ks), mask(1)))
         };
         // SAFETY: the masks leave what the operand has, and the tiles lie in the caller's room.
         unsafe {

@@ -178,9 +178,10 @@ impl Block {
                 amx::zero::<2>();
                 amx::zero::<3>();
             }
-            match SPLIT {
-                true => self.split_steps(),
-                false => self.rounded_steps(),
+            if SPLIT {
+                self.split_steps()
+            } else {
+                self.rounded_steps()
             }
             amx::store::<0>(self.c, stride);
             amx::store::<1>(self.c.wrapping_add(16), stride);
