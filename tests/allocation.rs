@@ -28,16 +28,16 @@ thread_local! {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|c| c.set(c.get() + 1));
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the layout is what the caller of this function promises it to be.
         unsafe { System.alloc(layout) }
     }
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         COUNT.with(|c| c.set(c.get() + 1));
-        // SAFETY: as above.
+        // SAFETY: `at` came from this allocator, which is the system's, with this layout.
         unsafe { System.realloc(at, layout, size) }
     }
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above.
+        // SAFETY: `at` came from this allocator, which is the system's, with this layout.
         unsafe { System.dealloc(at, layout) }
     }
 }

@@ -75,7 +75,7 @@ impl Set {
     /// # Safety
     /// `p` is NULL or a live handle.
     pub unsafe fn from(p: *const bnn_options) -> std::result::Result<Self, Fail> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller says that `p` is NULL or a live handle.
         unsafe { Self::defaulted(p, TargetKind::Gpt) }
     }
 
@@ -84,15 +84,19 @@ impl Set {
     /// # Safety
     /// `p` is NULL or a live handle.
     pub unsafe fn of_own(p: *const bnn_options) -> std::result::Result<Self, Fail> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller says that `p` is NULL or a live handle.
         unsafe { Self::defaulted(p, TargetKind::Own) }
     }
 
+    /// The settings of a target, with its defaults; NULL is all defaults.
+    ///
+    /// # Safety
+    /// `p` is NULL or a live handle.
     unsafe fn defaulted(
         p: *const bnn_options,
         target: TargetKind,
     ) -> std::result::Result<Self, Fail> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller says that `p` is NULL or a live handle.
         let mut given = match unsafe { p.as_ref() } {
             Some(o) => lock(&o.inner, "options")?.clone(),
             None => Given::default(),
@@ -138,6 +142,10 @@ pub unsafe extern "C" fn bnn_options_free(options: *mut bnn_options) {
     unsafe { take_back(options) }
 }
 
+/// Sets an option to a value of a type that C has.
+///
+/// # Safety
+/// `options` is NULL or a live handle, `name` NULL or name_len bytes.
 unsafe fn set(
     options: *mut bnn_options,
     name: *const c_char,
@@ -229,7 +237,7 @@ unsafe fn value(
     name: *const c_char,
     name_len: usize,
 ) -> std::result::Result<(&'static Row, Value), Fail> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that `options` is NULL or a live handle, and `name` NULL or name_len bytes.
     let (o, name) = unsafe { (get(options, "options")?, text(name, name_len, "name")?) };
     let row = known(name)?;
     let settings = lock(&o.inner, "options")?
@@ -257,8 +265,9 @@ pub unsafe extern "C" fn bnn_options_get_f64(
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        // SAFETY: all are NULL or the caller's.
+        // SAFETY: `options` is NULL or a live handle, `name` NULL or name_len bytes of the caller's.
         match unsafe { self::value(options, name, name_len) }? {
+            // SAFETY: `value` is NULL or the caller's to write.
             (_, Value::F64(v)) => unsafe { out(value, "value") }?.write(v),
             (row, _) => return Err(other_type(row)),
         }
@@ -276,8 +285,9 @@ pub unsafe extern "C" fn bnn_options_get_u64(
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        // SAFETY: all are NULL or the caller's.
+        // SAFETY: `options` is NULL or a live handle, `name` NULL or name_len bytes of the caller's.
         match unsafe { self::value(options, name, name_len) }? {
+            // SAFETY: `value` is NULL or the caller's to write.
             (_, Value::U64(v)) => unsafe { out(value, "value") }?.write(v),
             (row, _) => return Err(other_type(row)),
         }
@@ -299,8 +309,9 @@ pub unsafe extern "C" fn bnn_options_get_str(
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        // SAFETY: all are NULL or the caller's.
+        // SAFETY: `options` is NULL or a live handle, `name` NULL or name_len bytes of the caller's.
         match unsafe { self::value(options, name, name_len) }? {
+            // SAFETY: `value` is NULL or the caller's to write, capacity bytes of it, and `needed` too.
             (_, Value::Text(v)) => unsafe { give(v.as_bytes(), value.cast(), capacity, needed) },
             (row, _) => Err(other_type(row)),
         }

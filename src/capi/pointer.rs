@@ -14,7 +14,7 @@ type Result<T> = std::result::Result<T, Fail>;
 /// # Safety
 /// `p` is NULL or points to a live T that stays so for 'a.
 pub unsafe fn get<'a, T>(p: *const T, what: &'static str) -> Result<&'a T> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that `p` is NULL or points to a T that lives for 'a.
     unsafe { p.as_ref() }.ok_or(Fail::Null(what.into()))
 }
 
@@ -49,7 +49,7 @@ pub unsafe fn slice<'a, T>(
     match (p.is_null(), n) {
         (_, 0) => Ok(&[]),
         (true, _) => Err(Fail::Null(what.into())),
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is not NULL, and the caller says that it points to `n` initialised T that nobody changes for 'a.
         (false, n) => Ok(unsafe { std::slice::from_raw_parts(p, n) }),
     }
 }
@@ -62,7 +62,7 @@ pub unsafe fn slice_mut<'a, T>(p: *mut T, n: usize, what: &'static str) -> Resul
     match (p.is_null(), n) {
         (_, 0) => Ok(&mut []),
         (true, _) => Err(Fail::Null(what.into())),
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is not NULL, and the caller says that it points to `n` initialised T that nobody else uses for 'a.
         (false, n) => Ok(unsafe { std::slice::from_raw_parts_mut(p, n) }),
     }
 }
@@ -77,7 +77,7 @@ pub unsafe fn text<'a>(
     what: impl Into<Cow<'static, str>>,
 ) -> Result<&'a str> {
     let what = what.into();
-    // SAFETY: the caller's promise; c_char and u8 have one layout.
+    // SAFETY: the caller says that `p` is NULL or points to `n` bytes; c_char and u8 have one layout.
     let bytes = unsafe { slice(p.cast::<u8>(), n, what.clone()) }?;
     std::str::from_utf8(bytes)
         .map_err(|e| Error::out_of_range(what, "UTF-8", format!("bytes that are not: {e}")).into())
@@ -93,7 +93,7 @@ pub unsafe fn texts<'a>(
     n: usize,
     what: &'static str,
 ) -> Result<Vec<&'a str>> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that both arrays have `n` elements, and each text its length.
     unsafe {
         let chars = slice(chars, n, format!("{what}s"))?;
         let lens = slice(lens, n, format!("{what}_lens"))?;
@@ -113,7 +113,7 @@ pub unsafe fn give<T: Copy>(
     capacity: usize,
     needed: *mut usize,
 ) -> Result<()> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that `needed` is NULL or to be written.
     unsafe { out(needed, "needed") }?.write(from.len());
     if from.len() > capacity {
         return Err(Fail::TooSmall {
@@ -121,7 +121,7 @@ pub unsafe fn give<T: Copy>(
             capacity,
         });
     }
-    // SAFETY: the caller's promise; only the front that fits is touched.
+    // SAFETY: the caller says that `buffer` has `capacity` elements; only the front that fits is touched.
     unsafe { slice_mut(buffer, from.len(), "buffer") }?.copy_from_slice(from);
     Ok(())
 }
@@ -142,7 +142,7 @@ pub fn lock<'a, T>(inside: &'a Mutex<T>, what: &'static str) -> Result<MutexGuar
 /// # Safety
 /// `to` as [`out`].
 pub unsafe fn hand_out<T>(to: *mut *mut T, value: T, what: &'static str) -> Result<()> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that `to` is NULL or to be written.
     unsafe { out(to, what) }?.write(Box::into_raw(Box::new(value)));
     Ok(())
 }
@@ -155,7 +155,7 @@ pub unsafe fn take_back<T>(p: *mut T) {
     if !p.is_null() {
         // A destructor does not panic here; if it did, C must not see it.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            // SAFETY: the caller's promise.
+            // SAFETY: `p` is not NULL, and the caller says that it came from `hand_out` and was not taken back.
             drop(unsafe { Box::from_raw(p) });
         }));
     }

@@ -29,7 +29,7 @@ pub struct bnn_report {
 pub(super) unsafe fn report_of<'a>(
     report: *mut bnn_report,
 ) -> Result<MutexGuard<'a, Report>, Fail> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that `report` is NULL or live for 'a.
     let report = unsafe { get(report, "report") }?;
     lock(&report.inner, "report")
 }

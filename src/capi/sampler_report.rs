@@ -18,7 +18,7 @@ unsafe fn fill(
     report: *mut bnn_report,
     read: impl FnOnce(&mut Inner) -> Checked<Report>,
 ) -> Result<(), Fail> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that both are NULL or live.
     let (mut to, s) = unsafe { (report_of(report)?, get(sampler, "sampler")?) };
     *to = read(&mut *lock(&s.inner, "sampler")?)?;
     Ok(())

@@ -159,3 +159,10 @@ impl NormCase {
             .collect()
     }
 }
+
+/// Returns what dropout leaves of x.
+pub fn dropped(cpu: &Cpu, x: &[f32], d: Dropout) -> Vec<f32> {
+    let mut out = rubbish(x.len() + 3);
+    cpu.dropout(&mut out, &x.to_vec(), x.len(), d).unwrap();
+    front(out, x.len())
+}

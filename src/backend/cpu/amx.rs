@@ -73,7 +73,7 @@ impl Tiles {
     /// # Safety
     /// The instructions are there and may be used ([`is_usable`]), and this thread has no other `Tiles`.
     pub unsafe fn new() -> Self {
-        // SAFETY: the caller's promise; the 64 bytes are a static.
+        // SAFETY: the caller says that the instructions may be used; the 64 bytes are a static.
         unsafe {
             asm!("ldtilecfg [{}]", in(reg) &raw const WHOLE, options(nostack, readonly, preserves_flags))
         };
@@ -94,7 +94,7 @@ impl Drop for Tiles {
 /// This thread has [`Tiles`].
 #[inline(always)]
 pub unsafe fn zero<const T: usize>() {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller holds this thread's `Tiles`.
     unsafe { asm!("tilezero tmm{t}", t = const T, options(nostack, nomem, preserves_flags)) }
 }
 
@@ -104,7 +104,7 @@ pub unsafe fn zero<const T: usize>() {
 /// This thread has [`Tiles`], and the rows can be read.
 #[inline(always)]
 pub unsafe fn load<const T: usize, E>(from: *const E, stride: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller holds this thread's `Tiles`, and the rows can be read.
     unsafe {
         asm!("tileloadd tmm{t}, [{from} + {stride}*1]", t = const T, from = in(reg) from, stride = in(reg) stride,
             options(nostack, readonly, preserves_flags))
@@ -117,7 +117,7 @@ pub unsafe fn load<const T: usize, E>(from: *const E, stride: usize) {
 /// This thread has [`Tiles`], and nothing else accesses the rows meanwhile.
 #[inline(always)]
 pub unsafe fn store<const T: usize>(to: *mut f32, stride: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller holds this thread's `Tiles`, and nothing else accesses the rows.
     unsafe {
         asm!("tilestored [{to} + {stride}*1], tmm{t}", t = const T, to = in(reg) to, stride = in(reg) stride,
             options(nostack, preserves_flags))
@@ -130,7 +130,7 @@ pub unsafe fn store<const T: usize>(to: *mut f32, stride: usize) {
 /// This thread has [`Tiles`].
 #[inline(always)]
 pub unsafe fn multiply<const C: usize, const A: usize, const B: usize>() {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller holds this thread's `Tiles`.
     unsafe {
         asm!("tdpbf16ps tmm{c}, tmm{a}, tmm{b}", c = const C, a = const A, b = const B,
             options(nostack, nomem, preserves_flags))

@@ -169,7 +169,7 @@ macro_rules! multiversion {
                 // SAFETY: an `Isa` of this level is made only after the features were detected.
                 #[cfg(target_arch = "x86_64")]
                 $crate::backend::cpu::isa::Level::Avx2 => unsafe { avx2($($arg),*) },
-                // SAFETY: as above.
+                // SAFETY: an `Isa` of this level is made only after the features were detected.
                 #[cfg(target_arch = "x86_64")]
                 $crate::backend::cpu::isa::Level::Avx512 => unsafe { avx512($($arg),*) },
                 _ => body($($arg),*),

@@ -63,7 +63,7 @@ pub unsafe fn pack<const SPLIT: bool>(
         for half in 0..2 {
             let x = places.start + q * SIDE + half * 16;
             let x = x.min(places.end)..places.end.min(x + 16);
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller has the instructions and room for the panels; the places are cut at the operand's end.
             unsafe {
                 match side.ks {
                     1 => tile::<SPLIT, true>(side, x, s * STEP, at.wrapping_add(half * 1024)),
@@ -178,7 +178,7 @@ fn pairs<const CONTIGUOUS: bool>(first: __m512, second: __m512) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose(tile: *mut __m512i) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller has AVX-512, and `tile` has 16 aligned vectors.
     unsafe {
         // quads[g][j]: of the four rows 4 g + 0..4, column j of each quarter of the row, as four words in that quarter.
         let mut quads = [[_mm512_setzero_si512(); 4]; 4];

@@ -82,7 +82,7 @@ pub unsafe fn product<const SPLIT: bool>(isa: Isa, p: &Product<'_>) {
         }
         let b: *mut u8 = lines.as_mut_ptr().cast();
         let a = b.wrapping_add(b_bytes);
-        // SAFETY: the caller's promise. Nothing below has tiles of its own, or leaves this thread.
+        // SAFETY: the caller has AMX, and lets nothing else access C. Nothing below has tiles of its own, or leaves this thread.
         let _tiles = unsafe { Tiles::new() };
         let steps = p.k.div_ceil(STEP).max(1);
         for columns in super::steps(0..p.n, blocks.columns) {
@@ -165,7 +165,7 @@ impl Block {
     unsafe fn whole<const SPLIT: bool>(&self, bias: Option<&[f32]>) {
         let stride = self.ldc * size_of::<f32>();
         let below = self.c.wrapping_add(16 * self.ldc);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller holds this thread's tiles, and says that the block lies whole in C and is accessed by nothing else.
         unsafe {
             if self.load {
                 amx::load::<0, _>(self.c, stride);
@@ -209,7 +209,7 @@ impl Block {
         let mut beside = [Line::ZERO; SIDE * SIDE / 16];
         let beside = Line::floats(&mut beside);
         let row = |i: usize| self.c.wrapping_add(i * self.ldc);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller holds this thread's tiles; rows and columns of C are touched only before `height` and `width`.
         unsafe {
             if self.load {
                 for (i, to) in beside.chunks_exact_mut(SIDE).take(height).enumerate() {
@@ -239,7 +239,7 @@ impl Block {
     unsafe fn rounded_steps(&self) {
         let (mut a, mut b) = (self.a, self.b);
         for _ in 0..self.steps {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller holds this thread's tiles, and the panels are as long as the steps.
             unsafe {
                 amx::load::<4, _>(b, 64);
                 amx::load::<6, _>(a, 64);
@@ -263,7 +263,7 @@ impl Block {
     unsafe fn split_steps(&self) {
         let (mut a, mut b) = (self.a, self.b);
         for _ in 0..self.steps {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller holds this thread's tiles, and the panels are as long as the steps.
             unsafe {
                 amx::load::<4, _>(b, 64);
                 amx::load::<6, _>(a.add(2048), 64);
