@@ -43,7 +43,7 @@ pub struct Posterior<B: Backend> {
 }
 
 impl<B: Backend> Posterior<B> {
-    /// The posterior of `gpt` for batches of up to `b` sequences of `t` tokens.
+    /// Creates the posterior of `gpt` for batches of up to `b` sequences of `t` tokens.
     ///
     /// # Errors
     /// When `num_data` is not at least 1, the prior's standard deviation is not positive, or a prior's vector has another length than the
@@ -123,12 +123,12 @@ impl<B: Backend> Posterior<B> {
         result
     }
 
-    /// The model.
+    /// Returns the model.
     pub fn gpt(&self) -> &Gpt {
         &self.gpt
     }
 
-    /// What the mean log-likelihood is multiplied by.
+    /// Returns what the mean log-likelihood is multiplied by.
     pub fn num_data(&self) -> f64 {
         self.num_data
     }
@@ -146,7 +146,7 @@ impl<B: Backend> Posterior<B> {
         }
     }
 
-    /// How many sequences the likelihood counts as: num_data over the positions of a sequence that count, times the likelihood's weight.
+    /// Returns how many sequences the likelihood counts as: num_data over the positions of a sequence that count, times the likelihood's weight.
     pub fn sequences(&self) -> f64 {
         self.likelihood_weight * self.num_data / self.positions()
     }
@@ -156,7 +156,7 @@ impl<B: Backend> Posterior<B> {
         self.b
     }
 
-    /// The curvature of -log prior at its centre, (n_params).
+    /// Returns the curvature of -log prior at its centre, (n_params).
     ///
     /// # Errors
     /// When the prior has none (a Laplace prior), or the device cannot be read.
@@ -176,7 +176,7 @@ impl<B: Backend> Posterior<B> {
         Ok(scale.iter().map(of).collect())
     }
 
-    /// The gradient of the log posterior that [`Posterior::evaluate`] left, (n_params).
+    /// Returns the gradient of the log posterior that [`Posterior::evaluate`] left, (n_params).
     pub fn grad(&self) -> &B::Vector {
         &self.grad
     }
@@ -273,7 +273,7 @@ impl<B: Backend> Posterior<B> {
         Ok((inputs, logits))
     }
 
-    /// Which positions count.
+    /// Returns which positions count.
     pub fn objective(&self) -> Objective {
         self.objective
     }
@@ -347,7 +347,7 @@ impl<B: Backend> Posterior<B> {
         Ok(self.scale(batch.count()))
     }
 
-    /// The gradient and the scalars that [`Posterior::launch`] left.
+    /// Returns the gradient and the scalars that [`Posterior::launch`] left.
     pub(crate) fn launched(&mut self) -> (&B::Vector, &mut B::Record) {
         (&self.grad, &mut self.ws.record)
     }
@@ -372,7 +372,7 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// The log posterior of these scalars.
+    /// Returns the log posterior of these scalars.
     pub(crate) fn log_posterior(self, found: &Scalars) -> LogPosterior {
         let (log_lik, log_prior) = (-(found.nll / self.count as f64), found.log_prior);
         LogPosterior {

@@ -92,7 +92,7 @@ pub unsafe extern "C" fn bnn_model_free(model: *mut bnn_model) {
     unsafe { take_back(model) }
 }
 
-/// [out] n_params: length of the parameter vector; [out] block_size: longest context.
+/// Gives the sizes of a model. [out] n_params: length of the parameter vector; [out] block_size: longest context.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_model_sizes(
     model: *const bnn_model,
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn bnn_model_set_params(
 }
 
 impl Model {
-    /// A model; its characters where they are known.
+    /// Creates a model, with its characters where they are known.
     pub fn new(
         device: Device,
         gpt: Gpt,
@@ -170,7 +170,7 @@ impl Model {
         Ok(self.device.get(&params)?)
     }
 
-    /// Whether a corpus has as many characters as the model has tokens, and those of the corpora before it.
+    /// Checks that a corpus has as many characters as the model has tokens, and those of the corpora before it.
     pub fn fits(&self, corpus: &Corpus) -> Result<(), Fail> {
         let (model, text) = (self.gpt.config().vocab_size, corpus.tokenizer.vocab_size());
         if model != text {
@@ -204,7 +204,7 @@ impl Model {
     }
 }
 
-/// One named tensor of the parameter vector, in nanoGPT's order.
+/// Describes one named tensor of the parameter vector, in nanoGPT's order.
 ///
 /// [in] index: from 0. [out] name: UTF-8 without NUL, capacity bytes; needed: its bytes; offset, len: its place.
 /// Errors: BNN_ERR_INVALID past the last tensor, BNN_ERR_TOO_SMALL.
@@ -238,7 +238,7 @@ pub unsafe extern "C" fn bnn_model_tensor(
 
 /// Loss over a whole split, consecutive windows of the block's length.
 ///
-/// [in] split: BNN_SPLIT_…. [out] loss: nats a token. Errors: BNN_ERR_DATA when the split is shorter than a window.
+/// [in] split: BNN_SPLIT_…. [out] loss: nats per token. Errors: BNN_ERR_DATA when the split is shorter than a window.
 /// Reproducible to the bit on one machine, whatever the number of threads.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_model_loss(
@@ -266,7 +266,7 @@ pub unsafe extern "C" fn bnn_model_loss(
     })
 }
 
-/// Mean loss of targets y after tokens x, and its gradient.
+/// Computes the mean loss of targets y after tokens x, and its gradient.
 ///
 /// [in] x, y: (B, T), b * t tokens each. last_only: nonzero counts the last position of each sequence alone. [out] loss: nats; grad: n
 /// floats, n = n_params, or NULL for none. Errors: BNN_ERR_INVALID for tokens or sizes, BNN_ERR_SHAPE for n. A loss that is not finite is

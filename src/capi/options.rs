@@ -16,7 +16,7 @@ pub struct bnn_options {
     inner: Mutex<Given>,
 }
 
-/// The settings that some object of the library reads.
+/// Returns the settings that some object of the library reads.
 fn rows() -> impl Iterator<Item = &'static Row> {
     TABLE.iter().filter(|row| is_offered(row))
 }
@@ -29,7 +29,7 @@ fn known(name: &str) -> Result<&'static Row> {
     row("option", name, is_offered)
 }
 
-/// The type of an option's values in C.
+/// Returns the type of an option's values in C.
 fn type_of(row: &Row) -> &'static str {
     match row.kind {
         Kind::F64 => "f64",
@@ -38,7 +38,7 @@ fn type_of(row: &Row) -> &'static str {
     }
 }
 
-/// A value as C has it: a switch is 0 or 1.
+/// Returns a value in the form that C has: a switch is 0 or 1.
 fn in_c(value: Value) -> Value {
     match value {
         Value::Bool(v) => Value::U64(u64::from(v)),
@@ -46,7 +46,7 @@ fn in_c(value: Value) -> Value {
     }
 }
 
-/// A value from C as the table has it.
+/// Returns the form that the table has of a value from C.
 fn from_c(row: &Row, name: &str, value: Value) -> Result<Value> {
     match (row.kind, value) {
         (Kind::Bool, Value::U64(v @ 0..=1)) => Ok(Value::Bool(v == 1)),
@@ -70,7 +70,7 @@ impl std::ops::Deref for Set {
 }
 
 impl Set {
-    /// The settings of a GPT and what is made around it; NULL is all defaults.
+    /// Returns the settings of a GPT and what is made around it; NULL is all defaults.
     ///
     /// # Safety
     /// `p` is NULL or a live handle.
@@ -79,7 +79,7 @@ impl Set {
         unsafe { Self::defaulted(p, TargetKind::Gpt) }
     }
 
-    /// The settings of a sampler of the caller's own log posterior; NULL is all defaults.
+    /// Returns the settings of a sampler of the caller's own log posterior; NULL is all defaults.
     ///
     /// # Safety
     /// `p` is NULL or a live handle.
@@ -88,7 +88,7 @@ impl Set {
         unsafe { Self::defaulted(p, TargetKind::Own) }
     }
 
-    /// The settings of a target, with its defaults; NULL is all defaults.
+    /// Returns the settings of a target, with its defaults; NULL is all defaults.
     ///
     /// # Safety
     /// `p` is NULL or a live handle.
@@ -178,7 +178,7 @@ pub unsafe extern "C" fn bnn_options_set_f64(
     })
 }
 
-/// Sets an option that takes an unsigned integer; a switch takes 0 or 1. As bnn_options_set_f64.
+/// Sets an option that takes an unsigned integer; a switch takes 0 or 1. Name and errors are those of bnn_options_set_f64.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_options_set_u64(
     options: *mut bnn_options,
@@ -193,7 +193,7 @@ pub unsafe extern "C" fn bnn_options_set_u64(
     })
 }
 
-/// Sets an option that takes a word: UTF-8, value_len bytes. As bnn_options_set_f64.
+/// Sets an option that takes a word: UTF-8, value_len bytes. Name and errors are those of bnn_options_set_f64.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_options_set_str(
     options: *mut bnn_options,
@@ -228,7 +228,7 @@ pub unsafe extern "C" fn bnn_options_unset(
     })
 }
 
-/// The value that an option has: what was set, or the default beside the others that are set.
+/// Returns the value that an option has: what was set, or the default beside the others that are set.
 ///
 /// # Safety
 /// `options` is NULL or a live handle, `name` NULL or name_len bytes.
@@ -275,7 +275,7 @@ pub unsafe extern "C" fn bnn_options_get_f64(
     })
 }
 
-/// Reads back an option that takes an unsigned integer. As bnn_options_get_f64.
+/// Reads back an option that takes an unsigned integer; arguments and errors are those of bnn_options_get_f64.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_options_get_u64(
     options: *const bnn_options,
@@ -295,7 +295,7 @@ pub unsafe extern "C" fn bnn_options_get_u64(
     })
 }
 
-/// Reads back an option that takes a word. As bnn_options_get_f64.
+/// Reads back an option that takes a word; options, name and errors are those of bnn_options_get_f64.
 ///
 /// [out] value: UTF-8 without NUL, capacity bytes; needed: its bytes. Errors besides: BNN_ERR_TOO_SMALL.
 #[unsafe(no_mangle)]
@@ -318,7 +318,7 @@ pub unsafe extern "C" fn bnn_options_get_str(
     })
 }
 
-/// How many options there are. Never fails.
+/// Returns how many options there are. Never fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn bnn_options_count() -> usize {
     rows().count()
@@ -358,7 +358,7 @@ fn field(row: &Row, field: &str) -> Result<String> {
     })
 }
 
-/// One thing about one option, as text.
+/// Gives one thing about one option, as text.
 ///
 /// [in] index: below bnn_options_count(); field: UTF-8, field_len bytes, one of name; aliases (other names that are taken); type (f64, u64 or
 /// str); default (as the set functions take it; empty where it depends on the place of use); defaults (with the methods, shapes and targets that have

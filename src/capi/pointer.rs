@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 
 type Result<T> = std::result::Result<T, Fail>;
 
-/// A handle or other object.
+/// Returns the object behind a handle or another pointer.
 ///
 /// # Safety
 /// `p` is NULL or points to a live T that stays so for 'a.
@@ -18,10 +18,10 @@ pub unsafe fn get<'a, T>(p: *const T, what: &'static str) -> Result<&'a T> {
     unsafe { p.as_ref() }.ok_or(Fail::Null(what.into()))
 }
 
-/// An out-parameter. No reference: C may pass one place for several of them.
+/// An out-parameter. It is no reference: C may pass one place for several of them.
 pub struct Out<T>(NonNull<T>);
 
-/// An out-parameter.
+/// Returns an out-parameter, to be written.
 ///
 /// # Safety
 /// `p` is NULL or points to memory for a T that, until the last [`Out::write`], stays and is the caller's to write.
@@ -37,7 +37,7 @@ impl<T: Copy> Out<T> {
     }
 }
 
-/// `n` elements to read; NULL is fine for none.
+/// Returns `n` elements to read; NULL is fine for none.
 ///
 /// # Safety
 /// `p` is NULL or points to `n` initialised T that nobody changes for 'a.
@@ -54,7 +54,7 @@ pub unsafe fn slice<'a, T>(
     }
 }
 
-/// `n` elements to write; NULL is fine for none.
+/// Returns `n` elements to write; NULL is fine for none.
 ///
 /// # Safety
 /// `p` is NULL or points to `n` initialised T that nobody else uses for 'a.
@@ -67,7 +67,7 @@ pub unsafe fn slice_mut<'a, T>(p: *mut T, n: usize, what: &'static str) -> Resul
     }
 }
 
-/// Text: UTF-8 with its length in bytes.
+/// Returns a text, given as UTF-8 with its length in bytes.
 ///
 /// # Safety
 /// `p` is NULL or points to `n` initialised bytes that nobody writes during 'a.
@@ -83,10 +83,10 @@ pub unsafe fn text<'a>(
         .map_err(|e| Error::out_of_range(what, "UTF-8", format!("bytes that are not: {e}")).into())
 }
 
-/// `n` texts with their lengths; `what` is the name of one.
+/// Returns `n` texts, given with their lengths; `what` is the name of one.
 ///
 /// # Safety
-/// `chars` and `lens` as [`slice`], each of `chars` with its length as [`text`].
+/// `chars` and `lens` are NULL or point to `n` elements, and each of `chars` points to as many bytes as its length says; nobody writes them during 'a.
 pub unsafe fn texts<'a>(
     chars: *const *const c_char,
     lens: *const usize,
@@ -106,7 +106,7 @@ pub unsafe fn texts<'a>(
 /// Copies `from` to the caller's buffer; `needed` gets the length whatever happens.
 ///
 /// # Safety
-/// `buffer` as [`slice_mut`] with `capacity` elements, `needed` as [`out`].
+/// `buffer` is NULL or points to `capacity` elements that nobody else uses, and `needed` is NULL or to be written.
 pub unsafe fn give<T: Copy>(
     from: &[T],
     buffer: *mut T,
@@ -126,7 +126,7 @@ pub unsafe fn give<T: Copy>(
     Ok(())
 }
 
-/// The inside of a handle, unless another call is using it.
+/// Locks the inside of a handle, unless another call is using it.
 pub fn lock<'a, T>(inside: &'a Mutex<T>, what: &'static str) -> Result<MutexGuard<'a, T>> {
     match inside.try_lock() {
         Ok(guard) => Ok(guard),
@@ -137,10 +137,10 @@ pub fn lock<'a, T>(inside: &'a Mutex<T>, what: &'static str) -> Result<MutexGuar
     }
 }
 
-/// A new handle for the caller.
+/// Hands a new handle to the caller.
 ///
 /// # Safety
-/// `to` as [`out`].
+/// `to` is NULL or to be written.
 pub unsafe fn hand_out<T>(to: *mut *mut T, value: T, what: &'static str) -> Result<()> {
     // SAFETY: the caller says that `to` is NULL or to be written.
     unsafe { out(to, what) }?.write(Box::into_raw(Box::new(value)));

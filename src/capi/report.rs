@@ -22,7 +22,7 @@ pub struct bnn_report {
     inner: Mutex<Report>,
 }
 
-/// The report that a call is to fill, held before the call does anything else.
+/// Returns the report that a call is to fill, held before the call does anything else.
 ///
 /// # Safety
 /// `report` is NULL or live for 'a.
@@ -151,7 +151,7 @@ pub unsafe extern "C" fn bnn_report_get_f64(
     })
 }
 
-/// Gets a count. As bnn_report_get_f64. [out] value: 0 and 1 where it means no and yes.
+/// Gets a count; name and errors are those of bnn_report_get_f64. [out] value: 0 and 1 where it means no and yes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_report_get_u64(
     report: *const bnn_report,
@@ -171,7 +171,7 @@ pub unsafe extern "C" fn bnn_report_get_u64(
     })
 }
 
-/// Gets text. As bnn_report_get_f64. [out] chars: UTF-8 without NUL, capacity bytes; needed: its bytes. Errors: BNN_ERR_TOO_SMALL too.
+/// Gets text; name and errors are those of bnn_report_get_f64. [out] chars: UTF-8 without NUL, capacity bytes; needed: its bytes. Errors: BNN_ERR_TOO_SMALL too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_report_get_str(
     report: *const bnn_report,
@@ -192,7 +192,7 @@ pub unsafe extern "C" fn bnn_report_get_str(
     })
 }
 
-/// Gets a series of numbers. As bnn_report_get_f64. [out] values: capacity doubles; needed: how many there are. Errors: BNN_ERR_TOO_SMALL too.
+/// Gets a series of numbers; name and errors are those of bnn_report_get_f64. [out] values: capacity doubles; needed: how many there are. Errors: BNN_ERR_TOO_SMALL too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_report_get_f64s(
     report: *const bnn_report,

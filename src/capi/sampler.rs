@@ -361,7 +361,7 @@ pub unsafe extern "C" fn bnn_sampler_step(
     })
 }
 
-/// Makes one step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. Otherwise as bnn_sampler_step.
+/// Makes one step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. The rest is as in bnn_sampler_step.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_step_tokens(
     sampler: *mut bnn_sampler,

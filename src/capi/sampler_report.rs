@@ -85,7 +85,7 @@ pub unsafe extern "C" fn bnn_sampler_temperature(
     })
 }
 
-/// From now on takes the temperatures of ranges of a chain's parameters, every so many sampling steps; in place of those that were watched before.
+/// Takes the temperatures of ranges of a chain's parameters from now on, every so many sampling steps, in place of those that were watched before.
 ///
 /// [in] every: 0 takes none any more; offsets, lens: k ranges, none of them empty. They are no part of a saved state.
 /// Errors: BNN_ERR_INVALID for normals, for a range that is empty or outside, and on a model's posterior whose temperature_every is not 0.

@@ -103,7 +103,7 @@ pub unsafe extern "C" fn bnn_store_free(store: *mut bnn_store) {
     unsafe { take_back(store) }
 }
 
-/// How many samples there are. [out] n.
+/// Gives how many samples there are. [out] n.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_store_len(
     store: *const bnn_store,

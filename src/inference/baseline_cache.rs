@@ -71,7 +71,7 @@ impl From<&Kept> for Report {
 }
 
 impl Training<'_> {
-    /// The recipe as its file keeps it. Another model comes of other products of matrices.
+    /// Returns the recipe as its file keeps it. Another model comes of other products of matrices.
     fn config<B: Backend>(&self, backend: &B) -> Result<String> {
         let (b, t) = self.batch;
         let text = serde_json::to_string(&(self.recipe, b, t));

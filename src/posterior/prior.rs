@@ -20,7 +20,7 @@ pub struct Prior {
 }
 
 impl Prior {
-    /// N(0, std^2) on every parameter.
+    /// Returns N(0, std^2) on every parameter.
     pub fn isotropic(std: f32) -> Self {
         Self {
             family: PriorFamily::Normal,
@@ -30,13 +30,13 @@ impl Prior {
         }
     }
 
-    /// The largest curvature of any parameter's -log prior: the stiffest direction. 1 / s^2 of a normal, (nu + 1) / nu of that of a Student-t;
+    /// Returns the largest curvature of any parameter's -log prior: the stiffest direction. 1 / s^2 of a normal, (nu + 1) / nu of that of a Student-t;
     /// 0 of a Laplace prior, whose kink has none.
     pub fn stiffest(&self) -> f64 {
         self.precisions().fold(0.0, f64::max)
     }
 
-    /// The largest such curvature over a mass, one value a parameter: the stiffest direction as the sampler feels it.
+    /// Returns the largest such curvature over a mass, one value per parameter: the stiffest direction as the sampler feels it.
     pub fn stiffest_over(&self, mass: &[f32]) -> f64 {
         match &self.relative_to {
             None => {
@@ -115,7 +115,7 @@ impl Prior {
         Ok(())
     }
 
-    /// theta = center + scale z.
+    /// Writes theta = center + scale z.
     fn place(&self, z: impl Iterator<Item = f64>, out: &mut [f32]) {
         for (i, (out, z)) in out.iter_mut().zip(z).enumerate() {
             let weight = self.relative_to.as_ref().map(|w| w[i].abs() + PRIOR_FLOOR);

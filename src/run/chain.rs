@@ -144,7 +144,7 @@ impl Run<'_> {
         lines.try_for_each(|line| ctx.log.say(&line))
     }
 
-    /// One step's values, and how far equilibrium at T lets them stray.
+    /// Returns a line with one step's values, and how far equilibrium at T lets them stray.
     fn progress_line(&self, report: &StepReport) -> String {
         let temperature = self.config.temperature;
         let band = mixing::equilibrium_sd(temperature, self.setting.gpt.n_params());

@@ -48,7 +48,7 @@ fn from_table(mut table: toml::Table) -> Result<Given> {
     Ok(given)
 }
 
-/// A TOML value as the setting's kind has it: whole numbers are real ones too.
+/// Returns a TOML value in the setting's kind: whole numbers are real ones too.
 fn read(row: &Row, value: &toml::Value) -> Result<Value> {
     let bad = || Error::out_of_range(row.name, row.expected(), value);
     let text = |v: &toml::Value| v.as_str().map(str::to_owned).ok_or_else(bad);

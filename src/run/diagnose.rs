@@ -28,7 +28,7 @@ pub struct ChainDraws {
     pub path: PathBuf,
     /// What the probes recorded.
     pub draws: Draws,
-    /// The batch's mean log-likelihood in nats, a value a draw: of the step that led to it.
+    /// The batch's mean log-likelihood in nats, a value per draw: of the step that led to it.
     pub log_lik: Vec<f64>,
     /// The log prior without its constant, at the same places.
     pub log_prior: Vec<f64>,
@@ -138,7 +138,7 @@ impl RunDraws {
         mass.steps() + moves.saturating_mul(mass.gradients_a_step())
     }
 
-    /// What must be the same for chains to have one target and one set of probes.
+    /// Returns what must be the same for chains to have one target and one set of probes.
     fn identity(&self) -> Identity {
         use super::config::{PriorCenter, PriorUnit};
         let c = &self.config;
@@ -180,7 +180,7 @@ impl RunDraws {
     }
 }
 
-/// A setting as its own words, whatever it is called in the source.
+/// Returns a setting in its own words, whatever it is called in the source.
 fn canonical(setting: &impl Serialize) -> String {
     match serde_json::to_value(setting) {
         Ok(Value::String(word)) => word,
@@ -190,7 +190,7 @@ fn canonical(setting: &impl Serialize) -> String {
     }
 }
 
-/// A mass that follows the chain has another stationary law than one that stays.
+/// Returns the mass in words. One that follows the chain has another stationary law than one that stays.
 fn stays(mass: Preconditioner) -> String {
     match mass {
         Preconditioner::Live {
@@ -226,7 +226,7 @@ fn seconds_a_gradient(training: &Value) -> Option<f64> {
     (gradients > 0.0).then(|| seconds / gradients)
 }
 
-/// After which steps a run's chains record draws.
+/// Returns after which steps a run's chains record draws.
 fn draw_schedule(c: &Config) -> DrawSchedule {
     let before = c.mass().steps() + c.warmup_steps;
     DrawSchedule::new(
@@ -348,7 +348,7 @@ pub struct Diagnosis {
     pub each: Option<Each>,
 }
 
-/// The chains that count, and the fewest draws that one of them needs: a chain that has just begun would leave nothing of the others.
+/// Returns the chains that count, and the fewest draws that one of them needs: a chain that has just begun would leave nothing of the others.
 pub(super) fn select(runs: &[RunDraws]) -> (usize, Vec<&ChainDraws>) {
     let of =
         |fewest: usize| -> Vec<&ChainDraws> { runs.iter().flat_map(|r| r.used(fewest)).collect() };
@@ -358,7 +358,7 @@ pub(super) fn select(runs: &[RunDraws]) -> (usize, Vec<&ChainDraws>) {
     }
 }
 
-/// The draws that every one of the chains has.
+/// Returns the draws that every one of the chains has.
 pub(super) fn shortest(chains: &[&ChainDraws]) -> usize {
     chains.iter().map(|c| c.draws.len()).min().unwrap_or(0)
 }

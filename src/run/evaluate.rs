@@ -85,7 +85,7 @@ pub struct SplitReport {
     pub perplexity_mean_nll: f64,
     /// exp of the baseline's loss.
     pub perplexity_baseline: f64,
-    /// The baseline's loss, nats a token.
+    /// The baseline's loss, nats per token.
     pub loss_baseline: f64,
     /// Mean loss of the samples.
     pub loss_mean_of_samples: f64,
@@ -123,7 +123,7 @@ pub struct SplitReport {
 }
 
 impl SplitReport {
-    /// From the scores; texts and the deterministic model of equal cost are not among them.
+    /// Creates a report from the scores; texts and the deterministic model of equal cost are not among them.
     fn new(config: &Config, split: &str, c: &Comparison, elapsed_seconds: f64) -> Self {
         let (averaged, base) = (&c.averaged, &c.baseline);
         Self {
@@ -159,7 +159,7 @@ impl SplitReport {
         }
     }
 
-    /// The original's `uncertainty`, bnn's split of it beside.
+    /// Returns the original's `uncertainty`, bnn's split of it beside.
     pub fn uncertainty(&self) -> Value {
         json!({
             "avg_predictive_entropy": self.predictive_entropy.mean,
@@ -231,7 +231,7 @@ impl SplitReport {
     }
 }
 
-/// The front of a split that an evaluation may use.
+/// Returns the front of a split that an evaluation may use.
 pub(super) fn limited<'a>(config: &Config, setting: &'a Setting, split: &str) -> &'a [u16] {
     let tokens = setting.split(split);
     let t = setting.gpt.config().block_size;
@@ -241,7 +241,7 @@ pub(super) fn limited<'a>(config: &Config, setting: &'a Setting, split: &str) ->
     &tokens[..most.unwrap_or(tokens.len()).min(tokens.len())]
 }
 
-/// The losses and uncertainties of a split, without texts and without the deterministic model of equal cost.
+/// Returns the losses and uncertainties of a split, without texts and without the deterministic model of equal cost.
 ///
 /// # Errors
 /// When a sample cannot be read, or a prediction is not finite.
@@ -291,7 +291,7 @@ fn mean(x: &[f64]) -> f64 {
     x.iter().sum::<f64>() / x.len() as f64
 }
 
-/// Everything that `--eval` asks for, on every split; `bayesian_eval_<time>.json` is written into the run folder.
+/// Evaluates all that `--eval` asks for, on every split, and writes `bayesian_eval_<time>.json` into the run folder.
 ///
 /// # Errors
 /// Returns the errors of [`losses`], and an error when the control's training or a text fails.
@@ -354,7 +354,7 @@ pub fn evaluate(
     Ok(reports)
 }
 
-/// What a run says of its samples at its end: with `--eval` every split that was asked for, else the validation split's losses; and the
+/// Returns what a run says of its samples at its end: with `--eval` every split that was asked for, else the validation split's losses; and the
 /// validation split's report, wherever it was asked for.
 ///
 /// # Errors
@@ -441,7 +441,7 @@ fn texts(
     Ok(())
 }
 
-/// `bnn eval RUN`: scores a run's samples again, with other settings of the evaluation if given.
+/// Scores a run's samples again (`bnn eval RUN`), with other settings of the evaluation if given.
 ///
 /// # Errors
 /// Returns the errors of [`evaluate`], and an error when the run's folder is not whole.

@@ -52,7 +52,7 @@ struct Group<'a> {
 type Made<T> = std::result::Result<T, netcdf_writer::Error>;
 
 impl Group<'_> {
-    /// A dimension and its coordinate 0, 1, ….
+    /// Adds a dimension and its coordinate 0, 1, ….
     fn dimension(&mut self, name: &str, len: usize) -> Made<DimensionId> {
         let path = format!("{}/{name}", self.name);
         let id = self.file.add_dimension_path(&path, len as u64)?;
@@ -116,7 +116,7 @@ fn sample_stats(file: &mut NcFileBuilder, chains: &[&ChainDraws], n: usize) -> M
     Ok(())
 }
 
-/// What ArviZ shows of a group, and what its draws are of.
+/// Writes what ArviZ shows of a group, and what its draws are of.
 fn attributes(file: &mut NcFileBuilder, group: &str, runs: &[RunDraws]) -> Made<()> {
     let samplers: Vec<&str> = runs.iter().map(|r| r.config.sampler.name()).collect();
     for (name, value) in [

@@ -187,7 +187,7 @@ fn entry(
     Ok(v)
 }
 
-/// The original's keys first: its uncertainty is the entropy of the average, here at temperature 1.
+/// Returns the uncertainty under the original's keys, then under bnn's: the original's is the entropy of the average, here at temperature 1.
 fn uncertainty(g: &Generated, num_samples: usize) -> Value {
     let each = |f: fn(&generate::TokenInfo) -> f64| g.info.iter().map(f).collect::<Vec<f64>>();
     let entropy = each(|t| t.entropy);

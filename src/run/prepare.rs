@@ -35,9 +35,9 @@ pub struct Baseline {
     pub sha256: [u8; 32],
     /// Steps that it was trained for.
     pub iters: u64,
-    /// Mean loss of its last steps (at most 50), nats a token.
+    /// Mean loss of its last steps (at most 50), nats per token.
     pub train_loss: f64,
-    /// Loss on the whole validation split, nats a token.
+    /// Loss on the whole validation split, nats per token.
     pub val_loss: f64,
     /// Seconds of training when it was trained.
     pub seconds: f64,
@@ -93,7 +93,7 @@ impl Setting {
         each.map(|vector| self.backend.put(&vector)).collect()
     }
 
-    /// The tokens of a split, by the name that flags have for it.
+    /// Returns the tokens of a split, by the name that flags have for it.
     pub fn split(&self, name: &str) -> &[u16] {
         match name {
             "train" => &self.corpus.train,
@@ -101,7 +101,7 @@ impl Setting {
         }
     }
 
-    /// The sampler's batches of the training split.
+    /// Returns the sampler's batches of the training split.
     ///
     /// # Errors
     /// When the window does not fit the model or the text, or a sweep the batch.
@@ -136,7 +136,7 @@ impl Setting {
         }
     }
 
-    /// The run's model's configuration as JSON.
+    /// Returns the run's model's configuration as JSON.
     ///
     /// # Errors
     /// Never in fact: it is plain data.
@@ -144,12 +144,12 @@ impl Setting {
         json(&self.gpt)
     }
 
-    /// The tokenizer's characters.
+    /// Returns the tokenizer's characters.
     pub fn vocabulary(&self) -> String {
         self.corpus.tokenizer.vocabulary()
     }
 
-    /// The baseline of these settings: the file that they name, or the kept one, or a new one, which is kept.
+    /// Returns the baseline of these settings: the file that they name, or the kept one, or a new one, which is kept.
     ///
     /// # Errors
     /// When training fails or is interrupted, or a file does not fit.
@@ -160,7 +160,7 @@ impl Setting {
         }
     }
 
-    /// The deterministic model after `iters` steps of the recipe, kept for next time.
+    /// Returns the deterministic model after `iters` steps of the recipe, kept for next time.
     ///
     /// # Errors
     /// Returns the errors of [`Setting::baseline`].
@@ -222,7 +222,7 @@ impl Setting {
         })
     }
 
-    /// The parameters in the layout of the run's model.
+    /// Returns the parameters in the layout of the run's model.
     fn fitted(&self, Kept { path, file, cached }: Kept) -> Result<Baseline> {
         Ok(Baseline {
             path,

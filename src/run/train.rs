@@ -120,7 +120,7 @@ fn open_logs(config: &Config, folder: &RunFolder, ctx: &mut Context) -> Result<(
     Ok(())
 }
 
-/// The file and its hash that each chain starts at. Baselines of the chains' own are trained where they are not kept.
+/// Returns the file, with its hash, that each chain starts at. Baselines of the chains' own are trained where they are not kept.
 fn starts(
     config: &Config,
     setting: &Setting,
@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
         ))
     }
 
-    /// What the mean log-likelihood is multiplied by.
+    /// Returns what the mean log-likelihood is multiplied by.
     pub fn weighted_data(&self) -> f64 {
         self.num_data * self.config.likelihood_weight
     }
@@ -241,7 +241,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The parameters that a chain starts at, read from their file.
+    /// Returns the parameters that a chain starts at, read from their file.
     pub fn start(&self, chain: u32) -> Result<Vec<f32>> {
         let (path, sha256) = &self.starts[chain as usize];
         let read = self.setting.load(path)?;
@@ -256,7 +256,7 @@ impl<'a> Run<'a> {
         Ok(read.params)
     }
 
-    /// A chain's session, or the fit's, new or from its file where there is one.
+    /// Returns a chain's session, or the fit's, new or from its file where there is one.
     pub fn session(&self, chain: u32, path: &Path) -> Result<Session<Device>> {
         let target = Target {
             gpt: &self.setting.gpt,

@@ -137,7 +137,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// A GPT's logits, losses, gradients and Fisher diagonals (`gpt_*.safetensors`).
+/// Checks a GPT's logits, losses, gradients and Fisher diagonals (`gpt_*.safetensors`).
 fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     let (tolerance, fisher_tolerance) = match be.gemm_precision() {
         GemmPrecision::F32 => (GPT_TOLERANCE, FISHER_TOLERANCE),
@@ -218,7 +218,7 @@ const CHAINS_TOLERANCE: f64 = 1e-6;
 /// Counts and a few f64 operations.
 const TEXT_TOLERANCE: f64 = 1e-9;
 
-/// Recorded trajectories on a quadratic log posterior, noise included (`samplers.safetensors`).
+/// Checks recorded trajectories on a quadratic log posterior, noise included (`samplers.safetensors`).
 fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     let settings: serde_json::Map<String, serde_json::Value> = r.json("hyperparameters")?;
     let (shape, a) = r.f32("A")?;
@@ -329,7 +329,7 @@ fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// Predictive scores of an ensemble's logits (`predictive.safetensors`).
+/// Checks predictive scores of an ensemble's logits (`predictive.safetensors`).
 fn predictive(r: &Reference<'_>) -> Result<Vec<Check>> {
     let (shape, logits) = r.f32("logits")?;
     let (_, targets) = r.tokens("targets")?;
@@ -368,7 +368,7 @@ fn predictive(r: &Reference<'_>) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// R-hat, effective sample sizes and Monte Carlo errors of chains (`chains*.safetensors`): one tensor (chains, draws) a name.
+/// Checks R-hat, effective sample sizes and Monte Carlo errors of chains (`chains*.safetensors`): one tensor (chains, draws) per name.
 fn chains(r: &Reference<'_>) -> Result<Vec<Check>> {
     type Numbers = std::collections::BTreeMap<String, f64>;
     let want: std::collections::BTreeMap<String, Numbers> = r.json("arviz")?;
@@ -419,7 +419,7 @@ struct Texts {
     word: Scores,
 }
 
-/// BLEU and ROUGE (`text_scores.json`).
+/// Checks BLEU and ROUGE (`text_scores.json`).
 fn texts(path: &Path, bytes: &[u8]) -> Result<Vec<Check>> {
     let t: Texts = serde_json::from_slice(bytes)
         .map_err(|e| Error::data(path.display().to_string(), e.to_string()))?;
@@ -481,7 +481,7 @@ fn name_of(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Every quantity of one reference file, whose kind is told by what it holds.
+/// Checks every quantity of one reference file, whose kind is told by what it holds.
 ///
 /// # Errors
 /// When the file cannot be read or is of no known kind. A quantity that is off is no error but a [`Check`] that does not pass.

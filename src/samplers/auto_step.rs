@@ -66,7 +66,7 @@ impl AutoStepState {
         [step_size, alpha, error, kinetic, force, steps as f64]
     }
 
-    /// The inverse of [`AutoStepState::numbers`].
+    /// Returns the state that has these [`AutoStepState::numbers`].
     ///
     /// # Errors
     /// [`Error::OutOfRange`] when the count is no whole number of 0 or more that f64 holds exactly.
@@ -97,7 +97,7 @@ pub struct AutoStep {
 }
 
 impl AutoStep {
-    /// From the step size in `config`, with a budget of `tolerance`.
+    /// Begins a search from the step size in `config`, with a budget of `tolerance`.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] when the budget is not in (0, 1), T is 0, the warm-up is shorter than 50 steps, or the method is SGLRW, whose steps are
@@ -143,12 +143,12 @@ impl AutoStep {
         })
     }
 
-    /// The budget.
+    /// Returns the budget.
     pub fn tolerance(&self) -> f64 {
         self.tolerance
     }
 
-    /// Whether alpha changes with the step size, so that the optimiser's momentum stays.
+    /// Returns whether alpha changes with the step size, so that the optimiser's momentum stays.
     pub fn keeps_momentum(&self) -> bool {
         self.keep_momentum
     }
@@ -199,12 +199,12 @@ impl AutoStep {
         Ok(())
     }
 
-    /// The state as plain data.
+    /// Returns the state as plain data.
     pub fn state(&self) -> AutoStepState {
         self.state
     }
 
-    /// [`Sampler::step_with_gradient`], and what the search makes of it while the chain warms up.
+    /// Makes a step of the chain ([`Sampler::step_with_gradient`]), and searches on while the chain warms up.
     ///
     /// # Errors
     /// Returns the errors of [`Sampler::step_with_gradient`], and [`Error::OutOfRange`] under a live mass: its error is not what the search takes it for.
@@ -252,7 +252,7 @@ impl AutoStep {
         Ok(report)
     }
 
-    /// Why there is no search under a live mass.
+    /// Says that there is no search under a live mass.
     pub(super) fn no_psgld_mass() -> Error {
         Error::conflict(
             "auto_step needs a mass that stays, and live follows the chain: choose another preconditioner, or set step_size",

@@ -82,13 +82,13 @@ impl Scheme for Baoa {
     }
 }
 
-/// Stable for h^2 omega^2 < 4.
+/// Returns the largest stable step size, from h^2 omega^2 < 4.
 pub(super) fn stability_limit(c: &ChainConfig, lambda_over_mass: f64) -> f64 {
     let (_, omega2) = c.friction_and_frequency(lambda_over_mass);
     2.0 / omega2.sqrt()
 }
 
-/// The momentum is c = exp(-gamma h) and the learning rate h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2 up to
+/// Returns the momentum c = exp(-gamma h) and the learning rate h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2 up to
 /// order h^3.
 pub(super) fn optimizer_pair(c: &ChainConfig, num_data: f64) -> OptimizerPair {
     let h = c.step_size;

@@ -52,7 +52,7 @@ pub struct Chain<B: Backend> {
 }
 
 impl<B: Backend> Chain<B> {
-    /// A chain that starts at `theta0`.
+    /// Creates a chain that starts at `theta0`.
     ///
     /// # Errors
     /// Returns the errors of [`Sampler::new`], and an error when the preconditioner's settings are out of range, when it does not go with the method, or
@@ -73,7 +73,7 @@ impl<B: Backend> Chain<B> {
         Self::join(posterior, sampler, mass, preconditioner)
     }
 
-    /// A chain that goes on from a saved state, bit for bit as it would have without the break.
+    /// Goes on from a saved state, bit for bit as it would have without the break.
     ///
     /// # Errors
     /// Returns the errors of [`Chain::new`], and an error when the state does not fit.
@@ -113,7 +113,7 @@ impl<B: Backend> Chain<B> {
         })
     }
 
-    /// The state as plain data.
+    /// Returns the state as plain data.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -232,7 +232,7 @@ impl<B: Backend> Chain<B> {
         })
     }
 
-    /// The sampler's error about an element, as one about the tensor that it belongs to.
+    /// Returns the sampler's error about an element, as one about the tensor that it belongs to.
     fn name_tensor(&self, step: u64, tensor: String, value: f32) -> Error {
         match self.sampler.non_finite_index() {
             Some(i) => {
@@ -247,7 +247,7 @@ impl<B: Backend> Chain<B> {
         }
     }
 
-    /// Extreme curvatures per mass at the chain's parameters, from the mean of `batches` and at most `products` products with the Hessian: two
+    /// Finds the extreme curvatures per mass at the chain's parameters, from the mean of `batches` and at most `products` products with the Hessian: two
     /// gradients each for every batch, with f32 products whatever the device's precision, and room for five vectors of parameters. The chain goes on
     /// as if nothing had been asked.
     ///
@@ -280,7 +280,7 @@ impl<B: Backend> Chain<B> {
         })
     }
 
-    /// From now on lets `auto` find the step size while the chain warms up; it is no part of the state. It does
+    /// Lets `auto` find the step size from now on, while the chain warms up; it is no part of the state. It does
     /// not see [`Chain::set_factors`]; give it none before sampling.
     ///
     /// # Errors
@@ -293,12 +293,12 @@ impl<B: Backend> Chain<B> {
         Ok(())
     }
 
-    /// The search for the step size, if there is one.
+    /// Returns the search for the step size, if there is one.
     pub fn auto_step(&self) -> Option<&AutoStep> {
         self.auto_step.as_ref()
     }
 
-    /// The mean log-likelihood of a batch at the parameters that the chain started from, by a forward pass alone. Beside a report's of the same
+    /// Returns the mean log-likelihood of a batch at the parameters that the chain started from, by a forward pass alone. Beside a report's of the same
     /// batch it says what the chain lost: see `bnn::metrics::local_learning_coefficient`.
     ///
     /// # Errors
@@ -317,22 +317,22 @@ impl<B: Backend> Chain<B> {
         }
     }
 
-    /// The parameters, (n_params).
+    /// Returns the parameters, (n_params).
     pub fn params(&self) -> &B::Vector {
         self.sampler.params()
     }
 
-    /// The running sum of squared gradients, while the mass is estimated.
+    /// Returns the running sum of squared gradients, while the mass is estimated.
     pub fn squares(&self) -> Option<&B::Vector> {
         self.mass.squares()
     }
 
-    /// The sampler inside.
+    /// Returns the sampler.
     pub fn sampler(&self) -> &Sampler<B> {
         &self.sampler
     }
 
-    /// The posterior inside.
+    /// Returns the posterior.
     pub fn posterior(&self) -> &Posterior<B> {
         &self.posterior
     }
@@ -360,7 +360,7 @@ impl<B: Backend> Chain<B> {
         self.mass.steps() + self.sampler.config().total_steps()
     }
 
-    /// The phase of the next step.
+    /// Returns the phase of the next step.
     pub fn phase(&self) -> Phase {
         if self.mass.is_running() {
             Phase::Warmup

@@ -66,8 +66,8 @@ pub struct ChainConfig {
 }
 
 impl ChainConfig {
-    /// The method with its default hyperparameters at T = 1 for 100 steps of warm-up and 1000 of sampling, of which every 40th is kept, with
-    /// seed 0: see [`defaults`].
+    /// Creates the settings of a method with its default hyperparameters at T = 1 for 100 steps of warm-up and 1000 of sampling, of which every 40th is
+    /// kept, with seed 0: see [`defaults`].
     pub fn new(method: Method, step_size: f64) -> Self {
         Self {
             method,
@@ -159,7 +159,7 @@ impl ChainConfig {
         self.method.scheme().validate(self)
     }
 
-    /// Why a longer run begins with other steps; `None` where it begins with the same, bit for bit.
+    /// Returns why a longer run begins with other steps; `None` where it begins with the same, bit for bit.
     pub fn length_matters(&self) -> Option<&'static str> {
         if self.schedule.depends_on_steps() {
             Some("the schedule of the step size depends on it")
@@ -187,26 +187,26 @@ impl ChainConfig {
         }
     }
 
-    /// Whether a step of the run, counted from 0, explores: it adds no noise, and gives no sample.
+    /// Returns whether a step of the run, counted from 0, explores: it adds no noise, and gives no sample.
     pub fn explores(&self, step: u64) -> bool {
         step.checked_sub(self.warmup_steps)
             .is_some_and(|i| self.schedule.explores(i, self.sampling_steps))
     }
 
-    /// The rate at which momenta decay, alpha / sigma^2 (SGNHT: at the start, xi / sigma^2); `None` without momenta.
+    /// Returns the rate at which momenta decay, alpha / sigma^2 (SGNHT: at the start, xi / sigma^2); `None` without momenta.
     pub fn friction_rate(&self) -> Option<f64> {
         self.method
             .has_momenta()
             .then(|| self.xi.unwrap_or(self.alpha) / (self.sigma * self.sigma))
     }
 
-    /// The friction rate gamma (0 without momenta) and the squared frequency omega^2 = lambda / M' in a direction of curvature lambda.
+    /// Returns the friction rate gamma (0 without momenta) and the squared frequency omega^2 = lambda / M' in a direction of curvature lambda.
     pub(super) fn friction_and_frequency(&self, lambda_over_mass: f64) -> (f64, f64) {
         let gamma = self.friction_rate().unwrap_or(0.0);
         (gamma, lambda_over_mass / (self.sigma * self.sigma))
     }
 
-    /// The step size at a step of the run, counted from 0.
+    /// Returns the step size at a step of the run, counted from 0.
     pub fn step_size_at(&self, step: u64) -> f64 {
         match step.checked_sub(self.warmup_steps) {
             Some(i) => self.step_size * self.schedule.factor(i, self.sampling_steps),
@@ -214,7 +214,7 @@ impl ChainConfig {
         }
     }
 
-    /// The temperature at a step of the run, counted from 0; while the step explores, 0.
+    /// Returns the temperature at a step of the run, counted from 0; while the step explores, 0.
     pub fn temperature_at(&self, step: u64) -> f64 {
         let factor = |i| {
             if self.schedule.explores(i, self.sampling_steps) {

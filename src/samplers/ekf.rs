@@ -81,7 +81,7 @@ impl<V: Vectors> Ekf<V> {
         Self::restore(vectors, config, &state)
     }
 
-    /// A filter that goes on from a saved state, bit for bit.
+    /// Goes on from a saved state, bit for bit.
     ///
     /// # Errors
     /// Returns the errors of [`Ekf::new`], and an error when a standard deviation is not positive and finite.
@@ -113,7 +113,7 @@ impl<V: Vectors> Ekf<V> {
         })
     }
 
-    /// The state as plain data.
+    /// Returns the state as plain data.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -224,12 +224,12 @@ impl<V: Vectors> Ekf<V> {
         }
     }
 
-    /// The mean: where the next gradient is to be taken.
+    /// Returns the mean: where the next gradient is to be taken.
     pub fn mean(&self) -> &V::Vector {
         &self.mean
     }
 
-    /// The standard deviations.
+    /// Returns the standard deviations.
     pub fn sd(&self) -> &V::Vector {
         &self.sd
     }
@@ -239,7 +239,7 @@ impl<V: Vectors> Ekf<V> {
         self.step
     }
 
-    /// Mean standard deviation over the parameters.
+    /// Returns the mean standard deviation over the parameters.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -248,7 +248,7 @@ impl<V: Vectors> Ekf<V> {
         Ok(sum / self.vectors.len(&self.sd) as f64)
     }
 
-    /// Draw number `index` of `seed` from the normals, into `out`.
+    /// Writes draw number `index` of `seed` from the normals, into `out`.
     ///
     /// # Errors
     /// When `out` has another length.

@@ -430,7 +430,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         })
     }
 
-    /// The state as plain data.
+    /// Returns the state as plain data.
     ///
     /// # Errors
     /// When some of a step's draws are made already (VI), or the device cannot be read.
@@ -442,7 +442,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         })
     }
 
-    /// VI: takes in the gradient of the log posterior at [`GaussianApproximation::point`], and its value; `None` while draws of the step are left.
+    /// Takes in, for VI, the gradient of the log posterior at [`GaussianApproximation::point`], and its value; `None` while draws of the step are left.
     ///
     /// # Errors
     /// Returns the errors of [`Vi::step_with_gradient`]; [`Error::OutOfRange`] for the other methods and when every step was made.
@@ -468,7 +468,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(done.map(GaussianReport::of_vi))
     }
 
-    /// VI with a step left, and the factor on its rate.
+    /// Returns VI with a step left, and the factor on its rate.
     fn vi(&mut self) -> Result<(&mut Vi<V>, f64)> {
         self.config.refuse_when_done(self.steps_made())?;
         let (c, rate) = (&self.config, self.rate);
@@ -482,8 +482,8 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok((vi, rate))
     }
 
-    /// EKF and Laplace: takes in one batch at [`GaussianApproximation::point`]. `grad` times `gradient_scale` is the mean gradient of the observations' log
-    /// likelihoods (Laplace does not read it), `squares` times `squares_scale` the mean of their squares, `log_lik` the mean itself.
+    /// Takes in, for EKF and Laplace, one batch at [`GaussianApproximation::point`]. `grad` times `gradient_scale` is the mean gradient of the observations'
+    /// log likelihoods (Laplace does not read it), `squares` times `squares_scale` the mean of their squares, `log_lik` the mean itself.
     ///
     /// # Errors
     /// [`Error::NotFinite`] with step and element, the state as before; [`Error::OutOfRange`] for VI and when every step was made.
@@ -532,7 +532,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(GaussianReport { step, value })
     }
 
-    /// VI: the factor on Adam's rate in all following steps, in place of the schedule's; `None` gives that its place back. No part of the
+    /// Sets, for VI, the factor on Adam's rate in all following steps, in place of the schedule's; `None` gives that its place back. No part of the
     /// state.
     ///
     /// # Errors
@@ -543,7 +543,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(())
     }
 
-    /// Where the next gradient is to be taken: VI's draw, or the mean.
+    /// Returns where the next gradient is to be taken: VI's draw, or the mean.
     pub fn point(&self) -> &V::Vector {
         match &self.fit {
             Fit::Vi(v) => v.point(),
@@ -551,7 +551,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         }
     }
 
-    /// The mean.
+    /// Returns the mean.
     pub fn mean(&self) -> &V::Vector {
         match &self.fit {
             Fit::Ekf(e) => e.mean(),
@@ -578,7 +578,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         })
     }
 
-    /// Mean standard deviation over the parameters; Laplace's with the prior of `prior_std`.
+    /// Returns the mean standard deviation over the parameters; Laplace's with the prior of `prior_std`.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -598,7 +598,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         }
     }
 
-    /// Laplace with `laplace_fit_prior`: what the marginal likelihood says of the prior, kept until the next step; else `None`.
+    /// Returns what the marginal likelihood says of the prior, kept until the next step; `None` without `laplace_fit_prior`.
     ///
     /// # Errors
     /// Returns the errors of [`Laplace::fit_prior`].
@@ -617,7 +617,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(fitted.unwrap_or(self.config.prior_std.powi(-2)))
     }
 
-    /// Draw number `index` of the seed from the normals as they are, into `out`.
+    /// Writes draw number `index` of the seed from the normals as they are, into `out`.
     ///
     /// # Errors
     /// When `out` has another length; as [`GaussianApproximation::prior_fit`] and [`Laplace::draw`].
@@ -652,7 +652,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(())
     }
 
-    /// Warm-up while steps are left, then done: a fit's own steps are never samples.
+    /// Returns the phase: warm-up while steps are left, then done. A fit's own steps are never samples.
     pub fn phase(&self) -> Phase {
         if self.steps_made() < self.config.steps {
             Phase::Warmup
@@ -661,7 +661,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         }
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn config(&self) -> &GaussianConfig {
         &self.config
     }

@@ -339,7 +339,7 @@ impl<B: Backend> GaussianFit<B> {
         }
     }
 
-    /// Laplace with `laplace_fit_prior`: what the marginal likelihood says of the prior, kept until the next step; else `None`.
+    /// Returns what the marginal likelihood says of the prior, kept until the next step; `None` without `laplace_fit_prior`.
     ///
     /// # Errors
     /// Returns the errors of [`Laplace::fit_prior`](super::Laplace::fit_prior) and [`LastLayer::fit_prior`].

@@ -68,7 +68,7 @@ pub enum Preconditioner {
 }
 
 impl Preconditioner {
-    /// How many gradients it takes before the chain moves.
+    /// Returns how many gradients it takes before the chain moves.
     pub fn steps(&self) -> u64 {
         match self {
             Self::None | Self::Prior => 0,
@@ -79,7 +79,7 @@ impl Preconditioner {
         }
     }
 
-    /// What is added to every element of the mass, as a share of the mean.
+    /// Returns what is added to every element of the mass, as a share of the mean.
     fn floor(&self) -> Option<f64> {
         match *self {
             Self::None | Self::Prior => None,
@@ -90,7 +90,7 @@ impl Preconditioner {
         }
     }
 
-    /// How many gradients each step takes once it moves.
+    /// Returns how many gradients each step takes once it moves.
     pub fn gradients_a_step(&self) -> u64 {
         match self {
             Self::Live { gamma: true, .. } => 2,
@@ -98,7 +98,7 @@ impl Preconditioner {
         }
     }
 
-    /// Whether it goes with the method.
+    /// Checks that it goes with the method.
     ///
     /// # Errors
     /// When it is live and the method is not SGLD.
@@ -111,12 +111,12 @@ impl Preconditioner {
         }
     }
 
-    /// Whether the mass is still estimated while `warmed` of `warmup` steps of warm-up are made.
+    /// Returns whether the mass is still estimated while `warmed` of `warmup` steps of warm-up are made.
     pub(super) fn adapts(&self, warmed: u64, warmup: u64) -> bool {
         matches!(self, Self::Adaptive { .. }) && warmed < warmup
     }
 
-    /// Whether its settings are in range.
+    /// Checks that its settings are in range.
     ///
     /// # Errors
     /// Names the one that is not.
@@ -182,7 +182,7 @@ pub(super) struct MassEstimation<V: Vectors> {
 }
 
 impl<V: Vectors> MassEstimation<V> {
-    /// The estimation of a mass of `n` elements, from its beginning.
+    /// Creates the estimation of a mass of `n` elements, from its beginning.
     ///
     /// # Errors
     /// Returns the errors of [`Preconditioner::check`] and [`Preconditioner::check_method`].
@@ -244,12 +244,12 @@ impl<V: Vectors> MassEstimation<V> {
         Ok(Self { kind, taken, sums })
     }
 
-    /// Whether gradients at the chain's start are still to be taken.
+    /// Returns whether gradients at the chain's start are still to be taken.
     pub fn is_running(&self) -> bool {
         self.taken < self.kind.steps()
     }
 
-    /// Whether the mass goes on following the chain.
+    /// Returns whether the mass goes on following the chain.
     pub fn is_live(&self) -> bool {
         matches!(self.kind, Preconditioner::Live { .. })
     }
@@ -264,7 +264,7 @@ impl<V: Vectors> MassEstimation<V> {
         self.kind.steps()
     }
 
-    /// The running sum of squares.
+    /// Returns the running sum of squares.
     pub fn squares(&self) -> Option<&V::Vector> {
         self.sums.as_ref().map(|s| &s.squares)
     }
@@ -281,7 +281,7 @@ impl<V: Vectors> MassEstimation<V> {
         }
     }
 
-    /// Where the squared gradients of the next batch's sequences are to be added, where the mass is made of them.
+    /// Returns where the squared gradients of the next batch's sequences are to be added, where the mass is made of them.
     pub fn of_sequences(&mut self) -> Option<&mut V::Vector> {
         match self.kind {
             Preconditioner::Fisher { .. } => self.sums.as_mut().map(|s| &mut s.squares),
@@ -348,7 +348,7 @@ impl<V: Vectors> MassEstimation<V> {
         sampler.take_mass(&mass, buf)
     }
 
-    /// After a step of warm-up, whose gradient joins an adaptive mass's running average: sets a new mass where one is due, and ends with the
+    /// Takes the gradient of a step of warm-up into an adaptive mass's running average, sets a new mass where one is due, and ends with the
     /// warm-up.
     ///
     /// # Errors
@@ -383,7 +383,7 @@ fn refuse<T>(expected: &str, got: String) -> Result<T> {
     Err(Error::out_of_range("chain state", expected, got))
 }
 
-/// Whether a state's mass is one that such a chain has after as many gradients.
+/// Checks that a state's mass is one that such a chain has after as many gradients.
 fn check_progress(kind: Preconditioner, state: &ChainState) -> Result<()> {
     let (s, taken, steps) = (&state.sampler, state.preconditioned, kind.steps());
     if taken > steps {
@@ -448,7 +448,7 @@ impl<V: Vectors> Sums<V> {
         vectors.combine(&mut self.squares, Combine::AddSquares(grad))
     }
 
-    /// The mass, on the host.
+    /// Returns the mass, on the host.
     ///
     /// # Errors
     /// When no gradient was other than 0, or the sums overflowed.
@@ -456,7 +456,7 @@ impl<V: Vectors> Sums<V> {
         Ok(self.mass_and_floor(vectors, floor, form)?.0)
     }
 
-    /// What a live mass begins with.
+    /// Returns what a live mass begins with.
     ///
     /// # Errors
     /// Returns the errors of [`Sums::mass`].
@@ -472,7 +472,7 @@ impl<V: Vectors> Sums<V> {
         })
     }
 
-    /// The mass, and what was added to every element of it.
+    /// Returns the mass, and what was added to every element of it.
     fn mass_and_floor(&self, vectors: &V, floor: f64, form: Form) -> Result<(Vec<f32>, f32)> {
         let mut m = vec![0.0f32; vectors.len(&self.squares)];
         vectors.download(&self.squares, &mut m)?;

@@ -102,7 +102,7 @@ pub struct Sampler<V: Vectors> {
 }
 
 impl<V: Vectors> Sampler<V> {
-    /// A chain that starts at `theta0`.
+    /// Creates a chain that starts at `theta0`.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] or [`Error::Unstable`] for a setting ([`ChainConfig::validate`]), an empty start, or a start
@@ -129,7 +129,7 @@ impl<V: Vectors> Sampler<V> {
         Self::restore(vectors, config, &state)
     }
 
-    /// A chain that goes on from a saved state, as it would have without the break.
+    /// Goes on from a saved state, as it would have without the break.
     ///
     /// # Errors
     /// Returns the errors of [`Sampler::new`], and [`Error::Shape`] or [`Error::OutOfRange`] when the state does not fit the settings or
@@ -211,7 +211,7 @@ impl<V: Vectors> Sampler<V> {
         })
     }
 
-    /// The state as plain data, for [`Sampler::restore`].
+    /// Returns the state as plain data, for [`Sampler::restore`].
     pub fn state(&self) -> Result<SamplerState> {
         let get = |buf: &V::Vector| self.vectors.get(buf);
         Ok(SamplerState {
@@ -251,7 +251,7 @@ impl<V: Vectors> Sampler<V> {
         self.advance(grad, None, &|_| log_post, noise)
     }
 
-    /// [`Sampler::step_with_gradient`] under a live mass, with its divergence term, given the diagonal of the log posterior's Hessian at
+    /// Makes one step under a live mass, with its divergence term, given the diagonal of the log posterior's Hessian at
     /// [`Sampler::params`] or an unbiased estimate of it: [`super::psgld`]. (The other steps leave the term out.)
     ///
     /// # Errors
@@ -267,7 +267,7 @@ impl<V: Vectors> Sampler<V> {
         self.advance(grad, Some(diagonal), &|_| log_post, noise)
     }
 
-    /// [`Sampler::step_with_gradient`] with given standard normals, one per parameter: to replay what another program
+    /// Makes one step with given standard normals, one per parameter: to replay what another program
     /// drew.
     pub fn step_with_noise(
         &mut self,
@@ -279,7 +279,7 @@ impl<V: Vectors> Sampler<V> {
         self.advance(grad, None, &|_| log_post, Noise::Given(noise))
     }
 
-    /// A step with a gradient whose scalars are in `record` already, from which `log_post` makes the log posterior.
+    /// Makes one step with a gradient whose scalars are in `record` already, from which `log_post` makes the log posterior.
     pub(super) fn step_recorded(
         &mut self,
         grad: &V::Vector,
@@ -452,7 +452,7 @@ impl<V: Vectors> Sampler<V> {
         Err(self.not_finite("momenta", at, value))
     }
 
-    /// The settings with the step size and the temperature of a step.
+    /// Returns the settings with the step size and the temperature of a step.
     fn settings_at(&self, step: u64) -> Result<ChainConfig> {
         let c = &self.config;
         let Some(f) = self.factors else {
@@ -592,37 +592,37 @@ impl<V: Vectors> Sampler<V> {
         Ok(())
     }
 
-    /// The parameters: where the next gradient is to be taken.
+    /// Returns the parameters: where the next gradient is to be taken.
     pub fn params(&self) -> &V::Vector {
         &self.theta
     }
 
-    /// The scalars of the last step.
+    /// Returns the scalars of the last step.
     pub(super) fn found(&self) -> &Scalars {
         &self.found
     }
 
-    /// The momenta, if the method has them.
+    /// Returns the momenta, if the method has them.
     pub fn momenta(&self) -> Option<&V::Vector> {
         self.config.method.has_momenta().then_some(&self.momenta)
     }
 
-    /// The thermostat, if the method has one.
+    /// Returns the thermostat, if the method has one.
     pub fn thermostat(&self) -> Option<Thermostat> {
         self.thermostat
     }
 
-    /// The diagonal mass, if one was set; of a live one that of the last step.
+    /// Returns the diagonal mass, if one was set; of a live one that of the last step.
     pub fn mass(&self) -> Option<&V::Vector> {
         self.mass.as_ref()
     }
 
-    /// The live mass, if one was set.
+    /// Returns the live mass, if one was set.
     pub fn live(&self) -> Option<&Psgld<V::Vector>> {
         self.live.as_ref()
     }
 
-    /// Where the chain started.
+    /// Returns where the chain started.
     pub fn center(&self) -> &V::Vector {
         &self.center
     }
@@ -654,7 +654,7 @@ impl<V: Vectors> Sampler<V> {
         Ok(())
     }
 
-    /// How many parameters.
+    /// Returns the number of parameters.
     #[allow(clippy::len_without_is_empty)] // there is at least one
     pub fn len(&self) -> usize {
         self.vectors.len(&self.theta)
@@ -665,7 +665,7 @@ impl<V: Vectors> Sampler<V> {
         self.step
     }
 
-    /// The phase of the next step.
+    /// Returns the phase of the next step.
     pub fn phase(&self) -> Phase {
         if self.step < self.config.warmup_steps {
             Phase::Warmup
@@ -680,17 +680,17 @@ impl<V: Vectors> Sampler<V> {
         }
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn config(&self) -> &ChainConfig {
         &self.config
     }
 
-    /// The device.
+    /// Returns the device.
     pub fn vectors(&self) -> &V {
         &self.vectors
     }
 
-    /// The element that the last [`Error::NotFinite`] was about; `None` for a log posterior, and after a step that
+    /// Returns the element that the last [`Error::NotFinite`] was about; `None` for a log posterior, and after a step that
     /// went well.
     pub fn non_finite_index(&self) -> Option<usize> {
         self.nonfinite
@@ -705,7 +705,7 @@ fn on_device<V: Vectors>(vectors: &V, live: &PsgldMass) -> Result<Psgld<V::Vecto
     })
 }
 
-/// N(0, T sigma^2 M), from the numbers of the seed's momenta at `step`.
+/// Draws from N(0, T sigma^2 M), by the numbers of the seed's momenta at `step`.
 fn thermal_momenta(c: &ChainConfig, n: usize, mass: Option<&[f32]>, step: u64) -> Vec<f32> {
     let mut m = vec![0.0; n];
     Stream::new(c.seed, StreamTag::Momenta, c.chain).fill_normal(step, &mut m);
@@ -719,7 +719,7 @@ fn thermal_momenta(c: &ChainConfig, n: usize, mass: Option<&[f32]>, step: u64) -
     m
 }
 
-/// Mean of m^2 / M'; 0 without momenta.
+/// Returns the mean of m^2 / M'; 0 without momenta.
 fn kinetic(c: &ChainConfig, momenta: Option<&[f32]>, mass: Option<&[f32]>) -> f64 {
     let m = momenta.unwrap_or_default();
     let over = |i: usize| mass.map_or(1.0, |mass| mass[i] as f64) * c.sigma * c.sigma;

@@ -43,7 +43,7 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// Whether its numbers are in range, for a run of `steps` sampling steps.
+    /// Checks that its numbers are in range, for a run of `steps` sampling steps.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] with the number that is not.
@@ -99,7 +99,7 @@ impl Schedule {
         }
     }
 
-    /// Whether a step's factor depends on how many steps there are.
+    /// Returns whether a step's factor depends on how many steps there are.
     pub fn depends_on_steps(&self) -> bool {
         match self {
             Self::Constant | Self::Polynomial { .. } => false,
@@ -107,7 +107,7 @@ impl Schedule {
         }
     }
 
-    /// The factor at sampling step `step` (from 0) of `steps`, in (0, 1].
+    /// Returns the factor at sampling step `step` (from 0) of `steps`, in (0, 1].
     pub fn factor(&self, step: u64, steps: u64) -> f64 {
         let share = |i: u64, n: u64| (i as f64 / n.saturating_sub(1).max(1) as f64).min(1.0);
         let cosine =
@@ -131,7 +131,7 @@ impl Schedule {
         }
     }
 
-    /// Whether sampling step `step` explores: it adds no noise, and gives no sample.
+    /// Returns whether sampling step `step` explores: it adds no noise, and gives no sample.
     pub fn explores(&self, step: u64, steps: u64) -> bool {
         match *self {
             Self::Cyclical { exploration, .. } => {
@@ -142,7 +142,7 @@ impl Schedule {
         }
     }
 
-    /// The step's place in its cycle, and the cycle's length; the whole run is one where there are no cycles.
+    /// Returns the step's place in its cycle, and the cycle's length; the whole run is one where there are no cycles.
     fn place(&self, step: u64, steps: u64) -> (u64, u64) {
         let Self::Cyclical { cycles, .. } = *self else {
             return (step, steps);

@@ -9,31 +9,31 @@ use crate::error::{Error, Result};
 ///
 /// A `ChainConfig` given to a method is that of one step: its step size and temperature are those of the step.
 pub trait Scheme: Sync {
-    /// The name in flags, options and files.
+    /// Returns the name in flags, options and files.
     fn name(&self) -> &'static str;
 
-    /// What the method is, in one line.
+    /// Returns what the method is, in one line.
     fn description(&self) -> &'static str;
 
-    /// Whether the state has momenta.
+    /// Returns whether the state has momenta.
     fn has_momenta(&self) -> bool {
         true
     }
 
-    /// Whether the state has a thermostat: a friction xi that follows the momenta.
+    /// Returns whether the state has a thermostat: a friction xi that follows the momenta.
     fn has_thermostat(&self) -> bool {
         false
     }
 
-    /// Whether a cyclical schedule may run it at T = 0 for a while.
+    /// Returns whether a cyclical schedule may run it at T = 0 for a while.
     fn can_explore(&self) -> bool {
         true
     }
 
-    /// The friction coefficient where none is given.
+    /// Returns the friction coefficient where none is given.
     fn default_alpha(&self) -> f64;
 
-    /// The step size for a GPT's posterior where none is given, per unit of the mass that [`super::Preconditioner::Rms`] estimates.
+    /// Returns the step size for a GPT's posterior where none is given, per unit of the mass that [`super::Preconditioner::Rms`] estimates.
     fn model_step_size(&self) -> f64 {
         4.5e-3
     }
@@ -44,25 +44,25 @@ pub trait Scheme: Sync {
     /// [`Error::OutOfRange`] for a setting that the method does not take, [`Error::Unstable`] for a step that is too large for any target.
     fn validate(&self, c: &ChainConfig) -> Result<()>;
 
-    /// The update of one step, with the thermostat at `xi` (0 without one).
+    /// Returns the update of one step, with the thermostat at `xi` (0 without one).
     fn rule(&self, c: &ChainConfig, xi: f64) -> Rule;
 
-    /// The thermostat after a step with these kinetic temperatures.
+    /// Returns the thermostat after a step with these kinetic temperatures.
     fn follow(&self, _c: &ChainConfig, now: Thermostat, _kinetic: Kinetic) -> Thermostat {
         now
     }
 
-    /// The largest stable step size in a direction of curvature lambda over the mass M (without sigma), 0 or more; infinite where nothing
+    /// Returns the largest stable step size in a direction of curvature lambda over the mass M (without sigma), 0 or more; infinite where nothing
     /// limits it. The friction is 0 or more.
     fn stability_limit(&self, c: &ChainConfig, lambda_over_mass: f64) -> f64;
 
-    /// The pair that an optimiser would call this step: [`super::stability::optimizer_pair`].
+    /// Returns the pair that an optimiser would call this step: [`super::stability::optimizer_pair`].
     fn optimizer_pair(&self, c: &ChainConfig, num_data: f64) -> OptimizerPair;
 
-    /// The share of the friction, gamma h, at which the optimiser's pair has this momentum, in (0, 1); `None` without momenta.
+    /// Returns the share of the friction, gamma h, at which the optimiser's pair has this momentum, in (0, 1); `None` without momenta.
     fn friction_for_momentum(&self, momentum: f64) -> Option<f64>;
 
-    /// The relative error of a temperature that the step makes, by the mean kinetic temperature and the mean of grad^2 / M' over some
+    /// Returns the relative error of a temperature that the step makes, by the mean kinetic temperature and the mean of grad^2 / M' over some
     /// steps: [`super::auto_step`]. `None` where a step is not too long for a large gradient, so that no step size can be found by it.
     fn temperature_error(&self, c: &ChainConfig, kinetic: f64, force: f64) -> Option<f64> {
         Some(
@@ -82,7 +82,7 @@ pub struct Kinetic {
     pub after: f64,
 }
 
-/// What a leapfrog's kinetic temperature is off in the middle of its kick, h^2 force / (4 T).
+/// Returns how far a leapfrog's kinetic temperature is off in the middle of its kick, h^2 force / (4 T).
 pub(super) fn leapfrog_error(c: &ChainConfig, force: f64) -> f64 {
     c.step_size * c.step_size * force / (4.0 * c.temperature)
 }

@@ -92,7 +92,7 @@ pub(super) fn validate(c: &ChainConfig) -> Result<()> {
     Ok(())
 }
 
-/// The noise that is added has a variance.
+/// Checks that the noise that is added has a variance.
 pub(super) fn validate_noise(c: &ChainConfig) -> Result<()> {
     let noise = c.temperature * c.step_size * c.beta;
     if noise > 2.0 * c.alpha {
@@ -115,14 +115,14 @@ pub(super) fn coefficients(c: &ChainConfig) -> Coefficients {
     }
 }
 
-/// Stable for h^2 omega^2 < 4 - 2 gamma h.
+/// Returns the largest stable step size, from h^2 omega^2 < 4 - 2 gamma h.
 pub(super) fn stability_limit(c: &ChainConfig, lambda_over_mass: f64) -> f64 {
     let (gamma, omega2) = c.friction_and_frequency(lambda_over_mass);
     // The positive root of h^2 omega^2 + 2 gamma h = 4, in a form that does not cancel.
     4.0 / (gamma + (gamma * gamma + 4.0 * omega2).sqrt())
 }
 
-/// The learning rate is h^2 num_data / sigma^2, the momentum 1 - gamma h.
+/// Returns the learning rate h^2 num_data / sigma^2 and the momentum 1 - gamma h.
 pub(super) fn optimizer_pair(c: &ChainConfig, num_data: f64) -> OptimizerPair {
     let h = c.step_size;
     OptimizerPair {
@@ -131,7 +131,7 @@ pub(super) fn optimizer_pair(c: &ChainConfig, num_data: f64) -> OptimizerPair {
     }
 }
 
-/// The momenta's temperature is T / (1 - gamma h / 2) where the step has no other error.
+/// Returns the temperature's relative error. The momenta have T / (1 - gamma h / 2) where the step has no other error.
 pub(super) fn temperature_error(c: &ChainConfig, kinetic: f64, force: f64) -> f64 {
     let (h, t) = (c.step_size, c.temperature);
     let free = 1.0 - 0.5 * h * c.friction_rate().unwrap_or_default();

@@ -62,7 +62,7 @@ impl Scheme for SghmcEuler {
     }
 }
 
-/// Stable for h omega^2 < gamma, and in flat directions for gamma h < 2.
+/// Returns the largest stable step size, from h omega^2 < gamma, and in flat directions from gamma h < 2.
 pub(super) fn stability_limit(c: &ChainConfig, lambda_over_mass: f64) -> f64 {
     let (gamma, omega2) = c.friction_and_frequency(lambda_over_mass);
     (gamma / omega2).min(2.0 / gamma)

@@ -104,18 +104,18 @@ pub(super) fn validate_no_momenta(c: &ChainConfig) -> Result<()> {
     Ok(())
 }
 
-/// The noise's standard deviation at M = 1.
+/// Returns the noise's standard deviation at M = 1.
 pub(super) fn noise(c: &ChainConfig) -> f32 {
     let (t, h) = (c.temperature, c.step_size);
     (t * h * (2.0 - t * h * c.beta)).sqrt() as f32
 }
 
-/// Stable for epsilon lambda / M < 2.
+/// Returns the largest stable step size, from epsilon lambda / M < 2.
 pub(super) fn stability_limit(lambda_over_mass: f64) -> f64 {
     2.0 / lambda_over_mass
 }
 
-/// Gradient descent.
+/// Returns the pair of gradient descent.
 pub(super) fn optimizer_pair(c: &ChainConfig, num_data: f64) -> OptimizerPair {
     OptimizerPair {
         lr: c.step_size * num_data,

@@ -43,7 +43,7 @@ impl Scheme for Sglrw {
         false
     }
 
-    /// A lattice walk has no step without temperature.
+    /// Returns `false`: a lattice walk has no step without temperature.
     fn can_explore(&self) -> bool {
         false
     }
@@ -78,12 +78,12 @@ impl Scheme for Sglrw {
         }
     }
 
-    /// Clamped steps cannot diverge; from epsilon lambda / M = 2 on they only jump back and forth.
+    /// Returns the step size from which, at epsilon lambda / M = 2, clamped steps only jump back and forth; they cannot diverge.
     fn stability_limit(&self, _c: &ChainConfig, lambda_over_mass: f64) -> f64 {
         sgld::stability_limit(lambda_over_mass)
     }
 
-    /// Gradient descent, in the mean.
+    /// Returns the pair of gradient descent, which the walk is in the mean.
     fn optimizer_pair(&self, c: &ChainConfig, num_data: f64) -> OptimizerPair {
         sgld::optimizer_pair(c, num_data)
     }

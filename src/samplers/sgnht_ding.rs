@@ -53,7 +53,7 @@ impl Scheme for SgnhtDing {
         true
     }
 
-    /// At T = 0 the thermostat would freeze the chain for good.
+    /// Returns `false`: at T = 0 the thermostat would freeze the chain for good.
     fn can_explore(&self) -> bool {
         false
     }

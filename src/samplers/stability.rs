@@ -27,7 +27,7 @@
 use super::ChainConfig;
 use crate::error::{Error, Result};
 
-/// The largest stable step size in a direction of curvature lambda, given lambda / M (M without sigma); infinite
+/// Returns the largest stable step size in a direction of curvature lambda, given lambda / M (M without sigma); infinite
 /// where nothing limits it.
 ///
 /// The step size in `config` is not used. A curvature of 0 or less sets no limit on it, which leaves that of
@@ -40,12 +40,12 @@ pub fn stability_limit(config: &ChainConfig, lambda_over_mass: f64) -> f64 {
     scheme.stability_limit(config, lambda_over_mass.max(0.0))
 }
 
-/// Whether the friction is negative, as a thermostat's may be: momenta then grow at any step size.
+/// Returns whether the friction is negative, as a thermostat's may be: momenta then grow at any step size.
 fn drives(config: &ChainConfig) -> bool {
     config.friction_rate().is_some_and(|gamma| gamma < 0.0)
 }
 
-/// Whether the step size is stable in a direction of curvature lambda, given lambda / M (M without sigma).
+/// Checks that the step size is stable in a direction of curvature lambda, given lambda / M (M without sigma).
 ///
 /// # Errors
 /// [`Error::Unstable`] with the numbers when it is not; [`Error::OutOfRange`] when the curvature is NaN.
@@ -78,7 +78,7 @@ pub fn is_stable(config: &ChainConfig, lambda_over_mass: f64) -> Result<()> {
     )))
 }
 
-/// The time that `steps` steps from the start of the run cover: the sum of step sizes. For SGLD, of the time of
+/// Returns the time that `steps` steps from the start of the run cover: the sum of step sizes. For SGLD, of the time of
 /// overdamped dynamics.
 pub fn physical_time(config: &ChainConfig, steps: u64) -> f64 {
     let constant = steps.min(config.warmup_steps);
@@ -86,7 +86,7 @@ pub fn physical_time(config: &ChainConfig, steps: u64) -> f64 {
     constant as f64 * config.step_size + rest.sum::<f64>()
 }
 
-/// How often the momentum is forgotten in `steps` steps: [`physical_time`] times the friction rate. Samples that
+/// Returns how often the momentum is forgotten in `steps` steps: [`physical_time`] times the friction rate. Samples that
 /// are less than one apart share their direction. `None` without momenta.
 pub fn friction_times(config: &ChainConfig, steps: u64) -> Option<f64> {
     config
@@ -103,7 +103,7 @@ pub struct OptimizerPair {
     pub momentum: f64,
 }
 
-/// The optimiser's pair for a log posterior of `num_data` times a mean: at T = 0 the chain's gradients are taken at
+/// Returns the optimiser's pair for a log posterior of `num_data` times a mean: at T = 0 the chain's gradients are taken at
 /// just the points where that optimiser takes them.
 ///
 /// - SGLD, and SGLRW in the mean: lr = epsilon num_data, momentum 0.
@@ -115,7 +115,7 @@ pub fn optimizer_pair(config: &ChainConfig, num_data: f64) -> OptimizerPair {
     config.method.scheme().optimizer_pair(config, num_data)
 }
 
-/// The `alpha` with which a step of the configured size has this momentum in an optimiser's sense: the inverse of
+/// Returns the `alpha` with which a step of the configured size has this momentum in an optimiser's sense: the inverse of
 /// [`optimizer_pair`]'s.
 ///
 /// # Errors

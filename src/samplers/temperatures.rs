@@ -36,7 +36,7 @@ impl Temperatures {
         Self::with_means(every, ranges, BatchMeans::new(width))
     }
 
-    /// From what [`Temperatures::count`] and [`Temperatures::state`] gave, of a chain that had made `sampled` sampling steps.
+    /// Goes on from what [`Temperatures::count`] and [`Temperatures::state`] gave, of a chain that had made `sampled` sampling steps.
     ///
     /// # Errors
     /// Returns the errors of [`Temperatures::new`] and [`BatchMeans::restore`], and [`Error::OutOfRange`] when they were taken more often than there were steps.
@@ -78,7 +78,7 @@ impl Temperatures {
         })
     }
 
-    /// Whether the sampling step of that number, from 0, is one at which they are taken.
+    /// Returns whether the sampling step of that number, from 0, is one at which they are taken.
     pub fn due(&self, sampling_step: u64) -> bool {
         (sampling_step + 1).is_multiple_of(self.every)
     }
@@ -103,32 +103,32 @@ impl Temperatures {
         self.means.push(&self.values);
     }
 
-    /// How many ranges.
+    /// Returns the number of ranges.
     pub fn ranges(&self) -> usize {
         self.ranges.len()
     }
 
-    /// Range `i`, if there is one.
+    /// Returns range `i`, if there is one.
     pub fn range(&self, i: usize) -> Option<Range<usize>> {
         self.ranges.get(i).cloned()
     }
 
-    /// How often they were taken.
+    /// Returns how often the temperatures were taken.
     pub fn count(&self) -> u64 {
         self.means.count()
     }
 
-    /// All that it takes to go on, beside the count.
+    /// Returns all that it takes to go on, beside the count.
     pub fn state(&self) -> Vec<f64> {
         self.means.state()
     }
 
-    /// Kinetic temperature of range `i`: 0 for a method without momenta. None before the first time.
+    /// Returns the kinetic temperature of range `i`: 0 for a method without momenta. None before the first time.
     pub fn kinetic(&self, i: usize) -> Option<RunningMean> {
         (i < self.ranges.len()).then(|| self.means.get(i)).flatten()
     }
 
-    /// Configurational temperature of range `i`. None before the first time.
+    /// Returns the configurational temperature of range `i`. None before the first time.
     pub fn configurational(&self, i: usize) -> Option<RunningMean> {
         self.means.get(self.ranges.len() + i)
     }

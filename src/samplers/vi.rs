@@ -161,7 +161,7 @@ impl<V: Vectors> Vi<V> {
         Ok(vi)
     }
 
-    /// The state as plain data, between two steps.
+    /// Returns the state as plain data, between two steps.
     ///
     /// # Errors
     /// When some of a step's draws are made already, or the device cannot be read.
@@ -198,7 +198,7 @@ impl<V: Vectors> Vi<V> {
             .gaussian_point(&mut self.point, &self.mean, spread, noise)
     }
 
-    /// The draw at which the next gradient is to be taken.
+    /// Returns the draw at which the next gradient is to be taken.
     pub fn point(&self) -> &V::Vector {
         &self.point
     }
@@ -263,7 +263,7 @@ impl<V: Vectors> Vi<V> {
             .gaussian_point(&mut self.point, &self.mean, spread, Noise::Given(noise))
     }
 
-    /// [`Vi::step_with_gradient`] at the point of [`Vi::set_noise`].
+    /// Takes in a gradient at the point of [`Vi::set_noise`], otherwise like [`Vi::step_with_gradient`].
     ///
     /// # Errors
     /// Returns the errors of [`Vi::step_with_gradient`].
@@ -329,7 +329,7 @@ impl<V: Vectors> Vi<V> {
         }))
     }
 
-    /// A step of Adam on means and log deviations.
+    /// Makes a step of Adam on means and log deviations.
     fn adam(&mut self, rate: f64) -> Result<()> {
         let adam = AdamW {
             lr: self.config.lr * rate,
@@ -373,7 +373,7 @@ impl<V: Vectors> Vi<V> {
         }
     }
 
-    /// The means.
+    /// Returns the means.
     pub fn mean(&self) -> &V::Vector {
         &self.mean
     }
@@ -388,7 +388,7 @@ impl<V: Vectors> Vi<V> {
         self.step
     }
 
-    /// Mean standard deviation over the parameters.
+    /// Returns the mean standard deviation over the parameters.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -399,7 +399,7 @@ impl<V: Vectors> Vi<V> {
         Ok(sum / self.vectors.len(&self.mean) as f64)
     }
 
-    /// Draw number `index` of `seed` from q, into `out`.
+    /// Writes draw number `index` of `seed` from q, into `out`.
     ///
     /// # Errors
     /// When `out` has another length.

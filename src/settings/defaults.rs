@@ -34,7 +34,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// The case where nothing is given.
+    /// Returns the case where nothing is given.
     pub fn usual() -> Self {
         Self {
             target: TargetKind::Gpt,
@@ -146,7 +146,7 @@ impl Case {
         }
     }
 
-    /// The estimate takes five vectors of the model's size beside the sampler's five.
+    /// Returns 0 for large models: the estimate takes five vectors of the model's size beside the sampler's five.
     pub(super) fn curvature_iterations(&self) -> u64 {
         match self.shape.as_str() {
             "baby" | "baby-full" | "gpt2" => 0,
@@ -154,7 +154,7 @@ impl Case {
         }
     }
 
-    /// The settings of a fit, which a chain has too and does not read.
+    /// Returns the settings of a fit, which a chain has too and does not read.
     pub(super) fn fit(&self) -> GaussianConfig {
         let method = self.sampler.gaussian().unwrap_or(GaussianMethod::Vi);
         GaussianConfig::new(method, 1)

@@ -111,7 +111,7 @@ impl Settings {
 }
 
 impl Serialize for Settings {
-    /// What a run records, by name; what has no value is left out.
+    /// Writes what a run records, by name; what has no value is left out.
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         for row in TABLE.iter().filter(|row| row.is_recorded()) {

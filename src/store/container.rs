@@ -63,7 +63,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// A header in which all but the kind is empty or 0.
+    /// Creates a header in which all but the kind is empty or 0.
     pub fn new(kind: Kind) -> Self {
         Self {
             kind,

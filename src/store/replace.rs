@@ -36,7 +36,7 @@ pub fn replace_file(
     sync_folder(folder_of(path))
 }
 
-/// The folder that holds `path`.
+/// Returns the folder that holds `path`.
 pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

@@ -124,7 +124,7 @@ impl Store {
         Self::of_one_run(folder, ids, provenance_of(&first))
     }
 
-    /// The store of these samples, once all are known to be of this provenance.
+    /// Returns the store of these samples, once all are known to be of this provenance.
     fn of_one_run(folder: PathBuf, ids: Vec<SampleId>, provenance: Provenance) -> Result<Self> {
         let store = Self {
             folder,
@@ -147,27 +147,27 @@ impl Store {
         compare(&self.folder, expected, &self.provenance)
     }
 
-    /// What the samples have in common.
+    /// Returns what the samples have in common.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// How many samples there are.
+    /// Returns how many samples there are.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
-    /// Which samples there are, in order.
+    /// Returns the samples' ids, in order.
     pub fn ids(&self) -> &[SampleId] {
         &self.ids
     }
@@ -240,7 +240,7 @@ impl Store {
         Ok(())
     }
 
-    /// SHA-256 over the parameters of all samples in order, as little-endian f32s (bf16s widened).
+    /// Returns the SHA-256 over the parameters of all samples in order, as little-endian f32s (bf16s widened).
     ///
     /// # Errors
     ///
@@ -357,12 +357,12 @@ impl Store {
 }
 
 impl SampleId {
-    /// The name of the sample's file: the chain with at least 2 digits, the step with at least 8.
+    /// Returns the name of the sample's file: the chain with at least 2 digits, the step with at least 8.
     pub fn file_name(&self) -> String {
         format!("c{:02}_s{:08}.bnn", self.chain, self.step)
     }
 
-    /// The sample whose file has that name.
+    /// Returns the sample whose file has that name, if it is a sample's.
     fn from_file_name(name: &str) -> Option<Self> {
         let (chain, step) = name
             .strip_prefix('c')?
@@ -377,7 +377,7 @@ impl SampleId {
     }
 }
 
-/// The samples in a folder, sorted; anything else than a sample or a leftover is an error.
+/// Lists the samples in a folder, sorted; anything else than a sample or a leftover is an error.
 fn list(folder: &Path) -> Result<Vec<SampleId>> {
     let mut ids = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
@@ -424,7 +424,7 @@ fn open_sample(path: &Path, id: SampleId) -> Result<Reader> {
     }
 }
 
-/// The provenance in the header of an opened sample.
+/// Returns the provenance in the header of an opened sample.
 fn provenance_of(sample: &Reader) -> Provenance {
     let header = sample.header().clone();
     let TensorInfo { dtype, len, .. } = sample.tensors()[0];
