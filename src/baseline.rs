@@ -52,7 +52,7 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// Learning rate at a step, counted from 0.
+    /// Returns the learning rate at a step, counted from 0.
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         let (peak, last) = (self.learning_rate, self.learning_rate * self.final_fraction);
         if step < self.warmup_iters {
@@ -63,14 +63,17 @@ impl Recipe {
         last + 0.5 * (1.0 + (std::f64::consts::PI * share).cos()) * (peak - last)
     }
 
-    /// Whether every value is in its range.
+    /// Checks that every value is in its range.
     ///
     /// # Errors
     /// Names the first that is not.
     pub fn check(&self) -> Result<()> {
-        let within = |what: &str, ok: bool, range: &str, v: f64| match ok {
-            true => Ok(()),
-            false => Err(Error::invalid(what, range, v)),
+        let within = |what: &str, ok: bool, range: &str, v: f64| {
+            if ok {
+                Ok(())
+            } else {
+                Err(Error::out_of_range(what, range, v))
+            }
         };
         let unit = |v: f64| (0.0..1.0).contains(&v);
         let positive = self.learning_rate > 0.0 && self.learning_rate.is_finite();
@@ -112,7 +115,7 @@ pub struct Trainer<B: Backend> {
 }
 
 impl<B: Backend> Trainer<B> {
-    /// A model at its initial parameters, for batches of up to `b` sequences of `t` tokens.
+    /// Creates the training of a model at its initial parameters, for batches of up to `b` sequences of `t` tokens.
     ///
     /// # Errors
     /// When the recipe is out of range or the device has no room.
@@ -145,17 +148,17 @@ impl<B: Backend> Trainer<B> {
         self.step
     }
 
-    /// The parameters, (n_params).
+    /// Returns the parameters, (n_params).
     pub fn params(&self) -> &B::Vector {
         &self.params
     }
 
-    /// The parameters alone: everything else that training took is given back.
+    /// Returns the parameters alone: everything else that training took is given back.
     pub fn into_params(self) -> B::Vector {
         self.params
     }
 
-    /// One step on one batch; the batch's mean loss in nats before it.
+    /// Makes one step on one batch, and returns the batch's mean loss in nats before it.
     ///
     /// # Errors
     /// When the batch does not fit, or the loss or the gradient is not finite: the parameters are then those before the step. When the step

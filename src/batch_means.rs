@@ -49,12 +49,16 @@ impl BatchMeans {
     /// From what [`BatchMeans::state`] gave.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `state` is not as long as `count` values of `width` numbers make it; [`Error::Invalid`] when `count` is above 2^53,
+    /// [`Error::Shape`] when `state` is not as long as `count` values of `width` numbers make it; [`Error::OutOfRange`] when `count` is above 2^53,
     /// a number is not finite, or a sum of squares is below 0.
     pub fn restore(width: usize, count: u64, state: &[f64]) -> Result<Self> {
         if count > MOST_VALUES {
             let expected = format!("at most {MOST_VALUES}");
-            return Err(Error::invalid("count of running means", expected, count));
+            return Err(Error::out_of_range(
+                "count of running means",
+                expected,
+                count,
+            ));
         }
         let batches = count.div_ceil(size(count)) as usize;
         let expected = (2 + batches) * width;
@@ -63,13 +67,13 @@ impl BatchMeans {
         }
         if let Some(at) = state.iter().position(|v| !v.is_finite()) {
             let what = format!("running means[{at}]");
-            return Err(Error::invalid(what, "a finite number", state[at]));
+            return Err(Error::out_of_range(what, "a finite number", state[at]));
         }
         let squares = state[width..2 * width].iter();
         if let Some((i, v)) = squares.enumerate().find(|(_, v)| **v < 0.0) {
             let what = format!("running means[{}]", width + i);
             let expected = "a sum of squares, 0 or more";
-            return Err(Error::invalid(what, expected, v));
+            return Err(Error::out_of_range(what, expected, v));
         }
         let mut all = Self::new(width);
         all.count = count;

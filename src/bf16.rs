@@ -1,6 +1,6 @@
 //! bfloat16: the upper half of an f32, with 8 significant bits and the same range.
 
-/// The nearest bf16, ties to the even one. Magnitudes from 2^128 (1 - 2^-9) on become infinite, a NaN stays one.
+/// Returns the nearest bf16, and of two that are equally near the even one. Magnitudes from 2^128 (1 - 2^-9) on become infinite, a NaN stays one.
 pub fn from_f32(x: f32) -> u16 {
     let bits = x.to_bits();
     if x.is_nan() {
@@ -13,7 +13,7 @@ pub fn from_f32(x: f32) -> u16 {
     ((bits + half) >> 16) as u16
 }
 
-/// The same number as an f32, which holds every bf16 exactly.
+/// Returns the number that the bits stand for; an f32 holds every bf16 exactly.
 pub fn to_f32(bits: u16) -> f32 {
     f32::from_bits((bits as u32) << 16)
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub enum Error {
     /// An argument or a setting is out of its range.
     #[error("{what}: expected {expected}, got {got}")]
-    Invalid {
+    OutOfRange {
         /// The argument's or setting's name.
         what: String,
         /// The range or form that was expected.
@@ -146,13 +146,13 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Builds [`Error::Invalid`]: an argument is out of range.
-    pub fn invalid(
+    /// Builds [`Error::OutOfRange`]: an argument is out of range.
+    pub fn out_of_range(
         what: impl Into<String>,
         expected: impl Into<String>,
         got: impl std::fmt::Display,
     ) -> Self {
-        Self::Invalid {
+        Self::OutOfRange {
             what: what.into(),
             expected: expected.into(),
             got: got.to_string(),

@@ -58,10 +58,14 @@ impl Options {
     /// Returns an error that names the value out of range.
     pub fn check(&self) -> Result<()> {
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return Err(Error::invalid("temperature", "above 0", self.temperature));
+            return Err(Error::out_of_range(
+                "temperature",
+                "above 0",
+                self.temperature,
+            ));
         }
         if self.top_k == Some(0) {
-            return Err(Error::invalid("top_k", "at least 1", 0));
+            return Err(Error::out_of_range("top_k", "at least 1", 0));
         }
         Ok(())
     }
@@ -163,7 +167,7 @@ impl<B: Backend> Generator<B> {
     ) -> Result<Generated> {
         let mut made = self.generate_batch(&[prompt], options, text, |_, t| on_token(t))?;
         made.pop()
-            .ok_or_else(|| Error::invalid("texts", "one", "none"))
+            .ok_or_else(|| Error::out_of_range("texts", "one", "none"))
     }
 
     /// Continues every prompt at once: each sample's weights are read once per token for all of them. Text i is number `first + i` of the
@@ -227,11 +231,15 @@ impl<B: Backend> Generator<B> {
                 _ => format!("prompt {p}{rest}"),
             };
             if prompt.is_empty() {
-                return Err(Error::invalid(name(""), "at least one token", "none"));
+                return Err(Error::out_of_range(name(""), "at least one token", "none"));
             }
             if let Some(i) = prompt.iter().position(|&t| t as usize >= v) {
                 let expected = format!("a token below vocab_size = {v}");
-                return Err(Error::invalid(name(&format!("[{i}]")), expected, prompt[i]));
+                return Err(Error::out_of_range(
+                    name(&format!("[{i}]")),
+                    expected,
+                    prompt[i],
+                ));
             }
         }
         Ok(())

@@ -11,7 +11,7 @@
 //! use bnn::generate::{Generator, Options};
 //! use bnn::gpt::{Gpt, GptConfig, Objective};
 //! use bnn::posterior::{Posterior, Prior};
-//! use bnn::samplers::{Chain, Config, Method, Phase, Preconditioner};
+//! use bnn::samplers::{Chain, ChainConfig, Method, Phase, Preconditioner};
 //!
 //! # fn main() -> bnn::Result<()> {
 //! let cpu = Cpu::new(2)?; // two threads, which change no bit of any result
@@ -32,7 +32,7 @@
 //! // A chain around it: exp((num_data * mean log-likelihood + log prior) / T).
 //! let num_data = (corpus.train.len() - 1) as f64;
 //! let posterior = Posterior::new(&cpu, &gpt, &Prior::isotropic(1.0), num_data, Objective::All, b, t)?;
-//! let mut config = Config::new(Method::Baoa, 4.5e-3);
+//! let mut config = ChainConfig::new(Method::Baoa, 4.5e-3);
 //! (config.alpha, config.temperature) = (23.0, 0.1);
 //! (config.warmup_steps, config.sampling_steps, config.thinning) = (10, 40, 10);
 //! let mass = Preconditioner::Rms { steps: 10, floor: 0.1 };

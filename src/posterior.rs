@@ -43,7 +43,7 @@ pub struct Posterior<B: Backend> {
 }
 
 impl<B: Backend> Posterior<B> {
-    /// The posterior of `gpt` for batches of up to `b` sequences of `t` tokens.
+    /// Creates the posterior of `gpt` for batches of up to `b` sequences of `t` tokens.
     ///
     /// # Errors
     /// When `num_data` is not at least 1, the prior's standard deviation is not positive, or a prior's vector has another length than the
@@ -58,7 +58,7 @@ impl<B: Backend> Posterior<B> {
         t: usize,
     ) -> Result<Self> {
         if !(num_data >= 1.0 && num_data.is_finite()) {
-            return Err(Error::invalid("num_data", "at least 1", num_data));
+            return Err(Error::out_of_range("num_data", "at least 1", num_data));
         }
         prior.validate()?;
         let on_device = |what: &str, v: &Option<Vec<f32>>| {
@@ -69,7 +69,7 @@ impl<B: Backend> Posterior<B> {
                     }
                     if let Some(at) = v.iter().position(|v| !v.is_finite()) {
                         let what = format!("{what}[{at}]");
-                        return Err(Error::invalid(what, "a finite number", v[at]));
+                        return Err(Error::out_of_range(what, "a finite number", v[at]));
                     }
                     let mut buf = backend.zeros(v.len())?;
                     backend.upload(&mut buf, v)?;
@@ -102,7 +102,7 @@ impl<B: Backend> Posterior<B> {
     pub fn with_likelihood_weight(mut self, weight: f64) -> Result<Self> {
         if !(weight > 0.0 && weight.is_finite()) {
             let expected = "a positive number";
-            return Err(Error::invalid("likelihood_weight", expected, weight));
+            return Err(Error::out_of_range("likelihood_weight", expected, weight));
         }
         self.likelihood_weight = weight;
         Ok(self)
@@ -123,12 +123,12 @@ impl<B: Backend> Posterior<B> {
         result
     }
 
-    /// The model.
+    /// Returns the model.
     pub fn gpt(&self) -> &Gpt {
         &self.gpt
     }
 
-    /// What the mean log-likelihood is multiplied by.
+    /// Returns what the mean log-likelihood is multiplied by.
     pub fn num_data(&self) -> f64 {
         self.num_data
     }
@@ -146,7 +146,7 @@ impl<B: Backend> Posterior<B> {
         }
     }
 
-    /// How many sequences the likelihood counts as: num_data over the positions of a sequence that count, times the likelihood's weight.
+    /// Returns how many sequences the likelihood counts as: num_data over the positions of a sequence that count, times the likelihood's weight.
     pub fn sequences(&self) -> f64 {
         self.likelihood_weight * self.num_data / self.positions()
     }
@@ -156,7 +156,7 @@ impl<B: Backend> Posterior<B> {
         self.b
     }
 
-    /// The curvature of -log prior at its centre, (n_params).
+    /// Returns the curvature of -log prior at its centre, (n_params).
     ///
     /// # Errors
     /// When the prior has none (a Laplace prior), or the device cannot be read.
@@ -176,7 +176,7 @@ impl<B: Backend> Posterior<B> {
         Ok(scale.iter().map(of).collect())
     }
 
-    /// The gradient of the log posterior that [`Posterior::evaluate`] left, (n_params).
+    /// Returns the gradient of the log posterior that [`Posterior::evaluate`] left, (n_params).
     pub fn grad(&self) -> &B::Vector {
         &self.grad
     }
@@ -199,8 +199,8 @@ impl<B: Backend> Posterior<B> {
         Ok(-loss)
     }
 
-    /// As [`Posterior::evaluate`]; and adds to `squares` (n_params) the squares of the gradients of the sequences' log likelihoods, without
-    /// prior and without `num_data`: see [`Gpt::gradient_and_squares`].
+    /// Computes the log posterior of a batch at `params` and its gradient ([`Posterior::grad`]), and adds to `squares` (n_params) the squares of the
+    /// gradients of the sequences' log likelihoods, without prior and without `num_data`: see [`Gpt::gradient_and_squares`].
     ///
     /// # Errors
     /// Returns the errors of [`Posterior::evaluate`], and an error when `squares` has another length than the model.
@@ -231,7 +231,8 @@ impl<B: Backend> Posterior<B> {
         Ok(scale.log_posterior(&found).log_lik)
     }
 
-    /// As [`Posterior::likelihood_with_squares`], with the scalars in the posterior's record; how they make the log likelihood comes back.
+    /// Launches what [`Posterior::likelihood_with_squares`] computes, and leaves the scalars in the posterior's record. Returns how the log likelihood is
+    /// made from them.
     ///
     /// # Errors
     /// Returns the errors of [`Posterior::evaluate_with_squares`].
@@ -272,7 +273,7 @@ impl<B: Backend> Posterior<B> {
         Ok((inputs, logits))
     }
 
-    /// Which positions count.
+    /// Returns which positions count.
     pub fn objective(&self) -> Objective {
         self.objective
     }
@@ -346,7 +347,7 @@ impl<B: Backend> Posterior<B> {
         Ok(self.scale(batch.count()))
     }
 
-    /// The gradient and the scalars that [`Posterior::launch`] left.
+    /// Returns the gradient and the scalars that [`Posterior::launch`] left.
     pub(crate) fn launched(&mut self) -> (&B::Vector, &mut B::Record) {
         (&self.grad, &mut self.ws.record)
     }
@@ -371,7 +372,7 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// The log posterior of these scalars.
+    /// Returns the log posterior of these scalars.
     pub(crate) fn log_posterior(self, found: &Scalars) -> LogPosterior {
         let (log_lik, log_prior) = (-(found.nll / self.count as f64), found.log_prior);
         LogPosterior {

@@ -13,8 +13,8 @@ use bnn::metrics::local_learning_coefficient;
 use bnn::posterior::{Posterior, Prior};
 use bnn::rng::{Stream, StreamTag};
 use bnn::samplers::{
-    AutoStep, AutoStepState, BatchMeans, Chain, Config, Method, Phase, Preconditioner, Sampler,
-    Temperatures, extreme_curvature, stability,
+    AutoStep, AutoStepState, BatchMeans, Chain, ChainConfig, Method, Phase, Preconditioner,
+    Sampler, Temperatures, extreme_curvature, stability,
 };
 use common::discretised::{Rows, Target, dot, kinetic, stationary};
 use common::normals;
@@ -141,7 +141,7 @@ fn each_range_has_its_own_temperature() {
     let (lambda, noise, sizes) = (3.0, [0.0, 2.0], [1500, 2500]);
     for method in [Method::Baoa, Method::Sghmc, Method::Sgld] {
         let step_size = if method == Method::Sgld { 0.1 } else { 0.4 };
-        let mut c = Config::new(method, step_size);
+        let mut c = ChainConfig::new(method, step_size);
         c.temperature = 0.7;
         if method.has_momenta() {
             (c.alpha, c.sigma) = (1.1, 1.3);
@@ -209,7 +209,7 @@ fn each_range_has_its_own_temperature() {
 #[test]
 fn a_chain_takes_them_before_the_step_while_it_samples() {
     let (cpu, gpt) = (Cpu::new(1).unwrap(), gpt());
-    let mut c = Config::new(Method::Baoa, 1e-3);
+    let mut c = ChainConfig::new(Method::Baoa, 1e-3);
     (c.warmup_steps, c.sampling_steps, c.thinning) = (3, 25, 1);
     let none = Preconditioner::None;
     let theta = gpt.layout().init(1);
@@ -391,7 +391,7 @@ fn the_curvature_of_a_gpt_is_that_of_its_dense_hessian() {
         })
         .collect();
     for preconditioner in [Preconditioner::None, rms] {
-        let c = Config::new(Method::Baoa, 1e-4);
+        let c = ChainConfig::new(Method::Baoa, 1e-4);
         let new = || {
             let p = posterior(&cpu, &gpt);
             Chain::new(&cpu, p, &theta, c.clone(), preconditioner).unwrap()
@@ -442,7 +442,7 @@ fn llc(
     let (cpu, replicas, t) = (Cpu::new(1).unwrap(), 400, 0.5);
     // T divides likelihood and prior alike.
     let (n, precision) = (n_beta * t, gamma * t);
-    let mut c = Config::new(Method::Baoa, h);
+    let mut c = ChainConfig::new(Method::Baoa, h);
     (c.temperature, c.alpha) = (t, 1.0);
     (c.warmup_steps, c.sampling_steps, c.thinning) = (3000, 12_000, 1);
     let mut sampler = Sampler::new(cpu, &vec![0.0; d * replicas], c).unwrap();
@@ -548,7 +548,7 @@ fn excess_losses_are_checked() {
 const CURVATURES: [f64; 2] = [1.0, 4.0];
 
 /// The error that the file defines, in the exact equilibrium of the method's step: the mean over the two curvatures.
-fn exact_error(c: &Config, noise: f64) -> f64 {
+fn exact_error(c: &ChainConfig, noise: f64) -> f64 {
     let (mut k, mut force) = (0.0, 0.0);
     for lambda in CURVATURES {
         let on = Target {
@@ -569,14 +569,15 @@ fn exact_error(c: &Config, noise: f64) -> f64 {
         Method::Sghmc => 2.0 * a * t / (1.0 - (1.0 - a).powi(2)),
         _ => t,
     };
-    match c.method.has_momenta() {
-        true => (k / free - 1.0).abs().max(h * h * force / (4.0 * t)),
-        false => h * force / (2.0 * t),
+    if c.method.has_momenta() {
+        (k / free - 1.0).abs().max(h * h * force / (4.0 * t))
+    } else {
+        h * force / (2.0 * t)
     }
 }
 
 /// The same settings at another step size, with the momentum 0.9 where there is one.
-fn at_step(c: &Config, h: f64) -> Config {
+fn at_step(c: &ChainConfig, h: f64) -> ChainConfig {
     let mut c = c.clone();
     c.step_size = h;
     if c.method.has_momenta() {
@@ -585,7 +586,7 @@ fn at_step(c: &Config, h: f64) -> Config {
     c
 }
 
-fn adapted(c: &Config, noise: f64, tolerance: f64, broken_at: Option<u64>) -> Sampler<Cpu> {
+fn adapted(c: &ChainConfig, noise: f64, tolerance: f64, broken_at: Option<u64>) -> Sampler<Cpu> {
     let (cpu, n) = (Cpu::new(1).unwrap(), 20_000);
     let mut sampler = Sampler::new(cpu.clone(), &vec![0.0; n], c.clone()).unwrap();
     let mut auto = AutoStep::new(c, tolerance, true).unwrap();
@@ -635,7 +636,7 @@ fn the_automatic_step_spends_the_budget() {
         (Method::Sgld, 0.0),
         (Method::Sgld, 1.5),
     ] {
-        let mut c = Config::new(method, 0.1);
+        let mut c = ChainConfig::new(method, 0.1);
         c.temperature = 0.6;
         (c.warmup_steps, c.sampling_steps, c.thinning) = (500, 10, 1);
         if method.has_momenta() {
@@ -646,9 +647,10 @@ fn the_automatic_step_spends_the_budget() {
         let (mut low, mut high) = (1e-4, 0.4);
         for _ in 0..60 {
             let middle = 0.5 * (low + high);
-            match error(middle) < tolerance {
-                true => low = middle,
-                false => high = middle,
+            if error(middle) < tolerance {
+                low = middle
+            } else {
+                high = middle
             }
         }
         assert!((error(low) / tolerance - 1.0).abs() < 1e-6, "{method}");
@@ -671,7 +673,7 @@ fn the_automatic_step_spends_the_budget() {
 /// Broken off in a window, at its end, and after the search, the chain goes on bit for bit.
 #[test]
 fn the_search_for_a_step_goes_on_bit_for_bit() {
-    let mut c = Config::new(Method::Baoa, 0.05);
+    let mut c = ChainConfig::new(Method::Baoa, 0.05);
     (c.warmup_steps, c.sampling_steps, c.thinning) = (100, 10, 1);
     let c = at_step(&c, 0.05);
     let whole = adapted(&c, 0.5, 0.05, None);
@@ -694,7 +696,7 @@ fn the_search_for_a_step_goes_on_bit_for_bit() {
 /// 120 steps of warm-up in windows of 12, of which the later 6 are looked at.
 #[test]
 fn numbers_that_no_search_has_are_refused() {
-    let mut c = Config::new(Method::Baoa, 0.05);
+    let mut c = ChainConfig::new(Method::Baoa, 0.05);
     c.warmup_steps = 120;
     let mut auto = AutoStep::new(&c, 0.05, true).unwrap();
     let good = [0.1, 2.0, f64::MAX, 3.0, 4.0, 6.0];
@@ -728,7 +730,7 @@ fn numbers_that_no_search_has_are_refused() {
 
 #[test]
 fn a_search_needs_a_budget_a_temperature_and_a_warm_up() {
-    let c = Config::new(Method::Baoa, 0.1);
+    let c = ChainConfig::new(Method::Baoa, 0.1);
     assert!(AutoStep::new(&c, 0.1, true).is_ok());
     for tolerance in [0.0, 1.0, f64::NAN] {
         assert!(AutoStep::new(&c, tolerance, true).is_err());

@@ -13,7 +13,7 @@ use bnn::gpt::{
     Workspace,
 };
 use bnn::posterior::{Posterior, Prior};
-use bnn::samplers::{Chain, Config, Method, Phase, Preconditioner, Sampler, Temperatures};
+use bnn::samplers::{Chain, ChainConfig, Method, Phase, Preconditioner, Sampler, Temperatures};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -28,16 +28,16 @@ thread_local! {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|c| c.set(c.get() + 1));
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the layout is what the caller of this function promises it to be.
         unsafe { System.alloc(layout) }
     }
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         COUNT.with(|c| c.set(c.get() + 1));
-        // SAFETY: as above.
+        // SAFETY: `at` came from this allocator, which is the system's, with this layout.
         unsafe { System.realloc(at, layout, size) }
     }
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above.
+        // SAFETY: `at` came from this allocator, which is the system's, with this layout.
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -67,7 +67,7 @@ fn a_samplers_step_allocates_nothing() {
     let n = 3 * 4096 + 5;
     let grad = vec![0.1; n];
     for method in Method::ALL {
-        let mut config = Config::new(method, 1e-3);
+        let mut config = ChainConfig::new(method, 1e-3);
         config.warmup_steps = 2;
         config.seed = 1;
         let mut sampler = Sampler::new(Cpu::new(1).unwrap(), &grad, config).unwrap();
@@ -194,7 +194,7 @@ fn chain(cpu: &Cpu, method: Method, preconditioner: Preconditioner) -> (Chain<Cp
         relative_to: Some(theta.clone()),
     };
     let posterior = Posterior::new(cpu, &gpt, &prior, 1e5, Objective::All, 3, 70).unwrap();
-    let mut config = Config::new(method, 1e-9);
+    let mut config = ChainConfig::new(method, 1e-9);
     config.warmup_steps = 2;
     config.sampling_steps = 3;
     config.thinning = 1;

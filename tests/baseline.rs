@@ -153,9 +153,10 @@ fn the_gradient_is_clipped_to_its_norm() {
             weight_decay: 0.0,
             ..recipe()
         };
-        let scale = match clip > 0.0 {
-            true => (clip / (whole + 1e-6)).min(1.0),
-            false => 1.0,
+        let scale = if clip > 0.0 {
+            (clip / (whole + 1e-6)).min(1.0)
+        } else {
+            1.0
         };
         let mut trainer = trainer(&cpu, &gpt, &recipe);
         assert_eq!(trainer.step(&batch).unwrap(), loss);

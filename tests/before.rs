@@ -10,7 +10,7 @@ use bnn::inference::monitors::{DrawRecorder, ExcessLoss, TensorTemperatures, Tra
 use bnn::inference::{BatchConfig, Inference, MonitorConfig, Session, SessionConfig, Target};
 use bnn::posterior::{Prior, PriorFamily};
 use bnn::samplers::{
-    AutoStep, Config, GaussianConfig, GaussianMethod, Method, Phase, Preconditioner, Schedule,
+    AutoStep, ChainConfig, GaussianConfig, GaussianMethod, Method, Phase, Preconditioner, Schedule,
     stability,
 };
 use bnn::store::{Kind, Reader, params_sha256};
@@ -98,7 +98,7 @@ fn settings(inference: Inference, size: usize, order: Order) -> SessionConfig {
 
 /// A chain as both made it, but for its seed and length.
 fn searched(seed: u64, chain: u32, sampling_steps: u64) -> SessionConfig {
-    let mut sampler = Config {
+    let mut sampler = ChainConfig {
         temperature: 0.1,
         warmup_steps: 55,
         sampling_steps,
@@ -106,7 +106,7 @@ fn searched(seed: u64, chain: u32, sampling_steps: u64) -> SessionConfig {
         seed,
         chain,
         thermostat_mass: 1.0,
-        ..Config::new(Method::Baoa, 4.5e-3)
+        ..ChainConfig::new(Method::Baoa, 4.5e-3)
     };
     sampler.alpha = stability::alpha_for_momentum(&sampler, 0.9).unwrap();
     let inference = Inference::Chain {
@@ -209,7 +209,7 @@ fn a_thermostat_of_before_is_dings() {
     let prior = Prior::isotropic(1.0);
     let ding = "sgnht_ding".parse::<Method>();
     let of = |method| {
-        let sampler = Config {
+        let sampler = ChainConfig {
             temperature: 0.1,
             warmup_steps: 2,
             sampling_steps: 8,
@@ -217,7 +217,7 @@ fn a_thermostat_of_before_is_dings() {
             seed: 7,
             alpha: 0.5,
             thermostat_mass: 1.0,
-            ..Config::new(method, 1e-3)
+            ..ChainConfig::new(method, 1e-3)
         };
         let inference = Inference::Chain {
             sampler,
@@ -261,7 +261,7 @@ fn fits_of_before_go_on() {
 #[test]
 fn samplers_on_gradients_of_the_callers_go_on() {
     let cpu = Cpu::new(1).unwrap();
-    let sampler = Config {
+    let sampler = ChainConfig {
         temperature: 0.7,
         warmup_steps: 60,
         sampling_steps: 40,
@@ -269,7 +269,7 @@ fn samplers_on_gradients_of_the_callers_go_on() {
         seed: 7,
         alpha: 0.5,
         thermostat_mass: 0.5,
-        ..Config::new(Method::SgnhtEuler, 0.05)
+        ..ChainConfig::new(Method::SgnhtEuler, 0.05)
     };
     let chain = Inference::Chain {
         sampler,

@@ -9,7 +9,7 @@ mod common;
 
 use bnn::backend::Cpu;
 use bnn::rng::{Stream, StreamTag};
-use bnn::samplers::{Config, Method, Sampler, StepReport};
+use bnn::samplers::{ChainConfig, Method, Sampler, StepReport};
 use common::replicas::run;
 
 const CLASSES: usize = 3;
@@ -89,7 +89,7 @@ impl World {
 }
 
 /// Chi-square of the ranks of the truth among the samples, for each quantity.
-fn chi_squares(world: &World, c: &Config) -> [f64; 2] {
+fn chi_squares(world: &World, c: &ChainConfig) -> [f64; 2] {
     let truth = world.quantities(&world.truth);
     let mut ranks = vec![[0usize; 2]; SIMULATIONS];
     let mut samples = 0;
@@ -137,12 +137,12 @@ const RARE: f64 = 1e-8;
 /// Curvatures lie between the prior's 1 / 1.44 and about 1 / 1.44 + 12 / 2 = 7. The steps are short enough that the error in a
 /// standard deviation, h^2 lambda / 8 = 2 % for SGHMC in the stiffest direction and less for BAOA, is not seen by 1536 ranks, which see
 /// 5 %; 12 units of time between samples leave exp(-0.7 12) = 2e-4 of what the slowest direction remembers.
-fn config(method: Method) -> Config {
+fn config(method: Method) -> ChainConfig {
     let (h, thinning) = match method {
         Method::Sghmc => (0.15, 80),
         _ => (0.25, 50),
     };
-    let mut c = Config::new(method, h);
+    let mut c = ChainConfig::new(method, h);
     (c.alpha, c.thinning) = (1.4, thinning);
     (c.warmup_steps, c.sampling_steps) = (2 * thinning, SAMPLES as u64 * thinning);
     c

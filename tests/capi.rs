@@ -57,9 +57,10 @@ fn build(source: &Path, to: &Path, shared: bool) {
     .arg(source)
     .arg("-o")
     .arg(to);
-    match shared {
-        true => c.arg(lib.join("libbnn.so")).arg("-lm"),
-        false => c.arg(lib.join("libbnn.a")).args(STATIC),
+    if shared {
+        c.arg(lib.join("libbnn.so")).arg("-lm")
+    } else {
+        c.arg(lib.join("libbnn.a")).args(STATIC)
     };
     let out = c.output().expect("gcc is needed for this test");
     assert!(
@@ -208,9 +209,10 @@ fn documented_in(dir: &Path, name: &str, valgrind: bool, more: &[&str]) -> Strin
     let program = dir.join(name);
     build(&source, &program, true);
     let folder = dir.to_str().expect("UTF-8");
-    let before = match valgrind && ensure::has("valgrind") {
-        true => VALGRIND,
-        false => &[],
+    let before = if valgrind && ensure::has("valgrind") {
+        VALGRIND
+    } else {
+        &[]
     };
     let args = [&[folder][..], more].concat();
     let out = text(&run(&program, before, &args));

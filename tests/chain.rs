@@ -6,7 +6,7 @@ use bnn::backend::Cpu;
 use bnn::data::{Batch, Windows};
 use bnn::gpt::{Gpt, Objective};
 use bnn::posterior::{Posterior, Prior, PriorFamily};
-use bnn::samplers::{Chain, ChainReport, ChainState, Config, Method, Phase, Preconditioner};
+use bnn::samplers::{Chain, ChainConfig, ChainReport, ChainState, Method, Phase, Preconditioner};
 use bnn::{Error, Result};
 use common::ensure::every_isa;
 use common::model::small;
@@ -36,8 +36,8 @@ const ALL: [Preconditioner; 5] = [
 const NUM_DATA: f64 = 500.0;
 const T: usize = 5;
 
-fn config(method: Method) -> Config {
-    let mut config = Config::new(method, 1e-4);
+fn config(method: Method) -> ChainConfig {
+    let mut config = ChainConfig::new(method, 1e-4);
     config.temperature = 0.7;
     config.warmup_steps = 3;
     config.sampling_steps = 7;
@@ -61,14 +61,14 @@ fn posterior(cpu: &Cpu, gpt: &Gpt) -> Posterior<Cpu> {
     Posterior::new(cpu, gpt, &prior(gpt), NUM_DATA, all, 2, T).unwrap()
 }
 
-fn chain(cpu: &Cpu, config: Config, preconditioner: Preconditioner) -> Chain<Cpu> {
+fn chain(cpu: &Cpu, config: ChainConfig, preconditioner: Preconditioner) -> Chain<Cpu> {
     let gpt = small(7);
     let theta = gpt.layout().init(9);
     Chain::new(cpu, posterior(cpu, &gpt), &theta, config, preconditioner).unwrap()
 }
 
 /// The batch of a step: a function of (seed, chain, step).
-fn batch(config: &Config, step: u64) -> Batch {
+fn batch(config: &ChainConfig, step: u64) -> Batch {
     let text = common::tokens(100, 7, 1);
     let windows = Windows::all(text.len(), T).unwrap();
     let mut batch = Batch::new(2, T).unwrap();
@@ -350,7 +350,7 @@ fn the_configurational_temperature_is_a_virial() {
 /// Neither the threads nor a second run change a bit; another seed or chain changes all.
 #[test]
 fn a_run_is_a_function_of_seed_and_chain() {
-    let run = |cpu: &Cpu, config: Config| {
+    let run = |cpu: &Cpu, config: ChainConfig| {
         let mut chain = chain(cpu, config, RMS);
         while chain.phase() != Phase::Done {
             step(&mut chain).unwrap();
@@ -367,7 +367,7 @@ fn a_run_is_a_function_of_seed_and_chain() {
                     "{threads} threads"
                 );
             }
-            let changes: [fn(&mut Config); 3] =
+            let changes: [fn(&mut ChainConfig); 3] =
                 [|c| c.seed += 1, |c| c.chain += 1, |c| c.temperature = 0.8];
             for change in changes {
                 let mut other = config(method);
@@ -384,7 +384,7 @@ fn batches_are_functions_of_seed_chain_and_step() {
     let first = batch(&base, 6);
     assert_eq!(first, batch(&base, 6));
     for (seed, chain, step) in [(6, 2, 6), (5, 3, 6), (5, 2, 7), (5, 2, 6 + (1 << 32))] {
-        let other = Config {
+        let other = ChainConfig {
             seed,
             chain,
             ..base.clone()
@@ -487,7 +487,7 @@ fn states_that_do_not_fit_are_refused() {
 fn settings_that_do_not_fit_are_refused() {
     let (gpt, cpu) = (small(7), Cpu::new(1).unwrap());
     let theta = gpt.layout().init(9);
-    let new = |theta: &[f32], config: Config, preconditioner: Preconditioner| {
+    let new = |theta: &[f32], config: ChainConfig, preconditioner: Preconditioner| {
         let posterior = posterior(&cpu, &gpt);
         let result = Chain::new(&cpu, posterior, theta, config, preconditioner);
         result.map(|_| ()).map_err(|e| e.to_string())

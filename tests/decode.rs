@@ -147,7 +147,7 @@ fn an_ensemble_refuses_what_does_not_fit() {
         (&[(3, &[1])], &["sequence of piece 0", "3"]),
         (
             &[(0, &[1]), (0, &[1])],
-            &["piece 1", "no earlier piece", "got 0"],
+            &["piece 1", "an earlier piece", "sequence 0"],
         ),
         (&[(0, &[1; 12]), (1, &[1])], &["at most 12 together"]),
     ];

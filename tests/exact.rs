@@ -6,7 +6,7 @@ mod common;
 use bnn::backend::vectors::Random;
 use bnn::backend::{Cpu, Vectors};
 use bnn::rng::{Stream, StreamTag};
-use bnn::samplers::{Config, Method, Phase, Sampler};
+use bnn::samplers::{ChainConfig, Method, Phase, Sampler};
 use common::discretised::{
     Rows, Target, add, cholesky, diagonal, dot, drift, forgetting, kicked, kinetic, multiply,
     settled, stationary, transpose,
@@ -48,8 +48,15 @@ fn target(d: usize, noise: f64, what: u64) -> Target {
     }
 }
 
-fn config(method: Method, h: f64, (alpha, sigma): (f64, f64), beta: f64, t: f64, q: f64) -> Config {
-    let mut c = Config::new(method, h);
+fn config(
+    method: Method,
+    h: f64,
+    (alpha, sigma): (f64, f64),
+    beta: f64,
+    t: f64,
+    q: f64,
+) -> ChainConfig {
+    let mut c = ChainConfig::new(method, h);
     (c.alpha, c.sigma) = (alpha, sigma);
     (c.beta, c.temperature, c.thermostat_mass) = (beta, t, q);
     (c.sampling_steps, c.thinning) = (1200, 1);
@@ -57,7 +64,7 @@ fn config(method: Method, h: f64, (alpha, sigma): (f64, f64), beta: f64, t: f64,
 }
 
 /// A cold and a hot setting of each method.
-fn cases(method: Method) -> [(Config, Target); 2] {
+fn cases(method: Method) -> [(ChainConfig, Target); 2] {
     let none = (0.0, 1.0);
     let [mut cold, mut hot] = match method {
         Method::Sgld => [
@@ -115,7 +122,7 @@ struct Measured {
 
 /// Runs the method on `REPLICAS` copies of the target about the mean mu. The chains start at 0 with the momenta that the
 /// sampler draws, and what they remember of it, 1e-5, is forgotten before sampling.
-fn measure(c: &Config, on: &Target, mu: &[f64]) -> Measured {
+fn measure(c: &ChainConfig, on: &Target, mu: &[f64]) -> Measured {
     let (d, r) = (on.dim(), REPLICAS);
     let mut c = c.clone();
     c.warmup_steps = forgetting(&c, on);
@@ -180,7 +187,7 @@ fn measure(c: &Config, on: &Target, mu: &[f64]) -> Measured {
 }
 
 /// The covariance of the state and the parameters of the step before: S and F S.
-fn expected(c: &Config, on: &Target) -> Rows {
+fn expected(c: &ChainConfig, on: &Target) -> Rows {
     let (s, d) = (stationary(c, on), on.dim());
     let lagged = multiply(&drift(c, on), &s);
     let mut rows: Rows = Vec::new();
@@ -210,8 +217,8 @@ fn check(method: Method) {
         let (worst, what) = got.moments.worst(&expected(&c, &on));
         assert!(worst < Z, "{c:?}: {worst} standard errors: {what}");
 
-        let mut wrong: Vec<(&str, Config, Target)> = Vec::new();
-        let mut expect = |what, change: &dyn Fn(&mut Config, &mut Target)| {
+        let mut wrong: Vec<(&str, ChainConfig, Target)> = Vec::new();
+        let mut expect = |what, change: &dyn Fn(&mut ChainConfig, &mut Target)| {
             let (mut c, mut on) = (c.clone(), on.clone());
             change(&mut c, &mut on);
             wrong.push((what, settled(&c, &on), on));
@@ -272,7 +279,7 @@ fn check(method: Method) {
 
 /// The thermostat's mean against the friction at which the kinetic temperature is T, and the kinetic temperature itself, which
 /// is T in the mean but for how far the thermostat came.
-fn thermostat(c: &Config, on: &Target, xi: &[f64]) {
+fn thermostat(c: &ChainConfig, on: &Target, xi: &[f64]) {
     let mut want = c.xi.unwrap();
     let s = stationary(c, on);
     if c.method == Method::Sgnht {
@@ -376,7 +383,7 @@ fn the_temperature_of_the_parameters_under_a_thermostat() {
         mass: vec![1.4],
         gradient_noise: vec![vec![noise]],
     };
-    let temperature = |c: &Config, on: &Target| on.precision[0][0] * stationary(c, on)[0][0];
+    let temperature = |c: &ChainConfig, on: &Target| on.precision[0][0] * stationary(c, on)[0][0];
     for (h, noise) in [(0.5, 0.0), (0.5, 1.1), (0.25, 1.1), (0.25, 4.0)] {
         let c = settled(
             &config(Method::Sgnht, h, (0.9, 1.3), 0.4, 0.6, 0.5),

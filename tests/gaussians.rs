@@ -531,13 +531,13 @@ fn bad_numbers_are_refused_and_change_nothing() {
         lr: 1.0,
         transition_sd: 0.0,
     };
-    let invalid = |r: Result<()>, what: &str| match r {
-        Err(e @ Error::Invalid { .. }) => assert!(e.to_string().starts_with(what), "{e}"),
+    let out_of_range = |r: Result<()>, what: &str| match r {
+        Err(e @ Error::OutOfRange { .. }) => assert!(e.to_string().starts_with(what), "{e}"),
         other => panic!("{what}: {other:?}"),
     };
     let ekf = |c: EkfConfig, sd: f32| Ekf::new(cpu(), &[1.0, 2.0], sd, c).map(drop);
-    invalid(ekf(EkfConfig { lr: 0.0, ..config }, 1.0), "lr");
-    invalid(
+    out_of_range(ekf(EkfConfig { lr: 0.0, ..config }, 1.0), "lr");
+    out_of_range(
         ekf(
             EkfConfig {
                 transition_sd: -1.0,
@@ -547,10 +547,10 @@ fn bad_numbers_are_refused_and_change_nothing() {
         ),
         "transition_sd",
     );
-    invalid(ekf(config, 0.0), "sd");
+    out_of_range(ekf(config, 0.0), "sd");
     let vi = |c: ViConfig, mean: f32| Vi::new(cpu(), &[mean], -1.0, c).map(drop);
     let good = ViConfig::default();
-    invalid(
+    out_of_range(
         vi(
             ViConfig {
                 lr: f64::NAN,
@@ -560,7 +560,7 @@ fn bad_numbers_are_refused_and_change_nothing() {
         ),
         "lr",
     );
-    invalid(
+    out_of_range(
         vi(
             ViConfig {
                 temperature: -1.0,
@@ -570,9 +570,9 @@ fn bad_numbers_are_refused_and_change_nothing() {
         ),
         "temperature",
     );
-    invalid(vi(ViConfig { draws: 0, ..good }, 0.0), "draws");
-    invalid(vi(good, f32::NAN), "mean");
-    invalid(Laplace::new(cpu(), &[1.0], -1.0).map(drop), "precision");
+    out_of_range(vi(ViConfig { draws: 0, ..good }, 0.0), "draws");
+    out_of_range(vi(good, f32::NAN), "mean");
+    out_of_range(Laplace::new(cpu(), &[1.0], -1.0).map(drop), "precision");
 
     let stopped = |r: Result<()>, tensor: &str| match r {
         Err(Error::NotFinite { tensor: t, .. }) => assert_eq!(t, tensor),
@@ -593,7 +593,7 @@ fn bad_numbers_are_refused_and_change_nothing() {
     // A precision beyond f32 leaves no deviation, which is no state to go on from.
     let mut e = Ekf::new(cpu(), &[1.0, 2.0], 1e-18, config).unwrap();
     let flat = e.step(&vec![0.0; 2], 1.0, &vec![0.0, 3e38], 1e30);
-    invalid(flat, "sd[1]");
+    out_of_range(flat, "sd[1]");
 
     let mut v = Vi::new(cpu(), &[1.0, 2.0], -1.0, ViConfig { draws: 2, ..good }).unwrap();
     let before = v.state().unwrap();
@@ -613,8 +613,8 @@ fn bad_numbers_are_refused_and_change_nothing() {
     stopped(l.step(&bad, 1.0), "squares[1]");
     let mut out = vec![0.0; 2];
     stopped(l.draw(0.0, 1.0, 0, 0, &mut out), "draw[0]");
-    invalid(l.draw(-1.0, 1.0, 0, 0, &mut out), "prior_precision");
-    invalid(l.draw(1.0, 0.0, 0, 0, &mut out), "temperature");
+    out_of_range(l.draw(-1.0, 1.0, 0, 0, &mut out), "prior_precision");
+    out_of_range(l.draw(1.0, 0.0, 0, 0, &mut out), "temperature");
     assert!(matches!(l.fit_prior(1.0), Err(Error::Conflict(_))));
     assert_eq!(cpu().len(l.mean()), 2);
 }

@@ -733,7 +733,7 @@ fn each_item_runs_in_the_contexts_pool() {
             .unwrap();
         assert!(items.iter().enumerate().all(|(i, item)| *item == Some(i)));
         let failing = cpu.host().each(&mut items, |i, _| match i % 10 {
-            9 => Err(Error::invalid("item", "another", i)),
+            9 => Err(Error::out_of_range("item", "another", i)),
             _ => Ok(()),
         });
         refused(failing, &["item", "got 9"]);

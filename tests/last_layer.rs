@@ -408,9 +408,10 @@ fn the_settings_of_a_head_are_laplaces_alone() {
                 };
                 assert_eq!(config.fits_head(), of_head);
                 let refused = config.validate().err().map(|e| e.to_string());
-                match of_head && labels != CurvatureKind::EmpiricalFisher {
-                    true => assert!(refused.unwrap().starts_with("laplace_labels")),
-                    false => assert_eq!(refused, None),
+                if of_head && labels != CurvatureKind::EmpiricalFisher {
+                    assert!(refused.unwrap().starts_with("laplace_labels"))
+                } else {
+                    assert_eq!(refused, None)
                 }
             }
         }

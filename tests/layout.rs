@@ -75,9 +75,10 @@ fn initial_parameters_have_nanogpts_sizes() {
             assert!(part.iter().all(|&v| v == want), "{}", tensor.name);
             continue;
         }
-        let std = match tensor.name.ends_with("c_proj.weight") {
-            true => 0.02 / 8f64.sqrt(),
-            false => 0.02,
+        let std = if tensor.name.ends_with("c_proj.weight") {
+            0.02 / 8f64.sqrt()
+        } else {
+            0.02
         };
         let n = part.len() as f64;
         let got = norm(&part) / n.sqrt();

@@ -3,14 +3,14 @@
 mod common;
 
 use bnn::Error;
-use bnn::backend::vectors::{LiveRule, LiveUpdate, Noise, Random, Reduce};
+use bnn::backend::vectors::{Noise, PreconditionedRule, PreconditionedUpdate, Random, Reduce};
 use bnn::backend::{Cpu, Scalars, Vectors};
 use bnn::rng::{Stream, StreamTag};
-use bnn::samplers::{AutoStep, Config, Factors, Method, Phase, PsgldMass, Sampler, Schedule};
+use bnn::samplers::{AutoStep, ChainConfig, Factors, Method, Phase, PsgldMass, Sampler, Schedule};
 use common::{bits, every_cpu, normals};
 
 /// Every coefficient away from 0, from 1 and from the others.
-const RULE: LiveRule = LiveRule {
+const RULE: PreconditionedRule = PreconditionedRule {
     keep: 0.8,
     take: 0.3,
     floor: 0.6,
@@ -33,14 +33,14 @@ fn stream() -> Stream {
 /// Theta, V, M and the virial after a step.
 fn update(
     cpu: &Cpu,
-    rule: LiveRule,
+    rule: PreconditionedRule,
     [theta, squares, grad, diagonal, center]: &[Vec<f32>; 5],
     with_diagonal: bool,
     noise: Noise<'_, Cpu>,
 ) -> ([Vec<f32>; 3], f64, Option<usize>) {
     let mut state = [theta.clone(), squares.clone(), vec![f32::NAN; theta.len()]];
     let [theta, squares, mass] = &mut state;
-    let on = LiveUpdate {
+    let on = PreconditionedUpdate {
         theta,
         squares,
         mass,
@@ -50,7 +50,7 @@ fn update(
         noise,
     };
     let mut found = Scalars::default();
-    cpu.live_update(rule, on, &mut found).unwrap();
+    cpu.preconditioned_update(rule, on, &mut found).unwrap();
     assert_eq!(found.kinetic, 0.0);
     (state, found.virial, found.state)
 }
@@ -63,9 +63,10 @@ fn the_update_matches_f64_on_odd_lengths() {
         for cpu in every_cpu() {
             for (with_diagonal, counter) in [(false, true), (true, true), (true, false)] {
                 let (stream, step) = (stream(), 6);
-                let noise = match counter {
-                    true => Noise::Counter { stream, step },
-                    false => Noise::Given(&xi),
+                let noise = if counter {
+                    Noise::Counter { stream, step }
+                } else {
+                    Noise::Given(&xi)
                 };
                 let ([t, v, m], got, bad) = update(&cpu, RULE, &all, with_diagonal, noise);
                 assert_eq!(bad, None);
@@ -73,15 +74,17 @@ fn the_update_matches_f64_on_odd_lengths() {
                 let (mut virial, mut terms) = (0.0, 0.0);
                 for i in 0..n {
                     let [theta, squares, g, h, c] = all.each_ref().map(|x| of(x[i]));
-                    let xi = match counter {
-                        true => of(stream.normal(step, i as u64)),
-                        false => of(xi[i]),
+                    let xi = if counter {
+                        of(stream.normal(step, i as u64))
+                    } else {
+                        of(xi[i])
                     };
                     let want_v = of(RULE.keep) * squares + of(RULE.take) * g * g;
                     let want_m = of(RULE.floor) + want_v.sqrt();
-                    let gamma = match with_diagonal {
-                        true => of(RULE.gamma) * g * h / (want_v.sqrt() * want_m * want_m),
-                        false => 0.0,
+                    let gamma = if with_diagonal {
+                        of(RULE.gamma) * g * h / (want_v.sqrt() * want_m * want_m)
+                    } else {
+                        0.0
                     };
                     let want_t = theta + of(RULE.drift) * g / want_m - gamma
                         + of(RULE.noise) / want_m.sqrt() * xi;
@@ -174,7 +177,7 @@ fn lengths_that_do_not_fit_are_refused() {
         let len = |i| if i == short { 6 } else { 7 };
         let [mut theta, mut squares, mut mass] = [7, len(0), len(1)].map(|n| vec![1.0; n]);
         let [grad, diagonal, center, xi] = [len(2), len(3), len(4), len(5)].map(|n| vec![1.0; n]);
-        let on = LiveUpdate {
+        let on = PreconditionedUpdate {
             theta: &mut theta,
             squares: &mut squares,
             mass: &mut mass,
@@ -183,15 +186,15 @@ fn lengths_that_do_not_fit_are_refused() {
             center: &center,
             noise: Noise::Given(&xi),
         };
-        let result = cpu.live_update(RULE, on, &mut Scalars::default());
+        let result = cpu.preconditioned_update(RULE, on, &mut Scalars::default());
         assert!(matches!(result, Err(Error::Shape { .. })), "{short}");
     }
 }
 
 // ---------------------------------------------------------------- a sampler
 
-fn config() -> Config {
-    let mut c = Config::new(Method::Sgld, 0.03);
+fn config() -> ChainConfig {
+    let mut c = ChainConfig::new(Method::Sgld, 0.03);
     (c.temperature, c.beta) = (0.6, 2.5);
     (c.warmup_steps, c.sampling_steps, c.thinning) = (3, 6, 2);
     (c.seed, c.chain) = (4, 1);
@@ -210,7 +213,7 @@ fn start() -> Sampler<Cpu> {
     start_with(config())
 }
 
-fn start_with(c: Config) -> Sampler<Cpu> {
+fn start_with(c: ChainConfig) -> Sampler<Cpu> {
     let mut s = Sampler::new(Cpu::new(1).unwrap(), &[0.5, -1.0, 2.0], c).unwrap();
     s.set_psgld_mass(&live()).unwrap();
     s
@@ -232,7 +235,7 @@ enum Change {
 }
 
 impl Change {
-    fn settings(self) -> Config {
+    fn settings(self) -> ChainConfig {
         let mut c = config();
         match self {
             Self::Falling => {
@@ -331,9 +334,10 @@ fn a_sampler_steps_as_the_method_says() {
                 let (g, h) = (grad[i] as f64, diagonal[i] as f64);
                 v[i] = 0.7 * v[i] + 0.3 * g * g;
                 let m = 0.4 + v[i].sqrt();
-                let big_gamma = match gamma {
-                    true => -0.3 * g * h / (v[i].sqrt() * m * m),
-                    false => 0.0,
+                let big_gamma = if gamma {
+                    -0.3 * g * h / (v[i].sqrt() * m * m)
+                } else {
+                    0.0
                 };
                 let (e, t) = (c.step_size * h_factor, c.temperature * t_factor);
                 if !replay {
@@ -387,9 +391,9 @@ fn a_restored_sampler_goes_on_bit_for_bit() {
 
 #[test]
 fn what_does_not_fit_a_live_mass_is_refused() {
-    let new = |c: Config| Sampler::new(Cpu::new(1).unwrap(), &[0.5, -1.0, 2.0], c).unwrap();
+    let new = |c: ChainConfig| Sampler::new(Cpu::new(1).unwrap(), &[0.5, -1.0, 2.0], c).unwrap();
     for method in Method::ALL {
-        let mut s = new(Config::new(method, 0.01));
+        let mut s = new(ChainConfig::new(method, 0.01));
         let result = s.set_psgld_mass(&live());
         assert_eq!(result.is_ok(), method == Method::Sgld);
         if let Err(e) = result {

@@ -11,7 +11,7 @@ use bnn::gpt::Objective;
 use bnn::posterior::{Posterior, Prior, PriorFamily};
 use bnn::rng::{Stream, StreamTag};
 use bnn::samplers::{
-    AutoStep, Chain, ChainReport, ChainState, Config, Diagonal, Method, Phase, Preconditioner,
+    AutoStep, Chain, ChainConfig, ChainReport, ChainState, Diagonal, Method, Phase, Preconditioner,
     Temperatures, psgld,
 };
 use common::model::small;
@@ -31,8 +31,8 @@ fn live_mass(gamma: bool) -> Preconditioner {
     }
 }
 
-fn config(method: Method) -> Config {
-    let mut config = Config::new(method, 1e-3);
+fn config(method: Method) -> ChainConfig {
+    let mut config = ChainConfig::new(method, 1e-3);
     config.temperature = 0.7;
     config.warmup_steps = 3;
     config.sampling_steps = 7;
@@ -57,7 +57,7 @@ fn posterior_of(cpu: &Cpu, b: usize, t: usize) -> Posterior<Cpu> {
     Posterior::new(cpu, &gpt, &prior, NUM_DATA, Objective::All, b, t).unwrap()
 }
 
-fn new(cpu: &Cpu, config: Config, preconditioner: Preconditioner) -> Result<Chain<Cpu>> {
+fn new(cpu: &Cpu, config: ChainConfig, preconditioner: Preconditioner) -> Result<Chain<Cpu>> {
     Chain::new(
         cpu,
         posterior(cpu),
@@ -67,11 +67,11 @@ fn new(cpu: &Cpu, config: Config, preconditioner: Preconditioner) -> Result<Chai
     )
 }
 
-fn batch(config: &Config, step: u64) -> Batch {
+fn batch(config: &ChainConfig, step: u64) -> Batch {
     batch_of(config, step, 2, T)
 }
 
-fn batch_of(config: &Config, step: u64, b: usize, t: usize) -> Batch {
+fn batch_of(config: &ChainConfig, step: u64, b: usize, t: usize) -> Batch {
     let text = common::tokens(100, 7, 1);
     let windows = Windows::all(text.len(), t).unwrap();
     let mut batch = Batch::new(b, t).unwrap();
@@ -92,7 +92,7 @@ fn step(chain: &mut Chain<Cpu>) -> Result<ChainReport> {
 fn a_chain_steps_as_the_method_says() {
     let cpu = Cpu::new(2).unwrap();
     for gamma in [false, true] {
-        let c = Config {
+        let c = ChainConfig {
             beta: 30.0,
             ..config(Method::Sgld)
         };
@@ -145,9 +145,10 @@ fn a_chain_steps_as_the_method_says() {
                 v[i] = 0.8 * v[i] + 0.2 * g[i] * g[i];
                 let m = floor + v[i].sqrt();
                 // Positions that no window has have no gradient at first.
-                let big_gamma = match v[i] > 0.0 {
-                    true => -0.2 * g[i] * diagonal[i] / (v[i].sqrt() * m * m),
-                    false => 0.0,
+                let big_gamma = if v[i] > 0.0 {
+                    -0.2 * g[i] * diagonal[i] / (v[i].sqrt() * m * m)
+                } else {
+                    0.0
                 };
                 let xi = noise.normal(s, i as u64) as f64;
                 let by = e * (g[i] / m + t * big_gamma)

@@ -7,7 +7,7 @@ mod common;
 
 use bnn::backend::Cpu;
 use bnn::rng::{Stream, StreamTag};
-use bnn::samplers::{Config, Method, Phase, PsgldMass, Sampler};
+use bnn::samplers::{ChainConfig, Method, Phase, PsgldMass, Sampler};
 use common::replicas::Estimate;
 
 const T: f64 = 0.7;
@@ -64,9 +64,10 @@ fn discretised(step: f64, beta: f64, gamma: bool, batches: &Batches) -> [f64; 2]
             for &(p, noise) in batches {
                 let g = grad(x) + noise;
                 let m = FLOOR + g.abs();
-                let big_gamma = match gamma {
-                    true => -g.signum() * hessian(x) / (m * m),
-                    false => 0.0,
+                let big_gamma = if gamma {
+                    -g.signum() * hessian(x) / (m * m)
+                } else {
+                    0.0
                 };
                 let mean = x + step * (g / m + T * big_gamma);
                 let sd = (T * step * (2.0 - T * step * beta) / m).sqrt();
@@ -127,7 +128,7 @@ impl Case {
 /// Mean and mean square over a chain's steps from its first quarter on, with the error that the replicas' spread gives.
 fn measured(case: Case) -> [Estimate; 2] {
     let n = case.replicas;
-    let mut c = Config::new(Method::Sgld, case.step);
+    let mut c = ChainConfig::new(Method::Sgld, case.step);
     (c.temperature, c.beta) = (case.temperature, case.beta);
     (c.warmup_steps, c.sampling_steps, c.thinning) = (case.steps / 4, case.steps, 1);
     c.seed = 11;
@@ -156,9 +157,10 @@ fn measured(case: Case) -> [Estimate; 2] {
             g[i] = (grad(x as f64) + noise) as f32;
             h[i] = hessian(x as f64) as f32;
         }
-        let report = match case.gamma {
-            true => s.step_with_diagonal(&g, &h, 0.0).unwrap(),
-            false => s.step_with_gradient(&g, 0.0).unwrap(),
+        let report = if case.gamma {
+            s.step_with_diagonal(&g, &h, 0.0).unwrap()
+        } else {
+            s.step_with_gradient(&g, 0.0).unwrap()
         };
         if report.phase == Phase::Sampling {
             for (i, &x) in s.params().iter().enumerate() {

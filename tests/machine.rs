@@ -6,7 +6,7 @@ use bnn::backend::vectors::Reduce;
 use bnn::backend::{Cpu, Vectors, cpu::Isa};
 use bnn::rng::{Stream, StreamTag};
 use bnn::samplers::{
-    Config, Factors, Method, Momenta, Phase, Sampler, SamplerState, Schedule, StepReport,
+    ChainConfig, Factors, Method, Momenta, Phase, Sampler, SamplerState, Schedule, StepReport,
     Thermostat, stability,
 };
 use bnn::{Error, Result};
@@ -39,8 +39,8 @@ fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
 
-fn settings(method: Method) -> Config {
-    let mut c = Config::new(method, 0.1);
+fn settings(method: Method) -> ChainConfig {
+    let mut c = ChainConfig::new(method, 0.1);
     (
         c.warmup_steps,
         c.sampling_steps,
@@ -306,13 +306,13 @@ fn what_is_not_finite_stops_the_chain() {
 
 #[test]
 fn settings_are_checked() {
-    let refused = |what: &str, c: Config| {
+    let refused = |what: &str, c: ChainConfig| {
         let e = c.validate().unwrap_err();
         assert!(e.to_string().starts_with(what), "{e}");
         assert!(Sampler::new(cpu(), &[1.0], c).is_err());
     };
     for method in Method::ALL {
-        let with = |change: &dyn Fn(&mut Config)| {
+        let with = |change: &dyn Fn(&mut ChainConfig)| {
             let mut c = settings(method);
             assert!(c.validate().is_ok());
             change(&mut c);
@@ -388,14 +388,14 @@ fn settings_are_checked() {
         assert_eq!(serde_json::to_value(method).unwrap(), method.name());
         let text = serde_json::to_string(&settings(method)).unwrap();
         assert_eq!(
-            serde_json::from_str::<Config>(&text).unwrap(),
+            serde_json::from_str::<ChainConfig>(&text).unwrap(),
             settings(method)
         );
     }
     assert!("baoab".parse::<Method>().is_err());
     assert!(matches!(
         Sampler::new(cpu(), &[], settings(Method::Baoa)),
-        Err(Error::Invalid { .. })
+        Err(Error::OutOfRange { .. })
     ));
     assert!(Sampler::new(cpu(), &[f32::NAN], settings(Method::Baoa)).is_err());
 }
@@ -406,7 +406,7 @@ fn states_that_do_not_fit_are_refused() {
     let mut sampler = Sampler::new(cpu(), &[1.0, 2.0], with.clone()).unwrap();
     sampler.set_mass(&[1.0, 3.0]).unwrap();
     let good = sampler.state().unwrap();
-    let refused = |config: &Config, change: &dyn Fn(&mut SamplerState)| {
+    let refused = |config: &ChainConfig, change: &dyn Fn(&mut SamplerState)| {
         let mut state = good.clone();
         change(&mut state);
         assert!(
@@ -626,7 +626,7 @@ fn a_cycle_explores_without_noise_and_samples() {
     assert!((last.temperature / c.temperature - 0.5).abs() < 1e-12);
     assert!((last.step_size / c.step_size - 0.1).abs() < 1e-12);
     // What does not go together.
-    let refused = |what: &str, change: &dyn Fn(&mut Config)| {
+    let refused = |what: &str, change: &dyn Fn(&mut ChainConfig)| {
         let mut c = c.clone();
         change(&mut c);
         let e = c.validate().unwrap_err().to_string();

@@ -7,7 +7,7 @@ use bnn::inference::{
 };
 use bnn::metrics::Energy;
 use bnn::posterior::Prior;
-use bnn::samplers::{Config, Method, Preconditioner, Schedule};
+use bnn::samplers::{ChainConfig, Method, Preconditioner, Schedule};
 use bnn::store::{Dtype, Provenance, Store};
 
 fn near(got: f64, want: f64) {
@@ -106,7 +106,7 @@ fn a_stored_chain_is_compared_by_its_own_first_and_last_sample() {
 
 #[test]
 fn a_forecast_counts_time_and_friction() {
-    let mut c = Config::new(Method::Baoa, 0.02);
+    let mut c = ChainConfig::new(Method::Baoa, 0.02);
     (c.alpha, c.sigma, c.warmup_steps, c.sampling_steps) = (6.0, 2.0, 30, 70);
     let f = TrajectoryForecast::new(&c, 500.0);
     near(f.physical_time, 2.0);
@@ -129,7 +129,7 @@ fn a_forecast_counts_time_and_friction() {
     let warns = |lines: &[String]| lines.iter().any(|l| l.contains("one straight line"));
     assert!(warns(&short.lines(&c, Preconditioner::None)));
     assert!(!warns(&f.lines(&c, Preconditioner::None)));
-    let sgld = TrajectoryForecast::new(&Config::new(Method::Sgld, 0.02), 500.0);
+    let sgld = TrajectoryForecast::new(&ChainConfig::new(Method::Sgld, 0.02), 500.0);
     assert!(sgld.friction_times.is_none() && !sgld.is_one_line());
     assert!(Report::from(&sgld).f64("friction_times").unwrap().is_nan());
 }
@@ -137,7 +137,7 @@ fn a_forecast_counts_time_and_friction() {
 #[test]
 fn the_priors_limit_is_that_of_its_precision() {
     // Precision 1 / 0.25^2 = 16: BAOA is stable below 2 / sqrt(16), and over a mass of 4 below 2 / sqrt(4).
-    let (c, prior) = (Config::new(Method::Baoa, 0.1), Prior::isotropic(0.25));
+    let (c, prior) = (ChainConfig::new(Method::Baoa, 0.1), Prior::isotropic(0.25));
     let free = PriorStability::new(&c, &prior, None);
     near(free.limit, 0.5);
     near(free.stiffest, 16.0);
@@ -180,7 +180,7 @@ fn a_temperature_is_off_beyond_noise_and_rounding() {
 
 #[test]
 fn temperatures_under_a_schedule_are_brought_to_t() {
-    let mut c = Config::new(Method::Baoa, 0.1);
+    let mut c = ChainConfig::new(Method::Baoa, 0.1);
     (c.warmup_steps, c.sampling_steps, c.temperature) = (3, 5, 2.0);
     c.temperature_schedule = Schedule::Linear {
         final_fraction: 0.5,
@@ -205,7 +205,7 @@ fn temperatures_under_a_schedule_are_brought_to_t() {
 
 #[test]
 fn a_summary_takes_the_sampling_steps_and_keeps_its_keys() {
-    let mut c = Config::new(Method::Baoa, 0.1);
+    let mut c = ChainConfig::new(Method::Baoa, 0.1);
     (c.warmup_steps, c.sampling_steps, c.temperature, c.chain) = (10, 60, 0.5, 3);
     let wave = |n: usize, by: f64| (0..n).map(|i| by + (i as f64).sin()).collect::<Vec<f64>>();
     let (log_lik, log_prior) = (wave(70, -2.0), wave(70, -40.0));

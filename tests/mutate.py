@@ -32,7 +32,7 @@ WORK = Path(tempfile.gettempdir()) / "bnn-mutate"
 COPY = WORK / "copy"
 
 APPLY = "src/backend/vectors/cpu.rs"
-LIVE = "src/backend/live/cpu.rs"
+PRECONDITIONED = "src/backend/preconditioned/cpu.rs"
 SAMPLERS = "src/samplers/"
 # (name, file, mark, the text after it with the factor in [[ ]], methods, what it is multiplied with)
 MUTANTS = []
@@ -40,7 +40,7 @@ MUTANTS = []
 F32 = ["mass.sqrt()", "-0.5", "1.0 / self.delta", "floor + v.sqrt()", "v.sqrt()", "-1.0"]
 # Where the loops of a kernel's file are: (mark, line before which the table is copied, so that they remain loops over registers).
 LOOPS = {APPLY: [("fn apply(", "match rule {"), ("fn move_chunk(", "let (mut virial"), ("fn kicked_block(", "let mut sums")],
-         LIVE: [("fn move_chunk(", "let mut virial"), ("fn live_block(", "let mut sums")]}
+         PRECONDITIONED: [("fn move_chunk(", "let mut virial"), ("fn preconditioned_block(", "let mut sums")]}
 
 
 def mutants(prefix, file, mark, methods, *places, by=2.0):
@@ -132,11 +132,11 @@ for by in [2.0, 0.5]:
 
 # A mass that follows the chain.
 for by in [2.0, 0.5]:
-    mutants(f"live {by} apply", LIVE, "fn move_chunk(", [],
+    mutants(f"live {by} apply", PRECONDITIONED, "fn move_chunk(", [],
             ("virial", "[[(t[i] - c[i])]] * g[i]"), ("keep", "[[k.keep]] *"), ("take", "[[k.take]] *"), ("root", "= [[v[i].sqrt()]];"),
             ("floor", "[[k.floor]] +"), ("1/M", "[[inverse]] * (pull"), ("drift", "[[k.drift]] * g"), ("divergence", "- [[divergence(i, root, inverse)]]"),
             ("noise", "[[k.noise]] * m"), by=by)
-    mutants(f"live {by} apply", LIVE, "fn live_block(", [],
+    mutants(f"live {by} apply", PRECONDITIONED, "fn preconditioned_block(", [],
             ("share", "[[g[i]]] / root"), ("gamma", "[[rule.gamma]] * share"), ("diagonal over M", "([[h[i]]] * inverse)"), by=by)
     mutants(f"live {by} rule", SAMPLERS + "psgld.rs", "fn rule(", [],
             ("keep", "keep: [[self.decay]]"), ("take", "take: ([[1.0]] - self.decay)"), ("floor", "floor: [[self.floor]]"), ("drift", "drift: [[h]]"),

@@ -7,7 +7,7 @@
 mod common;
 
 use bnn::backend::Cpu;
-use bnn::samplers::{Config, Method, Phase, Sampler, StepReport};
+use bnn::samplers::{ChainConfig, Method, Phase, Sampler, StepReport};
 use common::replicas::{Estimate, repeat, run};
 use std::f64::consts::PI;
 
@@ -115,7 +115,7 @@ fn settle<T>(
 
 /// E x^2 and E x^4 in equilibrium of the discretisation itself, at M = sigma = 1: its step applied to the density of (x, m)
 /// until nothing changes. Nothing of the library is used.
-fn equilibrium(c: &Config) -> [f64; 2] {
+fn equilibrium(c: &ChainConfig) -> [f64; 2] {
     let (h, t, gamma) = (c.step_size, c.temperature, c.alpha);
     if c.method == Method::Sgld {
         let x = Grid::new(5.5, 221);
@@ -213,8 +213,8 @@ fn exact() -> [f64; 2] {
     [second, fourth]
 }
 
-fn config(method: Method, h: f64) -> Config {
-    let mut c = Config::new(method, h);
+fn config(method: Method, h: f64) -> ChainConfig {
+    let mut c = ChainConfig::new(method, h);
     c.alpha = match method {
         Method::Sgld => 0.0,
         // With strong friction BAOA's error all but vanishes: 4e-6 of E x^2 at h = 0.1 and alpha = 1.5.
@@ -277,7 +277,7 @@ const REPLICAS: usize = 8192;
 const Z: f64 = 6.0;
 
 /// E x^2 and E x^4 of the sampler, over `REPLICAS` chains that start in the wells.
-fn measure(c: &Config, time: f64) -> [Estimate; 2] {
+fn measure(c: &ChainConfig, time: f64) -> [Estimate; 2] {
     let mut c = c.clone();
     (c.warmup_steps, c.sampling_steps) = ((25.0 / c.step_size) as u64, (time / c.step_size) as u64);
     let start = repeat(&[2.1, -2.1], REPLICAS / 2);

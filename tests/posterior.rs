@@ -6,7 +6,7 @@ use bnn::backend::{Cpu, PRIOR_FLOOR};
 use bnn::data::Batch;
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective};
 use bnn::posterior::{Posterior, Prior, PriorFamily};
-use bnn::samplers::{Chain, Config, Method, Phase, Preconditioner};
+use bnn::samplers::{Chain, ChainConfig, Method, Phase, Preconditioner};
 use common::{bits, normals, reference, relative_error, wide};
 
 fn gpt(vocab_size: usize) -> Gpt {
@@ -286,7 +286,7 @@ fn a_chain_on_the_prior_has_its_moments() {
     for (temperature, sigma) in [(0.25, 1.0), (3.0, 2.0)] {
         let posterior = Posterior::new(&cpu, &gpt, &prior, 5.0, Objective::All, 1, 1).unwrap();
         let stiffest = prior.stiffest();
-        let mut config = Config::new(Method::Baoa, 1.0 * sigma / stiffest.sqrt());
+        let mut config = ChainConfig::new(Method::Baoa, 1.0 * sigma / stiffest.sqrt());
         config.temperature = temperature;
         config.sigma = sigma;
         config.alpha = stiffest.sqrt() * sigma;

@@ -57,13 +57,12 @@ fn reading_ahead_ends_at_the_first_error() {
     let (folder, store) = filled();
     let worked = |indices: Vec<usize>, fail_at: usize| {
         let mut seen = vec![];
-        let result = store.for_each(indices.into_iter(), |i, _| match i == fail_at {
-            true => {
+        let result = store.for_each(indices.into_iter(), |i, _| {
+            if i == fail_at {
                 // Time for the reader to fill what it has and to wait for more.
                 std::thread::sleep(std::time::Duration::from_millis(50));
-                Err(bnn::Error::invalid("work", "no failure", i))
-            }
-            false => {
+                Err(bnn::Error::out_of_range("work", "no failure", i))
+            } else {
                 seen.push(i);
                 Ok(())
             }

@@ -9,7 +9,7 @@ mod common;
 
 use bnn::backend::Cpu;
 use bnn::rng::{Stream, StreamTag};
-use bnn::samplers::{Config, Method, Sampler, StepReport};
+use bnn::samplers::{ChainConfig, Method, Sampler, StepReport};
 use bnn::store::{Dtype, Provenance, Store};
 use common::discretised::{
     Rows, Target, add, diagonal, dot, forgetting, multiply, sandwich, settled, solve, stationary,
@@ -100,7 +100,7 @@ impl Data {
     }
 
     /// The method's settings in equilibrium, and the covariance of w there: batch noise and covariance give each other.
-    fn equilibrium(&self, c: &Config, mass: &[f64]) -> (Config, Target, Rows) {
+    fn equilibrium(&self, c: &ChainConfig, mass: &[f64]) -> (ChainConfig, Target, Rows) {
         let (precision, mean) = self.posterior();
         let mut on = Target {
             precision,
@@ -134,7 +134,7 @@ fn density(y: f64, mean: f64, variance: f64) -> f64 {
 }
 
 /// Runs the chains and stores the parameters, w_i of replica r at i * REPLICAS + r; gives what is read again.
-fn sample(data: &Data, c: &Config, on: &Target) -> Vec<Vec<f32>> {
+fn sample(data: &Data, c: &ChainConfig, on: &Target) -> Vec<Vec<f32>> {
     let folder = tempfile::tempdir().unwrap();
     let provenance = Provenance {
         config: "regression".into(),
@@ -211,13 +211,13 @@ fn average(samples: &[Vec<f32>], f: impl Fn(&[f64; DIM]) -> f64) -> Estimate {
     Estimate::of(&means)
 }
 
-fn config(method: Method, heavy: bool) -> Config {
+fn config(method: Method, heavy: bool) -> ChainConfig {
     // Curvatures of the posterior are up to 150; over the mass, the diagonal of the precision, up to 2.
     let scale = |light: f64, with_mass: f64| if heavy { with_mass } else { light };
     let mut c = match method {
-        Method::Sgld => Config::new(method, scale(0.004, 0.25)),
-        Method::Baoa => Config::new(method, scale(0.08, 0.6)),
-        _ => Config::new(method, scale(0.05, 0.4)),
+        Method::Sgld => ChainConfig::new(method, scale(0.004, 0.25)),
+        Method::Baoa => ChainConfig::new(method, scale(0.08, 0.6)),
+        _ => ChainConfig::new(method, scale(0.05, 0.4)),
     };
     if method.has_momenta() {
         c.alpha = scale(12.0, 1.4);

@@ -1,6 +1,6 @@
 //! Reports: rows by name, in order, with what they mean; what is asked for wrongly is answered with what there is.
 
-use bnn::inference::{Report, Value};
+use bnn::inference::{Report, ReportValue};
 
 fn report() -> Report {
     Report::new()
@@ -25,7 +25,7 @@ fn rows_are_found_by_name_and_keep_their_order() {
     assert_eq!(r.f64s("each").unwrap(), [1.0, 2.5]);
     assert!(r.f64("unknown").unwrap().is_nan());
     assert_eq!(r.get("loss").unwrap().meaning, "mean loss, nats per token");
-    assert_eq!(Value::from(true), Value::U64(1));
+    assert_eq!(ReportValue::from(true), ReportValue::U64(1));
 }
 
 #[test]

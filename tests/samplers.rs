@@ -6,7 +6,9 @@ use bnn::Error;
 use bnn::backend::vectors::Random;
 use bnn::backend::{Cpu, Vectors};
 use bnn::rng::{Stream, StreamTag};
-use bnn::samplers::{Config, Method, Momenta, Phase, Sampler, SamplerState, Thermostat, stability};
+use bnn::samplers::{
+    ChainConfig, Method, Momenta, Phase, Sampler, SamplerState, Thermostat, stability,
+};
 use common::plane::*;
 
 fn cpu() -> Cpu {
@@ -75,7 +77,7 @@ fn replay(fixture: &Fixture, method: Method, name: &str) -> f64 {
         .then(|| fixture.get(&format!("{name}.momenta")));
     let settings = &fixture.hyperparameters()[name];
     let number = |key: &str, default: f64| settings[key].as_f64().unwrap_or(default);
-    let mut config = Config::new(method, number("lr", f64::NAN));
+    let mut config = ChainConfig::new(method, number("lr", f64::NAN));
     config.alpha = number("alpha", 0.0);
     config.beta = number("beta", 0.0);
     config.sigma = number("sigma", 1.0);
@@ -207,7 +209,7 @@ const STEPS: u64 = 450;
 /// error of E theta^2, E theta m and E m^2 against the covariances that are expected.
 ///
 /// The coordinates are independent, so the standard error of a mean over them comes from their own spread.
-fn worst_error(c: &Config, directions: &[Direction], expected: &[Matrix]) -> f64 {
+fn worst_error(c: &ChainConfig, directions: &[Direction], expected: &[Matrix]) -> f64 {
     let n = directions.len() * COPIES;
     let of = |i: usize| directions[i / COPIES];
     // Near equilibrium from the start; the burn-in does the rest.
@@ -266,7 +268,7 @@ const Z: f64 = 6.04;
 
 /// Settings away from neutral, with directions: plain; stiff; heavy; and with gradient noise just as strong as beta
 /// says.
-fn cases(method: Method) -> Vec<(Config, Vec<Direction>)> {
+fn cases(method: Method) -> Vec<(ChainConfig, Vec<Direction>)> {
     let directions = |t: f64, beta: f64, tight: f64, noise: f64| {
         let d = |lambda, mass, gradient_noise| Direction {
             lambda,
@@ -374,7 +376,7 @@ fn the_check_sees_a_wrong_factor() {
     // right one passes.
     for method in Method::ALL {
         let (right, directions) = cases(method).remove(1);
-        let expect = |change: &dyn Fn(&mut Config, &mut Direction)| -> Vec<Matrix> {
+        let expect = |change: &dyn Fn(&mut ChainConfig, &mut Direction)| -> Vec<Matrix> {
             let (mut c, mut all) = (right.clone(), directions.clone());
             for d in &mut all {
                 c = right.clone();
@@ -578,7 +580,7 @@ fn the_thermostat_settles(method: Method) {
 
 #[test]
 fn the_stability_limit_is_where_the_spectral_radius_is_one() {
-    let radius = |c: &Config, d: &Direction| {
+    let radius = |c: &ChainConfig, d: &Direction| {
         let (a, _) = linear_step(c, d);
         let (trace, det) = (a[0][0] + a[1][1], a[0][0] * a[1][1] - a[0][1] * a[1][0]);
         let root = trace * trace / 4.0 - det;
@@ -742,5 +744,5 @@ fn the_optimizer_pair_is_that_optimizer() {
         stability::optimizer_pair(&same, 9.0)
     );
     assert!(stability::alpha_for_momentum(&euler, 1.0).is_err());
-    assert!(stability::alpha_for_momentum(&Config::new(Method::Sgld, 0.1), 0.9).is_err());
+    assert!(stability::alpha_for_momentum(&ChainConfig::new(Method::Sgld, 0.1), 0.9).is_err());
 }

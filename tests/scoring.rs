@@ -7,7 +7,7 @@ use bnn::inference::scoring::{
     Models, Paired, RESAMPLES, compare, last_samples, load_samples, score,
 };
 use bnn::inference::text_score::TextPlan;
-use bnn::inference::{Report, Value};
+use bnn::inference::{Report, ReportValue};
 use bnn::metrics::{DEFAULT_BLOCK, paired_block_bootstrap, text_scores};
 use bnn::store::{Dtype, Provenance, Store};
 
@@ -98,7 +98,10 @@ fn samples_in_memory_and_in_a_store_score_alike() {
     assert_eq!(last.sample_nll.len(), 3);
     let alone = of(&Models::One(&all[2])).unwrap();
     assert_eq!(alone.sample_nll[0], last.sample_nll[1]);
-    assert!(matches!(of(&Models::Each(&[])), Err(Error::Invalid { .. })));
+    assert!(matches!(
+        of(&Models::Each(&[])),
+        Err(Error::OutOfRange { .. })
+    ));
     let short = vec![vec![0.0; 3]];
     assert!(matches!(
         of(&Models::Each(&short)),
@@ -153,7 +156,7 @@ fn the_average_is_compared_with_another_model_token_by_token() {
             1
         );
         assert!(
-            !matches!(&row.value, Value::F64(v) if v.is_nan()),
+            !matches!(&row.value, ReportValue::F64(v) if v.is_nan()),
             "{}",
             row.name
         );

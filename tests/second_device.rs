@@ -13,7 +13,7 @@ use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, WeightType};
 use bnn::metrics::{split_loss, text_scores};
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{
-    Chain, Config, GaussianConfig, GaussianFit, GaussianMethod, Method, Phase, Preconditioner,
+    Chain, ChainConfig, GaussianConfig, GaussianFit, GaussianMethod, Method, Phase, Preconditioner,
 };
 use common::bits;
 use counted::{Counted, Counts};
@@ -142,7 +142,7 @@ fn run_chain<B: bnn::backend::Backend>(
     let (tokens, windows, mut batch) = text();
     let (prior, all) = (Prior::isotropic(0.5), Objective::All);
     let posterior = Posterior::new(backend, &gpt, &prior, 399.0, all, 3, 10).unwrap();
-    let mut config = Config::new(method, 1e-6);
+    let mut config = ChainConfig::new(method, 1e-6);
     config.warmup_steps = 2;
     config.sampling_steps = 4;
     config.thinning = 1;

@@ -12,7 +12,7 @@ use bnn::inference::{
 };
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{
-    AutoStep, Chain, Config, CurvatureKind, GaussianConfig, GaussianMethod, Method, Phase,
+    AutoStep, Chain, ChainConfig, CurvatureKind, GaussianConfig, GaussianMethod, Method, Phase,
     Preconditioner, Sampler, Schedule, Temperatures,
 };
 use bnn::store::{Kind, Reader, params_sha256};
@@ -86,8 +86,8 @@ impl Place {
     }
 }
 
-fn sampler(method: Method) -> Config {
-    Config {
+fn sampler(method: Method) -> ChainConfig {
+    ChainConfig {
         temperature: 0.6,
         warmup_steps: 4,
         sampling_steps: 20,
@@ -95,11 +95,11 @@ fn sampler(method: Method) -> Config {
         seed: 11,
         chain: 2,
         alpha: if method.has_momenta() { 0.8 } else { 0.0 },
-        ..Config::new(method, 1e-3)
+        ..ChainConfig::new(method, 1e-3)
     }
 }
 
-fn chain(sampler: Config, preconditioner: Preconditioner) -> Inference {
+fn chain(sampler: ChainConfig, preconditioner: Preconditioner) -> Inference {
     Inference::Chain {
         sampler,
         preconditioner,
@@ -134,7 +134,7 @@ const RMS: Preconditioner = Preconditioner::Rms {
 };
 
 fn searched() -> SessionConfig {
-    let sampler = Config {
+    let sampler = ChainConfig {
         warmup_steps: 55,
         ..sampler(Method::Sghmc)
     };
@@ -174,7 +174,7 @@ fn kinds() -> Vec<SessionConfig> {
         decay: 0.8,
         every: 2,
     };
-    let cyclical = Config {
+    let cyclical = ChainConfig {
         schedule: Schedule::Cyclical {
             cycles: 2,
             exploration: 0.4,
@@ -258,10 +258,7 @@ fn a_session_is_the_chain_that_a_caller_assembles() {
             .unwrap();
         let sampled = (step + 1).saturating_sub(3 + 4);
         let due = sampled > 0 && sampled.is_multiple_of(2);
-        let look = |s: &Sampler<Cpu>, g: &Vec<f32>| match due {
-            true => taken.read(s, g),
-            false => Ok(()),
-        };
+        let look = |s: &Sampler<Cpu>, g: &Vec<f32>| if due { taken.read(s, g) } else { Ok(()) };
         let want = chain.step_observed(&batch, look).unwrap();
         if due {
             taken.keep();
@@ -304,9 +301,10 @@ impl Monitor<Cpu> for Path1 {
     fn before(&mut self, chain: &Sampler<Cpu>, grad: &Vec<f32>) -> Result<()> {
         assert_eq!(grad.len(), chain.params().len());
         self.before = chain.params().clone();
-        match self.refuses {
-            true => Err(Error::Interrupted),
-            false => Ok(()),
+        if self.refuses {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
         }
     }
 
@@ -349,7 +347,7 @@ fn a_session_grows_where_no_step_depends_on_its_length() {
     let place = Place::new();
     let of = |n| {
         settings(chain(
-            Config {
+            ChainConfig {
                 sampling_steps: n,
                 ..sampler(Method::Baoa)
             },
@@ -458,7 +456,7 @@ fn a_file_of_other_settings_is_refused_with_what_differs() {
     steps(&mut s, 9);
     place.save(&s, "chain.bnn");
     type Change = fn(&mut SessionConfig);
-    fn of(c: &mut SessionConfig) -> (&mut Config, &mut Preconditioner) {
+    fn of(c: &mut SessionConfig) -> (&mut ChainConfig, &mut Preconditioner) {
         match &mut c.inference {
             Inference::Chain {
                 sampler,
@@ -546,7 +544,7 @@ fn gradient_steps(s: &mut Session<Cpu>, n: u64) {
 }
 
 fn own_chain(n: u64) -> Inference {
-    let sampler = Config {
+    let sampler = ChainConfig {
         sampling_steps: n,
         ..sampler(Method::Sghmc)
     };

@@ -2,7 +2,7 @@
 
 use bnn::Error;
 use bnn::settings::{
-    Case, Given, Kind, Preset, Reader, Row, Sampler, Settings, TABLE, TargetKind, Value,
+    Case, Given, Kind, Preset, Reader, Row, SamplerChoice, Settings, TABLE, TargetKind, Value,
     default_text, markdown, row,
 };
 use std::collections::HashSet;
@@ -19,7 +19,7 @@ fn find(name: &str) -> &'static Row {
 /// Every combination of what defaults depend on.
 fn every_case() -> Vec<Case> {
     let mut cases = Vec::new();
-    for sampler in Sampler::all() {
+    for sampler in SamplerChoice::all() {
         for preset in [Preset::Default, Preset::Original] {
             for shape in ["tiny", "cpu", "baby", "baby-full", "gpt2"] {
                 for target in [TargetKind::Gpt, TargetKind::Own] {
@@ -99,7 +99,7 @@ fn defaults_are_those_of_the_presets() {
         let case = Case {
             target,
             preset,
-            sampler: Sampler::try_from(sampler.to_owned()).expect(sampler),
+            sampler: SamplerChoice::try_from(sampler.to_owned()).expect(sampler),
             ..Case::usual()
         };
         let value = find(name).default(&case);
@@ -243,7 +243,7 @@ fn a_run_from_before_a_setting_did_what_it_did() {
     assert!(missing.contains("seed"), "{missing}");
     // A thermostat's mass that a run does not name is the paper's, not the default of now.
     let given = Given {
-        sampler: Sampler::try_from("sgnht_euler".to_owned()).ok(),
+        sampler: SamplerChoice::try_from("sgnht_euler".to_owned()).ok(),
         ..Given::default()
     };
     let now = given.resolve().expect("settings");
@@ -380,7 +380,7 @@ mod command {
 
     #[test]
     fn the_command_has_the_tables_defaults() {
-        for sampler in Sampler::all() {
+        for sampler in SamplerChoice::all() {
             let text = said(&["config", "--json", "--sampler", sampler.name()]);
             let v: serde_json::Value = serde_json::from_str(&text).expect("JSON");
             let case = Case {

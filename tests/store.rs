@@ -196,18 +196,18 @@ fn what_cannot_be_stored_leaves_the_old_file() {
         &header,
         &[("theta", TensorData::Bf16(&[1.0, f32::MAX]))],
     );
-    assert!(matches!(error, Err(Error::Invalid { .. })), "{error:?}");
+    assert!(matches!(error, Err(Error::OutOfRange { .. })), "{error:?}");
 
     let twice = [("a", TensorData::F32(&[])), ("a", TensorData::F64(&[]))];
     let unnamed = [("", TensorData::F32(&[]))];
     for tensors in [&twice[..], &unnamed] {
         let error = store::write(&path, &header, tensors).unwrap_err();
-        assert!(matches!(error, Error::Invalid { .. }), "{error}");
+        assert!(matches!(error, Error::OutOfRange { .. }), "{error}");
     }
     let mut large = header.clone();
     large.vocabulary = "x".repeat(store::HEADER_MAX as usize);
     let error = store::write(&path, &large, &[]).unwrap_err();
-    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+    assert!(matches!(error, Error::OutOfRange { .. }), "{error}");
 
     assert_eq!(fs::read(&path).unwrap(), before);
     assert_eq!(names(folder.path()), ["chain.bnn"]);
@@ -236,7 +236,7 @@ fn a_place_that_cannot_be_written_is_named_and_the_rest_left_alone() {
         );
     }
     let error = store::write("..", &header(Kind::Chain), &tensors).unwrap_err();
-    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+    assert!(matches!(error, Error::OutOfRange { .. }), "{error}");
 
     assert_eq!(fs::read(&path).unwrap(), before);
     assert_eq!(names(folder.path()), ["chain.bnn", "full"]);
@@ -602,7 +602,7 @@ fn appending_refuses_what_is_no_sample() {
     for (index, n) in [(10, N), (usize::MAX, N), (0, N - 1), (0, N + 1)] {
         let error = store.load(index, &mut vec![0.0; n]).unwrap_err();
         assert!(
-            matches!(error, Error::Invalid { .. } | Error::Shape { .. }),
+            matches!(error, Error::OutOfRange { .. } | Error::Shape { .. }),
             "{error}"
         );
     }
@@ -689,7 +689,7 @@ fn thinning_keeps_what_it_is_told_to() {
         (vec![10, 40, 70], vec![10])
     );
     assert_eq!(reopened(&folder).ids(), store.ids());
-    assert!(matches!(store.keep_every(0), Err(Error::Invalid { .. })));
+    assert!(matches!(store.keep_every(0), Err(Error::OutOfRange { .. })));
 }
 
 #[test]
@@ -762,7 +762,7 @@ fn a_new_store_wants_an_empty_folder_and_a_sensible_provenance() {
         .map(drop)
         .unwrap_err();
     assert!(
-        matches!(&error, Error::Invalid { got, .. } if got == "10 samples"),
+        matches!(&error, Error::Conflict(why) if why.contains("10 samples")),
         "{error}"
     );
     let folder = tempdir().unwrap();
@@ -774,6 +774,6 @@ fn a_new_store_wants_an_empty_folder_and_a_sensible_provenance() {
         let error = Store::create(folder.path(), provenance)
             .map(drop)
             .unwrap_err();
-        assert!(matches!(error, Error::Invalid { .. }), "{error}");
+        assert!(matches!(error, Error::OutOfRange { .. }), "{error}");
     }
 }

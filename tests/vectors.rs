@@ -6,8 +6,8 @@ mod ensure;
 
 use bnn::Error;
 use bnn::backend::vectors::{
-    AdamW, Badodab, ChainView, Coefficients, Combine, EkfStep, Langevin, LiveRule, LiveUpdate,
-    Noise, RangeMoments, Reduce, Rule, Transfer, ViDraw,
+    AdamW, Badodab, ChainView, Coefficients, Combine, EkfStep, Langevin, Noise, PreconditionedRule,
+    PreconditionedUpdate, RangeMoments, Reduce, Rule, Transfer, ViDraw,
 };
 use bnn::backend::{Cpu, Input, Scalars, Vectors};
 use bnn::rng::{Stream, StreamTag};
@@ -392,7 +392,7 @@ fn an_unsound_record_lets_no_update_change_anything() {
             check("langevin", [&theta, &other], [&t, &m], &mut record);
         }
         let (mut t, mut v, mut mass) = (theta.clone(), positive.clone(), positive.clone());
-        let on = LiveUpdate {
+        let on = PreconditionedUpdate {
             theta: &mut t,
             squares: &mut v,
             mass: &mut mass,
@@ -401,7 +401,7 @@ fn an_unsound_record_lets_no_update_change_anything() {
             center: &theta,
             noise: noise(),
         };
-        let rule = LiveRule {
+        let rule = PreconditionedRule {
             keep: 0.9,
             take: 0.1,
             floor: 0.3,
@@ -409,7 +409,7 @@ fn an_unsound_record_lets_no_update_change_anything() {
             gamma: 0.1,
             noise: 0.1,
         };
-        cpu.live_update(rule, on, &mut record).unwrap();
+        cpu.preconditioned_update(rule, on, &mut record).unwrap();
         check("live", [&theta, &positive], [&t, &v], &mut record);
         let (mut t, mut m, mut v) = (theta.clone(), other.clone(), positive.clone());
         let adamw = AdamW {
@@ -459,10 +459,10 @@ fn lengths_must_agree() {
     shape(cpu.combine(&mut a, Combine::AddSquares(&b)));
     shape(cpu.combine(&mut a, Combine::Divide(&b)));
     shape(cpu.reduce(Reduce::Dot(&a, &b)).map(|_| ()));
-    assert!(matches!(cpu.element(&a, 5), Err(Error::Invalid { .. })));
+    assert!(matches!(cpu.element(&a, 5), Err(Error::OutOfRange { .. })));
     for (at, n) in [(4, 2), (6, 0), (usize::MAX, 1)] {
         let part = cpu.download_from(&a, at, &mut [0.0; 2][..n]);
-        assert!(matches!(part, Err(Error::Invalid { .. })), "{part:?}");
+        assert!(matches!(part, Err(Error::OutOfRange { .. })), "{part:?}");
     }
     let mut found = Scalars::default();
     for bad in 0..5 {
@@ -500,7 +500,7 @@ fn lengths_must_agree() {
     #[allow(clippy::reversed_empty_ranges, clippy::single_range_in_vec_init)]
     for decay in [&[3..2][..], &[0..6], &[2..4, 3..5], &[3..4, 0..1]] {
         let r = cpu.adamw_update(&mut t, &a, &mut m, &mut v, decay, &adamw, &mut found);
-        assert!(matches!(r, Err(Error::Invalid { .. })), "{decay:?}");
+        assert!(matches!(r, Err(Error::OutOfRange { .. })), "{decay:?}");
     }
     for (beta1, beta2, step) in [(1.0, 0.9, 1), (-0.1, 0.9, 1), (0.9, 1.0, 1), (0.9, 0.99, 0)] {
         let bad = AdamW {
@@ -510,7 +510,7 @@ fn lengths_must_agree() {
             ..adamw
         };
         let r = cpu.adamw_update(&mut t, &a, &mut m, &mut v, &[], &bad, &mut found);
-        assert!(matches!(r, Err(Error::Invalid { .. })), "{bad:?}");
+        assert!(matches!(r, Err(Error::OutOfRange { .. })), "{bad:?}");
     }
 }
 

@@ -24,7 +24,7 @@ impl HostPool {
             n => n,
         };
         if threads > 1024 {
-            return Err(Error::invalid("threads", "0 (all) to 1024", threads));
+            return Err(Error::out_of_range("threads", "0 (all) to 1024", threads));
         }
         let pool = (threads > 1)
             .then(|| {

@@ -223,22 +223,21 @@ fn go(command: Command, given: Given) -> Result<ExitCode> {
                 }
                 None => train::train(&resolve(&a.with, given)?, &mut ctx)?,
             };
-            match a.with.json {
-                true => print_json(&serde_json::to_value(&report).map_err(not_json)?)?,
-                false => {
-                    let (folder, _) = RunFolder::open(Path::new(&report.run_dir))?;
-                    let path = folder.summary();
-                    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-                    print(&format!("{text}\nrun folder: {}\n", report.run_dir))?;
-                }
+            if a.with.json {
+                print_json(&serde_json::to_value(&report).map_err(not_json)?)?
+            } else {
+                let (folder, _) = RunFolder::open(Path::new(&report.run_dir))?;
+                let path = folder.summary();
+                let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+                print(&format!("{text}\nrun folder: {}\n", report.run_dir))?;
             }
         }
         Command::Baseline(a) => {
             let config = resolve(&a, given)?;
             let mut ctx = context()?;
             let b = Setting::new(&config)?.baseline(&config, &mut ctx)?;
-            match a.json {
-                true => print_json(&json!({
+            if a.json {
+                print_json(&json!({
                     "val_loss": b.val_loss,
                     "train_loss": b.train_loss,
                     "seconds": b.seconds,
@@ -246,14 +245,15 @@ fn go(command: Command, given: Given) -> Result<ExitCode> {
                     "path": b.path,
                     "sha256": hex(&b.sha256),
                     "cached": b.cached,
-                }))?,
-                false => print(&format!(
+                }))?
+            } else {
+                print(&format!(
                     "validation loss {:.4}, training loss {:.4}, {:.1} s: {}\n",
                     b.val_loss,
                     b.train_loss,
                     b.seconds,
                     b.path.display()
-                ))?,
+                ))?
             }
         }
         Command::Eval(a) => {
@@ -261,19 +261,16 @@ fn go(command: Command, given: Given) -> Result<ExitCode> {
             let config = config.overlaid(given, Reader::Eval)?;
             let mut ctx = context()?;
             let reports = evaluate::eval_run(&folder, &config, &mut ctx)?;
-            match a.json {
-                true => {
-                    let results = evaluate::by_split(&reports)?;
-                    print_json(&json!({
-                        "run_dir": folder.path,
-                        "sampler_type": folder.sampler,
-                        "results": results,
-                    }))?;
-                }
-                false => {
-                    for r in &reports {
-                        print(&format!("{}\n", r.text()))?;
-                    }
+            if a.json {
+                let results = evaluate::by_split(&reports)?;
+                print_json(&json!({
+                    "run_dir": folder.path,
+                    "sampler_type": folder.sampler,
+                    "results": results,
+                }))?;
+            } else {
+                for r in &reports {
+                    print(&format!("{}\n", r.text()))?;
                 }
             }
         }
@@ -281,9 +278,10 @@ fn go(command: Command, given: Given) -> Result<ExitCode> {
         Command::Generate(a) => return generate_text(&a, given),
         Command::Config(a) => {
             let config = resolve(&a, given)?;
-            match a.json {
-                true => print_json(&serde_json::to_value(&config).map_err(not_json)?)?,
-                false => print(&config.to_toml()?)?,
+            if a.json {
+                print_json(&serde_json::to_value(&config).map_err(not_json)?)?
+            } else {
+                print(&config.to_toml()?)?
             }
         }
         Command::Verify(a) => return verify_files(&a, given),
@@ -299,9 +297,10 @@ fn diagnose_runs(a: &Diagnose, given: Given) -> Result<()> {
     if let Some(path) = &a.export {
         export::netcdf(&runs, path)?;
     }
-    match a.json {
-        true => print_json(&serde_json::to_value(&diagnosis).map_err(not_json)?),
-        false => print(&diagnosis.text()),
+    if a.json {
+        print_json(&serde_json::to_value(&diagnosis).map_err(not_json)?)
+    } else {
+        print(&diagnosis.text())
     }
 }
 
@@ -318,10 +317,7 @@ fn generate_text(a: &Generate, given: Given) -> Result<ExitCode> {
         baseline: a.baseline,
     };
     let mut ctx = context()?;
-    let show = |piece: &str| match a.json {
-        true => Ok(()),
-        false => print(piece),
-    };
+    let show = |piece: &str| if a.json { Ok(()) } else { print(piece) };
     let v = generate::generate(&folder, &config, &request, &mut ctx, show)?;
     if a.json {
         print_json(&v)?;
@@ -381,29 +377,28 @@ fn verify_files(a: &Verify, given: Given) -> Result<ExitCode> {
         checks.extend(verify::verify_file(&backend, file)?);
     }
     let failed = checks.iter().filter(|c| !c.pass).count();
-    match a.json {
-        true => print_json(&json!({
+    if a.json {
+        print_json(&json!({
             "device": format!("{backend:?}"),
             "checks": checks,
             "passed": checks.len() - failed,
             "failed": failed,
-        }))?,
-        false => {
-            for c in &checks {
-                print(&format!(
-                    "{}  {:<52} {:.2e} of {:.0e}  {}\n",
-                    if c.pass { "pass" } else { "FAIL" },
-                    c.quantity,
-                    c.error,
-                    c.tolerance,
-                    c.file,
-                ))?;
-            }
+        }))?
+    } else {
+        for c in &checks {
             print(&format!(
-                "{} passed, {failed} failed on {backend:?}\n",
-                checks.len() - failed
+                "{}  {:<52} {:.2e} of {:.0e}  {}\n",
+                if c.pass { "pass" } else { "FAIL" },
+                c.quantity,
+                c.error,
+                c.tolerance,
+                c.file,
             ))?;
         }
+        print(&format!(
+            "{} passed, {failed} failed on {backend:?}\n",
+            checks.len() - failed
+        ))?;
     }
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
@@ -418,7 +413,7 @@ fn resolve(a: &Configured, given: Given) -> Result<Config> {
 }
 
 fn not_json(e: serde_json::Error) -> Error {
-    Error::invalid("result", "JSON", e)
+    Error::out_of_range("result", "JSON", e)
 }
 
 fn print_json(v: &Value) -> Result<()> {

@@ -35,7 +35,7 @@ pub unsafe extern "C" fn bnn_agreement(
         let all = of_chain.and_then(|one| one.checked_mul(chains));
         let (Some(one), Some(all)) = (of_chain, all) else {
             let got = format!("{chains} * {n} * {quantities}");
-            return Err(Error::invalid("chains * n * quantities", "a size", got).into());
+            return Err(Error::out_of_range("chains * n * quantities", "a size", got).into());
         };
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {

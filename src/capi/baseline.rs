@@ -56,9 +56,10 @@ pub unsafe extern "C" fn bnn_model_train_once(
                 batch: o.training_batch(m.gpt.config())?,
             };
             let made = training.once(&m.device, path.as_ref(), |step, loss| {
-                match callback.is_none_or(|f| f(user_data, step, loss) != 0) {
-                    true => Ok(()),
-                    false => Err(Error::Interrupted),
+                if callback.is_none_or(|f| f(user_data, step, loss) != 0) {
+                    Ok(())
+                } else {
+                    Err(Error::Interrupted)
                 }
             })?;
             m.set(&made.file.params)?;

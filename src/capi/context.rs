@@ -34,7 +34,7 @@ pub unsafe extern "C" fn bnn_context_free(context: *mut bnn_context) {
     unsafe { take_back(context) }
 }
 
-/// How many threads compute. [out] threads.
+/// Gives how many threads compute. [out] threads.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_context_threads(
     context: *const bnn_context,

@@ -22,11 +22,13 @@ pub(super) fn split(corpus: &Corpus, split: i32) -> Result<&[u16], Fail> {
     match split {
         BNN_SPLIT_TRAIN => Ok(&corpus.train),
         BNN_SPLIT_VAL => Ok(&corpus.val),
-        other => Err(Error::invalid("split", "BNN_SPLIT_TRAIN or BNN_SPLIT_VAL", other).into()),
+        other => {
+            Err(Error::out_of_range("split", "BNN_SPLIT_TRAIN or BNN_SPLIT_VAL", other).into())
+        }
     }
 }
 
-/// The play in verse that the library carries. [out] corpus: to be freed with bnn_corpus_free.
+/// Makes a corpus of the play in verse that the library carries. [out] corpus: to be freed with bnn_corpus_free.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_corpus_embedded(
     corpus: *mut *mut bnn_corpus,
@@ -39,7 +41,7 @@ pub unsafe extern "C" fn bnn_corpus_embedded(
     })
 }
 
-/// A plain text file.
+/// Makes a corpus of a plain text file.
 ///
 /// [in] path: UTF-8, path_len bytes. [out] corpus. Errors: BNN_ERR_IO, BNN_ERR_DATA when it is empty or not UTF-8.
 #[unsafe(no_mangle)]
@@ -58,7 +60,7 @@ pub unsafe extern "C" fn bnn_corpus_from_file(
     })
 }
 
-/// A text in memory.
+/// Makes a corpus of a text in memory.
 ///
 /// [in] chars: UTF-8, len bytes. [out] corpus. Errors: BNN_ERR_DATA when it is empty, BNN_ERR_INVALID when it is not UTF-8.
 #[unsafe(no_mangle)]
@@ -84,7 +86,7 @@ pub unsafe extern "C" fn bnn_corpus_free(corpus: *mut bnn_corpus) {
     unsafe { take_back(corpus) }
 }
 
-/// [out] vocab_size: how many different characters; [out] n_train, n_val: tokens of the splits.
+/// Gives the sizes of a corpus. [out] vocab_size: how many different characters; [out] n_train, n_val: tokens of the splits.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_corpus_sizes(
     corpus: *const bnn_corpus,
@@ -110,7 +112,7 @@ pub unsafe extern "C" fn bnn_corpus_sizes(
     })
 }
 
-/// The tokens of a split.
+/// Copies the tokens of a split.
 ///
 /// [in] split: BNN_SPLIT_…. [out] tokens: capacity elements; needed: how many there are. Errors: BNN_ERR_INVALID, BNN_ERR_TOO_SMALL.
 #[unsafe(no_mangle)]
@@ -131,7 +133,7 @@ pub unsafe extern "C" fn bnn_corpus_tokens(
     })
 }
 
-/// Text to tokens.
+/// Turns text into tokens.
 ///
 /// [in] chars: UTF-8, len bytes. [out] tokens: capacity elements; [out] needed: how many there are.
 /// Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL.
@@ -154,7 +156,7 @@ pub unsafe extern "C" fn bnn_corpus_encode(
     })
 }
 
-/// Tokens to text.
+/// Turns tokens into text.
 ///
 /// [in] tokens: n elements. [out] chars: UTF-8 without NUL, capacity bytes; [out] needed: how many bytes there are.
 /// Errors: BNN_ERR_INVALID or BNN_ERR_DATA for a token out of range, BNN_ERR_TOO_SMALL.

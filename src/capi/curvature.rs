@@ -69,7 +69,7 @@ pub unsafe extern "C" fn bnn_sampler_curvature_with_gradients(
     guard(err, || {
         // SAFETY: all are NULL or the caller's live objects.
         let mut to = unsafe { report_of(report)? };
-        // SAFETY: as above. The callback may free the handle: what the call uses is its own from here on.
+        // SAFETY: all are NULL or the caller's live objects. The callback may free the handle: what the call uses is its own from here on.
         let inner = unsafe { get(sampler, "sampler") }?.inner.clone();
         let gradient = gradient.ok_or(Fail::Null("gradient".into()))?;
         let i = &mut *lock(&inner, "sampler")?;

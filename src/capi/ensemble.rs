@@ -59,14 +59,16 @@ pub unsafe extern "C" fn bnn_ensemble_add(
         let (e, from) = unsafe { (get(ensemble, "ensemble")?, slice(params, n, "params")?) };
         e.inner.model.gpt.layout().check(from)?;
         if let Some(i) = from.iter().position(|v| !v.is_finite()) {
-            return Err(Error::invalid(format!("params[{i}]"), "a finite number", from[i]).into());
+            return Err(
+                Error::out_of_range(format!("params[{i}]"), "a finite number", from[i]).into(),
+            );
         }
         lock(&e.inner.params, "ensemble")?.push(from.to_vec());
         Ok(())
     })
 }
 
-/// How many samples there are. [out] n.
+/// Gives how many samples there are. [out] n.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_ensemble_len(
     ensemble: *const bnn_ensemble,
@@ -81,7 +83,7 @@ pub unsafe extern "C" fn bnn_ensemble_len(
     })
 }
 
-/// Scores the average of the samples' probabilities on a whole split, consecutive windows of the block's length; nats a token.
+/// Scores the average of the samples' probabilities on a whole split, consecutive windows of the block's length; nats per token.
 ///
 /// [in] split: BNN_SPLIT_…. [out] report: loss, of the averaged prediction; loss_mean, the mean of the samples' losses, and loss_of_each;
 /// entropy.mean, .min, .max, of the averaged prediction; expected_entropy; mutual_information.mean, .min, .max; ece, expected calibration error,
@@ -112,7 +114,7 @@ pub unsafe extern "C" fn bnn_ensemble_evaluate(
     })
 }
 
-/// What the average of the samples says of a text, token by token: of each after the first, given those before it in its window. Windows are
+/// Scores what the average of the samples says of a text, token by token: of each after the first, given those before it in its window. Windows are
 /// consecutive and of the block's length, as bnn_ensemble_evaluate has them, the last one shorter where the text does not fill it.
 ///
 /// [in] tokens: n, at least 2, as bnn_corpus_encode or bnn_corpus_tokens gives them. [out] log_probs, entropy, mutual_information: n - 1

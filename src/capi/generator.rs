@@ -27,7 +27,8 @@ pub type bnn_token_callback = Option<
     ) -> i32,
 >;
 
-/// As bnn_token_callback, for several texts: prompt is the index of the prompt that the token's text goes on from, and 0 stops that text alone.
+/// Called with every token of several texts: prompt is the index of the prompt that the token's text goes on from, and the other values are those of
+/// bnn_token_callback. Returning 0 stops that text alone.
 pub type bnn_batch_token_callback = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
@@ -96,7 +97,7 @@ pub unsafe extern "C" fn bnn_generator_free(generator: *mut bnn_generator) {
 ///
 /// [in] prompt: UTF-8, prompt_len bytes, at least one character; options: max_new_tokens, generation_temperature, top_k, context, seed (NULL
 /// for defaults); number: which text of the seed; callback: NULL or called for each token. [out] chars: the new text, UTF-8 without NUL,
-/// capacity bytes; needed: its bytes (4 * max_new_tokens is always enough); mean_entropy, mean_mutual_information: nats a token.
+/// capacity bytes; needed: its bytes (4 * max_new_tokens is always enough); mean_entropy, mean_mutual_information: nats per token.
 /// Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL (the same call with a larger
 /// buffer gives the same text), BNN_ERR_NOT_FINITE. The same seed gives the same text, whatever the number of threads.
 #[unsafe(no_mangle)]
@@ -150,14 +151,14 @@ pub unsafe extern "C" fn bnn_generator_generate(
     })
 }
 
-/// Means of a text's entropy and mutual information, nats a token; 0 for a text without one.
+/// Means of a text's entropy and mutual information, nats per token; 0 for a text without one.
 fn means(made: &Generated) -> (f64, f64) {
     let n = (made.info.len() as f64).max(1.0);
     let mean = |of: fn(&TokenInfo) -> f64| made.info.iter().map(of).sum::<f64>() / n;
     (mean(|t| t.entropy), mean(|t| t.mutual_information))
 }
 
-/// The prompts' tokens; an error says of which prompt.
+/// Returns the prompts' tokens; an error says of which prompt.
 fn encode(corpus: &Corpus, prompts: &[&str]) -> Result<Vec<Vec<u16>>, Error> {
     let each = prompts.iter().enumerate();
     each.map(|(i, prompt)| match corpus.tokenizer.encode(prompt) {
@@ -169,7 +170,7 @@ fn encode(corpus: &Corpus, prompts: &[&str]) -> Result<Vec<Vec<u16>>, Error> {
     .collect()
 }
 
-/// Goes on from several prompts at once: each sample's weights are read once a token for all of them.
+/// Goes on from several prompts at once: each sample's weights are read once per token for all of them.
 ///
 /// Text i is number first + i (modulo 2^64) of the seed: the same bytes as bnn_generator_generate writes from prompt i alone with that
 /// number. The generator keeps caches for as many texts as it ever wrote at once.
@@ -178,7 +179,7 @@ fn encode(corpus: &Corpus, prompts: &[&str]) -> Result<Vec<Vec<u16>>, Error> {
 /// bnn_generator_generate; callback: NULL or called for each token, text by text for the first tokens, then for the second, and so on.
 /// [out] chars: the new texts one after the other, UTF-8 without NUL, capacity bytes; needed: their bytes (4 * n * max_new_tokens is
 /// always enough); offsets: n + 1 numbers, text i is bytes offsets[i] to offsets[i + 1] of chars; mean_entropy, mean_mutual_information:
-/// n each, nats a token, 0 for a text without one.
+/// n each, nats per token, 0 for a text without one.
 /// Errors: those of bnn_generator_generate, with the prompt's index.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_generator_generate_batch(
@@ -201,7 +202,7 @@ pub unsafe extern "C" fn bnn_generator_generate_batch(
     guard(err, || {
         let ends = n
             .checked_add(1)
-            .ok_or_else(|| Error::invalid("n", "below the largest size", n))?;
+            .ok_or_else(|| Error::out_of_range("n", "below the largest size", n))?;
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
             let g = get(generator, "generator")?;

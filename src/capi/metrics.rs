@@ -19,11 +19,11 @@ fn unit(number: i32) -> Result<Unit, Fail> {
     match number {
         BNN_UNIT_CHAR => Ok(Unit::Char),
         BNN_UNIT_WORD => Ok(Unit::Word),
-        other => Err(Error::invalid("unit", "BNN_UNIT_CHAR or BNN_UNIT_WORD", other).into()),
+        other => Err(Error::out_of_range("unit", "BNN_UNIT_CHAR or BNN_UNIT_WORD", other).into()),
     }
 }
 
-/// Corpus BLEU: unsmoothed, brevity penalty, one reference a text.
+/// Computes corpus BLEU: unsmoothed, brevity penalty, one reference per text.
 ///
 /// [in] references, predictions: n texts, UTF-8, with their lengths in bytes; unit: BNN_UNIT_…; max_order: 1 to 4. [out] score: 0 to 1.
 /// Errors: BNN_ERR_INVALID for the unit or the order, BNN_ERR_SHAPE for no texts.
@@ -51,7 +51,7 @@ pub unsafe extern "C" fn bnn_bleu(
     })
 }
 
-/// Mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures. As bnn_bleu. [out] report: rouge1, rouge2, rouge_l, 0 to 1.
+/// Computes the mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures, of texts given as to bnn_bleu. [out] report: rouge1, rouge2, rouge_l, 0 to 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_rouge(
     references: *const *const c_char,
@@ -75,7 +75,7 @@ pub unsafe extern "C" fn bnn_rouge(
     })
 }
 
-/// Mean Brier score of predictions: the squared distance between the probabilities and the outcome.
+/// Computes the mean Brier score of predictions: the squared distance between the probabilities and the outcome.
 ///
 /// [in] probabilities: (n, v), those of one prediction after the other; outcomes: n, each below v; n, v: at least 1. [out] score: 0 to 2, 0
 /// the best. Errors: BNN_ERR_INVALID for an outcome or a probability that is not 0 to 1, with its place; BNN_ERR_SHAPE for no predictions.
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn bnn_brier_score(
     guard(err, || {
         let all = n
             .checked_mul(v)
-            .ok_or_else(|| Error::invalid("n * v", "a size", format!("{n} * {v}")))?;
+            .ok_or_else(|| Error::out_of_range("n * v", "a size", format!("{n} * {v}")))?;
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
             let p = slice(probabilities, all, "probabilities")?;
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn bnn_brier_score(
             }
             if let Some(i) = p.iter().position(|p| !(0.0..=1.0).contains(p)) {
                 let what = format!("probability {} of prediction {}", i % v, i / v);
-                return Err(Error::invalid(what, "0 to 1", p[i]).into());
+                return Err(Error::out_of_range(what, "0 to 1", p[i]).into());
             }
             let each = p.chunks_exact(v).zip(outcomes);
             let each = each.map(|(p, &outcome)| brier_score(p, outcome.into()));
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn bnn_brier_score(
     })
 }
 
-/// Expected calibration error: the gap between mean confidence and accuracy, averaged over bins of equal width.
+/// Computes the expected calibration error: the gap between mean confidence and accuracy, averaged over bins of equal width.
 ///
 /// [in] confidence: n, each prediction's highest probability, above 0 and at most 1; correct: n, nonzero where that outcome came; bins: at
 /// least 1. [out] ece: 0 to 1. Errors: BNN_ERR_INVALID for a confidence, no bins or more than memory holds, BNN_ERR_SHAPE for no predictions.
@@ -136,7 +136,7 @@ pub unsafe extern "C" fn bnn_calibration_error(
     })
 }
 
-/// Whether chains agree on one scalar quantity, and how many independent draws they are worth (Vehtari et al. 2021).
+/// Says whether chains agree on one scalar quantity, and how many independent draws they are worth (Vehtari et al. 2021).
 ///
 /// [in] draws: (chains, n), the draws of one chain after the other, all finite; chains: at least 1; n: draws of each chain, at least 4.
 /// [out] report: rhat, rank-normalised split R-hat, about 1 where the halves of all chains agree; NaN for a constant quantity; ess_bulk, ess_tail,
@@ -151,9 +151,9 @@ pub unsafe extern "C" fn bnn_chain_diagnostics(
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        let all = chains
-            .checked_mul(n)
-            .ok_or_else(|| Error::invalid("chains * n", "a size", format!("{chains} * {n}")))?;
+        let all = chains.checked_mul(n).ok_or_else(|| {
+            Error::out_of_range("chains * n", "a size", format!("{chains} * {n}"))
+        })?;
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
             let draws = slice(draws, all, "draws")?;

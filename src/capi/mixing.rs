@@ -35,7 +35,7 @@ pub unsafe extern "C" fn bnn_movement(
     })
 }
 
-/// Says how far the stored samples of a chain lie from its start. As bnn_movement.
+/// Says how far the stored samples of a chain lie from its start, in the rows of bnn_movement.
 ///
 /// [in] chain: which; start: n parameters, n = the model's n_params. Errors: BNN_ERR_SHAPE; those of bnn_store_get for a sample that cannot be read.
 #[unsafe(no_mangle)]

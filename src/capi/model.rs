@@ -68,7 +68,10 @@ pub unsafe extern "C" fn bnn_model_untie(
         // SAFETY: the handle is NULL or live.
         let m = &unsafe { get(model, "model") }?.inner;
         if !m.gpt.config().tie_weights {
-            return Err(Error::invalid("model", "a tied one", "an untied one").into());
+            return Err(Error::conflict(
+                "the model's head is not tied to the embedding: use the model as it is",
+            )
+            .into());
         }
         let params = m.gpt.untie(&m.host_params()?)?;
         let inner = Arc::new(Model {
@@ -89,7 +92,7 @@ pub unsafe extern "C" fn bnn_model_free(model: *mut bnn_model) {
     unsafe { take_back(model) }
 }
 
-/// [out] n_params: length of the parameter vector; [out] block_size: longest context.
+/// Gives the sizes of a model. [out] n_params: length of the parameter vector; [out] block_size: longest context.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_model_sizes(
     model: *const bnn_model,
@@ -146,7 +149,7 @@ pub unsafe extern "C" fn bnn_model_set_params(
 }
 
 impl Model {
-    /// A model; its characters where they are known.
+    /// Creates a model, with its characters where they are known.
     pub fn new(
         device: Device,
         gpt: Gpt,
@@ -167,12 +170,12 @@ impl Model {
         Ok(self.device.get(&params)?)
     }
 
-    /// Whether a corpus has as many characters as the model has tokens, and those of the corpora before it.
+    /// Checks that a corpus has as many characters as the model has tokens, and those of the corpora before it.
     pub fn fits(&self, corpus: &Corpus) -> Result<(), Fail> {
         let (model, text) = (self.gpt.config().vocab_size, corpus.tokenizer.vocab_size());
         if model != text {
             let expected = format!("{model} characters, as the model has");
-            return Err(Error::invalid("corpus", expected, text).into());
+            return Err(Error::out_of_range("corpus", expected, text).into());
         }
         let chars = corpus.tokenizer.chars();
         let own = self.characters.get_or_init(|| chars.to_vec());
@@ -182,7 +185,7 @@ impl Model {
                 let expected = format!(
                     "{a:?}, as in the model's file or the first corpus that it was used with"
                 );
-                Err(Error::invalid(what, expected, format!("{b:?}")).into())
+                Err(Error::out_of_range(what, expected, format!("{b:?}")).into())
             }
             None => Ok(()),
         }
@@ -191,7 +194,9 @@ impl Model {
     pub fn set(&self, from: &[f32]) -> Result<(), Fail> {
         self.gpt.layout().check(from)?;
         if let Some(i) = from.iter().position(|v| !v.is_finite()) {
-            return Err(Error::invalid(format!("params[{i}]"), "a finite number", from[i]).into());
+            return Err(
+                Error::out_of_range(format!("params[{i}]"), "a finite number", from[i]).into(),
+            );
         }
         let mut params = lock(&self.params, "model")?;
         self.device.upload(&mut params, from)?;
@@ -199,7 +204,7 @@ impl Model {
     }
 }
 
-/// One named tensor of the parameter vector, in nanoGPT's order.
+/// Describes one named tensor of the parameter vector, in nanoGPT's order.
 ///
 /// [in] index: from 0. [out] name: UTF-8 without NUL, capacity bytes; needed: its bytes; offset, len: its place.
 /// Errors: BNN_ERR_INVALID past the last tensor, BNN_ERR_TOO_SMALL.
@@ -221,7 +226,7 @@ pub unsafe extern "C" fn bnn_model_tensor(
             let (offset, len) = (out(offset, "offset")?, out(len, "len")?);
             let tensors = m.inner.gpt.layout().tensors();
             let t = tensors.get(index).ok_or_else(|| {
-                Error::invalid("index", format!("below {}", tensors.len()), index)
+                Error::out_of_range("index", format!("below {}", tensors.len()), index)
             })?;
             give(t.name.as_bytes(), name.cast(), capacity, needed)?;
             offset.write(t.range.start);
@@ -233,7 +238,7 @@ pub unsafe extern "C" fn bnn_model_tensor(
 
 /// Loss over a whole split, consecutive windows of the block's length.
 ///
-/// [in] split: BNN_SPLIT_…. [out] loss: nats a token. Errors: BNN_ERR_DATA when the split is shorter than a window.
+/// [in] split: BNN_SPLIT_…. [out] loss: nats per token. Errors: BNN_ERR_DATA when the split is shorter than a window.
 /// Reproducible to the bit on one machine, whatever the number of threads.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_model_loss(
@@ -261,7 +266,7 @@ pub unsafe extern "C" fn bnn_model_loss(
     })
 }
 
-/// Mean loss of targets y after tokens x, and its gradient.
+/// Computes the mean loss of targets y after tokens x, and its gradient.
 ///
 /// [in] x, y: (B, T), b * t tokens each. last_only: nonzero counts the last position of each sequence alone. [out] loss: nats; grad: n
 /// floats, n = n_params, or NULL for none. Errors: BNN_ERR_INVALID for tokens or sizes, BNN_ERR_SHAPE for n. A loss that is not finite is
@@ -282,7 +287,7 @@ pub unsafe extern "C" fn bnn_model_gradient(
     guard(err, || {
         let rows = b
             .checked_mul(t)
-            .ok_or_else(|| Error::invalid("b * t", "a size", format!("{b} * {t}")))?;
+            .ok_or_else(|| Error::out_of_range("b * t", "a size", format!("{b} * {t}")))?;
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         let (m, x, y, loss) = unsafe {
             (

@@ -15,7 +15,7 @@ use std::ffi::c_char;
 use std::sync::Arc;
 
 impl Model {
-    /// What samples name the model's parameters by.
+    /// Returns the hash that samples name the model's parameters by.
     pub fn baseline_sha256(&self) -> Result<[u8; 32], Fail> {
         Ok(baseline_sha256(&self.gpt, &self.host_params()?))
     }

@@ -16,7 +16,7 @@ pub struct bnn_options {
     inner: Mutex<Given>,
 }
 
-/// The settings that some object of the library reads.
+/// Returns the settings that some object of the library reads.
 fn rows() -> impl Iterator<Item = &'static Row> {
     TABLE.iter().filter(|row| is_offered(row))
 }
@@ -29,7 +29,7 @@ fn known(name: &str) -> Result<&'static Row> {
     row("option", name, is_offered)
 }
 
-/// The type of an option's values in C.
+/// Returns the type of an option's values in C.
 fn type_of(row: &Row) -> &'static str {
     match row.kind {
         Kind::F64 => "f64",
@@ -38,7 +38,7 @@ fn type_of(row: &Row) -> &'static str {
     }
 }
 
-/// A value as C has it: a switch is 0 or 1.
+/// Returns a value in the form that C has: a switch is 0 or 1.
 fn in_c(value: Value) -> Value {
     match value {
         Value::Bool(v) => Value::U64(u64::from(v)),
@@ -46,11 +46,11 @@ fn in_c(value: Value) -> Value {
     }
 }
 
-/// A value from C as the table has it.
+/// Returns the form that the table has of a value from C.
 fn from_c(row: &Row, name: &str, value: Value) -> Result<Value> {
     match (row.kind, value) {
         (Kind::Bool, Value::U64(v @ 0..=1)) => Ok(Value::Bool(v == 1)),
-        (Kind::Bool, value) => Err(Error::invalid(name, "0 or 1, as u64", value)),
+        (Kind::Bool, value) => Err(Error::out_of_range(name, "0 or 1, as u64", value)),
         (_, value) => Ok(value),
     }
 }
@@ -70,29 +70,33 @@ impl std::ops::Deref for Set {
 }
 
 impl Set {
-    /// The settings of a GPT and what is made around it; NULL is all defaults.
+    /// Returns the settings of a GPT and what is made around it; NULL is all defaults.
     ///
     /// # Safety
     /// `p` is NULL or a live handle.
     pub unsafe fn from(p: *const bnn_options) -> std::result::Result<Self, Fail> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller says that `p` is NULL or a live handle.
         unsafe { Self::defaulted(p, TargetKind::Gpt) }
     }
 
-    /// The settings of a sampler of the caller's own log posterior; NULL is all defaults.
+    /// Returns the settings of a sampler of the caller's own log posterior; NULL is all defaults.
     ///
     /// # Safety
-    /// As [`Set::from`].
+    /// `p` is NULL or a live handle.
     pub unsafe fn of_own(p: *const bnn_options) -> std::result::Result<Self, Fail> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller says that `p` is NULL or a live handle.
         unsafe { Self::defaulted(p, TargetKind::Own) }
     }
 
+    /// Returns the settings of a target, with its defaults; NULL is all defaults.
+    ///
+    /// # Safety
+    /// `p` is NULL or a live handle.
     unsafe fn defaulted(
         p: *const bnn_options,
         target: TargetKind,
     ) -> std::result::Result<Self, Fail> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller says that `p` is NULL or a live handle.
         let mut given = match unsafe { p.as_ref() } {
             Some(o) => lock(&o.inner, "options")?.clone(),
             None => Given::default(),
@@ -138,6 +142,10 @@ pub unsafe extern "C" fn bnn_options_free(options: *mut bnn_options) {
     unsafe { take_back(options) }
 }
 
+/// Sets an option to a value of a type that C has.
+///
+/// # Safety
+/// `options` is NULL or a live handle, `name` NULL or name_len bytes.
 unsafe fn set(
     options: *mut bnn_options,
     name: *const c_char,
@@ -170,7 +178,7 @@ pub unsafe extern "C" fn bnn_options_set_f64(
     })
 }
 
-/// Sets an option that takes an unsigned integer; a switch takes 0 or 1. As bnn_options_set_f64.
+/// Sets an option that takes an unsigned integer; a switch takes 0 or 1. Name and errors are those of bnn_options_set_f64.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_options_set_u64(
     options: *mut bnn_options,
@@ -185,7 +193,7 @@ pub unsafe extern "C" fn bnn_options_set_u64(
     })
 }
 
-/// Sets an option that takes a word: UTF-8, value_len bytes. As bnn_options_set_f64.
+/// Sets an option that takes a word: UTF-8, value_len bytes. Name and errors are those of bnn_options_set_f64.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_options_set_str(
     options: *mut bnn_options,
@@ -220,7 +228,7 @@ pub unsafe extern "C" fn bnn_options_unset(
     })
 }
 
-/// The value that an option has: what was set, or the default beside the others that are set.
+/// Returns the value that an option has: what was set, or the default beside the others that are set.
 ///
 /// # Safety
 /// `options` is NULL or a live handle, `name` NULL or name_len bytes.
@@ -229,19 +237,19 @@ unsafe fn value(
     name: *const c_char,
     name_len: usize,
 ) -> std::result::Result<(&'static Row, Value), Fail> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that `options` is NULL or a live handle, and `name` NULL or name_len bytes.
     let (o, name) = unsafe { (get(options, "options")?, text(name, name_len, "name")?) };
     let row = known(name)?;
     let settings = lock(&o.inner, "options")?
         .clone()
         .defaulted(TargetKind::Gpt);
-    let none = || Error::invalid(name, "a value: it has no default", "none");
+    let none = || Error::out_of_range(name, "a value: it has no default", "none");
     Ok((row, in_c(row.value(&settings).ok_or_else(none)?)))
 }
 
 fn other_type(row: &Row) -> Fail {
-    let expected = format!("bnn_options_get_{}", type_of(row));
-    Error::invalid(row.name, expected, "another function").into()
+    let (name, t) = (row.name, type_of(row));
+    Error::conflict(format!("{name} has the type {t}: call bnn_options_get_{t}")).into()
 }
 
 /// Reads an option back: what was set, or the default that it has beside the other options, for a sampler of a GPT's posterior.
@@ -257,8 +265,9 @@ pub unsafe extern "C" fn bnn_options_get_f64(
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        // SAFETY: all are NULL or the caller's.
+        // SAFETY: `options` is NULL or a live handle, `name` NULL or name_len bytes of the caller's.
         match unsafe { self::value(options, name, name_len) }? {
+            // SAFETY: `value` is NULL or the caller's to write.
             (_, Value::F64(v)) => unsafe { out(value, "value") }?.write(v),
             (row, _) => return Err(other_type(row)),
         }
@@ -266,7 +275,7 @@ pub unsafe extern "C" fn bnn_options_get_f64(
     })
 }
 
-/// Reads back an option that takes an unsigned integer. As bnn_options_get_f64.
+/// Reads back an option that takes an unsigned integer; arguments and errors are those of bnn_options_get_f64.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_options_get_u64(
     options: *const bnn_options,
@@ -276,8 +285,9 @@ pub unsafe extern "C" fn bnn_options_get_u64(
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        // SAFETY: all are NULL or the caller's.
+        // SAFETY: `options` is NULL or a live handle, `name` NULL or name_len bytes of the caller's.
         match unsafe { self::value(options, name, name_len) }? {
+            // SAFETY: `value` is NULL or the caller's to write.
             (_, Value::U64(v)) => unsafe { out(value, "value") }?.write(v),
             (row, _) => return Err(other_type(row)),
         }
@@ -285,7 +295,7 @@ pub unsafe extern "C" fn bnn_options_get_u64(
     })
 }
 
-/// Reads back an option that takes a word. As bnn_options_get_f64.
+/// Reads back an option that takes a word; options, name and errors are those of bnn_options_get_f64.
 ///
 /// [out] value: UTF-8 without NUL, capacity bytes; needed: its bytes. Errors besides: BNN_ERR_TOO_SMALL.
 #[unsafe(no_mangle)]
@@ -299,15 +309,16 @@ pub unsafe extern "C" fn bnn_options_get_str(
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        // SAFETY: all are NULL or the caller's.
+        // SAFETY: `options` is NULL or a live handle, `name` NULL or name_len bytes of the caller's.
         match unsafe { self::value(options, name, name_len) }? {
+            // SAFETY: `value` is NULL or the caller's to write, capacity bytes of it, and `needed` too.
             (_, Value::Text(v)) => unsafe { give(v.as_bytes(), value.cast(), capacity, needed) },
             (row, _) => Err(other_type(row)),
         }
     })
 }
 
-/// How many options there are. Never fails.
+/// Returns how many options there are. Never fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn bnn_options_count() -> usize {
     rows().count()
@@ -347,7 +358,7 @@ fn field(row: &Row, field: &str) -> Result<String> {
     })
 }
 
-/// One thing about one option, as text.
+/// Gives one thing about one option, as text.
 ///
 /// [in] index: below bnn_options_count(); field: UTF-8, field_len bytes, one of name; aliases (other names that are taken); type (f64, u64 or
 /// str); default (as the set functions take it; empty where it depends on the place of use); defaults (with the methods, shapes and targets that have
@@ -366,7 +377,7 @@ pub unsafe extern "C" fn bnn_options_describe(
 ) -> bnn_status {
     guard(err, || {
         let count = rows().count();
-        let bad = || Error::invalid("index", format!("below {count}"), index);
+        let bad = || Error::out_of_range("index", format!("below {count}"), index);
         let row = rows().nth(index).ok_or_else(bad)?;
         // SAFETY: `field` is NULL or the caller's.
         let asked = unsafe { super::pointer::text(field, field_len, "field") }?;

@@ -9,19 +9,19 @@ use std::sync::{Mutex, MutexGuard};
 
 type Result<T> = std::result::Result<T, Fail>;
 
-/// A handle or other object.
+/// Returns the object behind a handle or another pointer.
 ///
 /// # Safety
 /// `p` is NULL or points to a live T that stays so for 'a.
 pub unsafe fn get<'a, T>(p: *const T, what: &'static str) -> Result<&'a T> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that `p` is NULL or points to a T that lives for 'a.
     unsafe { p.as_ref() }.ok_or(Fail::Null(what.into()))
 }
 
-/// An out-parameter. No reference: C may pass one place for several of them.
+/// An out-parameter. It is no reference: C may pass one place for several of them.
 pub struct Out<T>(NonNull<T>);
 
-/// An out-parameter.
+/// Returns an out-parameter, to be written.
 ///
 /// # Safety
 /// `p` is NULL or points to memory for a T that, until the last [`Out::write`], stays and is the caller's to write.
@@ -37,7 +37,7 @@ impl<T: Copy> Out<T> {
     }
 }
 
-/// `n` elements to read; NULL is fine for none.
+/// Returns `n` elements to read; NULL is fine for none.
 ///
 /// # Safety
 /// `p` is NULL or points to `n` initialised T that nobody changes for 'a.
@@ -49,12 +49,12 @@ pub unsafe fn slice<'a, T>(
     match (p.is_null(), n) {
         (_, 0) => Ok(&[]),
         (true, _) => Err(Fail::Null(what.into())),
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is not NULL, and the caller says that it points to `n` initialised T that nobody changes for 'a.
         (false, n) => Ok(unsafe { std::slice::from_raw_parts(p, n) }),
     }
 }
 
-/// `n` elements to write; NULL is fine for none.
+/// Returns `n` elements to write; NULL is fine for none.
 ///
 /// # Safety
 /// `p` is NULL or points to `n` initialised T that nobody else uses for 'a.
@@ -62,38 +62,38 @@ pub unsafe fn slice_mut<'a, T>(p: *mut T, n: usize, what: &'static str) -> Resul
     match (p.is_null(), n) {
         (_, 0) => Ok(&mut []),
         (true, _) => Err(Fail::Null(what.into())),
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is not NULL, and the caller says that it points to `n` initialised T that nobody else uses for 'a.
         (false, n) => Ok(unsafe { std::slice::from_raw_parts_mut(p, n) }),
     }
 }
 
-/// Text: UTF-8 with its length in bytes.
+/// Returns a text, given as UTF-8 with its length in bytes.
 ///
 /// # Safety
-/// As [`slice`].
+/// `p` is NULL or points to `n` initialised bytes that nobody writes during 'a.
 pub unsafe fn text<'a>(
     p: *const c_char,
     n: usize,
     what: impl Into<Cow<'static, str>>,
 ) -> Result<&'a str> {
     let what = what.into();
-    // SAFETY: the caller's promise; c_char and u8 have one layout.
+    // SAFETY: the caller says that `p` is NULL or points to `n` bytes; c_char and u8 have one layout.
     let bytes = unsafe { slice(p.cast::<u8>(), n, what.clone()) }?;
     std::str::from_utf8(bytes)
-        .map_err(|e| Error::invalid(what, "UTF-8", format!("bytes that are not: {e}")).into())
+        .map_err(|e| Error::out_of_range(what, "UTF-8", format!("bytes that are not: {e}")).into())
 }
 
-/// `n` texts with their lengths; `what` is the name of one.
+/// Returns `n` texts, given with their lengths; `what` is the name of one.
 ///
 /// # Safety
-/// `chars` and `lens` as [`slice`], each of `chars` with its length as [`text`].
+/// `chars` and `lens` are NULL or point to `n` elements, and each of `chars` points to as many bytes as its length says; nobody writes them during 'a.
 pub unsafe fn texts<'a>(
     chars: *const *const c_char,
     lens: *const usize,
     n: usize,
     what: &'static str,
 ) -> Result<Vec<&'a str>> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that both arrays have `n` elements, and each text its length.
     unsafe {
         let chars = slice(chars, n, format!("{what}s"))?;
         let lens = slice(lens, n, format!("{what}_lens"))?;
@@ -106,14 +106,14 @@ pub unsafe fn texts<'a>(
 /// Copies `from` to the caller's buffer; `needed` gets the length whatever happens.
 ///
 /// # Safety
-/// `buffer` as [`slice_mut`] with `capacity` elements, `needed` as [`out`].
+/// `buffer` is NULL or points to `capacity` elements that nobody else uses, and `needed` is NULL or to be written.
 pub unsafe fn give<T: Copy>(
     from: &[T],
     buffer: *mut T,
     capacity: usize,
     needed: *mut usize,
 ) -> Result<()> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that `needed` is NULL or to be written.
     unsafe { out(needed, "needed") }?.write(from.len());
     if from.len() > capacity {
         return Err(Fail::TooSmall {
@@ -121,12 +121,12 @@ pub unsafe fn give<T: Copy>(
             capacity,
         });
     }
-    // SAFETY: the caller's promise; only the front that fits is touched.
+    // SAFETY: the caller says that `buffer` has `capacity` elements; only the front that fits is touched.
     unsafe { slice_mut(buffer, from.len(), "buffer") }?.copy_from_slice(from);
     Ok(())
 }
 
-/// The inside of a handle, unless another call is using it.
+/// Locks the inside of a handle, unless another call is using it.
 pub fn lock<'a, T>(inside: &'a Mutex<T>, what: &'static str) -> Result<MutexGuard<'a, T>> {
     match inside.try_lock() {
         Ok(guard) => Ok(guard),
@@ -137,12 +137,12 @@ pub fn lock<'a, T>(inside: &'a Mutex<T>, what: &'static str) -> Result<MutexGuar
     }
 }
 
-/// A new handle for the caller.
+/// Hands a new handle to the caller.
 ///
 /// # Safety
-/// `to` as [`out`].
+/// `to` is NULL or to be written.
 pub unsafe fn hand_out<T>(to: *mut *mut T, value: T, what: &'static str) -> Result<()> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that `to` is NULL or to be written.
     unsafe { out(to, what) }?.write(Box::into_raw(Box::new(value)));
     Ok(())
 }
@@ -155,7 +155,7 @@ pub unsafe fn take_back<T>(p: *mut T) {
     if !p.is_null() {
         // A destructor does not panic here; if it did, C must not see it.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            // SAFETY: the caller's promise.
+            // SAFETY: `p` is not NULL, and the caller says that it came from `hand_out` and was not taken back.
             drop(unsafe { Box::from_raw(p) });
         }));
     }

@@ -53,7 +53,7 @@ pub unsafe extern "C" fn bnn_probe_free(probe: *mut bnn_probe) {
     unsafe { take_back(probe) }
 }
 
-/// How many tokens are scored. [out] n.
+/// Gives how many tokens are scored. [out] n.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_probe_len(
     probe: *const bnn_probe,
@@ -68,7 +68,7 @@ pub unsafe extern "C" fn bnn_probe_len(
     })
 }
 
-/// Log-probabilities of the tokens, each given those before it in its window, at parameters such as bnn_sampler_get_params gives.
+/// Computes the log-probabilities of the tokens, each given those before it in its window, at parameters such as bnn_sampler_get_params gives.
 ///
 /// [in] params: n floats, n = the model's n_params. [out] log_probs: capacity floats, nats; needed: how many there are.
 /// Errors: BNN_ERR_SHAPE, BNN_ERR_TOO_SMALL, BNN_ERR_INVALID when one is not finite. Reproducible to the bit whatever the number of threads.

@@ -4,7 +4,7 @@ use super::guard::guard;
 use super::pointer::{get, give, hand_out, lock, out, take_back, text};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::error::Error;
-use crate::inference::{Report, Value};
+use crate::inference::{Report, ReportValue};
 use std::ffi::c_char;
 use std::sync::{Mutex, MutexGuard};
 
@@ -22,14 +22,14 @@ pub struct bnn_report {
     inner: Mutex<Report>,
 }
 
-/// The report that a call is to fill, held before the call does anything else.
+/// Returns the report that a call is to fill, held before the call does anything else.
 ///
 /// # Safety
 /// `report` is NULL or live for 'a.
 pub(super) unsafe fn report_of<'a>(
     report: *mut bnn_report,
 ) -> Result<MutexGuard<'a, Report>, Fail> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that `report` is NULL or live for 'a.
     let report = unsafe { get(report, "report") }?;
     lock(&report.inner, "report")
 }
@@ -88,7 +88,8 @@ pub unsafe extern "C" fn bnn_report_name(
             let report = lock(&get(report, "report")?.inner, "report")?;
             let n = report.rows().len();
             let row = report.rows().get(index);
-            let row = row.ok_or_else(|| Error::invalid("index", format!("below {n}"), index))?;
+            let row =
+                row.ok_or_else(|| Error::out_of_range("index", format!("below {n}"), index))?;
             give(row.name.as_bytes(), name.cast(), capacity, needed)
         }
     })
@@ -117,10 +118,10 @@ pub unsafe extern "C" fn bnn_report_describe(
             let row = report.get(text(name, name_len, "name")?)?;
             give(row.meaning.as_bytes(), meaning.cast(), capacity, needed)?;
             kind.write(match row.value {
-                Value::F64(_) => BNN_TYPE_F64,
-                Value::U64(_) => BNN_TYPE_U64,
-                Value::Str(_) => BNN_TYPE_STR,
-                Value::F64s(_) => BNN_TYPE_F64S,
+                ReportValue::F64(_) => BNN_TYPE_F64,
+                ReportValue::U64(_) => BNN_TYPE_U64,
+                ReportValue::Str(_) => BNN_TYPE_STR,
+                ReportValue::F64s(_) => BNN_TYPE_F64S,
             });
         }
         Ok(())
@@ -150,7 +151,7 @@ pub unsafe extern "C" fn bnn_report_get_f64(
     })
 }
 
-/// Gets a count. As bnn_report_get_f64. [out] value: 0 and 1 where it means no and yes.
+/// Gets a count; name and errors are those of bnn_report_get_f64. [out] value: 0 and 1 where it means no and yes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_report_get_u64(
     report: *const bnn_report,
@@ -170,7 +171,7 @@ pub unsafe extern "C" fn bnn_report_get_u64(
     })
 }
 
-/// Gets text. As bnn_report_get_f64. [out] chars: UTF-8 without NUL, capacity bytes; needed: its bytes. Errors: BNN_ERR_TOO_SMALL too.
+/// Gets text; name and errors are those of bnn_report_get_f64. [out] chars: UTF-8 without NUL, capacity bytes; needed: its bytes. Errors: BNN_ERR_TOO_SMALL too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_report_get_str(
     report: *const bnn_report,
@@ -191,7 +192,7 @@ pub unsafe extern "C" fn bnn_report_get_str(
     })
 }
 
-/// Gets a series of numbers. As bnn_report_get_f64. [out] values: capacity doubles; needed: how many there are. Errors: BNN_ERR_TOO_SMALL too.
+/// Gets a series of numbers; name and errors are those of bnn_report_get_f64. [out] values: capacity doubles; needed: how many there are. Errors: BNN_ERR_TOO_SMALL too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_report_get_f64s(
     report: *const bnn_report,

@@ -97,7 +97,7 @@ unsafe fn session(
     options: *const bnn_options,
     path: Option<&str>,
 ) -> Result<Session<Device>, Fail> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that all are NULL or live handles.
     let (m, c, o) = unsafe {
         let (m, c) = (get(model, "model")?, get(corpus, "corpus")?);
         (&m.inner, &c.inner, Set::from(options)?)
@@ -329,7 +329,7 @@ unsafe fn write_step(
     sample_due: *mut i32,
     step: impl FnOnce() -> Result<(i32, bool), Fail>,
 ) -> Result<(), Fail> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that both are NULL or to be written.
     let (phase, due) = unsafe { (out(phase, "phase")?, out(sample_due, "sample_due")?) };
     let (next, is_due) = step()?;
     phase.write(next);
@@ -361,7 +361,7 @@ pub unsafe extern "C" fn bnn_sampler_step(
     })
 }
 
-/// Makes one step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. Otherwise as bnn_sampler_step.
+/// Makes one step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. The rest is as in bnn_sampler_step.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_step_tokens(
     sampler: *mut bnn_sampler,

@@ -18,7 +18,7 @@ unsafe fn fill(
     report: *mut bnn_report,
     read: impl FnOnce(&mut Inner) -> Checked<Report>,
 ) -> Result<(), Fail> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that both are NULL or live.
     let (mut to, s) = unsafe { (report_of(report)?, get(sampler, "sampler")?) };
     *to = read(&mut *lock(&s.inner, "sampler")?)?;
     Ok(())
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn bnn_sampler_temperature(
     })
 }
 
-/// From now on takes the temperatures of ranges of a chain's parameters, every so many sampling steps; in place of those that were watched before.
+/// Takes the temperatures of ranges of a chain's parameters from now on, every so many sampling steps, in place of those that were watched before.
 ///
 /// [in] every: 0 takes none any more; offsets, lens: k ranges, none of them empty. They are no part of a saved state.
 /// Errors: BNN_ERR_INVALID for normals, for a range that is empty or outside, and on a model's posterior whose temperature_every is not 0.
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn bnn_sampler_watch(
                 let end = from.checked_add(len).filter(|&end| end <= n);
                 end.map(|end| from..end).ok_or_else(|| {
                     let (expected, got) = (format!("inside 0..{n}"), format!("{from} + {len}"));
-                    Error::invalid(format!("range {r}"), expected, got)
+                    Error::out_of_range(format!("range {r}"), expected, got)
                 })
             });
             let ranges = ranges.collect::<Checked<Vec<_>>>()?;
@@ -119,8 +119,7 @@ pub unsafe extern "C" fn bnn_sampler_watch(
                 .transpose()?;
             i.session.unwatch::<TensorTemperatures>();
             if i.session.monitor::<TensorTemperatures>().is_some() {
-                let expected = "0, so that ranges may be watched";
-                return Err(Error::invalid("temperature_every", expected, "above 0").into());
+                return Err(Error::conflict("the temperatures of the tensors are taken already: set temperature_every to 0 to watch ranges").into());
             }
             if let Some(new) = new {
                 i.session.watch(new);

@@ -48,7 +48,7 @@ impl ScheduleOf {
         self.callback.is_some()
     }
 
-    /// The factors of a step; `None` without a callback.
+    /// Returns the factors of a step; `None` without a callback.
     pub fn at(&self, step: u64) -> Result<Option<Factors>, Fail> {
         let Some(callback) = self.callback else {
             return Ok(None);

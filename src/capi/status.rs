@@ -80,7 +80,7 @@ impl Fail {
             Self::Busy(_) => BNN_ERR_BUSY,
             Self::Panic(_) => BNN_ERR_PANIC,
             Self::Library(e) => match e {
-                Error::Invalid { .. } | Error::Conflict(_) | Error::Unknown { .. } => {
+                Error::OutOfRange { .. } | Error::Conflict(_) | Error::Unknown { .. } => {
                     BNN_ERR_INVALID
                 }
                 Error::Shape { .. } => BNN_ERR_SHAPE,

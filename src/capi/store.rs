@@ -19,7 +19,7 @@ pub struct bnn_store {
 }
 
 fn model_json(gpt: &Gpt) -> Result<String, Fail> {
-    serde_json::to_string(gpt.config()).map_err(|e| Error::invalid("model", "JSON", e).into())
+    serde_json::to_string(gpt.config()).map_err(|e| Error::out_of_range("model", "JSON", e).into())
 }
 
 /// Begins a store in a folder, which is made where it does not exist, or goes on with the samples there, if they are of the same model, corpus,
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn bnn_store_free(store: *mut bnn_store) {
     unsafe { take_back(store) }
 }
 
-/// How many samples there are. [out] n.
+/// Gives how many samples there are. [out] n.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_store_len(
     store: *const bnn_store,

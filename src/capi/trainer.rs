@@ -71,9 +71,9 @@ pub unsafe extern "C" fn bnn_trainer_free(trainer: *mut bnn_trainer) {
     unsafe { take_back(trainer) }
 }
 
-/// One step on a batch that is a function of (seed, step).
+/// Makes one step on a batch that is a function of (seed, step).
 ///
-/// [out] loss: of the batch before the step, nats a token. Errors: BNN_ERR_NOT_FINITE: the parameters are then those before the step.
+/// [out] loss: of the batch before the step, nats per token. Errors: BNN_ERR_NOT_FINITE: the parameters are then those before the step.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_trainer_step(
     trainer: *mut bnn_trainer,

@@ -11,19 +11,19 @@ pub const BNN_VERSION_PATCH: u32 = 0;
 /// Number of the binary interface; the shared library's SONAME carries it.
 pub const BNN_ABI: u32 = 4;
 
-/// major * 1000000 + minor * 1000 + patch of the library that is linked. Never fails.
+/// Returns major * 1000000 + minor * 1000 + patch of the library that is linked. Never fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn bnn_version_number() -> u32 {
     BNN_VERSION_MAJOR * 1_000_000 + BNN_VERSION_MINOR * 1_000 + BNN_VERSION_PATCH
 }
 
-/// BNN_ABI of the library that is linked. Never fails.
+/// Returns BNN_ABI of the library that is linked. Never fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn bnn_abi() -> u32 {
     BNN_ABI
 }
 
-/// The version as text, such as "0.1.0": static, NUL-terminated, not to be freed. Never fails.
+/// Returns the version as text, such as "0.1.0": static, NUL-terminated, not to be freed. Never fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn bnn_version_string() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()

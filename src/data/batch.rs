@@ -22,10 +22,10 @@ impl Batch {
     /// Creates room for `b` windows of `t` tokens, filled with zeros.
     ///
     /// # Errors
-    /// Returns [`Error::Invalid`] if `b` or `t` is 0, or if there is no memory for that many tokens.
+    /// Returns [`Error::OutOfRange`] if `b` or `t` is 0, or if there is no memory for that many tokens.
     pub fn new(b: usize, t: usize) -> Result<Self> {
         if b == 0 || t == 0 {
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "batch",
                 "at least one window of one token",
                 format!("({b}, {t})"),
@@ -40,7 +40,7 @@ impl Batch {
         };
         match (zeros(), zeros()) {
             (Some(x), Some(y)) => Ok(Self { x, y, b, t }),
-            _ => Err(Error::invalid(
+            _ => Err(Error::out_of_range(
                 "batch",
                 "as many tokens as memory holds",
                 format!("({b}, {t})"),
@@ -85,10 +85,10 @@ impl Windows {
     /// Returns every window of `t` tokens whose targets exist too: the start positions 0..=n_tokens - t - 1.
     ///
     /// # Errors
-    /// Returns [`Error::Invalid`] if `t` is 0; [`Error::Data`] if there are fewer than `t` + 1 tokens.
+    /// Returns [`Error::OutOfRange`] if `t` is 0; [`Error::Data`] if there are fewer than `t` + 1 tokens.
     pub fn all(n_tokens: usize, t: usize) -> Result<Self> {
         if t == 0 {
-            return Err(Error::invalid("window length", "at least 1", t));
+            return Err(Error::out_of_range("window length", "at least 1", t));
         }
         if n_tokens <= t {
             return Err(Error::data(
@@ -108,12 +108,12 @@ impl Windows {
     /// Returns `count` distinct windows of [`Windows::all`], every subset equally likely, in O(`count`) memory.
     ///
     /// # Errors
-    /// Fails as [`Windows::all`] does, and with [`Error::Invalid`] if `count` is 0 or more than there are.
+    /// Fails as [`Windows::all`] does, and with [`Error::OutOfRange`] if `count` is 0 or more than there are.
     pub fn subset(n_tokens: usize, t: usize, count: usize, seed: u64) -> Result<Self> {
         let all = Self::all(n_tokens, t)?;
         let n = all.num_windows();
         if count == 0 || count > n {
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "number of windows",
                 format!("1 to {n}"),
                 count,
@@ -249,10 +249,10 @@ impl Consecutive<'_> {
     /// ```
     ///
     /// # Errors
-    /// Returns [`Error::Invalid`] if `b` is 0; [`Error::Shape`] if the batch's windows have another length.
+    /// Returns [`Error::OutOfRange`] if `b` is 0; [`Error::Shape`] if the batch's windows have another length.
     pub fn fill(&self, first: usize, b: usize, batch: &mut Batch) -> Result<usize> {
         if b == 0 {
-            return Err(Error::invalid("windows per batch", "at least 1", b));
+            return Err(Error::out_of_range("windows per batch", "at least 1", b));
         }
         batch.check_t(self.t)?;
         let end = first.saturating_add(b).min(self.num_windows());

@@ -36,7 +36,7 @@ impl Corpus {
     /// Splits a text 90/10 in order, counting characters like nanoGPT: `train = data[:int(n*0.9)]`.
     ///
     /// # Errors
-    /// Returns [`Error::Data`] for an empty text; [`Error::Invalid`] for more than 65,536 different characters.
+    /// Returns [`Error::Data`] for an empty text; [`Error::OutOfRange`] for more than 65,536 different characters.
     pub fn from_text(name: impl Into<String>, text: &str) -> Result<Self> {
         let name = name.into();
         if text.is_empty() {
@@ -96,10 +96,10 @@ impl Corpus {
     /// Checks that each split has a window of `block_size` tokens and the target after the last of them.
     ///
     /// # Errors
-    /// Returns [`Error::Invalid`] for a block size of 0; [`Error::Data`] naming the split that is too short.
+    /// Returns [`Error::OutOfRange`] for a block size of 0; [`Error::Data`] naming the split that is too short.
     pub fn check_block(&self, block_size: usize) -> Result<()> {
         if block_size == 0 {
-            return Err(Error::invalid("block size", "at least 1", block_size));
+            return Err(Error::out_of_range("block size", "at least 1", block_size));
         }
         for (split, tokens) in [("train", &self.train), ("validation", &self.val)] {
             if tokens.len() <= block_size {

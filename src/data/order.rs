@@ -35,13 +35,13 @@ impl Batches {
     /// Creates an order of batches of `b` windows.
     ///
     /// # Errors
-    /// Returns [`Error::Invalid`] when `b` is 0, or a sweep has fewer windows than that.
+    /// Returns [`Error::OutOfRange`] when `b` is 0, or a sweep has fewer windows than that.
     pub fn new(windows: Windows, order: Order, b: usize) -> Result<Self> {
         let batches = Self { windows, order, b };
         let most = batches.swept();
         if b == 0 || (order != Order::Independent && b > most) {
             let expected = format!("1 to the {most} windows of a sweep");
-            return Err(Error::invalid("batch_size", expected, b));
+            return Err(Error::out_of_range("batch_size", expected, b));
         }
         Ok(batches)
     }
@@ -53,10 +53,11 @@ impl Batches {
 
     /// Returns the number of windows per sweep.
     fn swept(&self) -> usize {
-        match self.windows.is_subset() {
-            true => self.windows.num_windows(),
-            // So many lie side by side; one window there always is.
-            false => (self.windows.num_windows() / self.windows.window_len()).max(1),
+        if self.windows.is_subset() {
+            self.windows.num_windows()
+        } else {
+            // As many as lie side by side, and at least one.
+            (self.windows.num_windows() / self.windows.window_len()).max(1)
         }
     }
 
@@ -95,18 +96,20 @@ impl Batches {
         let (n, t) = (self.swept(), self.windows.window_len());
         // Words of a sweep: the permutation's key, then the offset, from an address that no independent draw of a run has.
         let key = stream.words(sweep, u64::MAX);
-        let room = match self.windows.is_subset() {
-            true => 0,
+        let room = if self.windows.is_subset() {
+            0
+        } else {
             // What is left beside the windows, so that either end of the text comes into some sweep.
-            false => self.windows.num_windows() - 1 - (n - 1) * t,
+            self.windows.num_windows() - 1 - (n - 1) * t
         };
         let offset = (key[2] as u64 * (room as u64 + 1)) >> 32;
         let start = |row: usize| {
             let i = permuted(at * self.b as u64 + row as u64, n as u64, [key[0], key[1]]) as usize;
             let of_text = offset as usize + i * t;
-            match self.windows.is_subset() {
-                true => self.windows.start(i).unwrap_or(0),
-                false => of_text,
+            if self.windows.is_subset() {
+                self.windows.start(i).unwrap_or(0)
+            } else {
+                of_text
             }
         };
         self.windows.gather(tokens, (0..self.b).map(start), batch)

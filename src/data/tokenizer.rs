@@ -32,21 +32,25 @@ impl Tokenizer {
     /// Takes a table in the given order, such as [`Tokenizer::chars`] returns.
     ///
     /// # Errors
-    /// Returns [`Error::Invalid`] unless there are 1 to 65,536 characters (ids are 16 bits wide), all different.
+    /// Returns [`Error::OutOfRange`] unless there are 1 to 65,536 characters (ids are 16 bits wide), all different.
     pub fn from_chars(chars: impl IntoIterator<Item = char>) -> Result<Self> {
         let chars: Vec<char> = chars.into_iter().collect();
         let mut ids = HashMap::with_capacity(chars.len());
         for (at, &c) in chars.iter().enumerate() {
             let id = u16::try_from(at).map_err(|_| {
-                Error::invalid("vocabulary", "at most 65536 characters", chars.len())
+                Error::out_of_range("vocabulary", "at most 65536 characters", chars.len())
             })?;
             if let Some(first) = ids.insert(c, id) {
                 let got = format!("{c:?} at {first} and at {at}");
-                return Err(Error::invalid("vocabulary", "distinct characters", got));
+                return Err(Error::out_of_range(
+                    "vocabulary",
+                    "distinct characters",
+                    got,
+                ));
             }
         }
         if chars.is_empty() {
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "vocabulary",
                 "at least one character",
                 "none",

@@ -58,7 +58,7 @@ impl GptConfig {
             "gpt2" => (1024, 12, 12, 768, true),
             other => {
                 let names: Vec<_> = NAMED.iter().map(|n| n.0).collect();
-                return Err(Error::invalid("shape", names.join(", "), other));
+                return Err(Error::out_of_range("shape", names.join(", "), other));
             }
         };
         let c = Self {
@@ -88,7 +88,7 @@ impl GptConfig {
     pub fn check(&self) -> Result<()> {
         let range = |what: &str, v: usize, max: usize| {
             if v == 0 || v > max {
-                return Err(Error::invalid(what, format!("1 to {max}"), v));
+                return Err(Error::out_of_range(what, format!("1 to {max}"), v));
             }
             Ok(())
         };
@@ -98,14 +98,18 @@ impl GptConfig {
         range("n_embd", self.n_embd, 1 << 16)?;
         range("n_head", self.n_head, self.n_embd)?;
         if !self.n_embd.is_multiple_of(self.n_head) {
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "n_head",
                 format!("a divisor of n_embd = {}", self.n_embd),
                 self.n_head,
             ));
         }
         if !(0.0..1.0).contains(&self.dropout) {
-            return Err(Error::invalid("dropout", "0 <= dropout < 1", self.dropout));
+            return Err(Error::out_of_range(
+                "dropout",
+                "0 <= dropout < 1",
+                self.dropout,
+            ));
         }
         Ok(())
     }

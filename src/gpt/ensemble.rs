@@ -46,7 +46,7 @@ impl<B: Backend> Ensemble<B> {
     ) -> Result<Self> {
         let (c, members) = (&gpt.config, samples.len());
         if members == 0 {
-            return Err(Error::invalid("samples", "at least one", 0));
+            return Err(Error::out_of_range("samples", "at least one", 0));
         }
         for params in &samples {
             gpt.check_len(backend, "parameters", params)?;
@@ -207,22 +207,28 @@ impl<B: Backend> Ensemble<B> {
                     "below {}, the number of sequences with room",
                     self.lens.len()
                 );
-                return Err(Error::invalid(sequence.to_string(), expected, p.sequence));
+                return Err(Error::out_of_range(
+                    sequence.to_string(),
+                    expected,
+                    p.sequence,
+                ));
             };
             if pieces[..i].iter().any(|q| q.sequence == p.sequence) {
-                let expected = "a sequence that no earlier piece reads";
-                return Err(Error::invalid(sequence.to_string(), expected, p.sequence));
+                return Err(Error::conflict(format!(
+                    "piece {i} reads sequence {}, as an earlier piece does: join the two",
+                    p.sequence
+                )));
             }
             let left = c.block_size - past;
             if p.tokens.is_empty() || p.tokens.len() > left {
-                return Err(Error::invalid(
+                return Err(Error::out_of_range(
                     format!("tokens to read of piece {i}"),
                     format!("1 to {left} (the block has {past} of {})", c.block_size),
                     p.tokens.len(),
                 ));
             }
             if let Some(at) = p.tokens.iter().position(|&t| t as usize >= c.vocab_size) {
-                return Err(Error::invalid(
+                return Err(Error::out_of_range(
                     format!("x[{i}, {at}]"),
                     format!("a token below vocab_size = {}", c.vocab_size),
                     p.tokens[at],
@@ -231,7 +237,7 @@ impl<B: Backend> Ensemble<B> {
         }
         if longest > self.rows {
             let expected = format!("at most {} together", self.rows);
-            return Err(Error::invalid("tokens to read", expected, longest));
+            return Err(Error::out_of_range("tokens to read", expected, longest));
         }
         self.ids.clear();
         self.pieces.clear();
@@ -258,10 +264,10 @@ struct Room<B: Backend> {
 impl<B: Backend> Room<B> {
     fn new(backend: &B, c: &GptConfig, members: usize, sequences: usize) -> Result<Self> {
         if sequences == 0 {
-            return Err(Error::invalid("sequences", "at least 1", 0));
+            return Err(Error::out_of_range("sequences", "at least 1", 0));
         }
         let rows = c.block_size.max(sequences);
-        let too_many = || Error::invalid("sequences", "as many as memory holds", sequences);
+        let too_many = || Error::out_of_range("sequences", "as many as memory holds", sequences);
         let total = |n: usize| n.checked_mul(members).ok_or_else(too_many);
         let cached = (2 * c.n_layer * c.block_size).checked_mul(sequences);
         Ok(Self {

@@ -385,9 +385,10 @@ impl Gpt {
     /// Returns an error when there are not as many as the model has.
     pub fn untie(&self, params: &[f32]) -> Result<Vec<f32>> {
         self.layout.check(params)?;
-        let own = match self.config.tie_weights {
-            true => &params[self.layout.tables.wte.clone()],
-            false => &[],
+        let own = if self.config.tie_weights {
+            &params[self.layout.tables.wte.clone()]
+        } else {
+            &[]
         };
         Ok([params, own].concat())
     }

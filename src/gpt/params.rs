@@ -103,9 +103,10 @@ impl Layout {
             })
             .collect();
         let ln_f = b.norm("transformer.ln_f".into(), n);
-        let head = match c.tie_weights {
-            true => wte.clone(),
-            false => b.add("lm_head.weight".into(), &[c.vocab_size, n]),
+        let head = if c.tie_weights {
+            wte.clone()
+        } else {
+            b.add("lm_head.weight".into(), &[c.vocab_size, n])
         };
         Self {
             tensors: b.tensors,
@@ -153,7 +154,7 @@ impl Layout {
         self.tensors
             .iter()
             .find(|t| t.name == name)
-            .ok_or_else(|| Error::invalid("tensor", "a name of the model's parameters", name))
+            .ok_or_else(|| Error::out_of_range("tensor", "a name of the model's parameters", name))
     }
 
     /// Returns the tensor that element `index` belongs to.

@@ -66,7 +66,7 @@ impl<'a> Flat<'a> {
 
     fn matrix(&self, r: &Range<usize>, columns: usize) -> Result<ArrayView2<'a, f32>> {
         ArrayView2::from_shape((r.len() / columns, columns), &self.0[r.clone()])
-            .map_err(|e| Error::invalid("range of a tensor", "whole rows of its width", e))
+            .map_err(|e| Error::out_of_range("range of a tensor", "whole rows of its width", e))
     }
 
     fn norm(&self, norm: &Norm) -> NormViews<'a> {

@@ -77,7 +77,7 @@ impl<B: Backend> Workspace<B> {
         kind: WorkspaceKind,
     ) -> Result<Self> {
         if t == 0 || t > c.block_size {
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "sequence length",
                 format!("1 to block_size = {}", c.block_size),
                 t,
@@ -86,7 +86,9 @@ impl<B: Backend> Workspace<B> {
         let n = b
             .checked_mul(t)
             .filter(|&n| n > 0 && n <= 1 << 28)
-            .ok_or_else(|| Error::invalid("batch", "1 to 2^28 tokens", format!("({b}, {t})")))?;
+            .ok_or_else(|| {
+                Error::out_of_range("batch", "1 to 2^28 tokens", format!("({b}, {t})"))
+            })?;
         Self::new(backend, c, n, kind)
     }
 
@@ -164,14 +166,14 @@ impl<B: Backend> Workspace<B> {
             return Err(Error::shape("parameters", [n], [backend.len(params)]));
         }
         if t == 0 || t > c.block_size || x.is_empty() || !x.len().is_multiple_of(t) {
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "batch",
                 format!("sequences of 1 to {} tokens", c.block_size),
                 format!("{} tokens in sequences of {t}", x.len()),
             ));
         }
         if x.len() > self.rows {
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "batch",
                 format!("at most {} tokens, the workspace's size", self.rows),
                 x.len(),
@@ -193,7 +195,7 @@ impl<B: Backend> Workspace<B> {
 /// Converts tokens (B, T) for the device, if every one is below `v`.
 fn wide(ids: &mut Vec<u32>, what: &str, tokens: &[u16], t: usize, v: usize) -> Result<()> {
     if let Some(i) = tokens.iter().position(|&id| id as usize >= v) {
-        return Err(Error::invalid(
+        return Err(Error::out_of_range(
             format!("{what}[{}, {}]", i / t, i % t),
             format!("a token below vocab_size = {v}"),
             tokens[i],

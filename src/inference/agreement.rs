@@ -199,7 +199,7 @@ impl DrawTable for &[f64] {
 /// Diagnoses every one of `quantities` quantities from the first `draws` draws of each chain, several quantities at a time.
 ///
 /// # Errors
-/// As [`chain_diagnostics`]; [`Error::Shape`] for a chain with fewer draws.
+/// Returns the errors of [`chain_diagnostics`]; [`Error::Shape`] for a chain with fewer draws.
 pub fn diagnose_each<B: Backend>(
     backend: &B,
     chains: &[impl DrawTable],
@@ -321,7 +321,7 @@ pub struct Judgement {
 /// Judges chains by the first `draws` draws of each, (draws, quantities).
 ///
 /// # Errors
-/// [`Error::Invalid`] without a quantity or a gradient; as [`diagnose_each`].
+/// [`Error::OutOfRange`] without a quantity or a gradient; as [`diagnose_each`].
 pub fn judge<B: Backend>(
     backend: &B,
     tables: &[impl DrawTable],
@@ -331,10 +331,14 @@ pub fn judge<B: Backend>(
     called: Called,
 ) -> Result<Judgement> {
     if quantities == 0 {
-        return Err(Error::invalid("quantities", "at least 1", quantities));
+        return Err(Error::out_of_range("quantities", "at least 1", quantities));
     }
     if cost.gradients == 0 {
-        return Err(Error::invalid("gradients", "at least 1", cost.gradients));
+        return Err(Error::out_of_range(
+            "gradients",
+            "at least 1",
+            cost.gradients,
+        ));
     }
     let (chains, each) = (
         tables.len(),

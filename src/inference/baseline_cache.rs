@@ -71,11 +71,11 @@ impl From<&Kept> for Report {
 }
 
 impl Training<'_> {
-    /// The recipe as its file keeps it. Another model comes of other products of matrices.
+    /// Returns the recipe as its file keeps it. Another model comes of other products of matrices.
     fn config<B: Backend>(&self, backend: &B) -> Result<String> {
         let (b, t) = self.batch;
         let text = serde_json::to_string(&(self.recipe, b, t));
-        let mut text = text.map_err(|e| Error::invalid("recipe", "JSON", e))?;
+        let mut text = text.map_err(|e| Error::out_of_range("recipe", "JSON", e))?;
         text.push_str(match backend.gemm_precision() {
             GemmPrecision::F32 => "",
             GemmPrecision::Bits15 => " split",
@@ -92,7 +92,7 @@ impl Training<'_> {
         let model = serde_json::to_string(self.gpt.config());
         let key = Sha256::new()
             .chain_update(self.corpus.sha256)
-            .chain_update(model.map_err(|e| Error::invalid("model", "JSON", e))?)
+            .chain_update(model.map_err(|e| Error::out_of_range("model", "JSON", e))?)
             .chain_update(self.config(backend)?)
             .finalize();
         let name: String = key[..8].iter().map(|b| format!("{b:02x}")).collect();
@@ -102,7 +102,7 @@ impl Training<'_> {
     /// Takes the model that a folder keeps, or trains it and keeps it there; `done` as of [`Training::run`].
     ///
     /// # Errors
-    /// As [`Training::run`]; when the folder or the file cannot be written, or a kept file is damaged or of another model.
+    /// Returns the errors of [`Training::run`], and an error when the folder or the file cannot be written, or a kept file is damaged or of another model.
     pub fn once<B: Backend>(
         &self,
         backend: &B,

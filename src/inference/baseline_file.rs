@@ -37,12 +37,12 @@ impl BaselineFile {
     /// Writes the file, in the place of what may be there; it appears whole or not at all.
     ///
     /// # Errors
-    /// As [`write()`].
+    /// Returns the errors of [`write()`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let json = serde_json::to_string(&self.model);
         let header = Header {
             config: self.config.clone(),
-            model: json.map_err(|e| Error::invalid("model", "JSON", e))?,
+            model: json.map_err(|e| Error::out_of_range("model", "JSON", e))?,
             seed: self.seed,
             step: self.steps,
             corpus_sha256: self.corpus_sha256,
@@ -112,7 +112,7 @@ impl BaselineFile {
     /// [`Error::Mismatch`] with what differs.
     pub fn check_fits(&self, path: &Path, gpt: &Gpt, vocabulary: &str) -> Result<()> {
         let json = |c: &GptConfig| {
-            serde_json::to_string(c).map_err(|e| Error::invalid("model", "JSON", e))
+            serde_json::to_string(c).map_err(|e| Error::out_of_range("model", "JSON", e))
         };
         let mismatch = |what: &str, expected: String, got: String| Error::Mismatch {
             path: path.to_path_buf(),

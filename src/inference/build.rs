@@ -12,7 +12,7 @@ use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::posterior::Posterior;
 use crate::samplers::{
-    AutoStep, Chain, ChainState, Config, GaussianApproximation, GaussianConfig, GaussianFit,
+    AutoStep, Chain, ChainConfig, ChainState, GaussianApproximation, GaussianConfig, GaussianFit,
     Preconditioner, Sampler,
 };
 use crate::store::{Header, Kind};
@@ -168,7 +168,7 @@ fn session<B: Backend + 'static>(
 }
 
 fn json(v: impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(&v).map_err(|e| Error::invalid("settings", "JSON", e))
+    serde_json::to_string(&v).map_err(|e| Error::out_of_range("settings", "JSON", e))
 }
 
 /// What a file of the session says that it is of.
@@ -254,7 +254,7 @@ fn model_fit<B: Backend + 'static>(
 fn resume_search(
     file: &mut ChainFile,
     auto: &mut Option<AutoStep>,
-    config: &mut Config,
+    config: &mut ChainConfig,
 ) -> Result<()> {
     match (auto, file.auto_step()?) {
         (None, None) => Ok(()),

@@ -33,7 +33,7 @@ pub(super) struct Rest<'a, B: Backend + 'static> {
 /// Writes the state of a chain or a fit.
 ///
 /// # Errors
-/// As [`store::write`], and when the device cannot be read.
+/// Returns the errors of [`store::write`], and an error when the device cannot be read.
 pub(super) fn write<B: Backend + 'static>(
     path: &Path,
     engine: &Engine<B>,
@@ -172,8 +172,8 @@ impl ChainFile {
     /// Opens a file and compares what it is of with `expected`.
     ///
     /// # Errors
-    /// As [`Reader::open`]; [`Error::Mismatch`] with the first setting that differs, or the model, seed, chain, text or vocabulary, and when it has
-    /// more steps than the run; [`Error::BadHeader`] for a newer form than this build reads.
+    /// Returns the errors of [`Reader::open`]; [`Error::Mismatch`] with the first setting that differs, or the model, seed, chain, text or vocabulary, and
+    /// when it has more steps than the run; [`Error::BadHeader`] for a newer form than this build reads.
     pub fn open(path: &Path, expected: &Header, length: Length) -> Result<Self> {
         let reader = Reader::open(path, Kind::Chain)?;
         let format = reader.counter(FORMAT).unwrap_or(0);
@@ -233,9 +233,10 @@ impl ChainFile {
             // Method `sgnht` was another then.
             let old = header.config.contains("sampler = \"sgnht\"\n");
             let now = expected.config.contains("\"method\":\"sgnht\"");
-            return match old && now && "sgnht_ding".parse::<crate::samplers::Method>().is_ok() {
-                true => Err(self.mismatch("method", "sgnht".into(), "sgnht_ding".into())),
-                false => Ok(None),
+            return if old && now && "sgnht_ding".parse::<crate::samplers::Method>().is_ok() {
+                Err(self.mismatch("method", "sgnht".into(), "sgnht_ding".into()))
+            } else {
+                Ok(None)
             };
         };
         let want = serde_json::from_str(&expected.config)
@@ -343,9 +344,10 @@ impl ChainFile {
             self.reader.header().baseline_sha256,
             start.sha256.unwrap_or_else(|| params_sha256(start.params)),
         );
-        match is == want {
-            true => Ok(start.params.to_vec()),
-            false => Err(self.mismatch(what, hex(&want), hex(&is))),
+        if is == want {
+            Ok(start.params.to_vec())
+        } else {
+            Err(self.mismatch(what, hex(&want), hex(&is)))
         }
     }
 
@@ -389,12 +391,11 @@ impl ChainFile {
     /// Compares a length before there is room for it.
     fn check_len(&self, name: &str, n: usize) -> Result<()> {
         let len = self.reader.tensor(name)?.len;
-        match len == n as u64 {
-            true => Ok(()),
-            false => {
-                let what = format!("{}: tensor {name:?}", self.path.display());
-                Err(Error::shape(what, [n], [len]))
-            }
+        if len == n as u64 {
+            Ok(())
+        } else {
+            let what = format!("{}: tensor {name:?}", self.path.display());
+            Err(Error::shape(what, [n], [len]))
         }
     }
 
@@ -426,18 +427,19 @@ impl ChainFile {
         let r = &self.reader;
         let (mass, step) = (r.counter("preconditioned")?, r.counter("sampler_step")?);
         let made = r.header().step;
-        match mass.checked_add(step) == Some(made) {
-            true => Ok((mass, step)),
-            false => Err(self.bad(format!(
+        if mass.checked_add(step) == Some(made) {
+            Ok((mass, step))
+        } else {
+            Err(self.bad(format!(
                 "expected {made} steps in all, found {mass} for the mass and {step} since"
-            ))),
+            )))
         }
     }
 
     /// Gives the monitors what the file has of them.
     ///
     /// # Errors
-    /// As [`Monitor::restore`].
+    /// Returns the errors of [`Monitor::restore`].
     pub fn restore<B: Backend + 'static>(
         &mut self,
         monitors: &mut [Box<dyn Monitor<B>>],
@@ -445,7 +447,7 @@ impl ChainFile {
     ) -> Result<()> {
         let path = self.path.clone();
         (monitors.iter_mut()).try_for_each(|m| match m.restore(&mut self.reader, progress) {
-            Err(e @ (Error::Invalid { .. } | Error::Conflict(_) | Error::Shape { .. })) => {
+            Err(e @ (Error::OutOfRange { .. } | Error::Conflict(_) | Error::Shape { .. })) => {
                 Err(Error::of_file(&path)(e))
             }
             other => other,

@@ -4,7 +4,7 @@ use crate::data::{Batches, Corpus, Order, Windows};
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective};
 use crate::posterior::Prior;
-use crate::samplers::{AutoStep, Config, GaussianConfig, Preconditioner};
+use crate::samplers::{AutoStep, ChainConfig, GaussianConfig, Preconditioner};
 use std::sync::Arc;
 
 /// A chain or a fit, with all that its steps depend on.
@@ -13,7 +13,7 @@ pub enum Inference {
     /// A chain that samples.
     Chain {
         /// Its method, hyperparameters and length.
-        sampler: Config,
+        sampler: ChainConfig,
         /// How its mass is chosen; [`Preconditioner::None`] with gradients of the caller's.
         preconditioner: Preconditioner,
         /// The search for its step size while it warms up, if there is to be one.
@@ -183,13 +183,14 @@ impl Target<'_> {
             self.gpt.config().vocab_size,
             self.corpus.tokenizer.vocab_size(),
         );
-        match v == characters {
-            true => Ok(()),
-            false => Err(Error::invalid(
+        if v == characters {
+            Ok(())
+        } else {
+            Err(Error::out_of_range(
                 "corpus",
                 format!("{v} characters, as the model has"),
                 characters,
-            )),
+            ))
         }
     }
 }

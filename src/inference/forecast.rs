@@ -2,7 +2,7 @@
 
 use super::Report;
 use crate::posterior::Prior;
-use crate::samplers::{Config, ExtremeEigenvalues, Preconditioner, stability};
+use crate::samplers::{ChainConfig, ExtremeEigenvalues, Preconditioner, stability};
 use serde::Serialize;
 
 /// How far a chain can get.
@@ -20,7 +20,7 @@ pub struct TrajectoryForecast {
 
 impl TrajectoryForecast {
     /// Forecasts one chain; `num_data` is what the mean log-likelihood is multiplied by.
-    pub fn new(c: &Config, num_data: f64) -> Self {
+    pub fn new(c: &ChainConfig, num_data: f64) -> Self {
         let steps = c.total_steps();
         let pair = stability::optimizer_pair(c, num_data);
         Self {
@@ -37,7 +37,7 @@ impl TrajectoryForecast {
     }
 
     /// Returns the forecast as lines for a person.
-    pub fn lines(&self, c: &Config, mass: Preconditioner) -> Vec<String> {
+    pub fn lines(&self, c: &ChainConfig, mass: Preconditioner) -> Vec<String> {
         let friction = match self.friction_times {
             Some(f) => format!(", {f:.4} friction times (n h alpha / sigma^2)"),
             None => String::new(),
@@ -65,7 +65,7 @@ impl TrajectoryForecast {
         lines
     }
 
-    fn optimizer_line(&self, c: &Config, mass: Preconditioner) -> String {
+    fn optimizer_line(&self, c: &ChainConfig, mass: Preconditioner) -> String {
         // Under a preconditioner the mass holds num_data's scale: M = rms of num_data * gradient, or a curvature.
         let over = match mass {
             Preconditioner::None => {
@@ -81,9 +81,10 @@ impl TrajectoryForecast {
             Preconditioner::Fisher { .. } => "the Fisher information",
             Preconditioner::Prior => "the prior's curvature",
         };
-        let learning_rate = match c.method.has_momenta() {
-            true => c.step_size * c.step_size / (c.sigma * c.sigma),
-            false => c.step_size,
+        let learning_rate = if c.method.has_momenta() {
+            c.step_size * c.step_size / (c.sigma * c.sigma)
+        } else {
+            c.step_size
         };
         format!(
             "in an optimiser's terms: learning rate {learning_rate:.3e} over {over}, momentum {:.6}",
@@ -117,7 +118,7 @@ pub struct PriorStability {
 
 impl PriorStability {
     /// Looks at a chain's step; `mass` is its diagonal, 1 where none.
-    pub fn new(c: &Config, prior: &Prior, mass: Option<&[f32]>) -> Self {
+    pub fn new(c: &ChainConfig, prior: &Prior, mass: Option<&[f32]>) -> Self {
         let stiffest = match mass {
             Some(mass) => prior.stiffest_over(mass),
             None => prior.stiffest(),
@@ -139,7 +140,11 @@ impl PriorStability {
 }
 
 /// Says what the curvature of one batch of `tokens` tokens at the chain's start means for the step.
-pub fn curvature_lines(c: &ExtremeEigenvalues, sampler: &Config, tokens: usize) -> Vec<String> {
+pub fn curvature_lines(
+    c: &ExtremeEigenvalues,
+    sampler: &ChainConfig,
+    tokens: usize,
+) -> Vec<String> {
     let limit = stability::stability_limit(sampler, c.largest);
     let mut lines = vec![format!(
         "curvature: from {:.3e} (residual {:.0e}) down to {:.1e} per mass, as {} products with the Hessian see it on one batch of {tokens} tokens; \
@@ -173,7 +178,7 @@ pub struct StepFound {
 
 impl StepFound {
     /// Describes the step of these settings, found with that error.
-    pub fn new(c: &Config, num_data: f64, error: f64) -> Self {
+    pub fn new(c: &ChainConfig, num_data: f64, error: f64) -> Self {
         let pair = stability::optimizer_pair(c, num_data);
         Self {
             step_size: c.step_size,

@@ -4,7 +4,7 @@ use super::{BatchConfig, Inference, MonitorConfig, SessionConfig};
 use crate::error::{Error, Result};
 use crate::gpt::GptConfig;
 use crate::samplers::{GaussianConfig, GaussianMethod, Preconditioner};
-use crate::settings::{Sampler, Settings};
+use crate::settings::{SamplerChoice, Settings};
 
 impl Settings {
     /// Returns the configuration of a session on the posterior of a model: of one chain of the seed, or of a fit.
@@ -13,8 +13,8 @@ impl Settings {
     /// When settings contradict each other, or the window is longer than the model's block.
     pub fn session(&self, chain: u32, model: &GptConfig) -> Result<SessionConfig> {
         let inference = match self.sampler {
-            Sampler::Chain(_) => self.of_chain(chain, self.mass())?,
-            Sampler::Gaussian(normal) => Inference::Fit {
+            SamplerChoice::Chain(_) => self.of_chain(chain, self.mass())?,
+            SamplerChoice::Gaussian(normal) => Inference::Fit {
                 // The session counts the steps.
                 config: self.gaussian_config(normal, u64::MAX),
                 epochs: self.num_epochs.unwrap_or(1),
@@ -55,8 +55,8 @@ impl Settings {
     /// When settings contradict each other, or a fit that counts its data is not told how many they are.
     pub fn on_gradients(&self, chain: u32) -> Result<Inference> {
         match self.sampler {
-            Sampler::Chain(_) => self.of_chain(chain, Preconditioner::None),
-            Sampler::Gaussian(normal) => Ok(Inference::Fit {
+            SamplerChoice::Chain(_) => self.of_chain(chain, Preconditioner::None),
+            SamplerChoice::Gaussian(normal) => Ok(Inference::Fit {
                 config: self.fit_on_gradients(normal)?,
                 epochs: 1,
             }),
@@ -82,8 +82,9 @@ impl Settings {
         match self.num_data {
             Some(n) => c.observations = self.likelihood_weight * n,
             None if counts => {
-                let expected = format!("how many observations the data are ({method} counts them)");
-                return Err(Error::invalid("num_data", expected, "unset"));
+                return Err(Error::conflict(format!(
+                    "num_data: {method} counts the observations, and it is unset: set how many the data are"
+                )));
             }
             None => {}
         }

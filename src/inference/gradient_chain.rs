@@ -14,7 +14,7 @@ impl<V: Vectors> GradientChain<V> {
     /// Makes one step, and calls `look` just before.
     ///
     /// # Errors
-    /// As [`Sampler::step_with_gradient`], and those of `look`: then no step is made.
+    /// Returns the errors of [`Sampler::step_with_gradient`], and those of `look`: then no step is made.
     pub fn step(
         &mut self,
         grad: &V::Vector,

@@ -42,7 +42,7 @@ impl Length {
 }
 
 fn to_json(v: impl serde::Serialize) -> Result<Value> {
-    serde_json::to_value(v).map_err(|e| Error::invalid("settings", "JSON", e))
+    serde_json::to_value(v).map_err(|e| Error::out_of_range("settings", "JSON", e))
 }
 
 /// Returns the settings of a chain or fit on gradients of the caller's.

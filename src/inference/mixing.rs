@@ -4,7 +4,7 @@ use super::tensor_temperature::{self, TensorTemperature};
 use super::{Report, StepFound};
 use crate::error::{Error, Result};
 use crate::metrics::{Energy, LocalLearningCoefficient, Mean};
-use crate::samplers::{Config, ExtremeEigenvalues, Schedule};
+use crate::samplers::{ChainConfig, ExtremeEigenvalues, Schedule};
 use crate::store::{SampleId, Store};
 use serde::Serialize;
 
@@ -68,7 +68,7 @@ impl Movement {
     /// Compares the stored samples of a chain with its start, (n_params).
     ///
     /// # Errors
-    /// As [`Movement::new`], and when a sample cannot be read.
+    /// Returns the errors of [`Movement::new`], and an error when a sample cannot be read.
     pub fn of_stored(store: &Store, chain: u32, start: &[f32]) -> Result<Self> {
         let (mut first, mut last) = (start.to_vec(), start.to_vec());
         let of = |id: &SampleId| id.chain == chain;
@@ -140,20 +140,24 @@ impl TemperatureBand {
     /// Summarises the temperatures of d parameters at T, and says what is wrong with them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for fewer than 20 temperatures, no parameter, and a number that is not finite.
+    /// [`Error::OutOfRange`] for fewer than 20 temperatures, no parameter, and a number that is not finite.
     pub fn checked(series: &[f64], temperature: f64, d: usize) -> Result<Self> {
         if d == 0 {
-            return Err(Error::invalid("parameters", "at least 1", d));
+            return Err(Error::out_of_range("parameters", "at least 1", d));
         }
         if !(temperature >= 0.0 && temperature.is_finite()) {
-            return Err(Error::invalid("temperature", "at least 0", temperature));
+            return Err(Error::out_of_range(
+                "temperature",
+                "at least 0",
+                temperature,
+            ));
         }
         if let Some(i) = series.iter().position(|t| !t.is_finite()) {
             let what = format!("series[{i}]");
-            return Err(Error::invalid(what, "a finite number", series[i]));
+            return Err(Error::out_of_range(what, "a finite number", series[i]));
         }
         let band = Self::new(series, temperature, d);
-        band.ok_or_else(|| Error::invalid("series", "at least 20 temperatures", series.len()))
+        band.ok_or_else(|| Error::out_of_range("series", "at least 20 temperatures", series.len()))
     }
 
     /// Whether the mean is further from T than noise and rounding explain.
@@ -183,9 +187,10 @@ impl TemperatureBand {
     }
 
     fn text(&self, temperature: f64) -> String {
-        let off = match self.is_off(temperature) {
-            true => ": the chain is not in equilibrium at T",
-            false => "",
+        let off = if self.is_off(temperature) {
+            ": the chain is not in equilibrium at T"
+        } else {
+            ""
         };
         format!(
             "{:.4} +- {:.4} (T = {temperature}, equilibrium band of one step +- {:.1e}){off}",
@@ -206,7 +211,7 @@ pub fn is_off(mean: f64, std_error: f64, temperature: f64) -> bool {
 
 /// Returns the sampling steps' temperatures on the scale of T: those of exploring steps are left out, and under a schedule what is compared with T
 /// is the ratio to the temperature of that step.
-pub fn temperatures_at_t(c: &Config, series: &[f64]) -> Vec<f64> {
+pub fn temperatures_at_t(c: &ChainConfig, series: &[f64]) -> Vec<f64> {
     let steps = (c.warmup_steps..).zip(series);
     steps
         .filter(|(step, _)| !c.explores(*step))
@@ -233,7 +238,7 @@ pub struct TraceView<'a> {
 /// Returns the energy of a chain of d parameters while it sampled; `num_data` is what the mean log-likelihood is multiplied by.
 ///
 /// None at T = 0, where the temperature or the step follows a schedule that explores, and for fewer than 40 steps.
-pub fn energy(c: &Config, num_data: f64, d: usize, trace: TraceView<'_>) -> Option<Energy> {
+pub fn energy(c: &ChainConfig, num_data: f64, d: usize, trace: TraceView<'_>) -> Option<Energy> {
     let explores = matches!(c.schedule, Schedule::Cyclical { .. });
     if explores || c.temperature_schedule != Schedule::Constant {
         return None;
@@ -275,7 +280,7 @@ pub struct ChainSummary {
 impl ChainSummary {
     /// Summarises the movement and the series of a chain of d parameters; what else was looked for is to be added.
     pub fn new(
-        c: &Config,
+        c: &ChainConfig,
         movement: Movement,
         num_data: f64,
         d: usize,
@@ -327,9 +332,10 @@ fn energy_line(e: &Energy) -> String {
 
 fn llc_line(l: &LocalLearningCoefficient) -> String {
     let error = l.std_error.map_or(String::new(), |e| format!(" +- {e:.1}"));
-    let sign = match l.value < 0.0 {
-        true => ": the start is no minimum of the loss, and this no coefficient of it",
-        false => "",
+    let sign = if l.value < 0.0 {
+        ": the start is no minimum of the loss, and this no coefficient of it"
+    } else {
+        ""
     };
     format!(
         "local learning coefficient {:.1}{error} at n beta {:.3e} (excess loss {:.2e} over {} looks){sign}",

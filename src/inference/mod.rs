@@ -26,7 +26,7 @@ pub use config::{BatchConfig, Inference, MonitorConfig, SessionConfig, Target, c
 pub use forecast::{PriorStability, StepFound, TrajectoryForecast};
 pub use mixing::{ChainSummary, Movement, TemperatureBand, TraceView};
 pub use monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
-pub use report::{Report, Row, Value};
+pub use report::{Report, ReportRow, ReportValue};
 pub use scoring::{Comparison, Models, Paired};
 pub use session::Session;
 pub use tensor_temperature::TensorTemperature;

@@ -66,7 +66,7 @@ pub trait Saved {
     /// Returns the series of singles of that name, if the file has it.
     ///
     /// # Errors
-    /// As [`Saved::f64s`].
+    /// Returns the errors of [`Saved::f64s`].
     fn f32s(&mut self, name: &str) -> Result<Option<Vec<f32>>>;
 }
 

@@ -68,10 +68,12 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns what the last step found, as rows.
     ///
     /// # Errors
-    /// [`Error::Invalid`] before the first step, also of a session that goes on.
+    /// [`Error::Conflict`] before the first step, also of a session that goes on.
     pub fn step_report(&self) -> Result<Report> {
         let last = self.last_report();
-        let last = last.ok_or_else(|| Error::invalid("report", "a step that was made", "none"))?;
+        let last = last.ok_or_else(|| {
+            Error::conflict("no step was made: make one before its report is read")
+        })?;
         Ok((&last).into())
     }
 
@@ -79,7 +81,7 @@ impl<B: Backend + 'static> Session<B> {
     /// over the start's.
     ///
     /// # Errors
-    /// [`Error::Invalid`] without looks, with the reason, for a fit, and when a loss was not finite.
+    /// [`Error::Conflict`] without looks, with the reason, and for a fit; [`Error::OutOfRange`] when a loss was not finite.
     pub fn llc(&self) -> Result<LocalLearningCoefficient> {
         let temperature = self.sampler()?.config().temperature;
         let losses = self
@@ -94,29 +96,34 @@ impl<B: Backend + 'static> Session<B> {
     /// Says why there is no local learning coefficient.
     fn no_llc(&self, temperature: f64) -> Error {
         let every = self.llc.every;
-        let (expected, got) = if !self.llc.centred {
-            let needs = "a prior centred at the start (prior_center pretrained)";
-            (needs, "prior_center zero".into())
+        let why = if !self.llc.centred {
+            "it needs a prior centred at the start, and this one is centred at zero: set prior_center to pretrained".into()
         } else if temperature <= 0.0 {
-            let got = format!("temperature {temperature}");
-            ("a temperature above 0", got)
+            format!(
+                "it needs a temperature above 0, and this chain has {temperature}: set a higher one"
+            )
         } else if every == 0 {
-            ("llc_every above 0", "llc_every 0".into())
+            "no loss was looked at: set llc_every above 0".into()
         } else {
-            let got = format!("none yet with llc_every {every}");
-            ("a look by now", got)
+            format!(
+                "no loss was looked at yet: make more sampling steps, one look takes {every} (llc_every)"
+            )
         };
-        Error::invalid("local learning coefficient", expected, got)
+        Error::conflict(format!("local learning coefficient: {why}"))
     }
 
     /// Returns the energies of the chain while it sampled, over its temperature.
     ///
     /// # Errors
-    /// As [`Energy::new`], and [`Error::Invalid`] for a fit, on gradients of the caller's, and for a chain that was saved without its trace.
+    /// Returns the errors of [`Energy::new`], and [`Error::Conflict`] for a fit, on gradients of the caller's, and for a chain that was saved without its trace.
     pub fn energy(&self) -> Result<Energy> {
         let c = self.sampler()?.config();
         let trace = self.monitor::<Trace>().filter(|t| t.is_whole());
-        let missing = || Error::invalid("energy", "a trace of every step", "none");
+        let missing = || {
+            Error::conflict(
+                "the energy needs a trace of every step, and this chain was saved without one: start it anew",
+            )
+        };
         let trace = trace.ok_or_else(missing)?;
         let before = self.inference().steps_before_sampling();
         let from = usize::try_from(before).unwrap_or(usize::MAX);
@@ -132,17 +139,18 @@ impl<B: Backend + 'static> Session<B> {
     /// watched.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a fit, where none are taken, and past the last range.
+    /// [`Error::Conflict`] for a fit and where none are taken; [`Error::OutOfRange`] past the last range.
     pub fn temperature_report(&self, index: usize) -> Result<Report> {
         let c = self.sampler()?.config();
         let taken = self.monitor::<TensorTemperatures>().ok_or_else(|| {
-            let expected = "temperature_every above 0, or ranges to watch";
-            Error::invalid("temperatures", expected, "none taken")
+            Error::conflict(
+                "no temperatures were taken: set temperature_every above 0, or ranges to watch",
+            )
         })?;
         let taken = taken.taken();
-        let range = taken
-            .range(index)
-            .ok_or_else(|| Error::invalid("index", format!("below {}", taken.ranges()), index))?;
+        let range = taken.range(index).ok_or_else(|| {
+            Error::out_of_range("index", format!("below {}", taken.ranges()), index)
+        })?;
         let kinetic = taken.kinetic(index).filter(|_| c.method.has_momenta());
         let band = equilibrium_sd(c.temperature, range.len());
         Ok(Report::new()
@@ -155,7 +163,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the step as it is now, as rows: as step size and friction, and in an optimiser's terms.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a fit.
+    /// [`Error::OutOfRange`] for a fit.
     pub fn step_size_report(&self) -> Result<Report> {
         let c = self.sampler_now()?;
         let pair = optimizer_pair(&c, self.num_data());
@@ -195,10 +203,10 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns what the marginal likelihood says of Laplace's prior, as rows.
     ///
     /// # Errors
-    /// As [`Session::prior_fit`], and [`Error::Invalid`] without `laplace_fit_prior`.
+    /// Returns the errors of [`Session::prior_fit`], and [`Error::Conflict`] without `laplace_fit_prior`.
     pub fn prior_fit_report(&mut self) -> Result<Report> {
         let fit = self.prior_fit()?.ok_or_else(|| {
-            Error::invalid("sampler", "laplace with laplace_fit_prior", "one without")
+            Error::conflict("no prior was fitted: choose laplace and set laplace_fit_prior")
         })?;
         Ok((&fit).into())
     }
@@ -206,7 +214,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns curvatures as rows, with the largest step that is stable in the largest of them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a fit.
+    /// [`Error::OutOfRange`] for a fit.
     pub fn curvature_report(&self, found: &ExtremeEigenvalues) -> Result<Report> {
         let limit = stability_limit(&self.sampler_now()?, found.largest);
         Ok(Report::new()

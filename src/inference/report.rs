@@ -6,7 +6,7 @@ use std::fmt;
 
 /// What a row holds.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub enum ReportValue {
     /// A number. One that is not known is NaN.
     F64(f64),
     /// A count, or 0 and 1 for no and yes.
@@ -17,7 +17,7 @@ pub enum Value {
     F64s(Vec<f64>),
 }
 
-impl Value {
+impl ReportValue {
     fn kind(&self) -> &'static str {
         match self {
             Self::F64(_) => "a number",
@@ -28,61 +28,61 @@ impl Value {
     }
 }
 
-impl From<f64> for Value {
+impl From<f64> for ReportValue {
     fn from(v: f64) -> Self {
         Self::F64(v)
     }
 }
 
-impl From<Option<f64>> for Value {
+impl From<Option<f64>> for ReportValue {
     fn from(v: Option<f64>) -> Self {
         Self::F64(v.unwrap_or(f64::NAN))
     }
 }
 
-impl From<u64> for Value {
+impl From<u64> for ReportValue {
     fn from(v: u64) -> Self {
         Self::U64(v)
     }
 }
 
-impl From<u32> for Value {
+impl From<u32> for ReportValue {
     fn from(v: u32) -> Self {
         Self::U64(v.into())
     }
 }
 
-impl From<usize> for Value {
+impl From<usize> for ReportValue {
     fn from(v: usize) -> Self {
         Self::U64(v as u64)
     }
 }
 
-impl From<bool> for Value {
+impl From<bool> for ReportValue {
     fn from(v: bool) -> Self {
         Self::U64(v.into())
     }
 }
 
-impl From<&str> for Value {
+impl From<&str> for ReportValue {
     fn from(v: &str) -> Self {
         Self::Str(v.into())
     }
 }
 
-impl From<String> for Value {
+impl From<String> for ReportValue {
     fn from(v: String) -> Self {
         Self::Str(v)
     }
 }
 
-impl From<Vec<f64>> for Value {
+impl From<Vec<f64>> for ReportValue {
     fn from(v: Vec<f64>) -> Self {
         Self::F64s(v)
     }
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for ReportValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::F64(v) => write!(f, "{v}"),
@@ -98,11 +98,11 @@ impl fmt::Display for Value {
 
 /// A named value with its meaning.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct ReportRow {
     /// The name, unique in its report. Dots separate a group from what is in it, as in `rhat.worst`.
     pub name: Cow<'static, str>,
     /// The value.
-    pub value: Value,
+    pub value: ReportValue,
     /// What the value means, with its unit.
     pub meaning: Cow<'static, str>,
 }
@@ -120,7 +120,7 @@ pub struct Row {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    rows: Vec<Row>,
+    rows: Vec<ReportRow>,
 }
 
 impl Report {
@@ -134,10 +134,10 @@ impl Report {
     pub fn row(
         mut self,
         name: impl Into<Cow<'static, str>>,
-        value: impl Into<Value>,
+        value: impl Into<ReportValue>,
         meaning: impl Into<Cow<'static, str>>,
     ) -> Self {
-        let row = Row {
+        let row = ReportRow {
             name: name.into(),
             value: value.into(),
             meaning: meaning.into(),
@@ -166,31 +166,31 @@ impl Report {
     }
 
     /// Returns the rows in their order.
-    pub fn rows(&self) -> &[Row] {
+    pub fn rows(&self) -> &[ReportRow] {
         &self.rows
     }
 
     /// Returns the row of that name.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the nearest name where there is none.
-    pub fn get(&self, name: &str) -> Result<&Row> {
+    /// [`Error::OutOfRange`] with the nearest name where there is none.
+    pub fn get(&self, name: &str) -> Result<&ReportRow> {
         let found = self.rows.iter().find(|r| r.name == name);
         found.ok_or_else(|| {
             let near = nearest(name, self.rows.iter().map(|r| &*r.name));
             let hint = near.map_or(String::new(), |n| format!("; did you mean `{n}`?"));
-            Error::invalid("report", "the name of a row", format!("`{name}`{hint}"))
+            Error::out_of_range("report", "the name of a row", format!("`{name}`{hint}"))
         })
     }
 
     /// Returns a row's number; a count is one too.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an unknown name or a row of another kind.
+    /// [`Error::OutOfRange`] for an unknown name or a row of another kind.
     pub fn f64(&self, name: &str) -> Result<f64> {
         match &self.get(name)?.value {
-            Value::F64(v) => Ok(*v),
-            Value::U64(v) => Ok(*v as f64),
+            ReportValue::F64(v) => Ok(*v),
+            ReportValue::U64(v) => Ok(*v as f64),
             other => Err(wrong_kind(name, "a number", other)),
         }
     }
@@ -198,10 +198,10 @@ impl Report {
     /// Returns a row's count.
     ///
     /// # Errors
-    /// As [`Report::f64`].
+    /// Returns the errors of [`Report::f64`].
     pub fn u64(&self, name: &str) -> Result<u64> {
         match &self.get(name)?.value {
-            Value::U64(v) => Ok(*v),
+            ReportValue::U64(v) => Ok(*v),
             other => Err(wrong_kind(name, "a count", other)),
         }
     }
@@ -209,10 +209,10 @@ impl Report {
     /// Returns a row's text.
     ///
     /// # Errors
-    /// As [`Report::f64`].
+    /// Returns the errors of [`Report::f64`].
     pub fn str(&self, name: &str) -> Result<&str> {
         match &self.get(name)?.value {
-            Value::Str(v) => Ok(v),
+            ReportValue::Str(v) => Ok(v),
             other => Err(wrong_kind(name, "text", other)),
         }
     }
@@ -220,24 +220,24 @@ impl Report {
     /// Returns a row's series.
     ///
     /// # Errors
-    /// As [`Report::f64`].
+    /// Returns the errors of [`Report::f64`].
     pub fn f64s(&self, name: &str) -> Result<&[f64]> {
         match &self.get(name)?.value {
-            Value::F64s(v) => Ok(v),
+            ReportValue::F64s(v) => Ok(v),
             other => Err(wrong_kind(name, "a series of numbers", other)),
         }
     }
 }
 
-fn wrong_kind(name: &str, expected: &str, got: &Value) -> Error {
-    Error::invalid(format!("report: row `{name}`"), expected, got.kind())
+fn wrong_kind(name: &str, expected: &str, got: &ReportValue) -> Error {
+    Error::out_of_range(format!("report: row `{name}`"), expected, got.kind())
 }
 
 impl fmt::Display for Report {
     /// Writes a line per row: name, value, meaning.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.rows.iter().map(|r| r.name.len()).max().unwrap_or(0);
-        for Row {
+        for ReportRow {
             name,
             value,
             meaning,

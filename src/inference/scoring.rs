@@ -115,7 +115,7 @@ impl<'a> Pieces<'a> {
 /// Takes 64 MB beside the model, however long the text is; what is left of it token by token comes on top.
 ///
 /// # Errors
-/// [`Error::Invalid`] without a model; when the text is shorter than a window, a sample cannot be read, a prediction is not finite, or `done` fails.
+/// [`Error::OutOfRange`] without a model; when the text is shorter than a window, a sample cannot be read, a prediction is not finite, or `done` fails.
 pub fn score<B: Backend>(
     backend: &B,
     gpt: &Gpt,
@@ -125,7 +125,7 @@ pub fn score<B: Backend>(
 ) -> Result<PredictiveScores> {
     let count = models.count();
     if count == 0 {
-        return Err(Error::invalid("samples to score", "at least one", 0));
+        return Err(Error::out_of_range("samples to score", "at least one", 0));
     }
     let (t, v) = (gpt.config().block_size, gpt.config().vocab_size);
     let pieces = Pieces::new(tokens, t, v)?;
@@ -185,7 +185,7 @@ impl Paired {
     /// Compares the losses of the same tokens under two predictions, (N) each, nats; `seed` fixes the resamples.
     ///
     /// # Errors
-    /// As [`paired_block_bootstrap`].
+    /// Returns the errors of [`paired_block_bootstrap`].
     pub fn new(a: &[f64], b: &[f64], seed: u64) -> Result<Self> {
         // A split shorter than two blocks still holds two shorter ones.
         let block = DEFAULT_BLOCK.min(a.len() / 2).max(1);
@@ -229,7 +229,7 @@ pub struct Comparison {
 /// Scores the average of `models` and `baseline`, (n_params), on a text, and compares them token by token.
 ///
 /// # Errors
-/// As [`score`].
+/// Returns the errors of [`score`].
 pub fn compare<B: Backend>(
     backend: &B,
     gpt: &Gpt,

@@ -46,10 +46,10 @@ pub(super) struct LlcLooks {
 /// ```
 /// use bnn::backend::Cpu;
 /// use bnn::inference::{Inference, Session};
-/// use bnn::samplers::{Config, Method, Phase, Preconditioner};
+/// use bnn::samplers::{ChainConfig, Method, Phase, Preconditioner};
 ///
 /// # fn main() -> bnn::Result<()> {
-/// let sampler = Config { sampling_steps: 500, ..Config::new(Method::Baoa, 0.3) };
+/// let sampler = ChainConfig { sampling_steps: 500, ..ChainConfig::new(Method::Baoa, 0.3) };
 /// let inference = Inference::Chain { sampler, preconditioner: Preconditioner::None, auto_step: None };
 /// let mut session = Session::with_gradients(&Cpu::new(1)?, inference, 1.0, &[0.0; 2])?;
 /// let mut theta = [0.0; 2];
@@ -91,8 +91,8 @@ impl<B: Backend + 'static> Session<B> {
     /// where no step depends on it, and other monitors.
     ///
     /// # Errors
-    /// As [`Session::new`]; [`Error::Mismatch`] with what differs for a file of other settings, another model or text, or another start; the errors of
-    /// [`Reader::open`](crate::store::Reader::open); [`Error::BadHeader`] for numbers that no such session has.
+    /// Returns the errors of [`Session::new`] and [`Reader::open`](crate::store::Reader::open); [`Error::Mismatch`] with what differs for a file of other
+    /// settings, another model or text, or another start; [`Error::BadHeader`] for numbers that no such session has.
     pub fn resume(
         backend: &B,
         target: &Target<'_>,
@@ -116,10 +116,10 @@ impl<B: Backend + 'static> Session<B> {
         build::on_gradients(backend, inference, num_data, Ok(start))
     }
 
-    /// Goes on from the saved state of `n` parameters, with gradients that the caller gives, as [`Session::resume`].
+    /// Goes on from the saved state of `n` parameters, with gradients that the caller gives, bit for bit as it would have without the break.
     ///
     /// # Errors
-    /// As [`Session::with_gradients`] and [`Session::resume`]; [`Error::Shape`] for another number of parameters.
+    /// Returns the errors of [`Session::with_gradients`] and [`Session::resume`]; [`Error::Shape`] for another number of parameters.
     pub fn resume_with_gradients(
         backend: &B,
         inference: Inference,
@@ -133,7 +133,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Writes the whole state to a file, in the place of what may be there. The file appears whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::NotFinite`] for a chain that has diverged; [`Error::Invalid`] between the draws of one of VI's steps.
+    /// [`Error::Io`]; [`Error::NotFinite`] for a chain that has diverged; [`Error::OutOfRange`] between the draws of one of VI's steps.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let rest = Rest {
             header: &self.header,
@@ -147,14 +147,14 @@ impl<B: Backend + 'static> Session<B> {
     /// Sets the number of sampling steps (of a fit, of all steps) of a session that may be longer or shorter.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a step depends on it, more were made, or it is out of range; nothing changes then.
+    /// [`Error::OutOfRange`] when a step depends on it, more were made, or it is out of range; nothing changes then.
     pub fn extend(&mut self, steps: u64) -> Result<()> {
         self.engine.extend(steps)?;
         match &mut self.inference {
             Inference::Chain { sampler, .. } => sampler.sampling_steps = steps,
             Inference::Fit { config, .. } => config.steps = steps,
         }
-        let bad = |e| Error::invalid("settings", "JSON", e);
+        let bad = |e| Error::out_of_range("settings", "JSON", e);
         let mut settings: serde_json::Value =
             serde_json::from_str(&self.header.config).map_err(bad)?;
         if let Some(v) = settings.pointer_mut(Length::of(&self.inference).setting) {
@@ -167,7 +167,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Makes the next step on its own batch, which is a function of (seed, chain, step).
     ///
     /// # Errors
-    /// [`Error::NotFinite`] with step and tensor when the chain diverges; [`Error::Invalid`] when every step was made, and with gradients of the
+    /// [`Error::NotFinite`] with step and tensor when the chain diverges; [`Error::OutOfRange`] when every step was made, and with gradients of the
     /// caller's; a monitor's own.
     pub fn step(&mut self) -> Result<StepReport> {
         self.fill()?;
@@ -181,7 +181,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Makes the next step on a batch of the caller's, of at most (B, T) tokens.
     ///
     /// # Errors
-    /// As [`Session::step`], and when the batch does not fit.
+    /// Returns the errors of [`Session::step`], and an error when the batch does not fit.
     pub fn step_on(&mut self, batch: &Batch) -> Result<StepReport> {
         let (monitors, watchers) = (&mut self.monitors, &mut self.watchers);
         let report = match &mut self.engine {
@@ -212,7 +212,7 @@ impl<B: Backend + 'static> Session<B> {
     /// value. None while draws of VI's step are left.
     ///
     /// # Errors
-    /// [`Error::NotFinite`]: for a gradient or a log posterior the session is as before; [`Error::Invalid`] for EKF and Laplace, on a model's
+    /// [`Error::NotFinite`]: for a gradient or a log posterior the session is as before; [`Error::OutOfRange`] for EKF and Laplace, on a model's
     /// posterior, and when every step was made; [`Error::Shape`] for another length.
     pub fn step_with_gradient(
         &mut self,
@@ -250,7 +250,7 @@ impl<B: Backend + 'static> Session<B> {
     /// likelihoods and of the squares of those, (n_params) each, and the mean log likelihood. The prior has no part in them.
     ///
     /// # Errors
-    /// As [`Session::step_with_gradient`], and [`Error::Invalid`] for chains and VI.
+    /// Returns the errors of [`Session::step_with_gradient`], and [`Error::OutOfRange`] for chains and VI.
     pub fn step_with_squares(
         &mut self,
         grad: &[f32],
@@ -338,12 +338,12 @@ impl<B: Backend + 'static> Session<B> {
     /// as if nothing had been asked; its file has what was found last.
     ///
     /// # Errors
-    /// As [`Chain::curvature`], and [`Error::Invalid`] for fits and gradients of the caller's.
+    /// Returns the errors of [`Chain::curvature`], and [`Error::OutOfRange`] for fits and gradients of the caller's.
     pub fn find_curvature(&mut self, batches: usize, products: u64) -> Result<ExtremeEigenvalues> {
         self.engine.sampler()?;
         if !(1..=MOST_BATCHES).contains(&batches) {
             let expected = format!("1 to {MOST_BATCHES}");
-            return Err(Error::invalid("batches", expected, batches));
+            return Err(Error::out_of_range("batches", expected, batches));
         }
         let feed = self.feed.as_mut().ok_or_else(no_batches)?;
         let (seed, chain) = (self.header.seed, self.header.chain);
@@ -363,7 +363,7 @@ impl<B: Backend + 'static> Session<B> {
     /// first argument to its second, (n_params) each.
     ///
     /// # Errors
-    /// As [`extreme_curvature`], those of `gradient`, and [`Error::Invalid`] for fits.
+    /// Returns the errors of [`extreme_curvature`], those of `gradient`, and [`Error::OutOfRange`] for fits.
     pub fn find_curvature_with(
         &mut self,
         products: u64,
@@ -377,7 +377,7 @@ impl<B: Backend + 'static> Session<B> {
             gradient(&v.get(at)?, &mut host)?;
             if let Some(i) = host.iter().position(|g| !g.is_finite()) {
                 let what = format!("gradient[{i}]");
-                return Err(Error::invalid(what, "a finite number", host[i]));
+                return Err(Error::out_of_range(what, "a finite number", host[i]));
             }
             v.upload(&mut on_device, &host)?;
             v.combine(sum, Combine::Axpy(a, &on_device))
@@ -409,7 +409,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the chain's sampler.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a fit.
+    /// [`Error::OutOfRange`] for a fit.
     pub fn sampler(&self) -> Result<&Sampler<B>> {
         self.engine.sampler()
     }
@@ -417,8 +417,8 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the chain's settings as they are now: with the step that a search has found so far, and a thermostat's friction for its start.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a fit.
-    pub fn sampler_now(&self) -> Result<crate::samplers::Config> {
+    /// [`Error::OutOfRange`] for a fit.
+    pub fn sampler_now(&self) -> Result<crate::samplers::ChainConfig> {
         let s = self.engine.sampler()?;
         let mut c = s.config().clone();
         c.xi = s.thermostat().map_or(c.xi, |t| Some(t.xi));
@@ -428,7 +428,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the mean over parameters of |m| / sqrt(M) of the momenta as they are; none without momenta.
     ///
     /// # Errors
-    /// When the device cannot be read, and [`Error::Invalid`] for a fit.
+    /// When the device cannot be read, and [`Error::OutOfRange`] for a fit.
     pub fn mean_momentum(&self) -> Result<Option<f64>> {
         let s = self.engine.sampler()?;
         let Some(momenta) = s.momenta() else {
@@ -445,7 +445,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the chain's mass, (n_params), if one was set.
     ///
     /// # Errors
-    /// As [`Session::mean_momentum`].
+    /// Returns the errors of [`Session::mean_momentum`].
     pub fn mass(&self) -> Result<Option<Vec<f32>>> {
         let mass = self.engine.sampler()?.mass();
         mass.map(|m| self.backend.get(m)).transpose()
@@ -454,7 +454,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Sets the mass of a chain on gradients of the caller's, (n_params), before sampling begins; its momenta are drawn anew.
     ///
     /// # Errors
-    /// As [`Sampler::set_mass`], and [`Error::Invalid`] for fits and on a model's posterior.
+    /// Returns the errors of [`Sampler::set_mass`], and [`Error::OutOfRange`] for fits and on a model's posterior.
     pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
         self.engine.set_mass(mass)
     }
@@ -463,7 +463,7 @@ impl<B: Backend + 'static> Session<B> {
     /// temperature's must be 1. They are no part of the state.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for EKF and Laplace, and while a search looks for the step size.
+    /// [`Error::OutOfRange`] for EKF and Laplace, and while a search looks for the step size.
     pub fn set_factors(&mut self, factors: Option<Factors>) -> Result<()> {
         self.engine.set_factors(factors)
     }
@@ -499,7 +499,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns a fit's mean, (n_params).
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a chain.
+    /// [`Error::OutOfRange`] for a chain.
     pub fn mean(&self) -> Result<&B::Vector> {
         self.engine.mean()
     }
@@ -507,7 +507,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Copies [`Session::mean`] to the host.
     ///
     /// # Errors
-    /// As [`Session::read_params`], and [`Error::Invalid`] for a chain.
+    /// Returns the errors of [`Session::read_params`], and [`Error::OutOfRange`] for a chain.
     pub fn read_mean(&self, out: &mut [f32]) -> Result<()> {
         let n = self.parameters();
         if out.len() != n {
@@ -519,7 +519,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns a fit's standard deviations, (n_params): infinite where Laplace has no precision.
     ///
     /// # Errors
-    /// As [`GaussianFit::sd`], and [`Error::Invalid`] for a chain.
+    /// Returns the errors of [`GaussianFit::sd`], and [`Error::OutOfRange`] for a chain.
     pub fn sd(&mut self) -> Result<Vec<f32>> {
         self.engine.sd()
     }
@@ -527,7 +527,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the mean of a fit's standard deviations; Laplace's with that prior precision.
     ///
     /// # Errors
-    /// As [`Session::sd`].
+    /// Returns the errors of [`Session::sd`].
     pub fn average_sd(&mut self, prior_precision: f64) -> Result<f64> {
         self.engine.average_sd(prior_precision)
     }
@@ -535,7 +535,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns what the marginal likelihood says of Laplace's prior; none without `laplace_fit_prior`.
     ///
     /// # Errors
-    /// As [`GaussianFit::prior_fit`], and [`Error::Invalid`] for a chain.
+    /// Returns the errors of [`GaussianFit::prior_fit`], and [`Error::OutOfRange`] for a chain.
     pub fn prior_fit(&mut self) -> Result<Option<PriorFit>> {
         self.engine.prior_fit()
     }
@@ -543,7 +543,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns draw number `index` of the seed from a fit as it is, (n_params).
     ///
     /// # Errors
-    /// As [`GaussianFit::draw`], and [`Error::Invalid`] for a chain.
+    /// Returns the errors of [`GaussianFit::draw`], and [`Error::OutOfRange`] for a chain.
     pub fn draw(&mut self, index: u64) -> Result<Vec<f32>> {
         let mut out = self.backend.zeros(self.parameters())?;
         self.engine.draw(index, &mut out)?;
@@ -553,7 +553,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns a fit's settings, its steps counted.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a chain.
+    /// [`Error::OutOfRange`] for a chain.
     pub fn fit_config(&self) -> Result<&GaussianConfig> {
         self.engine.fit_config()
     }
@@ -576,7 +576,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns (B, T) of those batches.
     ///
     /// # Errors
-    /// [`Error::Invalid`] on gradients of the caller's.
+    /// [`Error::OutOfRange`] on gradients of the caller's.
     pub fn batch_shape(&self) -> Result<(usize, usize)> {
         let feed = self.feed.as_ref().ok_or_else(no_batches)?;
         Ok((feed.batch.b, feed.batch.t))

@@ -2,7 +2,7 @@
 
 use super::mixing::{equilibrium_sd, is_off};
 use crate::gpt::Layout;
-use crate::samplers::{Config, RunningMean, Temperatures};
+use crate::samplers::{ChainConfig, RunningMean, Temperatures};
 use serde::Serialize;
 
 /// The temperatures of one tensor.
@@ -21,7 +21,11 @@ pub struct TensorTemperature {
 }
 
 /// Returns the temperatures of each tensor, as they were taken from a chain of these settings.
-pub fn of_tensors(c: &Config, layout: &Layout, taken: &Temperatures) -> Vec<TensorTemperature> {
+pub fn of_tensors(
+    c: &ChainConfig,
+    layout: &Layout,
+    taken: &Temperatures,
+) -> Vec<TensorTemperature> {
     let momenta = c.method.has_momenta();
     let tensors = layout.tensors().iter().enumerate();
     let of = |(i, t): (usize, &crate::gpt::Tensor)| TensorTemperature {

@@ -33,7 +33,7 @@ pub struct PairedDifference {
 /// unbiased for independent losses. Without it few blocks look surer than they are: by sqrt(2) for two.
 ///
 /// # Errors
-/// Returns [`Error::Shape`] if the lengths differ; [`Error::Invalid`] if `block` is 0, if the series is shorter than two
+/// Returns [`Error::Shape`] if the lengths differ; [`Error::OutOfRange`] if `block` is 0, if the series is shorter than two
 /// blocks, if `n_resamples` is below 2 or more than memory holds, or if a loss is not finite (with its position, from 0).
 pub fn paired_block_bootstrap(
     a: &[f64],
@@ -48,10 +48,10 @@ pub fn paired_block_bootstrap(
     }
     if block == 0 || n / block < 2 {
         let expected = format!("1 to {}, so that {n} tokens hold two blocks", n / 2);
-        return Err(Error::invalid("bootstrap block", expected, block));
+        return Err(Error::out_of_range("bootstrap block", expected, block));
     }
     if n_resamples < 2 {
-        return Err(Error::invalid(
+        return Err(Error::out_of_range(
             "bootstrap resamples",
             "at least 2",
             n_resamples,
@@ -61,7 +61,7 @@ pub fn paired_block_bootstrap(
     let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
     if let Some(at) = difference.iter().position(|d| !d.is_finite()) {
         let got = format!("{} and {}", a[at], b[at]);
-        return Err(Error::invalid(
+        return Err(Error::out_of_range(
             format!("losses of token {at}"),
             "finite numbers",
             got,

@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 /// eq. 2): the squared distance between the probabilities and the outcome, in 0..=2, where 0 is best.
 ///
 /// # Errors
-/// Returns [`Error::Invalid`] if `target` is not below V.
+/// Returns [`Error::OutOfRange`] if `target` is not below V.
 pub fn brier_score(probabilities: &[f64], target: usize) -> Result<f64> {
     if target >= probabilities.len() {
-        return Err(Error::invalid(
+        return Err(Error::out_of_range(
             "target",
             format!("below {}", probabilities.len()),
             target,
@@ -29,7 +29,7 @@ pub fn brier_score(probabilities: &[f64], target: usize) -> Result<f64> {
 /// `confidence` holds each prediction's highest probability, `correct` whether that outcome occurred.
 ///
 /// # Errors
-/// Returns [`Error::Invalid`] if `bins` is 0 or more than memory holds, or a confidence is not in (0, 1]; [`Error::Shape`] if there are no predictions or
+/// Returns [`Error::OutOfRange`] if `bins` is 0 or more than memory holds, or a confidence is not in (0, 1]; [`Error::Shape`] if there are no predictions or
 /// the lengths differ.
 pub fn expected_calibration_error(
     confidence: &[f64],
@@ -37,7 +37,7 @@ pub fn expected_calibration_error(
     bins: usize,
 ) -> Result<f64> {
     if bins == 0 {
-        return Err(Error::invalid("calibration bins", "at least 1", bins));
+        return Err(Error::out_of_range("calibration bins", "at least 1", bins));
     }
     if confidence.is_empty() || confidence.len() != correct.len() {
         return Err(Error::shape(
@@ -50,7 +50,7 @@ pub fn expected_calibration_error(
     gaps.resize(bins, 0.0);
     for (at, (&c, &hit)) in confidence.iter().zip(correct).enumerate() {
         if !(c > 0.0 && c <= 1.0) {
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 format!("confidence {at}"),
                 "above 0 and at most 1",
                 c,

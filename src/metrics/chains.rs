@@ -37,7 +37,7 @@ pub struct ChainDiagnostics {
 /// draws is exactly that draw (there its last bit may be off, and with it which draws are at most the quantile).
 ///
 /// # Errors
-/// Returns [`Error::Invalid`] if there is no chain, if chains have fewer than [`MIN_DRAWS`] draws, or if a draw is not finite (with its chain and
+/// Returns [`Error::OutOfRange`] if there is no chain, if chains have fewer than [`MIN_DRAWS`] draws, or if a draw is not finite (with its chain and
 /// place, from 0); [`Error::Shape`] if chains have different lengths.
 pub fn chain_diagnostics<C: AsRef<[f64]>>(chains: &[C]) -> Result<ChainDiagnostics> {
     let n = check(chains)?;
@@ -101,10 +101,10 @@ pub fn chain_diagnostics<C: AsRef<[f64]>>(chains: &[C]) -> Result<ChainDiagnosti
 fn check<C: AsRef<[f64]>>(chains: &[C]) -> Result<usize> {
     let n = match chains.first() {
         Some(first) => first.as_ref().len(),
-        None => return Err(Error::invalid("chains", "at least one", 0)),
+        None => return Err(Error::out_of_range("chains", "at least one", 0)),
     };
     if n < MIN_DRAWS {
-        return Err(Error::invalid(
+        return Err(Error::out_of_range(
             "draws per chain",
             format!("at least {MIN_DRAWS}"),
             n,
@@ -117,7 +117,7 @@ fn check<C: AsRef<[f64]>>(chains: &[C]) -> Result<usize> {
         }
         if let Some(i) = chain.iter().position(|x| !x.is_finite()) {
             let what = format!("draw {i} of chain {c}");
-            return Err(Error::invalid(what, "a finite number", chain[i]));
+            return Err(Error::out_of_range(what, "a finite number", chain[i]));
         }
     }
     Ok(n)
@@ -206,9 +206,10 @@ fn ess(x: &[f64], n: usize) -> f64 {
         }
     }
     // Of the last pair, which may be the negative one, only the even lag counts, and once: less variance for chains that alternate.
-    let even = match last.0 + last.1 >= 0.0 {
-        true => last.0,
-        false => last.0.max(0.0),
+    let even = if last.0 + last.1 >= 0.0 {
+        last.0
+    } else {
+        last.0.max(0.0)
     };
     let tau = -1.0 + 2.0 * pairs.iter().map(|(a, b)| a + b).sum::<f64>() + even;
     s / tau.max(1.0 / s.log10())

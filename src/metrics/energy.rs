@@ -51,17 +51,17 @@ impl Energy {
     /// without momenta has no kinetic temperatures.
     ///
     /// # Errors
-    /// Returns [`Error::Invalid`] for T not above 0, fewer than 40 steps, no parameter and numbers that are not finite (with their place, from 0);
+    /// Returns [`Error::OutOfRange`] for T not above 0, fewer than 40 steps, no parameter and numbers that are not finite (with their place, from 0);
     /// [`Error::Shape`] for another number of kinetic temperatures.
     pub fn new(log_post: &[f64], kinetic: Option<&[f64]>, d: usize, t: f64) -> Result<Self> {
         if !(t > 0.0 && t.is_finite()) {
-            return Err(Error::invalid("temperature", "a positive number", t));
+            return Err(Error::out_of_range("temperature", "a positive number", t));
         }
         if d == 0 {
-            return Err(Error::invalid("parameters", "at least 1", d));
+            return Err(Error::out_of_range("parameters", "at least 1", d));
         }
         let finite = |what: &str, x: &[f64]| match x.iter().position(|v| !v.is_finite()) {
-            Some(i) => Err(Error::invalid(
+            Some(i) => Err(Error::out_of_range(
                 format!("{what}[{i}]"),
                 "a finite number",
                 x[i],
@@ -87,7 +87,7 @@ impl Energy {
             .and_then(|m| Some((m, Mean::new(&potential)?, Mean::new(&total)?)))
             .ok_or_else(|| {
                 let expected = format!("at least {}", 2 * BATCHES);
-                Error::invalid("sampling steps", expected, log_post.len())
+                Error::out_of_range("sampling steps", expected, log_post.len())
             })?;
         Ok(Self {
             potential,

@@ -17,7 +17,7 @@ impl<B: Backend> EnsembleScores<B> {
     /// Creates scores for `n_tokens` tokens, N: N V + 2 N doubles on the device.
     ///
     /// # Errors
-    /// Returns [`crate::Error::Invalid`] if N is 0 or the device has no room.
+    /// Returns [`crate::Error::OutOfRange`] if N is 0 or the device has no room.
     pub fn new(backend: &B, gpt: &Gpt, n_tokens: usize) -> Result<Self> {
         Ok(Self {
             backend: backend.clone(),

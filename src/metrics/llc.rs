@@ -44,19 +44,19 @@ pub struct LocalLearningCoefficient {
 /// with a prior about w*.
 ///
 /// # Errors
-/// Returns [`Error::Invalid`] when there are none, one is not finite (with its place, from 0), or `n_beta` is not a positive number.
+/// Returns [`Error::OutOfRange`] when there are none, one is not finite (with its place, from 0), or `n_beta` is not a positive number.
 pub fn local_learning_coefficient(excess: &[f64], n_beta: f64) -> Result<LocalLearningCoefficient> {
     if !(n_beta > 0.0 && n_beta.is_finite()) {
-        return Err(Error::invalid("n_beta", "a positive number", n_beta));
+        return Err(Error::out_of_range("n_beta", "a positive number", n_beta));
     }
     if let Some(i) = excess.iter().position(|x| !x.is_finite()) {
         let what = format!("excess loss {i}");
-        return Err(Error::invalid(what, "a finite number", excess[i]));
+        return Err(Error::out_of_range(what, "a finite number", excess[i]));
     }
     let mut means = BatchMeans::new(1);
     excess.iter().for_each(|&x| means.push(&[x]));
     let Some(m) = means.get(0) else {
-        return Err(Error::invalid("excess losses", "at least one", 0));
+        return Err(Error::out_of_range("excess losses", "at least one", 0));
     };
     Ok(LocalLearningCoefficient {
         value: n_beta * m.mean,

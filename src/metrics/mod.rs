@@ -35,7 +35,7 @@ fn room(what: &str, n: usize) -> Result<Vec<f64>> {
     let mut v = Vec::new();
     v.try_reserve_exact(n).map_err(|e| {
         let expected = "as many as memory holds, 8 bytes each";
-        Error::invalid(what, expected, format!("{n} ({e})"))
+        Error::out_of_range(what, expected, format!("{n} ({e})"))
     })?;
     Ok(v)
 }

@@ -53,7 +53,7 @@ impl PredictiveAccumulator {
     /// Creates an accumulator for `n_tokens` tokens, N, over a vocabulary of `vocab_size`, V.
     ///
     /// # Errors
-    /// Returns [`Error::Invalid`] if either is 0, V is above 65,536, or memory does not hold N V doubles.
+    /// Returns [`Error::OutOfRange`] if either is 0, V is above 65,536, or memory does not hold N V doubles.
     pub fn new(n_tokens: usize, vocab_size: usize) -> Result<Self> {
         Ok(Self {
             sums: PredictiveSums::new(n_tokens, vocab_size)?,

@@ -30,7 +30,7 @@ impl<B: Backend> Probe<B> {
     /// Returns an error when `tokens` or `t` is 0, `t` is longer than the model's block, or the split is shorter than a window.
     pub fn new(backend: &B, gpt: &Gpt, split: &[u16], t: usize, tokens: usize) -> Result<Self> {
         if tokens == 0 {
-            return Err(Error::invalid("probe tokens", "at least 1", 0));
+            return Err(Error::out_of_range("probe tokens", "at least 1", 0));
         }
         let windows = consecutive(split, t)?;
         let (all, tokens) = (windows.num_windows(), tokens.min(windows.num_tokens()));
@@ -73,7 +73,7 @@ impl<B: Backend> Probe<B> {
         }
         let scores = &self.scores[..self.tokens];
         match scores.iter().position(|v| !v.is_finite()) {
-            Some(i) => Err(Error::invalid(
+            Some(i) => Err(Error::out_of_range(
                 format!("log-probability of probe token {i}"),
                 "a finite number",
                 scores[i],

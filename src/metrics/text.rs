@@ -32,7 +32,7 @@ impl Unit {
 /// NLTK's `corpus_bleu`; other implementations leave it out.
 ///
 /// # Errors
-/// Returns [`Error::Invalid`] if `max_order` is not in 1..=4; [`Error::Shape`] if there are no pairs, or if one list is longer.
+/// Returns [`Error::OutOfRange`] if `max_order` is not in 1..=4; [`Error::Shape`] if there are no pairs, or if one list is longer.
 pub fn bleu<R: AsRef<str>, P: AsRef<str>>(
     references: &[R],
     predictions: &[P],
@@ -40,7 +40,7 @@ pub fn bleu<R: AsRef<str>, P: AsRef<str>>(
     max_order: usize,
 ) -> Result<f64> {
     if !(1..=4).contains(&max_order) {
-        return Err(Error::invalid("BLEU order", "1 to 4", max_order));
+        return Err(Error::out_of_range("BLEU order", "1 to 4", max_order));
     }
     check_pairs(references, predictions)?;
     let (mut matches, mut possible) = ([0; 4], [0; 4]);

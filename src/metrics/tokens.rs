@@ -11,7 +11,7 @@ use std::borrow::Borrow;
 /// an evaluation, and a shorter one for the rest. Takes the samples one after the other, so that only one need lie on the device at a time.
 ///
 /// # Errors
-/// Returns [`Error::Invalid`] for fewer than two tokens, no sample, or a token (the last one included) that is not below the vocabulary
+/// Returns [`Error::OutOfRange`] for fewer than two tokens, no sample, or a token (the last one included) that is not below the vocabulary
 /// size; returns the first error among the samples; otherwise fails as the functions of [`EnsembleScores`] do.
 pub fn text_scores<B: Backend>(
     backend: &B,
@@ -21,16 +21,16 @@ pub fn text_scores<B: Backend>(
 ) -> Result<PredictiveScores> {
     let n = tokens.len().saturating_sub(1);
     if n == 0 {
-        return Err(Error::invalid("tokens", "at least two", tokens.len()));
+        return Err(Error::out_of_range("tokens", "at least two", tokens.len()));
     }
     let mut samples = samples.into_iter().peekable();
     if samples.peek().is_none() {
-        return Err(Error::invalid("samples", "at least one", 0));
+        return Err(Error::out_of_range("samples", "at least one", 0));
     }
     let (t, v) = (gpt.config().block_size, gpt.config().vocab_size);
     if let Some(i) = tokens.iter().position(|&y| usize::from(y) >= v) {
         let what = format!("tokens[{i}]");
-        return Err(Error::invalid(what, format!("below {v}"), tokens[i]));
+        return Err(Error::out_of_range(what, format!("below {v}"), tokens[i]));
     }
     let rest = n % t;
     let (whole, end) = (&tokens[..n - rest + 1], &tokens[n - rest..]);

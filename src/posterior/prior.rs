@@ -20,7 +20,7 @@ pub struct Prior {
 }
 
 impl Prior {
-    /// N(0, std^2) on every parameter.
+    /// Returns N(0, std^2) on every parameter.
     pub fn isotropic(std: f32) -> Self {
         Self {
             family: PriorFamily::Normal,
@@ -30,13 +30,13 @@ impl Prior {
         }
     }
 
-    /// The largest curvature of any parameter's -log prior: the stiffest direction. 1 / s^2 of a normal, (nu + 1) / nu of that of a Student-t;
+    /// Returns the largest curvature of any parameter's -log prior: the stiffest direction. 1 / s^2 of a normal, (nu + 1) / nu of that of a Student-t;
     /// 0 of a Laplace prior, whose kink has none.
     pub fn stiffest(&self) -> f64 {
         self.precisions().fold(0.0, f64::max)
     }
 
-    /// The largest such curvature over a mass, one value a parameter: the stiffest direction as the sampler feels it.
+    /// Returns the largest such curvature over a mass, one value per parameter: the stiffest direction as the sampler feels it.
     pub fn stiffest_over(&self, mass: &[f32]) -> f64 {
         match &self.relative_to {
             None => {
@@ -69,11 +69,11 @@ impl Prior {
     /// Checks the scale and the degrees of freedom.
     pub(super) fn validate(&self) -> Result<()> {
         if !(self.std > 0.0 && self.std.is_finite()) {
-            return Err(Error::invalid("prior_std", "above 0", self.std));
+            return Err(Error::out_of_range("prior_std", "above 0", self.std));
         }
         match self.family {
             PriorFamily::StudentT { dof } if !(dof > 0.0 && dof.is_finite()) => {
-                Err(Error::invalid("prior_dof", "above 0", dof))
+                Err(Error::out_of_range("prior_dof", "above 0", dof))
             }
             _ => Ok(()),
         }
@@ -108,14 +108,14 @@ impl Prior {
             }
             PriorFamily::StudentT { dof } => {
                 let student = StudentT::new(dof as f64)
-                    .map_err(|e| Error::invalid("prior_dof", "above 0", e))?;
+                    .map_err(|e| Error::out_of_range("prior_dof", "above 0", e))?;
                 self.place(student.sample_iter(rng), out);
             }
         }
         Ok(())
     }
 
-    /// theta = center + scale z.
+    /// Writes theta = center + scale z.
     fn place(&self, z: impl Iterator<Item = f64>, out: &mut [f32]) {
         for (i, (out, z)) in out.iter_mut().zip(z).enumerate() {
             let weight = self.relative_to.as_ref().map(|w| w[i].abs() + PRIOR_FLOOR);

@@ -79,10 +79,10 @@ pub fn bench(
     mut row: impl FnMut(&Row) -> Result<()>,
 ) -> Result<()> {
     if let Some(bad) = request.only.iter().find(|w| !WORK.contains(&w.as_str())) {
-        return Err(Error::invalid("work", WORK.join(", "), bad));
+        return Err(Error::out_of_range("work", WORK.join(", "), bad));
     }
     if !(request.seconds > 0.0 && request.seconds.is_finite()) {
-        return Err(Error::invalid("seconds", "above 0", request.seconds));
+        return Err(Error::out_of_range("seconds", "above 0", request.seconds));
     }
     let named = |s: &String| GptConfig::named(s, VOCABULARY);
     let configs = request
@@ -131,7 +131,7 @@ fn median(times: &mut [f64]) -> f64 {
 const WARM_UP: usize = 2;
 
 impl Bench<'_> {
-    /// Median seconds of `f` after [`WARM_UP`] runs, and how many there were.
+    /// Returns the median seconds of `f` after [`WARM_UP`] runs, and how many there were.
     fn time(&self, mut f: impl FnMut() -> Result<()>) -> Result<(f64, usize)> {
         for _ in 0..WARM_UP {
             f()?;
@@ -149,7 +149,7 @@ impl Bench<'_> {
         Ok((median(&mut times), times.len()))
     }
 
-    /// The CPU itself, whose limits and products are measured below the operations.
+    /// Returns the CPU itself, whose limits and products are measured below the operations.
     fn cpu(&self) -> &Cpu {
         match &self.device {
             Device::Cpu(cpu) => cpu,
@@ -176,7 +176,7 @@ impl Bench<'_> {
         })
     }
 
-    /// What the rest is to be compared with: the best of each, not the median.
+    /// Measures what the rest is to be compared with: the best of each, not the median.
     fn limits(&mut self) -> Result<()> {
         let (flops, runs) = self.cpu().peak_flops();
         let time = (2e9 / flops, runs);
@@ -200,7 +200,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// C = A B, square; then the products of the shapes' passes, (rows, in, out): forward, to the input, to the weight.
+    /// Measures C = A B, square, and the products of the shapes' passes, (rows, in, out): forward, to the input, to the weight.
     fn gemm(&mut self) -> Result<()> {
         let normal = |n: usize, step: u64| {
             let mut x = vec![0.0; n];
@@ -278,7 +278,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// What is asked for of one shape.
+    /// Measures what is asked for of one shape.
     fn shape(&mut self, request: &Request, shape: &str, gpt: &Gpt) -> Result<()> {
         let named = NAMED.iter().find(|n| n.0 == shape).copied();
         let (_, rows, t) = named.unwrap_or(("", 1, 1));
@@ -353,7 +353,7 @@ impl Bench<'_> {
         self.say(what, shape, time, &more)
     }
 
-    /// The forward pass alone, as an evaluation runs it.
+    /// Measures the forward pass alone, as an evaluation runs it.
     fn logits(&mut self, shape: &str, gpt: &Gpt, b: usize, t: usize) -> Result<()> {
         let device = &self.device;
         let params = device.put(&gpt.layout().init(1))?;
@@ -365,7 +365,7 @@ impl Bench<'_> {
         self.say("logits", shape, time, &more)
     }
 
-    /// A vector as a trainer's or a chain's, every page of it written.
+    /// Returns a vector of a trainer's or a chain's size, every page of it written.
     fn vector(&self, n: usize, value: f32) -> Result<<Device as Vectors>::Vector> {
         let mut x = self.device.zeros(n)?;
         self.device.combine(&mut x, Combine::Fill(value))?;
@@ -404,7 +404,7 @@ impl Bench<'_> {
         )
     }
 
-    /// A sampler's update, its noise included.
+    /// Measures a sampler's update, its noise included.
     fn update(&mut self, shape: &str, gpt: &Gpt, what: &str) -> Result<()> {
         let n = gpt.n_params();
         let momenta = if what == "sgld" { 0 } else { n };
@@ -476,7 +476,7 @@ impl Bench<'_> {
         self.say(what, shape, time, &[("tokens_per_s", rate)])
     }
 
-    /// The diagonal of the empirical Fisher over b sequences, gradient included, in turn with the plain gradient of the same batch.
+    /// Measures the diagonal of the empirical Fisher over b sequences, gradient included, in turn with the plain gradient of the same batch.
     fn per_sample_fisher(&mut self, shape: &str, gpt: &Gpt, b: usize, t: usize) -> Result<()> {
         let device = &self.device;
         let params = device.put(&gpt.layout().init(1))?;

@@ -10,7 +10,7 @@ use crate::inference::forecast::curvature_lines;
 use crate::inference::monitors::{ExcessLoss, TensorTemperatures, Trace};
 use crate::inference::{Session, StepFound, StepReport, TrajectoryForecast, mixing};
 use crate::metrics::LocalLearningCoefficient;
-use crate::samplers::{Config, ExtremeEigenvalues, Phase, Temperatures};
+use crate::samplers::{ChainConfig, ExtremeEigenvalues, Phase, Temperatures};
 use crate::store::Store;
 
 /// What a chain that is done leaves for the report.
@@ -115,14 +115,14 @@ impl Run<'_> {
                 let lines = self.curvature_lines(&found, session.sampler()?.config());
                 lines.iter().try_for_each(|line| ctx.log.say(line))
             }
-            Err(e @ (Error::Invalid { .. } | Error::Conflict(_))) => ctx
+            Err(e @ (Error::OutOfRange { .. } | Error::Conflict(_))) => ctx
                 .log
                 .say(&format!("warning: no curvature was found: {e}")),
             Err(e) => Err(e),
         }
     }
 
-    fn curvature_lines(&self, found: &ExtremeEigenvalues, settings: &Config) -> Vec<String> {
+    fn curvature_lines(&self, found: &ExtremeEigenvalues, settings: &ChainConfig) -> Vec<String> {
         let (b, t) = self.batch;
         curvature_lines(found, settings, b * t)
     }
@@ -144,7 +144,7 @@ impl Run<'_> {
         lines.try_for_each(|line| ctx.log.say(&line))
     }
 
-    /// One step's values, and how far equilibrium at T lets them stray.
+    /// Returns a line with one step's values, and how far equilibrium at T lets them stray.
     fn progress_line(&self, report: &StepReport) -> String {
         let temperature = self.config.temperature;
         let band = mixing::equilibrium_sd(temperature, self.setting.gpt.n_params());

@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 pub use crate::settings::Settings as Config;
 pub use crate::settings::{
-    Given, Preset, PriorCenter, PriorUnit, Row, Sampler, Starts, TABLE, Value,
+    Given, Preset, PriorCenter, PriorUnit, Row, SamplerChoice, Starts, TABLE, Value,
 };
 use crate::settings::{Kind, row};
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ fn from_table(mut table: toml::Table) -> Result<Given> {
     let old = match table.remove(VERSION_KEY) {
         None => true,
         Some(toml::Value::Integer(VERSION)) => false,
-        Some(other) => return Err(Error::invalid(VERSION_KEY, VERSION.to_string(), other)),
+        Some(other) => return Err(Error::out_of_range(VERSION_KEY, VERSION.to_string(), other)),
     };
     let mut given = Given::default();
     for (name, value) in &table {
@@ -48,9 +48,9 @@ fn from_table(mut table: toml::Table) -> Result<Given> {
     Ok(given)
 }
 
-/// A TOML value as the setting's kind has it: whole numbers are real ones too.
+/// Returns a TOML value in the setting's kind: whole numbers are real ones too.
 fn read(row: &Row, value: &toml::Value) -> Result<Value> {
-    let bad = || Error::invalid(row.name, row.expected(), value);
+    let bad = || Error::out_of_range(row.name, row.expected(), value);
     let text = |v: &toml::Value| v.as_str().map(str::to_owned).ok_or_else(bad);
     Ok(match (row.kind, value) {
         (Kind::Bool, toml::Value::Boolean(v)) => Value::Bool(*v),
@@ -80,7 +80,7 @@ impl Config {
             text.push_str(&format!("\n# {}\n", row.help.trim()));
             match row.value(self) {
                 Some(value) => {
-                    let bad = |e| Error::invalid(row.name, "a TOML value", e);
+                    let bad = |e| Error::out_of_range(row.name, "a TOML value", e);
                     let value = toml::Value::try_from(&value).map_err(bad)?;
                     text.push_str(&format!("{} = {value}\n", row.name));
                 }
@@ -102,7 +102,7 @@ pub fn from_env() -> Result<Given> {
     let get = |name: &str| match std::env::var(name) {
         Ok(v) if !v.is_empty() => Ok(Some(v)),
         Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(e) => Err(Error::invalid(name, "UTF-8", e)),
+        Err(e) => Err(Error::out_of_range(name, "UTF-8", e)),
     };
     if let Some(device) = get("DEVICE")?
         && device != "cpu"

@@ -28,7 +28,7 @@ pub struct ChainDraws {
     pub path: PathBuf,
     /// What the probes recorded.
     pub draws: Draws,
-    /// The batch's mean log-likelihood in nats, a value a draw: of the step that led to it.
+    /// The batch's mean log-likelihood in nats, a value per draw: of the step that led to it.
     pub log_lik: Vec<f64>,
     /// The log prior without its constant, at the same places.
     pub log_prior: Vec<f64>,
@@ -65,13 +65,17 @@ impl RunDraws {
     pub fn open(path: &Path) -> Result<Self> {
         let (folder, config) = RunFolder::open(path)?;
         if config.sampler.chain().is_none() {
-            let what = format!("sampler of {}", path.display());
-            let expected = "a chain's method: draws from fitted normals are independent";
-            return Err(Error::invalid(what, expected, config.sampler));
+            return Err(Error::conflict(format!(
+                "{}: {} fits a normal, whose draws are independent: give the run of a chain's method",
+                path.display(),
+                config.sampler
+            )));
         }
         if config.probe_tokens == 0 {
-            let what = format!("probe_tokens of {}", path.display());
-            return Err(Error::invalid(what, "above 0: nothing was recorded", 0));
+            return Err(Error::conflict(format!(
+                "{}: nothing was recorded, as probe_tokens was 0: start a run with probe_tokens above 0",
+                path.display()
+            )));
         }
         let (mut chains, mut of) = (Vec::new(), None);
         for index in 0..config.chains {
@@ -104,7 +108,7 @@ impl RunDraws {
             chains.push(chain);
         }
         let Some((model, corpus, baseline)) = of else {
-            return Err(Error::invalid("chains", "at least 1", 0));
+            return Err(Error::out_of_range("chains", "at least 1", 0));
         };
         Ok(Self {
             path: path.to_path_buf(),
@@ -134,7 +138,7 @@ impl RunDraws {
         mass.steps() + moves.saturating_mul(mass.gradients_a_step())
     }
 
-    /// What must be the same for chains to have one target and one set of probes.
+    /// Returns what must be the same for chains to have one target and one set of probes.
     fn identity(&self) -> Identity {
         use super::config::{PriorCenter, PriorUnit};
         let c = &self.config;
@@ -176,7 +180,7 @@ impl RunDraws {
     }
 }
 
-/// A setting as its own words, whatever it is called in the source.
+/// Returns a setting in its own words, whatever it is called in the source.
 fn canonical(setting: &impl Serialize) -> String {
     match serde_json::to_value(setting) {
         Ok(Value::String(word)) => word,
@@ -186,7 +190,7 @@ fn canonical(setting: &impl Serialize) -> String {
     }
 }
 
-/// A mass that follows the chain has another stationary law than one that stays.
+/// Returns the mass in words. One that follows the chain has another stationary law than one that stays.
 fn stays(mass: Preconditioner) -> String {
     match mass {
         Preconditioner::Live {
@@ -222,7 +226,7 @@ fn seconds_a_gradient(training: &Value) -> Option<f64> {
     (gradients > 0.0).then(|| seconds / gradients)
 }
 
-/// After which steps a run's chains record draws.
+/// Returns after which steps a run's chains record draws.
 fn draw_schedule(c: &Config) -> DrawSchedule {
     let before = c.mass().steps() + c.warmup_steps;
     DrawSchedule::new(
@@ -249,14 +253,15 @@ fn read_chain(r: &mut Reader, path: PathBuf, config: &Config) -> Result<ChainDra
         let picked: Vec<f64> = (due.iter())
             .filter_map(|&made| v.get(skip + made as usize - 1).copied())
             .collect();
-        match picked.len() == n || len == 0 {
-            true => Ok(picked),
-            false => Err(Error::BadHeader {
+        if picked.len() == n || len == 0 {
+            Ok(picked)
+        } else {
+            Err(Error::BadHeader {
                 path: path.clone(),
                 message: format!(
                     "{name}: expected a value for each of {n} draws, found {len} values"
                 ),
-            }),
+            })
         }
     };
     Ok(ChainDraws {
@@ -277,7 +282,7 @@ fn read_chain(r: &mut Reader, path: PathBuf, config: &Config) -> Result<ChainDra
 /// When there is none, two have different targets or probes, or two chains are the same draws.
 pub fn check_together(runs: &[RunDraws]) -> Result<()> {
     let Some(first) = runs.first() else {
-        return Err(Error::invalid("runs", "at least one", 0));
+        return Err(Error::out_of_range("runs", "at least one", 0));
     };
     let identity = first.identity();
     for run in &runs[1..] {
@@ -290,11 +295,11 @@ pub fn check_together(runs: &[RunDraws]) -> Result<()> {
             for (x, y) in a.chains.iter().zip(&b.chains) {
                 let n = x.draws.len().min(y.draws.len()) * PROJECTIONS;
                 if n > 0 && x.draws.projection[..n] == y.draws.projection[..n] {
-                    return Err(Error::invalid(
-                        format!("draws of {}", x.path.display()),
-                        "other ones than another chain's: one chain twice says nothing",
-                        format!("those of {}", y.path.display()),
-                    ));
+                    return Err(Error::conflict(format!(
+                        "{} has the draws of {}, and one chain twice says nothing: leave one of them out",
+                        x.path.display(),
+                        y.path.display()
+                    )));
                 }
             }
         }
@@ -305,9 +310,9 @@ pub fn check_together(runs: &[RunDraws]) -> Result<()> {
 /// Diagnostics of every quantity, in order.
 #[derive(Clone, Debug, Serialize)]
 pub struct Each {
-    /// Of the probe tokens' log-probabilities.
+    /// Diagnostics of the probe tokens' log-probabilities.
     pub log_prob: Vec<ChainDiagnostics>,
-    /// Of the projections.
+    /// Diagnostics of the projections.
     pub projection: Vec<ChainDiagnostics>,
 }
 
@@ -343,7 +348,7 @@ pub struct Diagnosis {
     pub each: Option<Each>,
 }
 
-/// The chains that count, and the fewest draws that one of them needs: a chain that has just begun would leave nothing of the others.
+/// Returns the chains that count, and the fewest draws that one of them needs: a chain that has just begun would leave nothing of the others.
 pub(super) fn select(runs: &[RunDraws]) -> (usize, Vec<&ChainDraws>) {
     let of =
         |fewest: usize| -> Vec<&ChainDraws> { runs.iter().flat_map(|r| r.used(fewest)).collect() };
@@ -353,7 +358,7 @@ pub(super) fn select(runs: &[RunDraws]) -> (usize, Vec<&ChainDraws>) {
     }
 }
 
-/// The draws that every one of the chains has.
+/// Returns the draws that every one of the chains has.
 pub(super) fn shortest(chains: &[&ChainDraws]) -> usize {
     chains.iter().map(|c| c.draws.len()).min().unwrap_or(0)
 }
@@ -361,7 +366,7 @@ pub(super) fn shortest(chains: &[&ChainDraws]) -> usize {
 /// Diagnoses the chains of runs that belong together.
 ///
 /// # Errors
-/// As [`check_together`].
+/// Returns the errors of [`check_together`].
 pub fn diagnose(device: &Device, runs: &[RunDraws]) -> Result<Diagnosis> {
     check_together(runs)?;
     let (fewest, used) = select(runs);
@@ -410,7 +415,7 @@ pub fn diagnose(device: &Device, runs: &[RunDraws]) -> Result<Diagnosis> {
 }
 
 impl Diagnosis {
-    /// As text for a person.
+    /// Returns the diagnosis as text for a person.
     pub fn text(&self) -> String {
         let mut text = format!(
             "probes: {} chain(s) of {} draws, one every {} sampling steps{}; {} gradients{}\n",

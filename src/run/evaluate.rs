@@ -85,7 +85,7 @@ pub struct SplitReport {
     pub perplexity_mean_nll: f64,
     /// exp of the baseline's loss.
     pub perplexity_baseline: f64,
-    /// The baseline's loss, nats a token.
+    /// The baseline's loss, nats per token.
     pub loss_baseline: f64,
     /// Mean loss of the samples.
     pub loss_mean_of_samples: f64,
@@ -123,7 +123,7 @@ pub struct SplitReport {
 }
 
 impl SplitReport {
-    /// From the scores; texts and the deterministic model of equal cost are not among them.
+    /// Creates a report from the scores; texts and the deterministic model of equal cost are not among them.
     fn new(config: &Config, split: &str, c: &Comparison, elapsed_seconds: f64) -> Self {
         let (averaged, base) = (&c.averaged, &c.baseline);
         Self {
@@ -159,7 +159,7 @@ impl SplitReport {
         }
     }
 
-    /// The original's `uncertainty`, bnn's split of it beside.
+    /// Returns the original's `uncertainty`, bnn's split of it beside.
     pub fn uncertainty(&self) -> Value {
         json!({
             "avg_predictive_entropy": self.predictive_entropy.mean,
@@ -170,7 +170,7 @@ impl SplitReport {
         })
     }
 
-    /// As lines for a person.
+    /// Returns the scores as lines for a person.
     pub fn text(&self) -> String {
         let mut s = format!(
             "{} split, {} tokens, {} samples (nats a token; perplexity)\n",
@@ -231,7 +231,7 @@ impl SplitReport {
     }
 }
 
-/// The front of a split that an evaluation may use.
+/// Returns the front of a split that an evaluation may use.
 pub(super) fn limited<'a>(config: &Config, setting: &'a Setting, split: &str) -> &'a [u16] {
     let tokens = setting.split(split);
     let t = setting.gpt.config().block_size;
@@ -241,7 +241,7 @@ pub(super) fn limited<'a>(config: &Config, setting: &'a Setting, split: &str) ->
     &tokens[..most.unwrap_or(tokens.len()).min(tokens.len())]
 }
 
-/// The losses and uncertainties of a split, without texts and without the deterministic model of equal cost.
+/// Returns the losses and uncertainties of a split, without texts and without the deterministic model of equal cost.
 ///
 /// # Errors
 /// When a sample cannot be read, or a prediction is not finite.
@@ -291,10 +291,10 @@ fn mean(x: &[f64]) -> f64 {
     x.iter().sum::<f64>() / x.len() as f64
 }
 
-/// Everything that `--eval` asks for, on every split; `bayesian_eval_<time>.json` is written into the run folder.
+/// Evaluates all that `--eval` asks for, on every split, and writes `bayesian_eval_<time>.json` into the run folder.
 ///
 /// # Errors
-/// As [`losses`], and when the control's training or a text fails.
+/// Returns the errors of [`losses`], and an error when the control's training or a text fails.
 pub fn evaluate(
     config: &Config,
     setting: &Setting,
@@ -303,12 +303,11 @@ pub fn evaluate(
     baseline: &Baseline,
     ctx: &mut Context,
 ) -> Result<Vec<SplitReport>> {
-    let control = match config.eval_control {
-        true => {
-            let iters = baseline.iters + config.extra_baselines() + setting.gradients(config)?;
-            Some(setting.deterministic(config, iters, "control", ctx)?)
-        }
-        false => None,
+    let control = if config.eval_control {
+        let iters = baseline.iters + config.extra_baselines() + setting.gradients(config)?;
+        Some(setting.deterministic(config, iters, "control", ctx)?)
+    } else {
+        None
     };
     let mut reports = Vec::new();
     for split in &config.eval_splits {
@@ -355,11 +354,11 @@ pub fn evaluate(
     Ok(reports)
 }
 
-/// What a run says of its samples at its end: with `--eval` every split that was asked for, else the validation split's losses; and the
+/// Returns what a run says of its samples at its end: with `--eval` every split that was asked for, else the validation split's losses; and the
 /// validation split's report, wherever it was asked for.
 ///
 /// # Errors
-/// As [`evaluate`].
+/// Returns the errors of [`evaluate`].
 pub fn at_the_end(
     config: &Config,
     setting: &Setting,
@@ -368,9 +367,10 @@ pub fn at_the_end(
     baseline: &Baseline,
     ctx: &mut Context,
 ) -> Result<(Vec<SplitReport>, SplitReport)> {
-    let mut reports = match config.eval {
-        true => evaluate(config, setting, folder, store, baseline, ctx)?,
-        false => Vec::new(),
+    let mut reports = if config.eval {
+        evaluate(config, setting, folder, store, baseline, ctx)?
+    } else {
+        Vec::new()
     };
     let val = match reports.iter().find(|r| r.split == "val") {
         Some(r) => r.clone(),
@@ -390,7 +390,8 @@ pub fn by_split(reports: &[SplitReport]) -> Result<Map<String, Value>> {
     reports
         .iter()
         .map(|r| {
-            let v = serde_json::to_value(r).map_err(|e| Error::invalid("report", "JSON", e))?;
+            let v =
+                serde_json::to_value(r).map_err(|e| Error::out_of_range("report", "JSON", e))?;
             Ok((r.split.clone(), v))
         })
         .collect()
@@ -440,10 +441,10 @@ fn texts(
     Ok(())
 }
 
-/// `bnn eval RUN`: scores a run's samples again, with other settings of the evaluation if given.
+/// Scores a run's samples again (`bnn eval RUN`), with other settings of the evaluation if given.
 ///
 /// # Errors
-/// As [`evaluate`], and when the run's folder is not whole.
+/// Returns the errors of [`evaluate`], and an error when the run's folder is not whole.
 pub fn eval_run(
     folder: &RunFolder,
     config: &Config,

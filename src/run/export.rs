@@ -22,13 +22,13 @@ use std::path::Path;
 /// The statistics are those of the step that led to the draw. Runs' chains follow each other in the order of `runs`.
 ///
 /// # Errors
-/// As [`check_together`]; when there is no draw, or the file cannot be written.
+/// Returns the errors of [`check_together`], and an error when there is no draw, or the file cannot be written.
 pub fn netcdf(runs: &[RunDraws], path: &Path) -> Result<()> {
     check_together(runs)?;
     let (_, chains) = select(runs);
     let n = shortest(&chains);
     if n == 0 {
-        return Err(Error::invalid("draws to export", "at least one", 0));
+        return Err(Error::out_of_range("draws to export", "at least one", 0));
     }
     let file = build(runs, &chains, n)
         .map_err(|e| Error::data(path.display().to_string(), e.to_string()))?;
@@ -52,7 +52,7 @@ struct Group<'a> {
 type Made<T> = std::result::Result<T, netcdf_writer::Error>;
 
 impl Group<'_> {
-    /// A dimension and its coordinate 0, 1, ….
+    /// Adds a dimension and its coordinate 0, 1, ….
     fn dimension(&mut self, name: &str, len: usize) -> Made<DimensionId> {
         let path = format!("{}/{name}", self.name);
         let id = self.file.add_dimension_path(&path, len as u64)?;
@@ -116,7 +116,7 @@ fn sample_stats(file: &mut NcFileBuilder, chains: &[&ChainDraws], n: usize) -> M
     Ok(())
 }
 
-/// What ArviZ shows of a group, and what its draws are of.
+/// Writes what ArviZ shows of a group, and what its draws are of.
 fn attributes(file: &mut NcFileBuilder, group: &str, runs: &[RunDraws]) -> Made<()> {
     let samplers: Vec<&str> = runs.iter().map(|r| r.config.sampler.name()).collect();
     for (name, value) in [

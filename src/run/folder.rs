@@ -72,43 +72,43 @@ impl RunFolder {
         Ok((folder, config))
     }
 
-    /// A file in the folder.
+    /// Returns the path of a file in the folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The configuration that reproduces the run.
+    /// Returns the path of the configuration that reproduces the run.
     pub fn config(&self) -> PathBuf {
         self.file("config.toml")
     }
 
-    /// The folder of samples.
+    /// Returns the path of the folder of samples.
     pub fn samples(&self) -> PathBuf {
         self.file("samples")
     }
 
-    /// A chain's checkpoint.
+    /// Returns the path of a chain's checkpoint.
     pub fn chain(&self, chain: u32) -> PathBuf {
         self.file(&format!("chain_{chain:02}.bnn"))
     }
 
-    /// `<s>_metrics.json`.
+    /// Returns the path of `<s>_metrics.json`.
     pub fn metrics(&self) -> PathBuf {
         self.file(&format!("{}_metrics.json", self.sampler))
     }
 
-    /// `<s>_summary.txt`.
+    /// Returns the path of `<s>_summary.txt`.
     pub fn summary(&self) -> PathBuf {
         self.file(&format!("{}_summary.txt", self.sampler))
     }
 
-    /// `<s>_training_<time>.log`.
+    /// Returns the name `<s>_training_<time>.log`.
     pub fn log_name(&self) -> String {
         format!("{}_training_{}.log", self.sampler, self.stamp)
     }
 }
 
-/// The time as file names have it, UTC.
+/// Returns the time in the form that file names have, in UTC.
 pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string()
 }
@@ -126,7 +126,7 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
 /// Writes JSON beside and renames.
 ///
 /// # Errors
-/// As [`write_text`].
+/// Returns the errors of [`write_text`].
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|e| Error::data(path.display().to_string(), e.to_string()))?;

@@ -44,13 +44,12 @@ pub fn generate(
 ) -> Result<Value> {
     let setting = Setting::new(config)?;
     let baseline = setting.baseline(config, ctx)?;
-    let samples = match request.baseline {
-        true => vec![baseline.params],
-        false => {
-            let store = Store::open(folder.samples())?;
-            check_store(&setting, &store, &baseline)?;
-            load_samples(&store, request.samples)?
-        }
+    let samples = if request.baseline {
+        vec![baseline.params]
+    } else {
+        let store = Store::open(folder.samples())?;
+        check_store(&setting, &store, &baseline)?;
+        load_samples(&store, request.samples)?
     };
     let samples = setting.put_all(samples)?;
     let mut generator =
@@ -72,16 +71,15 @@ fn write_texts<B: Backend>(
     let each = request.prompts.iter().map(|p| tokenizer.encode(p));
     let prompts = each.collect::<Result<Vec<_>>>()?;
     if prompts.is_empty() || request.texts == 0 {
-        return Err(Error::invalid(
-            "prompts and texts",
-            "at least one of each",
-            "none",
-        ));
+        let (prompts, texts) = (prompts.len(), request.texts);
+        return Err(Error::conflict(format!(
+            "{prompts} prompts and {texts} texts leave nothing to write: give at least one of each"
+        )));
     }
     let total = request
         .texts
         .checked_mul(prompts.len() as u64)
-        .ok_or_else(|| Error::invalid("texts", "fewer than 2^64 in all", request.texts))?;
+        .ok_or_else(|| Error::out_of_range("texts", "fewer than 2^64 in all", request.texts))?;
     let alone = total == 1;
     let mut made = Vec::new();
     let mut first = 0;
@@ -189,7 +187,7 @@ fn entry(
     Ok(v)
 }
 
-/// The original's keys first: its uncertainty is the entropy of the average, here at temperature 1.
+/// Returns the uncertainty under the original's keys, then under bnn's: the original's is the entropy of the average, here at temperature 1.
 fn uncertainty(g: &Generated, num_samples: usize) -> Value {
     let each = |f: fn(&generate::TokenInfo) -> f64| g.info.iter().map(f).collect::<Vec<f64>>();
     let entropy = each(|t| t.entropy);

@@ -12,7 +12,7 @@ use crate::samplers::{self, stability};
 /// [`Error::Unstable`], unless the configuration forces the step.
 pub fn stability_line(
     config: &Config,
-    sampler: &samplers::Config,
+    sampler: &samplers::ChainConfig,
     prior: &Prior,
     mass: Option<&[f32]>,
 ) -> Result<String> {

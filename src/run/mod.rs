@@ -33,7 +33,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// With a flag that, once set, stops the work at its next step.
+    /// Creates a context with a flag that, once set, stops the work at its next step.
     pub fn new(stop: Arc<AtomicBool>) -> Self {
         Self {
             log: Log::default(),
@@ -41,19 +41,20 @@ impl Context {
         }
     }
 
-    /// Whether it was asked to stop.
+    /// Returns whether the work was asked to stop.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// An error if it was.
+    /// Checks that the work was not asked to stop.
     ///
     /// # Errors
     /// [`Error::Interrupted`].
     pub fn check_stop(&self) -> Result<()> {
-        match self.stopped() {
-            true => Err(Error::Interrupted),
-            false => Ok(()),
+        if self.stopped() {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
         }
     }
 }
@@ -63,7 +64,7 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Whether a store's samples are of this model, text and baseline.
+/// Checks that a store's samples are of this model, text and baseline.
 fn check_store(setting: &Setting, store: &Store, baseline: &Baseline) -> Result<()> {
     let p = store.provenance();
     let expected = [

@@ -191,7 +191,7 @@ impl<'a> Fitted<'a> {
         Ok(report)
     }
 
-    /// The metrics file under the original's keys.
+    /// Returns the metrics file, under the original's keys.
     fn metrics(&self, report: &TrainReport, evaluation: Value, baseline: &Baseline) -> Value {
         let trace = self
             .session
@@ -227,7 +227,7 @@ impl<'a> Fitted<'a> {
         })
     }
 
-    /// The summary's head.
+    /// Returns the summary's head.
     fn summary(&self, report: &TrainReport, baseline: &Baseline, at_mean: f64) -> String {
         let (run, c, sd) = (self.run, self.run.config, self.sd);
         let fitted = match (self.normal, c.laplace_structure) {
@@ -262,7 +262,7 @@ impl<'a> Fitted<'a> {
     }
 }
 
-/// The original's `evaluation`: on the whole validation split, where it took a training batch.
+/// Returns the original's `evaluation`: on the whole validation split, where it took a training batch.
 fn evaluation(val: &SplitReport, at_mean: f64, sd: f64) -> Value {
     let each = &val.loss_of_each_sample;
     let n = each.len() as f64;
@@ -291,7 +291,7 @@ fn evaluation(val: &SplitReport, at_mean: f64, sd: f64) -> Value {
     })
 }
 
-/// What a person should know of the draws.
+/// Returns what a person should know of the draws.
 fn warning(c: &Config, normal: GaussianMethod, val: &SplitReport, at_mean: f64) -> Option<String> {
     let lost = val.loss_mean_of_samples - at_mean;
     let gained = val.against_baseline.z;
@@ -302,9 +302,10 @@ fn warning(c: &Config, normal: GaussianMethod, val: &SplitReport, at_mean: f64) 
             GaussianMethod::Vi => "a smaller --init-log-scale, or a longer run",
             GaussianMethod::Laplace => "a lower --temperature, or a smaller --prior-std",
         };
-        let why = match c.unties() {
-            true => "this normal is too wide for the head's weights",
-            false => "independent normals are too wide for these weights, which depend on each other",
+        let why = if c.unties() {
+            "this normal is too wide for the head's weights"
+        } else {
+            "independent normals are too wide for these weights, which depend on each other"
         };
         format!(
             "warning: a draw loses {lost:.4} nats against the mean, and their average predicts worse than the baseline: {why}; try {how}"

@@ -1,6 +1,6 @@
 //! What every command begins with: the corpus, the model, and its baseline, trained once and kept.
 
-use super::config::{Config, GaussianMethod, Sampler};
+use super::config::{Config, GaussianMethod, SamplerChoice};
 use super::progress::Progress;
 use super::{Context, hex};
 use crate::backend::{Device, Transfer, Vectors};
@@ -35,9 +35,9 @@ pub struct Baseline {
     pub sha256: [u8; 32],
     /// Steps that it was trained for.
     pub iters: u64,
-    /// Mean loss of its last steps (at most 50), nats a token.
+    /// Mean loss of its last steps (at most 50), nats per token.
     pub train_loss: f64,
-    /// Loss on the whole validation split, nats a token.
+    /// Loss on the whole validation split, nats per token.
     pub val_loss: f64,
     /// Seconds of training when it was trained.
     pub seconds: f64,
@@ -46,7 +46,7 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    /// As the metrics file has it.
+    /// Returns the baseline's entry in the metrics file.
     pub fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "path": self.path,
@@ -75,9 +75,10 @@ impl Setting {
         Ok(Self {
             backend: Device::cpu(config.threads)?.with_precision(config.precision),
             corpus: Arc::new(corpus),
-            gpt: match config.unties() {
-                true => trained.untied(),
-                false => trained.clone(),
+            gpt: if config.unties() {
+                trained.untied()
+            } else {
+                trained.clone()
             },
             trained,
         })
@@ -92,7 +93,7 @@ impl Setting {
         each.map(|vector| self.backend.put(&vector)).collect()
     }
 
-    /// The tokens of a split, by the name that flags have for it.
+    /// Returns the tokens of a split, by the name that flags have for it.
     pub fn split(&self, name: &str) -> &[u16] {
         match name {
             "train" => &self.corpus.train,
@@ -100,7 +101,7 @@ impl Setting {
         }
     }
 
-    /// The sampler's batches of the training split.
+    /// Returns the sampler's batches of the training split.
     ///
     /// # Errors
     /// When the window does not fit the model or the text, or a sweep the batch.
@@ -112,7 +113,7 @@ impl Setting {
     /// Steps that a method which fits normals makes.
     ///
     /// # Errors
-    /// As [`Setting::batches`].
+    /// Returns the errors of [`Setting::batches`].
     pub fn gaussian_steps(&self, config: &Config) -> Result<u64> {
         let epochs = config.num_epochs.unwrap_or(1);
         Ok(epochs.saturating_mul(self.batches(config)?.per_sweep()))
@@ -121,11 +122,11 @@ impl Setting {
     /// Gradients of a whole run, the baseline's not counted.
     ///
     /// # Errors
-    /// As [`Setting::batches`].
+    /// Returns the errors of [`Setting::batches`].
     pub fn gradients(&self, config: &Config) -> Result<u64> {
         match config.sampler {
-            Sampler::Chain(_) => Ok(config.chain_gradients()),
-            Sampler::Gaussian(normal) => {
+            SamplerChoice::Chain(_) => Ok(config.chain_gradients()),
+            SamplerChoice::Gaussian(normal) => {
                 let a_step = match normal {
                     GaussianMethod::Vi => config.vi_n_samples as u64,
                     _ => 1,
@@ -135,7 +136,7 @@ impl Setting {
         }
     }
 
-    /// The run's model's configuration as JSON.
+    /// Returns the run's model's configuration as JSON.
     ///
     /// # Errors
     /// Never in fact: it is plain data.
@@ -143,12 +144,12 @@ impl Setting {
         json(&self.gpt)
     }
 
-    /// The tokenizer's characters.
+    /// Returns the tokenizer's characters.
     pub fn vocabulary(&self) -> String {
         self.corpus.tokenizer.vocabulary()
     }
 
-    /// The baseline of these settings: the file that they name, or the kept one, or a new one, which is kept.
+    /// Returns the baseline of these settings: the file that they name, or the kept one, or a new one, which is kept.
     ///
     /// # Errors
     /// When training fails or is interrupted, or a file does not fit.
@@ -159,10 +160,10 @@ impl Setting {
         }
     }
 
-    /// The deterministic model after `iters` steps of the recipe, kept for next time.
+    /// Returns the deterministic model after `iters` steps of the recipe, kept for next time.
     ///
     /// # Errors
-    /// As [`Setting::baseline`].
+    /// Returns the errors of [`Setting::baseline`].
     pub fn deterministic(
         &self,
         config: &Config,
@@ -184,23 +185,26 @@ impl Setting {
         let kept = training.once(&self.backend, &folder, |step, loss| {
             let progress = progress.get_or_insert_with(|| Progress::new(what, 0, iters));
             progress.at(&mut ctx.log, step, || format!("loss {loss:.4}"))?;
-            match step < iters {
-                true => ctx.check_stop(),
-                false => Ok(()),
+            if step < iters {
+                ctx.check_stop()
+            } else {
+                Ok(())
             }
         })?;
         drop(progress);
         let (f, path) = (&kept.file, kept.path.display());
-        ctx.log.say(&match kept.cached {
-            true => format!(
+        let line = if kept.cached {
+            format!(
                 "{what}: {path} ({iters} steps, validation loss {:.4}), kept from before",
                 f.val_loss
-            ),
-            false => format!(
+            )
+        } else {
+            format!(
                 "{what}: {iters} steps in {:.1} s, training loss {:.4}, validation loss {:.4}: {path}",
                 f.seconds, f.train_loss, f.val_loss
-            ),
-        })?;
+            )
+        };
+        ctx.log.say(&line)?;
         self.fitted(kept)
     }
 
@@ -218,14 +222,15 @@ impl Setting {
         })
     }
 
-    /// The parameters in the layout of the run's model.
+    /// Returns the parameters in the layout of the run's model.
     fn fitted(&self, Kept { path, file, cached }: Kept) -> Result<Baseline> {
         Ok(Baseline {
             path,
             sha256: baseline_sha256(&self.trained, &file.params),
-            params: match self.trained.config() == self.gpt.config() {
-                true => file.params,
-                false => self.trained.untie(&file.params)?,
+            params: if self.trained.config() == self.gpt.config() {
+                file.params
+            } else {
+                self.trained.untie(&file.params)?
             },
             iters: file.steps,
             train_loss: file.train_loss,
@@ -237,5 +242,5 @@ impl Setting {
 }
 
 fn json(gpt: &Gpt) -> Result<String> {
-    serde_json::to_string(gpt.config()).map_err(|e| Error::invalid("model", "JSON", e))
+    serde_json::to_string(gpt.config()).map_err(|e| Error::out_of_range("model", "JSON", e))
 }

@@ -71,7 +71,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Begins; `first` steps were made before.
+    /// Begins the display of a piece of work, of which `first` steps were made before.
     pub fn new(what: &str, first: u64, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(total).with_position(first);
@@ -95,7 +95,7 @@ impl Progress {
         }
     }
 
-    /// `done` steps are made; `state` says how it goes (loss, temperature).
+    /// Shows that `done` steps are made; `state` says how it goes (loss, temperature).
     ///
     /// # Errors
     /// When the log cannot be written.

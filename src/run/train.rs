@@ -1,7 +1,7 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
 use super::chain::ChainEnd;
-use super::config::{Config, PriorCenter, PriorUnit, Sampler, Starts};
+use super::config::{Config, PriorCenter, PriorUnit, SamplerChoice, Starts};
 use super::folder::{RunFolder, write_text};
 use super::prepare::{Baseline, Setting};
 use super::train_report::{Timed, TrainReport};
@@ -66,7 +66,7 @@ pub fn train(config: &Config, ctx: &mut Context) -> Result<TrainReport> {
 /// Goes on with a run, bit for bit as if it had not been broken off.
 ///
 /// # Errors
-/// As [`train`], and when the run's folder is damaged or its corpus or baseline is not the same.
+/// Returns the errors of [`train`], and an error when the run's folder is damaged or its corpus or baseline is not the same.
 pub fn resume(config: &Config, folder: RunFolder, ctx: &mut Context) -> Result<TrainReport> {
     let setting = Setting::new(config)?;
     let baseline = setting.baseline(config, ctx)?;
@@ -89,7 +89,7 @@ fn run(
     open_logs(config, &folder, ctx)?;
     let run = Run::new(config, setting, folder, &baseline, ctx)?;
     run.say_target(ctx)?;
-    if let Sampler::Gaussian(normal) = config.sampler {
+    if let SamplerChoice::Gaussian(normal) = config.sampler {
         return super::normal::fit(&run, normal, &mut baseline, ctx);
     }
     let sampler = config.sampler_config(0)?;
@@ -120,7 +120,7 @@ fn open_logs(config: &Config, folder: &RunFolder, ctx: &mut Context) -> Result<(
     Ok(())
 }
 
-/// The file and its hash that each chain starts at. Baselines of the chains' own are trained where they are not kept.
+/// Returns the file, with its hash, that each chain starts at. Baselines of the chains' own are trained where they are not kept.
 fn starts(
     config: &Config,
     setting: &Setting,
@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
         ))
     }
 
-    /// What the mean log-likelihood is multiplied by.
+    /// Returns what the mean log-likelihood is multiplied by.
     pub fn weighted_data(&self) -> f64 {
         self.num_data * self.config.likelihood_weight
     }
@@ -241,7 +241,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The parameters that a chain starts at, read from their file.
+    /// Returns the parameters that a chain starts at, read from their file.
     pub fn start(&self, chain: u32) -> Result<Vec<f32>> {
         let (path, sha256) = &self.starts[chain as usize];
         let read = self.setting.load(path)?;
@@ -256,7 +256,7 @@ impl<'a> Run<'a> {
         Ok(read.params)
     }
 
-    /// A chain's session, or the fit's, new or from its file where there is one.
+    /// Returns a chain's session, or the fit's, new or from its file where there is one.
     pub fn session(&self, chain: u32, path: &Path) -> Result<Session<Device>> {
         let target = Target {
             gpt: &self.setting.gpt,
@@ -267,9 +267,10 @@ impl<'a> Run<'a> {
         };
         let be = &self.setting.backend;
         let config = self.config.session(chain, self.setting.gpt.config())?;
-        match path.exists() {
-            true => Session::resume(be, &target, &config, path),
-            false => Session::new(be, &target, &config),
+        if path.exists() {
+            Session::resume(be, &target, &config, path)
+        } else {
+            Session::new(be, &target, &config)
         }
     }
 }

@@ -67,11 +67,10 @@ impl Run<'_> {
             ctx.log.say(&line)?;
         }
         if store.is_empty() {
-            return Err(Error::invalid(
-                "sampling_steps",
-                "enough for a sample: at least the thinning",
-                config.sampling_steps,
-            ));
+            return Err(Error::conflict(format!(
+                "sampling_steps: {} made no sample: set at least as many as the thinning",
+                config.sampling_steps
+            )));
         }
         let samples_hash = hex(&store.hash()?);
         let (reports, val) =
@@ -111,7 +110,7 @@ impl Run<'_> {
         Ok(report)
     }
 
-    /// The original's `training_metrics`, bnn's own beside them.
+    /// Returns the original's `training_metrics`, bnn's own beside them.
     fn training_metrics(&self, report: &TrainReport, ends: &[ChainEnd], timed: Timed) -> Value {
         let last = ends.last();
         let of = |series: fn(&ChainEnd) -> &Vec<f64>| last.and_then(|e| series(e).last().copied());
@@ -159,7 +158,7 @@ impl Run<'_> {
         })
     }
 
-    /// What the chains' files say of each other; none where the probes are off.
+    /// Returns what the chains' files say of each other; none where the probes are off.
     fn diagnose(&self, timed: Timed) -> Result<Option<Diagnosis>> {
         if self.config.probe_tokens == 0 {
             return Ok(None);
@@ -172,7 +171,7 @@ impl Run<'_> {
         diagnosis.each = None;
         Ok(Some(diagnosis))
     }
-    /// The configuration under the original's keys, bnn's own beside them.
+    /// Returns the configuration under the original's keys, bnn's own beside them.
     pub fn original_config(&self) -> Value {
         let c = self.config;
         let mut v = serde_json::to_value(c).unwrap_or(Value::Null);

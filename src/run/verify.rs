@@ -7,7 +7,7 @@ use crate::backend::{Backend, GemmPrecision};
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, GptConfig, Objective, Squares, TokenBatch, Workspace};
 use crate::metrics::{self, Unit};
-use crate::samplers::{Config, Method, Sampler, SamplerState, Thermostat};
+use crate::samplers::{ChainConfig, Method, Sampler, SamplerState, Thermostat};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
 
@@ -28,9 +28,9 @@ pub struct Check {
 
 /// Largest relative error of logits, losses and gradients: f32 sums over a few hundred terms, six roundings deep.
 const GPT_TOLERANCE: f64 = 2e-5;
-/// The same when products round their operands to bf16: 2^-8 each at most, 2e-3 a product in the mean, a few dozen of them in a row.
+/// Largest relative error when products round their operands to bf16: 2^-8 each at most, 2e-3 per product in the mean, a few dozen of them in a row.
 const ROUNDED_TOLERANCE: f64 = 3e-2;
-/// When they are split into two bf16s: 2^-15 a product at most, 4e-6 in the mean.
+/// Largest relative error when products split their operands into two bf16s: 2^-15 per product at most, 4e-6 in the mean.
 const SPLIT_TOLERANCE: f64 = 1e-4;
 /// Squares of gradients carry twice the relative error.
 const FISHER_TOLERANCE: f64 = 4e-5;
@@ -137,7 +137,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// A GPT's logits, losses, gradients and Fisher diagonals (`gpt_*.safetensors`).
+/// Checks a GPT's logits, losses, gradients and Fisher diagonals (`gpt_*.safetensors`).
 fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     let (tolerance, fisher_tolerance) = match be.gemm_precision() {
         GemmPrecision::F32 => (GPT_TOLERANCE, FISHER_TOLERANCE),
@@ -218,7 +218,7 @@ const CHAINS_TOLERANCE: f64 = 1e-6;
 /// Counts and a few f64 operations.
 const TEXT_TOLERANCE: f64 = 1e-9;
 
-/// Recorded trajectories on a quadratic log posterior, noise included (`samplers.safetensors`).
+/// Checks recorded trajectories on a quadratic log posterior, noise included (`samplers.safetensors`).
 fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     let settings: serde_json::Map<String, serde_json::Value> = r.json("hyperparameters")?;
     let (shape, a) = r.f32("A")?;
@@ -254,7 +254,7 @@ fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
                 )
             })
         };
-        let mut c = Config::new(method, number("lr", f64::NAN)?);
+        let mut c = ChainConfig::new(method, number("lr", f64::NAN)?);
         c.alpha = number("alpha", c.alpha)?;
         c.beta = number("beta", c.beta)?;
         c.sigma = number("sigma", c.sigma)?;
@@ -262,9 +262,10 @@ fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
         let (_, noise) = r.f32(&format!("{name}.noise"))?;
         let steps = noise.len() / d;
         (c.warmup_steps, c.sampling_steps, c.thinning) = (0, steps as u64, 1);
-        let momenta = match method.has_momenta() {
-            true => Some(r.f32("momenta0")?.1),
-            false => None,
+        let momenta = if method.has_momenta() {
+            Some(r.f32("momenta0")?.1)
+        } else {
+            None
         };
         let state = SamplerState {
             step: 0,
@@ -328,7 +329,7 @@ fn samplers<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// Predictive scores of an ensemble's logits (`predictive.safetensors`).
+/// Checks predictive scores of an ensemble's logits (`predictive.safetensors`).
 fn predictive(r: &Reference<'_>) -> Result<Vec<Check>> {
     let (shape, logits) = r.f32("logits")?;
     let (_, targets) = r.tokens("targets")?;
@@ -367,7 +368,7 @@ fn predictive(r: &Reference<'_>) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// R-hat, effective sample sizes and Monte Carlo errors of chains (`chains*.safetensors`): one tensor (chains, draws) a name.
+/// Checks R-hat, effective sample sizes and Monte Carlo errors of chains (`chains*.safetensors`): one tensor (chains, draws) per name.
 fn chains(r: &Reference<'_>) -> Result<Vec<Check>> {
     type Numbers = std::collections::BTreeMap<String, f64>;
     let want: std::collections::BTreeMap<String, Numbers> = r.json("arviz")?;
@@ -418,7 +419,7 @@ struct Texts {
     word: Scores,
 }
 
-/// BLEU and ROUGE (`text_scores.json`).
+/// Checks BLEU and ROUGE (`text_scores.json`).
 fn texts(path: &Path, bytes: &[u8]) -> Result<Vec<Check>> {
     let t: Texts = serde_json::from_slice(bytes)
         .map_err(|e| Error::data(path.display().to_string(), e.to_string()))?;
@@ -461,9 +462,10 @@ fn texts(path: &Path, bytes: &[u8]) -> Result<Vec<Check>> {
 }
 
 fn scalar(path: &Path, quantity: &str, got: f64, want: f64, tolerance: f64) -> Check {
-    let error = match want == 0.0 {
-        true => (got - want).abs(),
-        false => ((got - want) / want).abs(),
+    let error = if want == 0.0 {
+        (got - want).abs()
+    } else {
+        ((got - want) / want).abs()
     };
     Check {
         file: name_of(path),
@@ -479,7 +481,7 @@ fn name_of(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Every quantity of one reference file, whose kind is told by what it holds.
+/// Checks every quantity of one reference file, whose kind is told by what it holds.
 ///
 /// # Errors
 /// When the file cannot be read or is of no known kind. A quantity that is off is no error but a [`Check`] that does not pass.
@@ -505,11 +507,12 @@ pub fn verify_file<B: Backend>(be: &B, path: &Path) -> Result<Vec<Check>> {
             "expected metadata `config` (a GPT), `hyperparameters` (samplers), `scores` (predictive), `laplace_fisher` (normals) or `arviz` (chains), found none of them",
         ));
     };
-    match checks.is_empty() {
-        true => Err(Error::data(
+    if checks.is_empty() {
+        Err(Error::data(
             path.display().to_string(),
             "nothing in it to check",
-        )),
-        false => Ok(checks),
+        ))
+    } else {
+        Ok(checks)
     }
 }

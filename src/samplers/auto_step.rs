@@ -26,7 +26,7 @@
 //! **Friction.** With `keep_momentum` alpha is divided by what h is multiplied with, so that the optimiser's momentum stays
 //! ([`super::stability::optimizer_pair`]). Else it stays itself. A step that the settings do not allow is not made: h then stays.
 
-use super::{Config, Phase, Sampler, StepReport};
+use super::{ChainConfig, Phase, Sampler, StepReport};
 use crate::backend::Vectors;
 use crate::backend::vectors::RangeMoments;
 use crate::error::{Error, Result};
@@ -66,15 +66,15 @@ impl AutoStepState {
         [step_size, alpha, error, kinetic, force, steps as f64]
     }
 
-    /// The inverse of [`AutoStepState::numbers`].
+    /// Returns the state that has these [`AutoStepState::numbers`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the count is no whole number of 0 or more that f64 holds exactly.
+    /// [`Error::OutOfRange`] when the count is no whole number of 0 or more that f64 holds exactly.
     pub fn from_numbers(numbers: [f64; 6]) -> Result<Self> {
         let [step_size, alpha, error, kinetic, force, steps] = numbers;
         if !(steps >= 0.0 && steps <= 2f64.powi(53) && steps.fract() == 0.0) {
             let expected = "a whole number of 0 or more";
-            return Err(Error::invalid("auto_step's steps", expected, steps));
+            return Err(Error::out_of_range("auto_step's steps", expected, steps));
         }
         Ok(Self {
             step_size,
@@ -97,27 +97,27 @@ pub struct AutoStep {
 }
 
 impl AutoStep {
-    /// From the step size in `config`, with a budget of `tolerance`.
+    /// Begins a search from the step size in `config`, with a budget of `tolerance`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the budget is not in (0, 1), T is 0, the warm-up is shorter than 50 steps, or the method is SGLRW, whose steps are
+    /// [`Error::OutOfRange`] when the budget is not in (0, 1), T is 0, the warm-up is shorter than 50 steps, or the method is SGLRW, whose steps are
     /// no longer for a larger gradient.
-    pub fn new(config: &Config, tolerance: f64, keep_momentum: bool) -> Result<Self> {
+    pub fn new(config: &ChainConfig, tolerance: f64, keep_momentum: bool) -> Result<Self> {
         if !(tolerance > 0.0 && tolerance < 1.0) {
             let expected = "above 0 and below 1";
-            return Err(Error::invalid("step_tolerance", expected, tolerance));
+            return Err(Error::out_of_range("step_tolerance", expected, tolerance));
         }
         if config.temperature <= 0.0 {
-            let expected = "above 0 for an automatic step";
-            return Err(Error::invalid("temperature", expected, config.temperature));
+            return Err(Error::conflict(format!(
+                "temperature: auto_step needs one above 0, not {}: set a higher one, or give the step size",
+                config.temperature
+            )));
         }
         if config.warmup_steps < 50 {
-            let expected = "at least 50 for an automatic step";
-            return Err(Error::invalid(
-                "warmup_steps",
-                expected,
-                config.warmup_steps,
-            ));
+            return Err(Error::conflict(format!(
+                "warmup_steps: auto_step needs at least 50, not {}: set more, or give the step size",
+                config.warmup_steps
+            )));
         }
         if (config.method.scheme())
             .temperature_error(config, 0.0, 0.0)
@@ -143,12 +143,12 @@ impl AutoStep {
         })
     }
 
-    /// The budget.
+    /// Returns the budget.
     pub fn tolerance(&self) -> f64 {
         self.tolerance
     }
 
-    /// Whether alpha changes with the step size, so that the optimiser's momentum stays.
+    /// Returns whether alpha changes with the step size, so that the optimiser's momentum stays.
     pub fn keeps_momentum(&self) -> bool {
         self.keep_momentum
     }
@@ -156,7 +156,7 @@ impl AutoStep {
     /// Goes on from what [`AutoStep::state`] gave, with a sampler that was restored with the state's `step_size` and `alpha` in its settings.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for numbers that no search has: a step size of 0 or less, another number below 0, one that is not finite, more
+    /// [`Error::OutOfRange`] for numbers that no search has: a step size of 0 or less, another number below 0, one that is not finite, more
     /// steps than a window looks at. The search is then as before.
     pub fn go_on(&mut self, state: AutoStepState) -> Result<()> {
         let AutoStepState {
@@ -169,7 +169,11 @@ impl AutoStep {
         } = state;
         if !(step_size.is_finite() && step_size > 0.0) {
             let expected = "a positive number";
-            return Err(Error::invalid("auto_step's step_size", expected, step_size));
+            return Err(Error::out_of_range(
+                "auto_step's step_size",
+                expected,
+                step_size,
+            ));
         }
         for (name, v) in [
             ("alpha", alpha),
@@ -179,27 +183,31 @@ impl AutoStep {
         ] {
             if !(v.is_finite() && v >= 0.0) {
                 let expected = "a finite number of 0 or more";
-                return Err(Error::invalid(format!("auto_step's {name}"), expected, v));
+                return Err(Error::out_of_range(
+                    format!("auto_step's {name}"),
+                    expected,
+                    v,
+                ));
             }
         }
         let most = self.window - self.window / 2;
         if steps > most {
             let expected = format!("at most {most}, a window's later half");
-            return Err(Error::invalid("auto_step's steps", expected, steps));
+            return Err(Error::out_of_range("auto_step's steps", expected, steps));
         }
         self.state = state;
         Ok(())
     }
 
-    /// The state as plain data.
+    /// Returns the state as plain data.
     pub fn state(&self) -> AutoStepState {
         self.state
     }
 
-    /// [`Sampler::step_with_gradient`], and what the search makes of it while the chain warms up.
+    /// Makes a step of the chain ([`Sampler::step_with_gradient`]), and searches on while the chain warms up.
     ///
     /// # Errors
-    /// Returns the errors of [`Sampler::step_with_gradient`], and [`Error::Invalid`] under a live mass: its error is not what the search takes it for.
+    /// Returns the errors of [`Sampler::step_with_gradient`], and [`Error::OutOfRange`] under a live mass: its error is not what the search takes it for.
     pub fn step<V: Vectors>(
         &mut self,
         sampler: &mut Sampler<V>,
@@ -244,7 +252,7 @@ impl AutoStep {
         Ok(report)
     }
 
-    /// Why there is no search under a live mass.
+    /// Says that there is no search under a live mass.
     pub(super) fn no_psgld_mass() -> Error {
         Error::conflict(
             "auto_step needs a mass that stays, and live follows the chain: choose another preconditioner, or set step_size",

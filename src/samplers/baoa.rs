@@ -25,7 +25,7 @@
 //! have the target's variance, and the covariance h T / 2 in place of 0.
 
 use super::stability::OptimizerPair;
-use super::{Config, Scheme};
+use super::{ChainConfig, Scheme};
 use crate::backend::vectors::{Coefficients, Rule};
 use crate::error::{Error, Result};
 
@@ -45,17 +45,20 @@ impl Scheme for Baoa {
         0.01
     }
 
-    fn validate(&self, c: &Config) -> Result<()> {
+    fn validate(&self, c: &ChainConfig) -> Result<()> {
         if c.alpha <= 0.0 {
-            return Err(Error::invalid("alpha", "a positive number", c.alpha));
+            return Err(Error::out_of_range("alpha", "a positive number", c.alpha));
         }
         if c.beta != 0.0 {
-            return Err(Error::invalid("beta", "0 (baoa does not use it)", c.beta));
+            return Err(Error::conflict(format!(
+                "beta: baoa does not use it, and {} was given: leave it at 0",
+                c.beta
+            )));
         }
         Ok(())
     }
 
-    fn rule(&self, c: &Config, _xi: f64) -> Rule {
+    fn rule(&self, c: &ChainConfig, _xi: f64) -> Rule {
         let (h, precision) = (c.step_size, 1.0 / (c.sigma * c.sigma));
         let decay = -h * c.alpha * precision;
         Rule::Baoa(Coefficients {
@@ -66,11 +69,11 @@ impl Scheme for Baoa {
         })
     }
 
-    fn stability_limit(&self, c: &Config, lambda_over_mass: f64) -> f64 {
+    fn stability_limit(&self, c: &ChainConfig, lambda_over_mass: f64) -> f64 {
         stability_limit(c, lambda_over_mass)
     }
 
-    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+    fn optimizer_pair(&self, c: &ChainConfig, num_data: f64) -> OptimizerPair {
         optimizer_pair(c, num_data)
     }
 
@@ -79,15 +82,15 @@ impl Scheme for Baoa {
     }
 }
 
-/// Stable for h^2 omega^2 < 4.
-pub(super) fn stability_limit(c: &Config, lambda_over_mass: f64) -> f64 {
+/// Returns the largest stable step size, from h^2 omega^2 < 4.
+pub(super) fn stability_limit(c: &ChainConfig, lambda_over_mass: f64) -> f64 {
     let (_, omega2) = c.friction_and_frequency(lambda_over_mass);
     2.0 / omega2.sqrt()
 }
 
-/// The momentum is c = exp(-gamma h) and the learning rate h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2 up to
+/// Returns the momentum c = exp(-gamma h) and the learning rate h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2 up to
 /// order h^3.
-pub(super) fn optimizer_pair(c: &Config, num_data: f64) -> OptimizerPair {
+pub(super) fn optimizer_pair(c: &ChainConfig, num_data: f64) -> OptimizerPair {
     let h = c.step_size;
     let momentum = (-h * c.friction_rate().unwrap_or(0.0)).exp();
     OptimizerPair {

@@ -4,8 +4,8 @@
 
 use super::preconditioner::MassEstimation;
 use super::{
-    AutoStep, Config, Diagonal, Factors, Phase, Preconditioner, Sampler, SamplerState, StepReport,
-    curvature,
+    AutoStep, ChainConfig, Diagonal, Factors, Phase, Preconditioner, Sampler, SamplerState,
+    StepReport, curvature,
 };
 use crate::backend::vectors::{Combine, Transfer};
 use crate::backend::{Backend, Scalars};
@@ -52,7 +52,7 @@ pub struct Chain<B: Backend> {
 }
 
 impl<B: Backend> Chain<B> {
-    /// A chain that starts at `theta0`.
+    /// Creates a chain that starts at `theta0`.
     ///
     /// # Errors
     /// Returns the errors of [`Sampler::new`], and an error when the preconditioner's settings are out of range, when it does not go with the method, or
@@ -61,7 +61,7 @@ impl<B: Backend> Chain<B> {
         backend: &B,
         posterior: Posterior<B>,
         theta0: &[f32],
-        config: Config,
+        config: ChainConfig,
         preconditioner: Preconditioner,
     ) -> Result<Self> {
         posterior.gpt().layout().check(theta0)?;
@@ -73,14 +73,14 @@ impl<B: Backend> Chain<B> {
         Self::join(posterior, sampler, mass, preconditioner)
     }
 
-    /// A chain that goes on from a saved state, bit for bit as it would have without the break.
+    /// Goes on from a saved state, bit for bit as it would have without the break.
     ///
     /// # Errors
     /// Returns the errors of [`Chain::new`], and an error when the state does not fit.
     pub fn restore(
         backend: &B,
         posterior: Posterior<B>,
-        config: Config,
+        config: ChainConfig,
         preconditioner: Preconditioner,
         state: &ChainState,
     ) -> Result<Self> {
@@ -113,7 +113,7 @@ impl<B: Backend> Chain<B> {
         })
     }
 
-    /// The state as plain data.
+    /// Returns the state as plain data.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -130,12 +130,12 @@ impl<B: Backend> Chain<B> {
     ///
     /// # Errors
     /// [`Error::NotFinite`] with the step and the tensor's name when the loss, the gradient or the state is NaN or infinite;
-    /// [`Error::Invalid`] when the run is done or the batch does not fit.
+    /// [`Error::OutOfRange`] when the run is done or the batch does not fit.
     pub fn step(&mut self, batch: &Batch) -> Result<ChainReport> {
         self.step_observed(batch, |_, _| Ok(()))
     }
 
-    /// As [`Chain::step`], and calls `look` with the chain and the gradient at its parameters just before it moves: only there do the two belong
+    /// Advances by one batch, and calls `look` with the chain and the gradient at its parameters just before it moves: only there do the two belong
     /// together. A gradient for the mass moves nothing and is not shown. When `look` fails, no step is made.
     ///
     /// # Errors
@@ -232,7 +232,7 @@ impl<B: Backend> Chain<B> {
         })
     }
 
-    /// The sampler's error about an element, as one about the tensor that it belongs to.
+    /// Returns the sampler's error about an element, as one about the tensor that it belongs to.
     fn name_tensor(&self, step: u64, tensor: String, value: f32) -> Error {
         match self.sampler.non_finite_index() {
             Some(i) => {
@@ -247,7 +247,7 @@ impl<B: Backend> Chain<B> {
         }
     }
 
-    /// Extreme curvatures per mass at the chain's parameters, from the mean of `batches` and at most `products` products with the Hessian: two
+    /// Finds the extreme curvatures per mass at the chain's parameters, from the mean of `batches` and at most `products` products with the Hessian: two
     /// gradients each for every batch, with f32 products whatever the device's precision, and room for five vectors of parameters. The chain goes on
     /// as if nothing had been asked.
     ///
@@ -259,7 +259,7 @@ impl<B: Backend> Chain<B> {
         products: u64,
     ) -> Result<curvature::ExtremeEigenvalues> {
         if batches.is_empty() {
-            return Err(Error::invalid("batches", "at least one", 0));
+            return Err(Error::out_of_range("batches", "at least one", 0));
         }
         let (sampler, posterior) = (&self.sampler, &mut self.posterior);
         let (v, c) = (sampler.vectors(), sampler.config());
@@ -280,11 +280,11 @@ impl<B: Backend> Chain<B> {
         })
     }
 
-    /// From now on lets `auto` find the step size while the chain warms up; it is no part of the state. It does
+    /// Lets `auto` find the step size from now on, while the chain warms up; it is no part of the state. It does
     /// not see [`Chain::set_factors`]; give it none before sampling.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the mass is a live one: [`AutoStep::step`].
+    /// [`Error::OutOfRange`] when the mass is a live one: [`AutoStep::step`].
     pub fn adapt_step(&mut self, auto: AutoStep) -> Result<()> {
         if self.mass.is_live() {
             return Err(AutoStep::no_psgld_mass());
@@ -293,12 +293,12 @@ impl<B: Backend> Chain<B> {
         Ok(())
     }
 
-    /// The search for the step size, if there is one.
+    /// Returns the search for the step size, if there is one.
     pub fn auto_step(&self) -> Option<&AutoStep> {
         self.auto_step.as_ref()
     }
 
-    /// The mean log-likelihood of a batch at the parameters that the chain started from, by a forward pass alone. Beside a report's of the same
+    /// Returns the mean log-likelihood of a batch at the parameters that the chain started from, by a forward pass alone. Beside a report's of the same
     /// batch it says what the chain lost: see `bnn::metrics::local_learning_coefficient`.
     ///
     /// # Errors
@@ -317,32 +317,32 @@ impl<B: Backend> Chain<B> {
         }
     }
 
-    /// The parameters, (n_params).
+    /// Returns the parameters, (n_params).
     pub fn params(&self) -> &B::Vector {
         self.sampler.params()
     }
 
-    /// The running sum of squared gradients, while the mass is estimated.
+    /// Returns the running sum of squared gradients, while the mass is estimated.
     pub fn squares(&self) -> Option<&B::Vector> {
         self.mass.squares()
     }
 
-    /// The sampler inside.
+    /// Returns the sampler.
     pub fn sampler(&self) -> &Sampler<B> {
         &self.sampler
     }
 
-    /// The posterior inside.
+    /// Returns the posterior.
     pub fn posterior(&self) -> &Posterior<B> {
         &self.posterior
     }
 
-    /// As [`Sampler::set_factors`]; the steps that estimate the mass have none.
+    /// Sets the factors on the step size and the temperature ([`Sampler::set_factors`]); the steps that estimate the mass have none.
     pub fn set_factors(&mut self, factors: Option<Factors>) {
         self.sampler.set_factors(factors);
     }
 
-    /// As [`Sampler::extend`].
+    /// Sets a new number of sampling steps ([`Sampler::extend`]).
     ///
     /// # Errors
     /// Returns the errors of [`Sampler::extend`].
@@ -360,7 +360,7 @@ impl<B: Backend> Chain<B> {
         self.mass.steps() + self.sampler.config().total_steps()
     }
 
-    /// The phase of the next step.
+    /// Returns the phase of the next step.
     pub fn phase(&self) -> Phase {
         if self.mass.is_running() {
             Phase::Warmup

@@ -27,7 +27,7 @@ pub struct Thermostat {
 
 /// A chain's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Config {
+pub struct ChainConfig {
     /// The method.
     pub method: Method,
     /// Step size, > 0: of time for the methods with momenta (h), of squared time for SGLD (epsilon).
@@ -65,9 +65,9 @@ pub struct Config {
     pub momenta: Momenta,
 }
 
-impl Config {
-    /// The method with its default hyperparameters at T = 1 for 100 steps of warm-up and 1000 of sampling, of which every 40th is kept, with
-    /// seed 0: see [`defaults`].
+impl ChainConfig {
+    /// Creates the settings of a method with its default hyperparameters at T = 1 for 100 steps of warm-up and 1000 of sampling, of which every 40th is
+    /// kept, with seed 0: see [`defaults`].
     pub fn new(method: Method, step_size: f64) -> Self {
         Self {
             method,
@@ -92,13 +92,13 @@ impl Config {
     /// Checks every setting, and that they fit together.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the setting's name, its range and the value; [`Error::Unstable`] when the step is
+    /// [`Error::OutOfRange`] with the setting's name, its range and the value; [`Error::Unstable`] when the step is
     /// too large for any target.
     pub fn validate(&self) -> Result<()> {
         let positive = [("step_size", self.step_size), ("sigma", self.sigma)];
         for (name, value) in positive {
             if !(value.is_finite() && value > 0.0) {
-                return Err(Error::invalid(name, "a positive number", value));
+                return Err(Error::out_of_range(name, "a positive number", value));
             }
         }
         let not_negative = [
@@ -108,7 +108,7 @@ impl Config {
         ];
         for (name, value) in not_negative {
             if !(value.is_finite() && value >= 0.0) {
-                return Err(Error::invalid(name, "0 or a positive number", value));
+                return Err(Error::out_of_range(name, "0 or a positive number", value));
             }
         }
         self.schedule.check(self.sampling_steps)?;
@@ -141,16 +141,16 @@ impl Config {
                 )));
             }
             if !value.is_finite() {
-                return Err(Error::invalid("momenta", "a finite number", value));
+                return Err(Error::out_of_range("momenta", "a finite number", value));
             }
         }
         if self.thinning == 0 || (self.sampling_steps > 0 && self.thinning > self.sampling_steps) {
             let expected = format!("1 to sampling_steps ({})", self.sampling_steps);
-            return Err(Error::invalid("thinning", expected, self.thinning));
+            return Err(Error::out_of_range("thinning", expected, self.thinning));
         }
         if self.warmup_steps.checked_add(self.sampling_steps).is_none() {
             let expected = "warmup_steps + sampling_steps below 2^64";
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "sampling_steps",
                 expected,
                 self.sampling_steps,
@@ -159,7 +159,7 @@ impl Config {
         self.method.scheme().validate(self)
     }
 
-    /// Why a longer run begins with other steps; `None` where it begins with the same, bit for bit.
+    /// Returns why a longer run begins with other steps; `None` where it begins with the same, bit for bit.
     pub fn length_matters(&self) -> Option<&'static str> {
         if self.schedule.depends_on_steps() {
             Some("the schedule of the step size depends on it")
@@ -187,26 +187,26 @@ impl Config {
         }
     }
 
-    /// Whether a step of the run, counted from 0, explores: it adds no noise, and gives no sample.
+    /// Returns whether a step of the run, counted from 0, explores: it adds no noise, and gives no sample.
     pub fn explores(&self, step: u64) -> bool {
         step.checked_sub(self.warmup_steps)
             .is_some_and(|i| self.schedule.explores(i, self.sampling_steps))
     }
 
-    /// The rate at which momenta decay, alpha / sigma^2 (SGNHT: at the start, xi / sigma^2); `None` without momenta.
+    /// Returns the rate at which momenta decay, alpha / sigma^2 (SGNHT: at the start, xi / sigma^2); `None` without momenta.
     pub fn friction_rate(&self) -> Option<f64> {
         self.method
             .has_momenta()
             .then(|| self.xi.unwrap_or(self.alpha) / (self.sigma * self.sigma))
     }
 
-    /// The friction rate gamma (0 without momenta) and the squared frequency omega^2 = lambda / M' in a direction of curvature lambda.
+    /// Returns the friction rate gamma (0 without momenta) and the squared frequency omega^2 = lambda / M' in a direction of curvature lambda.
     pub(super) fn friction_and_frequency(&self, lambda_over_mass: f64) -> (f64, f64) {
         let gamma = self.friction_rate().unwrap_or(0.0);
         (gamma, lambda_over_mass / (self.sigma * self.sigma))
     }
 
-    /// The step size at a step of the run, counted from 0.
+    /// Returns the step size at a step of the run, counted from 0.
     pub fn step_size_at(&self, step: u64) -> f64 {
         match step.checked_sub(self.warmup_steps) {
             Some(i) => self.step_size * self.schedule.factor(i, self.sampling_steps),
@@ -214,11 +214,14 @@ impl Config {
         }
     }
 
-    /// The temperature at a step of the run, counted from 0; while the step explores, 0.
+    /// Returns the temperature at a step of the run, counted from 0; while the step explores, 0.
     pub fn temperature_at(&self, step: u64) -> f64 {
-        let factor = |i| match self.schedule.explores(i, self.sampling_steps) {
-            true => 0.0,
-            false => self.temperature_schedule.factor(i, self.sampling_steps),
+        let factor = |i| {
+            if self.schedule.explores(i, self.sampling_steps) {
+                0.0
+            } else {
+                self.temperature_schedule.factor(i, self.sampling_steps)
+            }
         };
         self.temperature * step.checked_sub(self.warmup_steps).map_or(1.0, factor)
     }

@@ -46,7 +46,7 @@ pub struct ExtremeEigenvalues {
 /// batches). Allocates five vectors.
 ///
 /// # Errors
-/// [`Error::Invalid`] when `products` is 0 or the curvature comes out NaN or infinite, and what `add_gradient` returns.
+/// [`Error::OutOfRange`] when `products` is 0 or the curvature comes out NaN or infinite, and what `add_gradient` returns.
 pub fn extreme_curvature<V: Vectors>(
     vectors: &V,
     theta: &V::Vector,
@@ -56,7 +56,7 @@ pub fn extreme_curvature<V: Vectors>(
     mut add_gradient: impl FnMut(&V::Vector, f32, &mut V::Vector) -> Result<()>,
 ) -> Result<ExtremeEigenvalues> {
     if products == 0 {
-        return Err(Error::invalid("curvature_iterations", "at least 1", 0));
+        return Err(Error::out_of_range("curvature_iterations", "at least 1", 0));
     }
     let n = vectors.len(theta);
     let over_mass =
@@ -93,7 +93,7 @@ pub fn extreme_curvature<V: Vectors>(
         let beta = vectors.reduce(Reduce::Dot(&w, &point))?.max(0.0).sqrt();
         if !(alpha.is_finite() && beta.is_finite()) {
             let got = format!("{alpha} and {beta} at product {}", alphas.len());
-            return Err(Error::invalid("curvature", "finite numbers", got));
+            return Err(Error::out_of_range("curvature", "finite numbers", got));
         }
         alphas.push(alpha);
         betas.push(beta);

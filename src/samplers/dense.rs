@@ -59,13 +59,13 @@ impl Factor {
         DMatrixView::from_slice(&self.l, self.n, self.n)
     }
 
-    /// log det A.
+    /// Returns log det A.
     pub fn log_det(&self) -> f64 {
         let diagonal = (0..self.n).map(|i| self.l[i * (self.n + 1)].ln());
         2.0 * diagonal.sum::<f64>()
     }
 
-    /// z (n) becomes L^-T z: of standard normals, draws with the covariance A^-1.
+    /// Replaces z (n) by L^-T z: standard normals become draws with the covariance A^-1.
     pub fn whiten(&self, z: &mut [f64]) {
         for (at, inverse) in (0..self.n).step_by(WIDTH).zip(&self.diagonal).rev() {
             let b = inverse.nrows();
@@ -79,7 +79,7 @@ impl Factor {
         }
     }
 
-    /// The diagonal of A^-1, (n): of L^-1 the sums of squares of the columns.
+    /// Returns the diagonal of A^-1, (n): of L^-1 the sums of squares of the columns.
     pub fn inverse_diagonal<B: Backend>(&self, be: &B) -> Result<Vec<f64>> {
         let n = self.n;
         let mut out = vec![0.0; n];
@@ -90,12 +90,11 @@ impl Factor {
             let mut x = DMatrix::zeros(n - first, w);
             for (i, inverse) in self.diagonal.iter().enumerate().skip(j) {
                 let (row, b) = (i * WIDTH - first, inverse.nrows());
-                let own = match i == j {
-                    true => inverse.clone(),
-                    false => {
-                        let left = self.l().view((first + row, first), (b, row)).into_owned();
-                        -(inverse * (left * x.rows(0, row)))
-                    }
+                let own = if i == j {
+                    inverse.clone()
+                } else {
+                    let left = self.l().view((first + row, first), (b, row)).into_owned();
+                    -(inverse * (left * x.rows(0, row)))
                 };
                 x.rows_mut(row, b).copy_from(&own);
             }

@@ -81,18 +81,22 @@ impl<V: Vectors> Ekf<V> {
         Self::restore(vectors, config, &state)
     }
 
-    /// A filter that goes on from a saved state, bit for bit.
+    /// Goes on from a saved state, bit for bit.
     ///
     /// # Errors
     /// Returns the errors of [`Ekf::new`], and an error when a standard deviation is not positive and finite.
     pub fn restore(vectors: V, config: EkfConfig, state: &EkfState) -> Result<Self> {
         let EkfConfig { lr, transition_sd } = config;
         if !(lr > 0.0 && lr.is_finite()) {
-            return Err(Error::invalid("lr", "a positive number", lr));
+            return Err(Error::out_of_range("lr", "a positive number", lr));
         }
         if !(transition_sd >= 0.0 && transition_sd.is_finite()) {
             let expected = "0 or a positive number";
-            return Err(Error::invalid("transition_sd", expected, transition_sd));
+            return Err(Error::out_of_range(
+                "transition_sd",
+                expected,
+                transition_sd,
+            ));
         }
         let n = state.mean.len();
         super::sampler::check_finite("mean", &state.mean, n)?;
@@ -109,7 +113,7 @@ impl<V: Vectors> Ekf<V> {
         })
     }
 
-    /// The state as plain data.
+    /// Returns the state as plain data.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -209,7 +213,7 @@ impl<V: Vectors> Ekf<V> {
         }
         let what = format!("sd[{at}] after step {}", self.step);
         let expected = "above 0: the precision overflowed";
-        Err(Error::invalid(what, expected, value))
+        Err(Error::out_of_range(what, expected, value))
     }
 
     fn not_finite(&self, what: &str, at: usize, value: f32) -> Error {
@@ -220,12 +224,12 @@ impl<V: Vectors> Ekf<V> {
         }
     }
 
-    /// The mean: where the next gradient is to be taken.
+    /// Returns the mean: where the next gradient is to be taken.
     pub fn mean(&self) -> &V::Vector {
         &self.mean
     }
 
-    /// The standard deviations.
+    /// Returns the standard deviations.
     pub fn sd(&self) -> &V::Vector {
         &self.sd
     }
@@ -235,7 +239,7 @@ impl<V: Vectors> Ekf<V> {
         self.step
     }
 
-    /// Mean standard deviation over the parameters.
+    /// Returns the mean standard deviation over the parameters.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -244,7 +248,7 @@ impl<V: Vectors> Ekf<V> {
         Ok(sum / self.vectors.len(&self.sd) as f64)
     }
 
-    /// Draw number `index` of `seed` from the normals, into `out`.
+    /// Writes draw number `index` of `seed` from the normals, into `out`.
     ///
     /// # Errors
     /// When `out` has another length.

@@ -161,14 +161,17 @@ impl GaussianConfig {
     /// Checks the settings that the method reads, except those that the method itself checks at its start.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the setting's name, its range and the value.
+    /// [`Error::OutOfRange`] with the setting's name, its range and the value.
     pub fn validate(&self) -> Result<()> {
         if self.steps == 0 {
-            return Err(Error::invalid("steps", "at least 1", 0));
+            return Err(Error::out_of_range("steps", "at least 1", 0));
         }
-        let positive = |what: &str, v: f64| match v > 0.0 && v.is_finite() {
-            true => Ok(()),
-            false => Err(Error::invalid(what, "a positive number", v)),
+        let positive = |what: &str, v: f64| {
+            if v > 0.0 && v.is_finite() {
+                Ok(())
+            } else {
+                Err(Error::out_of_range(what, "a positive number", v))
+            }
         };
         positive("temperature", self.temperature)?;
         positive("observations", self.observations)?;
@@ -199,7 +202,7 @@ impl GaussianConfig {
     pub(super) fn check_step(&self, step: u64) -> Result<()> {
         if step > self.steps {
             let expected = format!("at most the fit's {} steps", self.steps);
-            return Err(Error::invalid("step", expected, step));
+            return Err(Error::out_of_range("step", expected, step));
         }
         Ok(())
     }
@@ -224,7 +227,11 @@ impl GaussianConfig {
             )));
         }
         if !(r > 0.0 && r.is_finite()) {
-            return Err(Error::invalid("step size's factor", "a positive number", r));
+            return Err(Error::out_of_range(
+                "step size's factor",
+                "a positive number",
+                r,
+            ));
         }
         Ok(())
     }
@@ -246,15 +253,17 @@ impl GaussianConfig {
     /// Returns these settings with another number of steps, for a fit that has made `made` of them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a step depends on how many there are, or more were made.
+    /// [`Error::Conflict`] when a step depends on how many there are; [`Error::OutOfRange`] when more were made.
     pub(super) fn extended(&self, steps: u64, made: u64) -> Result<Self> {
         if let Some(why) = self.length_matters() {
-            let expected = format!("{} ({why})", self.steps);
-            return Err(Error::invalid("steps", expected, steps));
+            return Err(Error::conflict(format!(
+                "steps: it must stay {} ({why}), and {steps} was given: start a new fit",
+                self.steps
+            )));
         }
         if steps < made {
             let expected = format!("at least {made}, those made");
-            return Err(Error::invalid("steps", expected, steps));
+            return Err(Error::out_of_range("steps", expected, steps));
         }
         let config = Self {
             steps,
@@ -267,7 +276,7 @@ impl GaussianConfig {
     /// Checks that memory holds the covariance that the settings ask for, of a model's head of (V, C).
     ///
     /// # Errors
-    /// [`Error::Invalid`] with how many numbers it has.
+    /// [`Error::Conflict`] with how many numbers it has.
     pub fn check_memory(&self, head: [usize; 2]) -> Result<()> {
         let [v, c] = head.map(|n| n as u128);
         let numbers = match (self.fits_head(), self.laplace_structure) {
@@ -279,13 +288,13 @@ impl GaussianConfig {
         };
         let room =
             usize::try_from(numbers).is_ok_and(|n| Vec::<f64>::new().try_reserve_exact(n).is_ok());
-        match room {
-            true => Ok(()),
-            false => {
-                let expected = format!("one whose {numbers} numbers of 8 bytes memory holds");
-                let got = format!("{:?} of {v} by {c}", self.laplace_structure);
-                Err(Error::invalid("laplace_structure", expected, got))
-            }
+        if room {
+            Ok(())
+        } else {
+            Err(Error::conflict(format!(
+                "laplace_structure: {:?} of {v} by {c} takes {numbers} numbers of 8 bytes, more than memory holds: choose a smaller structure",
+                self.laplace_structure
+            )))
         }
     }
 
@@ -410,7 +419,7 @@ impl<V: Vectors> GaussianApproximation<V> {
             }
         };
         if n == 0 {
-            return Err(Error::invalid("params", "at least one", n));
+            return Err(Error::out_of_range("params", "at least one", n));
         }
         Ok(Self {
             vectors,
@@ -421,7 +430,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         })
     }
 
-    /// The state as plain data.
+    /// Returns the state as plain data.
     ///
     /// # Errors
     /// When some of a step's draws are made already (VI), or the device cannot be read.
@@ -433,10 +442,10 @@ impl<V: Vectors> GaussianApproximation<V> {
         })
     }
 
-    /// VI: takes in the gradient of the log posterior at [`GaussianApproximation::point`], and its value; `None` while draws of the step are left.
+    /// Takes in, for VI, the gradient of the log posterior at [`GaussianApproximation::point`], and its value; `None` while draws of the step are left.
     ///
     /// # Errors
-    /// Returns the errors of [`Vi::step_with_gradient`]; [`Error::Invalid`] for the other methods and when every step was made.
+    /// Returns the errors of [`Vi::step_with_gradient`]; [`Error::OutOfRange`] for the other methods and when every step was made.
     pub fn step_with_gradient(
         &mut self,
         grad: &V::Vector,
@@ -459,7 +468,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(done.map(GaussianReport::of_vi))
     }
 
-    /// VI with a step left, and the factor on its rate.
+    /// Returns VI with a step left, and the factor on its rate.
     fn vi(&mut self) -> Result<(&mut Vi<V>, f64)> {
         self.config.refuse_when_done(self.steps_made())?;
         let (c, rate) = (&self.config, self.rate);
@@ -473,11 +482,11 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok((vi, rate))
     }
 
-    /// EKF and Laplace: takes in one batch at [`GaussianApproximation::point`]. `grad` times `gradient_scale` is the mean gradient of the observations' log
-    /// likelihoods (Laplace does not read it), `squares` times `squares_scale` the mean of their squares, `log_lik` the mean itself.
+    /// Takes in, for EKF and Laplace, one batch at [`GaussianApproximation::point`]. `grad` times `gradient_scale` is the mean gradient of the observations'
+    /// log likelihoods (Laplace does not read it), `squares` times `squares_scale` the mean of their squares, `log_lik` the mean itself.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] with step and element, the state as before; [`Error::Invalid`] for VI and when every step was made.
+    /// [`Error::NotFinite`] with step and element, the state as before; [`Error::OutOfRange`] for VI and when every step was made.
     pub fn step_with_squares(
         &mut self,
         grad: &V::Vector,
@@ -523,18 +532,18 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(GaussianReport { step, value })
     }
 
-    /// VI: the factor on Adam's rate in all following steps, in place of the schedule's; `None` gives that its place back. No part of the
+    /// Sets, for VI, the factor on Adam's rate in all following steps, in place of the schedule's; `None` gives that its place back. No part of the
     /// state.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when it is not positive, and for the methods without a rate.
+    /// [`Error::OutOfRange`] when it is not positive, and for the methods without a rate.
     pub fn set_rate(&mut self, rate: Option<f64>) -> Result<()> {
         self.config.check_rate(rate)?;
         self.rate = rate;
         Ok(())
     }
 
-    /// Where the next gradient is to be taken: VI's draw, or the mean.
+    /// Returns where the next gradient is to be taken: VI's draw, or the mean.
     pub fn point(&self) -> &V::Vector {
         match &self.fit {
             Fit::Vi(v) => v.point(),
@@ -542,7 +551,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         }
     }
 
-    /// The mean.
+    /// Returns the mean.
     pub fn mean(&self) -> &V::Vector {
         match &self.fit {
             Fit::Ekf(e) => e.mean(),
@@ -569,7 +578,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         })
     }
 
-    /// Mean standard deviation over the parameters; Laplace's with the prior of `prior_std`.
+    /// Returns the mean standard deviation over the parameters; Laplace's with the prior of `prior_std`.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -589,7 +598,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         }
     }
 
-    /// Laplace with `laplace_fit_prior`: what the marginal likelihood says of the prior, kept until the next step; else `None`.
+    /// Returns what the marginal likelihood says of the prior, kept until the next step; `None` without `laplace_fit_prior`.
     ///
     /// # Errors
     /// Returns the errors of [`Laplace::fit_prior`].
@@ -608,7 +617,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(fitted.unwrap_or(self.config.prior_std.powi(-2)))
     }
 
-    /// Draw number `index` of the seed from the normals as they are, into `out`.
+    /// Writes draw number `index` of the seed from the normals as they are, into `out`.
     ///
     /// # Errors
     /// When `out` has another length; as [`GaussianApproximation::prior_fit`] and [`Laplace::draw`].
@@ -637,21 +646,22 @@ impl<V: Vectors> GaussianApproximation<V> {
     /// Sets the number of steps, as far as none that was made depends on it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when one does, or more were made.
+    /// [`Error::OutOfRange`] when one does, or more were made.
     pub fn extend(&mut self, steps: u64) -> Result<()> {
         self.config = self.config.extended(steps, self.steps_made())?;
         Ok(())
     }
 
-    /// Warm-up while steps are left, then done: a fit's own steps are never samples.
+    /// Returns the phase: warm-up while steps are left, then done. A fit's own steps are never samples.
     pub fn phase(&self) -> Phase {
-        match self.steps_made() < self.config.steps {
-            true => Phase::Warmup,
-            false => Phase::Done,
+        if self.steps_made() < self.config.steps {
+            Phase::Warmup
+        } else {
+            Phase::Done
         }
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn config(&self) -> &GaussianConfig {
         &self.config
     }

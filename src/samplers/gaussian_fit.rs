@@ -186,7 +186,7 @@ impl<B: Backend> GaussianFit<B> {
     /// Advances by one batch, (B, T).
     ///
     /// # Errors
-    /// [`Error::NotFinite`] with step and tensor; [`Error::Invalid`] when every step was made or the batch does not fit.
+    /// [`Error::NotFinite`] with step and tensor; [`Error::OutOfRange`] when every step was made or the batch does not fit.
     pub fn step(&mut self, batch: &Batch) -> Result<FitReport> {
         self.config().refuse_when_done(self.steps_made())?;
         let posterior = &mut self.posterior;
@@ -339,7 +339,7 @@ impl<B: Backend> GaussianFit<B> {
         }
     }
 
-    /// Laplace with `laplace_fit_prior`: what the marginal likelihood says of the prior, kept until the next step; else `None`.
+    /// Returns what the marginal likelihood says of the prior, kept until the next step; `None` without `laplace_fit_prior`.
     ///
     /// # Errors
     /// Returns the errors of [`Laplace::fit_prior`](super::Laplace::fit_prior) and [`LastLayer::fit_prior`].
@@ -380,9 +380,10 @@ impl<B: Backend> GaussianFit<B> {
 
     /// Returns warm-up while steps are left, then done: a fit's own steps are never samples.
     pub fn phase(&self) -> Phase {
-        match self.steps_made() < self.config().steps {
-            true => Phase::Warmup,
-            false => Phase::Done,
+        if self.steps_made() < self.config().steps {
+            Phase::Warmup
+        } else {
+            Phase::Done
         }
     }
 

@@ -151,10 +151,14 @@ impl<V: Vectors> Laplace<V> {
     fn spread(&self, prior_precision: f64, temperature: f64) -> Result<StdDev<'_, V::Vector>> {
         if !(prior_precision >= 0.0 && prior_precision.is_finite()) {
             let expected = "0 or a positive number";
-            return Err(Error::invalid("prior_precision", expected, prior_precision));
+            return Err(Error::out_of_range(
+                "prior_precision",
+                expected,
+                prior_precision,
+            ));
         }
         if !(temperature > 0.0 && temperature.is_finite()) {
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "temperature",
                 "a positive number",
                 temperature,
@@ -221,7 +225,7 @@ impl<V: Vectors> Laplace<V> {
     /// When `start` is not positive, the mode is 0, or no coordinate has any precision.
     pub fn fit_prior(&self, start: f64) -> Result<PriorFit> {
         if !(start > 0.0 && start.is_finite()) {
-            return Err(Error::invalid("start", "a positive number", start));
+            return Err(Error::out_of_range("start", "a positive number", start));
         }
         let LaplaceState {
             mean, precision, ..

@@ -63,7 +63,7 @@ impl HeadHessian {
         }
     }
 
-    /// The arrays, by name.
+    /// Returns the arrays, by name.
     pub fn arrays(&self) -> Vec<(&'static str, &[f64])> {
         match self {
             Self::Full(pairs) => vec![("pairs", pairs)],
@@ -71,7 +71,7 @@ impl HeadHessian {
         }
     }
 
-    /// The arrays, by name, to be filled.
+    /// Returns the arrays, by name, to be filled.
     pub fn arrays_mut(&mut self) -> Vec<(&'static str, &mut Vec<f64>)> {
         match self {
             Self::Full(pairs) => vec![("pairs", pairs)],
@@ -138,7 +138,7 @@ pub struct LastLayer<B: Backend> {
 }
 
 impl<B: Backend> LastLayer<B> {
-    /// One that goes on from a state, bit for bit, with a head of `vocab` outputs and `width` inputs at the end of the mean.
+    /// Goes on from a state, bit for bit, with a head of `vocab` outputs and `width` inputs at the end of the mean.
     ///
     /// # Errors
     /// When sizes do not fit each other, a full covariance would be of more than 25,600 weights, or a number is not finite.
@@ -155,12 +155,9 @@ impl<B: Backend> LastLayer<B> {
         }
         let want = match &state.curvature {
             HeadHessian::Full(_) if n > MOST_FULL => {
-                let expected = format!("at most {MOST_FULL} (last_layer_kfac has no such limit)");
-                return Err(Error::invalid(
-                    "weights of a head with full covariance",
-                    expected,
-                    n,
-                ));
+                return Err(Error::conflict(format!(
+                    "the head has {n} weights, and last_layer_full takes at most {MOST_FULL}: choose last_layer_kfac"
+                )));
             }
             HeadHessian::Full(_) => HeadHessian::full(vocab, width),
             HeadHessian::Kronecker { .. } => HeadHessian::kronecker(vocab, width),
@@ -171,7 +168,7 @@ impl<B: Backend> LastLayer<B> {
             }
             if let Some(at) = got.iter().position(|v| !v.is_finite()) {
                 let what = format!("{name}[{at}]");
-                return Err(Error::invalid(what, "a finite number", got[at]));
+                return Err(Error::out_of_range(what, "a finite number", got[at]));
             }
         }
         let mut mean = backend.zeros(state.mean.len())?;
@@ -188,7 +185,7 @@ impl<B: Backend> LastLayer<B> {
         })
     }
 
-    /// The state as plain data.
+    /// Returns the state as plain data.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -239,7 +236,7 @@ impl<B: Backend> LastLayer<B> {
         if t == 0 || rows == 0 || !rows.is_multiple_of(t) {
             let got = format!("{rows} positions in sequences of {t}");
             let expected = "one or more sequences of at least 1 position";
-            return Err(Error::invalid("head's batch", expected, got));
+            return Err(Error::out_of_range("head's batch", expected, got));
         }
         if batch.inputs.len() != rows * c || batch.logits.len() != rows * v {
             let got = [batch.inputs.len(), batch.logits.len()];
@@ -248,7 +245,7 @@ impl<B: Backend> LastLayer<B> {
         if let Some(at) = batch.labels.iter().position(|&y| y as usize >= v) {
             let what = format!("y[{}, {}]", at / t, at % t);
             let expected = format!("a token below vocab_size = {v}");
-            return Err(Error::invalid(what, expected, batch.labels[at]));
+            return Err(Error::out_of_range(what, expected, batch.labels[at]));
         }
         for (what, values) in [("head's input", batch.inputs), ("logits", batch.logits)] {
             if let Some(at) = values.iter().position(|x| !x.is_finite()) {
@@ -262,7 +259,7 @@ impl<B: Backend> LastLayer<B> {
         Ok(())
     }
 
-    /// The mode: all of the parameters.
+    /// Returns the mode: all of the parameters.
     pub fn mean(&self) -> &B::Vector {
         &self.mean
     }
@@ -272,7 +269,7 @@ impl<B: Backend> LastLayer<B> {
         self.step
     }
 
-    /// H + p I as a matrix (V C, V C), column by column; the lower triangle alone is filled.
+    /// Returns H + p I as a matrix (V C, V C), column by column; the lower triangle alone is filled.
     fn matrix(&self, pairs: &[f64], precision: f64) -> Vec<f64> {
         let (v, c) = (self.vocab, self.width);
         let n = v * c;
@@ -300,7 +297,7 @@ impl<B: Backend> LastLayer<B> {
     fn decompose(&mut self, precision: f64) -> Result<&mut Decomposed> {
         if !(precision > 0.0 && precision.is_finite()) {
             let expected = "a positive number";
-            return Err(Error::invalid("prior_precision", expected, precision));
+            return Err(Error::out_of_range("prior_precision", expected, precision));
         }
         let n = self.vocab * self.width;
         let kept = self.decomposed.take().filter(|d| match d {
@@ -313,7 +310,7 @@ impl<B: Backend> LastLayer<B> {
                 let matrix = self.matrix(pairs, precision);
                 let factor = Factor::new(&self.backend, n, matrix)?.ok_or_else(|| {
                     let expected = "large enough for H + p I to be positive definite in f64";
-                    Error::invalid("prior_precision", expected, precision)
+                    Error::out_of_range("prior_precision", expected, precision)
                 })?;
                 Decomposed::Full {
                     precision,
@@ -337,7 +334,7 @@ impl<B: Backend> LastLayer<B> {
         Ok(self.decomposed.insert(made))
     }
 
-    /// log det (H + p I), and the diagonal of its inverse, (V C).
+    /// Returns log det (H + p I), and the diagonal of its inverse, (V C).
     fn spread(&mut self, precision: f64) -> Result<(f64, Vec<f64>)> {
         let backend = self.backend.clone();
         Ok(match self.decompose(precision)? {
@@ -361,7 +358,7 @@ impl<B: Backend> LastLayer<B> {
         })
     }
 
-    /// The head's deviations, (V C): sqrt(T diag (H + p I)^-1). Every other parameter's is 0.
+    /// Returns the head's deviations, (V C): sqrt(T diag (H + p I)^-1). Every other parameter's is 0.
     ///
     /// # Errors
     /// When the prior's precision is not positive, or too small for a full H of this size.
@@ -373,7 +370,7 @@ impl<B: Backend> LastLayer<B> {
         Ok(diagonal)
     }
 
-    /// Draw number `index` of `seed` from N(mean, T (H + p I)^-1), into `out` (n_params).
+    /// Writes draw number `index` of `seed` from N(mean, T (H + p I)^-1), into `out` (n_params).
     ///
     /// # Errors
     /// Returns the errors of [`LastLayer::sd`], and an error when `out` has another length.
@@ -454,7 +451,7 @@ impl<B: Backend> LastLayer<B> {
     }
 }
 
-/// The predictions p (V, N) at the positions that count, and the sum of their labels' log-probabilities.
+/// Returns the predictions p (V, N) at the positions that count, and the sum of their labels' log-probabilities.
 fn predictions(batch: &HeadBatch<'_>, v: usize, counted: &[usize]) -> (DMatrix<f64>, f64) {
     let mut p = DMatrix::zeros(v, counted.len());
     let mut log_lik = 0.0;
@@ -482,12 +479,12 @@ fn sum(x: &[f64]) -> f64 {
     pairs.chain(rest.iter().copied()).sum()
 }
 
-/// a += scale b, for a symmetric b.
+/// Computes a += scale b, for a symmetric b.
 fn add(a: &mut [f64], b: &DMatrix<f64>, scale: f64) {
     a.iter_mut().zip(b).for_each(|(a, b)| *a += scale * b);
 }
 
-/// K += scale sum_n p_nu p_nv x_n x_n^T, pairs by pairs.
+/// Computes K += scale sum_n p_nu p_nv x_n x_n^T, pairs by pairs.
 fn add_pairs<B: Backend>(
     be: &B,
     pairs: &mut [f64],

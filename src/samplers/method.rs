@@ -17,7 +17,7 @@ macro_rules! methods {
             /// All methods.
             pub const ALL: [Self; [$(stringify!($variant)),*].len()] = [$(Self::$variant),*];
 
-            /// What the method does.
+            /// Returns the scheme that the method follows.
             pub fn scheme(self) -> &'static dyn Scheme {
                 match self {
                     $(Self::$variant => &$scheme,)*
@@ -47,27 +47,27 @@ methods! {
 }
 
 impl Method {
-    /// The names of all methods, in the order of [`Method::ALL`].
+    /// Returns the names of all methods, in the order of [`Method::ALL`].
     pub fn names() -> [&'static str; Self::ALL.len()] {
         Self::ALL.map(Self::name)
     }
 
-    /// The name in flags, options and files.
+    /// Returns the name in flags, options and files.
     pub fn name(self) -> &'static str {
         self.scheme().name()
     }
 
-    /// What the method is, in one line.
+    /// Returns what the method is, in one line.
     pub fn description(self) -> &'static str {
         self.scheme().description()
     }
 
-    /// Whether the state has momenta.
+    /// Returns whether the state has momenta.
     pub fn has_momenta(self) -> bool {
         self.scheme().has_momenta()
     }
 
-    /// Whether the state has a thermostat.
+    /// Returns whether the state has a thermostat.
     pub fn has_thermostat(self) -> bool {
         self.scheme().has_thermostat()
     }
@@ -86,7 +86,7 @@ impl std::str::FromStr for Method {
         let found = Self::ALL.into_iter().find(|m| m.name() == name);
         found.ok_or_else(|| {
             let expected = format!("one of {}", Self::names().join(", "));
-            Error::invalid("method", expected, name)
+            Error::out_of_range("method", expected, name)
         })
     }
 }

@@ -58,7 +58,7 @@ pub mod vi;
 pub use crate::batch_means::{BatchMeans, RunningMean};
 pub use auto_step::{AutoStep, AutoStepState};
 pub use chain::{Chain, ChainReport, ChainState};
-pub use config::{Config, Momenta, Thermostat};
+pub use config::{ChainConfig, Momenta, Thermostat};
 pub use curvature::{ExtremeEigenvalues, extreme_curvature};
 pub use ekf::Ekf;
 pub use gaussian::{

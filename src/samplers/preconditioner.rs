@@ -16,7 +16,7 @@
 //! prior M is a curvature, and a step of methods with momenta is stable below about 2.
 
 use super::sampler::check_mass;
-use super::{ChainState, Config, Method, PsgldMass, Sampler};
+use super::{ChainConfig, ChainState, Method, PsgldMass, Sampler};
 use crate::backend::vectors::{Combine, Transfer, Vectors};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ pub enum Preconditioner {
 }
 
 impl Preconditioner {
-    /// How many gradients it takes before the chain moves.
+    /// Returns how many gradients it takes before the chain moves.
     pub fn steps(&self) -> u64 {
         match self {
             Self::None | Self::Prior => 0,
@@ -79,7 +79,7 @@ impl Preconditioner {
         }
     }
 
-    /// What is added to every element of the mass, as a share of the mean.
+    /// Returns what is added to every element of the mass, as a share of the mean.
     fn floor(&self) -> Option<f64> {
         match *self {
             Self::None | Self::Prior => None,
@@ -90,7 +90,7 @@ impl Preconditioner {
         }
     }
 
-    /// How many gradients each step takes once it moves.
+    /// Returns how many gradients each step takes once it moves.
     pub fn gradients_a_step(&self) -> u64 {
         match self {
             Self::Live { gamma: true, .. } => 2,
@@ -98,7 +98,7 @@ impl Preconditioner {
         }
     }
 
-    /// Whether it goes with the method.
+    /// Checks that it goes with the method.
     ///
     /// # Errors
     /// When it is live and the method is not SGLD.
@@ -111,12 +111,12 @@ impl Preconditioner {
         }
     }
 
-    /// Whether the mass is still estimated while `warmed` of `warmup` steps of warm-up are made.
+    /// Returns whether the mass is still estimated while `warmed` of `warmup` steps of warm-up are made.
     pub(super) fn adapts(&self, warmed: u64, warmup: u64) -> bool {
         matches!(self, Self::Adaptive { .. }) && warmed < warmup
     }
 
-    /// Whether its settings are in range.
+    /// Checks that its settings are in range.
     ///
     /// # Errors
     /// Names the one that is not.
@@ -132,10 +132,14 @@ impl Preconditioner {
             } => {
                 if !(decay > 0.0 && decay < 1.0) {
                     let expected = "above 0 and below 1";
-                    return Err(Error::invalid("preconditioner_decay", expected, decay));
+                    return Err(Error::out_of_range("preconditioner_decay", expected, decay));
                 }
                 if every == 0 {
-                    return Err(Error::invalid("preconditioner_every", "at least 1", every));
+                    return Err(Error::out_of_range(
+                        "preconditioner_every",
+                        "at least 1",
+                        every,
+                    ));
                 }
                 (steps, floor)
             }
@@ -147,16 +151,24 @@ impl Preconditioner {
             } => {
                 if !(0.0..1.0).contains(&decay) {
                     let expected = "at least 0 and below 1";
-                    return Err(Error::invalid("preconditioner_decay", expected, decay));
+                    return Err(Error::out_of_range("preconditioner_decay", expected, decay));
                 }
                 (steps, floor)
             }
         };
         if steps == 0 {
-            return Err(Error::invalid("preconditioner_steps", "at least 1", steps));
+            return Err(Error::out_of_range(
+                "preconditioner_steps",
+                "at least 1",
+                steps,
+            ));
         }
         if !(floor > 0.0 && floor.is_finite()) {
-            return Err(Error::invalid("preconditioner_floor", "above 0", floor));
+            return Err(Error::out_of_range(
+                "preconditioner_floor",
+                "above 0",
+                floor,
+            ));
         }
         Ok(())
     }
@@ -170,7 +182,7 @@ pub(super) struct MassEstimation<V: Vectors> {
 }
 
 impl<V: Vectors> MassEstimation<V> {
-    /// The estimation of a mass of `n` elements, from its beginning.
+    /// Creates the estimation of a mass of `n` elements, from its beginning.
     ///
     /// # Errors
     /// Returns the errors of [`Preconditioner::check`] and [`Preconditioner::check_method`].
@@ -192,7 +204,7 @@ impl<V: Vectors> MassEstimation<V> {
     pub fn restore(
         vectors: &V,
         kind: Preconditioner,
-        config: &Config,
+        config: &ChainConfig,
         state: &ChainState,
         b: usize,
     ) -> Result<Self> {
@@ -232,12 +244,12 @@ impl<V: Vectors> MassEstimation<V> {
         Ok(Self { kind, taken, sums })
     }
 
-    /// Whether gradients at the chain's start are still to be taken.
+    /// Returns whether gradients at the chain's start are still to be taken.
     pub fn is_running(&self) -> bool {
         self.taken < self.kind.steps()
     }
 
-    /// Whether the mass goes on following the chain.
+    /// Returns whether the mass goes on following the chain.
     pub fn is_live(&self) -> bool {
         matches!(self.kind, Preconditioner::Live { .. })
     }
@@ -252,7 +264,7 @@ impl<V: Vectors> MassEstimation<V> {
         self.kind.steps()
     }
 
-    /// The running sum of squares.
+    /// Returns the running sum of squares.
     pub fn squares(&self) -> Option<&V::Vector> {
         self.sums.as_ref().map(|s| &s.squares)
     }
@@ -269,7 +281,7 @@ impl<V: Vectors> MassEstimation<V> {
         }
     }
 
-    /// Where the squared gradients of the next batch's sequences are to be added, where the mass is made of them.
+    /// Returns where the squared gradients of the next batch's sequences are to be added, where the mass is made of them.
     pub fn of_sequences(&mut self) -> Option<&mut V::Vector> {
         match self.kind {
             Preconditioner::Fisher { .. } => self.sums.as_mut().map(|s| &mut s.squares),
@@ -336,7 +348,7 @@ impl<V: Vectors> MassEstimation<V> {
         sampler.take_mass(&mass, buf)
     }
 
-    /// After a step of warm-up, whose gradient joins an adaptive mass's running average: sets a new mass where one is due, and ends with the
+    /// Takes the gradient of a step of warm-up into an adaptive mass's running average, sets a new mass where one is due, and ends with the
     /// warm-up.
     ///
     /// # Errors
@@ -368,10 +380,10 @@ impl<V: Vectors> MassEstimation<V> {
 }
 
 fn refuse<T>(expected: &str, got: String) -> Result<T> {
-    Err(Error::invalid("chain state", expected, got))
+    Err(Error::out_of_range("chain state", expected, got))
 }
 
-/// Whether a state's mass is one that such a chain has after as many gradients.
+/// Checks that a state's mass is one that such a chain has after as many gradients.
 fn check_progress(kind: Preconditioner, state: &ChainState) -> Result<()> {
     let (s, taken, steps) = (&state.sampler, state.preconditioned, kind.steps());
     if taken > steps {
@@ -436,7 +448,7 @@ impl<V: Vectors> Sums<V> {
         vectors.combine(&mut self.squares, Combine::AddSquares(grad))
     }
 
-    /// The mass, on the host.
+    /// Returns the mass, on the host.
     ///
     /// # Errors
     /// When no gradient was other than 0, or the sums overflowed.
@@ -444,7 +456,7 @@ impl<V: Vectors> Sums<V> {
         Ok(self.mass_and_floor(vectors, floor, form)?.0)
     }
 
-    /// What a live mass begins with.
+    /// Returns what a live mass begins with.
     ///
     /// # Errors
     /// Returns the errors of [`Sums::mass`].
@@ -460,7 +472,7 @@ impl<V: Vectors> Sums<V> {
         })
     }
 
-    /// The mass, and what was added to every element of it.
+    /// Returns the mass, and what was added to every element of it.
     fn mass_and_floor(&self, vectors: &V, floor: f64, form: Form) -> Result<(Vec<f32>, f32)> {
         let mut m = vec![0.0f32; vectors.len(&self.squares)];
         vectors.download(&self.squares, &mut m)?;
@@ -475,7 +487,7 @@ impl<V: Vectors> Sums<V> {
         }
         let floor = (floor * sum / m.len() as f64) as f32;
         if !(floor > 0.0 && floor.is_finite()) {
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "preconditioner",
                 "gradients that are not all 0, and finite",
                 format!("a mean mass of {}", sum / m.len() as f64),

@@ -51,8 +51,8 @@
 //! knows nothing of it.
 
 use super::sampler::check;
-use super::{Config, Method, sgld};
-use crate::backend::vectors::{Combine, LiveRule, Random, Reduce, Vectors};
+use super::{ChainConfig, Method, sgld};
+use crate::backend::vectors::{Combine, PreconditionedRule, Random, Reduce, Vectors};
 use crate::error::{Error, Result};
 use crate::rng::{Stream, StreamTag};
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ impl PsgldMass {
     /// Checks that a chain of `n` parameters can have this mass.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a method other than SGLD or a number out of range, [`Error::Shape`] for another length.
+    /// [`Error::OutOfRange`] for a method other than SGLD or a number out of range, [`Error::Shape`] for another length.
     pub fn check(&self, method: Method, n: usize) -> Result<()> {
         if method != Method::Sgld {
             return Err(Error::conflict(format!(
@@ -84,12 +84,12 @@ impl PsgldMass {
         }
         if !(0.0..1.0).contains(&self.decay) {
             let expected = "at least 0 and below 1";
-            return Err(Error::invalid("decay", expected, self.decay));
+            return Err(Error::out_of_range("decay", expected, self.decay));
         }
         let floor = self.floor as f32;
         if !(floor.is_normal() && floor > 0.0 && (1.0 / floor).is_normal()) {
             let expected = "a positive normal number";
-            return Err(Error::invalid("floor", expected, self.floor));
+            return Err(Error::out_of_range("floor", expected, self.floor));
         }
         let expected = "a finite number of 0 or more";
         check("squares", &self.squares, n, expected, |v| {
@@ -117,9 +117,9 @@ pub struct Psgld<B> {
 
 impl<B> Psgld<B> {
     /// Returns the update's coefficients for a step of the settings' size and temperature.
-    pub(super) fn rule(&self, c: &Config) -> LiveRule {
+    pub(super) fn rule(&self, c: &ChainConfig) -> PreconditionedRule {
         let h = c.step_size;
-        LiveRule {
+        PreconditionedRule {
             keep: self.decay as f32,
             take: (1.0 - self.decay) as f32,
             floor: self.floor as f32,

@@ -1,8 +1,8 @@
 //! The state machine of a chain: one gradient in, one step made, a report out.
 
-use super::{Config, Kinetic, Momenta, Psgld, PsgldMass, Thermostat};
+use super::{ChainConfig, Kinetic, Momenta, Psgld, PsgldMass, Thermostat};
 use crate::backend::vectors::{
-    ChainView, Langevin, LiveUpdate, Noise, RangeMoments, Transfer, Vectors,
+    ChainView, Langevin, Noise, PreconditionedUpdate, RangeMoments, Transfer, Vectors,
 };
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
@@ -86,7 +86,7 @@ pub struct Factors {
 /// handing work over).
 pub struct Sampler<V: Vectors> {
     vectors: V,
-    config: Config,
+    config: ChainConfig,
     stream: Stream,
     step: u64,
     theta: V::Vector,
@@ -102,12 +102,12 @@ pub struct Sampler<V: Vectors> {
 }
 
 impl<V: Vectors> Sampler<V> {
-    /// A chain that starts at `theta0`.
+    /// Creates a chain that starts at `theta0`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] or [`Error::Unstable`] for a setting ([`Config::validate`]), an empty start, or a start
+    /// [`Error::OutOfRange`] or [`Error::Unstable`] for a setting ([`ChainConfig::validate`]), an empty start, or a start
     /// that is not finite.
-    pub fn new(vectors: V, theta0: &[f32], config: Config) -> Result<Self> {
+    pub fn new(vectors: V, theta0: &[f32], config: ChainConfig) -> Result<Self> {
         config.validate()?;
         let momenta = config.method.has_momenta().then(|| match config.momenta {
             Momenta::Constant(value) => vec![value; theta0.len()],
@@ -129,20 +129,20 @@ impl<V: Vectors> Sampler<V> {
         Self::restore(vectors, config, &state)
     }
 
-    /// A chain that goes on from a saved state, as it would have without the break.
+    /// Goes on from a saved state, as it would have without the break.
     ///
     /// # Errors
-    /// Returns the errors of [`Sampler::new`], and [`Error::Shape`] or [`Error::Invalid`] when the state does not fit the settings or
+    /// Returns the errors of [`Sampler::new`], and [`Error::Shape`] or [`Error::OutOfRange`] when the state does not fit the settings or
     /// itself.
-    pub fn restore(vectors: V, config: Config, state: &SamplerState) -> Result<Self> {
+    pub fn restore(vectors: V, config: ChainConfig, state: &SamplerState) -> Result<Self> {
         config.validate()?;
         let n = state.theta.len();
         if n == 0 {
-            return Err(Error::invalid("params", "at least one", n));
+            return Err(Error::out_of_range("params", "at least one", n));
         }
         if state.step > config.total_steps() {
             let expected = format!("at most the run's {} steps", config.total_steps());
-            return Err(Error::invalid("step", expected, state.step));
+            return Err(Error::out_of_range("step", expected, state.step));
         }
         match (&state.momenta, config.method.has_momenta()) {
             (None, true) => return Err(Error::shape("momenta", [n], [0])),
@@ -163,7 +163,7 @@ impl<V: Vectors> Sampler<V> {
                 )));
             }
             (Some(t), true) if !(t.xi.is_finite() && t.kinetic.is_finite()) => {
-                return Err(Error::invalid(
+                return Err(Error::out_of_range(
                     "thermostat",
                     "finite numbers",
                     format!("{t:?}"),
@@ -211,7 +211,7 @@ impl<V: Vectors> Sampler<V> {
         })
     }
 
-    /// The state as plain data, for [`Sampler::restore`].
+    /// Returns the state as plain data, for [`Sampler::restore`].
     pub fn state(&self) -> Result<SamplerState> {
         let get = |buf: &V::Vector| self.vectors.get(buf);
         Ok(SamplerState {
@@ -238,7 +238,7 @@ impl<V: Vectors> Sampler<V> {
     /// Makes one step, given the gradient of the log posterior at [`Sampler::params`], and its value.
     ///
     /// # Errors
-    /// - [`Error::Invalid`] when the run is done, [`Error::Shape`] when the gradient has another length.
+    /// - [`Error::OutOfRange`] when the run is done, [`Error::Shape`] when the gradient has another length.
     /// - [`Error::NotFinite`] for a `gradient` or `log_posterior` that is NaN or infinite: the state is as before,
     ///   and another gradient may be tried.
     /// - [`Error::NotFinite`] for `params` or `momenta` that the step made so: the chain has diverged and its state
@@ -251,11 +251,11 @@ impl<V: Vectors> Sampler<V> {
         self.advance(grad, None, &|_| log_post, noise)
     }
 
-    /// [`Sampler::step_with_gradient`] under a live mass, with its divergence term, given the diagonal of the log posterior's Hessian at
+    /// Makes one step under a live mass, with its divergence term, given the diagonal of the log posterior's Hessian at
     /// [`Sampler::params`] or an unbiased estimate of it: [`super::psgld`]. (The other steps leave the term out.)
     ///
     /// # Errors
-    /// Returns the errors of [`Sampler::step_with_gradient`], for a `diagonal` that is NaN or infinite too; [`Error::Invalid`] when the mass is not live.
+    /// Returns the errors of [`Sampler::step_with_gradient`], for a `diagonal` that is NaN or infinite too; [`Error::OutOfRange`] when the mass is not live.
     pub fn step_with_diagonal(
         &mut self,
         grad: &V::Vector,
@@ -267,7 +267,7 @@ impl<V: Vectors> Sampler<V> {
         self.advance(grad, Some(diagonal), &|_| log_post, noise)
     }
 
-    /// [`Sampler::step_with_gradient`] with given standard normals, one per parameter: to replay what another program
+    /// Makes one step with given standard normals, one per parameter: to replay what another program
     /// drew.
     pub fn step_with_noise(
         &mut self,
@@ -279,7 +279,7 @@ impl<V: Vectors> Sampler<V> {
         self.advance(grad, None, &|_| log_post, Noise::Given(noise))
     }
 
-    /// A step with a gradient whose scalars are in `record` already, from which `log_post` makes the log posterior.
+    /// Makes one step with a gradient whose scalars are in `record` already, from which `log_post` makes the log posterior.
     pub(super) fn step_recorded(
         &mut self,
         grad: &V::Vector,
@@ -395,14 +395,14 @@ impl<V: Vectors> Sampler<V> {
     /// Moves the state by one step.
     fn update(
         &mut self,
-        now: &Config,
+        now: &ChainConfig,
         grad: &V::Vector,
         diagonal: Option<&V::Vector>,
         noise: Noise<'_, V>,
     ) -> Result<()> {
         if let (Some(live), Some(mass)) = (&mut self.live, &mut self.mass) {
             let rule = live.rule(now);
-            let on = LiveUpdate {
+            let on = PreconditionedUpdate {
                 theta: &mut self.theta,
                 squares: &mut live.squares,
                 mass,
@@ -411,7 +411,9 @@ impl<V: Vectors> Sampler<V> {
                 center: &self.center,
                 noise,
             };
-            return self.vectors.live_update(rule, on, &mut self.record);
+            return self
+                .vectors
+                .preconditioned_update(rule, on, &mut self.record);
         }
         let rule = (now.method.scheme()).rule(now, self.thermostat.map_or(0.0, |t| t.xi));
         let on = Langevin {
@@ -450,17 +452,17 @@ impl<V: Vectors> Sampler<V> {
         Err(self.not_finite("momenta", at, value))
     }
 
-    /// The settings with the step size and the temperature of a step.
-    fn settings_at(&self, step: u64) -> Result<Config> {
+    /// Returns the settings with the step size and the temperature of a step.
+    fn settings_at(&self, step: u64) -> Result<ChainConfig> {
         let c = &self.config;
         let Some(f) = self.factors else {
-            return Ok(Config {
+            return Ok(ChainConfig {
                 step_size: c.step_size_at(step),
                 temperature: c.temperature_at(step),
                 ..c.clone()
             });
         };
-        let now = Config {
+        let now = ChainConfig {
             step_size: c.step_size * f.step_size,
             temperature: c.temperature * f.temperature,
             ..c.clone()
@@ -490,10 +492,10 @@ impl<V: Vectors> Sampler<V> {
     /// Allowed until the first sampling step is made.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when sampling has begun, and as [`Config::validate`]; the settings are then as before.
+    /// [`Error::OutOfRange`] when sampling has begun, and as [`ChainConfig::validate`]; the settings are then as before.
     pub fn set_step(&mut self, step_size: f64, alpha: f64) -> Result<()> {
         self.before_sampling("step_size")?;
-        let config = Config {
+        let config = ChainConfig {
             step_size,
             alpha,
             ..self.config.clone()
@@ -506,19 +508,25 @@ impl<V: Vectors> Sampler<V> {
     /// Sets the number of sampling steps of a run that may be longer or shorter, as far as no step that was made depends on it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a schedule depends on it, more steps were made, and as [`Config::validate`]; the settings are then as before.
+    /// [`Error::Conflict`] when a schedule depends on it; [`Error::OutOfRange`] when more steps were made; the errors of [`ChainConfig::validate`]. The settings are
+    /// then as before.
     pub fn extend(&mut self, sampling_steps: u64) -> Result<()> {
         let made = self.step.saturating_sub(self.config.warmup_steps);
-        let what = "sampling_steps";
         if let Some(why) = self.config.length_matters() {
-            let expected = format!("{} ({why})", self.config.sampling_steps);
-            return Err(Error::invalid(what, expected, sampling_steps));
+            return Err(Error::conflict(format!(
+                "sampling_steps: it must stay {} ({why}), and {sampling_steps} was given: start a new chain",
+                self.config.sampling_steps
+            )));
         }
         if sampling_steps < made {
             let expected = format!("at least {made}, those made");
-            return Err(Error::invalid(what, expected, sampling_steps));
+            return Err(Error::out_of_range(
+                "sampling_steps",
+                expected,
+                sampling_steps,
+            ));
         }
-        let config = Config {
+        let config = ChainConfig {
             sampling_steps,
             ..self.config.clone()
         };
@@ -533,7 +541,7 @@ impl<V: Vectors> Sampler<V> {
     /// change the target.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when sampling has begun or a mass is not positive and finite, [`Error::Shape`] for
+    /// [`Error::OutOfRange`] when sampling has begun or a mass is not positive and finite, [`Error::Shape`] for
     /// another length.
     pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
         self.take_mass(mass, None)
@@ -564,7 +572,7 @@ impl<V: Vectors> Sampler<V> {
     /// Allowed until the first sampling step is made.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when sampling has begun, and as [`PsgldMass::check`].
+    /// [`Error::OutOfRange`] when sampling has begun, and as [`PsgldMass::check`].
     pub fn set_psgld_mass(&mut self, live: &PsgldMass) -> Result<()> {
         self.before_sampling("live mass")?;
         live.check(self.config.method, self.len())?;
@@ -584,37 +592,37 @@ impl<V: Vectors> Sampler<V> {
         Ok(())
     }
 
-    /// The parameters: where the next gradient is to be taken.
+    /// Returns the parameters: where the next gradient is to be taken.
     pub fn params(&self) -> &V::Vector {
         &self.theta
     }
 
-    /// The scalars of the last step.
+    /// Returns the scalars of the last step.
     pub(super) fn found(&self) -> &Scalars {
         &self.found
     }
 
-    /// The momenta, if the method has them.
+    /// Returns the momenta, if the method has them.
     pub fn momenta(&self) -> Option<&V::Vector> {
         self.config.method.has_momenta().then_some(&self.momenta)
     }
 
-    /// The thermostat, if the method has one.
+    /// Returns the thermostat, if the method has one.
     pub fn thermostat(&self) -> Option<Thermostat> {
         self.thermostat
     }
 
-    /// The diagonal mass, if one was set; of a live one that of the last step.
+    /// Returns the diagonal mass, if one was set; of a live one that of the last step.
     pub fn mass(&self) -> Option<&V::Vector> {
         self.mass.as_ref()
     }
 
-    /// The live mass, if one was set.
+    /// Returns the live mass, if one was set.
     pub fn live(&self) -> Option<&Psgld<V::Vector>> {
         self.live.as_ref()
     }
 
-    /// Where the chain started.
+    /// Returns where the chain started.
     pub fn center(&self) -> &V::Vector {
         &self.center
     }
@@ -646,7 +654,7 @@ impl<V: Vectors> Sampler<V> {
         Ok(())
     }
 
-    /// How many parameters.
+    /// Returns the number of parameters.
     #[allow(clippy::len_without_is_empty)] // there is at least one
     pub fn len(&self) -> usize {
         self.vectors.len(&self.theta)
@@ -657,31 +665,32 @@ impl<V: Vectors> Sampler<V> {
         self.step
     }
 
-    /// The phase of the next step.
+    /// Returns the phase of the next step.
     pub fn phase(&self) -> Phase {
         if self.step < self.config.warmup_steps {
             Phase::Warmup
         } else if self.step < self.config.total_steps() {
-            match self.config.explores(self.step) && self.factors.is_none() {
-                true => Phase::Exploration,
-                false => Phase::Sampling,
+            if self.config.explores(self.step) && self.factors.is_none() {
+                Phase::Exploration
+            } else {
+                Phase::Sampling
             }
         } else {
             Phase::Done
         }
     }
 
-    /// The settings.
-    pub fn config(&self) -> &Config {
+    /// Returns the settings.
+    pub fn config(&self) -> &ChainConfig {
         &self.config
     }
 
-    /// The device.
+    /// Returns the device.
     pub fn vectors(&self) -> &V {
         &self.vectors
     }
 
-    /// The element that the last [`Error::NotFinite`] was about; `None` for a log posterior, and after a step that
+    /// Returns the element that the last [`Error::NotFinite`] was about; `None` for a log posterior, and after a step that
     /// went well.
     pub fn non_finite_index(&self) -> Option<usize> {
         self.nonfinite
@@ -696,8 +705,8 @@ fn on_device<V: Vectors>(vectors: &V, live: &PsgldMass) -> Result<Psgld<V::Vecto
     })
 }
 
-/// N(0, T sigma^2 M), from the numbers of the seed's momenta at `step`.
-fn thermal_momenta(c: &Config, n: usize, mass: Option<&[f32]>, step: u64) -> Vec<f32> {
+/// Draws from N(0, T sigma^2 M), by the numbers of the seed's momenta at `step`.
+fn thermal_momenta(c: &ChainConfig, n: usize, mass: Option<&[f32]>, step: u64) -> Vec<f32> {
     let mut m = vec![0.0; n];
     Stream::new(c.seed, StreamTag::Momenta, c.chain).fill_normal(step, &mut m);
     let sd = (c.temperature.sqrt() * c.sigma) as f32;
@@ -710,8 +719,8 @@ fn thermal_momenta(c: &Config, n: usize, mass: Option<&[f32]>, step: u64) -> Vec
     m
 }
 
-/// Mean of m^2 / M'; 0 without momenta.
-fn kinetic(c: &Config, momenta: Option<&[f32]>, mass: Option<&[f32]>) -> f64 {
+/// Returns the mean of m^2 / M'; 0 without momenta.
+fn kinetic(c: &ChainConfig, momenta: Option<&[f32]>, mass: Option<&[f32]>) -> f64 {
     let m = momenta.unwrap_or_default();
     let over = |i: usize| mass.map_or(1.0, |mass| mass[i] as f64) * c.sigma * c.sigma;
     let each = m
@@ -743,7 +752,11 @@ pub(super) fn check(
         return Err(Error::shape(what, [n], [x.len()]));
     }
     match x.iter().position(|x| !ok(*x)) {
-        Some(at) => Err(Error::invalid(format!("{what}[{at}]"), expected, x[at])),
+        Some(at) => Err(Error::out_of_range(
+            format!("{what}[{at}]"),
+            expected,
+            x[at],
+        )),
         None => Ok(()),
     }
 }

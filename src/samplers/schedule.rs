@@ -43,14 +43,21 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// Whether its numbers are in range, for a run of `steps` sampling steps.
+    /// Checks that its numbers are in range, for a run of `steps` sampling steps.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the number that is not.
+    /// [`Error::OutOfRange`] with the number that is not.
     pub fn check(&self, steps: u64) -> Result<()> {
-        let fraction = |f: f64| match f > 0.0 && f <= 1.0 {
-            true => Ok(()),
-            false => Err(Error::invalid("final_fraction", "above 0 and at most 1", f)),
+        let fraction = |f: f64| {
+            if f > 0.0 && f <= 1.0 {
+                Ok(())
+            } else {
+                Err(Error::out_of_range(
+                    "final_fraction",
+                    "above 0 and at most 1",
+                    f,
+                ))
+            }
         };
         match *self {
             Self::Constant => Ok(()),
@@ -59,15 +66,16 @@ impl Schedule {
             }
             Self::Polynomial { delay, power } => {
                 if !(delay > 0.0 && delay.is_finite()) {
-                    return Err(Error::invalid("schedule_delay", "above 0", delay));
+                    return Err(Error::out_of_range("schedule_delay", "above 0", delay));
                 }
-                match power > 0.0 && power <= 1.0 {
-                    true => Ok(()),
-                    false => Err(Error::invalid(
+                if power > 0.0 && power <= 1.0 {
+                    Ok(())
+                } else {
+                    Err(Error::out_of_range(
                         "schedule_power",
                         "above 0, at most 1",
                         power,
-                    )),
+                    ))
                 }
             }
             Self::Cyclical {
@@ -77,17 +85,21 @@ impl Schedule {
             } => {
                 if cycles == 0 || cycles > steps.max(1) {
                     let expected = format!("1 to sampling_steps ({steps})");
-                    return Err(Error::invalid("cycles", expected, cycles));
+                    return Err(Error::out_of_range("cycles", expected, cycles));
                 }
                 if !(0.0..1.0).contains(&exploration) {
-                    return Err(Error::invalid("exploration", "0 to below 1", exploration));
+                    return Err(Error::out_of_range(
+                        "exploration",
+                        "0 to below 1",
+                        exploration,
+                    ));
                 }
                 fraction(final_fraction)
             }
         }
     }
 
-    /// Whether a step's factor depends on how many steps there are.
+    /// Returns whether a step's factor depends on how many steps there are.
     pub fn depends_on_steps(&self) -> bool {
         match self {
             Self::Constant | Self::Polynomial { .. } => false,
@@ -95,7 +107,7 @@ impl Schedule {
         }
     }
 
-    /// The factor at sampling step `step` (from 0) of `steps`, in (0, 1].
+    /// Returns the factor at sampling step `step` (from 0) of `steps`, in (0, 1].
     pub fn factor(&self, step: u64, steps: u64) -> f64 {
         let share = |i: u64, n: u64| (i as f64 / n.saturating_sub(1).max(1) as f64).min(1.0);
         let cosine =
@@ -119,7 +131,7 @@ impl Schedule {
         }
     }
 
-    /// Whether sampling step `step` explores: it adds no noise, and gives no sample.
+    /// Returns whether sampling step `step` explores: it adds no noise, and gives no sample.
     pub fn explores(&self, step: u64, steps: u64) -> bool {
         match *self {
             Self::Cyclical { exploration, .. } => {
@@ -130,7 +142,7 @@ impl Schedule {
         }
     }
 
-    /// The step's place in its cycle, and the cycle's length; the whole run is one where there are no cycles.
+    /// Returns the step's place in its cycle, and the cycle's length; the whole run is one where there are no cycles.
     fn place(&self, step: u64, steps: u64) -> (u64, u64) {
         let Self::Cyclical { cycles, .. } = *self else {
             return (step, steps);
@@ -138,9 +150,10 @@ impl Schedule {
         let length = (steps / cycles.max(1)).max(1);
         let cycle = (step / length).min(cycles.saturating_sub(1));
         let begin = cycle * length;
-        match cycle + 1 == cycles {
-            true => (step - begin, steps.saturating_sub(begin).max(1)),
-            false => (step - begin, length),
+        if cycle + 1 == cycles {
+            (step - begin, steps.saturating_sub(begin).max(1))
+        } else {
+            (step - begin, length)
         }
     }
 }

@@ -32,7 +32,7 @@
 
 use super::scheme::leapfrog_error;
 use super::stability::OptimizerPair;
-use super::{Config, Scheme};
+use super::{ChainConfig, Scheme};
 use crate::backend::vectors::{Coefficients, Rule};
 use crate::error::{Error, Result};
 
@@ -52,19 +52,19 @@ impl Scheme for Sghmc {
         0.1
     }
 
-    fn validate(&self, c: &Config) -> Result<()> {
+    fn validate(&self, c: &ChainConfig) -> Result<()> {
         validate(c)
     }
 
-    fn rule(&self, c: &Config, _xi: f64) -> Rule {
+    fn rule(&self, c: &ChainConfig, _xi: f64) -> Rule {
         Rule::Sghmc(coefficients(c))
     }
 
-    fn stability_limit(&self, c: &Config, lambda_over_mass: f64) -> f64 {
+    fn stability_limit(&self, c: &ChainConfig, lambda_over_mass: f64) -> f64 {
         stability_limit(c, lambda_over_mass)
     }
 
-    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+    fn optimizer_pair(&self, c: &ChainConfig, num_data: f64) -> OptimizerPair {
         optimizer_pair(c, num_data)
     }
 
@@ -72,14 +72,14 @@ impl Scheme for Sghmc {
         Some(1.0 - momentum)
     }
 
-    fn temperature_error(&self, c: &Config, kinetic: f64, force: f64) -> Option<f64> {
+    fn temperature_error(&self, c: &ChainConfig, kinetic: f64, force: f64) -> Option<f64> {
         Some(temperature_error(c, kinetic, force))
     }
 }
 
-pub(super) fn validate(c: &Config) -> Result<()> {
+pub(super) fn validate(c: &ChainConfig) -> Result<()> {
     if c.alpha <= 0.0 {
-        return Err(Error::invalid("alpha", "a positive number", c.alpha));
+        return Err(Error::out_of_range("alpha", "a positive number", c.alpha));
     }
     validate_noise(c)?;
     let lost = c.step_size * c.alpha / (c.sigma * c.sigma);
@@ -92,21 +92,20 @@ pub(super) fn validate(c: &Config) -> Result<()> {
     Ok(())
 }
 
-/// The noise that is added has a variance.
-pub(super) fn validate_noise(c: &Config) -> Result<()> {
+/// Checks that the noise that is added has a variance.
+pub(super) fn validate_noise(c: &ChainConfig) -> Result<()> {
     let noise = c.temperature * c.step_size * c.beta;
     if noise > 2.0 * c.alpha {
-        let expected = format!(
-            "temperature * step_size * beta at most 2 * alpha = {} (or the noise's variance is negative)",
-            2.0 * c.alpha
-        );
-        let got = format!("{} (product {noise})", c.beta);
-        return Err(Error::invalid("beta", expected, got));
+        return Err(Error::conflict(format!(
+            "beta: temperature * step_size * beta is {noise}, and above 2 * alpha = {} the noise's variance is negative: lower it from {}",
+            2.0 * c.alpha,
+            c.beta
+        )));
     }
     Ok(())
 }
 
-pub(super) fn coefficients(c: &Config) -> Coefficients {
+pub(super) fn coefficients(c: &ChainConfig) -> Coefficients {
     let (h, t, precision) = (c.step_size, c.temperature, 1.0 / (c.sigma * c.sigma));
     Coefficients {
         kick: h as f32,
@@ -116,15 +115,15 @@ pub(super) fn coefficients(c: &Config) -> Coefficients {
     }
 }
 
-/// Stable for h^2 omega^2 < 4 - 2 gamma h.
-pub(super) fn stability_limit(c: &Config, lambda_over_mass: f64) -> f64 {
+/// Returns the largest stable step size, from h^2 omega^2 < 4 - 2 gamma h.
+pub(super) fn stability_limit(c: &ChainConfig, lambda_over_mass: f64) -> f64 {
     let (gamma, omega2) = c.friction_and_frequency(lambda_over_mass);
     // The positive root of h^2 omega^2 + 2 gamma h = 4, in a form that does not cancel.
     4.0 / (gamma + (gamma * gamma + 4.0 * omega2).sqrt())
 }
 
-/// The learning rate is h^2 num_data / sigma^2, the momentum 1 - gamma h.
-pub(super) fn optimizer_pair(c: &Config, num_data: f64) -> OptimizerPair {
+/// Returns the learning rate h^2 num_data / sigma^2 and the momentum 1 - gamma h.
+pub(super) fn optimizer_pair(c: &ChainConfig, num_data: f64) -> OptimizerPair {
     let h = c.step_size;
     OptimizerPair {
         lr: h * h * num_data / (c.sigma * c.sigma),
@@ -132,8 +131,8 @@ pub(super) fn optimizer_pair(c: &Config, num_data: f64) -> OptimizerPair {
     }
 }
 
-/// The momenta's temperature is T / (1 - gamma h / 2) where the step has no other error.
-pub(super) fn temperature_error(c: &Config, kinetic: f64, force: f64) -> f64 {
+/// Returns the temperature's relative error. The momenta have T / (1 - gamma h / 2) where the step has no other error.
+pub(super) fn temperature_error(c: &ChainConfig, kinetic: f64, force: f64) -> f64 {
     let (h, t) = (c.step_size, c.temperature);
     let free = 1.0 - 0.5 * h * c.friction_rate().unwrap_or_default();
     (kinetic * free / t - 1.0)

@@ -16,7 +16,7 @@
 //! **State, init.** As [`super::sghmc`].
 
 use super::stability::OptimizerPair;
-use super::{Config, Scheme, sghmc};
+use super::{ChainConfig, Scheme, sghmc};
 use crate::backend::vectors::Rule;
 use crate::error::Result;
 
@@ -36,20 +36,20 @@ impl Scheme for SghmcEuler {
         sghmc::Sghmc.default_alpha()
     }
 
-    fn validate(&self, c: &Config) -> Result<()> {
+    fn validate(&self, c: &ChainConfig) -> Result<()> {
         sghmc::validate(c)
     }
 
-    fn rule(&self, c: &Config, _xi: f64) -> Rule {
+    fn rule(&self, c: &ChainConfig, _xi: f64) -> Rule {
         Rule::SghmcEuler(sghmc::coefficients(c))
     }
 
-    fn stability_limit(&self, c: &Config, lambda_over_mass: f64) -> f64 {
+    fn stability_limit(&self, c: &ChainConfig, lambda_over_mass: f64) -> f64 {
         stability_limit(c, lambda_over_mass)
     }
 
     /// Returns the optimiser pair of [`sghmc`]; each gradient is used one step late.
-    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+    fn optimizer_pair(&self, c: &ChainConfig, num_data: f64) -> OptimizerPair {
         sghmc::optimizer_pair(c, num_data)
     }
 
@@ -57,13 +57,13 @@ impl Scheme for SghmcEuler {
         Some(1.0 - momentum)
     }
 
-    fn temperature_error(&self, c: &Config, kinetic: f64, force: f64) -> Option<f64> {
+    fn temperature_error(&self, c: &ChainConfig, kinetic: f64, force: f64) -> Option<f64> {
         Some(sghmc::temperature_error(c, kinetic, force))
     }
 }
 
-/// Stable for h omega^2 < gamma, and in flat directions for gamma h < 2.
-pub(super) fn stability_limit(c: &Config, lambda_over_mass: f64) -> f64 {
+/// Returns the largest stable step size, from h omega^2 < gamma, and in flat directions from gamma h < 2.
+pub(super) fn stability_limit(c: &ChainConfig, lambda_over_mass: f64) -> f64 {
     let (gamma, omega2) = c.friction_and_frequency(lambda_over_mass);
     (gamma / omega2).min(2.0 / gamma)
 }

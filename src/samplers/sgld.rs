@@ -23,7 +23,7 @@
 //! divergence term of a preconditioner that follows theta (Girolami & Calderhead 2011) is 0; [`super::psgld`] has it.
 
 use super::stability::OptimizerPair;
-use super::{Config, Scheme};
+use super::{ChainConfig, Scheme};
 use crate::backend::vectors::Rule;
 use crate::error::{Error, Result};
 
@@ -51,19 +51,19 @@ impl Scheme for Sgld {
         MODEL_STEP_SIZE
     }
 
-    fn validate(&self, c: &Config) -> Result<()> {
+    fn validate(&self, c: &ChainConfig) -> Result<()> {
         validate_no_momenta(c)?;
         let noise = c.temperature * c.step_size * c.beta;
         if noise > 2.0 {
-            let expected =
-                "temperature * step_size * beta at most 2 (or the noise's variance is negative)";
-            let got = format!("{} (product {noise})", c.beta);
-            return Err(Error::invalid("beta", expected, got));
+            return Err(Error::conflict(format!(
+                "beta: temperature * step_size * beta is {noise}, and above 2 the noise's variance is negative: lower it from {}",
+                c.beta
+            )));
         }
         Ok(())
     }
 
-    fn rule(&self, c: &Config, _xi: f64) -> Rule {
+    fn rule(&self, c: &ChainConfig, _xi: f64) -> Rule {
         let h = c.step_size;
         Rule::Sgld {
             drift: h as f32,
@@ -71,11 +71,11 @@ impl Scheme for Sgld {
         }
     }
 
-    fn stability_limit(&self, _c: &Config, lambda_over_mass: f64) -> f64 {
+    fn stability_limit(&self, _c: &ChainConfig, lambda_over_mass: f64) -> f64 {
         stability_limit(lambda_over_mass)
     }
 
-    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+    fn optimizer_pair(&self, c: &ChainConfig, num_data: f64) -> OptimizerPair {
         optimizer_pair(c, num_data)
     }
 
@@ -83,7 +83,7 @@ impl Scheme for Sgld {
         None
     }
 
-    fn temperature_error(&self, c: &Config, _kinetic: f64, force: f64) -> Option<f64> {
+    fn temperature_error(&self, c: &ChainConfig, _kinetic: f64, force: f64) -> Option<f64> {
         let h = c.step_size;
         Some(h * force / (2.0 * c.temperature))
     }
@@ -92,30 +92,31 @@ impl Scheme for Sgld {
 /// Step size for a GPT's posterior: of squared time.
 pub(super) const MODEL_STEP_SIZE: f64 = 2e-4;
 
-pub(super) fn validate_no_momenta(c: &Config) -> Result<()> {
-    let of = |what: &str| format!("{what} ({} has no momenta)", c.method);
-    if c.alpha != 0.0 {
-        return Err(Error::invalid("alpha", of("0"), c.alpha));
-    }
-    if c.sigma != 1.0 {
-        return Err(Error::invalid("sigma", of("1"), c.sigma));
+pub(super) fn validate_no_momenta(c: &ChainConfig) -> Result<()> {
+    for (name, neutral, value) in [("alpha", 0.0, c.alpha), ("sigma", 1.0, c.sigma)] {
+        if value != neutral {
+            return Err(Error::conflict(format!(
+                "{name}: {} has no momenta for it to act on, and {value} was given: leave it at {neutral}",
+                c.method
+            )));
+        }
     }
     Ok(())
 }
 
-/// The noise's standard deviation at M = 1.
-pub(super) fn noise(c: &Config) -> f32 {
+/// Returns the noise's standard deviation at M = 1.
+pub(super) fn noise(c: &ChainConfig) -> f32 {
     let (t, h) = (c.temperature, c.step_size);
     (t * h * (2.0 - t * h * c.beta)).sqrt() as f32
 }
 
-/// Stable for epsilon lambda / M < 2.
+/// Returns the largest stable step size, from epsilon lambda / M < 2.
 pub(super) fn stability_limit(lambda_over_mass: f64) -> f64 {
     2.0 / lambda_over_mass
 }
 
-/// Gradient descent.
-pub(super) fn optimizer_pair(c: &Config, num_data: f64) -> OptimizerPair {
+/// Returns the pair of gradient descent.
+pub(super) fn optimizer_pair(c: &ChainConfig, num_data: f64) -> OptimizerPair {
     OptimizerPair {
         lr: c.step_size * num_data,
         momentum: 0.0,

@@ -23,7 +23,7 @@
 //! uncorrelated only given the gradient: between coordinates the error is of first order, as SGLD's.
 
 use super::stability::OptimizerPair;
-use super::{Config, Scheme, sgld};
+use super::{ChainConfig, Scheme, sgld};
 use crate::backend::vectors::Rule;
 use crate::error::{Error, Result};
 
@@ -43,7 +43,7 @@ impl Scheme for Sglrw {
         false
     }
 
-    /// A lattice walk has no step without temperature.
+    /// Returns `false`: a lattice walk has no step without temperature.
     fn can_explore(&self) -> bool {
         false
     }
@@ -56,18 +56,21 @@ impl Scheme for Sglrw {
         sgld::MODEL_STEP_SIZE
     }
 
-    fn validate(&self, c: &Config) -> Result<()> {
+    fn validate(&self, c: &ChainConfig) -> Result<()> {
         if c.temperature <= 0.0 {
             let expected = "above 0 (sglrw's steps have no length at 0)";
-            return Err(Error::invalid("temperature", expected, c.temperature));
+            return Err(Error::out_of_range("temperature", expected, c.temperature));
         }
         if c.beta != 0.0 {
-            return Err(Error::invalid("beta", "0 (sglrw does not use it)", c.beta));
+            return Err(Error::conflict(format!(
+                "beta: sglrw does not use it, and {} was given: leave it at 0",
+                c.beta
+            )));
         }
         sgld::validate_no_momenta(c)
     }
 
-    fn rule(&self, c: &Config, _xi: f64) -> Rule {
+    fn rule(&self, c: &ChainConfig, _xi: f64) -> Rule {
         let h = c.step_size;
         Rule::Sglrw {
             pull: (h / (2.0 * c.temperature)).sqrt() as f32,
@@ -75,13 +78,13 @@ impl Scheme for Sglrw {
         }
     }
 
-    /// Clamped steps cannot diverge; from epsilon lambda / M = 2 on they only jump back and forth.
-    fn stability_limit(&self, _c: &Config, lambda_over_mass: f64) -> f64 {
+    /// Returns the step size from which, at epsilon lambda / M = 2, clamped steps only jump back and forth; they cannot diverge.
+    fn stability_limit(&self, _c: &ChainConfig, lambda_over_mass: f64) -> f64 {
         sgld::stability_limit(lambda_over_mass)
     }
 
-    /// Gradient descent, in the mean.
-    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+    /// Returns the pair of gradient descent, which the walk is in the mean.
+    fn optimizer_pair(&self, c: &ChainConfig, num_data: f64) -> OptimizerPair {
         sgld::optimizer_pair(c, num_data)
     }
 
@@ -89,7 +92,7 @@ impl Scheme for Sglrw {
         None
     }
 
-    fn temperature_error(&self, _c: &Config, _kinetic: f64, _force: f64) -> Option<f64> {
+    fn temperature_error(&self, _c: &ChainConfig, _kinetic: f64, _force: f64) -> Option<f64> {
         None
     }
 }

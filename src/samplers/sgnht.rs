@@ -16,7 +16,7 @@
 //! A: theta += h/2 m / M'
 //! ```
 //!
-//! As gamma goes to 0, (1 - c^2) / (2 gamma) goes to h; xi may be negative, and then O drives.
+//! When gamma goes to 0, (1 - c^2) / (2 gamma) goes to h; xi may be negative, and then O drives.
 //!
 //! **Hyperparameters.**
 //! - `step_size` (h) > 0; no default: stable for h^2 omega^2 < 4, omega^2 = curvature / M', while xi >= 0.
@@ -45,7 +45,7 @@
 
 use super::scheme::{Kinetic, validate_thermostat};
 use super::stability::OptimizerPair;
-use super::{Config, Scheme, Thermostat, baoa, sghmc};
+use super::{ChainConfig, Scheme, Thermostat, baoa, sghmc};
 use crate::backend::vectors::{Badodab, Rule};
 use crate::error::Result;
 
@@ -65,7 +65,7 @@ impl Scheme for Sgnht {
         true
     }
 
-    /// At T = 0 the thermostat would freeze the chain for good.
+    /// Returns `false`: at T = 0 the thermostat would freeze the chain for good.
     fn can_explore(&self) -> bool {
         false
     }
@@ -74,12 +74,12 @@ impl Scheme for Sgnht {
         0.01
     }
 
-    fn validate(&self, c: &Config) -> Result<()> {
+    fn validate(&self, c: &ChainConfig) -> Result<()> {
         validate_thermostat(c)?;
         sghmc::validate_noise(c)
     }
 
-    fn rule(&self, c: &Config, xi: f64) -> Rule {
+    fn rule(&self, c: &ChainConfig, xi: f64) -> Rule {
         let (h, t, precision) = (c.step_size, c.temperature, 1.0 / (c.sigma * c.sigma));
         Rule::Badodab(Badodab {
             kick: h as f32,
@@ -93,7 +93,7 @@ impl Scheme for Sgnht {
         })
     }
 
-    fn follow(&self, c: &Config, now: Thermostat, kinetic: Kinetic) -> Thermostat {
+    fn follow(&self, c: &ChainConfig, now: Thermostat, kinetic: Kinetic) -> Thermostat {
         let (t, follow) = (c.temperature, 0.5 * c.step_size / c.thermostat_mass);
         Thermostat {
             xi: now.xi + follow * (kinetic.kicked - t) + follow * (kinetic.after - t),
@@ -101,12 +101,12 @@ impl Scheme for Sgnht {
         }
     }
 
-    fn stability_limit(&self, c: &Config, lambda_over_mass: f64) -> f64 {
+    fn stability_limit(&self, c: &ChainConfig, lambda_over_mass: f64) -> f64 {
         baoa::stability_limit(c, lambda_over_mass)
     }
 
-    /// As [`baoa`]'s with the friction at the start.
-    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+    /// Returns [`baoa`]'s pair at the friction that the chain starts with.
+    fn optimizer_pair(&self, c: &ChainConfig, num_data: f64) -> OptimizerPair {
         baoa::optimizer_pair(c, num_data)
     }
 

@@ -33,7 +33,7 @@
 
 use super::scheme::{Kinetic, validate_thermostat};
 use super::stability::OptimizerPair;
-use super::{Config, Scheme, Thermostat, sghmc};
+use super::{ChainConfig, Scheme, Thermostat, sghmc};
 use crate::backend::vectors::{Coefficients, Rule};
 use crate::error::Result;
 
@@ -53,7 +53,7 @@ impl Scheme for SgnhtDing {
         true
     }
 
-    /// At T = 0 the thermostat would freeze the chain for good.
+    /// Returns `false`: at T = 0 the thermostat would freeze the chain for good.
     fn can_explore(&self) -> bool {
         false
     }
@@ -62,16 +62,16 @@ impl Scheme for SgnhtDing {
         0.01
     }
 
-    fn validate(&self, c: &Config) -> Result<()> {
+    fn validate(&self, c: &ChainConfig) -> Result<()> {
         validate_thermostat(c)?;
         sghmc::validate_noise(c)
     }
 
-    fn rule(&self, c: &Config, xi: f64) -> Rule {
+    fn rule(&self, c: &ChainConfig, xi: f64) -> Rule {
         Rule::Sghmc(coefficients(c, xi))
     }
 
-    fn follow(&self, c: &Config, now: Thermostat, kinetic: Kinetic) -> Thermostat {
+    fn follow(&self, c: &ChainConfig, now: Thermostat, kinetic: Kinetic) -> Thermostat {
         let h = c.step_size;
         Thermostat {
             xi: now.xi + h * (kinetic.after - c.temperature) / c.thermostat_mass,
@@ -79,12 +79,12 @@ impl Scheme for SgnhtDing {
         }
     }
 
-    /// As [`sghmc`]'s with the friction at the start.
-    fn stability_limit(&self, c: &Config, lambda_over_mass: f64) -> f64 {
+    /// Returns [`sghmc`]'s limit at the friction that the chain starts with.
+    fn stability_limit(&self, c: &ChainConfig, lambda_over_mass: f64) -> f64 {
         sghmc::stability_limit(c, lambda_over_mass)
     }
 
-    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+    fn optimizer_pair(&self, c: &ChainConfig, num_data: f64) -> OptimizerPair {
         sghmc::optimizer_pair(c, num_data)
     }
 
@@ -93,7 +93,7 @@ impl Scheme for SgnhtDing {
     }
 }
 
-pub(super) fn coefficients(c: &Config, xi: f64) -> Coefficients {
+pub(super) fn coefficients(c: &ChainConfig, xi: f64) -> Coefficients {
     let h = c.step_size;
     Coefficients {
         friction: (h * xi / (c.sigma * c.sigma)) as f32,

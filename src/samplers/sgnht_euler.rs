@@ -14,7 +14,7 @@
 
 use super::scheme::Kinetic;
 use super::stability::OptimizerPair;
-use super::{Config, Scheme, Thermostat, sghmc, sghmc_euler, sgnht_ding};
+use super::{ChainConfig, Scheme, Thermostat, sghmc, sghmc_euler, sgnht_ding};
 use crate::backend::vectors::Rule;
 use crate::error::Result;
 
@@ -34,7 +34,7 @@ impl Scheme for SgnhtEuler {
         true
     }
 
-    /// At T = 0 the thermostat would freeze the chain for good.
+    /// Returns `false`: at T = 0 the thermostat would freeze the chain for good.
     fn can_explore(&self) -> bool {
         false
     }
@@ -43,15 +43,15 @@ impl Scheme for SgnhtEuler {
         sgnht_ding::SgnhtDing.default_alpha()
     }
 
-    fn validate(&self, c: &Config) -> Result<()> {
+    fn validate(&self, c: &ChainConfig) -> Result<()> {
         sgnht_ding::SgnhtDing.validate(c)
     }
 
-    fn rule(&self, c: &Config, xi: f64) -> Rule {
+    fn rule(&self, c: &ChainConfig, xi: f64) -> Rule {
         Rule::SghmcEuler(sgnht_ding::coefficients(c, xi))
     }
 
-    fn follow(&self, c: &Config, now: Thermostat, kinetic: Kinetic) -> Thermostat {
+    fn follow(&self, c: &ChainConfig, now: Thermostat, kinetic: Kinetic) -> Thermostat {
         let h = c.step_size;
         Thermostat {
             xi: now.xi + h * (now.kinetic - c.temperature) / c.thermostat_mass,
@@ -59,12 +59,12 @@ impl Scheme for SgnhtEuler {
         }
     }
 
-    /// As [`sghmc_euler`]'s with the friction at the start.
-    fn stability_limit(&self, c: &Config, lambda_over_mass: f64) -> f64 {
+    /// Returns [`sghmc_euler`]'s limit at the friction that the chain starts with.
+    fn stability_limit(&self, c: &ChainConfig, lambda_over_mass: f64) -> f64 {
         sghmc_euler::stability_limit(c, lambda_over_mass)
     }
 
-    fn optimizer_pair(&self, c: &Config, num_data: f64) -> OptimizerPair {
+    fn optimizer_pair(&self, c: &ChainConfig, num_data: f64) -> OptimizerPair {
         sghmc::optimizer_pair(c, num_data)
     }
 

@@ -24,15 +24,15 @@
 //! For Euler's scheme the lower bound bites from gamma h = 2 on, where any flat direction diverges; such a step is
 //! refused. SGLRW's clamped steps cannot diverge; from epsilon lambda / M = 2 on they only jump back and forth. The temperature has no part in it: log_post is not divided by T.
 
-use super::Config;
+use super::ChainConfig;
 use crate::error::{Error, Result};
 
-/// The largest stable step size in a direction of curvature lambda, given lambda / M (M without sigma); infinite
+/// Returns the largest stable step size in a direction of curvature lambda, given lambda / M (M without sigma); infinite
 /// where nothing limits it.
 ///
 /// The step size in `config` is not used. A curvature of 0 or less sets no limit on it, which leaves that of
 /// the friction. Where a thermostat drives (xi < 0), no step is stable and the limit is 0.
-pub fn stability_limit(config: &Config, lambda_over_mass: f64) -> f64 {
+pub fn stability_limit(config: &ChainConfig, lambda_over_mass: f64) -> f64 {
     if drives(config) {
         return 0.0;
     }
@@ -40,18 +40,22 @@ pub fn stability_limit(config: &Config, lambda_over_mass: f64) -> f64 {
     scheme.stability_limit(config, lambda_over_mass.max(0.0))
 }
 
-/// Whether the friction is negative, as a thermostat's may be: momenta then grow at any step size.
-fn drives(config: &Config) -> bool {
+/// Returns whether the friction is negative, as a thermostat's may be: momenta then grow at any step size.
+fn drives(config: &ChainConfig) -> bool {
     config.friction_rate().is_some_and(|gamma| gamma < 0.0)
 }
 
-/// Whether the step size is stable in a direction of curvature lambda, given lambda / M (M without sigma).
+/// Checks that the step size is stable in a direction of curvature lambda, given lambda / M (M without sigma).
 ///
 /// # Errors
-/// [`Error::Unstable`] with the numbers when it is not; [`Error::Invalid`] when the curvature is NaN.
-pub fn is_stable(config: &Config, lambda_over_mass: f64) -> Result<()> {
+/// [`Error::Unstable`] with the numbers when it is not; [`Error::OutOfRange`] when the curvature is NaN.
+pub fn is_stable(config: &ChainConfig, lambda_over_mass: f64) -> Result<()> {
     if lambda_over_mass.is_nan() {
-        return Err(Error::invalid("curvature", "a number", lambda_over_mass));
+        return Err(Error::out_of_range(
+            "curvature",
+            "a number",
+            lambda_over_mass,
+        ));
     }
     let limit = stability_limit(config, lambda_over_mass);
     if config.step_size < limit {
@@ -74,17 +78,17 @@ pub fn is_stable(config: &Config, lambda_over_mass: f64) -> Result<()> {
     )))
 }
 
-/// The time that `steps` steps from the start of the run cover: the sum of step sizes. For SGLD, of the time of
+/// Returns the time that `steps` steps from the start of the run cover: the sum of step sizes. For SGLD, of the time of
 /// overdamped dynamics.
-pub fn physical_time(config: &Config, steps: u64) -> f64 {
+pub fn physical_time(config: &ChainConfig, steps: u64) -> f64 {
     let constant = steps.min(config.warmup_steps);
     let rest = (constant..steps).map(|step| config.step_size_at(step));
     constant as f64 * config.step_size + rest.sum::<f64>()
 }
 
-/// How often the momentum is forgotten in `steps` steps: [`physical_time`] times the friction rate. Samples that
+/// Returns how often the momentum is forgotten in `steps` steps: [`physical_time`] times the friction rate. Samples that
 /// are less than one apart share their direction. `None` without momenta.
-pub fn friction_times(config: &Config, steps: u64) -> Option<f64> {
+pub fn friction_times(config: &ChainConfig, steps: u64) -> Option<f64> {
     config
         .friction_rate()
         .map(|gamma| gamma * physical_time(config, steps))
@@ -99,7 +103,7 @@ pub struct OptimizerPair {
     pub momentum: f64,
 }
 
-/// The optimiser's pair for a log posterior of `num_data` times a mean: at T = 0 the chain's gradients are taken at
+/// Returns the optimiser's pair for a log posterior of `num_data` times a mean: at T = 0 the chain's gradients are taken at
 /// just the points where that optimiser takes them.
 ///
 /// - SGLD, and SGLRW in the mean: lr = epsilon num_data, momentum 0.
@@ -107,23 +111,29 @@ pub struct OptimizerPair {
 ///   same pair, with each gradient used a step late.
 /// - BAOA, and SGNHT with its friction at the start: momentum = c = exp(-gamma h), lr = h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2
 ///   up to order h^3.
-pub fn optimizer_pair(config: &Config, num_data: f64) -> OptimizerPair {
+pub fn optimizer_pair(config: &ChainConfig, num_data: f64) -> OptimizerPair {
     config.method.scheme().optimizer_pair(config, num_data)
 }
 
-/// The `alpha` with which a step of the configured size has this momentum in an optimiser's sense: the inverse of
+/// Returns the `alpha` with which a step of the configured size has this momentum in an optimiser's sense: the inverse of
 /// [`optimizer_pair`]'s.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a method without momenta, or a momentum outside (0, 1).
-pub fn alpha_for_momentum(config: &Config, momentum: f64) -> Result<f64> {
+/// [`Error::Conflict`] for a method without momenta; [`Error::OutOfRange`] for a momentum outside (0, 1).
+pub fn alpha_for_momentum(config: &ChainConfig, momentum: f64) -> Result<f64> {
     if !(momentum > 0.0 && momentum < 1.0) {
-        return Err(Error::invalid("momentum", "above 0 and below 1", momentum));
+        return Err(Error::out_of_range(
+            "momentum",
+            "above 0 and below 1",
+            momentum,
+        ));
     }
     let lost = config.method.scheme().friction_for_momentum(momentum);
     let lost = lost.ok_or_else(|| {
-        let expected = format!("none ({} has no momenta)", config.method);
-        Error::invalid("momentum", expected, momentum)
+        Error::conflict(format!(
+            "momentum: {} has no momenta, and {momentum} was given: leave it out",
+            config.method
+        ))
     })?;
     Ok(lost * config.sigma * config.sigma / config.step_size)
 }

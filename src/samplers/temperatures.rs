@@ -30,16 +30,16 @@ impl Temperatures {
     /// Creates an estimator for `ranges`, none of them empty, read at every `every`-th sampling step.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `every` is 0 or a range is empty.
+    /// [`Error::OutOfRange`] when `every` is 0 or a range is empty.
     pub fn new(every: u64, ranges: Vec<Range<usize>>) -> Result<Self> {
         let width = 2 * ranges.len();
         Self::with_means(every, ranges, BatchMeans::new(width))
     }
 
-    /// From what [`Temperatures::count`] and [`Temperatures::state`] gave, of a chain that had made `sampled` sampling steps.
+    /// Goes on from what [`Temperatures::count`] and [`Temperatures::state`] gave, of a chain that had made `sampled` sampling steps.
     ///
     /// # Errors
-    /// Returns the errors of [`Temperatures::new`] and [`BatchMeans::restore`], and [`Error::Invalid`] when they were taken more often than there were steps.
+    /// Returns the errors of [`Temperatures::new`] and [`BatchMeans::restore`], and [`Error::OutOfRange`] when they were taken more often than there were steps.
     pub fn restore(
         every: u64,
         ranges: Vec<Range<usize>>,
@@ -48,7 +48,11 @@ impl Temperatures {
     ) -> Result<Self> {
         if count > sampled {
             let expected = format!("at most {sampled}, the sampling steps made");
-            return Err(Error::invalid("count of temperatures", expected, count));
+            return Err(Error::out_of_range(
+                "count of temperatures",
+                expected,
+                count,
+            ));
         }
         let means = BatchMeans::restore(2 * ranges.len(), count, state)?;
         Self::with_means(every, ranges, means)
@@ -56,10 +60,10 @@ impl Temperatures {
 
     fn with_means(every: u64, ranges: Vec<Range<usize>>, means: BatchMeans) -> Result<Self> {
         if every == 0 {
-            return Err(Error::invalid("temperature_every", "at least 1", 0));
+            return Err(Error::out_of_range("temperature_every", "at least 1", 0));
         }
         if let Some(r) = ranges.iter().find(|r| r.is_empty()) {
-            return Err(Error::invalid(
+            return Err(Error::out_of_range(
                 "range",
                 "at least one element",
                 format!("{r:?}"),
@@ -74,7 +78,7 @@ impl Temperatures {
         })
     }
 
-    /// Whether the sampling step of that number, from 0, is one at which they are taken.
+    /// Returns whether the sampling step of that number, from 0, is one at which they are taken.
     pub fn due(&self, sampling_step: u64) -> bool {
         (sampling_step + 1).is_multiple_of(self.every)
     }
@@ -99,32 +103,32 @@ impl Temperatures {
         self.means.push(&self.values);
     }
 
-    /// How many ranges.
+    /// Returns the number of ranges.
     pub fn ranges(&self) -> usize {
         self.ranges.len()
     }
 
-    /// Range `i`, if there is one.
+    /// Returns range `i`, if there is one.
     pub fn range(&self, i: usize) -> Option<Range<usize>> {
         self.ranges.get(i).cloned()
     }
 
-    /// How often they were taken.
+    /// Returns how often the temperatures were taken.
     pub fn count(&self) -> u64 {
         self.means.count()
     }
 
-    /// All that it takes to go on, beside the count.
+    /// Returns all that it takes to go on, beside the count.
     pub fn state(&self) -> Vec<f64> {
         self.means.state()
     }
 
-    /// Kinetic temperature of range `i`: 0 for a method without momenta. None before the first time.
+    /// Returns the kinetic temperature of range `i`: 0 for a method without momenta. None before the first time.
     pub fn kinetic(&self, i: usize) -> Option<RunningMean> {
         (i < self.ranges.len()).then(|| self.means.get(i)).flatten()
     }
 
-    /// Configurational temperature of range `i`. None before the first time.
+    /// Returns the configurational temperature of range `i`. None before the first time.
     pub fn configurational(&self, i: usize) -> Option<RunningMean> {
         self.means.get(self.ranges.len() + i)
     }

@@ -116,25 +116,28 @@ impl<V: Vectors> Vi<V> {
     /// Returns the errors of [`Vi::new`].
     pub fn restore(vectors: V, config: ViConfig, state: &ViState) -> Result<Self> {
         if !(config.lr > 0.0 && config.lr.is_finite()) {
-            return Err(Error::invalid("lr", "a positive number", config.lr));
+            return Err(Error::out_of_range("lr", "a positive number", config.lr));
         }
         let t = config.temperature;
         if !(t >= 0.0 && t.is_finite()) {
-            return Err(Error::invalid("temperature", "0 or a positive number", t));
+            return Err(Error::out_of_range(
+                "temperature",
+                "0 or a positive number",
+                t,
+            ));
         }
         if config.draws == 0 {
-            return Err(Error::invalid("draws", "at least 1", 0));
+            return Err(Error::out_of_range("draws", "at least 1", 0));
         }
         let n = state.mean.len();
         super::sampler::check_finite("mean", &state.mean, n)?;
         super::sampler::check_finite("log_sd", &state.log_sd, n)?;
         let moment = |from: &[f32]| -> Result<V::Vector> {
-            match from.is_empty() {
-                true => vectors.zeros(n),
-                false => {
-                    super::sampler::check_finite("adam", from, n)?;
-                    vectors.put(from)
-                }
+            if from.is_empty() {
+                vectors.zeros(n)
+            } else {
+                super::sampler::check_finite("adam", from, n)?;
+                vectors.put(from)
             }
         };
         let [a, b, c, d] = &state.adam;
@@ -158,7 +161,7 @@ impl<V: Vectors> Vi<V> {
         Ok(vi)
     }
 
-    /// The state as plain data, between two steps.
+    /// Returns the state as plain data, between two steps.
     ///
     /// # Errors
     /// When some of a step's draws are made already, or the device cannot be read.
@@ -195,7 +198,7 @@ impl<V: Vectors> Vi<V> {
             .gaussian_point(&mut self.point, &self.mean, spread, noise)
     }
 
-    /// The draw at which the next gradient is to be taken.
+    /// Returns the draw at which the next gradient is to be taken.
     pub fn point(&self) -> &V::Vector {
         &self.point
     }
@@ -260,7 +263,7 @@ impl<V: Vectors> Vi<V> {
             .gaussian_point(&mut self.point, &self.mean, spread, Noise::Given(noise))
     }
 
-    /// [`Vi::step_with_gradient`] at the point of [`Vi::set_noise`].
+    /// Takes in a gradient at the point of [`Vi::set_noise`], otherwise like [`Vi::step_with_gradient`].
     ///
     /// # Errors
     /// Returns the errors of [`Vi::step_with_gradient`].
@@ -326,7 +329,7 @@ impl<V: Vectors> Vi<V> {
         }))
     }
 
-    /// A step of Adam on means and log deviations.
+    /// Makes a step of Adam on means and log deviations.
     fn adam(&mut self, rate: f64) -> Result<()> {
         let adam = AdamW {
             lr: self.config.lr * rate,
@@ -370,7 +373,7 @@ impl<V: Vectors> Vi<V> {
         }
     }
 
-    /// The means.
+    /// Returns the means.
     pub fn mean(&self) -> &V::Vector {
         &self.mean
     }
@@ -385,7 +388,7 @@ impl<V: Vectors> Vi<V> {
         self.step
     }
 
-    /// Mean standard deviation over the parameters.
+    /// Returns the mean standard deviation over the parameters.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -396,7 +399,7 @@ impl<V: Vectors> Vi<V> {
         Ok(sum / self.vectors.len(&self.mean) as f64)
     }
 
-    /// Draw number `index` of `seed` from q, into `out`.
+    /// Writes draw number `index` of `seed` from q, into `out`.
     ///
     /// # Errors
     /// When `out` has another length.

@@ -1,6 +1,6 @@
 //! What the settings of a run must fulfil together.
 
-use super::choices::{PriorCenter, PriorUnit, Sampler};
+use super::choices::{PriorCenter, PriorUnit, SamplerChoice};
 use super::table::{Settings, TABLE};
 use crate::error::{Error, Result};
 use crate::samplers::GaussianMethod;
@@ -23,7 +23,11 @@ impl Settings {
             ("sampling_steps", self.sampling_steps),
         ] {
             if v > MOST_STEPS {
-                return Err(Error::invalid(what, format!("at most {MOST_STEPS}"), v));
+                return Err(Error::out_of_range(
+                    what,
+                    format!("at most {MOST_STEPS}"),
+                    v,
+                ));
             }
         }
         if self.data.is_some() && self.data_dir.is_some() {
@@ -33,17 +37,18 @@ impl Settings {
         }
         self.check_friction()?;
         match self.sampler {
-            Sampler::Chain(_) => self.check_chain(),
-            Sampler::Gaussian(normal) => self.check_gaussian(normal),
+            SamplerChoice::Chain(_) => self.check_chain(),
+            SamplerChoice::Gaussian(normal) => self.check_gaussian(normal),
         }
     }
 
     pub(super) fn check_friction(&self) -> Result<()> {
-        match self.alpha.is_some() && self.momentum.is_some() {
-            true => Err(Error::conflict(
+        if self.alpha.is_some() && self.momentum.is_some() {
+            Err(Error::conflict(
                 "alpha and momentum each set the friction: give one of the two",
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 /// What `sampler` names: the method of a chain, or one that fits a normal distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Sampler {
+pub enum SamplerChoice {
     /// A Markov chain.
     Chain(Method),
     /// A fit of normals.
     Gaussian(GaussianMethod),
 }
 
-impl Sampler {
+impl SamplerChoice {
     /// Returns all samplers: chains, then fits.
     pub fn all() -> impl Iterator<Item = Self> {
         let fits = GaussianMethod::ALL.map(Self::Gaussian);
@@ -46,19 +46,19 @@ impl Sampler {
     }
 }
 
-impl std::fmt::Display for Sampler {
+impl std::fmt::Display for SamplerChoice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
     }
 }
 
-impl From<Sampler> for String {
-    fn from(s: Sampler) -> Self {
+impl From<SamplerChoice> for String {
+    fn from(s: SamplerChoice) -> Self {
         s.name().into()
     }
 }
 
-impl TryFrom<String> for Sampler {
+impl TryFrom<String> for SamplerChoice {
     type Error = Error;
 
     fn try_from(name: String) -> Result<Self> {

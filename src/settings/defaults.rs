@@ -1,6 +1,6 @@
 //! What a setting is when nobody sets it: the defaults that depend on preset, method, model and target.
 
-use super::choices::{Preset, Sampler};
+use super::choices::{Preset, SamplerChoice};
 use super::words::Word;
 use crate::samplers::{
     CovarianceStructure, GaussianConfig, GaussianMethod, Method, Preconditioner, Schedule, defaults,
@@ -24,7 +24,7 @@ pub struct Case {
     /// The named set of defaults.
     pub preset: Preset,
     /// The method.
-    pub sampler: Sampler,
+    pub sampler: SamplerChoice,
     /// The named shape of the model.
     pub shape: String,
     /// The covariance of laplace.
@@ -34,12 +34,12 @@ pub struct Case {
 }
 
 impl Case {
-    /// The case where nothing is given.
+    /// Returns the case where nothing is given.
     pub fn usual() -> Self {
         Self {
             target: TargetKind::Gpt,
             preset: Preset::Default,
-            sampler: Sampler::Chain(Method::Baoa),
+            sampler: SamplerChoice::Chain(Method::Baoa),
             shape: "cpu".into(),
             structure: CovarianceStructure::Diagonal,
             friction_given: false,
@@ -61,20 +61,22 @@ impl Case {
     /// Returns what chains have, or what fits have.
     pub(super) fn kind<T>(&self, chain: T, normal: T) -> T {
         match self.sampler {
-            Sampler::Chain(_) => chain,
-            Sampler::Gaussian(_) => normal,
+            SamplerChoice::Chain(_) => chain,
+            SamplerChoice::Gaussian(_) => normal,
         }
     }
 
     pub(super) fn learning_rate(&self) -> f64 {
         match (self.sampler, self.preset) {
-            (Sampler::Chain(m), Preset::Default) => m.scheme().model_step_size(),
-            (Sampler::Chain(Method::Sghmc | Method::SghmcEuler), _) => 1e-5,
-            (Sampler::Chain(_), _) => 1e-6,
-            (Sampler::Gaussian(n), Preset::Default) => GaussianConfig::new(n, 1).learning_rate,
-            (Sampler::Gaussian(GaussianMethod::Vi), _) => 1e-4,
-            (Sampler::Gaussian(GaussianMethod::Ekf), _) => 5e-6,
-            (Sampler::Gaussian(GaussianMethod::Laplace), _) => 1e-5,
+            (SamplerChoice::Chain(m), Preset::Default) => m.scheme().model_step_size(),
+            (SamplerChoice::Chain(Method::Sghmc | Method::SghmcEuler), _) => 1e-5,
+            (SamplerChoice::Chain(_), _) => 1e-6,
+            (SamplerChoice::Gaussian(n), Preset::Default) => {
+                GaussianConfig::new(n, 1).learning_rate
+            }
+            (SamplerChoice::Gaussian(GaussianMethod::Vi), _) => 1e-4,
+            (SamplerChoice::Gaussian(GaussianMethod::Ekf), _) => 5e-6,
+            (SamplerChoice::Gaussian(GaussianMethod::Laplace), _) => 1e-5,
         }
     }
 
@@ -105,32 +107,35 @@ impl Case {
     pub(super) fn temperature(&self) -> f64 {
         match (self.target, self.preset, self.sampler) {
             (TargetKind::Own, ..) | (_, Preset::Original, _) => defaults::TEMPERATURE,
-            (.., Sampler::Chain(_)) => defaults::MODEL_TEMPERATURE,
-            (.., Sampler::Gaussian(n)) => GaussianConfig::default_temperature(n, self.structure),
+            (.., SamplerChoice::Chain(_)) => defaults::MODEL_TEMPERATURE,
+            (.., SamplerChoice::Gaussian(n)) => {
+                GaussianConfig::default_temperature(n, self.structure)
+            }
         }
     }
 
     pub(super) fn schedule(&self) -> Word<Schedule> {
-        let linear = self.sampler == Sampler::Gaussian(GaussianMethod::Vi);
+        let linear = self.sampler == SamplerChoice::Gaussian(GaussianMethod::Vi);
         word(if linear { "linear" } else { "constant" })
     }
 
     pub(super) fn exploration(&self) -> f64 {
         match self.sampler {
-            Sampler::Chain(m) if !m.scheme().can_explore() => 0.0,
+            SamplerChoice::Chain(m) if !m.scheme().can_explore() => 0.0,
             _ => 0.5,
         }
     }
 
     pub(super) fn preconditioner(&self) -> Word<Preconditioner> {
         let none = self.is_original() || self.sampler.chain().is_none();
-        word(match none || self.target == TargetKind::Own {
-            true => "none",
-            false => "rms",
+        word(if none || self.target == TargetKind::Own {
+            "none"
+        } else {
+            "rms"
         })
     }
 
-    /// As many tokens per batch as the shape's baseline has, in windows as long as the block: every position is then trained.
+    /// Returns how many windows as long as the block hold as many tokens as a batch of the shape's baseline: every position is then trained.
     pub(super) fn batch_size(&self) -> usize {
         match (self.preset, self.shape.as_str()) {
             (Preset::Original, _) => 16,
@@ -141,7 +146,7 @@ impl Case {
         }
     }
 
-    /// The estimate takes five vectors of the model's size beside the sampler's five.
+    /// Returns 0 for large models: the estimate takes five vectors of the model's size beside the sampler's five.
     pub(super) fn curvature_iterations(&self) -> u64 {
         match self.shape.as_str() {
             "baby" | "baby-full" | "gpt2" => 0,
@@ -149,7 +154,7 @@ impl Case {
         }
     }
 
-    /// The settings of a fit, which a chain has too and does not read.
+    /// Returns the settings of a fit, which a chain has too and does not read.
     pub(super) fn fit(&self) -> GaussianConfig {
         let method = self.sampler.gaussian().unwrap_or(GaussianMethod::Vi);
         GaussianConfig::new(method, 1)

@@ -1,6 +1,6 @@
 //! The table in words: defaults with what they depend on, and the page `docs/settings.md`.
 
-use super::choices::{Preset, Sampler};
+use super::choices::{Preset, SamplerChoice};
 use super::defaults::{Case, TargetKind};
 use super::row::{Row, Value};
 use super::table::TABLE;
@@ -48,7 +48,7 @@ pub fn default_text(row: &Row, preset: Preset) -> String {
 
 /// Returns the cases that differ from the usual one in one respect, with a name for each.
 fn cases(usual: &Case) -> Vec<(&'static str, Case)> {
-    let laplace = Sampler::Gaussian(GaussianMethod::Laplace);
+    let laplace = SamplerChoice::Gaussian(GaussianMethod::Laplace);
     let mut cases = Vec::new();
     let mut add = |label, sampler, structure, shape: &str, target| {
         let (preset, friction_given) = (usual.preset, usual.friction_given);
@@ -62,7 +62,7 @@ fn cases(usual: &Case) -> Vec<(&'static str, Case)> {
         };
         cases.push((label, case));
     };
-    for sampler in Sampler::all().filter(|s| *s != laplace) {
+    for sampler in SamplerChoice::all().filter(|s| *s != laplace) {
         add(
             sampler.name(),
             sampler,
@@ -114,9 +114,10 @@ fn line(row: &Row) -> String {
         default_text(row, Preset::Default),
         default_text(row, Preset::Original),
     );
-    let original = match original == default {
-        true => String::new(),
-        false => original,
+    let original = if original == default {
+        String::new()
+    } else {
+        original
     };
     let readers: Vec<_> = row.readers.iter().map(|r| r.name()).collect();
     format!(

@@ -1,6 +1,6 @@
 //! The configurations of the library's objects, filled from the settings: the one place where that happens.
 
-use super::choices::{Preset, PriorCenter, PriorUnit, Sampler, Starts};
+use super::choices::{Preset, PriorCenter, PriorUnit, SamplerChoice, Starts};
 use super::table::Settings;
 use super::words::Word;
 use crate::backend::PriorFamily;
@@ -72,7 +72,7 @@ impl Settings {
         match self.max_seq_length {
             Some(t) if t > block && self.preset == Preset::Default => {
                 let expected = format!("at most block_size = {block}");
-                Err(Error::invalid("max_seq_length", expected, t))
+                Err(Error::out_of_range("max_seq_length", expected, t))
             }
             Some(t) => Ok(t.min(block)),
             None => Ok(block),
@@ -83,14 +83,16 @@ impl Settings {
     ///
     /// # Errors
     /// When the method is not a chain's, when friction is given twice, or when momentum and method do not fit.
-    pub fn sampler_config(&self, chain: u32) -> Result<samplers::Config> {
-        let method = self
-            .sampler
-            .chain()
-            .ok_or_else(|| Error::invalid("sampler", "a chain's method", self.sampler.name()))?;
+    pub fn sampler_config(&self, chain: u32) -> Result<samplers::ChainConfig> {
+        let method = self.sampler.chain().ok_or_else(|| {
+            Error::conflict(format!(
+                "sampler: this needs a chain, and {} fits a normal: choose a chain's method",
+                self.sampler.name()
+            ))
+        })?;
         self.check_friction()?;
-        let usual = samplers::Config::new(method, self.learning_rate);
-        let mut c = samplers::Config {
+        let usual = samplers::ChainConfig::new(method, self.learning_rate);
+        let mut c = samplers::ChainConfig {
             sigma: self.sigma,
             beta: self.beta,
             temperature: self.temperature,
@@ -115,8 +117,8 @@ impl Settings {
     /// Returns the search for the step size of a chain, if one is asked for.
     ///
     /// # Errors
-    /// As [`AutoStep::new`].
-    pub fn auto_step(&self, sampler: &samplers::Config) -> Result<Option<AutoStep>> {
+    /// Returns the errors of [`AutoStep::new`].
+    pub fn auto_step(&self, sampler: &samplers::ChainConfig) -> Result<Option<AutoStep>> {
         let keep_momentum = self.momentum.is_some();
         let search = || AutoStep::new(sampler, self.step_tolerance, keep_momentum);
         self.auto_step.then(search).transpose()
@@ -184,7 +186,7 @@ impl Settings {
     /// Returns how tokens are drawn.
     ///
     /// # Errors
-    /// As [`Options::check`].
+    /// Returns the errors of [`Options::check`].
     pub fn generation(&self) -> Result<Options> {
         let o = Options {
             max_new_tokens: self.max_new_tokens,
@@ -215,8 +217,8 @@ impl Settings {
     /// Returns the method of a fit, where the sampler is one.
     pub fn gaussian(&self) -> Option<GaussianMethod> {
         match self.sampler {
-            Sampler::Chain(_) => None,
-            Sampler::Gaussian(n) => Some(n),
+            SamplerChoice::Chain(_) => None,
+            SamplerChoice::Gaussian(n) => Some(n),
         }
     }
 }

@@ -45,7 +45,7 @@ impl Given {
     /// Returns every value of a run, from these and the defaults.
     ///
     /// # Errors
-    /// As [`Settings::check`].
+    /// Returns the errors of [`Settings::check`].
     pub fn resolve(mut self) -> Result<Settings> {
         if self.data.is_some() {
             // A text on the command line is not shadowed by a folder in the environment.
@@ -77,7 +77,7 @@ impl Given {
                 row.set(&mut self, &value)?;
             }
         }
-        let missing = |name| Error::invalid(name, "a value", "none");
+        let missing = |name| Error::out_of_range(name, "a value", "none");
         let settings = self.exact().map_err(missing)?;
         settings.check()?;
         Ok(settings)
@@ -111,7 +111,7 @@ impl Settings {
 }
 
 impl Serialize for Settings {
-    /// What a run records, by name; what has no value is left out.
+    /// Writes what a run records, by name; what has no value is left out.
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         for row in TABLE.iter().filter(|row| row.is_recorded()) {

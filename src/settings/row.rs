@@ -87,12 +87,13 @@ impl Row {
     /// Sets the value; errors call the setting by the name that was used, which may be an alias.
     ///
     /// # Errors
-    /// As [`Row::set`].
+    /// Returns the errors of [`Row::set`].
     pub fn set_as(&self, name: &str, given: &mut Given, value: &Value) -> Result<()> {
         self.check_as(name, value)?;
-        match (self.set)(given, value) {
-            true => Ok(()),
-            false => Err(Error::invalid(name, self.expected(), value)),
+        if (self.set)(given, value) {
+            Ok(())
+        } else {
+            Err(Error::out_of_range(name, self.expected(), value))
         }
     }
 
@@ -126,18 +127,19 @@ impl Row {
             },
             _ => false,
         };
-        match fits {
-            true => Ok(()),
-            false => Err(Error::invalid(name, self.expected(), value)),
+        if fits {
+            Ok(())
+        } else {
+            Err(Error::out_of_range(name, self.expected(), value))
         }
     }
 
     /// Reads a value from the text of a flag.
     ///
     /// # Errors
-    /// As [`Row::check`].
+    /// Returns the errors of [`Row::check`].
     pub fn parse(&self, text: &str) -> Result<Value> {
-        let bad = || Error::invalid(self.name, self.expected(), format!("`{text}`"));
+        let bad = || Error::out_of_range(self.name, self.expected(), format!("`{text}`"));
         let value = match self.kind {
             Kind::Bool => Value::Bool(text.parse().map_err(|_| bad())?),
             Kind::U64 => Value::U64(text.parse().map_err(|_| bad())?),
@@ -265,13 +267,19 @@ impl Range {
 
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let low = |(v, inside)| match inside {
-            true => format!("at least {v}"),
-            false => format!("above {v}"),
+        let low = |(v, inside)| {
+            if inside {
+                format!("at least {v}")
+            } else {
+                format!("above {v}")
+            }
         };
-        let high = |(v, inside)| match inside {
-            true => format!("at most {v}"),
-            false => format!("below {v}"),
+        let high = |(v, inside)| {
+            if inside {
+                format!("at most {v}")
+            } else {
+                format!("below {v}")
+            }
         };
         match (self, self.low(), self.high()) {
             (Self::Whole(0, u64::MAX), ..) | (_, None, None) => Ok(()),

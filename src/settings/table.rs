@@ -1,6 +1,6 @@
 //! The table of settings. One more setting is one row here, and its use.
 
-use super::choices::{Preset, PriorCenter, PriorUnit, Sampler, Starts};
+use super::choices::{Preset, PriorCenter, PriorUnit, SamplerChoice, Starts};
 use super::defaults::{Case, word};
 use super::row::{Group, Range, Reader, Row};
 use super::typed::{Field, Typed};
@@ -171,7 +171,7 @@ settings! { case =>
         /// Named set of defaults: default, or the Python original's.
         preset: Preset = Preset::Default, ANY, CHAIN;
         /// Method: a chain's, or one that fits normals (ekf, vi, laplace).
-        sampler: Sampler = Case::usual().sampler, ANY, CHAIN, common: true;
+        sampler: SamplerChoice = Case::usual().sampler, ANY, CHAIN, common: true;
         /// Step size per preconditioned unit: h, of time, for methods with momenta; epsilon, of squared time, for sgld and sglrw. For vi, Adam's rate.
         /// For ekf, the weight of each batch's mean log-likelihood; 0 weights the batches so that the data count once in total.
         learning_rate: f64 = case.learning_rate(), FROM_0, CHAIN, aliases: &["step_size"], common: true;

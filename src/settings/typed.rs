@@ -1,6 +1,6 @@
 //! How a setting's type goes to and from the plain [`Value`] that flags, files and C options carry.
 
-use super::choices::{Preset, PriorCenter, PriorUnit, Sampler, Starts};
+use super::choices::{Preset, PriorCenter, PriorUnit, SamplerChoice, Starts};
 use super::row::{Kind, Value};
 use super::words::{Word, names};
 use crate::backend::{Precision, WeightType};
@@ -198,7 +198,7 @@ impl<T: DeserializeOwned> Typed for Word<T> {
     }
 }
 
-impl Typed for Sampler {
+impl Typed for SamplerChoice {
     const KIND: Kind = Kind::Text;
 
     fn words() -> Vec<&'static str> {

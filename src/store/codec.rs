@@ -30,7 +30,7 @@ struct Record {
     counters: Vec<(String, u64)>,
 }
 
-/// The header's bytes, or why they cannot be made.
+/// Returns the header's bytes, or why they cannot be made.
 pub fn encode(header: &Header, tensors: &[TensorInfo]) -> Result<Vec<u8>, String> {
     check_names(header, tensors)?;
     let record = Record {
@@ -64,7 +64,7 @@ pub fn encode(header: &Header, tensors: &[TensorInfo]) -> Result<Vec<u8>, String
     Ok(bytes)
 }
 
-/// The header in `bytes`, or why there is none.
+/// Returns the header in `bytes`, or why there is none.
 pub fn decode(bytes: &[u8]) -> Result<(Header, Vec<TensorInfo>), String> {
     let (record, used): (Record, usize) =
         bincode::serde::decode_from_slice(bytes, CONFIG).map_err(|e| e.to_string())?;
@@ -121,7 +121,7 @@ fn dtype_of(code: u32) -> Option<Dtype> {
         .find(|&dtype| dtype_code(dtype) == code)
 }
 
-/// Tensors, scalars and counters are found by name: each has one, and no two of a list share it.
+/// Checks the names by which tensors, scalars and counters are found: each has one, and no two of a list share it.
 fn check_names(header: &Header, tensors: &[TensorInfo]) -> Result<(), String> {
     fn distinct<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<(), String> {
         let mut seen = BTreeSet::new();

@@ -63,7 +63,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// A header in which all but the kind is empty or 0.
+    /// Creates a header in which all but the kind is empty or 0.
     pub fn new(kind: Kind) -> Self {
         Self {
             kind,
@@ -99,7 +99,7 @@ pub struct TensorInfo {
 ///
 /// # Errors
 ///
-/// [`Error::NotFinite`] with `header.step` if an element is NaN or infinite; [`Error::Invalid`] if a finite one is
+/// [`Error::NotFinite`] with `header.step` if an element is NaN or infinite; [`Error::OutOfRange`] if a finite one is
 /// too large for bf16, if names repeat or are empty, or if the header takes more than [`HEADER_MAX`] bytes;
 /// [`Error::Io`] with `path` if the system refuses. What was at `path` is then still there.
 pub fn write(
@@ -118,7 +118,7 @@ pub fn write(
         .collect();
     let record = codec::encode(header, &infos).map_err(|got| {
         let what = format!("the header of {}", path.display());
-        Error::invalid(what, "distinct names and at most 1 MiB", got)
+        Error::out_of_range(what, "distinct names and at most 1 MiB", got)
     })?;
     let mut head = Vec::with_capacity(PREFIX as usize + record.len());
     head.extend(MAGIC);

@@ -42,9 +42,10 @@ pub struct Fetch<'a> {
 impl Fetch<'_> {
     fn fetch(&self, name: &str) -> Result<Vec<f32>> {
         let got = (self.get)()?;
-        match got.len() == self.len {
-            true => Ok(got),
-            false => Err(Error::shape(name, [self.len], [got.len()])),
+        if got.len() == self.len {
+            Ok(got)
+        } else {
+            Err(Error::shape(name, [self.len], [got.len()]))
         }
     }
 }
@@ -65,7 +66,7 @@ impl Dtype {
         }
     }
 
-    /// The position and value of the first NaN or infinity in `bytes`.
+    /// Returns the position and value of the first NaN or infinity in `bytes`.
     pub(super) fn first_non_finite(self, bytes: &[u8]) -> Option<(usize, f64)> {
         fn first(values: impl Iterator<Item = f64>) -> Option<(usize, f64)> {
             values.enumerate().find(|(_, x)| !x.is_finite())
@@ -78,7 +79,7 @@ impl Dtype {
     }
 }
 
-/// Stored f32s.
+/// Returns stored f32s.
 pub(super) fn f32s(bytes: &[u8]) -> impl Iterator<Item = f32> {
     bytes
         .as_chunks()
@@ -87,7 +88,7 @@ pub(super) fn f32s(bytes: &[u8]) -> impl Iterator<Item = f32> {
         .map(|b: &[u8; 4]| f32::from_le_bytes(*b))
 }
 
-/// Stored bf16s, widened.
+/// Returns stored bf16s, widened.
 pub(super) fn bf16s(bytes: &[u8]) -> impl Iterator<Item = f32> {
     bytes
         .as_chunks()
@@ -96,7 +97,7 @@ pub(super) fn bf16s(bytes: &[u8]) -> impl Iterator<Item = f32> {
         .map(|b: &[u8; 2]| bf16::to_f32(u16::from_le_bytes(*b)))
 }
 
-/// Stored f64s.
+/// Returns stored f64s.
 pub(super) fn f64s(bytes: &[u8]) -> impl Iterator<Item = f64> {
     bytes
         .as_chunks()
@@ -106,7 +107,7 @@ pub(super) fn f64s(bytes: &[u8]) -> impl Iterator<Item = f64> {
 }
 
 impl TensorData<'_> {
-    /// How the elements are stored.
+    /// Returns how the elements are stored.
     pub const fn dtype(&self) -> Dtype {
         match self {
             Self::F32(_) | Self::Fetch(_) => Dtype::F32,
@@ -115,7 +116,7 @@ impl TensorData<'_> {
         }
     }
 
-    /// How many elements there are.
+    /// Returns how many elements there are.
     pub const fn len(&self) -> usize {
         match self {
             Self::F32(x) | Self::Bf16(x) => x.len(),
@@ -124,7 +125,7 @@ impl TensorData<'_> {
         }
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -165,11 +166,11 @@ impl TensorData<'_> {
     }
 }
 
-/// Why `value` cannot be stored: it is not finite, or beyond bf16.
+/// Says why `value` cannot be stored: it is not finite, or beyond bf16.
 fn refuse(step: u64, name: &str, value: f64) -> Error {
     if value.is_finite() {
         let expected = "a magnitude below 3.396e38, where bf16 ends";
-        return Error::invalid(format!("tensor {name:?}"), expected, value);
+        return Error::out_of_range(format!("tensor {name:?}"), expected, value);
     }
     Error::NotFinite {
         step,
@@ -178,7 +179,7 @@ fn refuse(step: u64, name: &str, value: f64) -> Error {
     }
 }
 
-/// The elements' bytes with the elements that they came from, at most [`CHUNK`] bytes at a time.
+/// Encodes elements, and gives their bytes with the elements that they came from, at most [`CHUNK`] bytes at a time.
 fn encode_chunks<T: Copy, const N: usize>(
     elements: &[T],
     to_bytes: impl Fn(T) -> [u8; N],

@@ -48,7 +48,7 @@ pub use reader::{Reader, read_header};
 pub use replace::replace_file;
 pub use samples::{Provenance, SampleId, Store};
 
-/// SHA-256 of parameters as little-endian f32s, which is what files name a baseline by.
+/// Returns the SHA-256 of parameters as little-endian f32s, which is what files name a baseline by.
 pub fn params_sha256(params: &[f32]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for chunk in params.chunks(CHUNK / 4) {
@@ -61,7 +61,7 @@ pub fn params_sha256(params: &[f32]) -> [u8; 32] {
 /// How many bytes are converted, hashed and read or written at a time; a multiple of every element's size.
 const CHUNK: usize = 256 * 1024;
 
-/// A checksum as the error messages print it.
+/// Returns a checksum in the form that error messages have.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -11,7 +11,7 @@ use super::dtype::{self, Dtype};
 use super::{CHUNK, codec, hex};
 use crate::{Error, Result};
 
-/// The header and the list of tensors of the file at `path`.
+/// Reads the header and the list of tensors of the file at `path`.
 ///
 /// The tensors themselves are not read: of them, only the length of the file is checked.
 ///
@@ -183,17 +183,17 @@ impl Reader {
         }
     }
 
-    /// The file's header.
+    /// Returns the file's header.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The file's tensors, in the order in which they are stored.
+    /// Returns the file's tensors, in the order in which they are stored.
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
     }
 
-    /// The tensor of that name.
+    /// Returns the tensor of that name.
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ impl Reader {
             .ok_or_else(|| self.missing("tensor", name, names().collect()))
     }
 
-    /// The scalar of that name.
+    /// Returns the scalar of that name.
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl Reader {
         self.named("scalar", name, &self.header.scalars)
     }
 
-    /// The counter of that name.
+    /// Returns the counter of that name.
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ pub(super) const TEMP_SUFFIX: &str = ".tmp";
 ///
 /// # Errors
 ///
-/// [`Error::Io`] with `path` if the system refuses, [`Error::Invalid`] if `path` names no file, and whatever
+/// [`Error::Io`] with `path` if the system refuses, [`Error::OutOfRange`] if `path` names no file, and whatever
 /// `write` returns.
 pub fn replace_file(
     path: impl AsRef<Path>,
@@ -36,7 +36,7 @@ pub fn replace_file(
     sync_folder(folder_of(path))
 }
 
-/// The folder that holds `path`.
+/// Returns the folder that holds `path`.
 pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -66,7 +66,7 @@ impl Temporary {
     fn beside(path: &Path) -> Result<(File, Self)> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = path.file_name().ok_or_else(|| {
-            Error::invalid("path", "the path of a file", format!("{}", path.display()))
+            Error::out_of_range("path", "the path of a file", format!("{}", path.display()))
         })?;
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -62,18 +62,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if the folder has samples already ([`Store::resume`] goes on with them) or `provenance` is
+    /// [`Error::Conflict`] if the folder has samples already ([`Store::resume`] goes on with them); [`Error::OutOfRange`] if `provenance` is
     /// out of range; [`Error::Data`] if the folder holds other files; [`Error::Io`].
     pub fn create(folder: impl Into<PathBuf>, provenance: Provenance) -> Result<Self> {
         let store = Self::resume(folder, provenance)?;
         if !store.is_empty() {
-            let what = store.folder.display().to_string();
-            let expected = "a folder without samples for a new run";
-            return Err(Error::invalid(
-                what,
-                expected,
-                format!("{} samples", store.len()),
-            ));
+            return Err(Error::conflict(format!(
+                "{} has {} samples already: resume the store, or name another folder",
+                store.folder.display(),
+                store.len()
+            )));
         }
         Ok(store)
     }
@@ -87,10 +85,14 @@ impl Store {
     pub fn resume(folder: impl Into<PathBuf>, provenance: Provenance) -> Result<Self> {
         let folder = folder.into();
         if provenance.dtype == Dtype::F64 {
-            return Err(Error::invalid("data type of samples", "F32 or Bf16", "F64"));
+            return Err(Error::out_of_range(
+                "data type of samples",
+                "F32 or Bf16",
+                "F64",
+            ));
         }
         if provenance.n_params == 0 {
-            return Err(Error::invalid("number of parameters", "at least 1", 0));
+            return Err(Error::out_of_range("number of parameters", "at least 1", 0));
         }
         if !folder.is_dir() {
             fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
@@ -122,7 +124,7 @@ impl Store {
         Self::of_one_run(folder, ids, provenance_of(&first))
     }
 
-    /// The store of these samples, once all are known to be of this provenance.
+    /// Returns the store of these samples, once all are known to be of this provenance.
     fn of_one_run(folder: PathBuf, ids: Vec<SampleId>, provenance: Provenance) -> Result<Self> {
         let store = Self {
             folder,
@@ -145,27 +147,27 @@ impl Store {
         compare(&self.folder, expected, &self.provenance)
     }
 
-    /// What the samples have in common.
+    /// Returns what the samples have in common.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// How many samples there are.
+    /// Returns how many samples there are.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
-    /// Which samples there are, in order.
+    /// Returns the samples' ids, in order.
     pub fn ids(&self) -> &[SampleId] {
         &self.ids
     }
@@ -177,7 +179,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] if there are not `n_params` parameters; [`Error::NotFinite`] or [`Error::Invalid`] as
+    /// [`Error::Shape`] if there are not `n_params` parameters; [`Error::NotFinite`] or [`Error::OutOfRange`] as
     /// [`write()`]; [`Error::Mismatch`] if other parameters are stored for this chain and step; [`Error::Io`]. The
     /// store is then as it was.
     pub fn append(&mut self, chain: u32, step: u64, params: &[f32]) -> Result<()> {
@@ -212,13 +214,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if there is no such sample, [`Error::Shape`] if `out` has not `n_params` elements, and
+    /// [`Error::OutOfRange`] if there is no such sample, [`Error::Shape`] if `out` has not `n_params` elements, and
     /// those of [`Reader::open`]. What `out` holds after an error is unspecified.
     pub fn load(&self, index: usize, out: &mut [f32]) -> Result<()> {
         self.expect_len("buffer for parameters", out.len())?;
         let &id = self.ids.get(index).ok_or_else(|| {
             let what = format!("{}: sample index", self.folder.display());
-            Error::invalid(what, format!("below {}", self.len()), index)
+            Error::out_of_range(what, format!("below {}", self.len()), index)
         })?;
         let mut rest = out.iter_mut();
         self.sample(id)?
@@ -238,7 +240,7 @@ impl Store {
         Ok(())
     }
 
-    /// SHA-256 over the parameters of all samples in order, as little-endian f32s (bf16s widened).
+    /// Returns the SHA-256 over the parameters of all samples in order, as little-endian f32s (bf16s widened).
     ///
     /// # Errors
     ///
@@ -301,10 +303,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `k` is 0, and those of [`Store::thin`].
+    /// [`Error::OutOfRange`] if `k` is 0, and those of [`Store::thin`].
     pub fn keep_every(&mut self, k: usize) -> Result<usize> {
         if k == 0 {
-            return Err(Error::invalid("thinning", "at least 1", k));
+            return Err(Error::out_of_range("thinning", "at least 1", k));
         }
         let ids = self.ids.clone();
         self.thin(|index, id| {
@@ -355,12 +357,12 @@ impl Store {
 }
 
 impl SampleId {
-    /// The name of the sample's file: the chain with at least 2 digits, the step with at least 8.
+    /// Returns the name of the sample's file: the chain with at least 2 digits, the step with at least 8.
     pub fn file_name(&self) -> String {
         format!("c{:02}_s{:08}.bnn", self.chain, self.step)
     }
 
-    /// The sample whose file has that name.
+    /// Returns the sample whose file has that name, if it is a sample's.
     fn from_file_name(name: &str) -> Option<Self> {
         let (chain, step) = name
             .strip_prefix('c')?
@@ -375,7 +377,7 @@ impl SampleId {
     }
 }
 
-/// The samples in a folder, sorted; anything else than a sample or a leftover is an error.
+/// Lists the samples in a folder, sorted; anything else than a sample or a leftover is an error.
 fn list(folder: &Path) -> Result<Vec<SampleId>> {
     let mut ids = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
@@ -422,7 +424,7 @@ fn open_sample(path: &Path, id: SampleId) -> Result<Reader> {
     }
 }
 
-/// The provenance in the header of an opened sample.
+/// Returns the provenance in the header of an opened sample.
 fn provenance_of(sample: &Reader) -> Provenance {
     let header = sample.header().clone();
     let TensorInfo { dtype, len, .. } = sample.tensors()[0];

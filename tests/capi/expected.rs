@@ -6,7 +6,7 @@ use bnn::gpt::{Gpt, GptConfig, Objective};
 use bnn::metrics::{self, Unit};
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{
-    AutoStep, Chain, Config, CovarianceStructure, GaussianConfig, GaussianFit, GaussianMethod,
+    AutoStep, Chain, ChainConfig, CovarianceStructure, GaussianConfig, GaussianFit, GaussianMethod,
     Method, Phase, Preconditioner, RunningMean, Sampler, Temperatures, stability,
 };
 use bnn::store::{Kind, Reader};
@@ -58,7 +58,7 @@ pub fn alive(folder: &Path, out: &str) {
     let posterior = Posterior::new(&cpu, &gpt, &prior, n as f64, Objective::All, 6, len)
         .and_then(|p| p.with_likelihood_weight(0.75))
         .expect("a posterior");
-    let mut config = Config::new(Method::Baoa, 2e-2);
+    let mut config = ChainConfig::new(Method::Baoa, 2e-2);
     config.alpha = stability::alpha_for_momentum(&config, 0.95).expect("a friction");
     (config.temperature, config.seed) = (t, 7);
     (config.warmup_steps, config.sampling_steps, config.thinning) = (warmup, sampling, 40);
@@ -105,10 +105,7 @@ pub fn alive(folder: &Path, out: &str) {
         let s = chain.sampler();
         let sampled = s.step().saturating_sub(warmup);
         let due = chain.phase() == Phase::Sampling && all.due(sampled);
-        let look = |s: &Sampler<Cpu>, grad: &Vec<f32>| match due {
-            true => all.read(s, grad),
-            false => Ok(()),
-        };
+        let look = |s: &Sampler<Cpu>, grad: &Vec<f32>| if due { all.read(s, grad) } else { Ok(()) };
         let r = chain.step_observed(&batch, look).expect("a step");
         if due {
             all.keep();
@@ -198,9 +195,10 @@ fn prior_fit_of(out: &str, name: &str, structure: CovarianceStructure) {
         structure != CovarianceStructure::Diagonal,
         gpt.layout().init(42),
     );
-    let (gpt, start) = match head {
-        true => (gpt.untied(), gpt.untie(&tied).expect("a head")),
-        false => (gpt, tied),
+    let (gpt, start) = if head {
+        (gpt.untied(), gpt.untie(&tied).expect("a head"))
+    } else {
+        (gpt, tied)
     };
     let windows = Windows::all(corpus.train.len(), 8).expect("windows");
     let batches = Batches::new(windows, Order::Sweep, 3).expect("batches");

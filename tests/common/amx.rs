@@ -1,7 +1,7 @@
 //! AMX for machines without it: a handler of SIGILL that does what the six instructions do.
 //!
 //! The kernels run as they are, instruction by instruction, so their encodings, operands and order are tested; their speed, and whether a machine
-//! has AMX and lends it, are not.
+//! has AMX and lets a process use it, are not.
 //! Written after the pages of LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED and TDPBF16PS in Intel's manual (325383, volume 2).
 #![allow(unsafe_code)]
 

@@ -104,7 +104,7 @@ same!(
     Stream,
     Random,
     Rule,
-    LiveRule,
+    PreconditionedRule,
     EkfStep,
     ViDraw,
     Input,
@@ -189,7 +189,7 @@ macro_rules! fields {
 }
 fields! {
     Langevin { theta, momenta, grad, center, mass, noise }
-    LiveUpdate { theta, squares, mass, grad, diagonal, center, noise }
+    PreconditionedUpdate { theta, squares, mass, grad, diagonal, center, noise }
     ChainView { theta, momenta, grad, center, mass }
     WeightGrad { grad, squares, rows, t }
 }
@@ -256,7 +256,7 @@ count! {
         fn Launch sum_of_squares(x: &Vector, record: &mut Record) -> ();
         fn Launch check_finite(x: &Vector, input: Input, record: &mut Record) -> ();
         fn Launch langevin_update(rule: Rule, on: Langevin<'_, Counted>, record: &mut Record) -> ();
-        fn Launch live_update(rule: LiveRule, on: LiveUpdate<'_, Counted>, record: &mut Record) -> ();
+        fn Launch preconditioned_update(rule: PreconditionedRule, on: PreconditionedUpdate<'_, Counted>, record: &mut Record) -> ();
         fn Read range_moments(out: &mut [RangeMoments], ranges: &[Range<usize>], at: ChainView<'_, Counted>) -> ();
         fn Launch adamw_update(theta: &mut Vector, grad: &Vector, m: &mut Vector, v: &mut Vector, decay: &[Range<usize>], adamw: &AdamW, record: &mut Record) -> ();
         fn Launch gaussian_point(out: &mut Vector, mean: &Vector, spread: StdDev<'_, Vector>, noise: Noise<'_, Counted>) -> ();

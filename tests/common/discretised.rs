@@ -1,6 +1,6 @@
 //! A method's step on a Gaussian, in f64 and in the papers' variables, and the moments that this step is stationary at.
 
-use bnn::samplers::{Config, Method};
+use bnn::samplers::{ChainConfig, Method};
 
 /// A matrix by its rows.
 pub type Rows = Vec<Vec<f64>>;
@@ -51,10 +51,12 @@ pub fn cholesky(a: &Rows) -> Rows {
     for i in 0..n {
         for j in 0..=i {
             let rest = a[i][j] - dot(&l[i][..j], &l[j][..j]);
-            l[i][j] = match i == j {
-                true => rest.max(0.0).sqrt(),
-                false if l[j][j] > 0.0 => rest / l[j][j],
-                false => 0.0,
+            l[i][j] = if i == j {
+                rest.max(0.0).sqrt()
+            } else if l[j][j] > 0.0 {
+                rest / l[j][j]
+            } else {
+                0.0
             };
         }
     }
@@ -89,14 +91,14 @@ impl Target {
     }
 
     /// Of the state: positions, and momenta where there are any.
-    pub fn state_len(&self, c: &Config) -> usize {
+    pub fn state_len(&self, c: &ChainConfig) -> usize {
         self.dim() * (1 + c.method.has_momenta() as usize)
     }
 }
 
 /// One step from `state` (x, then m where the method has momenta), given the noise in the gradient and the method's own
 /// standard normals. SGNHT's friction stands still at `c.xi`.
-pub fn step(c: &Config, on: &Target, state: &[f64], noise: &[f64], z: &[f64]) -> Vec<f64> {
+pub fn step(c: &ChainConfig, on: &Target, state: &[f64], noise: &[f64], z: &[f64]) -> Vec<f64> {
     let d = on.dim();
     let (mut x, mut m) = (state[..d].to_vec(), state[d..].to_vec());
     let grad: Vec<f64> = (0..d)
@@ -150,7 +152,7 @@ fn matrix(n: usize, f: impl Fn(&[f64]) -> Vec<f64>) -> Rows {
 }
 
 /// What a step multiplies the mean of the state with.
-pub fn drift(c: &Config, on: &Target) -> Rows {
+pub fn drift(c: &ChainConfig, on: &Target) -> Rows {
     let (d, n) = (on.dim(), on.state_len(c));
     let zero = vec![0.0; d];
     match c.method {
@@ -163,7 +165,7 @@ pub fn drift(c: &Config, on: &Target) -> Rows {
 }
 
 /// The covariance of the state after a step, given that before it.
-pub fn after(c: &Config, on: &Target, s: &Rows) -> Rows {
+pub fn after(c: &ChainConfig, on: &Target, s: &Rows) -> Rows {
     let f = drift(c, on);
     let mut out = add(&sandwich(&f, s), &spread(c, on));
     if c.method == Method::Sglrw {
@@ -180,7 +182,7 @@ pub fn after(c: &Config, on: &Target, s: &Rows) -> Rows {
 }
 
 /// What a step adds to the covariance by noise.
-fn spread(c: &Config, on: &Target) -> Rows {
+fn spread(c: &ChainConfig, on: &Target) -> Rows {
     let (d, n) = (on.dim(), on.state_len(c));
     let (h, zero, start) = (c.step_size, vec![0.0; d], vec![0.0; n]);
     let p: Vec<f64> = on.mass.iter().map(|m| 1.0 / m).collect();
@@ -202,7 +204,7 @@ fn spread(c: &Config, on: &Target) -> Rows {
 }
 
 /// How many steps forget the start to one part in 1e5: a power of 2.
-pub fn forgetting(c: &Config, on: &Target) -> u64 {
+pub fn forgetting(c: &ChainConfig, on: &Target) -> u64 {
     let (mut f, mut steps) = (drift(c, on), 1);
     while largest(&f) > 1e-5 {
         (f, steps) = (multiply(&f, &f), 2 * steps);
@@ -212,7 +214,7 @@ pub fn forgetting(c: &Config, on: &Target) -> u64 {
 }
 
 /// The covariance in equilibrium, S = F S F' + Q and what SGLRW takes off; not finite where there is none.
-pub fn stationary(c: &Config, on: &Target) -> Rows {
+pub fn stationary(c: &ChainConfig, on: &Target) -> Rows {
     let mut s = spread(c, on);
     if c.method == Method::Sglrw {
         for _ in 0..20 * forgetting(c, on) {
@@ -234,21 +236,21 @@ pub fn stationary(c: &Config, on: &Target) -> Rows {
 }
 
 /// The mean of m^2 / M' over the coordinates, as the thermostat has it: of BADODAB the mean of those after the kick and after the step.
-pub fn kinetic(c: &Config, on: &Target, s: &Rows) -> f64 {
+pub fn kinetic(c: &ChainConfig, on: &Target, s: &Rows) -> f64 {
     match c.method {
         Method::Sgnht => 0.5 * (kicked(c, on, s) + after_step(c, on, s)),
         _ => after_step(c, on, s),
     }
 }
 
-fn after_step(c: &Config, on: &Target, s: &Rows) -> f64 {
+fn after_step(c: &ChainConfig, on: &Target, s: &Rows) -> f64 {
     let d = on.dim();
     let each = (0..d).map(|i| s[d + i][d + i] / (c.sigma * c.sigma * on.mass[i]));
     each.sum::<f64>() / d as f64
 }
 
 /// The mean of m^2 / M' over the coordinates after the kick.
-pub fn kicked(c: &Config, on: &Target, s: &Rows) -> f64 {
+pub fn kicked(c: &ChainConfig, on: &Target, s: &Rows) -> f64 {
     let (d, h) = (on.dim(), c.step_size);
     let kick = matrix(2 * d, |state| {
         let (x, m) = state.split_at(d);
@@ -264,7 +266,7 @@ pub fn kicked(c: &Config, on: &Target, s: &Rows) -> f64 {
 
 /// The settings with the friction at which the kinetic temperature is T, where a thermostat of many coordinates settles;
 /// without a thermostat as they are.
-pub fn settled(c: &Config, on: &Target) -> Config {
+pub fn settled(c: &ChainConfig, on: &Target) -> ChainConfig {
     let mut c = c.clone();
     if !c.method.has_thermostat() {
         return c;
@@ -275,9 +277,10 @@ pub fn settled(c: &Config, on: &Target) -> Config {
         let middle = 0.5 * (low + high);
         c.xi = Some(middle);
         let k = kinetic(&c, on, &stationary(&c, on));
-        match k.is_finite() && k > 0.0 && k <= c.temperature {
-            true => high = middle,
-            false => low = middle,
+        if k.is_finite() && k > 0.0 && k <= c.temperature {
+            high = middle
+        } else {
+            low = middle
         }
     }
     let k = kinetic(&c, on, &stationary(&c, on));

@@ -102,9 +102,10 @@ pub fn mask(d: Option<Dropout>, element: usize) -> f64 {
     let Some(d) = d else { return 1.0 };
     let stream = Stream::new(d.seed, StreamTag::Dropout, d.site);
     let word = stream.words(d.step, element as u64 / 4)[element % 4];
-    match (word as f64) < (d.p as f64 * 4_294_967_296.0).floor() {
-        true => 0.0,
-        false => 1.0 / (1.0 - d.p as f64),
+    if (word as f64) < (d.p as f64 * 4_294_967_296.0).floor() {
+        0.0
+    } else {
+        1.0 / (1.0 - d.p as f64)
     }
 }
 
@@ -157,4 +158,11 @@ impl NormCase {
         rows.flat_map(|(row, (mean, rstd))| row.iter().map(move |&v| (v as f64 - mean) * rstd))
             .collect()
     }
+}
+
+/// Returns what dropout leaves of x.
+pub fn dropped(cpu: &Cpu, x: &[f32], d: Dropout) -> Vec<f32> {
+    let mut out = rubbish(x.len() + 3);
+    cpu.dropout(&mut out, &x.to_vec(), x.len(), d).unwrap();
+    front(out, x.len())
 }

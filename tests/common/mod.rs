@@ -74,9 +74,12 @@ pub fn step_watched(
     let s = chain.sampler();
     let sampled = s.step().saturating_sub(s.config().warmup_steps);
     let due = chain.phase() == bnn::samplers::Phase::Sampling && temperatures.due(sampled);
-    let report = chain.step_observed(batch, |s, grad| match due {
-        true => temperatures.read(s, grad),
-        false => Ok(()),
+    let report = chain.step_observed(batch, |s, grad| {
+        if due {
+            temperatures.read(s, grad)
+        } else {
+            Ok(())
+        }
     })?;
     if due {
         temperatures.keep();

@@ -1,6 +1,6 @@
 //! A method's step in one direction of a Gaussian, as a map of (theta, m), and the covariance that it is stationary at.
 
-use bnn::samplers::{Config, Method};
+use bnn::samplers::{ChainConfig, Method};
 
 pub type Matrix = [[f64; 2]; 2];
 
@@ -23,7 +23,7 @@ pub struct Direction {
 
 /// One step of the method as (theta, m)' = A (theta, m) + noise of covariance Q, from the formulas in the papers'
 /// variables.
-pub fn linear_step(c: &Config, d: &Direction) -> (Matrix, Matrix) {
+pub fn linear_step(c: &ChainConfig, d: &Direction) -> (Matrix, Matrix) {
     let (h, t, v) = (c.step_size, c.temperature, d.gradient_noise);
     let mass = c.sigma.powi(2) * d.mass;
     let gamma = c.xi.unwrap_or(c.alpha) / c.sigma.powi(2); // a thermostat that stands still
@@ -75,7 +75,7 @@ pub fn linear_step(c: &Config, d: &Direction) -> (Matrix, Matrix) {
 }
 
 /// The covariance S of (theta, m) in equilibrium: S = A S A' + Q, by doubling (each round squares A).
-pub fn stationary(c: &Config, d: &Direction) -> Matrix {
+pub fn stationary(c: &ChainConfig, d: &Direction) -> Matrix {
     let (mut a, mut s) = linear_step(c, d);
     for _ in 0..60 {
         let carried = multiply(&multiply(&a, &s), &transpose(&a));
@@ -90,7 +90,7 @@ pub fn stationary(c: &Config, d: &Direction) -> Matrix {
 }
 
 /// The friction at which the kinetic temperature over all directions is T: where a thermostat of many coordinates settles.
-pub fn settled(c: &Config, directions: &[Direction]) -> f64 {
+pub fn settled(c: &ChainConfig, directions: &[Direction]) -> f64 {
     let excess = |xi: f64| {
         let mut c = c.clone();
         c.xi = Some(xi);
@@ -112,16 +112,17 @@ pub fn settled(c: &Config, directions: &[Direction]) -> f64 {
     assert!(excess(low) > 0.0 && excess(high) < 0.0, "{c:?}");
     for _ in 0..60 {
         let middle = 0.5 * (low + high);
-        match excess(middle) > 0.0 {
-            true => low = middle,
-            false => high = middle,
+        if excess(middle) > 0.0 {
+            low = middle
+        } else {
+            high = middle
         }
     }
     low
 }
 
 /// The covariances of all directions, and the settings with a thermostat that starts where it settles.
-pub fn equilibrium(c: &Config, directions: &[Direction]) -> (Config, Vec<Matrix>) {
+pub fn equilibrium(c: &ChainConfig, directions: &[Direction]) -> (ChainConfig, Vec<Matrix>) {
     let mut c = c.clone();
     if c.method.has_thermostat() {
         c.xi = Some(settled(&c, directions));
@@ -137,8 +138,8 @@ pub fn config(
     beta: f64,
     sigma: f64,
     temperature: f64,
-) -> Config {
-    let mut c = Config::new(method, h);
+) -> ChainConfig {
+    let mut c = ChainConfig::new(method, h);
     (c.alpha, c.beta, c.sigma, c.temperature) = (alpha, beta, sigma, temperature);
     c
 }

@@ -139,9 +139,10 @@ fn sequence(gpt: &Gpt, flat: &[f64], x: &[u16], b: usize, training: Option<Train
         add(&mut stream, &dropped(out, 3 * l + 3));
     }
     let last = norm("transformer.ln_f", &stream);
-    let head = match c.tie_weights {
-        true => wte,
-        false => get("lm_head.weight"),
+    let head = if c.tie_weights {
+        wte
+    } else {
+        get("lm_head.weight")
     };
     last.iter().map(|row| product(head, &[], row)).collect()
 }

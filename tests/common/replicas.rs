@@ -1,7 +1,7 @@
 //! Many independent chains in one parameter vector, and their moments with the error that their own spread gives.
 
 use bnn::backend::Cpu;
-use bnn::samplers::{Config, Phase, Sampler, StepReport};
+use bnn::samplers::{ChainConfig, Phase, Sampler, StepReport};
 
 /// A mean over replicas and its standard error.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ impl Estimate {
 /// Steps a chain to its end from `theta0`, with the momenta that it draws and the mass; element i of replica r lies at
 /// i * replicas + r. `gradient` sees the sampler and fills the gradient at its parameters; `observe` sees every step.
 pub fn run(
-    c: &Config,
+    c: &ChainConfig,
     theta0: &[f32],
     mass: &[f32],
     mut gradient: impl FnMut(&Sampler<Cpu>, &mut Vec<f32>),

@@ -1,4 +1,4 @@
-//! AMX: whether this machine lends its tile registers, and the six instructions that the products use.
+//! AMX: whether this process may use the tile registers, and the six instructions that the products use.
 //!
 //! A tile is 16 rows of 64 bytes: 16 x 16 of f32, 16 x 32 of bf16 in a left operand, and in a right one 16 x 16 pairs of bf16, each pair
 //! two elements that follow each other along k. The compiler is not told of the registers, which have no place among an `asm!`'s operands: code for
@@ -10,9 +10,9 @@ use std::arch::asm;
 use std::sync::OnceLock;
 
 /// Returns whether the processor multiplies tiles of bf16 and the system lets this process use the registers. Asked once.
-pub fn is_lent() -> bool {
-    static LENT: OnceLock<bool> = OnceLock::new();
-    *LENT.get_or_init(|| is_there() && is_permitted())
+pub fn is_usable() -> bool {
+    static USABLE: OnceLock<bool> = OnceLock::new();
+    *USABLE.get_or_init(|| is_there() && is_permitted())
 }
 
 /// CPUID leaf 7: AMX-BF16 (EDX bit 22) and AMX-TILE (bit 24). Packing needs AVX512_BF16 besides.
@@ -71,9 +71,9 @@ pub struct Tiles(std::marker::PhantomData<*const ()>); // of one thread
 
 impl Tiles {
     /// # Safety
-    /// The instructions are there and lent ([`is_lent`]), and this thread has no other `Tiles`.
+    /// The instructions are there and may be used ([`is_usable`]), and this thread has no other `Tiles`.
     pub unsafe fn new() -> Self {
-        // SAFETY: the caller's promise; the 64 bytes are a static.
+        // SAFETY: the caller says that the instructions may be used; the 64 bytes are a static.
         unsafe {
             asm!("ldtilecfg [{}]", in(reg) &raw const WHOLE, options(nostack, readonly, preserves_flags))
         };
@@ -94,7 +94,7 @@ impl Drop for Tiles {
 /// This thread has [`Tiles`].
 #[inline(always)]
 pub unsafe fn zero<const T: usize>() {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller holds this thread's `Tiles`.
     unsafe { asm!("tilezero tmm{t}", t = const T, options(nostack, nomem, preserves_flags)) }
 }
 
@@ -104,7 +104,7 @@ pub unsafe fn zero<const T: usize>() {
 /// This thread has [`Tiles`], and the rows can be read.
 #[inline(always)]
 pub unsafe fn load<const T: usize, E>(from: *const E, stride: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller holds this thread's `Tiles`, and the rows can be read.
     unsafe {
         asm!("tileloadd tmm{t}, [{from} + {stride}*1]", t = const T, from = in(reg) from, stride = in(reg) stride,
             options(nostack, readonly, preserves_flags))
@@ -117,7 +117,7 @@ pub unsafe fn load<const T: usize, E>(from: *const E, stride: usize) {
 /// This thread has [`Tiles`], and nothing else accesses the rows meanwhile.
 #[inline(always)]
 pub unsafe fn store<const T: usize>(to: *mut f32, stride: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller holds this thread's `Tiles`, and nothing else accesses the rows.
     unsafe {
         asm!("tilestored [{to} + {stride}*1], tmm{t}", t = const T, to = in(reg) to, stride = in(reg) stride,
             options(nostack, preserves_flags))
@@ -130,7 +130,7 @@ pub unsafe fn store<const T: usize>(to: *mut f32, stride: usize) {
 /// This thread has [`Tiles`].
 #[inline(always)]
 pub unsafe fn multiply<const C: usize, const A: usize, const B: usize>() {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller holds this thread's `Tiles`.
     unsafe {
         asm!("tdpbf16ps tmm{c}, tmm{a}, tmm{b}", c = const C, a = const A, b = const B,
             options(nostack, nomem, preserves_flags))

@@ -58,7 +58,7 @@ impl Isa {
                 let there = ALL.into_iter().rev().find(|isa| isa.is_there());
                 Ok(there.unwrap_or(PORTABLE))
             }
-            Err(e) => Err(Error::invalid("BNN_ISA", NAMES, e)),
+            Err(e) => Err(Error::out_of_range("BNN_ISA", NAMES, e)),
         }
     }
 
@@ -69,16 +69,16 @@ impl Isa {
             "avx2" => AVX2,
             "avx512" => AVX512,
             "amx" => AMX,
-            other => return Err(Error::invalid("BNN_ISA", NAMES, other)),
+            other => return Err(Error::out_of_range("BNN_ISA", NAMES, other)),
         };
-        isa.is_lent().then_some(isa).ok_or_else(|| {
+        isa.is_usable().then_some(isa).ok_or_else(|| {
             Error::Unsupported(format!("BNN_ISA={name}: this machine does not have it"))
         })
     }
 
     /// Returns every instruction set of this machine, from the narrowest to the widest.
     pub fn all() -> Vec<Self> {
-        ALL.into_iter().filter(|isa| isa.is_lent()).collect()
+        ALL.into_iter().filter(|isa| isa.is_usable()).collect()
     }
 
     /// Returns whether AVX-512 is in use and multiplies pairs of bf16 (AVX512_BF16).
@@ -97,7 +97,7 @@ impl Isa {
         match self.amx {
             Amx::None => false,
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Amx::There => super::amx::is_lent(),
+            Amx::There => super::amx::is_usable(),
             #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
             Amx::There => false,
             Amx::Assumed => true,
@@ -119,7 +119,7 @@ impl Isa {
     }
 
     /// Returns whether the processor has it and the system grants what must be requested.
-    fn is_lent(self) -> bool {
+    fn is_usable(self) -> bool {
         self.is_there() && (self.amx == Amx::None || self.has_amx())
     }
 
@@ -169,7 +169,7 @@ macro_rules! multiversion {
                 // SAFETY: an `Isa` of this level is made only after the features were detected.
                 #[cfg(target_arch = "x86_64")]
                 $crate::backend::cpu::isa::Level::Avx2 => unsafe { avx2($($arg),*) },
-                // SAFETY: as above.
+                // SAFETY: an `Isa` of this level is made only after the features were detected.
                 #[cfg(target_arch = "x86_64")]
                 $crate::backend::cpu::isa::Level::Avx512 => unsafe { avx512($($arg),*) },
                 _ => body($($arg),*),

@@ -3,8 +3,8 @@
 use super::{Buffer, Device, Place};
 use crate::backend::ops::ActivationOps;
 use crate::backend::vectors::{
-    AdamW, ChainView, Combine, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, Random,
-    RangeMoments, Reduce, Rule, StdDev, ViDraw,
+    AdamW, ChainView, Combine, EkfStep, Langevin, Noise, PreconditionedRule, PreconditionedUpdate,
+    Random, RangeMoments, Reduce, Rule, StdDev, ViDraw,
 };
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
@@ -91,7 +91,7 @@ plain!(
     Stream,
     Random,
     Rule,
-    LiveRule,
+    PreconditionedRule,
     EkfStep,
     ViDraw,
     Gelu,
@@ -153,10 +153,10 @@ impl<'a> ToCpu for Langevin<'a, Device> {
     }
 }
 
-impl<'a> ToCpu for LiveUpdate<'a, Device> {
-    type Cpu = LiveUpdate<'a, Cpu>;
+impl<'a> ToCpu for PreconditionedUpdate<'a, Device> {
+    type Cpu = PreconditionedUpdate<'a, Cpu>;
     fn to_cpu(self) -> Self::Cpu {
-        LiveUpdate {
+        PreconditionedUpdate {
             theta: self.theta.to_cpu(),
             squares: self.squares.to_cpu(),
             mass: self.mass.to_cpu(),

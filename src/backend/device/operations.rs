@@ -4,8 +4,8 @@ use super::lower::{FromCpu, ToCpu};
 use super::{Buffer, Device};
 use crate::backend::ops::*;
 use crate::backend::vectors::{
-    AdamW, ChainView, Combine, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, Random,
-    RangeMoments, Reduce, Rule, StdDev, ViDraw,
+    AdamW, ChainView, Combine, EkfStep, Langevin, Noise, PreconditionedRule, PreconditionedUpdate,
+    Random, RangeMoments, Reduce, Rule, StdDev, ViDraw,
 };
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
@@ -65,7 +65,7 @@ dispatch! {
         fn sum_of_squares(x: &Vector, record: &mut Record) -> ();
         fn check_finite(x: &Vector, input: Input, record: &mut Record) -> ();
         fn langevin_update(rule: Rule, on: Langevin<'_, Device>, record: &mut Record) -> ();
-        fn live_update(rule: LiveRule, on: LiveUpdate<'_, Device>, record: &mut Record) -> ();
+        fn preconditioned_update(rule: PreconditionedRule, on: PreconditionedUpdate<'_, Device>, record: &mut Record) -> ();
         fn range_moments(out: &mut [RangeMoments], ranges: &[Range<usize>], at: ChainView<'_, Device>) -> ();
         fn adamw_update(theta: &mut Vector, grad: &Vector, m: &mut Vector, v: &mut Vector, decay: &[Range<usize>], adamw: &AdamW, record: &mut Record) -> ();
         fn gaussian_point(out: &mut Vector, mean: &Vector, spread: StdDev<'_, Vector>, noise: Noise<'_, Device>) -> ();

@@ -164,9 +164,10 @@ multiversion! {
             for i in 0..here {
                 // In the density, z / sd is what the point moves it by, and z^2 is that through the deviation; held fast, the density moves
                 // with log sd alone, by 1.
-                let (by_point, by_sd) = match k.stick_the_landing {
-                    true => (k.temperature * z[i] / sd[i], k.temperature * z[i] * z[i]),
-                    false => (0.0, k.temperature),
+                let (by_point, by_sd) = if k.stick_the_landing {
+                    (k.temperature * z[i] / sd[i], k.temperature * z[i] * z[i])
+                } else {
+                    (0.0, k.temperature)
                 };
                 dm[i] = old(dm[i]) - k.weight * (g[i] + by_point);
                 ds[i] = old(ds[i]) - k.weight * (g[i] * sd[i] * z[i] + by_sd);

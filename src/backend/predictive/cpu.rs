@@ -38,20 +38,20 @@ impl PredictiveSums {
     /// Creates empty sums for `n` tokens, N, of a vocabulary of `v`, V.
     ///
     /// # Errors
-    /// Returns [`Error::Invalid`] if either is 0, V is above 65,536, or memory does not hold N V doubles.
+    /// Returns [`Error::OutOfRange`] if either is 0, V is above 65,536, or memory does not hold N V doubles.
     pub fn new(n: usize, v: usize) -> Result<Self> {
         let what = "number of tokens to score";
         if n == 0 {
-            return Err(Error::invalid(what, "at least 1", n));
+            return Err(Error::out_of_range(what, "at least 1", n));
         }
         if !(1..=1 << 16).contains(&v) {
-            return Err(Error::invalid("vocabulary size", "1 to 65536", v));
+            return Err(Error::out_of_range("vocabulary size", "1 to 65536", v));
         }
         let mut p_sum = Vec::new();
         let room = n.checked_mul(v);
         let Some(room) = room.filter(|&n| p_sum.try_reserve_exact(n).is_ok()) else {
             let got = format!("{n} over a vocabulary of {v}");
-            return Err(Error::invalid(what, "what memory holds", got));
+            return Err(Error::out_of_range(what, "what memory holds", got));
         };
         p_sum.resize(room, 0.0);
         Ok(Self {

@@ -23,7 +23,7 @@ pub fn of_ranges(
     }
     if let Some(r) = ranges.iter().find(|r| r.end < r.start || r.end > n) {
         let expected = format!("inside 0..{n}");
-        return Err(Error::invalid("range", expected, format!("{r:?}")));
+        return Err(Error::out_of_range("range", expected, format!("{r:?}")));
     }
     for (out, r) in out.iter_mut().zip(ranges) {
         let leaf = |block: Range<usize>, []: [&mut [f32]; 0]| {

@@ -9,11 +9,11 @@ use crate::backend::cpu::noise::Draw;
 use crate::backend::cpu::pages;
 use crate::backend::elementwise::cpu as elementwise;
 use crate::backend::gaussian::cpu as gaussian;
-use crate::backend::live::cpu as live;
+use crate::backend::preconditioned::cpu as preconditioned;
 use crate::backend::range_moments::cpu as moments;
 use crate::backend::vectors::{
-    AdamW, ChainView, Combine, EkfStep, Langevin, LiveRule, LiveUpdate, Noise, Random,
-    RangeMoments, Reduce, Rule, StdDev, Vectors, ViDraw,
+    AdamW, ChainView, Combine, EkfStep, Langevin, Noise, PreconditionedRule, PreconditionedUpdate,
+    Random, RangeMoments, Reduce, Rule, StdDev, Vectors, ViDraw,
 };
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
@@ -53,7 +53,7 @@ impl Vectors for Cpu {
         let part = at.checked_add(to.len()).and_then(|end| from.get(at..end));
         let part = part.ok_or_else(|| {
             let expected = format!("inside 0..{}", from.len());
-            Error::invalid("elements", expected, format!("{} from {at}", to.len()))
+            Error::out_of_range("elements", expected, format!("{} from {at}", to.len()))
         })?;
         to.copy_from_slice(part);
         Ok(())
@@ -104,12 +104,11 @@ impl Vectors for Cpu {
         record: &mut Scalars,
     ) -> Result<()> {
         let n = on.theta.len();
-        let momenta = match rule.has_momenta() {
-            false => &mut [][..],
-            true => {
-                same("momenta", n, on.momenta.len())?;
-                &mut on.momenta[..]
-            }
+        let momenta = if rule.has_momenta() {
+            same("momenta", n, on.momenta.len())?;
+            &mut on.momenta[..]
+        } else {
+            &mut [][..]
         };
         same("grad", n, on.grad.len())?;
         same("center", n, on.center.len())?;
@@ -163,13 +162,13 @@ impl Vectors for Cpu {
         Ok(())
     }
 
-    fn live_update(
+    fn preconditioned_update(
         &self,
-        rule: LiveRule,
-        on: LiveUpdate<'_, Self>,
+        rule: PreconditionedRule,
+        on: PreconditionedUpdate<'_, Self>,
         record: &mut Scalars,
     ) -> Result<()> {
-        live::update(self, rule, on, record)
+        preconditioned::update(self, rule, on, record)
     }
 
     fn range_moments(
@@ -199,7 +198,7 @@ impl Vectors for Cpu {
         for r in decay {
             if r.start < end || r.end < r.start || r.end > n {
                 let expected = format!("ascending, disjoint ranges inside 0..{n}");
-                return Err(Error::invalid("decay", expected, format!("{r:?}")));
+                return Err(Error::out_of_range("decay", expected, format!("{r:?}")));
             }
             end = r.end;
         }
@@ -378,9 +377,10 @@ multiversion! {
             let given = [chunk(grad, at), chunk(center, at), &xi];
             let mass = mass.map(|mass| chunk(mass, at));
             let t = chunk_mut(theta, at);
-            match momenta.is_empty() {
-                true => apply(rule, t, &mut [0.0; CHUNK], given, mass, &mut sums),
-                false => apply(rule, t, chunk_mut(momenta, at), given, mass, &mut sums),
+            if momenta.is_empty() {
+                apply(rule, t, &mut [0.0; CHUNK], given, mass, &mut sums)
+            } else {
+                apply(rule, t, chunk_mut(momenta, at), given, mass, &mut sums)
             }
         }
         if whole < theta.len() {
@@ -441,11 +441,11 @@ impl AdamScalars {
     fn new(a: &AdamW, grad_squares: f64) -> Result<Self> {
         for (name, beta) in [("beta1", a.beta1), ("beta2", a.beta2)] {
             if !(0.0..1.0).contains(&beta) {
-                return Err(Error::invalid(name, "0 or more and below 1", beta));
+                return Err(Error::out_of_range(name, "0 or more and below 1", beta));
             }
         }
         if a.step == 0 {
-            return Err(Error::invalid("step", "counted from 1", 0));
+            return Err(Error::out_of_range("step", "counted from 1", 0));
         }
         let t = a.step as f64;
         Ok(Self {

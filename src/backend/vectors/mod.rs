@@ -5,7 +5,7 @@ mod transfer;
 
 pub use super::elementwise::{Combine, Random, Reduce};
 pub use super::gaussian::{EkfStep, StdDev, ViDraw};
-pub use super::live::{LiveRule, LiveUpdate};
+pub use super::preconditioned::{PreconditionedRule, PreconditionedUpdate};
 pub use super::range_moments::{ChainView, RangeMoments};
 pub use transfer::Transfer;
 
@@ -41,7 +41,7 @@ pub enum Rule {
     /// theta += length / sqrt(M) * s, s = 1 where a uniform is below (1 + clamp(pull / sqrt(M) * g, -1, 1)) / 2, else -1. No momenta; the
     /// noise is uniform: [`Stream::uniforms`], or numbers in [0, 1).
     Sglrw {
-        /// Of the gradient in the probability.
+        /// What the gradient is multiplied by in the probability.
         pull: f32,
         /// The step's length at M = 1.
         length: f32,
@@ -66,23 +66,23 @@ impl Rule {
 /// The coefficients of a scheme with momenta.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coefficients {
-    /// Of the gradient in the momentum.
+    /// What the gradient is multiplied by in the momentum.
     pub kick: f32,
     /// The share of the momentum that is lost. A small share is subtracted, not folded into a factor 1 - friction,
     /// which would round to 1 below 6e-8 and leave the noise without its counterpart.
     pub friction: f32,
     /// The noise's standard deviation at M = 1.
     pub noise: f32,
-    /// Of the momentum in the position, at M = 1.
+    /// What the momentum is multiplied by in the position, at M = 1.
     pub drift: f32,
 }
 
 /// A step whose friction follows the temperature of the momenta that it has just kicked; [`crate::samplers::sgnht`] has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Badodab {
-    /// Of the gradient in the momentum.
+    /// What the gradient is multiplied by in the momentum.
     pub kick: f32,
-    /// Of the momentum in the position, at M = 1, before the friction and after it.
+    /// What the momentum is multiplied by in the position, at M = 1, before the friction and again after it.
     pub drift: f32,
     /// 1 / sigma^2, so that m^2 / M times it is m^2 / M'.
     pub precision: f64,
@@ -227,10 +227,10 @@ pub trait Vectors: Clone + Send + Sync {
 
     /// One step of a sampler whose mass follows the gradient, in one pass over memory. Leaves the virial and the first parameter that is not
     /// finite.
-    fn live_update(
+    fn preconditioned_update(
         &self,
-        rule: LiveRule,
-        on: LiveUpdate<'_, Self>,
+        rule: PreconditionedRule,
+        on: PreconditionedUpdate<'_, Self>,
         record: &mut Self::Record,
     ) -> Result<()>;
 

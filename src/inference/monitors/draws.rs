@@ -7,7 +7,7 @@ use crate::gpt::Gpt;
 use crate::inference::config::{MonitorConfig, Target};
 use crate::inference::monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
 use crate::metrics::{PROJECTIONS, Probe, random_projections};
-use crate::samplers::{Config, Schedule};
+use crate::samplers::{ChainConfig, Schedule};
 
 const LOG_PROB: &str = "probe.log_prob";
 const PROJECTION: &str = "probe.projection";
@@ -51,7 +51,7 @@ impl Draws {
         if Some(sums) != expected.checked_mul(PROJECTIONS as u64) || !whole {
             let got = format!("{scores} scores and {sums} projections");
             let expected = format!("{expected} draws of the probes");
-            return Err(Error::invalid("recorded draws", expected, got));
+            return Err(Error::out_of_range("recorded draws", expected, got));
         }
         Ok(draws)
     }
@@ -111,19 +111,19 @@ impl<B: Backend + 'static> DrawRecorder<B> {
     /// Records on the target's validation split; none where the settings have no probe.
     ///
     /// # Errors
-    /// As [`Probe::new`], and when there is a probe but no step for a draw.
+    /// Returns the errors of [`Probe::new`], and an error when there is a probe but no step for a draw.
     pub(crate) fn new(
         backend: &B,
         target: &Target<'_>,
         settings: &MonitorConfig,
-        chain: &Config,
+        chain: &ChainConfig,
         before: u64,
     ) -> Result<Option<Self>> {
         if settings.probe_tokens == 0 {
             return Ok(None);
         }
         if settings.probe_every == 0 {
-            return Err(Error::invalid("probe_every", "at least 1", 0));
+            return Err(Error::out_of_range("probe_every", "at least 1", 0));
         }
         let (gpt, val) = (target.gpt, &target.corpus.val);
         let t = gpt.config().block_size;

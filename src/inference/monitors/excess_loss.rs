@@ -5,7 +5,7 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::inference::config::Target;
 use crate::inference::monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
-use crate::samplers::{Config, Phase};
+use crate::samplers::{ChainConfig, Phase};
 
 const NAME: &str = "trace.excess_loss";
 
@@ -19,7 +19,7 @@ pub struct ExcessLoss {
 impl ExcessLoss {
     /// Looks at every `every`-th sampling step; none where `every` is 0, or the coefficient has no meaning: the prior is not centred at the
     /// chain's start, or the temperature is 0.
-    pub(crate) fn new(target: &Target<'_>, every: u64, chain: &Config) -> Option<Self> {
+    pub(crate) fn new(target: &Target<'_>, every: u64, chain: &ChainConfig) -> Option<Self> {
         let looks = target.prior_is_about_the_start() && chain.temperature > 0.0 && every > 0;
         looks.then(|| Self {
             every,
@@ -52,7 +52,7 @@ impl<B: Backend + 'static> Monitor<B> for ExcessLoss {
         if losses.len() as u64 > progress.sampled {
             let expected = format!("at most {}, the sampling steps made", progress.sampled);
             let what = "losses over the start's";
-            return Err(Error::invalid(what, expected, losses.len()));
+            return Err(Error::out_of_range(what, expected, losses.len()));
         }
         self.losses = losses;
         Ok(())

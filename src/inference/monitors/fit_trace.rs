@@ -55,7 +55,7 @@ impl<B: Backend + 'static> Monitor<B> for FitTrace {
             *to = saved.f64s(name)?.unwrap_or_default();
             if to.len() as u64 > progress.steps {
                 let expected = format!("at most {} values", progress.steps);
-                return Err(Error::invalid(name, expected, to.len()));
+                return Err(Error::out_of_range(name, expected, to.len()));
             }
         }
         Ok(())

@@ -22,7 +22,7 @@ impl TensorTemperatures {
     /// Takes those of `ranges`, none of them empty, at every `every`-th sampling step.
     ///
     /// # Errors
-    /// As [`Temperatures::new`].
+    /// Returns the errors of [`Temperatures::new`].
     pub fn new(every: u64, ranges: Vec<Range<usize>>) -> Result<Self> {
         Ok(Self {
             every,
@@ -35,7 +35,7 @@ impl TensorTemperatures {
     /// Takes those of each tensor of a model; none where `every` is 0.
     ///
     /// # Errors
-    /// As [`Temperatures::new`].
+    /// Returns the errors of [`Temperatures::new`].
     pub fn of_tensors(gpt: &Gpt, every: u64) -> Result<Option<Self>> {
         let tensors = gpt.layout().tensors().iter();
         let ranges = tensors.map(|t| t.range.clone()).collect();
@@ -52,9 +52,10 @@ impl<B: Backend + 'static> Monitor<B> for TensorTemperatures {
     fn before(&mut self, chain: &Sampler<B>, grad: &B::Vector) -> Result<()> {
         let sampled = chain.step().saturating_sub(chain.config().warmup_steps);
         self.read = chain.phase() == Phase::Sampling && self.taken.due(sampled);
-        match self.read {
-            true => self.taken.read(chain, grad),
-            false => Ok(()),
+        if self.read {
+            self.taken.read(chain, grad)
+        } else {
+            Ok(())
         }
     }
 

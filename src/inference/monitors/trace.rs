@@ -70,7 +70,7 @@ impl<B: Backend + 'static> Monitor<B> for Trace {
             match v.as_ref().map_or(0, Vec::len) as u64 {
                 n if n > progress.steps => {
                     let expected = format!("at most {} values", progress.steps);
-                    Err(Error::invalid(name, expected, n))
+                    Err(Error::out_of_range(name, expected, n))
                 }
                 _ => Ok(v),
             }

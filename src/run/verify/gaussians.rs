@@ -19,7 +19,7 @@ struct Logistic {
 }
 
 impl Logistic {
-    /// A row's log likelihood, and its residual: the gradient over x.
+    /// Returns a row's log likelihood, and its residual: the gradient over x.
     fn row(&self, i: usize, theta: &[f32]) -> (f64, f64) {
         let x = &self.x[i * self.d..][..self.d];
         let z: f64 = x
@@ -31,7 +31,7 @@ impl Logistic {
         (y * z - z.exp().ln_1p(), y - 1.0 / (1.0 + (-z).exp()))
     }
 
-    /// Sum over rows of f(gradient's coordinate, coordinate's index).
+    /// Returns the sum over rows of f(gradient's coordinate, coordinate's index).
     fn sum(&self, rows: &[u16], theta: &[f32], f: impl Fn(f64, usize) -> f64) -> Vec<f32> {
         let mut sum = vec![0.0f64; self.d];
         for &i in rows {
@@ -44,7 +44,7 @@ impl Logistic {
     }
 }
 
-/// Every method's path against the recorded one.
+/// Checks every method's path against the recorded one.
 pub fn gaussians<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
     let (shape, x) = r.f32("X")?;
     let (_, y) = r.f32("y")?;
@@ -66,7 +66,11 @@ pub fn gaussians<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
         ));
     }
     if let Some(bad) = rows.iter().find(|&&i| i as usize >= n) {
-        return Err(Error::invalid("batches", format!("rows below {n}"), bad));
+        return Err(Error::out_of_range(
+            "batches",
+            format!("rows below {n}"),
+            bad,
+        ));
     }
     let m = Logistic { x, y, n, d };
     let batches: Vec<&[u16]> = rows.chunks_exact(size).collect();

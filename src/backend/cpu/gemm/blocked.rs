@@ -72,13 +72,15 @@ macro_rules! kernel {
 
             #[inline]
             unsafe fn tile(rows: usize, packed: bool, t: &Tile) {
+                /// # Safety
+                /// The requirements of [`Kernel::tile`] hold.
                 #[target_feature(enable = $features)]
                 unsafe fn compiled<const R: usize, const W: usize, const MR: usize>(t: &Tile) {
-                    // SAFETY: the caller's promise.
+                    // SAFETY: the features are enabled here, and the caller keeps the tile's pointers valid.
                     unsafe { tile::<$vector, R, W, MR>(t) }
                 }
                 let narrow = t.nc <= $nr / 2;
-                // SAFETY: the caller's promise.
+                // SAFETY: the caller has the kernel's instruction set and keeps the tile's pointers valid.
                 unsafe {
                     match (rows, narrow, packed) {
                         $(
@@ -93,12 +95,12 @@ macro_rules! kernel {
             }
 
             unsafe fn pack_right(src: *const f32, rs: usize, cs: usize, kc: usize, nc: usize, dst: *mut f32, stride: usize) {
-                // SAFETY: the caller's promise.
+                // SAFETY: the requirements are those of the trait's method, which the caller keeps.
                 unsafe { pack::right::<$nr>(src, rs, cs, kc, nc, dst, stride) }
             }
 
             unsafe fn pack_left(src: *const f32, ld: usize, kc: usize, mc: usize, dst: *mut f32, stride: usize) {
-                // SAFETY: the caller's promise.
+                // SAFETY: the requirements are those of the trait's method, which the caller keeps.
                 unsafe { pack::left::<$mr>(src, ld, kc, mc, dst, stride) }
             }
         }
@@ -308,7 +310,7 @@ unsafe fn left<K: Kernel>(
         Left::Copied => {
             let stride = blocks.k + PAD;
             for i in 0..rows.len() {
-                // SAFETY: the caller's promise; the buffer is no part of A.
+                // SAFETY: the rows lie in A, the caller's buffer has room for them, and it is no part of A.
                 unsafe {
                     std::ptr::copy_nonoverlapping(a.add(i * p.a.rs), to.add(i * stride), k.len())
                 };
@@ -316,7 +318,7 @@ unsafe fn left<K: Kernel>(
             (to, K::MR * stride, stride)
         }
         Left::Packed => {
-            // SAFETY: the caller's promise.
+            // SAFETY: the rows lie in A, and the caller's buffer has room for their panels.
             unsafe { K::pack_left(a, p.a.cs, k.len(), rows.len(), to, blocks.a_stride) };
             (to, blocks.a_stride, 1)
         }

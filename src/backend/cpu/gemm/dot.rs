@@ -34,7 +34,7 @@ pub unsafe fn product(isa: Isa, p: &Product<'_>) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe fn avx512(p: &Product<'_>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the instructions are enabled here, and the caller keeps the requirements of `product`.
     unsafe {
         match p.m {
             1 => blocks::<V512, 1, 8, 1>(p),
@@ -52,7 +52,7 @@ type V512 = std::arch::x86_64::__m512;
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(p: &Product<'_>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the instructions are enabled here, and the caller keeps the requirements of `product`.
     unsafe { eight::<std::arch::x86_64::__m256>(p) }
 }
 
@@ -62,7 +62,7 @@ unsafe fn avx2(p: &Product<'_>) {
 /// The requirements of [`product`] hold, and the vector's instructions are there.
 #[inline(always)]
 unsafe fn eight<V: Vector>(p: &Product<'_>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller has the vector's instructions and keeps the requirements of `product`.
     unsafe {
         match p.m {
             1 => blocks::<V, 1, 8, 1>(p),
@@ -80,7 +80,7 @@ unsafe fn eight<V: Vector>(p: &Product<'_>) {
 unsafe fn blocks<V: Vector, const R: usize, const Q: usize, const G: usize>(p: &Product<'_>) {
     for j in (0..p.n).step_by(Q) {
         for i in (0..p.m).step_by(R) {
-            // SAFETY: the caller's promise, and the block begins inside C.
+            // SAFETY: the block begins inside C, and the caller keeps the requirements of `eight`.
             unsafe { block::<V, R, Q, G>(p, i, j) }
         }
     }
@@ -167,7 +167,7 @@ unsafe fn finish<const Q: usize>(
     i: usize,
     j0: usize,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that these elements of C exist and that nothing else accesses them.
     unsafe {
         let c = p.c.add(i * p.ldc + j0);
         if p.accumulate {

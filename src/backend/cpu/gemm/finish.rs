@@ -79,7 +79,7 @@ impl Product<'_> {
         if whole || end >= columns.end {
             let group = if whole { GROUP.min(made) } else { made % GROUP };
             let end = columns.start + made;
-            // SAFETY: the caller's promise.
+            // SAFETY: the rows and columns are among those that the caller says lie in C and are accessed by nothing else.
             unsafe { self.finish(isa, rows.clone(), end - group..end) };
         }
     }
@@ -94,7 +94,7 @@ impl Product<'_> {
         }
         for i in rows {
             let (at, n) = (i * self.ldc + cols.start, cols.len());
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller says that these columns lie in C, and that nothing else accesses them.
             let c = unsafe { std::slice::from_raw_parts_mut(self.c.add(at), n) };
             match self.finish {
                 Finish::None => {}

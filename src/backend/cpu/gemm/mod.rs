@@ -373,7 +373,7 @@ impl<'a> Product<'a> {
             return;
         }
         // SAFETY: the caller's promise, and an `Isa` of a level is made only after its features were detected; pairs are chosen only
-        // where AVX512_BF16 was detected, too, and tiles where AMX was, and lent. Those that work in blocks finish each.
+        // where AVX512_BF16 was detected, too, and tiles where AMX may be used. Those that work in blocks finish each.
         unsafe {
             match (method, isa.level()) {
                 (Method::Dot, _) => {

@@ -51,12 +51,16 @@ pub unsafe fn left<const MR: usize>(
     dst: *mut f32,
     stride: usize,
 ) {
-    // SAFETY: as above. The transposed left operand is packed like a right one that is MR wide.
+    // SAFETY: the requirements are those of `right`, which the caller keeps. The transposed left operand is packed like a right one that is MR wide.
     unsafe { rows::<MR>(src, ld, kc, mc, dst, stride) }
 }
 
 /// Packs a row-major source: P floats of each row at a time. It takes a few panels at a time, so that lines are read whole and the lines
 /// being written do not evict each other.
+///
+/// # Safety
+/// `src` covers kc rows of `width` floats that lie ld apart, `dst` the panels of P by kc that lie `stride` apart, nothing else accesses `dst`, and the two
+/// do not overlap.
 #[inline(always)]
 unsafe fn rows<const P: usize>(
     src: *const f32,
@@ -67,7 +71,7 @@ unsafe fn rows<const P: usize>(
     stride: usize,
 ) {
     const TOGETHER: usize = 8;
-    // SAFETY: the caller's promise, and the pieces are cut at the width.
+    // SAFETY: the pieces are cut at the width and at kc, and the caller's pointers cover as much.
     unsafe {
         for first in (0..width).step_by(TOGETHER * P) {
             let pieces = (width - first).div_ceil(P).min(TOGETHER);
@@ -91,6 +95,10 @@ unsafe fn rows<const P: usize>(
     }
 }
 
+/// Copies P floats.
+///
+/// # Safety
+/// Both pointers cover P floats, which do not overlap, and nothing else accesses those at `to`.
 #[inline(always)]
 unsafe fn copy<const P: usize>(from: *const f32, to: *mut f32) {
     // SAFETY: the caller's pointers cover P floats, of operands and a buffer that do not overlap.
@@ -99,6 +107,9 @@ unsafe fn copy<const P: usize>(from: *const f32, to: *mut f32) {
 
 /// Packs one panel of a column-major source: column j is `src[j * ld..][..kc]`. It is transposed in blocks of 8 by 8, along k first: 8
 /// columns are few enough to be read as streams, even where they lie a power of two apart.
+///
+/// # Safety
+/// AVX2 is there; `src` covers `width` columns of kc floats that lie ld apart, `dst` NR by kc; nothing else accesses `dst`, and the two do not overlap.
 #[inline(always)]
 unsafe fn columns<const NR: usize>(
     src: *const f32,
@@ -132,6 +143,9 @@ unsafe fn columns<const NR: usize>(
 }
 
 /// Writes the transpose of src(8, 8) to dst(8, 8).
+///
+/// # Safety
+/// AVX2 is there; `src` covers 8 rows of 8 floats that lie ld apart, `dst` 8 rows that lie ldd apart, and nothing else accesses `dst`.
 #[inline(always)]
 unsafe fn transpose8(src: *const f32, ld: usize, dst: *mut f32, ldd: usize) {
     // SAFETY: the caller's pointers cover 8 rows of 8, and it has AVX2.

@@ -111,9 +111,12 @@ unsafe fn pair<'a>(x: Mat<'_>, rows: usize, k: usize, out: &'a mut [f32]) -> Mat
 
 /// Packs two numbers into a pair, the first in the lower half. Rounds as the instructions do, which includes denormals to 0.
 fn one(first: f32, second: f32) -> f32 {
-    let round = |x: f32| match x.is_subnormal() {
-        true => 0,
-        false => crate::bf16::from_f32(x) as u32,
+    let round = |x: f32| {
+        if x.is_subnormal() {
+            0
+        } else {
+            crate::bf16::from_f32(x) as u32
+        }
     };
     f32::from_bits(round(first) | round(second) << 16)
 }

@@ -29,7 +29,7 @@ trait Element: Copy {
 impl Element for f32 {
     #[inline(always)]
     unsafe fn load<V: TileVector>(p: *const Self) -> V {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller has the instruction set, and `p` covers the lanes.
         unsafe { V::load(p) }
     }
 }
@@ -37,7 +37,7 @@ impl Element for f32 {
 impl Element for u16 {
     #[inline(always)]
     unsafe fn load<V: TileVector>(p: *const Self) -> V {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller has the instruction set, and `p` covers the lanes.
         unsafe { V::load_bf16(p) }
     }
 }
@@ -174,13 +174,15 @@ macro_rules! kernel {
             const NR: usize = 2 * <$vector>::LANES;
 
             unsafe fn tile<E: Element, const R: usize, const P: usize>(product: &Product<'_>, i: usize, p: usize) {
+                /// # Safety
+                /// The requirements of [`Kernel::tile`] hold.
                 $(#[target_feature(enable = $features)])?
                 #[inline(never)]
                 unsafe fn compiled<E: Element, const R: usize, const P: usize>(product: &Product<'_>, i: usize, p: usize) {
-                    // SAFETY: the caller's promise.
+                    // SAFETY: the features are enabled here, and the caller keeps the other requirements.
                     unsafe { product.tile::<$vector, E, R, P>(i, p) }
                 }
-                // SAFETY: the caller's promise.
+                // SAFETY: the caller has the kernel's instruction set and keeps the other requirements.
                 unsafe { compiled::<E, R, P>(product, i, p) }
             }
         }
@@ -229,7 +231,7 @@ impl Product<'_> {
     ) {
         let nr = K::NR;
         let panels = columns.start / nr..columns.end.div_ceil(nr);
-        // SAFETY: the caller's promise; a tile begins inside C, and its panels exist.
+        // SAFETY: a tile begins inside C, and its panels exist; the caller lets nothing else access C.
         unsafe {
             if rows.len() <= 2 {
                 let mut p = panels.start;
@@ -265,7 +267,7 @@ impl Product<'_> {
     /// # Safety
     /// The requirements of [`Product::tiles`] hold.
     unsafe fn few<K: Kernel, E: Element>(&self, i: usize, rows: usize, p: usize) -> usize {
-        // SAFETY: the caller's promise.
+        // SAFETY: the requirements are those of `tiles`, which the caller keeps; no tile has more rows than are left.
         unsafe {
             match rows {
                 0 => 0,

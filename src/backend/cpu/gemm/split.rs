@@ -63,7 +63,7 @@ pub unsafe fn pack<const SPLIT: bool>(
         for half in 0..2 {
             let x = places.start + q * SIDE + half * 16;
             let x = x.min(places.end)..places.end.min(x + 16);
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller has the instructions and room for the panels; the places are cut at the operand's end.
             unsafe {
                 match side.ks {
                     1 => tile::<SPLIT, true>(side, x, s * STEP, at.wrapping_add(half * 1024)),
@@ -99,18 +99,15 @@ unsafe fn tile<const SPLIT: bool, const CONTIGUOUS: bool>(
     );
     for row in 0..16 {
         // Both vectors of a row: 32 of k of one place, or 16 places of two that follow each other along k.
-        let ((first, m), (second, n)) = match CONTIGUOUS {
-            true => {
-                let there = row < places.len();
-                let from = from.wrapping_add((places.start + row) * side.xs + k);
-                let mask = |at: usize| mask(depth.saturating_sub(at) * there as usize);
-                ((from, mask(0)), (from.wrapping_add(16), mask(16)))
-            }
-            false => {
-                let from = from.wrapping_add((k + 2 * row) * side.ks + places.start);
-                let mask = |at: usize| mask(places.len() * (2 * row + at < depth) as usize);
-                ((from, mask(0)), (from.wrapping_add(side.ks), mask(1)))
-            }
+        let ((first, m), (second, n)) = if CONTIGUOUS {
+            let there = row < places.len();
+            let from = from.wrapping_add((places.start + row) * side.xs + k);
+            let mask = |at: usize| mask(depth.saturating_sub(at) * there as usize);
+            ((from, mask(0)), (from.wrapping_add(16), mask(16)))
+        } else {
+            let from = from.wrapping_add((k + 2 * row) * side.ks + places.start);
+            let mask = |at: usize| mask(places.len() * (2 * row + at < depth) as usize);
+            ((from, mask(0)), (from.wrapping_add(side.ks), mask(1)))
         };
         // SAFETY: the masks leave what the operand has, and the tiles lie in the caller's room.
         unsafe {
@@ -181,7 +178,7 @@ fn pairs<const CONTIGUOUS: bool>(first: __m512, second: __m512) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose(tile: *mut __m512i) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller has AVX-512, and `tile` has 16 aligned vectors.
     unsafe {
         // quads[g][j]: of the four rows 4 g + 0..4, column j of each quarter of the row, as four words in that quarter.
         let mut quads = [[_mm512_setzero_si512(); 4]; 4];

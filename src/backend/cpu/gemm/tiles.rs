@@ -69,7 +69,7 @@ thread_local! {
 /// Computes C = A B (+ C) (+ bias), with 16 significant bits of each operand if `SPLIT`, else 8.
 ///
 /// # Safety
-/// AMX is there and lent, with AVX512_BF16; one stride of each operand is 1; nothing else accesses C meanwhile.
+/// AMX may be used, with AVX512_BF16; one stride of each operand is 1; nothing else accesses C meanwhile.
 pub unsafe fn product<const SPLIT: bool>(isa: Isa, p: &Product<'_>) {
     let blocks = Blocks::new(p, SPLIT);
     let bytes = step_bytes(SPLIT);
@@ -82,7 +82,7 @@ pub unsafe fn product<const SPLIT: bool>(isa: Isa, p: &Product<'_>) {
         }
         let b: *mut u8 = lines.as_mut_ptr().cast();
         let a = b.wrapping_add(b_bytes);
-        // SAFETY: the caller's promise. Nothing below has tiles of its own, or leaves this thread.
+        // SAFETY: the caller has AMX, and lets nothing else access C. Nothing below has tiles of its own, or leaves this thread.
         let _tiles = unsafe { Tiles::new() };
         let steps = p.k.div_ceil(STEP).max(1);
         for columns in super::steps(0..p.n, blocks.columns) {
@@ -165,7 +165,7 @@ impl Block {
     unsafe fn whole<const SPLIT: bool>(&self, bias: Option<&[f32]>) {
         let stride = self.ldc * size_of::<f32>();
         let below = self.c.wrapping_add(16 * self.ldc);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller holds this thread's tiles, and says that the block lies whole in C and is accessed by nothing else.
         unsafe {
             if self.load {
                 amx::load::<0, _>(self.c, stride);
@@ -178,9 +178,10 @@ impl Block {
                 amx::zero::<2>();
                 amx::zero::<3>();
             }
-            match SPLIT {
-                true => self.split_steps(),
-                false => self.rounded_steps(),
+            if SPLIT {
+                self.split_steps()
+            } else {
+                self.rounded_steps()
             }
             amx::store::<0>(self.c, stride);
             amx::store::<1>(self.c.wrapping_add(16), stride);
@@ -208,7 +209,7 @@ impl Block {
         let mut beside = [Line::ZERO; SIDE * SIDE / 16];
         let beside = Line::floats(&mut beside);
         let row = |i: usize| self.c.wrapping_add(i * self.ldc);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller holds this thread's tiles; rows and columns of C are touched only before `height` and `width`.
         unsafe {
             if self.load {
                 for (i, to) in beside.chunks_exact_mut(SIDE).take(height).enumerate() {
@@ -238,7 +239,7 @@ impl Block {
     unsafe fn rounded_steps(&self) {
         let (mut a, mut b) = (self.a, self.b);
         for _ in 0..self.steps {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller holds this thread's tiles, and the panels are as long as the steps.
             unsafe {
                 amx::load::<4, _>(b, 64);
                 amx::load::<6, _>(a, 64);
@@ -262,7 +263,7 @@ impl Block {
     unsafe fn split_steps(&self) {
         let (mut a, mut b) = (self.a, self.b);
         for _ in 0..self.steps {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller holds this thread's tiles, and the panels are as long as the steps.
             unsafe {
                 amx::load::<4, _>(b, 64);
                 amx::load::<6, _>(a.add(2048), 64);

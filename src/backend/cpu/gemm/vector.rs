@@ -3,30 +3,57 @@
 
 /// A register of f32.
 ///
-/// # Safety
-/// All methods: the instruction set is there (the callers are reached through an `Isa` of that level), and pointers
-/// cover the lanes that the method's name says.
+/// Every method needs the instruction set: callers are reached through an `Isa` of that level, which is made only after the set was detected.
 pub trait Vector: Copy {
     const LANES: usize;
+    /// Returns 0 in every lane.
+    ///
+    /// # Safety
+    /// The instruction set is there.
     unsafe fn zero() -> Self;
+    /// Loads all lanes.
+    ///
+    /// # Safety
+    /// The instruction set is there, and `p` covers `LANES` numbers; it need not be aligned.
     unsafe fn load(p: *const f32) -> Self;
     /// Loads the first `n < LANES` lanes; the others are 0 and their memory is not touched.
+    ///
+    /// # Safety
+    /// The instruction set is there, and `p` covers `n` numbers.
     unsafe fn load_first(n: usize, p: *const f32) -> Self;
     /// Returns self * b + c, rounded once where the machine fuses.
+    ///
+    /// # Safety
+    /// The instruction set is there.
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     /// Returns the sum over the lanes of each of eight vectors, all in one order.
+    ///
+    /// # Safety
+    /// The instruction set is there.
     unsafe fn sums(v: [Self; 8]) -> [f32; 8];
 }
 
 /// The operations that a tile of C needs beyond those of [`Vector`].
-///
-/// # Safety
-/// The requirements of [`Vector`] hold.
 pub trait TileVector: Vector {
+    /// Returns x in every lane.
+    ///
+    /// # Safety
+    /// The instruction set is there.
     unsafe fn splat(x: f32) -> Self;
-    /// Widens bf16s, which are the upper halves of f32s.
+    /// Loads all lanes and widens them from bf16s, which are the upper halves of f32s.
+    ///
+    /// # Safety
+    /// The instruction set is there, and `p` covers `LANES` numbers; it need not be aligned.
     unsafe fn load_bf16(p: *const u16) -> Self;
+    /// Stores all lanes.
+    ///
+    /// # Safety
+    /// The instruction set is there, and nothing else accesses the `LANES` numbers at `p`, which need not be aligned.
     unsafe fn store(self, p: *mut f32);
+    /// Returns the sum, lane by lane.
+    ///
+    /// # Safety
+    /// The instruction set is there.
     unsafe fn add(self, other: Self) -> Self;
 }
 
@@ -148,6 +175,9 @@ mod x86 {
     }
 
     /// Returns a mask with all bits set in the first n of 8 lanes.
+    ///
+    /// # Safety
+    /// AVX2 is there.
     #[inline(always)]
     unsafe fn first8(n: usize) -> __m256i {
         _mm256_cmpgt_epi32(

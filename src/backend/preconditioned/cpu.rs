@@ -5,15 +5,15 @@ use crate::backend::cpu::Cpu;
 use crate::backend::cpu::chunk::{CHUNK, EXPONENT, LANES, accumulate, load, same, store};
 use crate::backend::cpu::isa::multiversion;
 use crate::backend::cpu::noise::Draw;
-use crate::backend::vectors::{LiveRule, LiveUpdate, Noise};
+use crate::backend::vectors::{Noise, PreconditionedRule, PreconditionedUpdate};
 use crate::error::Result;
 use std::ops::Range;
 
-/// Implements [`crate::backend::Vectors::live_update`] on the CPU.
+/// Implements [`crate::backend::Vectors::preconditioned_update`] on the CPU.
 pub fn update(
     cpu: &Cpu,
-    rule: LiveRule,
-    on: LiveUpdate<'_, Cpu>,
+    rule: PreconditionedRule,
+    on: PreconditionedUpdate<'_, Cpu>,
     record: &mut Scalars,
 ) -> Result<()> {
     let n = on.theta.len();
@@ -36,7 +36,7 @@ pub fn update(
         let draw = Draw::of(&on.noise, &range);
         let (grad, center) = (&on.grad[range.clone()], &on.center[range.clone()]);
         let diagonal = on.diagonal.map(|h| &h[range.clone()]);
-        let (virial, nonfinite) = live_block(
+        let (virial, nonfinite) = preconditioned_block(
             cpu.isa(),
             rule,
             &mut *theta,
@@ -61,7 +61,7 @@ pub fn update(
 /// drift.
 #[inline(always)]
 fn move_chunk(
-    k: LiveRule,
+    k: PreconditionedRule,
     [t, v, m]: [&mut [f32; CHUNK]; 3],
     [g, c, xi]: [&[f32; CHUNK]; 3],
     top: &mut [u32; CHUNK],
@@ -83,8 +83,8 @@ fn move_chunk(
 }
 
 multiversion! {
-    fn live_block(
-        rule: LiveRule,
+    fn preconditioned_block(
+        rule: PreconditionedRule,
         theta: &mut [f32],
         squares: &mut [f32],
         mass: &mut [f32],

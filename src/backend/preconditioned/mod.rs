@@ -13,7 +13,7 @@ use crate::backend::vectors::Noise;
 /// theta += (drift g - gamma g H / (sqrt(V) M)) / M + noise / sqrt(M) xi
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LiveRule {
+pub struct PreconditionedRule {
     /// The weight of the old V.
     pub keep: f32,
     /// The weight of the new square.
@@ -28,8 +28,8 @@ pub struct LiveRule {
     pub noise: f32,
 }
 
-/// The buffers that [`Vectors::live_update`] reads and writes; all have one length.
-pub struct LiveUpdate<'a, V: Vectors> {
+/// The buffers that [`Vectors::preconditioned_update`] reads and writes; all have one length.
+pub struct PreconditionedUpdate<'a, V: Vectors> {
     /// Parameters; read and written.
     pub theta: &'a mut V::Vector,
     /// The gradient's mean square V; read and written.
