@@ -6,7 +6,9 @@ use crate::backend::vectors::{AdamW, Coefficients, Combine, Langevin, Noise, Rul
 use crate::backend::{Cpu, Device, Precision, Transfer};
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Options};
-use crate::gpt::{Gpt, GptConfig, NAMED, Objective, Squares, TokenBatch, WeightType, Workspace};
+use crate::gpt::{
+    Gpt, GptConfig, NAMED, Objective, SquareSums, Squares, TokenBatch, WeightType, Workspace,
+};
 use crate::rng::{Stream, StreamTag};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -493,7 +495,11 @@ impl Bench<'_> {
             gpt.gradient(device, &params, batch, None, ws, grad)?;
             let between = Instant::now();
             let of = Squares::Gradients;
-            gpt.gradient_and_squares(device, &params, batch, of, ws, grad, squares)?;
+            let squares = SquareSums {
+                of,
+                to: &mut *squares,
+            };
+            gpt.gradient_and_squares(device, &params, batch, ws, grad, squares)?;
             plain.push((between - start).as_secs_f64());
             times.push(between.elapsed().as_secs_f64());
             Ok(())

@@ -5,7 +5,7 @@ mod gaussians;
 use crate::backend::vectors::{Combine, Transfer};
 use crate::backend::{Backend, GemmPrecision};
 use crate::error::{Error, Result};
-use crate::gpt::{Gpt, GptConfig, Objective, Squares, TokenBatch, Workspace};
+use crate::gpt::{Gpt, GptConfig, Objective, SquareSums, Squares, TokenBatch, Workspace};
 use crate::metrics::{self, Unit};
 use crate::samplers::{Config, Method, Sampler, SamplerState, Thermostat};
 use safetensors::{Dtype, SafeTensors};
@@ -193,10 +193,12 @@ fn gpt<B: Backend>(be: &B, r: &Reference<'_>) -> Result<Vec<Check>> {
             be,
             &params,
             TokenBatch::new(&x, &y, t, Objective::All),
-            Squares::Gradients,
             &mut ws,
             &mut grad,
-            &mut squares,
+            SquareSums {
+                of: Squares::Gradients,
+                to: &mut squares,
+            },
         )?;
         be.combine(&mut squares, Combine::Scale(1.0 / b as f32))?;
         be.download(&squares, &mut host)?;
