@@ -6,6 +6,7 @@ pub mod baseline_file;
 mod build;
 mod chain_file;
 mod config;
+mod curvature;
 mod engine;
 pub mod forecast;
 mod from_settings;
@@ -18,6 +19,7 @@ mod readings;
 pub mod report;
 pub mod scoring;
 mod session;
+mod steps;
 pub mod tensor_temperature;
 pub mod text_score;
 
