@@ -1,15 +1,17 @@
 //! One chain of a run, from its start or its file to its end: samples to the store, words to the log.
 
 use super::Context;
-use super::honesty::stability_line;
 use super::progress::Progress;
 use super::train::Run;
 use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::forecast::curvature_lines;
 use crate::inference::monitors::{ExcessLoss, TensorTemperatures, Trace};
-use crate::inference::{Session, StepFound, StepReport, TrajectoryForecast, mixing};
+use crate::inference::{
+    PriorStability, Session, StepFound, StepReport, TrajectoryForecast, mixing,
+};
 use crate::metrics::LocalLearningCoefficient;
+use crate::samplers::stability::is_stable;
 use crate::samplers::{Config, ExtremeEigenvalues, Phase, Temperatures};
 use crate::store::Store;
 
@@ -98,9 +100,17 @@ impl Run<'_> {
 
     /// Says which steps are stable in the prior's stiffest direction, or refuses the step.
     fn say_stability(&self, session: &Session<Device>, ctx: &mut Context) -> Result<()> {
-        let (c, mass) = (self.config, session.mass()?);
-        let settings = session.sampler()?.config();
-        let line = stability_line(c, settings, &self.prior, mass.as_deref())?;
+        let (mass, settings) = (session.mass()?, session.sampler()?.config());
+        let found = PriorStability::new(settings, &self.prior, mass.as_deref());
+        let line = match (is_stable(settings, found.stiffest), self.config.force) {
+            (Ok(()), _) => found.line(),
+            (Err(Error::Unstable(text)), true) => format!("warning: unstable: {text}; forced"),
+            (Err(Error::Unstable(text)), false) => {
+                let text = format!("{text}; --force runs it all the same");
+                return Err(Error::Unstable(text));
+            }
+            (Err(e), _) => return Err(e),
+        };
         ctx.log.say(&line)
     }
 

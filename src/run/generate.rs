@@ -1,9 +1,9 @@
 //! `bnn generate`: text from a run's samples, averaged, with what each token was worth; kept in the original's JSON.
 
+use super::Context;
 use super::config::Config;
 use super::folder::{RunFolder, now, write_json};
 use super::prepare::Setting;
-use super::{Context, check_store};
 use crate::backend::Backend;
 use crate::data::Tokenizer;
 use crate::error::{Error, Result};
@@ -11,7 +11,6 @@ use crate::generate::{self, Generated, Generator, Options};
 use crate::gpt::WeightType;
 use crate::inference::scoring::load_samples;
 use crate::inference::text_score::TEXTS_AT_ONCE;
-use crate::store::Store;
 use serde_json::{Map, Value, json};
 
 /// What to generate.
@@ -47,8 +46,7 @@ pub fn generate(
     let samples = match request.baseline {
         true => vec![baseline.params],
         false => {
-            let store = Store::open(folder.samples())?;
-            check_store(&setting, &store, &baseline)?;
+            let store = setting.samples(folder.samples(), &baseline)?;
             load_samples(&store, request.samples)?
         }
     };

@@ -1,7 +1,7 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
 use super::chain::ChainEnd;
-use super::config::{Config, PriorCenter, PriorUnit, Sampler, Starts};
+use super::config::{Config, Sampler, Starts};
 use super::folder::{RunFolder, write_text};
 use super::prepare::{Baseline, Setting};
 use super::train_report::{Timed, TrainReport};
@@ -154,17 +154,11 @@ impl<'a> Run<'a> {
             batches.windows(),
             setting.corpus.train.len(),
         );
-        let of_baseline = |yes: bool| yes.then(|| baseline.params.clone());
         Ok(Self {
             config,
             setting,
             folder,
-            prior: Prior {
-                family: config.prior_family(),
-                std: config.prior_std as f32,
-                center: of_baseline(config.prior_center == PriorCenter::Pretrained),
-                relative_to: of_baseline(config.prior_scale == PriorUnit::Relative),
-            },
+            prior: config.prior(&baseline.params),
             num_data: config.num_data.unwrap_or(counted),
             batch: (config.batch_size, batches.windows().window_len()),
             batches,
@@ -191,6 +185,11 @@ impl<'a> Run<'a> {
             config.prior_center,
             self.batch,
         ))
+    }
+
+    /// The gradients of the whole run, the baseline's not counted.
+    pub fn gradients(&self) -> u64 {
+        self.config.gradients(self.batches.per_sweep())
     }
 
     /// What the mean log-likelihood is multiplied by.
@@ -231,7 +230,7 @@ impl<'a> Run<'a> {
     pub fn provenance(&self) -> Result<Provenance> {
         Ok(Provenance {
             config: self.config.to_toml()?,
-            model: self.setting.model_json()?,
+            model: self.setting.gpt.config().json()?,
             seed: self.config.seed,
             corpus_sha256: self.setting.corpus.sha256,
             baseline_sha256: self.baseline_sha256,

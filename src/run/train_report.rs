@@ -1,14 +1,15 @@
 //! What `bnn train` says at the end: the chains' summaries, the metrics file, the text.
 
 use super::chain::ChainEnd;
-use super::diagnose::{self, Diagnosis, RunDraws};
 use super::evaluate::{self, SplitReport};
 use super::folder::{now, write_json, write_text};
 use super::prepare::Baseline;
 use super::train::Run;
 use super::{Context, hex};
 use crate::error::{Error, Result};
-use crate::inference::{ChainSummary, Movement, TraceView, tensor_temperature};
+use crate::inference::{
+    ChainSummary, Diagnosis, Movement, TraceView, diagnose, tensor_temperature,
+};
 use crate::store::Store;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -73,23 +74,12 @@ impl Run<'_> {
                 config.sampling_steps,
             ));
         }
-        let samples_hash = hex(&store.hash()?);
         let (reports, val) =
             evaluate::at_the_end(config, self.setting, &self.folder, store, baseline, ctx)?;
         let report = TrainReport {
-            run_dir: self.folder.path.display().to_string(),
-            sampler_type: config.sampler.name().into(),
-            samples_hash,
-            samples_collected: store.len(),
-            total_steps: config.chain_gradients(),
-            sampling_seconds: timed.seconds,
-            loss_baseline: val.loss_baseline,
-            loss_mean_of_samples: val.loss_mean_of_samples,
-            loss_averaged_prediction: val.loss_averaged_prediction,
-            temperature: config.temperature,
             chains,
             diagnostics: self.diagnose(timed)?,
-            results: evaluate::by_split(&reports)?,
+            ..self.result(store, timed.seconds, &reports, &val)?
         };
         let metrics = json!({
             "sampler_type": report.sampler_type,
@@ -109,6 +99,44 @@ impl Run<'_> {
         write_text(&self.folder.summary(), &summary)?;
         ctx.log.keep(&summary)?;
         Ok(report)
+    }
+
+    /// What a run leaves of its samples, whatever drew them.
+    pub(super) fn result(
+        &self,
+        store: &Store,
+        sampling_seconds: f64,
+        reports: &[SplitReport],
+        val: &SplitReport,
+    ) -> Result<TrainReport> {
+        Ok(TrainReport {
+            run_dir: self.folder.path.display().to_string(),
+            sampler_type: self.config.sampler.name().into(),
+            samples_hash: hex(&store.hash()?),
+            samples_collected: store.len(),
+            total_steps: self.gradients(),
+            sampling_seconds,
+            loss_baseline: val.loss_baseline,
+            loss_mean_of_samples: val.loss_mean_of_samples,
+            loss_averaged_prediction: val.loss_averaged_prediction,
+            temperature: self.config.temperature,
+            chains: Vec::new(),
+            diagnostics: None,
+            results: evaluate::by_split(reports)?,
+        })
+    }
+
+    /// The first lines of a summary.
+    pub(super) fn head(&self) -> String {
+        let corpus = &self.setting.corpus;
+        format!(
+            "{} run {}\n\ncorpus            {} ({} training, {} validation tokens)\n",
+            self.config.sampler,
+            self.folder.stamp,
+            corpus.name,
+            corpus.train.len(),
+            corpus.val.len(),
+        )
     }
 
     /// The original's `training_metrics`, bnn's own beside them.
@@ -164,14 +192,15 @@ impl Run<'_> {
         if self.config.probe_tokens == 0 {
             return Ok(None);
         }
-        let mut draws = RunDraws::open(&self.folder.path)?;
+        let mut draws = super::diagnose::open(&self.folder.path)?;
         draws.seconds_a_gradient =
             (timed.gradients > 0).then(|| timed.seconds / timed.gradients as f64);
-        let mut diagnosis = diagnose::diagnose(&self.setting.backend, &[draws])?;
+        let mut diagnosis = diagnose(&self.setting.backend, &[draws])?;
         // A report is read by people: the tokens' own numbers are `bnn diagnose`'s.
         diagnosis.each = None;
         Ok(Some(diagnosis))
     }
+
     /// The configuration under the original's keys, bnn's own beside them.
     pub fn original_config(&self) -> Value {
         let c = self.config;
@@ -190,30 +219,25 @@ impl Run<'_> {
     }
 
     fn summary(&self, r: &TrainReport, baseline: &Baseline, splits: &[SplitReport]) -> String {
-        let c = self.config;
+        let (c, model) = (self.config, self.setting.gpt.config());
         let mut text = format!(
-            "{} run {}\n\n\
-             corpus            {} ({} training, {} validation tokens)\n\
+            "{}\
              model             {} layers, {} heads, {} wide, block {}: {} parameters\n\
              baseline          {} steps, validation loss {:.4}\n\
              sampler           step {:.3e}, T {}, {} chain(s) of {} gradients\n\
              samples           {} in {}\n\n",
-            r.sampler_type,
-            self.folder.stamp,
-            self.setting.corpus.name,
-            self.setting.corpus.train.len(),
-            self.setting.corpus.val.len(),
-            self.setting.gpt.config().n_layer,
-            self.setting.gpt.config().n_head,
-            self.setting.gpt.config().n_embd,
-            self.setting.gpt.config().block_size,
+            self.head(),
+            model.n_layer,
+            model.n_head,
+            model.n_embd,
+            model.block_size,
             self.setting.gpt.n_params(),
             baseline.iters,
             baseline.val_loss,
             c.learning_rate,
             c.temperature,
             c.chains,
-            c.chain_gradients() / c.chains as u64,
+            self.gradients() / c.chains as u64,
             r.samples_collected,
             self.folder.samples().display(),
         );
