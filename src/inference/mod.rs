@@ -4,6 +4,7 @@ pub mod agreement;
 pub mod baseline_cache;
 pub mod baseline_file;
 mod build;
+mod chain_end;
 mod chain_file;
 mod config;
 mod curvature;
@@ -26,6 +27,7 @@ pub mod tensor_temperature;
 pub mod text_score;
 
 pub use agreement::{Agreement, Cost, Identity};
+pub use chain_end::ChainEnd;
 pub use config::{BatchConfig, Inference, MonitorConfig, SessionConfig, Target, count_data};
 pub use diagnosis::{Diagnosis, Each, diagnose};
 pub use forecast::{PriorStability, StepFound, TrajectoryForecast};

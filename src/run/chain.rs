@@ -6,34 +6,22 @@ use super::train::Run;
 use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::forecast::curvature_lines;
-use crate::inference::monitors::{ExcessLoss, TensorTemperatures, Trace};
-use crate::inference::{
-    PriorStability, Session, StepFound, StepReport, TrajectoryForecast, mixing,
-};
-use crate::metrics::LocalLearningCoefficient;
+use crate::inference::{ChainEnd, PriorStability, Session, StepReport, TrajectoryForecast, mixing};
 use crate::samplers::stability::is_stable;
-use crate::samplers::{Config, ExtremeEigenvalues, Phase, Temperatures};
+use crate::samplers::{Config, ExtremeEigenvalues, Phase};
 use crate::store::Store;
 
-/// What a chain that is done leaves for the report.
-pub(super) struct ChainEnd {
-    pub trace: Trace,
-    pub temperatures: Option<Temperatures>,
-    pub llc: Option<LocalLearningCoefficient>,
-    pub step: Option<StepFound>,
-    pub curvature: Option<ExtremeEigenvalues>,
-    /// Mean absolute standardised momentum; none without momenta.
-    pub momentum: Option<f64>,
-    /// Gradients that this process made.
-    pub gradients: u64,
-}
-
 impl Run<'_> {
-    /// Runs one chain to its end.
+    /// Runs one chain to its end; how many gradients this process made comes with it.
     ///
     /// # Errors
     /// [`Error::NotFinite`] when it diverges; [`Error::Interrupted`] when it was stopped, with its state kept; damaged files.
-    pub fn chain(&self, index: u32, store: &mut Store, ctx: &mut Context) -> Result<ChainEnd> {
+    pub fn chain(
+        &self,
+        index: u32,
+        store: &mut Store,
+        ctx: &mut Context,
+    ) -> Result<(ChainEnd, u64)> {
         let path = self.folder.chain(index);
         let mut session = self.session(index, &path)?;
         // Samples after the checkpoint are drawn again, the same.
@@ -72,30 +60,7 @@ impl Run<'_> {
             progress.at(&mut ctx.log, made, || self.progress_line(&report))?;
         }
         drop(progress);
-        self.end(&session, session.gradients_made() - gradients)
-    }
-
-    fn end(&self, session: &Session<Device>, gradients: u64) -> Result<ChainEnd> {
-        let looked = session
-            .monitor::<ExcessLoss>()
-            .map_or(0, |e| e.losses().len());
-        let taken = session
-            .monitor::<TensorTemperatures>()
-            .map(|t| t.taken().clone());
-        let found = session.auto_step().map(|a| a.state());
-        let step = found.map(|s| {
-            let c = session.sampler().map(|s| s.config().clone());
-            c.map(|c| StepFound::new(&c, session.num_data(), s.error))
-        });
-        Ok(ChainEnd {
-            trace: session.monitor::<Trace>().cloned().unwrap_or_default(),
-            temperatures: taken,
-            llc: (looked > 0).then(|| session.llc()).transpose()?,
-            step: step.transpose()?,
-            curvature: session.curvature(),
-            momentum: session.mean_momentum()?,
-            gradients,
-        })
+        Ok((session.end()?, session.gradients_made() - gradients))
     }
 
     /// Says which steps are stable in the prior's stiffest direction, or refuses the step.

@@ -1,7 +1,7 @@
 //! `bnn diagnose`: the draws of runs' folders, with what the runs took.
 
-use super::folder::RunFolder;
-use crate::error::{Error, Result};
+use super::folder::{RunFolder, read_json};
+use crate::error::Result;
 use crate::inference::RunDraws;
 use serde_json::Value;
 use std::path::Path;
@@ -13,23 +13,10 @@ use std::path::Path;
 pub fn open(path: &Path) -> Result<RunDraws> {
     let (folder, config) = RunFolder::open(path)?;
     let mut draws = RunDraws::read(path, config, |chain| folder.chain(chain))?;
-    draws.seconds_a_gradient = timed(&folder)?;
+    // A run that is not done has no report.
+    let report: Option<Value> = read_json(&folder.metrics())?;
+    draws.seconds_a_gradient = report.and_then(|r| seconds_a_gradient(&r["training_metrics"]));
     Ok(draws)
-}
-
-/// Seconds per gradient, from a run's report; none while it has none.
-fn timed(folder: &RunFolder) -> Result<Option<f64>> {
-    match std::fs::read_to_string(folder.metrics()) {
-        Ok(text) => {
-            let of_file = |e: serde_json::Error| {
-                Error::data(folder.metrics().display().to_string(), e.to_string())
-            };
-            let m: Value = serde_json::from_str(&text).map_err(of_file)?;
-            Ok(seconds_a_gradient(&m["training_metrics"]))
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io(folder.metrics())(e)),
-    }
 }
 
 /// Seconds a gradient from `training_metrics` of a report.

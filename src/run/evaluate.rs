@@ -30,182 +30,171 @@ pub(super) fn limited<'a>(config: &Config, setting: &'a Setting, split: &str) ->
     &tokens[..most.unwrap_or(tokens.len()).min(tokens.len())]
 }
 
-/// The losses and uncertainties of a split, without texts and without the deterministic model of equal cost.
-///
-/// # Errors
-/// When a sample cannot be read, or a prediction is not finite.
-pub fn losses(
-    config: &Config,
-    setting: &Setting,
-    store: &Store,
-    baseline: &Baseline,
-    split: &str,
-    ctx: &mut Context,
-) -> Result<SplitReport> {
-    let (report, _) = scored(config, setting, store, baseline, split, ctx)?;
-    Ok(report)
+/// A run's samples, and what they are scored with.
+#[derive(Clone, Copy)]
+pub struct Evaluation<'a> {
+    /// The run's settings.
+    pub config: &'a Config,
+    /// Its text and model.
+    pub setting: &'a Setting,
+    /// Its samples.
+    pub store: &'a Store,
+    /// Its baseline.
+    pub baseline: &'a Baseline,
 }
 
-fn scored(
-    config: &Config,
-    setting: &Setting,
-    store: &Store,
-    baseline: &Baseline,
-    split: &str,
-    ctx: &mut Context,
-) -> Result<(SplitReport, Vec<f64>)> {
-    let start = std::time::Instant::now();
-    let tokens = limited(config, setting, split);
-    let used = last_samples(store, config.eval_num_posterior_samples);
-    let (gpt, models) = (&setting.gpt, Models::Stored(store, used.clone()));
-    let work = used.len() * consecutive(tokens, gpt.config().block_size)?.num_windows();
-    let mut progress = Progress::new(&format!("eval {split}"), 0, work as u64);
-    let compared = compare(
-        &setting.backend,
-        gpt,
-        tokens,
-        &models,
-        &baseline.params,
-        config.seed,
-        |done| {
-            ctx.check_stop()?;
-            progress.at(&mut ctx.log, done as u64, String::new)
-        },
-    )?;
-    let report = SplitReport::new(config, split, &compared, start.elapsed().as_secs_f64());
-    Ok((report, compared.averaged.nll))
-}
+impl Evaluation<'_> {
+    /// The losses and uncertainties of a split, without texts and without the deterministic model of equal cost.
+    ///
+    /// # Errors
+    /// When a sample cannot be read, or a prediction is not finite.
+    pub fn losses(&self, split: &str, ctx: &mut Context) -> Result<SplitReport> {
+        let (report, _) = self.scored(split, ctx)?;
+        Ok(report)
+    }
 
-/// Everything that `--eval` asks for, on every split; `bayesian_eval_<time>.json` is written into the run folder.
-///
-/// # Errors
-/// As [`losses`], and when the control's training or a text fails.
-pub fn evaluate(
-    config: &Config,
-    setting: &Setting,
-    folder: &RunFolder,
-    store: &Store,
-    baseline: &Baseline,
-    ctx: &mut Context,
-) -> Result<Vec<SplitReport>> {
-    let control = match config.eval_control {
-        true => {
-            let per_epoch = setting.batches(config)?.per_sweep();
-            let iters = baseline.iters + config.extra_baselines() + config.gradients(per_epoch);
-            Some(setting.deterministic(config, iters, "control", ctx)?)
-        }
-        false => None,
-    };
-    let mut reports = Vec::new();
-    for split in &config.eval_splits {
+    fn scored(&self, split: &str, ctx: &mut Context) -> Result<(SplitReport, Vec<f64>)> {
+        let (config, setting, store) = (self.config, self.setting, self.store);
         let start = std::time::Instant::now();
-        let (mut report, nll) = scored(config, setting, store, baseline, split, ctx)?;
-        if let Some(c) = &control {
-            let (tokens, one) = (limited(config, setting, split), Models::One(&c.params));
-            let scores = score(&setting.backend, &setting.gpt, tokens, &one, |_| Ok(()))?;
-            report.loss_deterministic_equal_gradients = Some(mean(&scores.nll));
-            report.deterministic_gradients = Some(c.iters);
-            report.against_deterministic_equal_gradients =
-                Some(Paired::new(&nll, &scores.nll, config.seed)?);
+        let tokens = limited(config, setting, split);
+        let used = last_samples(store, config.eval_num_posterior_samples);
+        let (gpt, models) = (&setting.gpt, Models::Stored(store, used.clone()));
+        let work = used.len() * consecutive(tokens, gpt.config().block_size)?.num_windows();
+        let mut progress = Progress::new(&format!("eval {split}"), 0, work as u64);
+        let compared = compare(
+            &setting.backend,
+            gpt,
+            tokens,
+            &models,
+            &self.baseline.params,
+            config.seed,
+            |done| {
+                ctx.check_stop()?;
+                progress.at(&mut ctx.log, done as u64, String::new)
+            },
+        )?;
+        let report = SplitReport::new(config, split, &compared, start.elapsed().as_secs_f64());
+        Ok((report, compared.averaged.nll))
+    }
+
+    /// Everything that `--eval` asks for, on every split; `bayesian_eval_<time>.json` is written into the run folder.
+    ///
+    /// # Errors
+    /// As [`Evaluation::losses`], and when the control's training or a text fails.
+    pub fn evaluate(&self, folder: &RunFolder, ctx: &mut Context) -> Result<Vec<SplitReport>> {
+        let (config, setting, store) = (self.config, self.setting, self.store);
+        let control = match config.eval_control {
+            true => {
+                let per_epoch = setting.batches(config)?.per_sweep();
+                let iters =
+                    self.baseline.iters + config.extra_baselines() + config.gradients(per_epoch);
+                Some(setting.deterministic(config, iters, "control", ctx)?)
+            }
+            false => None,
+        };
+        let mut reports = Vec::new();
+        for split in &config.eval_splits {
+            let start = std::time::Instant::now();
+            let (mut report, nll) = self.scored(split, ctx)?;
+            if let Some(c) = &control {
+                let (tokens, one) = (limited(config, setting, split), Models::One(&c.params));
+                let scores = score(&setting.backend, &setting.gpt, tokens, &one, |_| Ok(()))?;
+                report.loss_deterministic_equal_gradients = Some(mean(&scores.nll));
+                report.deterministic_gradients = Some(c.iters);
+                report.against_deterministic_equal_gradients =
+                    Some(Paired::new(&nll, &scores.nll, config.seed)?);
+            }
+            self.texts(split, &mut report)?;
+            report.elapsed_seconds = start.elapsed().as_secs_f64();
+            ctx.log.say(report.text().trim_end())?;
+            reports.push(report);
         }
-        texts(config, setting, store, split, &mut report)?;
-        report.elapsed_seconds = start.elapsed().as_secs_f64();
-        ctx.log.say(report.text().trim_end())?;
-        reports.push(report);
+        let data = match (&config.data, &config.data_dir) {
+            (Some(p), _) | (None, Some(p)) => p.display().to_string(),
+            (None, None) => setting.corpus.name.clone(),
+        };
+        let file = json!({
+            "config": {
+                "data_dir": data,
+                "splits": config.eval_splits,
+                "batch_size": eval_batch(setting.gpt.config().block_size),
+                "max_eval_samples": config.eval_max_samples,
+                "num_text_samples": config.eval_num_text_samples,
+                "prompt_length": config.eval_prompt_length,
+                "generation_length": config.eval_generation_length,
+                "max_tokens": config.eval_max_tokens,
+            },
+            "sampler_type": config.sampler.name(),
+            "num_posterior_samples": last_samples(store, config.eval_num_posterior_samples).len(),
+            "temperature": config.temperature,
+            "results": by_split(&reports)?,
+            "vocab_size": setting.gpt.config().vocab_size,
+        });
+        write_json(
+            &folder.file(&format!("bayesian_eval_{}.json", now())),
+            &file,
+        )?;
+        Ok(reports)
     }
-    let data = match (&config.data, &config.data_dir) {
-        (Some(p), _) | (None, Some(p)) => p.display().to_string(),
-        (None, None) => setting.corpus.name.clone(),
-    };
-    let file = json!({
-        "config": {
-            "data_dir": data,
-            "splits": config.eval_splits,
-            "batch_size": eval_batch(setting.gpt.config().block_size),
-            "max_eval_samples": config.eval_max_samples,
-            "num_text_samples": config.eval_num_text_samples,
-            "prompt_length": config.eval_prompt_length,
-            "generation_length": config.eval_generation_length,
-            "max_tokens": config.eval_max_tokens,
-        },
-        "sampler_type": config.sampler.name(),
-        "num_posterior_samples": last_samples(store, config.eval_num_posterior_samples).len(),
-        "temperature": config.temperature,
-        "results": by_split(&reports)?,
-        "vocab_size": setting.gpt.config().vocab_size,
-    });
-    write_json(
-        &folder.file(&format!("bayesian_eval_{}.json", now())),
-        &file,
-    )?;
-    Ok(reports)
-}
 
-/// What a run says of its samples at its end: with `--eval` every split that was asked for, else the validation split's losses; and the
-/// validation split's report, wherever it was asked for.
-///
-/// # Errors
-/// As [`evaluate`].
-pub fn at_the_end(
-    config: &Config,
-    setting: &Setting,
-    folder: &RunFolder,
-    store: &Store,
-    baseline: &Baseline,
-    ctx: &mut Context,
-) -> Result<(Vec<SplitReport>, SplitReport)> {
-    let mut reports = match config.eval {
-        true => evaluate(config, setting, folder, store, baseline, ctx)?,
-        false => Vec::new(),
-    };
-    let val = match reports.iter().find(|r| r.split == "val") {
-        Some(r) => r.clone(),
-        None => losses(config, setting, store, baseline, "val", ctx)?,
-    };
-    if reports.is_empty() {
-        reports.push(val.clone());
+    /// What a run says of its samples at its end: with `--eval` every split that was asked for, else the validation split's losses; and the
+    /// validation split's report, wherever it was asked for.
+    ///
+    /// # Errors
+    /// As [`Evaluation::evaluate`].
+    pub fn at_the_end(
+        &self,
+        folder: &RunFolder,
+        ctx: &mut Context,
+    ) -> Result<(Vec<SplitReport>, SplitReport)> {
+        let mut reports = match self.config.eval {
+            true => self.evaluate(folder, ctx)?,
+            false => Vec::new(),
+        };
+        let val = match reports.iter().find(|r| r.split == "val") {
+            Some(r) => r.clone(),
+            None => self.losses("val", ctx)?,
+        };
+        if reports.is_empty() {
+            reports.push(val.clone());
+        }
+        Ok((reports, val))
     }
-    Ok((reports, val))
-}
 
-/// Generates texts as the original does (uniform starts, temperature 0.8, all tokens) and scores them against what follows in the split.
-fn texts(
-    config: &Config,
-    setting: &Setting,
-    store: &Store,
-    split: &str,
-    report: &mut SplitReport,
-) -> Result<()> {
-    let count = match config.eval_num_posterior_samples {
-        0 => TEXT_SAMPLES,
-        n => n,
-    };
-    let plan = TextPlan {
-        texts: config.eval_num_text_samples,
-        prompt: config.eval_prompt_length,
-        length: config.eval_generation_length,
-        temperature: 0.8,
-        seed: config.seed,
-        split: u32::from(split == "train"),
-    };
-    let tokens = setting.split(split);
-    if plan.starts(tokens.len()).is_none() {
-        return Ok(());
+    /// Generates texts as the original does (uniform starts, temperature 0.8, all tokens) and scores them against what follows in the split.
+    fn texts(&self, split: &str, report: &mut SplitReport) -> Result<()> {
+        let (config, setting, store) = (self.config, self.setting, self.store);
+        let count = match config.eval_num_posterior_samples {
+            0 => TEXT_SAMPLES,
+            n => n,
+        };
+        let plan = TextPlan {
+            texts: config.eval_num_text_samples,
+            prompt: config.eval_prompt_length,
+            length: config.eval_generation_length,
+            temperature: 0.8,
+            seed: config.seed,
+            split: u32::from(split == "train"),
+        };
+        let tokens = setting.split(split);
+        if plan.starts(tokens.len()).is_none() {
+            return Ok(());
+        }
+        let samples = setting.put_all(load_samples(store, count)?)?;
+        let mut generator = Generator::new(&setting.backend, &setting.gpt, samples)?;
+        let tokenizer = &setting.corpus.tokenizer;
+        let Some(made) = write_and_score(&mut generator, tokenizer, tokens, &plan)? else {
+            return Ok(());
+        };
+        report.add(&made);
+        Ok(())
     }
-    let samples = setting.put_all(load_samples(store, count)?)?;
-    let mut generator = Generator::new(&setting.backend, &setting.gpt, samples)?;
-    let tokenizer = &setting.corpus.tokenizer;
-    let Some(made) = write_and_score(&mut generator, tokenizer, tokens, &plan)? else {
-        return Ok(());
-    };
-    report.add(&made);
-    Ok(())
 }
 
 /// `bnn eval RUN`: scores a run's samples again, with other settings of the evaluation if given.
 ///
 /// # Errors
-/// As [`evaluate`], and when the run's folder is not whole.
+/// As [`Evaluation::evaluate`], and when the run's folder is not whole.
 pub fn eval_run(
     folder: &RunFolder,
     config: &Config,
@@ -214,5 +203,11 @@ pub fn eval_run(
     let setting = Setting::new(config)?;
     let baseline = setting.baseline(config, ctx)?;
     let store = setting.samples(folder.samples(), &baseline)?;
-    evaluate(config, &setting, folder, &store, &baseline, ctx)
+    let evaluation = Evaluation {
+        config,
+        setting: &setting,
+        store: &store,
+        baseline: &baseline,
+    };
+    evaluation.evaluate(folder, ctx)
 }

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::config::Config;
-use super::folder::{RunFolder, now, write_json};
+use super::folder::{RunFolder, now, read_json, write_json};
 use super::prepare::Setting;
 use crate::backend::Backend;
 use crate::data::Tokenizer;
@@ -122,12 +122,7 @@ fn write_texts<B: Backend>(
 /// Adds the entry to the run's results, and to the entry where it is kept.
 fn keep(folder: &RunFolder, mut entry: Value) -> Result<Value> {
     let path = folder.file("generation_results.json");
-    let mut all: Map<String, Value> = match std::fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text)
-            .map_err(|e| Error::data(path.display().to_string(), e.to_string()))?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Map::new(),
-        Err(e) => return Err(Error::io(&path)(e)),
-    };
+    let mut all: Map<String, Value> = read_json(&path)?.unwrap_or_default();
     let id = format!("{}-{}", now(), all.len());
     all.insert(id.clone(), entry.clone());
     write_json(&path, &all)?;

@@ -155,7 +155,7 @@ impl<'a> Fitted<'a> {
             ctx.check_stop()?;
             store.append(0, i + 1, &self.session.draw(i)?)?;
         }
-        let (reports, val) = evaluate::at_the_end(c, setting, &run.folder, &store, baseline, ctx)?;
+        let (reports, val) = (run.evaluation(&store, baseline)).at_the_end(&run.folder, ctx)?;
         let tokens = evaluate::limited(c, setting, "val");
         let block = setting.gpt.config().block_size;
         let mean = self.session.mean()?;

@@ -1,15 +1,12 @@
 //! What `bnn train` says at the end: the chains' summaries, the metrics file, the text.
 
-use super::chain::ChainEnd;
-use super::evaluate::{self, SplitReport};
+use super::evaluate::{Evaluation, SplitReport, by_split};
 use super::folder::{now, write_json, write_text};
 use super::prepare::Baseline;
 use super::train::Run;
 use super::{Context, hex};
 use crate::error::{Error, Result};
-use crate::inference::{
-    ChainSummary, Diagnosis, Movement, TraceView, diagnose, tensor_temperature,
-};
+use crate::inference::{ChainEnd, ChainSummary, Diagnosis, Movement, diagnose};
 use crate::store::Store;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -74,8 +71,7 @@ impl Run<'_> {
                 config.sampling_steps,
             ));
         }
-        let (reports, val) =
-            evaluate::at_the_end(config, self.setting, &self.folder, store, baseline, ctx)?;
+        let (reports, val) = (self.evaluation(store, baseline)).at_the_end(&self.folder, ctx)?;
         let report = TrainReport {
             chains,
             diagnostics: self.diagnose(timed)?,
@@ -101,6 +97,20 @@ impl Run<'_> {
         Ok(report)
     }
 
+    /// Its samples, to be scored.
+    pub(super) fn evaluation<'a>(
+        &'a self,
+        store: &'a Store,
+        baseline: &'a Baseline,
+    ) -> Evaluation<'a> {
+        Evaluation {
+            config: self.config,
+            setting: self.setting,
+            store,
+            baseline,
+        }
+    }
+
     /// What a run leaves of its samples, whatever drew them.
     pub(super) fn result(
         &self,
@@ -122,7 +132,7 @@ impl Run<'_> {
             temperature: self.config.temperature,
             chains: Vec::new(),
             diagnostics: None,
-            results: evaluate::by_split(reports)?,
+            results: by_split(reports)?,
         })
     }
 
@@ -158,33 +168,11 @@ impl Run<'_> {
     }
 
     fn summaries(&self, store: &Store, ends: &[ChainEnd]) -> Result<Vec<ChainSummary>> {
-        let each = ends.iter().zip(0u32..);
-        each.map(|(end, chain)| self.chain_summary(store, end, chain))
-            .collect()
-    }
-
-    fn chain_summary(&self, store: &Store, end: &ChainEnd, chain: u32) -> Result<ChainSummary> {
-        let movement = Movement::of_stored(store, chain, &self.start(chain)?)?;
-        let c = self.config.sampler_config(chain)?;
-        let gpt = &self.setting.gpt;
-        let of_tensors = |t| tensor_temperature::of_tensors(&c, gpt.layout(), t);
-        let trace = TraceView {
-            log_lik: &end.trace.log_lik,
-            log_prior: &end.trace.log_prior,
-            kinetic: &end.trace.kinetic,
-            configurational: &end.trace.configurational,
-        };
-        Ok(ChainSummary {
-            step: end.step,
-            llc: end.llc,
-            curvature: end.curvature,
-            tensors: end
-                .temperatures
-                .as_ref()
-                .map(of_tensors)
-                .unwrap_or_default(),
-            ..ChainSummary::new(&c, movement, self.weighted_data(), gpt.n_params(), trace)
-        })
+        let each = ends.iter().zip(0u32..).map(|(end, chain)| {
+            let movement = Movement::of_stored(store, chain, &self.start(chain)?)?;
+            Ok(end.summary(movement, self.setting.gpt.layout()))
+        });
+        each.collect()
     }
 
     /// What the chains' files say of each other; none where the probes are off.
