@@ -16,7 +16,7 @@ impl<B: Backend + 'static> Session<B> {
     /// as if nothing had been asked; its file has what was found last.
     ///
     /// # Errors
-    /// As [`Chain::curvature`], and [`Error::Invalid`] for fits and gradients of the caller's.
+    /// As [`Chain::curvature`](crate::samplers::Chain::curvature), and [`Error::Invalid`] for fits and gradients of the caller's.
     pub fn find_curvature(&mut self, batches: usize, products: u64) -> Result<ExtremeEigenvalues> {
         self.engine.sampler()?;
         if !(1..=MOST_BATCHES).contains(&batches) {

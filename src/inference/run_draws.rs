@@ -263,8 +263,8 @@ pub fn check_together(runs: &[RunDraws]) -> Result<()> {
     Ok(())
 }
 
-/// The chains that count, and the fewest draws that one of them needs: a chain that has just begun would leave nothing of the others.
-pub(crate) fn select(runs: &[RunDraws]) -> (usize, Vec<&ChainDraws>) {
+/// Returns the chains that count, and the fewest draws that one of them needs: a chain that has just begun would leave nothing of the others.
+pub fn select(runs: &[RunDraws]) -> (usize, Vec<&ChainDraws>) {
     let of =
         |fewest: usize| -> Vec<&ChainDraws> { runs.iter().flat_map(|r| r.used(fewest)).collect() };
     match of(MIN_DRAWS) {
@@ -273,7 +273,7 @@ pub(crate) fn select(runs: &[RunDraws]) -> (usize, Vec<&ChainDraws>) {
     }
 }
 
-/// The draws that every one of the chains has.
-pub(crate) fn shortest(chains: &[&ChainDraws]) -> usize {
+/// Returns how many draws every one of the chains has.
+pub fn shortest(chains: &[&ChainDraws]) -> usize {
     chains.iter().map(|c| c.draws.len()).min().unwrap_or(0)
 }
