@@ -10,7 +10,7 @@ pub use crate::backend::PriorFamily;
 use crate::backend::{Backend, PRIOR_FLOOR, Precision, PriorTerms, Scalars, Transfer};
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::gpt::{Gpt, Objective, Squares, TokenBatch, Workspace};
+use crate::gpt::{Gpt, Objective, SquareSums, Squares, TokenBatch, Workspace};
 use crate::rng::{Stream, StreamTag};
 pub use prior::Prior;
 
@@ -245,7 +245,8 @@ impl<B: Backend> Posterior<B> {
     ) -> Result<Scale> {
         let batch = tokens(batch, self.objective);
         let (be, ws, grad) = (&self.backend, &mut self.ws, &mut self.grad);
-        (self.gpt).launch_squares(be, params, batch, of, ws, grad, squares)?;
+        let squares = SquareSums { of, to: squares };
+        (self.gpt).launch_squares(be, params, batch, ws, grad, squares)?;
         Ok(self.scale(batch.count()))
     }
 
@@ -268,8 +269,8 @@ impl<B: Backend> Posterior<B> {
         let (c, rows) = (self.gpt.config(), batch.x.len());
         let mut inputs = vec![0.0; rows * c.n_embd];
         let mut logits = vec![0.0; rows * c.vocab_size];
-        let (be, x, t, ws) = (&self.backend, &batch.x, batch.t, &mut self.ws);
-        (self.gpt).head_inputs(be, params, x, t, ws, &mut inputs, &mut logits)?;
+        let (be, ws, batch) = (&self.backend, &mut self.ws, tokens(batch, self.objective));
+        (self.gpt).head_inputs(be, params, batch, ws, &mut inputs, &mut logits)?;
         Ok((inputs, logits))
     }
 
@@ -333,7 +334,8 @@ impl<B: Backend> Posterior<B> {
             None => (self.gpt).launch_gradient(be, params, batch, None, ws, grad)?,
             Some(squares) => {
                 let of = Squares::Gradients;
-                (self.gpt).launch_squares(be, params, batch, of, ws, grad, squares)?
+                let squares = SquareSums { of, to: squares };
+                (self.gpt).launch_squares(be, params, batch, ws, grad, squares)?
             }
         }
         let prior = PriorTerms {

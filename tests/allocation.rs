@@ -9,8 +9,8 @@ use bnn::backend::{Cpu, Vectors};
 use bnn::baseline::{Recipe, Trainer};
 use bnn::data::{Batch, Windows};
 use bnn::gpt::{
-    Ensemble, Gelu, Gpt, GptConfig, Objective, Piece, Squares, TokenBatch, Training, WeightType,
-    Workspace,
+    Ensemble, Gelu, Gpt, GptConfig, Objective, Piece, SquareSums, Squares, TokenBatch, Training,
+    WeightType, Workspace,
 };
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{Chain, ChainConfig, Method, Phase, Preconditioner, Sampler, Temperatures};
@@ -142,10 +142,12 @@ fn a_gradient_allocates_nothing() {
                         &cpu,
                         &params,
                         batch,
-                        Squares::Gradients,
                         &mut ws,
                         &mut grad,
-                        &mut squares,
+                        SquareSums {
+                            of: Squares::Gradients,
+                            to: &mut squares,
+                        },
                     )
                     .unwrap();
                 }

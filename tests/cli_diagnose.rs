@@ -97,7 +97,7 @@ fn diagnose_judges_runs_that_belong_together_and_refuses_others() {
     assert!(out.status.success(), "{}", words(&out));
     let bytes = std::fs::read(dir.path().join("two.nc")).expect("the file");
     assert!(bytes.starts_with(b"\x89HDF\r\n\x1a\n") && bytes.len() > 2 * 50 * 50 * 4);
-    let run = bnn::run::diagnose::RunDraws::open(&dir.path().join(&two_dir)).expect("a run");
+    let run = bnn::run::diagnose::open(&dir.path().join(&two_dir)).expect("a run");
     for chain in &run.chains {
         let mut r = Reader::open(&chain.path, Kind::Chain).expect("the chain's file");
         let (mut log_lik, mut kinetic) = (vec![0.0; 215], vec![0.0; 200]);

@@ -406,7 +406,13 @@ fn nothing_to_score(run: &Path, folder: &Path) {
         cached: true,
     };
     let mut ctx = Context::default();
-    let scored = evaluate::losses(&config, &setting, &empty, &baseline, "val", &mut ctx);
+    let evaluation = evaluate::Evaluation {
+        config: &config,
+        setting: &setting,
+        store: &empty,
+        baseline: &baseline,
+    };
+    let scored = evaluation.losses("val", &mut ctx);
     let text = scored.map(|_| ()).expect_err("no score").to_string();
     assert_eq!(text, "samples to score: expected at least one, got 0");
 }

@@ -4,7 +4,7 @@ mod common;
 
 use bnn::backend::ops::*;
 use bnn::backend::{Cotangent, LossShape, Scalars};
-use bnn::gpt::{Gelu, Objective, Squares, TokenBatch};
+use bnn::gpt::{Gelu, Objective, SquareSums, Squares, TokenBatch};
 use bnn::rng::{Stream, StreamTag};
 use common::model::{Model, config};
 use common::{every_cpu, normals, reference, tokens, wide};
@@ -138,10 +138,12 @@ fn the_squares_mean_is_the_exact_diagonal() {
                     &cpu,
                     &model.params,
                     TokenBatch::new(&x, &y, t, objective),
-                    Squares::Curvature { stream, draw },
                     ws,
                     grad,
-                    &mut squares,
+                    SquareSums {
+                        of: Squares::Curvature { stream, draw },
+                        to: &mut squares,
+                    },
                 )
                 .unwrap();
             assert_eq!(loss, plain);

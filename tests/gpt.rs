@@ -3,7 +3,9 @@
 mod common;
 
 use bnn::backend::Cpu;
-use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Squares, TokenBatch, Training, Workspace};
+use bnn::gpt::{
+    Gelu, Gpt, GptConfig, Objective, SquareSums, Squares, TokenBatch, Training, Workspace,
+};
 use bnn::{Error, Result};
 use common::ensure::every_isa;
 use common::model::*;
@@ -526,17 +528,18 @@ fn batches_that_do_not_fit_are_refused() {
         gpt.gradient(cpu, params, batch, None, ws, short),
         "gradient",
     );
-    let (own, squares) = (Squares::Gradients, &mut vec![0.0; n]);
+    let to = &mut vec![0.0; n];
+    let of = Squares::Gradients;
     says(
-        gpt.gradient_and_squares(cpu, short, batch, own, ws, grad, squares),
+        gpt.gradient_and_squares(cpu, short, batch, ws, grad, SquareSums { of, to }),
         "parameters",
     );
     says(
-        gpt.gradient_and_squares(cpu, params, batch, own, ws, short, squares),
+        gpt.gradient_and_squares(cpu, params, batch, ws, short, SquareSums { of, to }),
         "gradient",
     );
     says(
-        gpt.gradient_and_squares(cpu, params, batch, own, ws, grad, short),
+        gpt.gradient_and_squares(cpu, params, batch, ws, grad, SquareSums { of, to: short }),
         "squares",
     );
     let text = gpt

@@ -7,7 +7,7 @@ use bnn::backend::{
     Cpu, Gelu, GemmPrecision, HeadGrad, Linear, Normed, Objective, Params, Precision, Tables,
     Write, cpu::Isa,
 };
-use bnn::gpt::{Gpt, Squares, TokenBatch};
+use bnn::gpt::{Gpt, SquareSums, Squares, TokenBatch};
 use common::kernel::*;
 use common::model::*;
 use common::{bits, distance, every_cpu, norm, normals, relative_error, tokens, wide};
@@ -315,10 +315,11 @@ fn squares_are_those_of_a_gradient_a_sequence() {
                     }
                     // A second call adds the same again.
                     let (gpt, ws, params) = (&model.gpt, &mut model.ws, &model.params);
-                    let (own, grad) = (Squares::Gradients, &mut model.grad);
+                    let (of, grad) = (Squares::Gradients, &mut model.grad);
                     let mut twice = squares.clone();
                     let batch = TokenBatch::new(&x, &y, t, objective);
-                    gpt.gradient_and_squares(&cpu, params, batch, own, ws, grad, &mut twice)
+                    let sums = SquareSums { of, to: &mut twice };
+                    gpt.gradient_and_squares(&cpu, params, batch, ws, grad, sums)
                         .unwrap();
                     let doubled: Vec<f64> = squares.iter().map(|&s| 2.0 * s as f64).collect();
                     assert!(relative_error(&twice, &doubled) < 1e-6);

@@ -47,55 +47,35 @@ pub use predictive::{Predicted, TokenPrediction};
 pub use record::{Input, Scalars};
 pub use vectors::{Transfer, Vectors};
 
-/// The traits of the operations, which must be in scope to call them on a device of known type.
-pub mod ops {
-    pub use crate::backend::activations::ActivationOps;
-    pub use crate::backend::attention::AttentionOps;
-    pub use crate::backend::cross_entropy::CrossEntropyOps;
-    pub use crate::backend::draw::DrawOps;
-    pub use crate::backend::dropout::DropoutOps;
-    pub use crate::backend::embed::EmbedOps;
-    pub use crate::backend::ensemble::EnsembleOps;
-    pub use crate::backend::gelu::GeluOps;
-    pub use crate::backend::layer_norm::LayerNormOps;
-    pub use crate::backend::linear::LinearOps;
-    pub use crate::backend::posterior_gradient::PosteriorOps;
-    pub use crate::backend::predictive::PredictiveOps;
-    pub use crate::backend::vectors::{Transfer, Vectors};
-}
-use ops::*;
+/// Makes of one list of the operations' traits what is brought into scope to call them, and their sum.
+macro_rules! operations {
+    ($($module:ident::$ops:ident,)*) => {
+        /// The traits of the operations, which must be in scope to call them on a device of known type.
+        pub mod ops {
+            $(pub use crate::backend::$module::$ops;)*
+            pub use crate::backend::vectors::{Transfer, Vectors};
+        }
 
-/// What `gpt` needs of a device: the sum of all operations. Shapes: N = B T rows; every matrix is row-major.
-///
-/// This is an internal seam: callers of the library use [`crate::gpt::Gpt`]. Callers must pass the right sizes, which are asserted.
-pub trait Backend:
-    ActivationOps
-    + EmbedOps
-    + LayerNormOps
-    + LinearOps
-    + AttentionOps
-    + GeluOps
-    + DropoutOps
-    + CrossEntropyOps
-    + PosteriorOps
-    + EnsembleOps
-    + DrawOps
-    + PredictiveOps
-{
+        /// What `gpt` needs of a device: the sum of all operations. Shapes: N = B T rows; every matrix is row-major.
+        ///
+        /// This is an internal seam: callers of the library use [`crate::gpt::Gpt`]. Callers must pass the right sizes, which are asserted.
+        pub trait Backend: $(ops::$ops +)* {}
+
+        impl<T: $(ops::$ops +)*> Backend for T {}
+    };
 }
 
-impl<T> Backend for T where
-    T: ActivationOps
-        + EmbedOps
-        + LayerNormOps
-        + LinearOps
-        + AttentionOps
-        + GeluOps
-        + DropoutOps
-        + CrossEntropyOps
-        + PosteriorOps
-        + EnsembleOps
-        + DrawOps
-        + PredictiveOps
-{
+operations! {
+    activations::ActivationOps,
+    embed::EmbedOps,
+    layer_norm::LayerNormOps,
+    linear::LinearOps,
+    attention::AttentionOps,
+    gelu::GeluOps,
+    dropout::DropoutOps,
+    cross_entropy::CrossEntropyOps,
+    posterior_gradient::PosteriorOps,
+    ensemble::EnsembleOps,
+    draw::DrawOps,
+    predictive::PredictiveOps,
 }

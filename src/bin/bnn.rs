@@ -2,6 +2,7 @@
 
 use bnn::backend::Device;
 use bnn::error::{Error, Result};
+use bnn::inference;
 use bnn::run::config::{self, Config};
 use bnn::run::folder::RunFolder;
 use bnn::run::prepare::Setting;
@@ -211,69 +212,9 @@ fn go(command: Command, given: Given) -> Result<ExitCode> {
         Err(e) => return Err(Error::data(".env", e.to_string())),
     }
     match command {
-        Command::Train(a) => {
-            // Nothing is sent anywhere, with or without the flag.
-            let _ = a.no_wandb;
-            let mut ctx = context()?;
-            let report = match &a.resume {
-                Some(run) => {
-                    let (folder, config) = RunFolder::open(run)?;
-                    let config = config.overlaid(given, Reader::Resume)?;
-                    train::resume(&config, folder, &mut ctx)?
-                }
-                None => train::train(&resolve(&a.with, given)?, &mut ctx)?,
-            };
-            if a.with.json {
-                print_json(&serde_json::to_value(&report).map_err(not_json)?)?
-            } else {
-                let (folder, _) = RunFolder::open(Path::new(&report.run_dir))?;
-                let path = folder.summary();
-                let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-                print(&format!("{text}\nrun folder: {}\n", report.run_dir))?;
-            }
-        }
-        Command::Baseline(a) => {
-            let config = resolve(&a, given)?;
-            let mut ctx = context()?;
-            let b = Setting::new(&config)?.baseline(&config, &mut ctx)?;
-            if a.json {
-                print_json(&json!({
-                    "val_loss": b.val_loss,
-                    "train_loss": b.train_loss,
-                    "seconds": b.seconds,
-                    "iters": b.iters,
-                    "path": b.path,
-                    "sha256": hex(&b.sha256),
-                    "cached": b.cached,
-                }))?
-            } else {
-                print(&format!(
-                    "validation loss {:.4}, training loss {:.4}, {:.1} s: {}\n",
-                    b.val_loss,
-                    b.train_loss,
-                    b.seconds,
-                    b.path.display()
-                ))?
-            }
-        }
-        Command::Eval(a) => {
-            let (folder, config) = RunFolder::open(&a.run)?;
-            let config = config.overlaid(given, Reader::Eval)?;
-            let mut ctx = context()?;
-            let reports = evaluate::eval_run(&folder, &config, &mut ctx)?;
-            if a.json {
-                let results = evaluate::by_split(&reports)?;
-                print_json(&json!({
-                    "run_dir": folder.path,
-                    "sampler_type": folder.sampler,
-                    "results": results,
-                }))?;
-            } else {
-                for r in &reports {
-                    print(&format!("{}\n", r.text()))?;
-                }
-            }
-        }
+        Command::Train(a) => train_run(&a, given)?,
+        Command::Baseline(a) => train_baseline(&a, given)?,
+        Command::Eval(a) => evaluate_run(&a, given)?,
         Command::Diagnose(a) => diagnose_runs(&a, given)?,
         Command::Generate(a) => return generate_text(&a, given),
         Command::Config(a) => {
@@ -290,10 +231,70 @@ fn go(command: Command, given: Given) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn train_run(a: &Train, given: Given) -> Result<()> {
+    // Nothing is sent anywhere, with or without the flag.
+    let _ = a.no_wandb;
+    let mut ctx = context()?;
+    let report = match &a.resume {
+        Some(run) => {
+            let (folder, config) = RunFolder::open(run)?;
+            let config = config.overlaid(given, Reader::Resume)?;
+            train::resume(&config, folder, &mut ctx)?
+        }
+        None => train::train(&resolve(&a.with, given)?, &mut ctx)?,
+    };
+    if a.with.json {
+        return print_json(&serde_json::to_value(&report).map_err(not_json)?);
+    }
+    let (folder, _) = RunFolder::open(Path::new(&report.run_dir))?;
+    let path = folder.summary();
+    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    print(&format!("{text}\nrun folder: {}\n", report.run_dir))
+}
+
+fn train_baseline(a: &Configured, given: Given) -> Result<()> {
+    let config = resolve(a, given)?;
+    let mut ctx = context()?;
+    let b = Setting::new(&config)?.baseline(&config, &mut ctx)?;
+    match a.json {
+        true => print_json(&json!({
+            "val_loss": b.val_loss,
+            "train_loss": b.train_loss,
+            "seconds": b.seconds,
+            "iters": b.iters,
+            "path": b.path,
+            "sha256": hex(&b.sha256),
+            "cached": b.cached,
+        })),
+        false => print(&format!(
+            "validation loss {:.4}, training loss {:.4}, {:.1} s: {}\n",
+            b.val_loss,
+            b.train_loss,
+            b.seconds,
+            b.path.display()
+        )),
+    }
+}
+
+fn evaluate_run(a: &Eval, given: Given) -> Result<()> {
+    let (folder, config) = RunFolder::open(&a.run)?;
+    let config = config.overlaid(given, Reader::Eval)?;
+    let reports = evaluate::eval_run(&folder, &config, &mut context()?)?;
+    if a.json {
+        return print_json(&json!({
+            "run_dir": folder.path,
+            "sampler_type": folder.sampler,
+            "results": evaluate::by_split(&reports)?,
+        }));
+    }
+    let mut texts = reports.iter().map(|r| r.text());
+    texts.try_for_each(|text| print(&format!("{text}\n")))
+}
+
 fn diagnose_runs(a: &Diagnose, given: Given) -> Result<()> {
-    let open = |path: &PathBuf| diagnose::RunDraws::open(path);
-    let runs: Vec<_> = a.runs.iter().map(open).collect::<Result<_>>()?;
-    let diagnosis = diagnose::diagnose(&Device::cpu(given.threads.unwrap_or(0))?, &runs)?;
+    let runs = a.runs.iter().map(|path| diagnose::open(path));
+    let runs = runs.collect::<Result<Vec<_>>>()?;
+    let diagnosis = inference::diagnose(&Device::cpu(given.threads.unwrap_or(0))?, &runs)?;
     if let Some(path) = &a.export {
         export::netcdf(&runs, path)?;
     }

@@ -320,18 +320,21 @@ pub unsafe extern "C" fn bnn_sampler_set_mass(
     })
 }
 
-/// Writes what a step gives, only when it went well.
+/// Makes a step, and writes what it gives only when it went well.
 ///
 /// # Safety
-/// Both are NULL or the caller's to write.
-unsafe fn write_step(
+/// All are NULL or the caller's live objects.
+unsafe fn make_step(
+    sampler: *mut bnn_sampler,
     phase: *mut i32,
     sample_due: *mut i32,
-    step: impl FnOnce() -> Result<(i32, bool), Fail>,
+    step: impl FnOnce(&mut Inner) -> Result<(i32, bool), Fail>,
 ) -> Result<(), Fail> {
-    // SAFETY: the caller says that both are NULL or to be written.
+    // SAFETY: the caller's promise. The schedule's callback may free the handle: what the call uses is its own from here on.
+    let inner = unsafe { get(sampler, "sampler") }?.inner.clone();
+    // SAFETY: the caller's promise.
     let (phase, due) = unsafe { (out(phase, "phase")?, out(sample_due, "sample_due")?) };
-    let (next, is_due) = step()?;
+    let (next, is_due) = step(&mut *lock(&inner, "sampler")?)?;
     phase.write(next);
     due.write(is_due.into());
     Ok(())
@@ -352,10 +355,8 @@ pub unsafe extern "C" fn bnn_sampler_step(
     guard(err, || {
         // SAFETY: all are NULL or the caller's live objects.
         unsafe {
-            // The schedule's callback may free the handle: what the call uses is its own from here on.
-            let inner = get(sampler, "sampler")?.inner.clone();
-            write_step(phase, sample_due, || {
-                lock(&inner, "sampler")?.step(|s| s.step().map(Some))
+            make_step(sampler, phase, sample_due, |i| {
+                i.step(|s| s.step().map(Some))
             })
         }
     })
@@ -375,10 +376,8 @@ pub unsafe extern "C" fn bnn_sampler_step_tokens(
     guard(err, || {
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
-            let inner = get(sampler, "sampler")?.inner.clone();
             let (x, y) = (slice(x, n, "x")?, slice(y, n, "y")?);
-            write_step(phase, sample_due, || {
-                let i = &mut *lock(&inner, "sampler")?;
+            make_step(sampler, phase, sample_due, |i| {
                 let (b, t) = i.session.batch_shape()?;
                 if n != b * t {
                     return Err(Error::shape("x and y", [b, t], [n]).into());
@@ -411,10 +410,8 @@ pub unsafe extern "C" fn bnn_sampler_step_gradient(
     guard(err, || {
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
-            let inner = get(sampler, "sampler")?.inner.clone();
             let (grad, params) = (slice(grad, n, "grad")?, slice_mut(params, n, "params")?);
-            write_step(phase, sample_due, || {
-                let i = &mut *lock(&inner, "sampler")?;
+            make_step(sampler, phase, sample_due, |i| {
                 i.check("grad", n)?;
                 let made = i.step(|s| s.step_with_gradient(grad, log_post))?;
                 i.session.read_params(params)?;
@@ -445,11 +442,9 @@ pub unsafe extern "C" fn bnn_sampler_step_squares(
     guard(err, || {
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
-            let inner = get(sampler, "sampler")?.inner.clone();
             let (grad, squares) = (slice(grad, n, "grad")?, slice(squares, n, "squares")?);
             let params = slice_mut(params, n, "params")?;
-            write_step(phase, sample_due, || {
-                let i = &mut *lock(&inner, "sampler")?;
+            make_step(sampler, phase, sample_due, |i| {
                 i.check("grad", n)?;
                 let made = i.step(|s| s.step_with_squares(grad, squares, log_lik).map(Some))?;
                 i.session.read_params(params)?;

@@ -5,9 +5,8 @@ use super::guard::guard;
 use super::model::bnn_model;
 use super::options::{Set, bnn_options};
 use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back, text};
-use super::status::{Fail, bnn_error, bnn_status};
+use super::status::{bnn_error, bnn_status};
 use crate::error::Error;
-use crate::gpt::Gpt;
 use crate::store::{Provenance, Store};
 use std::ffi::c_char;
 use std::sync::Mutex;
@@ -16,10 +15,6 @@ use std::sync::Mutex;
 /// each chain has one writer.
 pub struct bnn_store {
     pub(super) inner: Mutex<Store>,
-}
-
-fn model_json(gpt: &Gpt) -> Result<String, Fail> {
-    serde_json::to_string(gpt.config()).map_err(|e| Error::out_of_range("model", "JSON", e).into())
 }
 
 /// Begins a store in a folder, which is made where it does not exist, or goes on with the samples there, if they are of the same model, corpus,
@@ -47,7 +42,7 @@ pub unsafe extern "C" fn bnn_store_new(
             m.fits(c)?;
             let provenance = Provenance {
                 config: o.json(),
-                model: model_json(&m.gpt)?,
+                model: m.gpt.config().json()?,
                 seed: o.seed,
                 corpus_sha256: c.sha256,
                 baseline_sha256: m.baseline_sha256()?,
@@ -84,7 +79,7 @@ pub unsafe extern "C" fn bnn_store_open(
             let opened = Store::open(path)?;
             let own = opened.provenance().clone();
             opened.expect(&Provenance {
-                model: model_json(&m.gpt)?,
+                model: m.gpt.config().json()?,
                 corpus_sha256: c.sha256,
                 vocabulary: c.tokenizer.vocabulary(),
                 n_params: m.gpt.n_params() as u64,

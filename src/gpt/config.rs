@@ -46,6 +46,14 @@ pub const NAMED: &[(&str, usize, usize)] = &[
 ];
 
 impl GptConfig {
+    /// Returns the shape as JSON, as files have it.
+    ///
+    /// # Errors
+    /// Never in fact: it is plain data.
+    pub fn json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|e| Error::out_of_range("model", "JSON", e))
+    }
+
     /// Returns a named shape for a vocabulary: `tiny`, `cpu`, `baby`, `baby-full` or `gpt2`.
     ///
     /// # Errors

@@ -73,6 +73,15 @@ pub enum Squares {
     },
 }
 
+/// The squares to add up, and their sum.
+#[derive(Debug)]
+pub struct SquareSums<'a, V> {
+    /// Which squares.
+    pub of: Squares,
+    /// Where they are added, (n_params).
+    pub to: &'a mut V,
+}
+
 impl Gpt {
     /// Creates a model of this shape.
     ///
@@ -220,24 +229,16 @@ impl Gpt {
         self.check_len(backend, "gradient", grad)?;
         let training = training.filter(|_| self.config.dropout > 0.0);
         let pass = self.pass(backend, params, &batch, training);
+        // The gradient of the mean from the start: no pass of its own for the scale.
+        let cotangent = Cotangent::Gradient(1.0 / batch.count() as f32);
+        let to = batch.weight_grad(grad, None);
         backend.host().batch(self.work(batch.x.len()), || {
-            forward(&pass, ws, Attend::Windows(batch.t))?;
-            // The gradient of the mean from the start: no pass of its own for the scale.
-            let weight = 1.0 / batch.count() as f32;
-            self.cross_entropy(backend, &batch, Cotangent::Gradient(weight), ws)?;
-            let to = batch.weight_grad(grad, None);
-            Backward {
-                pass: &pass,
-                params,
-                to,
-            }
-            .run(ws)
+            self.there_and_back(&pass, params, &batch, cotangent, ws, to)
         })
     }
 
-    /// Computes the gradient like [`Gpt::gradient`] without dropout, and adds to `squares` (n_params), for each sequence of the batch, the
-    /// square of the gradient of its log likelihood, summed over the positions that the objective counts; or the squares that [`Squares`]
-    /// describes. Divided by the number of sequences, the result is the diagonal of the empirical Fisher information per sequence.
+    /// Computes the gradient like [`Gpt::gradient`] without dropout, and adds to `squares`, for each sequence of the batch, the square of
+    /// the gradient of its log likelihood, summed over the positions that the objective counts; or the squares that [`Squares`] describes. Divided by the number of sequences, the result is the diagonal of the empirical Fisher information per sequence.
     ///
     /// It takes one pass over the batch, and no sequence's gradient is ever stored as a whole. The mean gradient differs from that of
     /// [`Gpt::gradient`] only by rounding.
@@ -249,77 +250,79 @@ impl Gpt {
     /// # Errors
     /// Fails as [`Gpt::gradient`] does; `squares` is then as before. A loss that is not finite is returned unchanged, and `squares` is then
     /// unspecified.
-    #[allow(clippy::too_many_arguments)] // two results beside what a gradient takes
     pub fn gradient_and_squares<B: Backend>(
         &self,
         backend: &B,
         params: &B::Vector,
         batch: TokenBatch<'_>,
-        of: Squares,
         ws: &mut Workspace<B>,
         grad: &mut B::Vector,
-        squares: &mut B::Vector,
+        squares: SquareSums<'_, B::Vector>,
     ) -> Result<f64> {
-        self.launch_squares(backend, params, batch, of, ws, grad, squares)?;
+        self.launch_squares(backend, params, batch, ws, grad, squares)?;
         batch.read_loss(backend, ws)
     }
 
     /// Computes what [`Gpt::gradient_and_squares`] does, and leaves the loss in the workspace's record.
-    #[allow(clippy::too_many_arguments)] // two results beside what a gradient takes
     pub(crate) fn launch_squares<B: Backend>(
         &self,
         backend: &B,
         params: &B::Vector,
         batch: TokenBatch<'_>,
-        of: Squares,
         ws: &mut Workspace<B>,
         grad: &mut B::Vector,
-        squares: &mut B::Vector,
+        squares: SquareSums<'_, B::Vector>,
     ) -> Result<()> {
         ws.take(backend, self, params, &batch, true)?;
         self.check_len(backend, "gradient", grad)?;
-        self.check_len(backend, "squares", squares)?;
+        self.check_len(backend, "squares", squares.to)?;
         let pass = self.pass(backend, params, &batch, None);
-        let cotangent = match of {
+        let cotangent = match squares.of {
             Squares::Gradients => Cotangent::Gradient(1.0),
             Squares::Curvature { stream, draw } => Cotangent::Curvature { stream, draw },
         };
         backend.host().batch(self.work(batch.x.len()), || {
-            forward(&pass, ws, Attend::Windows(batch.t))?;
-            self.cross_entropy(backend, &batch, cotangent, ws)?;
-            let to = batch.weight_grad(grad, Some(squares));
-            Backward {
-                pass: &pass,
-                params,
-                to,
-            }
-            .run(ws)?;
+            let to = batch.weight_grad(grad, Some(squares.to));
+            self.there_and_back(&pass, params, &batch, cotangent, ws, to)?;
             backend.combine(grad, Combine::Scale(1.0 / batch.count() as f32))
         })
     }
 
-    /// Computes the head's inputs (B, T, C) and the logits (B, T, V) of tokens x (B, T) into the caller's slices.
+    /// Computes the head's inputs (B, T, C) and the logits (B, T, V) of the batch's tokens x (B, T) into the caller's slices.
     ///
     /// # Errors
     /// Fails as [`Gpt::logits`] does.
-    #[allow(clippy::too_many_arguments)] // two results beside what logits take
     pub fn head_inputs<B: Backend>(
         &self,
         backend: &B,
         params: &B::Vector,
-        x: &[u16],
-        t: usize,
+        batch: TokenBatch<'_>,
         ws: &mut Workspace<B>,
         inputs: &mut [f32],
         logits: &mut [f32],
     ) -> Result<()> {
-        let c = self.config.n_embd;
-        if inputs.len() != x.len() * c {
-            return Err(Error::shape("head's inputs", [x.len() * c], [inputs.len()]));
+        let (n, c) = (batch.x.len(), self.config.n_embd);
+        if inputs.len() != n * c {
+            return Err(Error::shape("head's inputs", [n * c], [inputs.len()]));
         }
-        self.logits(backend, params, x, t, ws, logits)?;
+        self.logits(backend, params, batch.x, batch.t, ws, logits)?;
         // The forward pass leaves the last norm's output there.
         backend.download_act(&ws.norm, c, inputs)
+    }
+
+    /// Runs the passes forward and backward from the workspace's tokens, and leaves the loss in its record.
+    fn there_and_back<B: Backend>(
+        &self,
+        pass: &Pass<'_, B>,
+        params: &B::Vector,
+        batch: &TokenBatch<'_>,
+        cotangent: Cotangent,
+        ws: &mut Workspace<B>,
+        to: WeightGrad<'_, B>,
+    ) -> Result<()> {
+        forward(pass, ws, Attend::Windows(batch.t))?;
+        self.cross_entropy(pass.be, batch, cotangent, ws)?;
+        Backward { pass, params, to }.run(ws)
     }
 
     fn pass<'a, B: Backend>(

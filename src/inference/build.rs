@@ -4,7 +4,7 @@ use super::chain_file::{ChainFile, Start};
 use super::config::{Inference, SessionConfig, Target, count_data};
 use super::engine::Engine;
 use super::gradient_chain::GradientChain;
-use super::identity::{self, Length, hex};
+use super::identity::{self, Length};
 use super::monitors;
 use super::session::{Feed, LlcLooks, Session, progress};
 use crate::backend::Backend;
@@ -15,7 +15,7 @@ use crate::samplers::{
     AutoStep, Chain, ChainConfig, ChainState, GaussianApproximation, GaussianConfig, GaussianFit,
     Preconditioner, Sampler,
 };
-use crate::store::{Header, Kind};
+use crate::store::{Header, Kind, hex};
 use serde_json::Value;
 use std::path::Path;
 
@@ -42,7 +42,7 @@ pub(super) fn on_model<B: Backend + 'static>(
     let inference = &config.inference;
     let settings = identity::of_model(target, &config, batches.windows(), num_data)?;
     let header = Header {
-        model: json(gpt.config())?,
+        model: gpt.config().json()?,
         corpus_sha256: target.corpus.sha256,
         baseline_sha256: target.start_sha256.unwrap_or_default(),
         vocabulary: target.corpus.tokenizer.vocabulary(),
@@ -165,10 +165,6 @@ fn session<B: Backend + 'static>(
         llc: LlcLooks::default(),
         last: None,
     })
-}
-
-fn json(v: impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(&v).map_err(|e| Error::out_of_range("settings", "JSON", e))
 }
 
 /// What a file of the session says that it is of.

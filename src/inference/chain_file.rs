@@ -1,7 +1,7 @@
 //! One file for the state of any chain or fit, whoever steps it: written, and read back with every check.
 
 use super::engine::Engine;
-use super::identity::{self, Length, hex};
+use super::identity::{self, Length};
 use super::monitor::{Monitor, Numbers, Saved};
 use crate::backend::{Backend, Transfer, Vectors};
 use crate::error::{Error, Result};
@@ -9,7 +9,7 @@ use crate::samplers::{
     AutoStep, AutoStepState, ChainState, ExtremeEigenvalues, GaussianConfig, GaussianState,
     PsgldMass, Sampler, SamplerState, Thermostat, Values, ValuesMut,
 };
-use crate::store::{self, Fetch, Header, Kind, Reader, TensorData, params_sha256};
+use crate::store::{self, Fetch, Header, Kind, Reader, TensorData, hex, params_sha256};
 use std::path::{Path, PathBuf};
 
 /// The counter that names this form of the file; files of before have none.

@@ -6,7 +6,7 @@ use crate::data::Windows;
 use crate::error::{Error, Result};
 use crate::posterior::PriorFamily;
 use crate::samplers::Method;
-use crate::store::{Header, params_sha256};
+use crate::store::{Header, hex, params_sha256};
 use serde_json::{Map, Value, json};
 
 /// How long the run is that goes on from a file.
@@ -182,11 +182,6 @@ pub(super) fn difference(at: &str, a: &Value, b: &Value) -> Option<(String, Valu
         });
     }
     (a != b).then(|| (at.to_string(), a.clone(), b.clone()))
-}
-
-/// Prints a checksum.
-pub(super) fn hex(bytes: &[u8; 32]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

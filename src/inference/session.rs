@@ -1,28 +1,23 @@
-//! A run of one chain or fit: what it moves in, how it steps, what is read off on the way, and its file.
+//! A run of one chain or fit: what it is made of, its file, its monitors, and what can be asked of it.
 
 use super::build;
 use super::chain_file::{self, Rest};
 use super::config::{Inference, SessionConfig, Target};
-use super::engine::{Engine, no_fit};
+use super::engine::Engine;
 use super::identity::Length;
-use super::monitor::{AfterStep, Monitor, Progress, StepReport};
+use super::monitor::{Monitor, Progress, StepReport};
 use crate::backend::Backend;
-use crate::backend::vectors::{Combine, Transfer};
+use crate::backend::vectors::Transfer;
 use crate::data::{Batch, Batches, Corpus};
 use crate::error::{Error, Result};
-use crate::rng::{Stream, StreamTag};
 use crate::samplers::laplace::PriorFit;
 use crate::samplers::{
-    AutoStep, Chain, ExtremeEigenvalues, Factors, GaussianConfig, GaussianFit, Phase, Sampler,
-    extreme_curvature,
+    AutoStep, ExtremeEigenvalues, Factors, GaussianConfig, GaussianFit, Phase, Sampler,
 };
 use crate::store::Header;
 use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
-
-/// The most batches that a gradient for a curvature is the mean of.
-const MOST_BATCHES: usize = 1024;
 
 /// The batches of a session on a model's posterior.
 pub(super) struct Feed {
@@ -164,151 +159,6 @@ impl<B: Backend + 'static> Session<B> {
         Ok(())
     }
 
-    /// Makes the next step on its own batch, which is a function of (seed, chain, step).
-    ///
-    /// # Errors
-    /// [`Error::NotFinite`] with step and tensor when the chain diverges; [`Error::OutOfRange`] when every step was made, and with gradients of the
-    /// caller's; a monitor's own.
-    pub fn step(&mut self) -> Result<StepReport> {
-        self.fill()?;
-        // The batch is back in its place before anything can fail.
-        let feed = self.feed.take().ok_or_else(no_batches)?;
-        let report = self.step_on(&feed.batch);
-        self.feed = Some(feed);
-        report
-    }
-
-    /// Makes the next step on a batch of the caller's, of at most (B, T) tokens.
-    ///
-    /// # Errors
-    /// Returns the errors of [`Session::step`], and an error when the batch does not fit.
-    pub fn step_on(&mut self, batch: &Batch) -> Result<StepReport> {
-        let (monitors, watchers) = (&mut self.monitors, &mut self.watchers);
-        let report = match &mut self.engine {
-            Engine::Chain(c) => {
-                let r = c.step_observed(batch, |s, grad| before(monitors, watchers, s, grad))?;
-                StepReport {
-                    step: r.step,
-                    phase: r.phase,
-                    log_lik: Some(r.at.log_lik),
-                    log_prior: Some(r.at.log_prior),
-                    log_post: Some(r.at.log_post),
-                    kinetic_temperature: r.kinetic_temperature,
-                    configurational_temperature: r.configurational_temperature,
-                    xi: c.sampler().thermostat().map(|t| t.xi),
-                    sample_due: r.sample_due,
-                }
-            }
-            Engine::Fit(f) => {
-                let r = f.step(batch)?;
-                of_fit(r.step, Some(r.log_lik), Some(r.log_post))
-            }
-            Engine::GradientChain(_) | Engine::GradientFit(_) => return Err(no_batches()),
-        };
-        self.made(report, Some(batch))
-    }
-
-    /// Makes the next step of a chain, or takes in a draw of VI's, given the gradient of the log posterior at [`Session::params`], (n_params), and its
-    /// value. None while draws of VI's step are left.
-    ///
-    /// # Errors
-    /// [`Error::NotFinite`]: for a gradient or a log posterior the session is as before; [`Error::OutOfRange`] for EKF and Laplace, on a model's
-    /// posterior, and when every step was made; [`Error::Shape`] for another length.
-    pub fn step_with_gradient(
-        &mut self,
-        grad: &[f32],
-        log_post: f64,
-    ) -> Result<Option<StepReport>> {
-        self.upload(&[("gradient", grad)])?;
-        let (monitors, watchers) = (&mut self.monitors, &mut self.watchers);
-        let report = match &mut self.engine {
-            Engine::GradientChain(c) => {
-                let look = |s: &Sampler<B>, g: &B::Vector| before(monitors, watchers, s, g);
-                let r = c.step(&self.grad[0], log_post, look)?;
-                StepReport {
-                    step: r.step,
-                    phase: r.phase,
-                    log_lik: None,
-                    log_prior: None,
-                    log_post: Some(r.log_post),
-                    kinetic_temperature: r.kinetic_temperature,
-                    configurational_temperature: Some(r.configurational_temperature),
-                    xi: r.xi,
-                    sample_due: r.sample_due,
-                }
-            }
-            Engine::GradientFit(f) => match f.step_with_gradient(&self.grad[0], log_post)? {
-                Some(r) => of_fit(r.step, None, Some(r.value)),
-                None => return Ok(None),
-            },
-            Engine::Chain(_) | Engine::Fit(_) => return Err(no_gradients()),
-        };
-        self.made(report, None).map(Some)
-    }
-
-    /// Makes the next step of EKF or Laplace, given what a batch of observations says at [`Session::params`]: the means of the gradients of their log
-    /// likelihoods and of the squares of those, (n_params) each, and the mean log likelihood. The prior has no part in them.
-    ///
-    /// # Errors
-    /// Returns the errors of [`Session::step_with_gradient`], and [`Error::OutOfRange`] for chains and VI.
-    pub fn step_with_squares(
-        &mut self,
-        grad: &[f32],
-        squares: &[f32],
-        log_lik: f64,
-    ) -> Result<StepReport> {
-        self.upload(&[("gradient", grad), ("squares", squares)])?;
-        let report = match &mut self.engine {
-            Engine::GradientFit(f) => {
-                let r = f.step_with_squares(&self.grad[0], 1.0, &self.grad[1], 1.0, log_lik)?;
-                of_fit(r.step, Some(r.value), None)
-            }
-            Engine::GradientChain(_) => return Err(no_fit()),
-            Engine::Chain(_) | Engine::Fit(_) => return Err(no_gradients()),
-        };
-        self.made(report, None)
-    }
-
-    /// Fills the next step's batch.
-    fn fill(&mut self) -> Result<&Batch> {
-        let (seed, chain) = (self.header.seed, self.header.chain);
-        let step = self.engine.steps_made();
-        let feed = self.feed.as_mut().ok_or_else(no_batches)?;
-        (feed.batches).fill(&feed.corpus.train, seed, chain, step, &mut feed.batch)?;
-        Ok(&feed.batch)
-    }
-
-    /// Lets the monitors look at what a step made, and keeps its report.
-    fn made(&mut self, report: StepReport, batch: Option<&Batch>) -> Result<StepReport> {
-        self.last = Some(report);
-        let mut at = AfterStep {
-            progress: progress(&self.inference, self.engine.steps_made()),
-            engine: &mut self.engine,
-            batch,
-        };
-        let all = self.monitors.iter_mut().chain(&mut self.watchers);
-        for monitor in all {
-            monitor.after(&report, &mut at)?;
-        }
-        Ok(report)
-    }
-
-    /// Puts vectors of the caller's on the device.
-    fn upload(&mut self, vectors: &[(&str, &[f32])]) -> Result<()> {
-        let n = self.parameters();
-        if let Some((what, v)) = vectors.iter().find(|(_, v)| v.len() != n) {
-            return Err(Error::shape(*what, [n], [v.len()]));
-        }
-        while self.grad.len() < vectors.len() {
-            self.grad.push(self.backend.zeros(n)?);
-        }
-        let all = self.grad.iter_mut().zip(vectors);
-        for (buf, (_, v)) in all {
-            self.backend.upload(buf, v)?;
-        }
-        Ok(())
-    }
-
     /// Lets a monitor look from now on. Its numbers are no part of a saved state.
     pub fn watch(&mut self, monitor: impl Monitor<B>) {
         self.watchers.push(Box::new(monitor));
@@ -334,68 +184,9 @@ impl<B: Backend + 'static> Session<B> {
             .next()
     }
 
-    /// Finds extreme curvatures per mass at the chain's parameters, from the mean over the batches of its next `batches` steps. The chain goes on
-    /// as if nothing had been asked; its file has what was found last.
-    ///
-    /// # Errors
-    /// Returns the errors of [`Chain::curvature`], and [`Error::OutOfRange`] for fits and gradients of the caller's.
-    pub fn find_curvature(&mut self, batches: usize, products: u64) -> Result<ExtremeEigenvalues> {
-        self.engine.sampler()?;
-        if !(1..=MOST_BATCHES).contains(&batches) {
-            let expected = format!("1 to {MOST_BATCHES}");
-            return Err(Error::out_of_range("batches", expected, batches));
-        }
-        let feed = self.feed.as_mut().ok_or_else(no_batches)?;
-        let (seed, chain) = (self.header.seed, self.header.chain);
-        let first = self.engine.steps_made();
-        let next = (first..first.saturating_add(batches as u64)).map(|step| {
-            (feed.batches).fill(&feed.corpus.train, seed, chain, step, &mut feed.batch)?;
-            Ok(feed.batch.clone())
-        });
-        let next = next.collect::<Result<Vec<_>>>()?;
-        let chain = self.chain().ok_or_else(no_batches)?;
-        let found = chain.curvature(&next, products)?;
-        self.curvature = Some(found);
-        Ok(found)
-    }
-
-    /// Finds extreme curvatures per mass at the chain's parameters from gradients of the caller's: `gradient` writes that of the log posterior at its
-    /// first argument to its second, (n_params) each.
-    ///
-    /// # Errors
-    /// Returns the errors of [`extreme_curvature`], those of `gradient`, and [`Error::OutOfRange`] for fits.
-    pub fn find_curvature_with(
-        &mut self,
-        products: u64,
-        mut gradient: impl FnMut(&[f32], &mut [f32]) -> Result<()>,
-    ) -> Result<ExtremeEigenvalues> {
-        let s = self.engine.sampler()?;
-        let (v, c) = (s.vectors(), s.config());
-        let stream = Stream::new(c.seed, StreamTag::Curvature, c.chain);
-        let (mut on_device, mut host) = (v.zeros(s.len())?, vec![0.0; s.len()]);
-        let found = extreme_curvature(v, s.params(), s.mass(), products, stream, |at, a, sum| {
-            gradient(&v.get(at)?, &mut host)?;
-            if let Some(i) = host.iter().position(|g| !g.is_finite()) {
-                let what = format!("gradient[{i}]");
-                return Err(Error::out_of_range(what, "a finite number", host[i]));
-            }
-            v.upload(&mut on_device, &host)?;
-            v.combine(sum, Combine::Axpy(a, &on_device))
-        })?;
-        self.curvature = Some(found);
-        Ok(found)
-    }
-
     /// Returns the curvatures that were found last, or that the file had.
     pub fn curvature(&self) -> Option<ExtremeEigenvalues> {
         self.curvature
-    }
-
-    fn chain(&mut self) -> Option<&mut Chain<B>> {
-        match &mut self.engine {
-            Engine::Chain(c) => Some(c),
-            _ => None,
-        }
     }
 
     /// Returns the fit on a model's posterior, if it is one.
@@ -484,11 +275,7 @@ impl<B: Backend + 'static> Session<B> {
     /// # Errors
     /// [`Error::Shape`] for another length, and when the device cannot be read.
     pub fn read_params(&self, out: &mut [f32]) -> Result<()> {
-        let n = self.parameters();
-        if out.len() != n {
-            return Err(Error::shape("params", [n], [out.len()]));
-        }
-        self.backend.download(self.params(), out)
+        self.read("params", self.params(), out)
     }
 
     /// Returns how many parameters there are.
@@ -509,11 +296,15 @@ impl<B: Backend + 'static> Session<B> {
     /// # Errors
     /// Returns the errors of [`Session::read_params`], and [`Error::OutOfRange`] for a chain.
     pub fn read_mean(&self, out: &mut [f32]) -> Result<()> {
+        self.read("mean", self.mean()?, out)
+    }
+
+    fn read(&self, what: &str, from: &B::Vector, out: &mut [f32]) -> Result<()> {
         let n = self.parameters();
         if out.len() != n {
-            return Err(Error::shape("mean", [n], [out.len()]));
+            return Err(Error::shape(what, [n], [out.len()]));
         }
-        self.backend.download(self.mean()?, out)
+        self.backend.download(from, out)
     }
 
     /// Returns a fit's standard deviations, (n_params): infinite where Laplace has no precision.
@@ -616,34 +407,7 @@ pub(super) fn progress(inference: &Inference, steps: u64) -> Progress {
     }
 }
 
-fn before<B: Backend + 'static>(
-    monitors: &mut [Box<dyn Monitor<B>>],
-    watchers: &mut [Box<dyn Monitor<B>>],
-    chain: &Sampler<B>,
-    grad: &B::Vector,
-) -> Result<()> {
-    let mut all = monitors.iter_mut().chain(watchers);
-    all.try_for_each(|m| m.before(chain, grad))
-}
-
-fn of_fit(step: u64, log_lik: Option<f64>, log_post: Option<f64>) -> StepReport {
-    StepReport {
-        step,
-        phase: Phase::Warmup,
-        log_lik,
-        log_prior: None,
-        log_post,
-        kinetic_temperature: None,
-        configurational_temperature: None,
-        xi: None,
-        sample_due: false,
-    }
-}
-
-fn no_batches() -> Error {
+/// Says that a call is for a session on a model's posterior alone.
+pub(super) fn no_batches() -> Error {
     Error::conflict("this sampler takes gradients of the caller's: call step_with_gradient")
-}
-
-fn no_gradients() -> Error {
-    Error::conflict("this sampler makes its own gradients: call step")
 }

@@ -1,37 +1,27 @@
 //! One chain of a run, from its start or its file to its end: samples to the store, words to the log.
 
 use super::Context;
-use super::honesty::stability_line;
 use super::progress::Progress;
 use super::train::Run;
 use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::forecast::curvature_lines;
-use crate::inference::monitors::{ExcessLoss, TensorTemperatures, Trace};
-use crate::inference::{Session, StepFound, StepReport, TrajectoryForecast, mixing};
-use crate::metrics::LocalLearningCoefficient;
-use crate::samplers::{ChainConfig, ExtremeEigenvalues, Phase, Temperatures};
+use crate::inference::{ChainEnd, PriorStability, Session, StepReport, TrajectoryForecast, mixing};
+use crate::samplers::stability::is_stable;
+use crate::samplers::{ChainConfig, ExtremeEigenvalues, Phase};
 use crate::store::Store;
 
-/// What a chain that is done leaves for the report.
-pub(super) struct ChainEnd {
-    pub trace: Trace,
-    pub temperatures: Option<Temperatures>,
-    pub llc: Option<LocalLearningCoefficient>,
-    pub step: Option<StepFound>,
-    pub curvature: Option<ExtremeEigenvalues>,
-    /// Mean absolute standardised momentum; none without momenta.
-    pub momentum: Option<f64>,
-    /// Gradients that this process made.
-    pub gradients: u64,
-}
-
 impl Run<'_> {
-    /// Runs one chain to its end.
+    /// Runs one chain to its end; how many gradients this process made comes with it.
     ///
     /// # Errors
     /// [`Error::NotFinite`] when it diverges; [`Error::Interrupted`] when it was stopped, with its state kept; damaged files.
-    pub fn chain(&self, index: u32, store: &mut Store, ctx: &mut Context) -> Result<ChainEnd> {
+    pub fn chain(
+        &self,
+        index: u32,
+        store: &mut Store,
+        ctx: &mut Context,
+    ) -> Result<(ChainEnd, u64)> {
         let path = self.folder.chain(index);
         let mut session = self.session(index, &path)?;
         // Samples after the checkpoint are drawn again, the same.
@@ -70,37 +60,22 @@ impl Run<'_> {
             progress.at(&mut ctx.log, made, || self.progress_line(&report))?;
         }
         drop(progress);
-        self.end(&session, session.gradients_made() - gradients)
-    }
-
-    fn end(&self, session: &Session<Device>, gradients: u64) -> Result<ChainEnd> {
-        let looked = session
-            .monitor::<ExcessLoss>()
-            .map_or(0, |e| e.losses().len());
-        let taken = session
-            .monitor::<TensorTemperatures>()
-            .map(|t| t.taken().clone());
-        let found = session.auto_step().map(|a| a.state());
-        let step = found.map(|s| {
-            let c = session.sampler().map(|s| s.config().clone());
-            c.map(|c| StepFound::new(&c, session.num_data(), s.error))
-        });
-        Ok(ChainEnd {
-            trace: session.monitor::<Trace>().cloned().unwrap_or_default(),
-            temperatures: taken,
-            llc: (looked > 0).then(|| session.llc()).transpose()?,
-            step: step.transpose()?,
-            curvature: session.curvature(),
-            momentum: session.mean_momentum()?,
-            gradients,
-        })
+        Ok((session.end()?, session.gradients_made() - gradients))
     }
 
     /// Says which steps are stable in the prior's stiffest direction, or refuses the step.
     fn say_stability(&self, session: &Session<Device>, ctx: &mut Context) -> Result<()> {
-        let (c, mass) = (self.config, session.mass()?);
-        let settings = session.sampler()?.config();
-        let line = stability_line(c, settings, &self.prior, mass.as_deref())?;
+        let (mass, settings) = (session.mass()?, session.sampler()?.config());
+        let found = PriorStability::new(settings, &self.prior, mass.as_deref());
+        let line = match (is_stable(settings, found.stiffest), self.config.force) {
+            (Ok(()), _) => found.line(),
+            (Err(Error::Unstable(text)), true) => format!("warning: unstable: {text}; forced"),
+            (Err(Error::Unstable(text)), false) => {
+                let text = format!("{text}; --force runs it all the same");
+                return Err(Error::Unstable(text));
+            }
+            (Err(e), _) => return Err(e),
+        };
         ctx.log.say(&line)
     }
 

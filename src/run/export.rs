@@ -1,7 +1,7 @@
 //! Chains' draws as a NetCDF-4 file in ArviZ's layout: `arviz.from_netcdf(FILE)` opens it.
 
-use super::diagnose::{ChainDraws, RunDraws, check_together, select, shortest};
 use crate::error::{Error, Result};
+use crate::inference::{ChainDraws, RunDraws, check_together, select, shortest};
 use crate::metrics::PROJECTIONS;
 use crate::store::replace_file;
 use netcdf_writer::{
@@ -118,7 +118,7 @@ fn sample_stats(file: &mut NcFileBuilder, chains: &[&ChainDraws], n: usize) -> M
 
 /// Writes what ArviZ shows of a group, and what its draws are of.
 fn attributes(file: &mut NcFileBuilder, group: &str, runs: &[RunDraws]) -> Made<()> {
-    let samplers: Vec<&str> = runs.iter().map(|r| r.config.sampler.name()).collect();
+    let samplers: Vec<&str> = runs.iter().map(|r| r.settings.sampler.name()).collect();
     for (name, value) in [
         ("inference_library", "bnn".to_owned()),
         (
@@ -130,8 +130,8 @@ fn attributes(file: &mut NcFileBuilder, group: &str, runs: &[RunDraws]) -> Made<
     ] {
         file.add_group_attribute(group, name, NcAttrValue::Chars(value))?;
     }
-    let steps = NcAttrValue::Int64s(vec![runs[0].config.probe_every as i64]);
+    let steps = NcAttrValue::Int64s(vec![runs[0].settings.probe_every as i64]);
     file.add_group_attribute(group, "sampling_steps_between_draws", steps)?;
-    let t = NcAttrValue::Doubles(vec![runs[0].config.temperature]);
+    let t = NcAttrValue::Doubles(vec![runs[0].settings.temperature]);
     file.add_group_attribute(group, "temperature", t)
 }

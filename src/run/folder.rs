@@ -4,6 +4,7 @@ use super::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::store::replace_file;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -131,4 +132,18 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|e| Error::data(path.display().to_string(), e.to_string()))?;
     write_text(path, &(text + "\n"))
+}
+
+/// Reads JSON; none where there is no file.
+///
+/// # Errors
+/// When it cannot be read or is no such JSON.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io(path)(e)),
+    };
+    let bad = |e: serde_json::Error| Error::data(path.display().to_string(), e.to_string());
+    serde_json::from_str(&text).map(Some).map_err(bad)
 }

@@ -1,9 +1,9 @@
 //! `bnn generate`: text from a run's samples, averaged, with what each token was worth; kept in the original's JSON.
 
+use super::Context;
 use super::config::Config;
-use super::folder::{RunFolder, now, write_json};
+use super::folder::{RunFolder, now, read_json, write_json};
 use super::prepare::Setting;
-use super::{Context, check_store};
 use crate::backend::Backend;
 use crate::data::Tokenizer;
 use crate::error::{Error, Result};
@@ -11,7 +11,6 @@ use crate::generate::{self, Generated, Generator, Options};
 use crate::gpt::WeightType;
 use crate::inference::scoring::load_samples;
 use crate::inference::text_score::TEXTS_AT_ONCE;
-use crate::store::Store;
 use serde_json::{Map, Value, json};
 
 /// What to generate.
@@ -44,12 +43,12 @@ pub fn generate(
 ) -> Result<Value> {
     let setting = Setting::new(config)?;
     let baseline = setting.baseline(config, ctx)?;
-    let samples = if request.baseline {
-        vec![baseline.params]
-    } else {
-        let store = Store::open(folder.samples())?;
-        check_store(&setting, &store, &baseline)?;
-        load_samples(&store, request.samples)?
+    let samples = match request.baseline {
+        true => vec![baseline.params],
+        false => {
+            let store = setting.samples(folder.samples(), &baseline)?;
+            load_samples(&store, request.samples)?
+        }
     };
     let samples = setting.put_all(samples)?;
     let mut generator =
@@ -122,12 +121,7 @@ fn write_texts<B: Backend>(
 /// Adds the entry to the run's results, and to the entry where it is kept.
 fn keep(folder: &RunFolder, mut entry: Value) -> Result<Value> {
     let path = folder.file("generation_results.json");
-    let mut all: Map<String, Value> = match std::fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text)
-            .map_err(|e| Error::data(path.display().to_string(), e.to_string()))?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Map::new(),
-        Err(e) => return Err(Error::io(&path)(e)),
-    };
+    let mut all: Map<String, Value> = read_json(&path)?.unwrap_or_default();
     let id = format!("{}-{}", now(), all.len());
     all.insert(id.clone(), entry.clone());
     write_json(&path, &all)?;

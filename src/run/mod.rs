@@ -9,17 +9,16 @@ pub mod export;
 pub mod flags;
 pub mod folder;
 pub mod generate;
-pub mod honesty;
 pub mod normal;
 pub mod prepare;
 pub mod progress;
+pub mod split_report;
 pub mod train;
 pub mod train_report;
 pub mod verify;
 
 use crate::error::{Error, Result};
-use crate::store::Store;
-use prepare::{Baseline, Setting};
+pub use crate::store::hex;
 use progress::Log;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,30 +56,4 @@ impl Context {
             Ok(())
         }
     }
-}
-
-/// Bytes as hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Checks that a store's samples are of this model, text and baseline.
-fn check_store(setting: &Setting, store: &Store, baseline: &Baseline) -> Result<()> {
-    let p = store.provenance();
-    let expected = [
-        ("model", setting.model_json()?, p.model.clone()),
-        ("corpus", hex(&setting.corpus.sha256), hex(&p.corpus_sha256)),
-        ("baseline", hex(&baseline.sha256), hex(&p.baseline_sha256)),
-    ];
-    for (what, expected, got) in expected {
-        if expected != got {
-            return Err(Error::Mismatch {
-                path: store.folder().to_path_buf(),
-                what: what.into(),
-                expected,
-                got,
-            });
-        }
-    }
-    Ok(())
 }

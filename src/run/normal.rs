@@ -1,5 +1,6 @@
 //! Fitting independent normals on a GPT's posterior (ekf, vi, laplace): epochs of batches, a checkpoint, then draws into the store.
 
+use super::Context;
 use super::config::{Config, CovarianceStructure, GaussianMethod};
 use super::evaluate::{self, SplitReport};
 use super::folder::{now, write_json, write_text};
@@ -7,7 +8,6 @@ use super::prepare::Baseline;
 use super::progress::Progress;
 use super::train::Run;
 use super::train_report::TrainReport;
-use super::{Context, hex};
 use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::Session;
@@ -155,26 +155,12 @@ impl<'a> Fitted<'a> {
             ctx.check_stop()?;
             store.append(0, i + 1, &self.session.draw(i)?)?;
         }
-        let (reports, val) = evaluate::at_the_end(c, setting, &run.folder, &store, baseline, ctx)?;
+        let (reports, val) = (run.evaluation(&store, baseline)).at_the_end(&run.folder, ctx)?;
         let tokens = evaluate::limited(c, setting, "val");
         let block = setting.gpt.config().block_size;
         let mean = self.session.mean()?;
         let (at_mean, _) = split_loss(&setting.backend, &setting.gpt, mean, tokens, block)?;
-        let report = TrainReport {
-            run_dir: run.folder.path.display().to_string(),
-            sampler_type: c.sampler.name().into(),
-            samples_hash: hex(&store.hash()?),
-            samples_collected: store.len(),
-            total_steps: setting.gradients(c)?,
-            sampling_seconds: self.seconds,
-            loss_baseline: val.loss_baseline,
-            loss_mean_of_samples: val.loss_mean_of_samples,
-            loss_averaged_prediction: val.loss_averaged_prediction,
-            temperature: c.temperature,
-            chains: Vec::new(),
-            diagnostics: None,
-            results: evaluate::by_split(&reports)?,
-        };
+        let report = run.result(&store, self.seconds, &reports, &val)?;
         let metrics = self.metrics(&report, evaluation(&val, at_mean, self.sd), baseline);
         write_json(&run.folder.metrics(), &metrics)?;
         let mut summary = self.summary(&report, baseline, at_mean);
@@ -239,19 +225,13 @@ impl<'a> Fitted<'a> {
             }
             _ => "",
         };
-        let corpus = &run.setting.corpus;
         format!(
-            "{} run {}\n\n\
-             corpus            {} ({} training, {} validation tokens)\n\
+            "{}\
              baseline          {} steps, validation loss {:.4}\n\
              fit               {} steps, T {}, mean deviation {sd:.4e}{fitted}\n\
              at the mean       validation loss {at_mean:.4}\n\
              draws             {} in {}\n\n",
-            c.sampler,
-            run.folder.stamp,
-            corpus.name,
-            corpus.train.len(),
-            corpus.val.len(),
+            run.head(),
             baseline.iters,
             baseline.val_loss,
             self.session.steps_made(),
@@ -266,7 +246,7 @@ impl<'a> Fitted<'a> {
 fn evaluation(val: &SplitReport, at_mean: f64, sd: f64) -> Value {
     let each = &val.loss_of_each_sample;
     let n = each.len() as f64;
-    let mean = each.iter().sum::<f64>() / n;
+    let mean = val.loss_mean_of_samples;
     let spread = each.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / n;
     json!({
         "deterministic": {

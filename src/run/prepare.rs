@@ -1,14 +1,15 @@
 //! What every command begins with: the corpus, the model, and its baseline, trained once and kept.
 
-use super::config::{Config, GaussianMethod, SamplerChoice};
+use super::config::Config;
 use super::progress::Progress;
 use super::{Context, hex};
 use crate::backend::{Device, Transfer, Vectors};
 use crate::data::{Batches, Corpus};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpt::Gpt;
 use crate::inference::baseline_cache::{Kept, Training};
 use crate::inference::baseline_file::{BaselineFile, baseline_sha256};
+use crate::store::{Provenance, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -110,46 +111,27 @@ impl Setting {
         config.batches(self.gpt.config())?.batches(n, config.seed)
     }
 
-    /// Steps that a method which fits normals makes.
-    ///
-    /// # Errors
-    /// Returns the errors of [`Setting::batches`].
-    pub fn gaussian_steps(&self, config: &Config) -> Result<u64> {
-        let epochs = config.num_epochs.unwrap_or(1);
-        Ok(epochs.saturating_mul(self.batches(config)?.per_sweep()))
-    }
-
-    /// Gradients of a whole run, the baseline's not counted.
-    ///
-    /// # Errors
-    /// Returns the errors of [`Setting::batches`].
-    pub fn gradients(&self, config: &Config) -> Result<u64> {
-        match config.sampler {
-            SamplerChoice::Chain(_) => Ok(config.chain_gradients()),
-            SamplerChoice::Gaussian(normal) => {
-                let a_step = match normal {
-                    GaussianMethod::Vi => config.vi_n_samples as u64,
-                    _ => 1,
-                };
-                Ok(self.gaussian_steps(config)?.saturating_mul(a_step))
-            }
-        }
-    }
-
-    /// Returns the run's model's configuration as JSON.
-    ///
-    /// # Errors
-    /// Never in fact: it is plain data.
-    pub fn model_json(&self) -> Result<String> {
-        json(&self.gpt)
-    }
-
-    /// Returns the tokenizer's characters.
+    /// The tokenizer's characters.
     pub fn vocabulary(&self) -> String {
         self.corpus.tokenizer.vocabulary()
     }
 
-    /// Returns the baseline of these settings: the file that they name, or the kept one, or a new one, which is kept.
+    /// Opens the samples in a folder, which must be of this model and text, and kept with this baseline.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`](crate::Error::Mismatch) with what differs, and when the folder is no store.
+    pub fn samples(&self, folder: PathBuf, baseline: &Baseline) -> Result<Store> {
+        let store = Store::open(folder)?;
+        store.expect(&Provenance {
+            model: self.gpt.config().json()?,
+            corpus_sha256: self.corpus.sha256,
+            baseline_sha256: baseline.sha256,
+            ..store.provenance().clone()
+        })?;
+        Ok(store)
+    }
+
+    /// The baseline of these settings: the file that they name, or the kept one, or a new one, which is kept.
     ///
     /// # Errors
     /// When training fails or is interrupted, or a file does not fit.
@@ -239,8 +221,4 @@ impl Setting {
             cached,
         })
     }
-}
-
-fn json(gpt: &Gpt) -> Result<String> {
-    serde_json::to_string(gpt.config()).map_err(|e| Error::out_of_range("model", "JSON", e))
 }

@@ -1,7 +1,6 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
-use super::chain::ChainEnd;
-use super::config::{Config, PriorCenter, PriorUnit, SamplerChoice, Starts};
+use super::config::{Config, SamplerChoice, Starts};
 use super::folder::{RunFolder, write_text};
 use super::prepare::{Baseline, Setting};
 use super::train_report::{Timed, TrainReport};
@@ -10,7 +9,7 @@ use crate::backend::Device;
 use crate::data::Batches;
 use crate::error::{Error, Result};
 use crate::gpt::Objective;
-use crate::inference::{Session, Target, TrajectoryForecast, count_data};
+use crate::inference::{ChainEnd, Session, Target, TrajectoryForecast, count_data};
 use crate::posterior::Prior;
 use crate::store::{Provenance, Store};
 use std::path::{Path, PathBuf};
@@ -101,10 +100,10 @@ fn run(
     let start = std::time::Instant::now();
     // While chains run nobody needs the baseline's vector: a large model's is as large as one of the sampler's.
     drop(std::mem::take(&mut baseline.params));
-    let ends = run.sample(&mut store, ctx)?;
+    let (ends, gradients) = run.sample(&mut store, ctx)?;
     let timed = Timed {
         seconds: start.elapsed().as_secs_f64(),
-        gradients: ends.iter().map(|e| e.gradients).sum(),
+        gradients,
     };
     baseline.params = run.start(0)?;
     run.report(&store, &baseline, &ends, timed, ctx)
@@ -154,17 +153,11 @@ impl<'a> Run<'a> {
             batches.windows(),
             setting.corpus.train.len(),
         );
-        let of_baseline = |yes: bool| yes.then(|| baseline.params.clone());
         Ok(Self {
             config,
             setting,
             folder,
-            prior: Prior {
-                family: config.prior_family(),
-                std: config.prior_std as f32,
-                center: of_baseline(config.prior_center == PriorCenter::Pretrained),
-                relative_to: of_baseline(config.prior_scale == PriorUnit::Relative),
-            },
+            prior: config.prior(&baseline.params),
             num_data: config.num_data.unwrap_or(counted),
             batch: (config.batch_size, batches.windows().window_len()),
             batches,
@@ -193,17 +186,25 @@ impl<'a> Run<'a> {
         ))
     }
 
-    /// Returns what the mean log-likelihood is multiplied by.
+    /// The gradients of the whole run, the baseline's not counted.
+    pub fn gradients(&self) -> u64 {
+        self.config.gradients(self.batches.per_sweep())
+    }
+
+    /// What the mean log-likelihood is multiplied by.
     pub fn weighted_data(&self) -> f64 {
         self.num_data * self.config.likelihood_weight
     }
 
-    /// Runs all chains. When one fails, says what is kept.
-    fn sample(&self, store: &mut Store, ctx: &mut Context) -> Result<Vec<ChainEnd>> {
-        let mut ends = Vec::new();
+    /// Runs all chains, and counts the gradients that this process made. When one fails, says what is kept.
+    fn sample(&self, store: &mut Store, ctx: &mut Context) -> Result<(Vec<ChainEnd>, u64)> {
+        let (mut ends, mut gradients) = (Vec::new(), 0);
         for chain in 0..self.config.chains {
             match self.chain(chain, store, ctx) {
-                Ok(end) => ends.push(end),
+                Ok((end, made)) => {
+                    ends.push(end);
+                    gradients += made;
+                }
                 Err(e) => {
                     ctx.log.say(&format!(
                         "{} samples are kept in {}",
@@ -217,7 +218,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        Ok(ends)
+        Ok((ends, gradients))
     }
 
     /// Says how a run that was stopped goes on.
@@ -231,7 +232,7 @@ impl<'a> Run<'a> {
     pub fn provenance(&self) -> Result<Provenance> {
         Ok(Provenance {
             config: self.config.to_toml()?,
-            model: self.setting.model_json()?,
+            model: self.setting.gpt.config().json()?,
             seed: self.config.seed,
             corpus_sha256: self.setting.corpus.sha256,
             baseline_sha256: self.baseline_sha256,

@@ -1,14 +1,12 @@
 //! What `bnn train` says at the end: the chains' summaries, the metrics file, the text.
 
-use super::chain::ChainEnd;
-use super::diagnose::{self, Diagnosis, RunDraws};
-use super::evaluate::{self, SplitReport};
+use super::evaluate::{Evaluation, SplitReport, by_split};
 use super::folder::{now, write_json, write_text};
 use super::prepare::Baseline;
 use super::train::Run;
 use super::{Context, hex};
 use crate::error::{Error, Result};
-use crate::inference::{ChainSummary, Movement, TraceView, tensor_temperature};
+use crate::inference::{ChainEnd, ChainSummary, Diagnosis, Movement, diagnose};
 use crate::store::Store;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -72,23 +70,11 @@ impl Run<'_> {
                 config.sampling_steps
             )));
         }
-        let samples_hash = hex(&store.hash()?);
-        let (reports, val) =
-            evaluate::at_the_end(config, self.setting, &self.folder, store, baseline, ctx)?;
+        let (reports, val) = (self.evaluation(store, baseline)).at_the_end(&self.folder, ctx)?;
         let report = TrainReport {
-            run_dir: self.folder.path.display().to_string(),
-            sampler_type: config.sampler.name().into(),
-            samples_hash,
-            samples_collected: store.len(),
-            total_steps: config.chain_gradients(),
-            sampling_seconds: timed.seconds,
-            loss_baseline: val.loss_baseline,
-            loss_mean_of_samples: val.loss_mean_of_samples,
-            loss_averaged_prediction: val.loss_averaged_prediction,
-            temperature: config.temperature,
             chains,
             diagnostics: self.diagnose(timed)?,
-            results: evaluate::by_split(&reports)?,
+            ..self.result(store, timed.seconds, &reports, &val)?
         };
         let metrics = json!({
             "sampler_type": report.sampler_type,
@@ -110,7 +96,59 @@ impl Run<'_> {
         Ok(report)
     }
 
-    /// Returns the original's `training_metrics`, bnn's own beside them.
+    /// Its samples, to be scored.
+    pub(super) fn evaluation<'a>(
+        &'a self,
+        store: &'a Store,
+        baseline: &'a Baseline,
+    ) -> Evaluation<'a> {
+        Evaluation {
+            config: self.config,
+            setting: self.setting,
+            store,
+            baseline,
+        }
+    }
+
+    /// What a run leaves of its samples, whatever drew them.
+    pub(super) fn result(
+        &self,
+        store: &Store,
+        sampling_seconds: f64,
+        reports: &[SplitReport],
+        val: &SplitReport,
+    ) -> Result<TrainReport> {
+        Ok(TrainReport {
+            run_dir: self.folder.path.display().to_string(),
+            sampler_type: self.config.sampler.name().into(),
+            samples_hash: hex(&store.hash()?),
+            samples_collected: store.len(),
+            total_steps: self.gradients(),
+            sampling_seconds,
+            loss_baseline: val.loss_baseline,
+            loss_mean_of_samples: val.loss_mean_of_samples,
+            loss_averaged_prediction: val.loss_averaged_prediction,
+            temperature: self.config.temperature,
+            chains: Vec::new(),
+            diagnostics: None,
+            results: by_split(reports)?,
+        })
+    }
+
+    /// The first lines of a summary.
+    pub(super) fn head(&self) -> String {
+        let corpus = &self.setting.corpus;
+        format!(
+            "{} run {}\n\ncorpus            {} ({} training, {} validation tokens)\n",
+            self.config.sampler,
+            self.folder.stamp,
+            corpus.name,
+            corpus.train.len(),
+            corpus.val.len(),
+        )
+    }
+
+    /// The original's `training_metrics`, bnn's own beside them.
     fn training_metrics(&self, report: &TrainReport, ends: &[ChainEnd], timed: Timed) -> Value {
         let last = ends.last();
         let of = |series: fn(&ChainEnd) -> &Vec<f64>| last.and_then(|e| series(e).last().copied());
@@ -129,33 +167,11 @@ impl Run<'_> {
     }
 
     fn summaries(&self, store: &Store, ends: &[ChainEnd]) -> Result<Vec<ChainSummary>> {
-        let each = ends.iter().zip(0u32..);
-        each.map(|(end, chain)| self.chain_summary(store, end, chain))
-            .collect()
-    }
-
-    fn chain_summary(&self, store: &Store, end: &ChainEnd, chain: u32) -> Result<ChainSummary> {
-        let movement = Movement::of_stored(store, chain, &self.start(chain)?)?;
-        let c = self.config.sampler_config(chain)?;
-        let gpt = &self.setting.gpt;
-        let of_tensors = |t| tensor_temperature::of_tensors(&c, gpt.layout(), t);
-        let trace = TraceView {
-            log_lik: &end.trace.log_lik,
-            log_prior: &end.trace.log_prior,
-            kinetic: &end.trace.kinetic,
-            configurational: &end.trace.configurational,
-        };
-        Ok(ChainSummary {
-            step: end.step,
-            llc: end.llc,
-            curvature: end.curvature,
-            tensors: end
-                .temperatures
-                .as_ref()
-                .map(of_tensors)
-                .unwrap_or_default(),
-            ..ChainSummary::new(&c, movement, self.weighted_data(), gpt.n_params(), trace)
-        })
+        let each = ends.iter().zip(0u32..).map(|(end, chain)| {
+            let movement = Movement::of_stored(store, chain, &self.start(chain)?)?;
+            Ok(end.summary(movement, self.setting.gpt.layout()))
+        });
+        each.collect()
     }
 
     /// Returns what the chains' files say of each other; none where the probes are off.
@@ -163,15 +179,16 @@ impl Run<'_> {
         if self.config.probe_tokens == 0 {
             return Ok(None);
         }
-        let mut draws = RunDraws::open(&self.folder.path)?;
+        let mut draws = super::diagnose::open(&self.folder.path)?;
         draws.seconds_a_gradient =
             (timed.gradients > 0).then(|| timed.seconds / timed.gradients as f64);
-        let mut diagnosis = diagnose::diagnose(&self.setting.backend, &[draws])?;
+        let mut diagnosis = diagnose(&self.setting.backend, &[draws])?;
         // A report is read by people: the tokens' own numbers are `bnn diagnose`'s.
         diagnosis.each = None;
         Ok(Some(diagnosis))
     }
-    /// Returns the configuration under the original's keys, bnn's own beside them.
+
+    /// The configuration under the original's keys, bnn's own beside them.
     pub fn original_config(&self) -> Value {
         let c = self.config;
         let mut v = serde_json::to_value(c).unwrap_or(Value::Null);
@@ -189,30 +206,25 @@ impl Run<'_> {
     }
 
     fn summary(&self, r: &TrainReport, baseline: &Baseline, splits: &[SplitReport]) -> String {
-        let c = self.config;
+        let (c, model) = (self.config, self.setting.gpt.config());
         let mut text = format!(
-            "{} run {}\n\n\
-             corpus            {} ({} training, {} validation tokens)\n\
+            "{}\
              model             {} layers, {} heads, {} wide, block {}: {} parameters\n\
              baseline          {} steps, validation loss {:.4}\n\
              sampler           step {:.3e}, T {}, {} chain(s) of {} gradients\n\
              samples           {} in {}\n\n",
-            r.sampler_type,
-            self.folder.stamp,
-            self.setting.corpus.name,
-            self.setting.corpus.train.len(),
-            self.setting.corpus.val.len(),
-            self.setting.gpt.config().n_layer,
-            self.setting.gpt.config().n_head,
-            self.setting.gpt.config().n_embd,
-            self.setting.gpt.config().block_size,
+            self.head(),
+            model.n_layer,
+            model.n_head,
+            model.n_embd,
+            model.block_size,
             self.setting.gpt.n_params(),
             baseline.iters,
             baseline.val_loss,
             c.learning_rate,
             c.temperature,
             c.chains,
-            c.chain_gradients() / c.chains as u64,
+            self.gradients() / c.chains as u64,
             r.samples_collected,
             self.folder.samples().display(),
         );

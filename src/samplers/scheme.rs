@@ -25,9 +25,9 @@ pub trait Scheme: Sync {
         false
     }
 
-    /// Returns whether a cyclical schedule may run it at T = 0 for a while.
+    /// Whether a cyclical schedule may run it at T = 0 for a while: a thermostat would freeze the chain for good.
     fn can_explore(&self) -> bool {
-        true
+        !self.has_thermostat()
     }
 
     /// Returns the friction coefficient where none is given.

@@ -65,11 +65,6 @@ impl Scheme for Sgnht {
         true
     }
 
-    /// Returns `false`: at T = 0 the thermostat would freeze the chain for good.
-    fn can_explore(&self) -> bool {
-        false
-    }
-
     fn default_alpha(&self) -> f64 {
         0.01
     }

@@ -34,11 +34,6 @@ impl Scheme for SgnhtEuler {
         true
     }
 
-    /// Returns `false`: at T = 0 the thermostat would freeze the chain for good.
-    fn can_explore(&self) -> bool {
-        false
-    }
-
     fn default_alpha(&self) -> f64 {
         sgnht_ding::SgnhtDing.default_alpha()
     }

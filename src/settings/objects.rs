@@ -207,8 +207,13 @@ impl Settings {
         }
     }
 
-    /// Returns the gradients of all chains together.
-    pub fn chain_gradients(&self) -> u64 {
+    /// Returns the gradients of all chains together, or of a fit whose epochs have so many batches; the baseline's are not counted.
+    pub fn gradients(&self, per_epoch: u64) -> u64 {
+        if let Some(method) = self.gaussian() {
+            let steps = self.num_epochs.unwrap_or(1).saturating_mul(per_epoch);
+            let config = self.gaussian_config(method, steps);
+            return steps.saturating_mul(config.gradients_per_step());
+        }
         let mass = self.mass();
         let moves = self.warmup_steps + self.sampling_steps;
         (mass.steps() + moves * mass.gradients_a_step()) * u64::from(self.chains)

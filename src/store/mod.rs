@@ -61,7 +61,7 @@ pub fn params_sha256(params: &[f32]) -> [u8; 32] {
 /// How many bytes are converted, hashed and read or written at a time; a multiple of every element's size.
 const CHUNK: usize = 256 * 1024;
 
-/// Returns a checksum in the form that error messages have.
-fn hex(bytes: &[u8]) -> String {
+/// A checksum as messages and reports print it.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

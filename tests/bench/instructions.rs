@@ -3,7 +3,7 @@
 use bnn::backend::vectors::{Coefficients, Langevin, Noise, Rule, Vectors};
 use bnn::backend::{Cpu, cpu::Isa};
 use bnn::generate::{Generator, Options};
-use bnn::gpt::{Gpt, GptConfig, Objective, Squares, TokenBatch, Workspace};
+use bnn::gpt::{Gpt, GptConfig, Objective, SquareSums, Squares, TokenBatch, Workspace};
 use bnn::rng::{Stream, StreamTag};
 
 fn main() {
@@ -37,10 +37,12 @@ fn main() {
                     &cpu,
                     &params,
                     batch,
-                    of,
                     &mut ws,
                     &mut grad,
-                    &mut squares,
+                    SquareSums {
+                        of,
+                        to: &mut squares,
+                    },
                 )
                 .expect("a gradient with squares");
             }

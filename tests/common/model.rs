@@ -4,7 +4,9 @@ use super::{reference, wide};
 use bnn::Result;
 use bnn::backend::vectors::{Combine, Transfer};
 use bnn::backend::{Cpu, Vectors};
-use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, Squares, TokenBatch, Training, Workspace};
+use bnn::gpt::{
+    Gelu, Gpt, GptConfig, Objective, SquareSums, Squares, TokenBatch, Training, Workspace,
+};
 
 /// One unit of f32 is 6e-8; sums over up to 128 terms, a few dozen of them in a row, leave below 2e-5 of a norm.
 pub const TOLERANCE: f64 = 2e-5;
@@ -109,7 +111,17 @@ impl Model {
         let (gpt, ws, grad) = (&self.gpt, &mut self.ws, &mut self.grad);
         let mut squares = cpu.zeros(gpt.n_params())?;
         let (of, batch) = (Squares::Gradients, TokenBatch::new(x, y, t, objective));
-        let loss = gpt.gradient_and_squares(cpu, params, batch, of, ws, grad, &mut squares)?;
+        let loss = gpt.gradient_and_squares(
+            cpu,
+            params,
+            batch,
+            ws,
+            grad,
+            SquareSums {
+                of,
+                to: &mut squares,
+            },
+        )?;
         Ok((loss, grad.clone(), squares))
     }
 

@@ -9,7 +9,7 @@ use crate::backend::vectors::{
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
     Epilogue, Gelu, HeadGrad, Input, Linear, LossShape, Norm, Normed, Params, Piece, PieceRows,
-    Positions, Predicted, PriorTerms, Scalars, Tables, WeightGrad, Write,
+    Positions, Predicted, PriorFamily, PriorTerms, Scalars, Tables, WeightGrad, Write,
 };
 use crate::rng::Stream;
 use std::ops::Range;
@@ -106,6 +106,7 @@ plain!(
     Draw,
     EnsembleLayout<'_>,
     Input,
+    PriorFamily,
 );
 
 macro_rules! plain_results {
@@ -128,6 +129,29 @@ plain_results!(
 );
 
 type Vector = Buffer<Vec<f32>>;
+type Act = Buffer<<Cpu as ActivationOps>::Act>;
+type CpuAct = <Cpu as ActivationOps>::Act;
+
+/// Converts structs field by field.
+macro_rules! fields {
+    ($($ty:ident<$of:ty => $cpu:ty> { $($field:ident),* })*) => {$(
+        impl<'a> ToCpu for $ty<'a, $of> {
+            type Cpu = $ty<'a, $cpu>;
+            fn to_cpu(self) -> Self::Cpu {
+                $ty { $($field: self.$field.to_cpu()),* }
+            }
+        }
+    )*};
+}
+fields! {
+    Langevin<Device => Cpu> { theta, momenta, grad, center, mass, noise }
+    PreconditionedUpdate<Device => Cpu> { theta, squares, mass, grad, diagonal, center, noise }
+    ChainView<Device => Cpu> { theta, momenta, grad, center, mass }
+    WeightGrad<Device => Cpu> { grad, squares, rows, t }
+    PriorTerms<Vector => Vec<f32>> { center, relative_to, std, family }
+    Normed<Act => CpuAct> { dout, x, stats }
+    Attended<Act => CpuAct> { dout, out, lse, qkv }
+}
 
 impl<'a> ToCpu for Noise<'a, Device> {
     type Cpu = Noise<'a, Cpu>;
@@ -135,48 +159,6 @@ impl<'a> ToCpu for Noise<'a, Device> {
         match self {
             Self::Counter { stream, step } => Noise::Counter { stream, step },
             Self::Given(z) => Noise::Given(z.to_cpu()),
-        }
-    }
-}
-
-impl<'a> ToCpu for Langevin<'a, Device> {
-    type Cpu = Langevin<'a, Cpu>;
-    fn to_cpu(self) -> Self::Cpu {
-        Langevin {
-            theta: self.theta.to_cpu(),
-            momenta: self.momenta.to_cpu(),
-            grad: self.grad.to_cpu(),
-            center: self.center.to_cpu(),
-            mass: self.mass.to_cpu(),
-            noise: self.noise.to_cpu(),
-        }
-    }
-}
-
-impl<'a> ToCpu for PreconditionedUpdate<'a, Device> {
-    type Cpu = PreconditionedUpdate<'a, Cpu>;
-    fn to_cpu(self) -> Self::Cpu {
-        PreconditionedUpdate {
-            theta: self.theta.to_cpu(),
-            squares: self.squares.to_cpu(),
-            mass: self.mass.to_cpu(),
-            grad: self.grad.to_cpu(),
-            diagonal: self.diagonal.to_cpu(),
-            center: self.center.to_cpu(),
-            noise: self.noise.to_cpu(),
-        }
-    }
-}
-
-impl<'a> ToCpu for ChainView<'a, Device> {
-    type Cpu = ChainView<'a, Cpu>;
-    fn to_cpu(self) -> Self::Cpu {
-        ChainView {
-            theta: self.theta.to_cpu(),
-            momenta: self.momenta.to_cpu(),
-            grad: self.grad.to_cpu(),
-            center: self.center.to_cpu(),
-            mass: self.mass.to_cpu(),
         }
     }
 }
@@ -224,18 +206,6 @@ impl<'a> ToCpu for Reduce<'a, Vector> {
     }
 }
 
-impl<'a> ToCpu for PriorTerms<'a, Vector> {
-    type Cpu = PriorTerms<'a, Vec<f32>>;
-    fn to_cpu(self) -> Self::Cpu {
-        PriorTerms {
-            center: self.center.to_cpu(),
-            relative_to: self.relative_to.to_cpu(),
-            std: self.std,
-            family: self.family,
-        }
-    }
-}
-
 impl<C> ToCpu for Vec<Buffer<C>> {
     type Cpu = Vec<C>;
     fn to_cpu(self) -> Vec<C> {
@@ -257,18 +227,6 @@ impl<'a> ToCpu for Params<'a, Device> {
     }
 }
 
-impl<'a> ToCpu for WeightGrad<'a, Device> {
-    type Cpu = WeightGrad<'a, Cpu>;
-    fn to_cpu(self) -> Self::Cpu {
-        WeightGrad {
-            grad: self.grad.to_cpu(),
-            squares: self.squares.to_cpu(),
-            rows: self.rows,
-            t: self.t,
-        }
-    }
-}
-
 impl<'a> ToCpu for Epilogue<'a, Device> {
     type Cpu = Epilogue<'a, Cpu>;
     fn to_cpu(self) -> Self::Cpu {
@@ -285,9 +243,6 @@ impl<'a> ToCpu for Epilogue<'a, Device> {
     }
 }
 
-type Act = Buffer<<Cpu as ActivationOps>::Act>;
-type CpuAct = <Cpu as ActivationOps>::Act;
-
 impl<'a> ToCpu for HeadGrad<'a, Act> {
     type Cpu = HeadGrad<'a, CpuAct>;
     fn to_cpu(self) -> Self::Cpu {
@@ -298,29 +253,6 @@ impl<'a> ToCpu for HeadGrad<'a, Act> {
                 dlogits: dlogits.to_cpu(),
                 input: input.to_cpu(),
             },
-        }
-    }
-}
-
-impl<'a> ToCpu for Normed<'a, Act> {
-    type Cpu = Normed<'a, CpuAct>;
-    fn to_cpu(self) -> Self::Cpu {
-        Normed {
-            dout: self.dout.to_cpu(),
-            x: self.x.to_cpu(),
-            stats: self.stats.to_cpu(),
-        }
-    }
-}
-
-impl<'a> ToCpu for Attended<'a, Act> {
-    type Cpu = Attended<'a, CpuAct>;
-    fn to_cpu(self) -> Self::Cpu {
-        Attended {
-            dout: self.dout.to_cpu(),
-            out: self.out.to_cpu(),
-            lse: self.lse.to_cpu(),
-            qkv: self.qkv.to_cpu(),
         }
     }
 }

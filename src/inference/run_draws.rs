@@ -1,0 +1,283 @@
+//! What the chains of one run recorded, read from their files, and whether several runs belong together.
+
+use super::Identity;
+use super::monitors::{DrawSchedule, Draws};
+use crate::error::{Error, Result};
+use crate::metrics::{MIN_DRAWS, PROJECTIONS};
+use crate::samplers::Preconditioner;
+use crate::settings::{PriorCenter, PriorUnit, Settings};
+use crate::store::{Kind, Reader, hex};
+use serde::Serialize;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// One chain's draws as its file has them.
+#[derive(Clone, Debug)]
+pub struct ChainDraws {
+    /// The chain's file.
+    pub path: PathBuf,
+    /// What the probes recorded.
+    pub draws: Draws,
+    /// The batch's mean log-likelihood in nats, a value a draw: of the step that led to it.
+    pub log_lik: Vec<f64>,
+    /// The log prior without its constant, at the same places.
+    pub log_prior: Vec<f64>,
+    /// Kinetic temperature after these steps; empty without momenta.
+    pub kinetic: Vec<f64>,
+    /// Configurational temperature at these steps.
+    pub configurational: Vec<f64>,
+}
+
+/// What the chains of one run recorded.
+#[derive(Clone, Debug)]
+pub struct RunDraws {
+    /// Where they lie, for errors and reports.
+    pub path: PathBuf,
+    /// Its settings.
+    pub settings: Settings,
+    /// The model as JSON.
+    pub model: String,
+    /// SHA-256 of the corpus.
+    pub corpus: [u8; 32],
+    /// SHA-256 of the baseline.
+    pub baseline: [u8; 32],
+    /// Its chains.
+    pub chains: Vec<ChainDraws>,
+    /// Seconds a gradient took; none while the run is not done.
+    pub seconds_a_gradient: Option<f64>,
+}
+
+impl RunDraws {
+    /// Reads the files of a run's chains, `file` of each, whether they are done or not; how long they took is left to be set.
+    ///
+    /// # Errors
+    /// When the run's method is no chain's, it recorded nothing (`probe_tokens` 0, or before there were probes), has no chain, or is damaged.
+    pub fn read(path: &Path, settings: Settings, file: impl Fn(u32) -> PathBuf) -> Result<Self> {
+        if settings.sampler.chain().is_none() {
+            let what = format!("sampler of {}", path.display());
+            let expected = "a chain's method: draws from fitted normals are independent";
+            return Err(Error::out_of_range(what, expected, settings.sampler));
+        }
+        if settings.probe_tokens == 0 {
+            let what = format!("probe_tokens of {}", path.display());
+            return Err(Error::out_of_range(
+                what,
+                "above 0: nothing was recorded",
+                0,
+            ));
+        }
+        let (mut chains, mut of) = (Vec::<ChainDraws>::new(), None);
+        for file in (0..settings.chains).map(file) {
+            // Chains run one after the other: those after the first that is missing have not begun.
+            if !file.exists() && !chains.is_empty() {
+                break;
+            }
+            let mut r = Reader::open(&file, Kind::Chain)?;
+            let h = r.header();
+            // The prior's baseline is the run's, which is where its first chain starts.
+            of.get_or_insert((h.model.clone(), h.corpus_sha256, h.baseline_sha256));
+            let chain = read_chain(&mut r, file, &settings)?;
+            let tokens = |c: &ChainDraws| (!c.draws.is_empty()).then(|| c.draws.tokens());
+            let known = chains.iter().find_map(tokens);
+            let message = match (known, tokens(&chain)) {
+                (Some(expected), Some(got)) if expected != got => {
+                    format!("expected {expected} probe tokens, found {got}")
+                }
+                (_, Some(0)) => "expected scores of probe tokens, found none".into(),
+                _ => {
+                    chains.push(chain);
+                    continue;
+                }
+            };
+            let path = chain.path;
+            return Err(Error::BadHeader { path, message });
+        }
+        let Some((model, corpus, baseline)) = of else {
+            return Err(Error::out_of_range("chains", "at least 1", 0));
+        };
+        Ok(Self {
+            path: path.to_path_buf(),
+            settings,
+            model,
+            corpus,
+            baseline,
+            chains,
+            seconds_a_gradient: None,
+        })
+    }
+
+    /// Its chains that have at least so many draws.
+    pub(super) fn used(&self, fewest: usize) -> impl Iterator<Item = &ChainDraws> {
+        self.chains.iter().filter(move |c| c.draws.len() >= fewest)
+    }
+
+    /// Gradients that one chain took for its first `draws` draws, warm-up and the mass's among them.
+    pub(super) fn gradients(&self, draws: usize) -> u64 {
+        let c = &self.settings;
+        let mass = c.mass();
+        let before = mass.steps().saturating_add(c.warmup_steps);
+        let all = draw_schedule(c).steps(before.saturating_add(c.sampling_steps));
+        // The step of that draw: exploring steps give none, but cost a gradient each.
+        let last = draws.checked_sub(1).and_then(|i| all.get(i).copied());
+        let moves = c.warmup_steps.saturating_add(last.unwrap_or(0));
+        mass.steps() + moves.saturating_mul(mass.gradients_a_step())
+    }
+
+    /// What must be the same for chains to have one target and one set of probes.
+    fn identity(&self) -> Identity {
+        let c = &self.settings;
+        let recorded = self.chains.iter().find(|c| !c.draws.is_empty());
+        let tokens = recorded.map_or(c.probe_tokens, |c| c.draws.tokens());
+        let baseline =
+            c.prior_center == PriorCenter::Pretrained || c.prior_scale == PriorUnit::Relative;
+        let chosen = c.train_samples.map(|_| c.seed);
+        let settings = vec![
+            ("model", self.model.clone()),
+            ("corpus", hex(&self.corpus)),
+            ("temperature", c.temperature.to_string()),
+            (
+                "temperature_schedule",
+                canonical(&c.schedule(c.temperature_schedule)),
+            ),
+            ("objective", canonical(&c.objective)),
+            ("num_data", canonical(&c.num_data)),
+            ("max_seq_length", canonical(&c.max_seq_length)),
+            ("train_samples", canonical(&c.train_samples)),
+            ("likelihood_weight", c.likelihood_weight.to_string()),
+            ("prior_family", canonical(&c.prior_family())),
+            ("prior_std", c.prior_std.to_string()),
+            ("prior_center", canonical(&c.prior_center)),
+            ("prior_scale", canonical(&c.prior_scale)),
+            ("preconditioner", stays(c.mass())),
+            ("probe_every", c.probe_every.to_string()),
+            ("number of probe tokens", tokens.to_string()),
+            (
+                "baseline in the prior",
+                canonical(&baseline.then(|| hex(&self.baseline))),
+            ),
+            ("seed of the chosen windows", canonical(&chosen)),
+        ];
+        Identity {
+            path: self.path.clone(),
+            settings,
+        }
+    }
+}
+
+/// A setting as its own words, whatever it is called in the source.
+fn canonical(setting: &impl Serialize) -> String {
+    match serde_json::to_value(setting) {
+        Ok(Value::String(word)) => word,
+        Ok(Value::Null) => "none".into(),
+        Ok(other) => other.to_string(),
+        Err(e) => e.to_string(),
+    }
+}
+
+/// A mass that follows the chain has another stationary law than one that stays.
+fn stays(mass: Preconditioner) -> String {
+    match mass {
+        Preconditioner::Live {
+            floor,
+            decay,
+            gamma,
+            ..
+        } => format!("live (decay {decay}, floor {floor}, gamma {gamma})"),
+        _ => "one that stays".into(),
+    }
+}
+
+/// After which steps a run's chains record draws.
+fn draw_schedule(c: &Settings) -> DrawSchedule {
+    let before = c.mass().steps() + c.warmup_steps;
+    DrawSchedule::new(
+        c.probe_every,
+        before,
+        c.sampling_steps,
+        c.schedule(c.schedule),
+    )
+}
+
+fn read_chain(r: &mut Reader, path: PathBuf, config: &Settings) -> Result<ChainDraws> {
+    let step = r.header().step;
+    let due = match config.probe_tokens {
+        0 => Vec::new(),
+        _ => draw_schedule(config).steps(step),
+    };
+    let draws = Draws::read(r, due.len() as u64).map_err(Error::of_file(&path))?;
+    let n = draws.len();
+    let before = step.min(config.mass().steps() + config.warmup_steps) as usize;
+    let mut series = |name: &str, skip: usize| -> Result<Vec<f64>> {
+        let len = r.tensor(name)?.len as usize;
+        let mut v = vec![0.0; len];
+        r.read_f64(name, &mut v)?;
+        let picked: Vec<f64> = (due.iter())
+            .filter_map(|&made| v.get(skip + made as usize - 1).copied())
+            .collect();
+        match picked.len() == n || len == 0 {
+            true => Ok(picked),
+            false => Err(Error::BadHeader {
+                path: path.clone(),
+                message: format!(
+                    "{name}: expected a value for each of {n} draws, found {len} values"
+                ),
+            }),
+        }
+    };
+    Ok(ChainDraws {
+        log_lik: series("trace.log_lik", before)?,
+        log_prior: series("trace.log_prior", before)?,
+        kinetic: series("trace.kinetic_temperature", 0)?,
+        configurational: series("trace.configurational_temperature", 0)?,
+        path,
+        draws,
+    })
+}
+
+/// Checks that runs belong together.
+///
+/// Their methods, step sizes, seeds and starting points may differ: the target and the probes may not.
+///
+/// # Errors
+/// When there is none, two have different targets or probes, or two chains are the same draws.
+pub fn check_together(runs: &[RunDraws]) -> Result<()> {
+    let Some(first) = runs.first() else {
+        return Err(Error::out_of_range("runs", "at least one", 0));
+    };
+    let identity = first.identity();
+    for run in &runs[1..] {
+        identity.check_same(&run.identity())?;
+    }
+    // Chains of one seed and number draw the same if their settings are the same; the same chain twice would look like agreement.
+    let named = |r: &'_ RunDraws| (r.settings.seed, r.settings.sampler);
+    for (i, a) in runs.iter().enumerate() {
+        for b in runs[..i].iter().filter(|b| named(a) == named(b)) {
+            for (x, y) in a.chains.iter().zip(&b.chains) {
+                let n = x.draws.len().min(y.draws.len()) * PROJECTIONS;
+                if n > 0 && x.draws.projection[..n] == y.draws.projection[..n] {
+                    return Err(Error::out_of_range(
+                        format!("draws of {}", x.path.display()),
+                        "other ones than another chain's: one chain twice says nothing",
+                        format!("those of {}", y.path.display()),
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the chains that count, and the fewest draws that one of them needs: a chain that has just begun would leave nothing of the others.
+pub fn select(runs: &[RunDraws]) -> (usize, Vec<&ChainDraws>) {
+    let of =
+        |fewest: usize| -> Vec<&ChainDraws> { runs.iter().flat_map(|r| r.used(fewest)).collect() };
+    match of(MIN_DRAWS) {
+        none if none.is_empty() => (0, of(0)),
+        some => (MIN_DRAWS, some),
+    }
+}
+
+/// Returns how many draws every one of the chains has.
+pub fn shortest(chains: &[&ChainDraws]) -> usize {
+    chains.iter().map(|c| c.draws.len()).min().unwrap_or(0)
+}

@@ -1,0 +1,252 @@
+//! The scores of a run's samples on one split, as the original's JSON has them and as text.
+
+use super::config::Config;
+use crate::error::{Error, Result};
+use crate::inference::text_score::WrittenTexts;
+use crate::inference::{Comparison, Paired};
+use crate::metrics::Summary;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// A mean with its extremes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Range {
+    /// The mean.
+    pub mean: f64,
+    /// The largest.
+    pub max: f64,
+    /// The smallest.
+    pub min: f64,
+}
+
+impl From<Summary> for Range {
+    fn from(s: Summary) -> Self {
+        Self {
+            mean: s.mean,
+            max: s.max,
+            min: s.min,
+        }
+    }
+}
+
+/// A text beside what the split has, at most 100 characters each.
+#[derive(Clone, Debug, Serialize)]
+pub struct Example {
+    /// What follows the prompt in the split.
+    pub reference: String,
+    /// What was generated.
+    pub generated: String,
+}
+
+/// The scores on one split. The original's keys first.
+#[derive(Clone, Debug, Serialize)]
+pub struct SplitReport {
+    /// `val` or `train`.
+    pub split: String,
+    /// Tokens scored.
+    pub total_tokens: usize,
+    /// The sampler.
+    pub sampler_type: String,
+    /// Samples averaged.
+    pub num_posterior_samples: usize,
+    /// exp of the averaged prediction's loss.
+    pub perplexity: f64,
+    /// Character BLEU-4 of generated texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bleu: Option<f64>,
+    /// Mean ROUGE-1 F of the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rouge1: Option<f64>,
+    /// Mean ROUGE-2 F.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rouge2: Option<f64>,
+    /// Mean ROUGE-L F.
+    #[serde(rename = "rougeL", skip_serializing_if = "Option::is_none")]
+    pub rouge_l: Option<f64>,
+    /// At most three texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub examples: Option<Vec<Example>>,
+    /// Seconds that this took.
+    pub elapsed_seconds: f64,
+
+    /// The original's definition: exp of the mean loss over tokens and samples.
+    pub perplexity_mean_nll: f64,
+    /// exp of the baseline's loss.
+    pub perplexity_baseline: f64,
+    /// The baseline's loss, nats a token.
+    pub loss_baseline: f64,
+    /// Mean loss of the samples.
+    pub loss_mean_of_samples: f64,
+    /// Loss of the averaged prediction.
+    pub loss_averaged_prediction: f64,
+    /// Each sample's loss, in the store's order.
+    pub loss_of_each_sample: Vec<f64>,
+    /// Averaged prediction against baseline.
+    pub against_baseline: Paired,
+    /// Loss of the deterministic model that took as many gradients as baseline and chains together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_deterministic_equal_gradients: Option<f64>,
+    /// How many those are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deterministic_gradients: Option<u64>,
+    /// Averaged prediction against that model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against_deterministic_equal_gradients: Option<Paired>,
+    /// Entropy of the averaged prediction at T = 1, nats.
+    pub predictive_entropy: Range,
+    /// Mean entropy of the samples' predictions.
+    pub expected_entropy: f64,
+    /// Their difference: what the samples disagree about.
+    pub mutual_information: Range,
+    /// Mean Brier score.
+    pub brier: f64,
+    /// How often the likeliest token came.
+    pub accuracy: f64,
+    /// Expected calibration error, 15 bins.
+    pub ece: f64,
+    /// Accuracy of the baseline.
+    pub accuracy_baseline: f64,
+    /// Expected calibration error of the baseline.
+    pub ece_baseline: f64,
+}
+
+impl SplitReport {
+    /// From the scores; texts and the deterministic model of equal cost are not among them.
+    pub(super) fn new(config: &Config, split: &str, c: &Comparison, elapsed_seconds: f64) -> Self {
+        let (averaged, base) = (&c.averaged, &c.baseline);
+        Self {
+            split: split.into(),
+            total_tokens: averaged.nll.len(),
+            sampler_type: config.sampler.name().into(),
+            num_posterior_samples: averaged.sample_nll.len(),
+            perplexity: averaged.perplexity,
+            bleu: None,
+            rouge1: None,
+            rouge2: None,
+            rouge_l: None,
+            examples: None,
+            elapsed_seconds,
+            perplexity_mean_nll: averaged.gibbs_perplexity,
+            perplexity_baseline: base.perplexity,
+            loss_baseline: mean(&base.nll),
+            loss_mean_of_samples: mean(&averaged.sample_nll),
+            loss_averaged_prediction: mean(&averaged.nll),
+            loss_of_each_sample: averaged.sample_nll.clone(),
+            against_baseline: c.paired,
+            loss_deterministic_equal_gradients: None,
+            deterministic_gradients: None,
+            against_deterministic_equal_gradients: None,
+            predictive_entropy: averaged.entropy_summary.into(),
+            expected_entropy: averaged.expected_entropy,
+            mutual_information: averaged.mutual_information_summary.into(),
+            brier: averaged.brier,
+            accuracy: averaged.accuracy,
+            ece: averaged.ece,
+            accuracy_baseline: base.accuracy,
+            ece_baseline: base.ece,
+        }
+    }
+
+    /// Adds what was written on the split.
+    pub(super) fn add(&mut self, texts: &WrittenTexts) {
+        self.bleu = Some(texts.bleu);
+        self.rouge1 = Some(texts.rouge.rouge1);
+        self.rouge2 = Some(texts.rouge.rouge2);
+        self.rouge_l = Some(texts.rouge.rouge_l);
+        let cut = |s: &String| s.chars().take(100).collect::<String>();
+        let pairs = texts.references.iter().zip(&texts.predictions).take(3);
+        let examples = pairs.map(|(r, g)| Example {
+            reference: cut(r),
+            generated: cut(g),
+        });
+        self.examples = Some(examples.collect());
+    }
+
+    /// The original's `uncertainty`, bnn's split of it beside.
+    pub fn uncertainty(&self) -> Value {
+        json!({
+            "avg_predictive_entropy": self.predictive_entropy.mean,
+            "max_predictive_entropy": self.predictive_entropy.max,
+            "min_predictive_entropy": self.predictive_entropy.min,
+            "expected_entropy": self.expected_entropy,
+            "mutual_information": self.mutual_information,
+        })
+    }
+
+    /// As lines for a person.
+    pub fn text(&self) -> String {
+        let mut s = format!(
+            "{} split, {} tokens, {} samples (nats a token; perplexity)\n",
+            self.split, self.total_tokens, self.num_posterior_samples
+        );
+        let mut row = |what: &str, loss: f64, note: String| {
+            s.push_str(&format!(
+                "  {what:<38} {loss:.4}  {:.4}{note}\n",
+                loss.exp()
+            ));
+        };
+        row("baseline", self.loss_baseline, String::new());
+        let mean = self.loss_mean_of_samples;
+        row("mean of the samples", mean, String::new());
+        let p = &self.against_baseline;
+        row(
+            "averaged prediction",
+            self.loss_averaged_prediction,
+            format!(
+                "  ({:+.4} +- {:.4} against the baseline, z {:.1})",
+                p.difference, p.std_error, p.z
+            ),
+        );
+        if let (Some(loss), Some(n), Some(p)) = (
+            self.loss_deterministic_equal_gradients,
+            self.deterministic_gradients,
+            &self.against_deterministic_equal_gradients,
+        ) {
+            row(
+                &format!("deterministic, {n} gradients"),
+                loss,
+                format!(
+                    "  (averaged {:+.4} +- {:.4}, z {:.1})",
+                    p.difference, p.std_error, p.z
+                ),
+            );
+        }
+        s.push_str(&format!(
+            "  entropy {:.4} = {:.4} expected + {:.4} mutual information; accuracy {:.4}, ECE {:.4} (baseline {:.4})\n",
+            self.predictive_entropy.mean,
+            self.expected_entropy,
+            self.mutual_information.mean,
+            self.accuracy,
+            self.ece,
+            self.ece_baseline,
+        ));
+        if let (Some(bleu), Some(r1), Some(r2), Some(rl)) =
+            (self.bleu, self.rouge1, self.rouge2, self.rouge_l)
+        {
+            s.push_str(&format!(
+                "  texts: BLEU {bleu:.4}, ROUGE-1 {r1:.4}, ROUGE-2 {r2:.4}, ROUGE-L {rl:.4}\n"
+            ));
+        }
+        s
+    }
+}
+
+/// Reports under their splits' names.
+///
+/// # Errors
+/// Never in fact: they are plain data.
+pub fn by_split(reports: &[SplitReport]) -> Result<Map<String, Value>> {
+    reports
+        .iter()
+        .map(|r| {
+            let v =
+                serde_json::to_value(r).map_err(|e| Error::out_of_range("report", "JSON", e))?;
+            Ok((r.split.clone(), v))
+        })
+        .collect()
+}
+
+/// The mean of losses.
+pub(super) fn mean(x: &[f64]) -> f64 {
+    x.iter().sum::<f64>() / x.len() as f64
+}
