@@ -191,7 +191,8 @@ typedef int32_t (*bnn_token_callback)(void *user_data,
                                       double log_prob);
 
 /**
- * As bnn_token_callback, for several texts: prompt is the index of the prompt that the token's text goes on from, and 0 stops that text alone.
+ * Called with every token of several texts: prompt is the index of the prompt that the token's text goes on from, and the other values are those of
+ * bnn_token_callback. Returning 0 stops that text alone.
  */
 typedef int32_t (*bnn_batch_token_callback)(void *user_data,
                                             size_t prompt,
@@ -389,24 +390,24 @@ bnn_status bnn_context_new(size_t threads, bnn_context **context, bnn_error *err
 void bnn_context_free(bnn_context *context);
 
 /**
- * How many threads compute. [out] threads.
+ * Gives how many threads compute. [out] threads.
  */
 bnn_status bnn_context_threads(const bnn_context *context, size_t *threads, bnn_error *err);
 
 /**
- * The play in verse that the library carries. [out] corpus: to be freed with bnn_corpus_free.
+ * Makes a corpus of the play in verse that the library carries. [out] corpus: to be freed with bnn_corpus_free.
  */
 bnn_status bnn_corpus_embedded(bnn_corpus **corpus, bnn_error *err);
 
 /**
- * A plain text file.
+ * Makes a corpus of a plain text file.
  *
  * [in] path: UTF-8, path_len bytes. [out] corpus. Errors: BNN_ERR_IO, BNN_ERR_DATA when it is empty or not UTF-8.
  */
 bnn_status bnn_corpus_from_file(const char *path, size_t path_len, bnn_corpus **corpus, bnn_error *err);
 
 /**
- * A text in memory.
+ * Makes a corpus of a text in memory.
  *
  * [in] chars: UTF-8, len bytes. [out] corpus. Errors: BNN_ERR_DATA when it is empty, BNN_ERR_INVALID when it is not UTF-8.
  */
@@ -421,7 +422,7 @@ bnn_status bnn_corpus_from_text(const char *chars,
 void bnn_corpus_free(bnn_corpus *corpus);
 
 /**
- * [out] vocab_size: how many different characters; [out] n_train, n_val: tokens of the splits.
+ * Gives the sizes of a corpus. [out] vocab_size: how many different characters; [out] n_train, n_val: tokens of the splits.
  */
 bnn_status bnn_corpus_sizes(const bnn_corpus *corpus,
                             size_t *vocab_size,
@@ -430,7 +431,7 @@ bnn_status bnn_corpus_sizes(const bnn_corpus *corpus,
                             bnn_error *err);
 
 /**
- * The tokens of a split.
+ * Copies the tokens of a split.
  *
  * [in] split: BNN_SPLIT_…. [out] tokens: capacity elements; needed: how many there are. Errors: BNN_ERR_INVALID, BNN_ERR_TOO_SMALL.
  */
@@ -442,7 +443,7 @@ bnn_status bnn_corpus_tokens(const bnn_corpus *corpus,
                              bnn_error *err);
 
 /**
- * Text to tokens.
+ * Turns text into tokens.
  *
  * [in] chars: UTF-8, len bytes. [out] tokens: capacity elements; [out] needed: how many there are.
  * Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL.
@@ -456,7 +457,7 @@ bnn_status bnn_corpus_encode(const bnn_corpus *corpus,
                              bnn_error *err);
 
 /**
- * Tokens to text.
+ * Turns tokens into text.
  *
  * [in] tokens: n elements. [out] chars: UTF-8 without NUL, capacity bytes; [out] needed: how many bytes there are.
  * Errors: BNN_ERR_INVALID or BNN_ERR_DATA for a token out of range, BNN_ERR_TOO_SMALL.
@@ -538,12 +539,12 @@ bnn_status bnn_ensemble_add(bnn_ensemble *ensemble,
                             bnn_error *err);
 
 /**
- * How many samples there are. [out] n.
+ * Gives how many samples there are. [out] n.
  */
 bnn_status bnn_ensemble_len(const bnn_ensemble *ensemble, size_t *n, bnn_error *err);
 
 /**
- * Scores the average of the samples' probabilities on a whole split, consecutive windows of the block's length; nats a token.
+ * Scores the average of the samples' probabilities on a whole split, consecutive windows of the block's length; nats per token.
  *
  * [in] split: BNN_SPLIT_…. [out] report: loss, of the averaged prediction; loss_mean, the mean of the samples' losses, and loss_of_each;
  * entropy.mean, .min, .max, of the averaged prediction; expected_entropy; mutual_information.mean, .min, .max; ece, expected calibration error,
@@ -557,7 +558,7 @@ bnn_status bnn_ensemble_evaluate(const bnn_ensemble *ensemble,
                                  bnn_error *err);
 
 /**
- * What the average of the samples says of a text, token by token: of each after the first, given those before it in its window. Windows are
+ * Scores what the average of the samples says of a text, token by token: of each after the first, given those before it in its window. Windows are
  * consecutive and of the block's length, as bnn_ensemble_evaluate has them, the last one shorter where the text does not fill it.
  *
  * [in] tokens: n, at least 2, as bnn_corpus_encode or bnn_corpus_tokens gives them. [out] log_probs, entropy, mutual_information: n - 1
@@ -595,7 +596,7 @@ void bnn_generator_free(bnn_generator *generator);
  *
  * [in] prompt: UTF-8, prompt_len bytes, at least one character; options: max_new_tokens, generation_temperature, top_k, context, seed (NULL
  * for defaults); number: which text of the seed; callback: NULL or called for each token. [out] chars: the new text, UTF-8 without NUL,
- * capacity bytes; needed: its bytes (4 * max_new_tokens is always enough); mean_entropy, mean_mutual_information: nats a token.
+ * capacity bytes; needed: its bytes (4 * max_new_tokens is always enough); mean_entropy, mean_mutual_information: nats per token.
  * Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL (the same call with a larger
  * buffer gives the same text), BNN_ERR_NOT_FINITE. The same seed gives the same text, whatever the number of threads.
  */
@@ -614,7 +615,7 @@ bnn_status bnn_generator_generate(bnn_generator *generator,
                                   bnn_error *err);
 
 /**
- * Goes on from several prompts at once: each sample's weights are read once a token for all of them.
+ * Goes on from several prompts at once: each sample's weights are read once per token for all of them.
  *
  * Text i is number first + i (modulo 2^64) of the seed: the same bytes as bnn_generator_generate writes from prompt i alone with that
  * number. The generator keeps caches for as many texts as it ever wrote at once.
@@ -623,7 +624,7 @@ bnn_status bnn_generator_generate(bnn_generator *generator,
  * bnn_generator_generate; callback: NULL or called for each token, text by text for the first tokens, then for the second, and so on.
  * [out] chars: the new texts one after the other, UTF-8 without NUL, capacity bytes; needed: their bytes (4 * n * max_new_tokens is
  * always enough); offsets: n + 1 numbers, text i is bytes offsets[i] to offsets[i + 1] of chars; mean_entropy, mean_mutual_information:
- * n each, nats a token, 0 for a text without one.
+ * n each, nats per token, 0 for a text without one.
  * Errors: those of bnn_generator_generate, with the prompt's index.
  */
 bnn_status bnn_generator_generate_batch(bnn_generator *generator,
@@ -643,7 +644,7 @@ bnn_status bnn_generator_generate_batch(bnn_generator *generator,
                                         bnn_error *err);
 
 /**
- * Corpus BLEU: unsmoothed, brevity penalty, one reference a text.
+ * Computes corpus BLEU: unsmoothed, brevity penalty, one reference per text.
  *
  * [in] references, predictions: n texts, UTF-8, with their lengths in bytes; unit: BNN_UNIT_…; max_order: 1 to 4. [out] score: 0 to 1.
  * Errors: BNN_ERR_INVALID for the unit or the order, BNN_ERR_SHAPE for no texts.
@@ -659,7 +660,7 @@ bnn_status bnn_bleu(const char *const *references,
                     bnn_error *err);
 
 /**
- * Mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures. As bnn_bleu. [out] report: rouge1, rouge2, rouge_l, 0 to 1.
+ * Computes the mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures, of texts given as to bnn_bleu. [out] report: rouge1, rouge2, rouge_l, 0 to 1.
  */
 bnn_status bnn_rouge(const char *const *references,
                      const size_t *reference_lens,
@@ -671,7 +672,7 @@ bnn_status bnn_rouge(const char *const *references,
                      bnn_error *err);
 
 /**
- * Mean Brier score of predictions: the squared distance between the probabilities and the outcome.
+ * Computes the mean Brier score of predictions: the squared distance between the probabilities and the outcome.
  *
  * [in] probabilities: (n, v), those of one prediction after the other; outcomes: n, each below v; n, v: at least 1. [out] score: 0 to 2, 0
  * the best. Errors: BNN_ERR_INVALID for an outcome or a probability that is not 0 to 1, with its place; BNN_ERR_SHAPE for no predictions.
@@ -684,7 +685,7 @@ bnn_status bnn_brier_score(const double *probabilities,
                            bnn_error *err);
 
 /**
- * Expected calibration error: the gap between mean confidence and accuracy, averaged over bins of equal width.
+ * Computes the expected calibration error: the gap between mean confidence and accuracy, averaged over bins of equal width.
  *
  * [in] confidence: n, each prediction's highest probability, above 0 and at most 1; correct: n, nonzero where that outcome came; bins: at
  * least 1. [out] ece: 0 to 1. Errors: BNN_ERR_INVALID for a confidence, no bins or more than memory holds, BNN_ERR_SHAPE for no predictions.
@@ -697,7 +698,7 @@ bnn_status bnn_calibration_error(const double *confidence,
                                  bnn_error *err);
 
 /**
- * Whether chains agree on one scalar quantity, and how many independent draws they are worth (Vehtari et al. 2021).
+ * Says whether chains agree on one scalar quantity, and how many independent draws they are worth (Vehtari et al. 2021).
  *
  * [in] draws: (chains, n), the draws of one chain after the other, all finite; chains: at least 1; n: draws of each chain, at least 4.
  * [out] report: rhat, rank-normalised split R-hat, about 1 where the halves of all chains agree; NaN for a constant quantity; ess_bulk, ess_tail,
@@ -727,7 +728,7 @@ bnn_status bnn_movement(size_t samples,
                         bnn_error *err);
 
 /**
- * Says how far the stored samples of a chain lie from its start. As bnn_movement.
+ * Says how far the stored samples of a chain lie from its start, in the rows of bnn_movement.
  *
  * [in] chain: which; start: n parameters, n = the model's n_params. Errors: BNN_ERR_SHAPE; those of bnn_store_get for a sample that cannot be read.
  */
@@ -781,7 +782,7 @@ bnn_status bnn_model_untie(const bnn_model *model,
 void bnn_model_free(bnn_model *model);
 
 /**
- * [out] n_params: length of the parameter vector; [out] block_size: longest context.
+ * Gives the sizes of a model. [out] n_params: length of the parameter vector; [out] block_size: longest context.
  */
 bnn_status bnn_model_sizes(const bnn_model *model, size_t *n_params, size_t *block_size, bnn_error *err);
 
@@ -799,7 +800,7 @@ bnn_status bnn_model_set_params(bnn_model *model,
                                 bnn_error *err);
 
 /**
- * One named tensor of the parameter vector, in nanoGPT's order.
+ * Describes one named tensor of the parameter vector, in nanoGPT's order.
  *
  * [in] index: from 0. [out] name: UTF-8 without NUL, capacity bytes; needed: its bytes; offset, len: its place.
  * Errors: BNN_ERR_INVALID past the last tensor, BNN_ERR_TOO_SMALL.
@@ -816,7 +817,7 @@ bnn_status bnn_model_tensor(const bnn_model *model,
 /**
  * Loss over a whole split, consecutive windows of the block's length.
  *
- * [in] split: BNN_SPLIT_…. [out] loss: nats a token. Errors: BNN_ERR_DATA when the split is shorter than a window.
+ * [in] split: BNN_SPLIT_…. [out] loss: nats per token. Errors: BNN_ERR_DATA when the split is shorter than a window.
  * Reproducible to the bit on one machine, whatever the number of threads.
  */
 bnn_status bnn_model_loss(const bnn_model *model,
@@ -826,7 +827,7 @@ bnn_status bnn_model_loss(const bnn_model *model,
                           bnn_error *err);
 
 /**
- * Mean loss of targets y after tokens x, and its gradient.
+ * Computes the mean loss of targets y after tokens x, and its gradient.
  *
  * [in] x, y: (B, T), b * t tokens each. last_only: nonzero counts the last position of each sequence alone. [out] loss: nats; grad: n
  * floats, n = n_params, or NULL for none. Errors: BNN_ERR_INVALID for tokens or sizes, BNN_ERR_SHAPE for n. A loss that is not finite is
@@ -896,12 +897,16 @@ bnn_status bnn_options_set_f64(bnn_options *options,
                                bnn_error *err);
 
 /**
- * Sets an option that takes an unsigned integer; a switch takes 0 or 1. As bnn_options_set_f64.
+ * Sets an option that takes an unsigned integer; a switch takes 0 or 1. Name and errors are those of bnn_options_set_f64.
  */
-bnn_status bnn_options_set_u64(bnn_options *options, const char *name, size_t name_len, uint64_t value, bnn_error *err);
+bnn_status bnn_options_set_u64(bnn_options *options,
+                               const char *name,
+                               size_t name_len,
+                               uint64_t value,
+                               bnn_error *err);
 
 /**
- * Sets an option that takes a word: UTF-8, value_len bytes. As bnn_options_set_f64.
+ * Sets an option that takes a word: UTF-8, value_len bytes. Name and errors are those of bnn_options_set_f64.
  */
 bnn_status bnn_options_set_str(bnn_options *options,
                                const char *name,
@@ -928,7 +933,7 @@ bnn_status bnn_options_get_f64(const bnn_options *options,
                                bnn_error *err);
 
 /**
- * Reads back an option that takes an unsigned integer. As bnn_options_get_f64.
+ * Reads back an option that takes an unsigned integer; arguments and errors are those of bnn_options_get_f64.
  */
 bnn_status bnn_options_get_u64(const bnn_options *options,
                                const char *name,
@@ -937,7 +942,7 @@ bnn_status bnn_options_get_u64(const bnn_options *options,
                                bnn_error *err);
 
 /**
- * Reads back an option that takes a word. As bnn_options_get_f64.
+ * Reads back an option that takes a word; options, name and errors are those of bnn_options_get_f64.
  *
  * [out] value: UTF-8 without NUL, capacity bytes; needed: its bytes. Errors besides: BNN_ERR_TOO_SMALL.
  */
@@ -950,12 +955,12 @@ bnn_status bnn_options_get_str(const bnn_options *options,
                                bnn_error *err);
 
 /**
- * How many options there are. Never fails.
+ * Returns how many options there are. Never fails.
  */
 size_t bnn_options_count(void);
 
 /**
- * One thing about one option, as text.
+ * Gives one thing about one option, as text.
  *
  * [in] index: below bnn_options_count(); field: UTF-8, field_len bytes, one of name; aliases (other names that are taken); type (f64, u64 or
  * str); default (as the set functions take it; empty where it depends on the place of use); defaults (with the methods, shapes and targets that have
@@ -990,12 +995,12 @@ bnn_status bnn_probe_new(const bnn_model *model,
 void bnn_probe_free(bnn_probe *probe);
 
 /**
- * How many tokens are scored. [out] n.
+ * Gives how many tokens are scored. [out] n.
  */
 bnn_status bnn_probe_len(const bnn_probe *probe, size_t *n, bnn_error *err);
 
 /**
- * Log-probabilities of the tokens, each given those before it in its window, at parameters such as bnn_sampler_get_params gives.
+ * Computes the log-probabilities of the tokens, each given those before it in its window, at parameters such as bnn_sampler_get_params gives.
  *
  * [in] params: n floats, n = the model's n_params. [out] log_probs: capacity floats, nats; needed: how many there are.
  * Errors: BNN_ERR_SHAPE, BNN_ERR_TOO_SMALL, BNN_ERR_INVALID when one is not finite. Reproducible to the bit whatever the number of threads.
@@ -1064,7 +1069,7 @@ bnn_status bnn_report_get_f64(const bnn_report *report,
                               bnn_error *err);
 
 /**
- * Gets a count. As bnn_report_get_f64. [out] value: 0 and 1 where it means no and yes.
+ * Gets a count; name and errors are those of bnn_report_get_f64. [out] value: 0 and 1 where it means no and yes.
  */
 bnn_status bnn_report_get_u64(const bnn_report *report,
                               const char *name,
@@ -1073,7 +1078,7 @@ bnn_status bnn_report_get_u64(const bnn_report *report,
                               bnn_error *err);
 
 /**
- * Gets text. As bnn_report_get_f64. [out] chars: UTF-8 without NUL, capacity bytes; needed: its bytes. Errors: BNN_ERR_TOO_SMALL too.
+ * Gets text; name and errors are those of bnn_report_get_f64. [out] chars: UTF-8 without NUL, capacity bytes; needed: its bytes. Errors: BNN_ERR_TOO_SMALL too.
  */
 bnn_status bnn_report_get_str(const bnn_report *report,
                               const char *name,
@@ -1084,7 +1089,7 @@ bnn_status bnn_report_get_str(const bnn_report *report,
                               bnn_error *err);
 
 /**
- * Gets a series of numbers. As bnn_report_get_f64. [out] values: capacity doubles; needed: how many there are. Errors: BNN_ERR_TOO_SMALL too.
+ * Gets a series of numbers; name and errors are those of bnn_report_get_f64. [out] values: capacity doubles; needed: how many there are. Errors: BNN_ERR_TOO_SMALL too.
  */
 bnn_status bnn_report_get_f64s(const bnn_report *report,
                                const char *name,
@@ -1223,7 +1228,7 @@ bnn_status bnn_sampler_step(bnn_sampler *sampler,
                             bnn_error *err);
 
 /**
- * Makes one step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. Otherwise as bnn_sampler_step.
+ * Makes one step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. The rest is as in bnn_sampler_step.
  */
 bnn_status bnn_sampler_step_tokens(bnn_sampler *sampler,
                                    const uint16_t *x,
@@ -1341,7 +1346,7 @@ bnn_status bnn_sampler_temperature(const bnn_sampler *sampler,
                                    bnn_error *err);
 
 /**
- * From now on takes the temperatures of ranges of a chain's parameters, every so many sampling steps; in place of those that were watched before.
+ * Takes the temperatures of ranges of a chain's parameters from now on, every so many sampling steps, in place of those that were watched before.
  *
  * [in] every: 0 takes none any more; offsets, lens: k ranges, none of them empty. They are no part of a saved state.
  * Errors: BNN_ERR_INVALID for normals, for a range that is empty or outside, and on a model's posterior whose temperature_every is not 0.
@@ -1463,7 +1468,7 @@ bnn_status bnn_store_open(const bnn_model *model,
 void bnn_store_free(bnn_store *store);
 
 /**
- * How many samples there are. [out] n.
+ * Gives how many samples there are. [out] n.
  */
 bnn_status bnn_store_len(const bnn_store *store, size_t *n, bnn_error *err);
 
@@ -1543,9 +1548,9 @@ bnn_status bnn_trainer_new(const bnn_model *model,
 void bnn_trainer_free(bnn_trainer *trainer);
 
 /**
- * One step on a batch that is a function of (seed, step).
+ * Makes one step on a batch that is a function of (seed, step).
  *
- * [out] loss: of the batch before the step, nats a token. Errors: BNN_ERR_NOT_FINITE: the parameters are then those before the step.
+ * [out] loss: of the batch before the step, nats per token. Errors: BNN_ERR_NOT_FINITE: the parameters are then those before the step.
  */
 bnn_status bnn_trainer_step(bnn_trainer *trainer,
                             double *loss,
@@ -1557,17 +1562,17 @@ bnn_status bnn_trainer_step(bnn_trainer *trainer,
 bnn_status bnn_trainer_finish(const bnn_trainer *trainer, bnn_error *err);
 
 /**
- * major * 1000000 + minor * 1000 + patch of the library that is linked. Never fails.
+ * Returns major * 1000000 + minor * 1000 + patch of the library that is linked. Never fails.
  */
 uint32_t bnn_version_number(void);
 
 /**
- * BNN_ABI of the library that is linked. Never fails.
+ * Returns BNN_ABI of the library that is linked. Never fails.
  */
 uint32_t bnn_abi(void);
 
 /**
- * The version as text, such as "0.1.0": static, NUL-terminated, not to be freed. Never fails.
+ * Returns the version as text, such as "0.1.0": static, NUL-terminated, not to be freed. Never fails.
  */
 const char *bnn_version_string(void);
 

@@ -294,7 +294,7 @@ static void gpt(void) {
   NEW();
   ALL();
   LLC(BNN_ERR_INVALID);
-  HOLDS(strstr(err.message, "prior_center pretrained") != NULL && strstr(err.message, "got prior_center zero") != NULL);
+  HOLDS(strstr(err.message, "set prior_center to pretrained") != NULL);
   IS(BNN_ERR_INVALID, temperature(s, 0, a, b, &c, &count, &err));
   HOLDS(strstr(err.message, "temperature_every") != NULL);
   IS(BNN_ERR_INVALID, prior_fit(s, a, b, &c, &err));
@@ -302,17 +302,17 @@ static void gpt(void) {
   F64(o, "temperature", 0.0);
   NEW();
   LLC(BNN_ERR_INVALID);
-  HOLDS(strstr(err.message, "got temperature 0") != NULL);
+  HOLDS(strstr(err.message, "this chain has 0") != NULL);
   UNSET(o, "temperature");
   U64(o, "llc_every", 0);
   NEW();
   LLC(BNN_ERR_INVALID);
-  HOLDS(strstr(err.message, "got llc_every 0") != NULL);
+  HOLDS(strstr(err.message, "set llc_every above 0") != NULL);
   U64(o, "llc_every", 2);
   U64(o, "temperature_every", 2);
   NEW();
   LLC(BNN_ERR_INVALID);
-  HOLDS(strstr(err.message, "got none yet with llc_every 2") != NULL && a[0] == 7 && count == 77);
+  HOLDS(strstr(err.message, "one look takes 2 (llc_every)") != NULL && a[0] == 7 && count == 77);
   OK(temperature(s, 0, a, b, &c, &count, &err)); /* none yet */
   HOLDS(count == 0 && isnan(a[0]) && isnan(b[2]));
   NEAR(c, 0.1 * sqrt(2.0 / 64), 1e-12);
