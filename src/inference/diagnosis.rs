@@ -18,9 +18,9 @@ const PROBES: Called = Called {
 /// Diagnostics of every quantity, in order.
 #[derive(Clone, Debug, Serialize)]
 pub struct Each {
-    /// Of the probe tokens' log-probabilities.
+    /// The agreement of the probe tokens' log-probabilities.
     pub log_prob: Vec<ChainDiagnostics>,
-    /// Of the projections.
+    /// The agreement of the projections.
     pub projection: Vec<ChainDiagnostics>,
 }
 
@@ -59,7 +59,7 @@ pub struct Diagnosis {
 /// Diagnoses the chains of runs that belong together.
 ///
 /// # Errors
-/// As [`check_together`].
+/// Returns the errors of [`check_together`].
 pub fn diagnose<B: Backend>(backend: &B, runs: &[RunDraws]) -> Result<Diagnosis> {
     check_together(runs)?;
     let (fewest, used) = select(runs);
@@ -108,7 +108,7 @@ pub fn diagnose<B: Backend>(backend: &B, runs: &[RunDraws]) -> Result<Diagnosis>
 }
 
 impl Diagnosis {
-    /// As text for a person.
+    /// Returns the diagnosis as text for a person.
     pub fn text(&self) -> String {
         let mut text = format!(
             "probes: {} chain(s) of {} draws, one every {} sampling steps{}; {} gradients{}\n",

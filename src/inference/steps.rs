@@ -26,7 +26,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Makes the next step on a batch of the caller's, of at most (B, T) tokens.
     ///
     /// # Errors
-    /// As [`Session::step`], and when the batch does not fit.
+    /// Returns the errors of [`Session::step`], and an error when the batch does not fit.
     pub fn step_on(&mut self, batch: &Batch) -> Result<StepReport> {
         let (monitors, watchers) = (&mut self.monitors, &mut self.watchers);
         let report = match &mut self.engine {
@@ -95,7 +95,7 @@ impl<B: Backend + 'static> Session<B> {
     /// likelihoods and of the squares of those, (n_params) each, and the mean log likelihood. The prior has no part in them.
     ///
     /// # Errors
-    /// As [`Session::step_with_gradient`], and [`Error::OutOfRange`] for chains and VI.
+    /// Returns the errors of [`Session::step_with_gradient`], and [`Error::OutOfRange`] for chains and VI.
     pub fn step_with_squares(
         &mut self,
         grad: &[f32],

@@ -9,7 +9,7 @@ use std::path::Path;
 /// Reads what a run's chains recorded, whether it is done or not.
 ///
 /// # Errors
-/// As [`RunDraws::read`], and when the folder is no run's.
+/// Returns the errors of [`RunDraws::read`], and an error when the folder is no run's.
 pub fn open(path: &Path) -> Result<RunDraws> {
     let (folder, config) = RunFolder::open(path)?;
     let mut draws = RunDraws::read(path, config, |chain| folder.chain(chain))?;

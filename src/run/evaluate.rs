@@ -80,7 +80,7 @@ impl Evaluation<'_> {
     /// Everything that `--eval` asks for, on every split; `bayesian_eval_<time>.json` is written into the run folder.
     ///
     /// # Errors
-    /// As [`Evaluation::losses`], and when the control's training or a text fails.
+    /// Returns the errors of [`Evaluation::losses`], and those of the control's training and of texts.
     pub fn evaluate(&self, folder: &RunFolder, ctx: &mut Context) -> Result<Vec<SplitReport>> {
         let (config, setting, store) = (self.config, self.setting, self.store);
         let control = match config.eval_control {
@@ -141,7 +141,7 @@ impl Evaluation<'_> {
     /// validation split's report, wherever it was asked for.
     ///
     /// # Errors
-    /// As [`Evaluation::evaluate`].
+    /// Returns the errors of [`Evaluation::evaluate`].
     pub fn at_the_end(
         &self,
         folder: &RunFolder,
@@ -194,7 +194,7 @@ impl Evaluation<'_> {
 /// Scores a run's samples again (`bnn eval RUN`), with other settings of the evaluation if given.
 ///
 /// # Errors
-/// As [`Evaluation::evaluate`], and when the run's folder is not whole.
+/// Returns the errors of [`Evaluation::evaluate`], and an error when the run's folder is not whole.
 pub fn eval_run(
     folder: &RunFolder,
     config: &Config,

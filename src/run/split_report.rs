@@ -173,7 +173,7 @@ impl SplitReport {
         })
     }
 
-    /// As lines for a person.
+    /// Returns the report as lines for a person.
     pub fn text(&self) -> String {
         let mut s = format!(
             "{} split, {} tokens, {} samples (nats a token; perplexity)\n",

@@ -8,7 +8,7 @@ use crate::gpt::{Gpt, GptConfig, Objective, SquareSums, Squares, TokenBatch, Wor
 
 /// Largest relative error of logits, losses and gradients: f32 sums over a few hundred terms, six roundings deep.
 const TOLERANCE: f64 = 2e-5;
-/// The same when products round their operands to bf16: 2^-8 each at most, 2e-3 a product in the mean, a few dozen of them in a row.
+/// The largest difference allowed when products round their operands to bf16: 2^-8 each at most, 2e-3 a product in the mean, a few dozen of them in a row.
 const ROUNDED_TOLERANCE: f64 = 3e-2;
 /// When they are split into two bf16s: 2^-15 a product at most, 4e-6 in the mean.
 const SPLIT_TOLERANCE: f64 = 1e-4;
