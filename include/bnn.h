@@ -1330,6 +1330,18 @@ bnn_status bnn_sampler_step_size(const bnn_sampler *sampler,
                                  bnn_error *err);
 
 /**
+ * Forecasts how far a chain can get with the step as it is now. Call it before the first step: a chain that ends before its momentum is forgotten
+ * once moves along one straight line, and its samples are worth about one.
+ *
+ * [out] report: physical_time: sum of the step sizes of the whole run; friction_times: how often the momentum is forgotten in that time, NaN without
+ * momenta; optimizer_learning_rate, optimizer_momentum: what an optimiser on the mean loss would call the step, at unit mass; one_line: 1 where
+ * the run ends before the momentum is forgotten once. Errors: BNN_ERR_INVALID for normals.
+ */
+bnn_status bnn_sampler_forecast(const bnn_sampler *sampler,
+                                bnn_report *report,
+                                bnn_error *err);
+
+/**
  * Reports the temperatures of one tensor, or of one of bnn_sampler_watch's ranges, over the sampling steps so far: taken every temperature_every
  * (an option) of them, or as often as the ranges are watched. Each must show the options' temperature by itself: a mean over all can hide a hot one
  * behind a cold one.

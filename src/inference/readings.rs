@@ -2,7 +2,7 @@
 
 use super::mixing::equilibrium_sd;
 use super::monitors::{ExcessLoss, TensorTemperatures, Trace};
-use super::{Report, Session, StepReport};
+use super::{Report, Session, StepReport, TrajectoryForecast};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::metrics::{Energy, LocalLearningCoefficient, Mean, local_learning_coefficient};
@@ -158,6 +158,15 @@ impl<B: Backend + 'static> Session<B> {
             .group("configurational", running(taken.configurational(index), "-(theta - start) * grad"))
             .row("equilibrium_sd", band, "standard deviation of one step's value in equilibrium on a Gaussian, T sqrt(2 / d)")
             .row("count", taken.count(), "how often they were taken"))
+    }
+
+    /// Returns how far the whole chain can get with the step as it is now, as rows.
+    ///
+    /// # Errors
+    /// Returns [`Error::Conflict`] for a fit.
+    pub fn forecast_report(&self) -> Result<Report> {
+        let forecast = TrajectoryForecast::new(&self.sampler_now()?, self.num_data());
+        Ok(Report::from(&forecast))
     }
 
     /// Returns the step as it is now, as rows: as step size and friction, and in an optimiser's terms.

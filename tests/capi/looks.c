@@ -381,6 +381,48 @@ static void gpt(void) {
   bnn_sampler_free(s), bnn_model_free(model), bnn_options_free(o);
 }
 
+/* How far a chain can get is known before its first step. */
+static void forecast(void) {
+  static const float THETA[N] = {1, -1, 2, 0.5f, 1};
+  static const double ALPHA[2] = {0.3, 30.0};
+  bnn_options *o = NULL;
+  bnn_sampler *s = NULL;
+  bnn_report *r = fresh();
+  OK(bnn_options_new(&o, &err));
+  F64(o, "sigma", 1.5);
+  F64(o, "step_size", 0.01);
+  F64(o, "num_data", 50.0);
+  F64(o, "likelihood_weight", 2.0);
+  U64(o, "warmup_steps", 10);
+  U64(o, "sampling_steps", 90);
+  for (int i = 0; i < 2; ++i) {
+    F64(o, "alpha", ALPHA[i]);
+    OK(bnn_sampler_new_with_gradients(ctx, o, THETA, N, &s, &err));
+    OK(bnn_sampler_forecast(s, r, &err));
+    const double gamma = ALPHA[i] / 2.25, momentum = exp(-0.01 * gamma);
+    NEAR(ROW(r, "physical_time"), 1.0, 1e-12);
+    NEAR(ROW(r, "friction_times"), gamma, 1e-12);
+    NEAR(ROW(r, "optimizer_momentum"), momentum, 1e-12);
+    NEAR(ROW(r, "optimizer_learning_rate"), 1e-4 * 100 / 2.25 * 0.5 * (1 + momentum), 1e-12);
+    uint64_t line = 2;
+    OK(bnn_report_get_u64(r, "one_line", 8, &line, &err));
+    HOLDS(line == (i == 0));
+    bnn_sampler_free(s), s = NULL;
+  }
+  UNSET(o, "alpha");
+  STR(o, "sampler", "sgld");
+  OK(bnn_sampler_new_with_gradients(ctx, o, THETA, N, &s, &err));
+  OK(bnn_sampler_forecast(s, r, &err));
+  HOLDS(isnan(ROW(r, "friction_times")));
+  IS(BNN_ERR_NULL, bnn_sampler_forecast(s, NULL, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_forecast(NULL, r, &err));
+  bnn_sampler_free(s), s = NULL;
+  STR(o, "sampler", "ekf");
+  OK(bnn_sampler_new_with_gradients(ctx, o, THETA, N, &s, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_forecast(s, r, &err));
+  bnn_sampler_free(s), bnn_options_free(o);
+}
+
 /* Every report wants a report. */
 static void nowhere(void) {
   static const float THETA[N] = {1, -1, 2, 0.5f, 1};
@@ -442,6 +484,7 @@ int main(int argc, char **argv) {
   found(argv[1]);
   prior();
   gpt();
+  forecast();
   nowhere();
   energy();
   bnn_corpus_free(corpus), bnn_context_free(ctx);
