@@ -7,7 +7,7 @@ use bnn::data::{Batch, Corpus, Windows};
 use bnn::gpt::{Gpt, GptConfig};
 use bnn::inference::Report;
 use bnn::inference::baseline_cache::{BASELINE_CHAIN, Training};
-use bnn::inference::baseline_file::baseline_sha256;
+use bnn::inference::baseline_file::{BaselineFile, baseline_sha256};
 use bnn::metrics::split_loss;
 use bnn::store::params_sha256;
 
@@ -69,10 +69,13 @@ fn the_kept_model_is_that_of_the_trainer() {
 
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("kept");
-    let first = training.once(&cpu, &folder, |_, _| Ok(())).unwrap();
+    let first = training
+        .once(&cpu, &folder, |_, _| Ok(()), || Ok(()))
+        .unwrap();
     assert!(!first.cached && first.path == training.path(&cpu, &folder).unwrap());
     assert_eq!(first.file.params, file.params);
-    let again = training.once(&cpu, &folder, |_, _| panic!("trained again"));
+    let no_training = |_, _| panic!("trained again");
+    let again = training.once(&cpu, &folder, no_training, || panic!("scored again"));
     let again = again.unwrap();
     assert_eq!((again.cached, &again.file), (true, &first.file));
     assert_eq!(Report::from(&again).u64("kept").unwrap(), 1);
@@ -85,6 +88,19 @@ fn the_kept_model_is_that_of_the_trainer() {
     ] {
         assert!(matches!(wrong, Err(Error::Mismatch { .. })), "{wrong:?}");
     }
+    // Stopped while its loss is computed: the model is kept, and the loss is computed next time.
+    std::fs::remove_file(&first.path).unwrap();
+    let stopped = training.once(&cpu, &folder, |_, _| Ok(()), || Err(Error::Interrupted));
+    assert!(matches!(stopped, Err(Error::Interrupted)));
+    let bare = BaselineFile::read(&first.path).unwrap();
+    assert!(bare.val_loss.is_nan() && bare.params == first.file.params);
+    let scored = training
+        .once(&cpu, &folder, no_training, || Ok(()))
+        .unwrap();
+    assert_eq!((scored.cached, scored.file.val_loss), (true, val));
+    let again = BaselineFile::read(&first.path).unwrap();
+    assert_eq!(again.val_loss, val);
+
     let stopped = training.run(&cpu, |step, _| match step {
         3 => Err(Error::Interrupted),
         _ => Ok(()),

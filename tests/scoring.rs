@@ -8,7 +8,9 @@ use bnn::inference::scoring::{
 };
 use bnn::inference::text_score::TextPlan;
 use bnn::inference::{Report, ReportValue};
-use bnn::metrics::{DEFAULT_BLOCK, paired_block_bootstrap, text_scores};
+use bnn::metrics::{
+    DEFAULT_BLOCK, paired_block_bootstrap, split_loss, split_loss_watched, text_scores,
+};
 use bnn::store::{Dtype, Provenance, Store};
 
 fn gpt(vocab_size: usize, block_size: usize) -> Gpt {
@@ -111,6 +113,39 @@ fn samples_in_memory_and_in_a_store_score_alike() {
         Err(Error::Interrupted)
     });
     assert!(matches!(stopped, Err(Error::Interrupted)));
+}
+
+/// A pass over a text hears after each batch that it is to stop, and ends there.
+#[test]
+fn a_pass_over_a_text_can_be_stopped() {
+    let (cpu, gpt) = (Cpu::new(1).unwrap(), gpt(9, 8));
+    let params = samples(&gpt, 1).remove(0);
+    // Three batches of 512 windows of 8, the last one shorter.
+    let text = tokens(1100 * 8 + 1, 9);
+    let mut heard = Vec::new();
+    let stopped = score(&cpu, &gpt, &text, &Models::One(&params), |windows| {
+        heard.push(windows);
+        match heard.len() {
+            2 => Err(Error::Interrupted),
+            _ => Ok(()),
+        }
+    });
+    assert!(matches!(stopped, Err(Error::Interrupted)));
+    assert_eq!(heard, [512, 1024]);
+    let mut looks = 0;
+    let mut look = |most| {
+        looks += 1;
+        if looks > most {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
+        }
+    };
+    let stopped = split_loss_watched(&cpu, &gpt, &params, &text, 8, || look(1));
+    assert!(matches!(stopped, Err(Error::Interrupted)));
+    let whole = split_loss_watched(&cpu, &gpt, &params, &text, 8, || look(5)).unwrap();
+    assert_eq!(whole, split_loss(&cpu, &gpt, &params, &text, 8).unwrap());
+    assert_eq!(looks, 5);
 }
 
 #[test]

@@ -638,6 +638,17 @@ fn calls_of_the_other_kind_are_refused() {
     };
     let found = own.find_curvature_with(1, steep).unwrap();
     assert!((found.largest - 2.0).abs() < 1e-3, "{found:?}");
+    // A search that is stopped leaves nothing behind.
+    let mut looks = 0;
+    let stopped = model.find_curvature_watched(2, 3, || {
+        looks += 1;
+        match looks {
+            5 => Err(Error::Interrupted),
+            _ => Ok(()),
+        }
+    });
+    assert!(matches!(stopped, Err(Error::Interrupted)));
+    assert_eq!((looks, model.curvature()), (5, None));
     // A chain's curvature is kept in its file.
     let found = model.find_curvature(2, 3).unwrap();
     place.save(&model, "looked.bnn");

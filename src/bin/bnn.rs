@@ -1,20 +1,23 @@
-//! The command `bnn`: flags to library calls. Exit code 0, 1 on an error, 130 when interrupted.
+//! The command `bnn`: flags to library calls. Exit code 0, 1 on an error, 128 and the number of a signal that stopped it.
 
 use bnn::backend::Device;
 use bnn::error::{Error, Result};
 use bnn::inference;
 use bnn::run::config::{self, Config};
+use bnn::run::environment::Environment;
 use bnn::run::folder::RunFolder;
 use bnn::run::prepare::Setting;
+use bnn::run::progress::Log;
+use bnn::run::results::Place;
+use bnn::run::stop::Stop;
+use bnn::run::terminal::{self, Output, print};
 use bnn::run::{Context, bench, diagnose, evaluate, export, flags, generate, hex, train, verify};
 use bnn::settings::{Given, Reader, TargetKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bayesian inference for GPT language models: fast, exact, and honest about what its samples are worth.
 #[derive(Parser)]
@@ -177,71 +180,71 @@ fn main() -> ExitCode {
             let code = if e.use_stderr() { 1 } else { 0 };
             return match e.print() {
                 Ok(()) => ExitCode::from(code),
+                Err(said) if !e.use_stderr() && said.kind() == ErrorKind::BrokenPipe => {
+                    terminal::end_by_broken_output()
+                }
                 Err(_) => ExitCode::from(1),
             };
         }
     };
-    match given.and_then(|given| go(cli.command, given)) {
+    let stop = Stop::default();
+    match given.and_then(|given| go(cli.command, given, &stop)) {
         Ok(code) => code,
-        Err(Error::Interrupted) => ExitCode::from(130),
+        Err(Error::Interrupted) => ExitCode::from(stop.exit_code()),
+        Err(e) if terminal::is_broken_output(&e) => terminal::end_by_broken_output(),
         Err(e) => {
-            eprintln!("error: {e}");
+            say(&format!("error: {e}"));
             ExitCode::from(1)
         }
     }
 }
 
-/// The work's context, with Ctrl-C asking it to stop; a second one ends the process.
-fn context() -> Result<Context> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping after this step (once more to stop at once)");
+/// Lets a signal ask the work to stop at its next step, where it keeps what it has.
+fn listening(stop: &Stop) -> Result<Context> {
+    stop.listen()?;
+    Ok(Context {
+        log: Log::default(),
+        stop: stop.clone(),
     })
-    .map_err(|e| Error::Unsupported(format!("cannot listen for Ctrl-C: {e}")))?;
-    Ok(Context::new(stop))
 }
 
-fn go(command: Command, given: Given) -> Result<ExitCode> {
-    match dotenvy::dotenv() {
-        Ok(_) => {}
-        Err(e) if e.not_found() => {}
-        Err(e) => return Err(Error::data(".env", e.to_string())),
-    }
+fn go(command: Command, given: Given, stop: &Stop) -> Result<ExitCode> {
+    // What leaves nothing half done ends at the first signal.
+    let at_once = || stop.end_at_once();
     match command {
-        Command::Train(a) => train_run(&a, given)?,
-        Command::Baseline(a) => train_baseline(&a, given)?,
-        Command::Eval(a) => evaluate_run(&a, given)?,
-        Command::Diagnose(a) => diagnose_runs(&a, given)?,
-        Command::Generate(a) => return generate_text(&a, given),
-        Command::Config(a) => {
-            let config = resolve(&a, given)?;
-            if a.json {
-                print_json(&serde_json::to_value(&config).map_err(not_json)?)?
-            } else {
-                print(&config.to_toml()?)?
-            }
-        }
-        Command::Verify(a) => return verify_files(&a, given),
-        Command::Bench(a) => measure(&a, given)?,
+        Command::Train(a) => train_run(&a, given, listening(stop)?)?,
+        Command::Baseline(a) => train_baseline(&a, given, listening(stop)?)?,
+        Command::Eval(a) => return evaluate_run(&a, given, listening(stop)?),
+        Command::Generate(a) => return generate_text(&a, given, listening(stop)?),
+        Command::Diagnose(a) => at_once().and_then(|()| diagnose_runs(&a, given))?,
+        Command::Config(a) => at_once().and_then(|()| show_config(&a, given))?,
+        Command::Verify(a) => return at_once().and_then(|()| verify_files(&a, given)),
+        Command::Bench(a) => at_once().and_then(|()| measure(&a, given))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn train_run(a: &Train, given: Given) -> Result<()> {
+fn show_config(a: &Configured, given: Given) -> Result<()> {
+    let config = resolve(a, given, &Environment::default())?;
+    if a.json {
+        print_json(&serde_json::to_value(&config).map_err(not_json)?)
+    } else {
+        print(&config.to_toml()?)
+    }
+}
+
+fn train_run(a: &Train, given: Given, mut ctx: Context) -> Result<()> {
     // Nothing is sent anywhere, with or without the flag.
     let _ = a.no_wandb;
-    let mut ctx = context()?;
+    let environment = Environment::with_file(&mut ctx.log)?;
     let report = match &a.resume {
         Some(run) => {
+            environment.check_device()?;
             let (folder, config) = RunFolder::open(run)?;
             let config = config.overlaid(given, Reader::Resume)?;
             train::resume(&config, folder, &mut ctx)?
         }
-        None => train::train(&resolve(&a.with, given)?, &mut ctx)?,
+        None => train::train(&resolve(&a.with, given, &environment)?, &mut ctx)?,
     };
     if a.with.json {
         return print_json(&serde_json::to_value(&report).map_err(not_json)?);
@@ -252,9 +255,9 @@ fn train_run(a: &Train, given: Given) -> Result<()> {
     print(&format!("{text}\nrun folder: {}\n", report.run_dir))
 }
 
-fn train_baseline(a: &Configured, given: Given) -> Result<()> {
-    let config = resolve(a, given)?;
-    let mut ctx = context()?;
+fn train_baseline(a: &Configured, given: Given, mut ctx: Context) -> Result<()> {
+    let environment = Environment::with_file(&mut ctx.log)?;
+    let config = resolve(a, given, &environment)?;
     let b = Setting::new(&config)?.baseline(&config, &mut ctx)?;
     match a.json {
         true => print_json(&json!({
@@ -276,19 +279,48 @@ fn train_baseline(a: &Configured, given: Given) -> Result<()> {
     }
 }
 
-fn evaluate_run(a: &Eval, given: Given) -> Result<()> {
+fn evaluate_run(a: &Eval, given: Given, mut ctx: Context) -> Result<ExitCode> {
+    Environment::with_file(&mut ctx.log)?.check_device()?;
     let (folder, config) = RunFolder::open(&a.run)?;
     let config = config.overlaid(given, Reader::Eval)?;
-    let reports = evaluate::eval_run(&folder, &config, &mut context()?)?;
+    let (reports, record) = evaluate::eval_run(&folder, &config, &mut ctx)?;
+    let place = Place::of_evaluation(&folder, config.output.as_deref());
+    let mut out = Output::default();
     if a.json {
-        return print_json(&json!({
+        out.print(&line(&json!({
             "run_dir": folder.path,
             "sampler_type": folder.sampler,
             "results": evaluate::by_split(&reports)?,
-        }));
+            "file": place.as_ref().ok().map(Place::path),
+        })));
+    } else {
+        let mut texts = reports.iter().map(|r| r.text());
+        texts
+            .by_ref()
+            .for_each(|text| out.print(&format!("{text}\n")));
     }
-    let mut texts = reports.iter().map(|r| r.text());
-    texts.try_for_each(|text| print(&format!("{text}\n")))
+    finish(place, &record, out)
+}
+
+/// Stores a result that is printed already, and says where it is or why it is not; only then it counts what printing came to.
+fn finish(place: Result<Place>, result: &Value, out: Output) -> Result<ExitCode> {
+    let stored = place.and_then(|place| {
+        let path = place.path().to_path_buf();
+        place.write(result).map(|()| path)
+    });
+    let code = match stored {
+        Ok(path) => {
+            say(&format!("stored in {}", path.display()));
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            say(&format!(
+                "warning: the result could not be stored: {e}; --output FILE stores it elsewhere"
+            ));
+            ExitCode::from(1)
+        }
+    };
+    out.finish().map(|()| code)
 }
 
 fn diagnose_runs(a: &Diagnose, given: Given) -> Result<()> {
@@ -305,7 +337,7 @@ fn diagnose_runs(a: &Diagnose, given: Given) -> Result<()> {
     }
 }
 
-fn generate_text(a: &Generate, given: Given) -> Result<ExitCode> {
+fn generate_text(a: &Generate, given: Given, mut ctx: Context) -> Result<ExitCode> {
     let (folder, mut config) = RunFolder::open(&a.run)?;
     config.threads = given.threads.unwrap_or(config.threads);
     let writing = given.defaulted(TargetKind::Gpt);
@@ -317,34 +349,25 @@ fn generate_text(a: &Generate, given: Given) -> Result<ExitCode> {
         weights: writing.weights,
         baseline: a.baseline,
     };
-    let mut ctx = context()?;
-    let show = |piece: &str| if a.json { Ok(()) } else { print(piece) };
-    let v = generate::generate(&folder, &config, &request, &mut ctx, show)?;
-    if a.json {
-        print_json(&v)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let one = |info: &Value| {
-        let of = |key: &str| info[key].as_f64().unwrap_or(f64::NAN);
-        eprintln!(
-            "uncertainty at T = 1, nats a token: entropy {:.4} (largest {:.4}) = expected {:.4} + mutual information {:.4}; {} samples; {} context, {} tokens read again",
-            of("avg_uncertainty"),
-            of("max_uncertainty"),
-            of("avg_expected_entropy"),
-            of("avg_mutual_information"),
-            info["num_samples_used"],
-            v["generation_params"]["context"]
-                .as_str()
-                .unwrap_or_default(),
-            info["tokens_read_again"],
-        );
+    let mut out = Output::default();
+    let show = |piece: &str| {
+        if !a.json {
+            out.print(piece);
+        }
     };
-    match &v["unc_info"] {
-        Value::Array(each) => each.iter().for_each(one),
-        info => one(info),
+    let result = generate::generate(&folder, &config, &request, &mut ctx, show)?;
+    let place = Place::of_text(&folder, writing.output.as_deref());
+    if a.json {
+        let mut printed = result.clone();
+        printed["id"] = place.as_ref().ok().map(Place::id).into();
+        printed["file"] = json!(place.as_ref().ok().map(Place::path));
+        out.print(&line(&printed));
+    } else {
+        generate::uncertainty_lines(&result)
+            .iter()
+            .for_each(|l| say(l));
     }
-    eprintln!("per token in {}", v["file"].as_str().unwrap_or_default());
-    Ok(ExitCode::SUCCESS)
+    finish(place, &result, out)
 }
 
 fn measure(a: &Bench, given: Given) -> Result<()> {
@@ -354,7 +377,7 @@ fn measure(a: &Bench, given: Given) -> Result<()> {
         threads: given.threads.unwrap_or(0),
         seconds: a.seconds,
     };
-    bench::bench(&request, &context()?, |row| {
+    bench::bench(&request, |row| {
         if a.json {
             return print_json(&serde_json::to_value(row).map_err(not_json)?);
         }
@@ -405,25 +428,28 @@ fn verify_files(a: &Verify, given: Given) -> Result<ExitCode> {
 }
 
 /// Flags over `--config` over the environment over the preset.
-fn resolve(a: &Configured, given: Given) -> Result<Config> {
+fn resolve(a: &Configured, given: Given, environment: &Environment) -> Result<Config> {
     let file = match &a.config {
         Some(path) => config::from_toml(path)?,
         None => Given::default(),
     };
-    given.or(file).or(config::from_env()?).resolve()
+    given.or(file).or(environment.given()?).resolve()
 }
 
 fn not_json(e: serde_json::Error) -> Error {
     Error::out_of_range("result", "JSON", e)
 }
 
-fn print_json(v: &Value) -> Result<()> {
-    print(&format!("{v}\n"))
+/// Returns JSON as a line.
+fn line(v: &Value) -> String {
+    format!("{v}\n")
 }
 
-fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(Error::io("standard output"))
+fn print_json(v: &Value) -> Result<()> {
+    print(&line(v))
+}
+
+/// Says a line to whoever reads standard error; when nobody does, there is nobody to tell.
+fn say(line: &str) {
+    let _ = terminal::say(line);
 }

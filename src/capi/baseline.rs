@@ -55,13 +55,18 @@ pub unsafe extern "C" fn bnn_model_train_once(
                 recipe: &o.recipe(),
                 batch: o.training_batch(m.gpt.config())?,
             };
-            let made = training.once(&m.device, path.as_ref(), |step, loss| {
-                if callback.is_none_or(|f| f(user_data, step, loss) != 0) {
-                    Ok(())
-                } else {
-                    Err(Error::Interrupted)
-                }
-            })?;
+            let made = training.once(
+                &m.device,
+                path.as_ref(),
+                |step, loss| {
+                    if callback.is_none_or(|f| f(user_data, step, loss) != 0) {
+                        Ok(())
+                    } else {
+                        Err(Error::Interrupted)
+                    }
+                },
+                || Ok(()),
+            )?;
             m.set(&made.file.params)?;
             *report = Report::from(&made);
         }

@@ -91,7 +91,8 @@ pub unsafe extern "C" fn bnn_generator_score_texts(
                 split: u32::from(which == super::corpus::BNN_SPLIT_TRAIN),
             };
             let mut inner = lock(&g.inner, "generator")?;
-            let written = write_and_score(&mut inner, &g.corpus.tokenizer, tokens, &plan)?;
+            let written =
+                write_and_score(&mut inner, &g.corpus.tokenizer, tokens, &plan, || Ok(()))?;
             *report = (&written.ok_or_else(|| plan.too_short(tokens.len()))?).into();
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::file::read;
 use super::meta::read_meta;
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
@@ -56,7 +57,7 @@ impl Corpus {
     /// and the line (from 1).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let bytes = read(path)?;
         if bytes.is_empty() {
             return Err(Error::data(
                 path.display().to_string(),
@@ -145,7 +146,7 @@ fn file_name(path: &Path) -> String {
 }
 
 fn read_tokens(path: &Path, vocab_size: usize) -> Result<Vec<u16>> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = read(path)?;
     if bytes.is_empty() || !bytes.len().is_multiple_of(2) {
         return Err(Error::data(
             path.display().to_string(),

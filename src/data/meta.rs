@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use super::file::read;
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 
 /// Reads `stoi`, `itos` and `vocab_size`, and checks that they agree.
 pub(super) fn read_meta(path: &Path) -> Result<Tokenizer> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = read(path)?;
     let place = path.display().to_string();
     let wrong = |message: String| Error::data(place.clone(), message);
 

@@ -2,11 +2,14 @@
 
 mod batch;
 mod corpus;
+mod file;
 mod meta;
 mod order;
 mod tokenizer;
 
 pub use batch::{Batch, Consecutive, Windows, consecutive};
 pub use corpus::Corpus;
+#[cfg(feature = "cli")]
+pub(crate) use file::{check_regular, read as read_file};
 pub use order::{Batches, Order};
 pub use tokenizer::Tokenizer;

@@ -7,7 +7,7 @@ use crate::baseline::{Recipe, Trainer};
 use crate::data::{Batch, Corpus, Windows};
 use crate::error::{Error, Result};
 use crate::gpt::Gpt;
-use crate::metrics::split_loss;
+use crate::metrics::split_loss_watched;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -99,24 +99,30 @@ impl Training<'_> {
         Ok(folder.join(format!("{name}.bnn")))
     }
 
-    /// Takes the model that a folder keeps, or trains it and keeps it there; `done` as of [`Training::run`].
+    /// Takes the model that a folder keeps, or trains it and keeps it there; `done` as of [`Training::run`]. `look` is called while the validation loss is
+    /// computed and may end that with an error: the trained model is kept by then, and its loss is computed next time.
     ///
     /// # Errors
-    /// Returns the errors of [`Training::run`], and an error when the folder or the file cannot be written, or a kept file is damaged or of another model.
+    /// Returns the errors of [`Training::run`] and of `look`, and an error when the folder or the file cannot be written, or a kept file is damaged or of another model.
     pub fn once<B: Backend>(
         &self,
         backend: &B,
         folder: &Path,
         done: impl FnMut(u64, f64) -> Result<()>,
+        look: impl FnMut() -> Result<()>,
     ) -> Result<Kept> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let path = self.path(backend, folder)?;
         let cached = path.exists();
         if !cached {
-            self.run(backend, done)?.write(&path)?;
+            self.train(backend, done)?.write(&path)?;
         }
-        let file = BaselineFile::read(&path)?;
+        let mut file = BaselineFile::read(&path)?;
         file.check_fits(&path, self.gpt, &self.corpus.tokenizer.vocabulary())?;
+        if file.val_loss.is_nan() {
+            file.val_loss = self.val_loss(backend, &file.params, look)?;
+            file.write(&path)?;
+        }
         Ok(Kept { path, file, cached })
     }
 
@@ -125,6 +131,29 @@ impl Training<'_> {
     /// # Errors
     /// When the recipe does not fit the text, the loss or the gradient is not finite, or `done` fails.
     pub fn run<B: Backend>(
+        &self,
+        backend: &B,
+        done: impl FnMut(u64, f64) -> Result<()>,
+    ) -> Result<BaselineFile> {
+        let mut file = self.train(backend, done)?;
+        file.val_loss = self.val_loss(backend, &file.params, || Ok(()))?;
+        Ok(file)
+    }
+
+    /// Returns the loss of the trained model on the whole validation split.
+    fn val_loss<B: Backend>(
+        &self,
+        backend: &B,
+        params: &[f32],
+        look: impl FnMut() -> Result<()>,
+    ) -> Result<f64> {
+        let (block, val) = (self.gpt.config().block_size, &self.corpus.val);
+        let params = backend.put(params)?;
+        Ok(split_loss_watched(backend, self.gpt, &params, val, block, look)?.0)
+    }
+
+    /// Trains the model; its validation loss is not known yet, NaN.
+    fn train<B: Backend>(
         &self,
         backend: &B,
         mut done: impl FnMut(u64, f64) -> Result<()>,
@@ -146,12 +175,7 @@ impl Training<'_> {
             done(step + 1, loss)?;
         }
         let seconds = start.elapsed().as_secs_f64();
-        // What training took is given back before the evaluation asks for its own.
-        let trained = trainer.into_params();
-        let (block, val) = (self.gpt.config().block_size, &self.corpus.val);
-        let (val_loss, _) = split_loss(backend, self.gpt, &trained, val, block)?;
-        let mut params = vec![0.0; self.gpt.n_params()];
-        backend.download(&trained, &mut params)?;
+        let params = backend.get(&trainer.into_params())?;
         Ok(BaselineFile {
             config: self.config(backend)?,
             model: self.gpt.config().clone(),
@@ -161,7 +185,7 @@ impl Training<'_> {
             corpus_sha256: self.corpus.sha256,
             vocabulary: self.corpus.tokenizer.vocabulary(),
             train_loss: recent.iter().sum::<f64>() / recent.len() as f64,
-            val_loss,
+            val_loss: f64::NAN,
             seconds,
         })
     }

@@ -27,7 +27,7 @@ pub struct BaselineFile {
     pub vocabulary: String,
     /// Mean loss of its last steps (at most 50), nats per token; NaN where it is not known.
     pub train_loss: f64,
-    /// Loss on the whole validation split, nats per token.
+    /// Loss on the whole validation split, nats per token; NaN until it is computed.
     pub val_loss: f64,
     /// Seconds of training; NaN where they are not known.
     pub seconds: f64,

@@ -18,6 +18,19 @@ impl<B: Backend + 'static> Session<B> {
     /// # Errors
     /// Returns the errors of [`Chain::curvature`](crate::samplers::Chain::curvature), and [`Error::OutOfRange`] for fits and gradients of the caller's.
     pub fn find_curvature(&mut self, batches: usize, products: u64) -> Result<ExtremeEigenvalues> {
+        self.find_curvature_watched(batches, products, || Ok(()))
+    }
+
+    /// Finds what [`Session::find_curvature`] does; `look` is called before each gradient and may end the search with an error.
+    ///
+    /// # Errors
+    /// Fails as [`Session::find_curvature`] and `look` do.
+    pub fn find_curvature_watched(
+        &mut self,
+        batches: usize,
+        products: u64,
+        look: impl FnMut() -> Result<()>,
+    ) -> Result<ExtremeEigenvalues> {
         self.engine.sampler()?;
         if !(1..=MOST_BATCHES).contains(&batches) {
             let expected = format!("1 to {MOST_BATCHES}");
@@ -30,7 +43,7 @@ impl<B: Backend + 'static> Session<B> {
         let Engine::Chain(chain) = &mut self.engine else {
             return Err(no_batches());
         };
-        let found = chain.curvature(&next, products)?;
+        let found = chain.curvature_watched(&next, products, look)?;
         self.curvature = Some(found);
         Ok(found)
     }

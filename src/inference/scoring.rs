@@ -109,8 +109,8 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// Scores one model, or the average of several, on consecutive windows of the block's length; `done` hears how many windows times models are
-/// scored.
+/// Scores one model, or the average of several, on consecutive windows of the block's length; `done` hears after each batch how many windows times
+/// models are scored.
 ///
 /// Takes 64 MB beside the model, however long the text is; what is left of it token by token comes on top.
 ///
@@ -137,15 +137,19 @@ pub fn score<B: Backend>(
     let (mut made, mut sums) = (0, None);
     models.for_each(pieces.count(), |params| {
         let (windows, piece) = pieces.piece(made / count);
-        let n = windows.len();
+        let (n, before) = (
+            windows.len(),
+            windows.start * count + made % count * windows.len(),
+        );
         let acc = match &mut sums {
             Some(acc) => acc,
             none => none.insert(EnsembleScores::new(backend, gpt, n * t)?),
         };
         gpt.layout().check(params)?;
         backend.upload(&mut on_device, params)?;
-        acc.add(&on_device, piece, t, &mut ws)?;
-        done(windows.start * count + (made % count + 1) * n)?;
+        acc.add_watched(&on_device, piece, t, &mut ws, |windows| {
+            done(before + windows)
+        })?;
         made += 1;
         let whole = made % count == 0;
         if let Some(acc) = sums.take_if(|_| whole) {
@@ -226,7 +230,8 @@ pub struct Comparison {
     pub paired: Paired,
 }
 
-/// Scores the average of `models` and `baseline`, (n_params), on a text, and compares them token by token.
+/// Scores the average of `models` and `baseline`, (n_params), on a text, and compares them token by token; `done` hears of
+/// both, as if the other model were one more of `models`.
 ///
 /// # Errors
 /// Returns the errors of [`score`].
@@ -237,10 +242,12 @@ pub fn compare<B: Backend>(
     models: &Models<'_>,
     baseline: &[f32],
     seed: u64,
-    done: impl FnMut(usize) -> Result<()>,
+    mut done: impl FnMut(usize) -> Result<()>,
 ) -> Result<Comparison> {
-    let averaged = score(backend, gpt, tokens, models, done)?;
-    let baseline = score(backend, gpt, tokens, &Models::One(baseline), |_| Ok(()))?;
+    let averaged = score(backend, gpt, tokens, models, &mut done)?;
+    let first = models.count() * consecutive(tokens, gpt.config().block_size)?.num_windows();
+    let other = Models::One(baseline);
+    let baseline = score(backend, gpt, tokens, &other, |n| done(first + n))?;
     let paired = Paired::new(&averaged.nll, &baseline.nll, seed)?;
     Ok(Comparison {
         averaged,

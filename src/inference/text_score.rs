@@ -64,15 +64,16 @@ pub struct WrittenTexts {
     pub rouge: Rouge,
 }
 
-/// Writes and scores texts; none where the split is too short for one.
+/// Writes and scores texts; none where the split is too short for one. `look` is called with each token and may end the work with an error.
 ///
 /// # Errors
-/// When a text cannot be written.
+/// When a text cannot be written, and what `look` returns.
 pub fn write_and_score<B: Backend>(
     generator: &mut Generator<B>,
     tokenizer: &Tokenizer,
     tokens: &[u16],
     plan: &TextPlan,
+    mut look: impl FnMut() -> Result<()>,
 ) -> Result<Option<WrittenTexts>> {
     let (prompt, length) = (plan.prompt, plan.length);
     let Some((n, room)) = plan.starts(tokens.len()) else {
@@ -92,7 +93,14 @@ pub fn write_and_score<B: Backend>(
     let mut made = Vec::with_capacity(n);
     for prompts in prompts.chunks(TEXTS_AT_ONCE) {
         let first = made.len() as u64;
-        made.extend(generator.generate_batch(prompts, &options, first, |_, _| true)?);
+        let mut seen = Ok(());
+        made.extend(generator.generate_batch(prompts, &options, first, |_, _| {
+            if seen.is_ok() {
+                seen = look();
+            }
+            seen.is_ok()
+        })?);
+        seen?;
     }
     let trimmed = |tokens: &[u16]| Ok(tokenizer.decode(tokens)?.trim().to_owned());
     let after = |&at: &usize| trimmed(&tokens[at + prompt..at + prompt + length]);

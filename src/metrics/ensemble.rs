@@ -40,6 +40,21 @@ impl<B: Backend> EnsembleScores<B> {
         t: usize,
         ws: &mut Workspace<B>,
     ) -> Result<()> {
+        self.add_watched(params, tokens, t, ws, |_| Ok(()))
+    }
+
+    /// Scores a model as [`EnsembleScores::add`] does; `done` hears after each batch how many windows are scored. When it fails, the scores are lost.
+    ///
+    /// # Errors
+    /// Fails as [`EnsembleScores::add`] and `done` do.
+    pub fn add_watched(
+        &mut self,
+        params: &B::Vector,
+        tokens: &[u16],
+        t: usize,
+        ws: &mut Workspace<B>,
+        mut done: impl FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
         let (windows, rows) = (consecutive(tokens, t)?, eval_batch(t));
         let mut batch = Batch::new(rows, t)?;
         let mut first = 0;
@@ -47,6 +62,7 @@ impl<B: Backend> EnsembleScores<B> {
             first += windows.fill(first, rows, &mut batch)?;
             let of = TokenBatch::new(&batch.x, &batch.y, t, Objective::All);
             (self.gpt).predict(&self.backend, params, of, ws, &mut self.sums)?;
+            done(first)?;
         }
         Ok(())
     }

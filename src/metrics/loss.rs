@@ -24,12 +24,28 @@ pub fn split_loss<B: Backend>(
     tokens: &[u16],
     t: usize,
 ) -> Result<(f64, usize)> {
+    split_loss_watched(backend, gpt, params, tokens, t, || Ok(()))
+}
+
+/// Returns what [`split_loss`] does; `look` is called before each pass and may end it with an error.
+///
+/// # Errors
+/// Fails as [`split_loss`] and `look` do.
+pub fn split_loss_watched<B: Backend>(
+    backend: &B,
+    gpt: &Gpt,
+    params: &B::Vector,
+    tokens: &[u16],
+    t: usize,
+    mut look: impl FnMut() -> Result<()>,
+) -> Result<(f64, usize)> {
     let windows = consecutive(tokens, t)?;
     let rows = eval_batch(t).min(windows.num_windows());
     let mut ws = Workspace::for_prediction(backend, gpt.config(), rows, t)?;
     let mut batch = Batch::new(rows, t)?;
     let (mut sum, mut count, mut first) = (0.0, 0, 0);
     while first < windows.num_windows() {
+        look()?;
         first += windows.fill(first, rows, &mut batch)?;
         let objective = Objective::All;
         let of = TokenBatch::new(&batch.x, &batch.y, t, objective);

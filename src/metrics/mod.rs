@@ -21,7 +21,7 @@ pub use chains::{ChainDiagnostics, MIN_DRAWS, chain_diagnostics};
 pub use energy::{Energy, Mean};
 pub use ensemble::EnsembleScores;
 pub use llc::{LocalLearningCoefficient, local_learning_coefficient};
-pub use loss::{eval_batch, split_loss};
+pub use loss::{eval_batch, split_loss, split_loss_watched};
 pub use predictive::{
     ECE_BINS, PredictiveAccumulator, PredictiveScores, Summary, TokenScores, log_mean_exp,
     predictive_scores,

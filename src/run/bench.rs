@@ -3,7 +3,6 @@
 mod limits;
 mod model;
 
-use super::Context;
 use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::gpt::GptConfig;
@@ -61,19 +60,14 @@ pub struct Row {
 struct Bench<'a> {
     device: Device,
     seconds: f64,
-    ctx: &'a Context,
     row: &'a mut dyn FnMut(&Row) -> Result<()>,
 }
 
 /// Measures and hands each row over when it is there.
 ///
 /// # Errors
-/// For an unknown shape or work, and when interrupted.
-pub fn bench(
-    request: &Request,
-    ctx: &Context,
-    mut row: impl FnMut(&Row) -> Result<()>,
-) -> Result<()> {
+/// For an unknown shape or work, and what `row` returns.
+pub fn bench(request: &Request, mut row: impl FnMut(&Row) -> Result<()>) -> Result<()> {
     if let Some(bad) = request.only.iter().find(|w| !WORK.contains(&w.as_str())) {
         return Err(Error::out_of_range("work", WORK.join(", "), bad));
     }
@@ -86,7 +80,6 @@ pub fn bench(
     let mut b = Bench {
         device: Device::cpu(request.threads)?,
         seconds: request.seconds,
-        ctx,
         row: &mut row,
     };
     if request.asks("limits") {
@@ -123,7 +116,6 @@ impl Bench<'_> {
         }
         let (mut times, start) = (Vec::new(), Instant::now());
         while times.len() < 5 || start.elapsed().as_secs_f64() < self.seconds {
-            self.ctx.check_stop()?;
             let t = Instant::now();
             f()?;
             times.push(t.elapsed().as_secs_f64());

@@ -40,7 +40,11 @@ impl Run<'_> {
             }
             // At its start, with the mass that it has there, and on its own first batch.
             if index == 0 && session.steps_made() == mass_at {
-                self.look_at_curvature(&mut session, ctx)?;
+                match self.look_at_curvature(&mut session, ctx) {
+                    // The state is kept, and the next process looks.
+                    Err(Error::Interrupted) => continue,
+                    looked => looked?,
+                }
             }
             let report = session.step()?;
             let made = session.steps_made();
@@ -57,7 +61,7 @@ impl Run<'_> {
             if made.is_multiple_of(self.config.checkpoint_every) || made == total {
                 session.save(&path)?;
             }
-            progress.at(&mut ctx.log, made, || self.progress_line(&report))?;
+            progress.at(&mut ctx.log, made, || self.progress_line(&report));
         }
         drop(progress);
         Ok((session.end()?, session.gradients_made() - gradients))
@@ -76,7 +80,8 @@ impl Run<'_> {
             }
             (Err(e), _) => return Err(e),
         };
-        ctx.log.say(&line)
+        ctx.log.say(&line);
+        Ok(())
     }
 
     /// Looks for the largest curvature once. It is advice: a chain that can run does not end for want of it.
@@ -85,16 +90,18 @@ impl Run<'_> {
         if products == 0 || session.curvature().is_some() {
             return Ok(());
         }
-        match session.find_curvature(1, products) {
+        match session.find_curvature_watched(1, products, || ctx.stop.check()) {
             Ok(found) => {
                 let lines = self.curvature_lines(&found, session.sampler()?.config());
-                lines.iter().try_for_each(|line| ctx.log.say(line))
+                lines.iter().for_each(|line| ctx.log.say(line));
             }
-            Err(e @ (Error::OutOfRange { .. } | Error::Conflict(_))) => ctx
-                .log
-                .say(&format!("warning: no curvature was found: {e}")),
-            Err(e) => Err(e),
+            Err(e @ (Error::OutOfRange { .. } | Error::Conflict(_))) => {
+                ctx.log
+                    .say(&format!("warning: no curvature was found: {e}"));
+            }
+            Err(e) => return Err(e),
         }
+        Ok(())
     }
 
     fn curvature_lines(&self, found: &ExtremeEigenvalues, settings: &ChainConfig) -> Vec<String> {
@@ -115,8 +122,9 @@ impl Run<'_> {
         let curvature = session.curvature();
         let beyond =
             (curvature.iter()).flat_map(|c| self.curvature_lines(c, found).into_iter().skip(1));
-        let mut lines = std::iter::once(line).chain(forecast).chain(beyond);
-        lines.try_for_each(|line| ctx.log.say(&line))
+        let lines = std::iter::once(line).chain(forecast).chain(beyond);
+        lines.for_each(|line| ctx.log.say(&line));
+        Ok(())
     }
 
     /// Returns a line with one step's values, and how far equilibrium at T lets them stray.

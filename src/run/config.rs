@@ -1,14 +1,15 @@
-//! Settings from files and the environment, and as the record in a run's folder.
+//! Settings from files, and as the record in a run's folder.
 //!
 //! A flag wins over `--config FILE.toml`, that over the environment, that over the preset's defaults.
 
+use crate::data::read_file;
 use crate::error::{Error, Result};
 pub use crate::settings::Settings as Config;
 pub use crate::settings::{
     Given, Preset, PriorCenter, PriorUnit, Row, SamplerChoice, Starts, TABLE, Value,
 };
 use crate::settings::{Kind, row};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use crate::samplers::{CovarianceStructure, CurvatureKind, GaussianMethod};
 
@@ -19,10 +20,11 @@ const VERSION: i64 = 2;
 /// Reads settings from a TOML file as `bnn config` prints it.
 ///
 /// # Errors
-/// When the file cannot be read, is no TOML, names a setting that does not exist, or has a value out of range.
+/// When the file is not a regular one, cannot be read, is no TOML, names a setting that does not exist, or has a value out of range.
 pub fn from_toml(path: &Path) -> Result<Given> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
     let place = path.display().to_string();
+    let text = String::from_utf8(read_file(path)?)
+        .map_err(|e| Error::data(&place, format!("expected UTF-8: {e}")))?;
     let table: toml::Table = text
         .parse()
         .map_err(|e: toml::de::Error| Error::data(&place, e.to_string()))?;
@@ -89,33 +91,4 @@ impl Config {
         }
         Ok(text)
     }
-}
-
-/// Reads the original's environment names, where they are set and not empty.
-///
-/// `BASE_DIR` moves `save_dir`; `DATA_DIR`, `META_PATH` and `MODEL_PATH` are the settings of those names; `DEVICE` other than cpu is an
-/// error in a build without CUDA; `WANDB_AVAILABLE` has nothing to turn on.
-///
-/// # Errors
-/// When a variable is not UTF-8 or names a device that is not there.
-pub fn from_env() -> Result<Given> {
-    let get = |name: &str| match std::env::var(name) {
-        Ok(v) if !v.is_empty() => Ok(Some(v)),
-        Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(e) => Err(Error::out_of_range(name, "UTF-8", e)),
-    };
-    if let Some(device) = get("DEVICE")?
-        && device != "cpu"
-    {
-        return Err(Error::Unsupported(format!(
-            "DEVICE={device}: this build has the CPU alone; set DEVICE=cpu"
-        )));
-    }
-    Ok(Given {
-        save_dir: get("BASE_DIR")?.map(|d| PathBuf::from(d).join("checkpoints/samplers")),
-        data_dir: get("DATA_DIR")?.map(PathBuf::from),
-        meta_path: get("META_PATH")?.map(PathBuf::from),
-        model_path: get("MODEL_PATH")?.map(PathBuf::from),
-        ..Given::default()
-    })
 }

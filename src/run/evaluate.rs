@@ -2,20 +2,21 @@
 
 use super::Context;
 use super::config::Config;
-use super::folder::{RunFolder, now, write_json};
+use super::folder::RunFolder;
 use super::prepare::{Baseline, Setting};
 use super::progress::Progress;
+use super::results::Place;
 use super::split_report::mean;
 pub use super::split_report::{SplitReport, by_split};
 use crate::data::consecutive;
 use crate::error::Result;
 use crate::generate::Generator;
 use crate::inference::Paired;
-use crate::inference::scoring::{Models, compare, last_samples, load_samples, score};
+use crate::inference::scoring::{Models, compare, last_samples, score};
 use crate::inference::text_score::{TextPlan, write_and_score};
 use crate::metrics::eval_batch;
 use crate::store::Store;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Samples that texts are averaged over when all are asked for: the original's number.
 const TEXT_SAMPLES: usize = 10;
@@ -59,7 +60,9 @@ impl Evaluation<'_> {
         let tokens = limited(config, setting, split);
         let used = last_samples(store, config.eval_num_posterior_samples);
         let (gpt, models) = (&setting.gpt, Models::Stored(store, used.clone()));
-        let work = used.len() * consecutive(tokens, gpt.config().block_size)?.num_windows();
+        // The baseline comes after the samples.
+        let scored = used.len() + 1;
+        let work = scored * consecutive(tokens, gpt.config().block_size)?.num_windows();
         let mut progress = Progress::new(&format!("eval {split}"), 0, work as u64);
         let compared = compare(
             &setting.backend,
@@ -70,19 +73,20 @@ impl Evaluation<'_> {
             config.seed,
             |done| {
                 ctx.check_stop()?;
-                progress.at(&mut ctx.log, done as u64, String::new)
+                progress.at(&mut ctx.log, done as u64, String::new);
+                Ok(())
             },
         )?;
         let report = SplitReport::new(config, split, &compared, start.elapsed().as_secs_f64());
         Ok((report, compared.averaged.nll))
     }
 
-    /// Everything that `--eval` asks for, on every split; `bayesian_eval_<time>.json` is written into the run folder.
+    /// Everything that `--eval` asks for, on every split.
     ///
     /// # Errors
     /// Returns the errors of [`Evaluation::losses`], and those of the control's training and of texts.
-    pub fn evaluate(&self, folder: &RunFolder, ctx: &mut Context) -> Result<Vec<SplitReport>> {
-        let (config, setting, store) = (self.config, self.setting, self.store);
+    pub fn evaluate(&self, ctx: &mut Context) -> Result<Vec<SplitReport>> {
+        let (config, setting) = (self.config, self.setting);
         let control = match config.eval_control {
             true => {
                 let per_epoch = setting.batches(config)?.per_sweep();
@@ -98,22 +102,32 @@ impl Evaluation<'_> {
             let (mut report, nll) = self.scored(split, ctx)?;
             if let Some(c) = &control {
                 let (tokens, one) = (limited(config, setting, split), Models::One(&c.params));
-                let scores = score(&setting.backend, &setting.gpt, tokens, &one, |_| Ok(()))?;
+                let look = |_| ctx.check_stop();
+                let scores = score(&setting.backend, &setting.gpt, tokens, &one, look)?;
                 report.loss_deterministic_equal_gradients = Some(mean(&scores.nll));
                 report.deterministic_gradients = Some(c.iters);
                 report.against_deterministic_equal_gradients =
                     Some(Paired::new(&nll, &scores.nll, config.seed)?);
             }
-            self.texts(split, &mut report)?;
+            self.texts(split, &mut report, ctx)?;
             report.elapsed_seconds = start.elapsed().as_secs_f64();
-            ctx.log.say(report.text().trim_end())?;
+            ctx.log.say(report.text().trim_end());
             reports.push(report);
         }
+        Ok(reports)
+    }
+
+    /// Returns what `bayesian_eval_<time>.json` keeps of an evaluation, under the original's keys.
+    ///
+    /// # Errors
+    /// Never in fact: reports are plain data.
+    pub fn record(&self, reports: &[SplitReport]) -> Result<Value> {
+        let (config, setting, store) = (self.config, self.setting, self.store);
         let data = match (&config.data, &config.data_dir) {
             (Some(p), _) | (None, Some(p)) => p.display().to_string(),
             (None, None) => setting.corpus.name.clone(),
         };
-        let file = json!({
+        Ok(json!({
             "config": {
                 "data_dir": data,
                 "splits": config.eval_splits,
@@ -127,28 +141,28 @@ impl Evaluation<'_> {
             "sampler_type": config.sampler.name(),
             "num_posterior_samples": last_samples(store, config.eval_num_posterior_samples).len(),
             "temperature": config.temperature,
-            "results": by_split(&reports)?,
+            "results": by_split(reports)?,
             "vocab_size": setting.gpt.config().vocab_size,
-        });
-        write_json(
-            &folder.file(&format!("bayesian_eval_{}.json", now())),
-            &file,
-        )?;
-        Ok(reports)
+        }))
     }
 
     /// What a run says of its samples at its end: with `--eval` every split that was asked for, else the validation split's losses; and the
     /// validation split's report, wherever it was asked for.
     ///
     /// # Errors
-    /// Returns the errors of [`Evaluation::evaluate`].
+    /// Returns the errors of [`Evaluation::evaluate`], and an error when the result cannot be written.
     pub fn at_the_end(
         &self,
         folder: &RunFolder,
         ctx: &mut Context,
     ) -> Result<(Vec<SplitReport>, SplitReport)> {
         let mut reports = match self.config.eval {
-            true => self.evaluate(folder, ctx)?,
+            true => {
+                let reports = self.evaluate(ctx)?;
+                let place = Place::of_evaluation(folder, None)?;
+                place.write(&self.record(&reports)?)?;
+                reports
+            }
             false => Vec::new(),
         };
         let val = match reports.iter().find(|r| r.split == "val") {
@@ -162,7 +176,7 @@ impl Evaluation<'_> {
     }
 
     /// Generates texts as the original does (uniform starts, temperature 0.8, all tokens) and scores them against what follows in the split.
-    fn texts(&self, split: &str, report: &mut SplitReport) -> Result<()> {
+    fn texts(&self, split: &str, report: &mut SplitReport, ctx: &Context) -> Result<()> {
         let (config, setting, store) = (self.config, self.setting, self.store);
         let count = match config.eval_num_posterior_samples {
             0 => TEXT_SAMPLES,
@@ -180,10 +194,11 @@ impl Evaluation<'_> {
         if plan.starts(tokens.len()).is_none() {
             return Ok(());
         }
-        let samples = setting.put_all(load_samples(store, count)?)?;
+        let samples = setting.put_samples(store, count, &ctx.stop)?;
         let mut generator = Generator::new(&setting.backend, &setting.gpt, samples)?;
         let tokenizer = &setting.corpus.tokenizer;
-        let Some(made) = write_and_score(&mut generator, tokenizer, tokens, &plan)? else {
+        let look = || ctx.check_stop();
+        let Some(made) = write_and_score(&mut generator, tokenizer, tokens, &plan, look)? else {
             return Ok(());
         };
         report.add(&made);
@@ -191,7 +206,7 @@ impl Evaluation<'_> {
     }
 }
 
-/// Scores a run's samples again (`bnn eval RUN`), with other settings of the evaluation if given.
+/// Scores a run's samples again (`bnn eval RUN`), with other settings of the evaluation if given; what is to be kept of it comes with the reports.
 ///
 /// # Errors
 /// Returns the errors of [`Evaluation::evaluate`], and an error when the run's folder is not whole.
@@ -199,7 +214,7 @@ pub fn eval_run(
     folder: &RunFolder,
     config: &Config,
     ctx: &mut Context,
-) -> Result<Vec<SplitReport>> {
+) -> Result<(Vec<SplitReport>, Value)> {
     let setting = Setting::new(config)?;
     let baseline = setting.baseline(config, ctx)?;
     let store = setting.samples(folder.samples(), &baseline)?;
@@ -209,5 +224,7 @@ pub fn eval_run(
         store: &store,
         baseline: &baseline,
     };
-    evaluation.evaluate(folder, ctx)
+    let reports = evaluation.evaluate(ctx)?;
+    let record = evaluation.record(&reports)?;
+    Ok((reports, record))
 }

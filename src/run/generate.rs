@@ -2,16 +2,15 @@
 
 use super::Context;
 use super::config::Config;
-use super::folder::{RunFolder, now, read_json, write_json};
+use super::folder::RunFolder;
 use super::prepare::Setting;
-use crate::backend::Backend;
+use crate::backend::{Backend, Transfer};
 use crate::data::Tokenizer;
 use crate::error::{Error, Result};
 use crate::generate::{self, Generated, Generator, Options};
 use crate::gpt::WeightType;
-use crate::inference::scoring::load_samples;
 use crate::inference::text_score::TEXTS_AT_ONCE;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// What to generate.
 #[derive(Clone, Debug)]
@@ -30,33 +29,31 @@ pub struct Request {
     pub baseline: bool,
 }
 
-/// Generates and appends the result to the run's `generation_results.json`; `on_text` sees each piece of text as it comes.
+/// Generates, and returns the result as a run keeps it; `on_text` sees each piece of text as it comes.
 ///
 /// # Errors
-/// When the run is not whole, the prompt has a character that the model does not know, or a file cannot be written.
+/// When the run is not whole, or the prompt has a character that the model does not know.
 pub fn generate(
     folder: &RunFolder,
     config: &Config,
     request: &Request,
     ctx: &mut Context,
-    mut on_text: impl FnMut(&str) -> Result<()>,
+    mut on_text: impl FnMut(&str),
 ) -> Result<Value> {
     let setting = Setting::new(config)?;
     let baseline = setting.baseline(config, ctx)?;
     let samples = match request.baseline {
-        true => vec![baseline.params],
+        true => vec![setting.backend.put(&baseline.params)?],
         false => {
             let store = setting.samples(folder.samples(), &baseline)?;
-            load_samples(&store, request.samples)?
+            setting.put_samples(&store, request.samples, &ctx.stop)?
         }
     };
-    let samples = setting.put_all(samples)?;
     let mut generator =
         Generator::with_weights(&setting.backend, &setting.gpt, samples, request.weights)?;
     let tokenizer = &setting.corpus.tokenizer;
     let made = write_texts(&mut generator, tokenizer, request, ctx, &mut on_text)?;
-    let entry = entry(folder, request, &setting, generator.num_samples(), &made)?;
-    keep(folder, entry)
+    entry(folder, request, &setting, generator.num_samples(), &made)
 }
 
 /// Writes all texts, several at a time, each with the number of its prompt.
@@ -65,7 +62,7 @@ fn write_texts<B: Backend>(
     tokenizer: &Tokenizer,
     request: &Request,
     ctx: &mut Context,
-    on_text: &mut impl FnMut(&str) -> Result<()>,
+    on_text: &mut impl FnMut(&str),
 ) -> Result<Vec<(Generated, usize)>> {
     let each = request.prompts.iter().map(|p| tokenizer.encode(p));
     let prompts = each.collect::<Result<Vec<_>>>()?;
@@ -88,46 +85,34 @@ fn write_texts<B: Backend>(
         let jobs: Vec<usize> = (first..end).map(|i| (i / request.texts) as usize).collect();
         let now: Vec<&[u16]> = jobs.iter().map(|&p| &prompts[p][..]).collect();
         if alone {
-            on_text(&request.prompts[jobs[0]])?;
+            on_text(&request.prompts[jobs[0]]);
         }
-        // The first failure to show a piece ends the text and is given back.
+        // The first token that cannot be shown ends the text.
         let mut shown = Ok(());
         let stop = &*ctx;
         let these = generator.generate_batch(&now, &request.options, first, |_, t| {
             // Of several texts at once, each is shown when it is whole.
             if alone {
                 let piece = tokenizer.decode(&[t.token]);
-                shown = piece.and_then(|piece| on_text(&piece));
+                shown = piece.map(|piece| on_text(&piece));
             }
             shown.is_ok() && !stop.stopped()
         })?;
         shown?;
         ctx.check_stop()?;
         if alone {
-            on_text("\n")?;
+            on_text("\n");
         } else {
             for ((number, g), &p) in (first + 1..).zip(&these).zip(&jobs) {
                 let prompt = &request.prompts[p];
                 let new = tokenizer.decode(&g.tokens)?;
-                on_text(&format!("--- text {number} ---\n{prompt}{new}\n"))?;
+                on_text(&format!("--- text {number} ---\n{prompt}{new}\n"));
             }
         }
         made.extend(these.into_iter().zip(jobs));
         first = end;
     }
     Ok(made)
-}
-
-/// Adds the entry to the run's results, and to the entry where it is kept.
-fn keep(folder: &RunFolder, mut entry: Value) -> Result<Value> {
-    let path = folder.file("generation_results.json");
-    let mut all: Map<String, Value> = read_json(&path)?.unwrap_or_default();
-    let id = format!("{}-{}", now(), all.len());
-    all.insert(id.clone(), entry.clone());
-    write_json(&path, &all)?;
-    entry["id"] = id.into();
-    entry["file"] = path.display().to_string().into();
-    Ok(entry)
 }
 
 fn entry(
@@ -200,4 +185,26 @@ fn uncertainty(g: &Generated, num_samples: usize) -> Value {
         "token_log_probs": each(|t| t.log_prob),
         "tokens_read_again": g.rereads,
     })
+}
+
+/// Returns a line on each text's uncertainty.
+pub fn uncertainty_lines(result: &Value) -> Vec<String> {
+    let context = result["generation_params"]["context"].as_str();
+    let line = |info: &Value| {
+        let of = |key: &str| info[key].as_f64().unwrap_or(f64::NAN);
+        format!(
+            "uncertainty at T = 1, nats a token: entropy {:.4} (largest {:.4}) = expected {:.4} + mutual information {:.4}; {} samples; {} context, {} tokens read again",
+            of("avg_uncertainty"),
+            of("max_uncertainty"),
+            of("avg_expected_entropy"),
+            of("avg_mutual_information"),
+            info["num_samples_used"],
+            context.unwrap_or_default(),
+            info["tokens_read_again"],
+        )
+    };
+    match &result["unc_info"] {
+        Value::Array(each) => each.iter().map(line).collect(),
+        info => vec![line(info)],
+    }
 }

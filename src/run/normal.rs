@@ -12,7 +12,7 @@ use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::Session;
 use crate::inference::monitors::FitTrace;
-use crate::metrics::split_loss;
+use crate::metrics::split_loss_watched;
 use crate::samplers::GaussianFit;
 use crate::store::Store;
 use serde_json::{Value, json};
@@ -52,14 +52,14 @@ fn say_length(
         "{total} steps in {} epochs of {per_epoch} batches, in the order {:?}",
         total / per_epoch,
         run.config.batch_order
-    ))?;
+    ));
     if normal == GaussianMethod::Ekf {
         let config = session.fit_config()?;
         let lr = config.ekf_rate();
         let times = lr * total as f64 / config.observations;
         ctx.log.say(&format!(
             "each batch's mean counts {lr:.4e} times: the data count {times:.3} times over the run, after a baseline that has seen them"
-        ))?;
+        ));
     }
     Ok(())
 }
@@ -76,7 +76,7 @@ fn step_to_the_end(
     while session.steps_made() < total {
         if ctx.stopped() {
             session.save(path)?;
-            run.say_stopped(ctx)?;
+            run.say_stopped(ctx);
             return Err(Error::Interrupted);
         }
         let loss = session.step()?.log_lik.map_or(f64::NAN, |l| -l);
@@ -94,7 +94,7 @@ fn step_to_the_end(
         if made.is_multiple_of(c.checkpoint_every) || made == total {
             session.save(path)?;
         }
-        progress.at(&mut ctx.log, made, || format!("loss {loss:.4}"))?;
+        progress.at(&mut ctx.log, made, || format!("loss {loss:.4}"));
     }
     Ok(())
 }
@@ -129,7 +129,7 @@ impl<'a> Fitted<'a> {
                 p.precision.powf(-0.5),
                 p.effective_parameters,
                 session.fit().map_or(0, GaussianFit::parameters)
-            ))?;
+            ));
             prior = json!({
                 "precision": p.precision,
                 "effective_parameters": p.effective_parameters,
@@ -159,7 +159,8 @@ impl<'a> Fitted<'a> {
         let tokens = evaluate::limited(c, setting, "val");
         let block = setting.gpt.config().block_size;
         let mean = self.session.mean()?;
-        let (at_mean, _) = split_loss(&setting.backend, &setting.gpt, mean, tokens, block)?;
+        let (be, gpt, look) = (&setting.backend, &setting.gpt, || ctx.stop.check());
+        let (at_mean, _) = split_loss_watched(be, gpt, mean, tokens, block, look)?;
         let report = run.result(&store, self.seconds, &reports, &val)?;
         let metrics = self.metrics(&report, evaluation(&val, at_mean, self.sd), baseline);
         write_json(&run.folder.metrics(), &metrics)?;
@@ -173,7 +174,7 @@ impl<'a> Fitted<'a> {
             summary.push('\n');
         }
         write_text(&run.folder.summary(), &summary)?;
-        ctx.log.keep(&summary)?;
+        ctx.log.keep(&summary);
         Ok(report)
     }
 

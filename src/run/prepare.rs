@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::progress::Progress;
+use super::stop::Stop;
 use super::{Context, hex};
 use crate::backend::{Device, Transfer, Vectors};
 use crate::data::{Batches, Corpus};
@@ -9,6 +10,7 @@ use crate::error::Result;
 use crate::gpt::Gpt;
 use crate::inference::baseline_cache::{Kept, Training};
 use crate::inference::baseline_file::{BaselineFile, baseline_sha256};
+use crate::inference::scoring::last_samples;
 use crate::store::{Provenance, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,13 +87,23 @@ impl Setting {
         })
     }
 
-    /// Moves parameter vectors to the device one by one; each is freed on the host before the next.
-    pub(super) fn put_all(
+    /// Reads the last `n` samples of a store, or all of them for 0, and moves them to the device one by one.
+    ///
+    /// # Errors
+    /// When a sample cannot be read, or the work was asked to stop.
+    pub(super) fn put_samples(
         &self,
-        vectors: Vec<Vec<f32>>,
+        store: &Store,
+        n: usize,
+        stop: &Stop,
     ) -> Result<Vec<<Device as Vectors>::Vector>> {
-        let each = vectors.into_iter();
-        each.map(|vector| self.backend.put(&vector)).collect()
+        let mut params = vec![0.0; self.gpt.n_params()];
+        let each = last_samples(store, n).map(|i| {
+            stop.check()?;
+            store.load(i, &mut params)?;
+            self.backend.put(&params)
+        });
+        each.collect()
     }
 
     /// Returns the tokens of a split, by the name that flags have for it.
@@ -164,15 +176,14 @@ impl Setting {
         let folder = config.save_dir.join("baselines");
         ctx.check_stop()?;
         let mut progress: Option<Progress> = None;
-        let kept = training.once(&self.backend, &folder, |step, loss| {
+        let stop = ctx.stop.clone();
+        let step_made = |step, loss| {
             let progress = progress.get_or_insert_with(|| Progress::new(what, 0, iters));
-            progress.at(&mut ctx.log, step, || format!("loss {loss:.4}"))?;
-            if step < iters {
-                ctx.check_stop()
-            } else {
-                Ok(())
-            }
-        })?;
+            progress.at(&mut ctx.log, step, || format!("loss {loss:.4}"));
+            // A model that is trained to its end is kept.
+            if step < iters { stop.check() } else { Ok(()) }
+        };
+        let kept = training.once(&self.backend, &folder, step_made, || stop.check())?;
         drop(progress);
         let (f, path) = (&kept.file, kept.path.display());
         let line = if kept.cached {
@@ -186,7 +197,7 @@ impl Setting {
                 f.seconds, f.train_loss, f.val_loss
             )
         };
-        ctx.log.say(&line)?;
+        ctx.log.say(&line);
         self.fitted(kept)
     }
 

@@ -1,61 +1,89 @@
 //! What a person sees while a run works: a bar on a terminal, a plain line now and then elsewhere, and the log.
 
+use super::terminal;
 use crate::error::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Between two plain lines.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// Where the run's words go: standard error, and the log files once there are any.
+/// Where the run's words go: standard error, and the log files once there are any. What cannot be written is remarked once, and the work goes on.
 #[derive(Default)]
 pub struct Log {
-    files: Vec<File>,
+    files: Vec<LogFile>,
     /// What was said before the first file was opened.
     early: String,
+    /// Whether standard error has failed.
+    unheard: bool,
+}
+
+struct LogFile {
+    file: File,
+    path: PathBuf,
+    /// Whether writing has failed.
+    failed: bool,
+}
+
+impl LogFile {
+    /// Writes text; the first failure is returned as a remark.
+    fn write(&mut self, text: &str) -> Option<String> {
+        let e = self.file.write_all(text.as_bytes()).err()?;
+        let path = self.path.display();
+        (!std::mem::replace(&mut self.failed, true))
+            .then(|| format!("warning: {path}: {e}; the log has gaps, the work goes on"))
+    }
 }
 
 impl Log {
     /// Says a line.
-    ///
-    /// # Errors
-    /// When a log file cannot be written.
-    pub fn say(&mut self, line: &str) -> Result<()> {
-        eprintln!("{line}");
-        self.keep(line)
+    pub fn say(&mut self, line: &str) {
+        if let Err(e) = terminal::say(line)
+            && !std::mem::replace(&mut self.unheard, true)
+        {
+            self.keep(&format!(
+                "warning: standard error: {e}; the work goes on, its words are in this log alone"
+            ));
+        }
+        self.keep(line);
     }
 
     /// Writes a line to the log files alone.
-    ///
-    /// # Errors
-    /// When a log file cannot be written.
-    pub fn keep(&mut self, line: &str) -> Result<()> {
+    pub fn keep(&mut self, line: &str) {
+        let line = format!("{line}\n");
         if self.files.is_empty() {
-            self.early.push_str(line);
-            self.early.push('\n');
+            self.early.push_str(&line);
         }
-        for f in &mut self.files {
-            writeln!(f, "{line}").map_err(Error::io("the run's log"))?;
-        }
-        Ok(())
+        let remarks: Vec<String> = (self.files.iter_mut())
+            .filter_map(|f| f.write(&line))
+            .collect();
+        // A file that failed does not fail anew, so this ends.
+        remarks.iter().for_each(|remark| self.say(remark));
     }
 
     /// Opens a log file, appending; it begins with what was said before.
     ///
     /// # Errors
-    /// When it cannot be opened or written.
+    /// When it cannot be opened.
     pub fn open(&mut self, path: &Path) -> Result<()> {
-        let mut f = File::options()
+        let file = File::options()
             .create(true)
             .append(true)
             .open(path)
             .map_err(Error::io(path))?;
-        f.write_all(self.early.as_bytes())
-            .map_err(Error::io(path))?;
-        self.files.push(f);
+        let mut log = LogFile {
+            file,
+            path: path.to_path_buf(),
+            failed: false,
+        };
+        let remark = log.write(&self.early);
+        self.files.push(log);
+        if let Some(remark) = remark {
+            self.say(&remark);
+        }
         Ok(())
     }
 }
@@ -96,10 +124,7 @@ impl Progress {
     }
 
     /// Shows that `done` steps are made; `state` says how it goes (loss, temperature).
-    ///
-    /// # Errors
-    /// When the log cannot be written.
-    pub fn at(&mut self, log: &mut Log, done: u64, state: impl FnOnce() -> String) -> Result<()> {
+    pub fn at(&mut self, log: &mut Log, done: u64, state: impl FnOnce() -> String) {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
         }
@@ -108,7 +133,7 @@ impl Progress {
             None => PLAIN_EVERY,
         };
         if self.last.elapsed() < due && done != self.total {
-            return Ok(());
+            return;
         }
         self.last = Instant::now();
         let seconds = self.started.elapsed().as_secs_f64();
@@ -123,7 +148,7 @@ impl Progress {
         match &self.bar {
             Some(bar) => {
                 bar.set_message(line.rsplit("left  ").next().unwrap_or_default().to_owned());
-                log.keep(&line)
+                log.keep(&line);
             }
             None => log.say(&line),
         }

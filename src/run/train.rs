@@ -39,7 +39,7 @@ pub fn train(config: &Config, ctx: &mut Context) -> Result<TrainReport> {
         ctx.log.say(&format!(
             "note: --epochs does not apply to {}, which is counted in --warmup-steps and --sampling-steps",
             config.sampler
-        ))?;
+        ));
     }
     let baseline = setting.baseline(config, ctx)?;
     let mut config = config.clone();
@@ -69,8 +69,7 @@ pub fn train(config: &Config, ctx: &mut Context) -> Result<TrainReport> {
 pub fn resume(config: &Config, folder: RunFolder, ctx: &mut Context) -> Result<TrainReport> {
     let setting = Setting::new(config)?;
     let baseline = setting.baseline(config, ctx)?;
-    ctx.log
-        .say(&format!("resuming {}", folder.path.display()))?;
+    ctx.log.say(&format!("resuming {}", folder.path.display()));
     run(config, &setting, folder, baseline, ctx)
 }
 
@@ -87,14 +86,14 @@ fn run(
 ) -> Result<TrainReport> {
     open_logs(config, &folder, ctx)?;
     let run = Run::new(config, setting, folder, &baseline, ctx)?;
-    run.say_target(ctx)?;
+    run.say_target(ctx);
     if let SamplerChoice::Gaussian(normal) = config.sampler {
         return super::normal::fit(&run, normal, &mut baseline, ctx);
     }
     let sampler = config.sampler_config(0)?;
     let forecast = TrajectoryForecast::new(&sampler, run.weighted_data());
     for line in forecast.lines(&sampler, config.mass()) {
-        ctx.log.say(&line)?;
+        ctx.log.say(&line);
     }
     let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
     let start = std::time::Instant::now();
@@ -167,7 +166,7 @@ impl<'a> Run<'a> {
     }
 
     /// Says what is sampled from.
-    fn say_target(&self, ctx: &mut Context) -> Result<()> {
+    fn say_target(&self, ctx: &mut Context) {
         let config = self.config;
         let unit = match config.objective {
             Objective::All => "tokens",
@@ -183,7 +182,7 @@ impl<'a> Run<'a> {
             config.prior_scale,
             config.prior_center,
             self.batch,
-        ))
+        ));
     }
 
     /// The gradients of the whole run, the baseline's not counted.
@@ -210,9 +209,9 @@ impl<'a> Run<'a> {
                         "{} samples are kept in {}",
                         store.len(),
                         self.folder.samples().display()
-                    ))?;
+                    ));
                     if matches!(e, Error::Interrupted) {
-                        self.say_stopped(ctx)?;
+                        self.say_stopped(ctx);
                     }
                     return Err(e);
                 }
@@ -222,11 +221,11 @@ impl<'a> Run<'a> {
     }
 
     /// Says how a run that was stopped goes on.
-    pub fn say_stopped(&self, ctx: &mut Context) -> Result<()> {
+    pub fn say_stopped(&self, ctx: &mut Context) {
         ctx.log.say(&format!(
             "stopped; `bnn train --resume {}` goes on",
             self.folder.path.display()
-        ))
+        ));
     }
 
     pub fn provenance(&self) -> Result<Provenance> {

@@ -62,7 +62,7 @@ impl Run<'_> {
         let config = self.config;
         let chains = self.summaries(store, ends)?;
         for line in chains.iter().flat_map(|m| m.lines(config.temperature)) {
-            ctx.log.say(&line)?;
+            ctx.log.say(&line);
         }
         if store.is_empty() {
             return Err(Error::conflict(format!(
@@ -92,7 +92,7 @@ impl Run<'_> {
         write_json(&self.folder.metrics(), &metrics)?;
         let summary = self.summary(&report, baseline, &reports);
         write_text(&self.folder.summary(), &summary)?;
-        ctx.log.keep(&summary)?;
+        ctx.log.keep(&summary);
         Ok(report)
     }
 

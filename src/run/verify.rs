@@ -7,7 +7,8 @@ mod scores;
 mod trajectories;
 
 use crate::backend::Backend;
-use crate::error::{Error, Result};
+use crate::data::read_file;
+use crate::error::Result;
 use reference::{Reference, bad};
 use std::path::Path;
 
@@ -54,7 +55,7 @@ impl Check {
 /// # Errors
 /// When the file cannot be read or is of no known kind. A quantity that is off is no error but a [`Check`] that does not pass.
 pub fn verify_file<B: Backend>(be: &B, path: &Path) -> Result<Vec<Check>> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = read_file(path)?;
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') {
         return scores::texts(path, &bytes);
     }

@@ -258,6 +258,19 @@ impl<B: Backend> Chain<B> {
         batches: &[Batch],
         products: u64,
     ) -> Result<curvature::ExtremeEigenvalues> {
+        self.curvature_watched(batches, products, || Ok(()))
+    }
+
+    /// Finds what [`Chain::curvature`] does; `look` is called before each gradient and may end the search with an error.
+    ///
+    /// # Errors
+    /// Fails as [`Chain::curvature`] and `look` do.
+    pub fn curvature_watched(
+        &mut self,
+        batches: &[Batch],
+        products: u64,
+        mut look: impl FnMut() -> Result<()>,
+    ) -> Result<curvature::ExtremeEigenvalues> {
         if batches.is_empty() {
             return Err(Error::out_of_range("batches", "at least one", 0));
         }
@@ -269,6 +282,7 @@ impl<B: Backend> Chain<B> {
         posterior.in_f32(|posterior| {
             curvature::extreme_curvature(v, theta, mass, products, stream, |point, a, out| {
                 for batch in batches {
+                    look()?;
                     posterior.evaluate(point, batch)?;
                     v.combine(
                         out,

@@ -353,5 +353,7 @@ settings! { case =>
         save_dir: PathBuf = "checkpoints/samplers".into(), ANY, TEXT, common: true;
         /// Folder for a second copy of the run's log.
         log_dir: Option<PathBuf> = None, ANY, &[Train, Resume];
+        /// File that the result is written to as JSON, in place of a new file in the run's folder.
+        output: Option<PathBuf> = None, ANY, &[Eval, Generate], common: true;
     }
 }

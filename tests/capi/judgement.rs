@@ -116,7 +116,13 @@ pub fn files(folder: &Path, out: &str) {
         seed: 3,
         split: 1,
     };
-    let texts = write_and_score(&mut generator, &corpus.tokenizer, &corpus.train, &plan);
+    let texts = write_and_score(
+        &mut generator,
+        &corpus.tokenizer,
+        &corpus.train,
+        &plan,
+        || Ok(()),
+    );
     let t = texts.expect("texts").expect("three");
     let want = [3.0, t.bleu, t.rouge.rouge1, t.rouge.rouge2, t.rouge.rouge_l];
     same(&printed(out, "texts"), &want, "texts");

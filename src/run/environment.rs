@@ -1,0 +1,111 @@
+//! The original's environment names, from the process and from `.env` in the working folder.
+
+use super::progress::Log;
+use crate::data::check_regular;
+use crate::error::{Error, Result};
+use crate::settings::Given;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The names that are read.
+const NAMES: [&str; 6] = [
+    "BASE_DIR",
+    "DATA_DIR",
+    "DEVICE",
+    "META_PATH",
+    "MODEL_PATH",
+    "WANDB_AVAILABLE",
+];
+
+/// Values of environment names: the process's own win over those of a file.
+#[derive(Debug, Default)]
+pub struct Environment {
+    file: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// Reads `.env` in the working folder, where there is one, and says what it gives. Folders above are not looked into, and a folder of that name
+    /// is something else.
+    ///
+    /// # Errors
+    /// When the file is not a regular one, cannot be read, or has a line that is no `NAME=value`.
+    pub fn with_file(log: &mut Log) -> Result<Self> {
+        let folder = std::env::current_dir().map_err(Error::io("."))?;
+        let path = folder.join(".env");
+        match path.metadata() {
+            Ok(found) if !found.is_dir() => Self::read(&path, log),
+            _ => Ok(Self::default()),
+        }
+    }
+
+    fn read(path: &Path, log: &mut Log) -> Result<Self> {
+        check_regular(path)?;
+        let place = path.display().to_string();
+        let bad = |e: dotenvy::Error| match e {
+            dotenvy::Error::Io(e) => Error::io(path)(e),
+            e => Error::data(
+                &place,
+                format!("expected lines NAME=value or # comment, got: {e}"),
+            ),
+        };
+        let mut file = BTreeMap::new();
+        for pair in dotenvy::from_path_iter(path).map_err(bad)? {
+            let (name, value) = pair.map_err(bad)?;
+            if name == "BNN_ISA" {
+                log.say(&format!(
+                    "warning: {place}: BNN_ISA is not taken from a file; set it in the environment"
+                ));
+            } else if NAMES.contains(&name.as_str()) {
+                // The first of several counts, as it does for a variable that is set.
+                file.entry(name).or_insert(value);
+            }
+        }
+        let names: Vec<&str> = file.keys().map(String::as_str).collect();
+        let given = match names.is_empty() {
+            true => "no setting".into(),
+            false => names.join(", "),
+        };
+        log.say(&format!("{place} was read: it gives {given}"));
+        Ok(Self { file })
+    }
+
+    /// Returns the settings that are given: `BASE_DIR` moves `save_dir`; `DATA_DIR`, `META_PATH` and `MODEL_PATH` are the settings of those names;
+    /// `WANDB_AVAILABLE` has nothing to turn on.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Environment::check_device`], and an error when a variable is not UTF-8.
+    pub fn given(&self) -> Result<Given> {
+        self.check_device()?;
+        let path = |name| Ok(self.get(name)?.map(PathBuf::from));
+        Ok(Given {
+            save_dir: path("BASE_DIR")?.map(|d| d.join("checkpoints/samplers")),
+            data_dir: path("DATA_DIR")?,
+            meta_path: path("META_PATH")?,
+            model_path: path("MODEL_PATH")?,
+            ..Given::default()
+        })
+    }
+
+    /// Checks that `DEVICE` names a device that this build has.
+    ///
+    /// # Errors
+    /// When it does not, or is not UTF-8.
+    pub fn check_device(&self) -> Result<()> {
+        match self.get("DEVICE")? {
+            Some(device) if device != "cpu" => Err(Error::Unsupported(format!(
+                "DEVICE={device}: this build has the CPU alone; set DEVICE=cpu"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns a value, none where it is not set or empty.
+    fn get(&self, name: &str) -> Result<Option<String>> {
+        let value = match std::env::var(name) {
+            Ok(value) => value,
+            Err(std::env::VarError::NotPresent) => self.file.get(name).cloned().unwrap_or_default(),
+            Err(e) => return Err(Error::out_of_range(name, "UTF-8", e)),
+        };
+        Ok((!value.is_empty()).then_some(value))
+    }
+}
