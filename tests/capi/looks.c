@@ -409,7 +409,8 @@ static void forecast(void) {
     HOLDS(line == (i == 0));
     bnn_sampler_free(s), s = NULL;
   }
-  UNSET(o, "alpha"), UNSET(o, "sigma");
+  UNSET(o, "alpha");
+  UNSET(o, "sigma");
   STR(o, "sampler", "sgld");
   OK(bnn_sampler_new_with_gradients(ctx, o, THETA, N, &s, &err));
   OK(bnn_sampler_forecast(s, r, &err));
