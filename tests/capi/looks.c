@@ -421,7 +421,7 @@ static void forecast(void) {
   STR(o, "sampler", "ekf");
   OK(bnn_sampler_new_with_gradients(ctx, o, THETA, N, &s, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_forecast(s, r, &err));
-  bnn_sampler_free(s), bnn_options_free(o);
+  bnn_sampler_free(s), bnn_options_free(o), bnn_report_free(r);
 }
 
 /* Every report wants a report. */
