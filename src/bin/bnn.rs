@@ -6,7 +6,10 @@ use bnn::inference;
 use bnn::run::config::{self, Config};
 use bnn::run::folder::RunFolder;
 use bnn::run::prepare::Setting;
-use bnn::run::{Context, bench, diagnose, evaluate, export, flags, generate, hex, train, verify};
+use bnn::run::recover::Broken;
+use bnn::run::{
+    Context, bench, check, diagnose, evaluate, export, flags, generate, hex, train, verify,
+};
 use bnn::settings::{Given, Reader, TargetKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::{Value, json};
@@ -37,6 +40,8 @@ enum Command {
     Eval(Eval),
     /// Whether the chains of one or several runs agree on what they predict, and what their draws are worth.
     Diagnose(Diagnose),
+    /// Check that a run's checkpoints and samples are whole and complete; --repair lets a damaged run go on.
+    Check(Check),
     /// Write text from a run's samples, with each token's uncertainty.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Generate(Generate),
@@ -65,9 +70,14 @@ struct Configured {
 struct Train {
     #[command(flatten)]
     with: Configured,
-    /// Go on with a run that was stopped; --threads, --log-dir and the flags under Evaluation may be given anew.
+    /// Go on with a run that was stopped, or make it longer with --sampling-steps or --epochs; --threads, --log-dir and the flags under Evaluation may be
+    /// given anew, too.
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
+    /// With --resume: chains whose checkpoint or samples are missing begin anew. The samples that are there stay, and each is compared with the one
+    /// that is drawn.
+    #[arg(long, requires = "resume")]
+    restart_chain: bool,
     /// Accepted for the original's sake: nothing is sent anywhere.
     #[arg(long)]
     no_wandb: bool,
@@ -91,6 +101,19 @@ struct Diagnose {
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
     /// The result as one JSON object on standard output, every quantity's own numbers among it.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Check {
+    /// The run's folder.
+    run: PathBuf,
+    /// Move damaged files to the run's folder `damaged`, go back to the checkpoint before a damaged one, give up the samples that are missing, and take
+    /// away what killed processes left behind.
+    #[arg(long)]
+    repair: bool,
+    /// The result as one JSON object on standard output.
     #[arg(long)]
     json: bool,
 }
@@ -216,6 +239,7 @@ fn go(command: Command, given: Given) -> Result<ExitCode> {
         Command::Baseline(a) => train_baseline(&a, given)?,
         Command::Eval(a) => evaluate_run(&a, given)?,
         Command::Diagnose(a) => diagnose_runs(&a, given)?,
+        Command::Check(a) => return check_run(&a),
         Command::Generate(a) => return generate_text(&a, given),
         Command::Config(a) => {
             let config = resolve(&a, given)?;
@@ -239,7 +263,11 @@ fn train_run(a: &Train, given: Given) -> Result<()> {
         Some(run) => {
             let (folder, config) = RunFolder::open(run)?;
             let config = config.overlaid(given, Reader::Resume)?;
-            train::resume(&config, folder, &mut ctx)?
+            let broken = match a.restart_chain {
+                true => Broken::Restart,
+                false => Broken::Refuse,
+            };
+            train::resume(&config, folder, broken, &mut ctx)?
         }
         None => train::train(&resolve(&a.with, given)?, &mut ctx)?,
     };
@@ -289,6 +317,22 @@ fn evaluate_run(a: &Eval, given: Given) -> Result<()> {
     }
     let mut texts = reports.iter().map(|r| r.text());
     texts.try_for_each(|text| print(&format!("{text}\n")))
+}
+
+/// Checks a run; the exit code is 1 where something is damaged or missing.
+fn check_run(a: &Check) -> Result<ExitCode> {
+    let (folder, config) = RunFolder::open(&a.run)?;
+    let found = if a.repair {
+        check::repair(&folder, &config)?
+    } else {
+        check::check(&folder, &config)?
+    };
+    if a.json {
+        print_json(&serde_json::to_value(&found).map_err(not_json)?)?;
+    } else {
+        print(&format!("{}\n", found.text()))?;
+    }
+    Ok(ExitCode::from(u8::from(!found.is_whole())))
 }
 
 fn diagnose_runs(a: &Diagnose, given: Given) -> Result<()> {

@@ -74,6 +74,20 @@ impl Inference {
         }
     }
 
+    /// Returns how many steps the chain has made at each of its samples, in order; nothing for a fit, whose samples are drawn at its end.
+    pub fn sample_steps(&self) -> Box<dyn Iterator<Item = u64> + '_> {
+        let Self::Chain { sampler, .. } = self else {
+            return Box::new(std::iter::empty());
+        };
+        let before = self.steps_before_sampling();
+        let thinning = sampler.thinning.max(1);
+        let due = (1..=sampler.sampling_steps / thinning).map(move |i| i * thinning);
+        Box::new(
+            due.filter(|i| !sampler.explores(sampler.warmup_steps + i - 1))
+                .map(move |i| before + i),
+        )
+    }
+
     /// Returns the gradients that the first `steps` steps take.
     pub fn gradients(&self, steps: u64) -> u64 {
         match self {

@@ -69,7 +69,7 @@ impl RunDraws {
         let (mut chains, mut of) = (Vec::<ChainDraws>::new(), None);
         for file in (0..settings.chains).map(file) {
             // Chains run one after the other: those after the first that is missing have not begun.
-            if !file.exists() && !chains.is_empty() {
+            if !chains.is_empty() && !file.try_exists().map_err(Error::io(&file))? {
                 break;
             }
             let mut r = Reader::open(&file, Kind::Chain)?;

@@ -4,7 +4,7 @@ use super::build;
 use super::chain_file::{self, Rest};
 use super::config::{Inference, SessionConfig, Target};
 use super::engine::Engine;
-use super::identity::Length;
+use super::identity::{self, Length};
 use super::monitor::{Monitor, Progress, StepReport};
 use crate::backend::Backend;
 use crate::backend::vectors::Transfer;
@@ -137,6 +137,12 @@ impl<B: Backend + 'static> Session<B> {
             monitors: &self.monitors,
         };
         chain_file::write(path.as_ref(), &self.engine, &rest)
+    }
+
+    /// Returns what identifies target and settings as one number: it differs where a sample would be of another target, of another method or of
+    /// another step. Seed, chain and length have no part in it. [`Store::set_target`](crate::store::Store::set_target) takes it.
+    pub fn identity(&self) -> Result<u64> {
+        identity::number(&self.header.config, Length::of(&self.inference))
     }
 
     /// Sets the number of sampling steps (of a fit, of all steps) of a session that may be longer or shorter.

@@ -9,7 +9,8 @@ use crate::inference::forecast::curvature_lines;
 use crate::inference::{ChainEnd, PriorStability, Session, StepReport, TrajectoryForecast, mixing};
 use crate::samplers::stability::is_stable;
 use crate::samplers::{ChainConfig, ExtremeEigenvalues, Phase};
-use crate::store::Store;
+use crate::store::{Store, keep_generation};
+use std::path::Path;
 
 impl Run<'_> {
     /// Runs one chain to its end; how many gradients this process made comes with it.
@@ -23,9 +24,14 @@ impl Run<'_> {
         ctx: &mut Context,
     ) -> Result<(ChainEnd, u64)> {
         let path = self.folder.chain(index);
-        let mut session = self.session(index, &path)?;
-        // Samples after the checkpoint are drawn again, the same.
-        store.truncate_after(index, session.steps_made())?;
+        self.check_begun(index, store)?;
+        let session = self.session(index, &path)?;
+        store.set_target(session.identity()?)?;
+        if index == 0 {
+            self.record_config()?;
+        }
+        // Samples after the checkpoint are drawn again and compared with those that are there.
+        let mut session = self.fill_holes(index, session, store, ctx)?;
         let (gradients, mass_at) = (session.gradients_made(), session.inference().mass_steps());
         if session.steps_made() == 0 && mass_at == 0 {
             self.say_stability(&session, ctx)?;
@@ -35,7 +41,7 @@ impl Run<'_> {
         let mut params = vec![0.0; session.parameters()];
         while session.phase() != Phase::Done {
             if ctx.stopped() {
-                session.save(&path)?;
+                save(&session, &path)?;
                 return Err(Error::Interrupted);
             }
             // At its start, with the mass that it has there, and on its own first batch.
@@ -52,10 +58,12 @@ impl Run<'_> {
             }
             if report.sample_due {
                 session.read_params(&mut params)?;
-                store.append(index, made, &params)?;
+                store
+                    .append(index, made, &params)
+                    .map_err(drawn_otherwise)?;
             }
             if made.is_multiple_of(self.config.checkpoint_every) || made == total {
-                session.save(&path)?;
+                save(&session, &path)?;
             }
             progress.at(&mut ctx.log, made, || self.progress_line(&report))?;
         }
@@ -132,5 +140,25 @@ impl Run<'_> {
             show("kinetic", report.kinetic_temperature),
             show("configurational", report.configurational_temperature),
         )
+    }
+}
+
+/// Writes a chain's file; the one before is kept beside it.
+pub(super) fn save(session: &Session<Device>, path: &Path) -> Result<()> {
+    keep_generation(path)?;
+    session.save(path)
+}
+
+/// Says what it means that a stored sample is not the one that the chain has drawn.
+fn drawn_otherwise(e: Error) -> Error {
+    match e {
+        Error::Mismatch { path, what, .. } if what.contains("parameters") => {
+            Error::conflict(format!(
+                "{} holds another sample than this chain has drawn at that step: was the run begun on another processor, or with another BNN_ISA? \
+                 Go on with that one, or move the chain's samples from that step on out of the folder",
+                path.display()
+            ))
+        }
+        e => e,
     }
 }

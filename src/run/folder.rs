@@ -93,6 +93,21 @@ impl RunFolder {
         self.file(&format!("chain_{chain:02}.bnn"))
     }
 
+    /// Returns the path of a fit's checkpoint.
+    pub fn fit(&self) -> PathBuf {
+        self.file(&format!("{}_state.bnn", self.sampler))
+    }
+
+    /// Returns the path of the list of samples that were given up.
+    pub fn lost(&self) -> PathBuf {
+        self.file("lost_samples.json")
+    }
+
+    /// Returns the path of the folder to which damaged files are moved.
+    pub fn damaged(&self) -> PathBuf {
+        self.file("damaged")
+    }
+
     /// Returns the path of `<s>_metrics.json`.
     pub fn metrics(&self) -> PathBuf {
         self.file(&format!("{}_metrics.json", self.sampler))

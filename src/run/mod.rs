@@ -2,6 +2,7 @@
 
 pub mod bench;
 mod chain;
+pub mod check;
 pub mod config;
 pub mod diagnose;
 pub mod evaluate;
@@ -12,6 +13,7 @@ pub mod generate;
 pub mod normal;
 pub mod prepare;
 pub mod progress;
+pub mod recover;
 pub mod split_report;
 pub mod train;
 pub mod train_report;

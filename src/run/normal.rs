@@ -1,6 +1,7 @@
 //! Fitting independent normals on a GPT's posterior (ekf, vi, laplace): epochs of batches, a checkpoint, then draws into the store.
 
 use super::Context;
+use super::chain::save;
 use super::config::{Config, CovarianceStructure, GaussianMethod};
 use super::evaluate::{self, SplitReport};
 use super::folder::{now, write_json, write_text};
@@ -30,10 +31,9 @@ pub(super) fn fit(
     ctx: &mut Context,
 ) -> Result<TrainReport> {
     let start = Instant::now();
-    let path = run
-        .folder
-        .file(&format!("{}_state.bnn", run.config.sampler));
+    let path = run.folder.fit();
     let mut session = run.session(0, &path)?;
+    run.record_config()?;
     say_length(run, normal, &session, ctx)?;
     step_to_the_end(run, &mut session, &path, ctx)?;
     let mut fitted = Fitted::new(run, normal, session, start.elapsed().as_secs_f64(), ctx)?;
@@ -75,7 +75,7 @@ fn step_to_the_end(
     let mut epoch_start = Instant::now();
     while session.steps_made() < total {
         if ctx.stopped() {
-            session.save(path)?;
+            save(session, path)?;
             run.say_stopped(ctx)?;
             return Err(Error::Interrupted);
         }
@@ -92,7 +92,7 @@ fn step_to_the_end(
             epoch_start = Instant::now();
         }
         if made.is_multiple_of(c.checkpoint_every) || made == total {
-            session.save(path)?;
+            save(session, path)?;
         }
         progress.at(&mut ctx.log, made, || format!("loss {loss:.4}"))?;
     }
@@ -151,6 +151,8 @@ impl<'a> Fitted<'a> {
     fn draw_and_report(&mut self, baseline: &Baseline, ctx: &mut Context) -> Result<TrainReport> {
         let (run, c, setting) = (self.run, self.run.config, self.run.setting);
         let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
+        run.say_foreign(&store, ctx)?;
+        store.set_target(self.session.identity()?)?;
         for i in 0..c.num_samples {
             ctx.check_stop()?;
             store.append(0, i + 1, &self.session.draw(i)?)?;

@@ -3,6 +3,7 @@
 use super::config::{Config, SamplerChoice, Starts};
 use super::folder::{RunFolder, write_text};
 use super::prepare::{Baseline, Setting};
+use super::recover::{self, Broken};
 use super::train_report::{Timed, TrainReport};
 use super::{Context, hex};
 use crate::backend::Device;
@@ -11,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::gpt::Objective;
 use crate::inference::{ChainEnd, Session, Target, TrajectoryForecast, count_data};
 use crate::posterior::Prior;
-use crate::store::{Provenance, Store};
+use crate::store::{FolderLock, Provenance, Store};
 use std::path::{Path, PathBuf};
 
 /// A run: everything that stays the same over its chains.
@@ -26,6 +27,10 @@ pub(super) struct Run<'a> {
     pub baseline_sha256: [u8; 32],
     /// Where chains start: the first at the baseline, the others there too or at baselines of their own.
     pub starts: Vec<(PathBuf, [u8; 32])>,
+    /// What is done with a chain that cannot go on.
+    pub broken: Broken,
+    /// Keeps other processes from writing the run.
+    _lock: FolderLock,
 }
 
 /// Begins a new run.
@@ -59,19 +64,33 @@ pub fn train(config: &Config, ctx: &mut Context) -> Result<TrainReport> {
     // The baselines that chains have of their own lie there, wherever the run is resumed.
     config.save_dir = absolute(&config.save_dir)?;
     write_text(&folder.config(), &config.to_toml()?)?;
-    run(&config, &setting, folder, baseline, ctx)
+    let lock = recover::lock(&folder)?;
+    run(
+        &config,
+        &setting,
+        (folder, lock),
+        baseline,
+        Broken::Refuse,
+        ctx,
+    )
 }
 
 /// Goes on with a run, bit for bit as if it had not been broken off.
 ///
 /// # Errors
 /// Returns the errors of [`train`], and an error when the run's folder is damaged or its corpus or baseline is not the same.
-pub fn resume(config: &Config, folder: RunFolder, ctx: &mut Context) -> Result<TrainReport> {
+pub fn resume(
+    config: &Config,
+    folder: RunFolder,
+    broken: Broken,
+    ctx: &mut Context,
+) -> Result<TrainReport> {
+    let lock = recover::lock(&folder)?;
     let setting = Setting::new(config)?;
     let baseline = setting.baseline(config, ctx)?;
     ctx.log
         .say(&format!("resuming {}", folder.path.display()))?;
-    run(config, &setting, folder, baseline, ctx)
+    run(config, &setting, (folder, lock), baseline, broken, ctx)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -81,12 +100,16 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 fn run(
     config: &Config,
     setting: &Setting,
-    folder: RunFolder,
+    (folder, lock): (RunFolder, FolderLock),
     mut baseline: Baseline,
+    broken: Broken,
     ctx: &mut Context,
 ) -> Result<TrainReport> {
     open_logs(config, &folder, ctx)?;
-    let run = Run::new(config, setting, folder, &baseline, ctx)?;
+    let run = Run {
+        broken,
+        ..Run::new(config, setting, (folder, lock), &baseline, ctx)?
+    };
     run.say_target(ctx)?;
     if let SamplerChoice::Gaussian(normal) = config.sampler {
         return super::normal::fit(&run, normal, &mut baseline, ctx);
@@ -97,6 +120,7 @@ fn run(
         ctx.log.say(&line)?;
     }
     let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
+    run.say_foreign(&store, ctx)?;
     let start = std::time::Instant::now();
     // While chains run nobody needs the baseline's vector: a large model's is as large as one of the sampler's.
     drop(std::mem::take(&mut baseline.params));
@@ -143,7 +167,7 @@ impl<'a> Run<'a> {
     fn new(
         config: &'a Config,
         setting: &'a Setting,
-        folder: RunFolder,
+        (folder, lock): (RunFolder, FolderLock),
         baseline: &Baseline,
         ctx: &mut Context,
     ) -> Result<Self> {
@@ -163,6 +187,8 @@ impl<'a> Run<'a> {
             batches,
             baseline_sha256: baseline.sha256,
             starts: starts(config, setting, baseline, ctx)?,
+            broken: Broken::Refuse,
+            _lock: lock,
         })
     }
 
@@ -184,6 +210,11 @@ impl<'a> Run<'a> {
             config.prior_center,
             self.batch,
         ))
+    }
+
+    /// Records the configuration, which may have become longer. A length that does not fit what was begun is refused before.
+    pub fn record_config(&self) -> Result<()> {
+        write_text(&self.folder.config(), &self.config.to_toml()?)
     }
 
     /// The gradients of the whole run, the baseline's not counted.
@@ -258,7 +289,20 @@ impl<'a> Run<'a> {
     }
 
     /// Returns a chain's session, or the fit's, new or from its file where there is one.
+    ///
+    /// # Errors
+    /// Returns [`Error::Io`] when the system does not say whether there is a file: a chain never begins anew because of that.
     pub fn session(&self, chain: u32, path: &Path) -> Result<Session<Device>> {
+        let there = path.try_exists().map_err(Error::io(path))?;
+        self.session_from(chain, there.then_some(path))
+    }
+
+    /// Returns a chain's session at its start.
+    pub fn new_session(&self, chain: u32) -> Result<Session<Device>> {
+        self.session_from(chain, None)
+    }
+
+    fn session_from(&self, chain: u32, file: Option<&Path>) -> Result<Session<Device>> {
         let target = Target {
             gpt: &self.setting.gpt,
             corpus: &self.setting.corpus,
@@ -268,10 +312,9 @@ impl<'a> Run<'a> {
         };
         let be = &self.setting.backend;
         let config = self.config.session(chain, self.setting.gpt.config())?;
-        if path.exists() {
-            Session::resume(be, &target, &config, path)
-        } else {
-            Session::new(be, &target, &config)
+        match file {
+            Some(path) => Session::resume(be, &target, &config, path),
+            None => Session::new(be, &target, &config),
         }
     }
 }

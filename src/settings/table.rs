@@ -192,7 +192,7 @@ settings! { case =>
         /// Number of steps before sampling, after the mass is set.
         warmup_steps: u64 = case.preset(defaults::WARMUP_STEPS, 200), ANY, CHAIN;
         /// Number of sampling steps. For a fit to a caller's own log posterior, all its steps.
-        sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, CHAIN, common: true;
+        sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, &[Reader::Sampler, Gradients, Train, Resume], common: true;
         /// Keep one sample every N sampling steps, at most `sampling_steps`.
         thinning: u64 = case.preset(defaults::THINNING, 10), COUNT, CHAIN, common: true;
         /// Number of independent chains of the same seed, run one after the other.
@@ -272,7 +272,7 @@ settings! { case =>
     }
     Fits {
         /// Number of passes over the data of ekf, vi and laplace; chains are counted in steps.
-        num_epochs: Option<u64> = case.kind(None, Some(case.preset(1, 15))), COUNT, GPT, aliases: &["epochs"];
+        num_epochs: Option<u64> = case.kind(None, Some(case.preset(1, 15))), COUNT, &[Reader::Sampler, Train, Resume], aliases: &["epochs"];
         /// Number of draws from the fitted normals that are stored.
         num_samples: u64 = case.kind(25, case.preset(25, 10)), COUNT, RUN, before: Some("25");
         /// Standard deviation of ekf's normals before any data.
