@@ -286,3 +286,26 @@ fn a_run_can_be_made_longer() {
     );
     fixed.goes_on(&[]);
 }
+
+#[test]
+fn a_chain_that_was_stepped_without_probes_goes_on_with_them() {
+    let probes = |n| ["--probe-tokens", n, "--probe-every", "4"];
+    let long = Done::new(&[MORE, &probes("50"), &["--sampling-steps", "80"]].concat());
+    let short = Done::new(&[MORE, &probes("0")].concat());
+    let config = short.run.join("config.toml");
+    let text = fs::read_to_string(&config).expect("a file");
+    let text = text.replace("probe_tokens = 0", "probe_tokens = 50");
+    fs::write(&config, text).expect("written");
+    let got = json(&short.resume(&["--sampling-steps", "80"]));
+    assert_eq!(got["samples_hash"], long.hash);
+    // 40 of the 80 steps have draws; they are the last ones of the run that had probes all the time.
+    let (part, whole) = (
+        short.run.join("chain_00.bnn"),
+        long.run.join("chain_00.bnn"),
+    );
+    let (part, whole) = (draws(&part), draws(&whole));
+    assert_eq!((part.0.len(), whole.0.len()), (10 * 50, 20 * 50));
+    assert!(whole.0.ends_with(&part.0) && whole.1.ends_with(&part.1));
+    json(&short.resume(&[]));
+    json(&short.bnn(&["diagnose", "RUN", "--json"]));
+}
