@@ -273,9 +273,23 @@ fn samples_of_another_target_are_not_taken() {
 fn a_run_can_be_made_longer() {
     let short = Done::new(MORE);
     let long = Done::new(&[MORE, &["--sampling-steps", "60"]].concat());
+    let spent = |v: &Value| {
+        let metrics = fs::read_to_string(short.run.join("baoa_metrics.json")).expect("a file");
+        let metrics: Value = serde_json::from_str(&metrics).expect("JSON");
+        let gradients = &metrics["training_metrics"]["timed_gradients"];
+        let seconds = v["sampling_seconds"].as_f64().expect("seconds");
+        (seconds, gradients.as_u64().expect("a count"))
+    };
+    let got = json(&short.resume(&[]));
+    let first = spent(&got);
+    assert_eq!(first.1, 110);
+    // A run that is done has no more to spend.
+    assert_eq!(spent(&json(&short.resume(&[]))), first);
     let got = json(&short.resume(&["--sampling-steps", "60"]));
     assert_eq!(got["samples_hash"], long.hash);
     assert_eq!(got["samples_collected"], 24);
+    assert_eq!(spent(&got).1, 150);
+    assert!(spent(&got).0 > first.0);
     // It stays so.
     assert_eq!(json(&short.resume(&[]))["samples_hash"], long.hash);
     short.refused(&["--sampling-steps", "30"], &["steps"]);

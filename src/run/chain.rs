@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::progress::Progress;
+use super::spent::Meter;
 use super::train::Run;
 use crate::backend::Device;
 use crate::error::{Error, Result};
@@ -13,7 +14,7 @@ use crate::store::{Store, keep_generation};
 use std::path::Path;
 
 impl Run<'_> {
-    /// Runs one chain to its end; how many gradients this process made comes with it.
+    /// Runs one chain to its end.
     ///
     /// # Errors
     /// [`Error::NotFinite`] when it diverges; [`Error::Interrupted`] when it was stopped, with its state kept; damaged files.
@@ -21,8 +22,9 @@ impl Run<'_> {
         &self,
         index: u32,
         store: &mut Store,
+        meter: &mut Meter,
         ctx: &mut Context,
-    ) -> Result<(ChainEnd, u64)> {
+    ) -> Result<ChainEnd> {
         let path = self.folder.chain(index);
         self.check_begun(index, store)?;
         let session = self.session(index, &path)?;
@@ -32,7 +34,8 @@ impl Run<'_> {
         }
         // Samples after the checkpoint are drawn again and compared with those that are there.
         let mut session = self.fill_holes(index, session, store, ctx)?;
-        let (gradients, mass_at) = (session.gradients_made(), session.inference().mass_steps());
+        meter.begin(&session);
+        let mass_at = session.inference().mass_steps();
         if session.steps_made() == 0 && mass_at == 0 {
             self.say_stability(&session, ctx)?;
         }
@@ -41,7 +44,7 @@ impl Run<'_> {
         let mut params = vec![0.0; session.parameters()];
         while session.phase() != Phase::Done {
             if ctx.stopped() {
-                save(&session, &path)?;
+                save(&session, &path, meter)?;
                 return Err(Error::Interrupted);
             }
             // At its start, with the mass that it has there, and on its own first batch.
@@ -63,12 +66,12 @@ impl Run<'_> {
                     .map_err(drawn_otherwise)?;
             }
             if made.is_multiple_of(self.config.checkpoint_every) || made == total {
-                save(&session, &path)?;
+                save(&session, &path, meter)?;
             }
             progress.at(&mut ctx.log, made, || self.progress_line(&report))?;
         }
         drop(progress);
-        Ok((session.end()?, session.gradients_made() - gradients))
+        session.end()
     }
 
     /// Says which steps are stable in the prior's stiffest direction, or refuses the step.
@@ -143,10 +146,11 @@ impl Run<'_> {
     }
 }
 
-/// Writes a chain's file; the one before is kept beside it.
-pub(super) fn save(session: &Session<Device>, path: &Path) -> Result<()> {
+/// Writes a chain's file, and what it has cost; the file before is kept beside it.
+pub(super) fn save(session: &Session<Device>, path: &Path, meter: &mut Meter) -> Result<()> {
     keep_generation(path)?;
-    session.save(path)
+    session.save(path)?;
+    meter.keep(session)
 }
 
 /// Says what it means that a stored sample is not the one that the chain has drawn.

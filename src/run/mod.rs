@@ -14,6 +14,7 @@ pub mod normal;
 pub mod prepare;
 pub mod progress;
 pub mod recover;
+mod spent;
 pub mod split_report;
 pub mod train;
 pub mod train_report;

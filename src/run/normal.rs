@@ -7,6 +7,7 @@ use super::evaluate::{self, SplitReport};
 use super::folder::{now, write_json, write_text};
 use super::prepare::Baseline;
 use super::progress::Progress;
+use super::spent::Meter;
 use super::train::Run;
 use super::train_report::TrainReport;
 use crate::backend::Device;
@@ -30,13 +31,15 @@ pub(super) fn fit(
     baseline: &mut Baseline,
     ctx: &mut Context,
 ) -> Result<TrainReport> {
-    let start = Instant::now();
     let path = run.folder.fit();
     let mut session = run.session(0, &path)?;
     run.record_config()?;
     say_length(run, normal, &session, ctx)?;
-    step_to_the_end(run, &mut session, &path, ctx)?;
-    let mut fitted = Fitted::new(run, normal, session, start.elapsed().as_secs_f64(), ctx)?;
+    let mut meter = Meter::open(&run.folder)?;
+    meter.begin(&session);
+    step_to_the_end(run, &mut session, (&path, &mut meter), ctx)?;
+    let seconds = meter.spent().seconds;
+    let mut fitted = Fitted::new(run, normal, session, seconds, ctx)?;
     fitted.draw_and_report(baseline, ctx)
 }
 
@@ -67,7 +70,7 @@ fn say_length(
 fn step_to_the_end(
     run: &Run<'_>,
     session: &mut Session<Device>,
-    path: &Path,
+    (path, meter): (&Path, &mut Meter),
     ctx: &mut Context,
 ) -> Result<()> {
     let (c, total, per_epoch) = (run.config, session.total_steps(), run.batches.per_sweep());
@@ -75,7 +78,7 @@ fn step_to_the_end(
     let mut epoch_start = Instant::now();
     while session.steps_made() < total {
         if ctx.stopped() {
-            save(session, path)?;
+            save(session, path, meter)?;
             run.say_stopped(ctx)?;
             return Err(Error::Interrupted);
         }
@@ -92,7 +95,7 @@ fn step_to_the_end(
             epoch_start = Instant::now();
         }
         if made.is_multiple_of(c.checkpoint_every) || made == total {
-            save(session, path)?;
+            save(session, path, meter)?;
         }
         progress.at(&mut ctx.log, made, || format!("loss {loss:.4}"))?;
     }

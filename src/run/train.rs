@@ -4,7 +4,8 @@ use super::config::{Config, SamplerChoice, Starts};
 use super::folder::{RunFolder, write_text};
 use super::prepare::{Baseline, Setting};
 use super::recover::{self, Broken};
-use super::train_report::{Timed, TrainReport};
+use super::spent::{Meter, Spent};
+use super::train_report::TrainReport;
 use super::{Context, hex};
 use crate::backend::Device;
 use crate::data::Batches;
@@ -121,16 +122,11 @@ fn run(
     }
     let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
     run.say_foreign(&store, ctx)?;
-    let start = std::time::Instant::now();
     // While chains run nobody needs the baseline's vector: a large model's is as large as one of the sampler's.
     drop(std::mem::take(&mut baseline.params));
-    let (ends, gradients) = run.sample(&mut store, ctx)?;
-    let timed = Timed {
-        seconds: start.elapsed().as_secs_f64(),
-        gradients,
-    };
+    let (ends, spent) = run.sample(&mut store, ctx)?;
     baseline.params = run.start(0)?;
-    run.report(&store, &baseline, &ends, timed, ctx)
+    run.report(&store, &baseline, &ends, spent, ctx)
 }
 
 fn open_logs(config: &Config, folder: &RunFolder, ctx: &mut Context) -> Result<()> {
@@ -227,15 +223,12 @@ impl<'a> Run<'a> {
         self.num_data * self.config.likelihood_weight
     }
 
-    /// Runs all chains, and counts the gradients that this process made. When one fails, says what is kept.
-    fn sample(&self, store: &mut Store, ctx: &mut Context) -> Result<(Vec<ChainEnd>, u64)> {
-        let (mut ends, mut gradients) = (Vec::new(), 0);
+    /// Runs all chains, and returns what they have cost so far. When one fails, says what is kept.
+    fn sample(&self, store: &mut Store, ctx: &mut Context) -> Result<(Vec<ChainEnd>, Spent)> {
+        let (mut ends, mut meter) = (Vec::new(), Meter::open(&self.folder)?);
         for chain in 0..self.config.chains {
-            match self.chain(chain, store, ctx) {
-                Ok((end, made)) => {
-                    ends.push(end);
-                    gradients += made;
-                }
+            match self.chain(chain, store, &mut meter, ctx) {
+                Ok(end) => ends.push(end),
                 Err(e) => {
                     ctx.log.say(&format!(
                         "{} samples are kept in {}",
@@ -249,7 +242,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        Ok((ends, gradients))
+        Ok((ends, meter.spent()))
     }
 
     /// Says how a run that was stopped goes on.

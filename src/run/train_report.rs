@@ -3,6 +3,7 @@
 use super::evaluate::{Evaluation, SplitReport, by_split};
 use super::folder::{now, write_json, write_text};
 use super::prepare::Baseline;
+use super::spent::Spent;
 use super::train::Run;
 use super::{Context, hex};
 use crate::error::{Error, Result};
@@ -42,13 +43,6 @@ pub struct TrainReport {
     pub results: Map<String, Value>,
 }
 
-/// What this process spent on sampling; one that resumes a run did not make all of its gradients.
-#[derive(Clone, Copy)]
-pub(super) struct Timed {
-    pub seconds: f64,
-    pub gradients: u64,
-}
-
 impl Run<'_> {
     /// Scores the samples, writes the run's files, and returns what they say.
     pub fn report(
@@ -56,7 +50,7 @@ impl Run<'_> {
         store: &Store,
         baseline: &Baseline,
         ends: &[ChainEnd],
-        timed: Timed,
+        spent: Spent,
         ctx: &mut Context,
     ) -> Result<TrainReport> {
         let config = self.config;
@@ -73,13 +67,13 @@ impl Run<'_> {
         let (reports, val) = (self.evaluation(store, baseline)).at_the_end(&self.folder, ctx)?;
         let report = TrainReport {
             chains,
-            diagnostics: self.diagnose(timed)?,
-            ..self.result(store, timed.seconds, &reports, &val)?
+            diagnostics: self.diagnose(spent)?,
+            ..self.result(store, spent.seconds, &reports, &val)?
         };
         let metrics = json!({
             "sampler_type": report.sampler_type,
             "config": self.original_config(),
-            "training_metrics": self.training_metrics(&report, ends, timed),
+            "training_metrics": self.training_metrics(&report, ends, spent),
             "timestamp": now(),
             "uncertainty": val.uncertainty(),
             "num_data": self.num_data,
@@ -149,7 +143,7 @@ impl Run<'_> {
     }
 
     /// The original's `training_metrics`, bnn's own beside them.
-    fn training_metrics(&self, report: &TrainReport, ends: &[ChainEnd], timed: Timed) -> Value {
+    fn training_metrics(&self, report: &TrainReport, ends: &[ChainEnd], spent: Spent) -> Value {
         let last = ends.last();
         let of = |series: fn(&ChainEnd) -> &Vec<f64>| last.and_then(|e| series(e).last().copied());
         let mut training = json!({
@@ -161,8 +155,8 @@ impl Run<'_> {
         }
         training["last_log_lik"] = of(|e| &e.trace.log_lik).into();
         training["last_log_prior"] = of(|e| &e.trace.log_prior).into();
-        training["sampling_seconds"] = timed.seconds.into();
-        training["timed_gradients"] = timed.gradients.into();
+        training["sampling_seconds"] = spent.seconds.into();
+        training["timed_gradients"] = spent.gradients.into();
         training
     }
 
@@ -175,13 +169,13 @@ impl Run<'_> {
     }
 
     /// Returns what the chains' files say of each other; none where the probes are off.
-    fn diagnose(&self, timed: Timed) -> Result<Option<Diagnosis>> {
+    fn diagnose(&self, spent: Spent) -> Result<Option<Diagnosis>> {
         if self.config.probe_tokens == 0 {
             return Ok(None);
         }
         let mut draws = super::diagnose::open(&self.folder.path)?;
         draws.seconds_a_gradient =
-            (timed.gradients > 0).then(|| timed.seconds / timed.gradients as f64);
+            (spent.gradients > 0).then(|| spent.seconds / spent.gradients as f64);
         let mut diagnosis = diagnose(&self.setting.backend, &[draws])?;
         // A report is read by people: the tokens' own numbers are `bnn diagnose`'s.
         diagnosis.each = None;
