@@ -293,6 +293,13 @@ fn a_run_can_be_made_longer() {
     // It stays so.
     assert_eq!(json(&short.resume(&[]))["samples_hash"], long.hash);
     short.refused(&["--sampling-steps", "30"], &["steps"]);
+    // A file of settings is refused where it would change what was begun.
+    let file = short.dir.path().join("hot.toml");
+    fs::write(&file, "temperature = 1.0\n").expect("written");
+    short.refused(
+        &["--config", file.to_str().expect("UTF-8")],
+        &["temperature"],
+    );
     let fixed = Done::new(&[MORE, &["--schedule", "cosine"]].concat());
     fixed.refused(
         &["--sampling-steps", "60"],

@@ -262,7 +262,7 @@ fn train_run(a: &Train, given: Given) -> Result<()> {
     let report = match &a.resume {
         Some(run) => {
             let (folder, config) = RunFolder::open(run)?;
-            let config = config.overlaid(given, Reader::Resume)?;
+            let config = config.overlaid(given.or(a.with.file()?), Reader::Resume)?;
             let broken = match a.restart_chain {
                 true => Broken::Restart,
                 false => Broken::Refuse,
@@ -450,11 +450,17 @@ fn verify_files(a: &Verify, given: Given) -> Result<ExitCode> {
 
 /// Flags over `--config` over the environment over the preset.
 fn resolve(a: &Configured, given: Given) -> Result<Config> {
-    let file = match &a.config {
-        Some(path) => config::from_toml(path)?,
-        None => Given::default(),
-    };
-    given.or(file).or(config::from_env()?).resolve()
+    given.or(a.file()?).or(config::from_env()?).resolve()
+}
+
+impl Configured {
+    /// Returns what `--config` gives.
+    fn file(&self) -> Result<Given> {
+        match &self.config {
+            Some(path) => config::from_toml(path),
+            None => Ok(Given::default()),
+        }
+    }
 }
 
 fn not_json(e: serde_json::Error) -> Error {

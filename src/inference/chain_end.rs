@@ -2,6 +2,7 @@
 
 use super::config::Inference;
 use super::monitors::{ExcessLoss, TensorTemperatures, Trace};
+use super::readings::no_one_law;
 use super::{ChainSummary, Movement, Session, StepFound, TraceView, tensor_temperature};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
@@ -40,9 +41,10 @@ impl<B: Backend + 'static> Session<B> {
         let Inference::Chain { sampler, .. } = self.inference() else {
             return Err(Error::conflict("a fit has no chain's end"));
         };
-        let looked = self
-            .monitor::<ExcessLoss>()
-            .is_some_and(|e| !e.losses().is_empty());
+        let looked = no_one_law(sampler).is_none()
+            && self
+                .monitor::<ExcessLoss>()
+                .is_some_and(|e| !e.losses().is_empty());
         let taken = self.monitor::<TensorTemperatures>();
         let found = self.auto_step().map(|a| a.state().error);
         Ok(ChainEnd {

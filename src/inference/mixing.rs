@@ -1,10 +1,11 @@
 //! How far a chain got, and whether its samples are worth more than one.
 
+use super::readings::no_one_law;
 use super::tensor_temperature::{self, TensorTemperature};
 use super::{Report, StepFound};
 use crate::error::{Error, Result};
 use crate::metrics::{Energy, LocalLearningCoefficient, Mean};
-use crate::samplers::{ChainConfig, ExtremeEigenvalues, Schedule};
+use crate::samplers::{ChainConfig, ExtremeEigenvalues};
 use crate::store::{SampleId, Store};
 use serde::Serialize;
 
@@ -34,7 +35,7 @@ impl Movement {
     /// Compares the first and the last of `samples` samples with the start, (n_params) each.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the vectors are empty or of different lengths.
+    /// [`Error::Shape`] when the vectors are empty or of different lengths; [`Error::OutOfRange`] when one is not finite.
     pub fn new(samples: usize, start: &[f32], first: &[f32], last: &[f32]) -> Result<Self> {
         let d = start.len();
         if d == 0 || first.len() != d || last.len() != d {
@@ -49,6 +50,11 @@ impl Movement {
             fl += df * dl;
             ll += dl * dl;
             ss += s as f64 * s as f64;
+        }
+        if !(ff + ll + ss).is_finite() {
+            let what = "start, first and last sample";
+            let got = "a number that is not, or a square beyond f64";
+            return Err(Error::out_of_range(what, "finite numbers", got));
         }
         let (rms_move, relative_move) = ((ll / d as f64).sqrt(), (ll / ss).sqrt());
         let cosine = (samples > 1 && ff > 0.0 && ll > 0.0).then(|| fl / (ff * ll).sqrt());
@@ -239,8 +245,7 @@ pub struct TraceView<'a> {
 ///
 /// None at T = 0, where the temperature or the step follows a schedule that explores, and for fewer than 40 steps.
 pub fn energy(c: &ChainConfig, num_data: f64, d: usize, trace: TraceView<'_>) -> Option<Energy> {
-    let explores = matches!(c.schedule, Schedule::Cyclical { .. });
-    if explores || c.temperature_schedule != Schedule::Constant {
+    if no_one_law(c).is_some() {
         return None;
     }
     let from = (trace.log_lik.len()).checked_sub(c.sampling_steps as usize)?;

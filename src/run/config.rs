@@ -38,6 +38,12 @@ fn from_table(mut table: toml::Table) -> Result<Given> {
     let mut given = Given::default();
     for (name, value) in &table {
         let row = row("setting", name, Row::is_recorded)?;
+        if row.given(&given).is_some() {
+            return Err(Error::conflict(format!(
+                "{} is given twice, once as {name} or another of its names: give it once",
+                row.name
+            )));
+        }
         row.set(&mut given, &read(row, value)?)?;
     }
     let sampler = row("setting", "sampler", Row::is_recorded)?;

@@ -3,7 +3,7 @@
 use super::choices::{PriorCenter, PriorUnit, SamplerChoice};
 use super::table::{Settings, TABLE};
 use crate::error::{Error, Result};
-use crate::samplers::GaussianMethod;
+use crate::samplers::{GaussianMethod, Schedule};
 
 /// More steps than any run makes: what goes over them one by one still ends in seconds.
 const MOST_STEPS: u64 = 1_000_000_000;
@@ -55,6 +55,18 @@ impl Settings {
     fn check_chain(&self) -> Result<()> {
         let sampler = self.sampler_config(0)?;
         sampler.validate()?;
+        if sampler.num_samples() == 0 {
+            return Err(Error::conflict(format!(
+                "sampling_steps: {} steps with thinning {} give no sample{}: make more steps, or thin less",
+                sampler.sampling_steps,
+                sampler.thinning,
+                if matches!(sampler.schedule, Schedule::Cyclical { .. }) {
+                    " outside the exploring part of the cycles"
+                } else {
+                    ""
+                }
+            )));
+        }
         self.mass().check_method(sampler.method)?;
         if self.auto_step && self.preconditioner.name() == "live" {
             return Err(Error::conflict(

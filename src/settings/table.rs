@@ -268,7 +268,7 @@ settings! { case =>
         /// Tokens per window of the sampler, at most the block size. Without it, the block size.
         max_seq_length: Option<usize> = case.preset(None, Some(128)), COUNT, &[Trainer, Reader::Sampler, Train], aliases: &["window"];
         /// Number of windows that the sampler draws from, chosen once by the seed. Without it, all.
-        train_samples: Option<usize> = case.preset(None, Some(10_000)), COUNT, RUN;
+        train_samples: Option<usize> = case.preset(None, Some(10_000)), COUNT, GPT;
     }
     Fits {
         /// Number of passes over the data of ekf, vi and laplace; chains are counted in steps.
