@@ -171,8 +171,11 @@ fn a_damaged_sample_is_set_aside_and_drawn_again() {
     // The others average; the one that was given up is drawn again where that is asked for.
     json(&done.bnn(&["generate", "RUN", "--json", "--max-new-tokens", "3"]));
     json(&done.resume(&[]));
-    fs::remove_file(done.run.join("lost_samples.json")).expect("removed");
     done.goes_on(&["--restart-chain"]);
+    assert!(done.sample(name).exists());
+    // It is given up no longer: were it lost again, that would be said.
+    fs::remove_file(done.sample(name)).expect("removed");
+    done.refused(&[], &[name]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective};
 use crate::posterior::Prior;
 use crate::samplers::{AutoStep, ChainConfig, GaussianConfig, Preconditioner};
+use crate::store::SampleId;
 use std::sync::Arc;
 
 /// A chain or a fit, with all that its steps depend on.
@@ -74,8 +75,18 @@ impl Inference {
         }
     }
 
-    /// Returns how many steps the chain has made at each of its samples, in order; nothing for a fit, whose samples are drawn at its end.
-    pub fn sample_steps(&self) -> Box<dyn Iterator<Item = u64> + '_> {
+    /// Returns the samples that a chain has taken in `made` steps but that are not among `there`, which is sorted; nothing for a fit, whose samples are
+    /// drawn at its end.
+    pub fn missing(&self, chain: u32, made: u64, there: &[SampleId]) -> Vec<SampleId> {
+        (self.sample_steps())
+            .take_while(|&step| step <= made)
+            .map(|step| SampleId { chain, step })
+            .filter(|id| there.binary_search(id).is_err())
+            .collect()
+    }
+
+    /// Returns how many steps the chain has made at each of its samples, in order.
+    fn sample_steps(&self) -> Box<dyn Iterator<Item = u64> + '_> {
         let Self::Chain { sampler, .. } = self else {
             return Box::new(std::iter::empty());
         };

@@ -3,6 +3,8 @@
 mod limits;
 mod model;
 
+pub use limits::LAYERS;
+
 use super::Context;
 use crate::backend::Device;
 use crate::error::{Error, Result};

@@ -65,15 +65,9 @@ pub fn check(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
             }
             continue;
         };
-        for step in config.inference(chain)?.sample_steps() {
-            let id = SampleId { chain, step };
-            if step > made {
-                break;
-            }
-            if store.whole.binary_search(&id).is_err() && !given_up.contains(&id.file_name()) {
-                found.missing.push(id.file_name());
-            }
-        }
+        let missing = config.inference(chain)?.missing(chain, made, &store.whole);
+        let names = missing.iter().map(SampleId::file_name);
+        (found.missing).extend(names.filter(|name| !given_up.contains(name)));
     }
     Ok(found)
 }
@@ -157,12 +151,12 @@ impl RunCheck {
             format!("{} is whole and holds {step} steps", path.display())
         };
         lines.extend(self.checkpoints.iter().map(steps));
-        let damaged = |(path, why): &(PathBuf, String)| match why.contains(&*path.to_string_lossy())
-        {
-            true => format!("damaged: {why}"),
-            false => format!("damaged: {}: {why}", path.display()),
-        };
-        lines.extend(self.damaged.iter().map(damaged));
+        // What is wrong names the file.
+        lines.extend(
+            self.damaged
+                .iter()
+                .map(|(_, why)| format!("damaged: {why}")),
+        );
         lines.extend(self.missing.iter().map(|name| format!("missing: {name}")));
         for chain in &self.without_checkpoint {
             lines.push(format!(

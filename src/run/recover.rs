@@ -1,7 +1,7 @@
 //! Going on with chains so that no sample is lost in silence: what is there is compared with what should be.
 
 use super::Context;
-use super::folder::{RunFolder, read_json};
+use super::folder::{RunFolder, read_json, write_json};
 use super::train::Run;
 use crate::backend::Device;
 use crate::error::{Error, Result};
@@ -9,10 +9,9 @@ use crate::inference::Session;
 use crate::store::{FolderLock, SampleId, Store, leftovers};
 
 /// How a chain goes on whose file is missing or does not fit its samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     /// It is refused.
-    #[default]
     Refuse,
     /// It begins anew. Its samples stay; each is compared when the chain comes to it.
     Restart,
@@ -76,16 +75,14 @@ impl Run<'_> {
         ctx: &mut Context,
     ) -> Result<Session<Device>> {
         let made = session.steps_made();
-        let given_up = given_up(&self.folder)?;
-        let missing: Vec<u64> = (session.inference().sample_steps())
-            .take_while(|&step| step <= made)
-            .filter(|&step| !store.contains(chain, step))
-            .filter(|&step| !given_up.contains(&SampleId { chain, step }.file_name()))
-            .collect();
-        let Some(&step) = missing.first() else {
+        let mut missing = session.inference().missing(chain, made, store.ids());
+        if self.broken == Broken::Refuse {
+            let given_up = given_up(&self.folder)?;
+            missing.retain(|id| !given_up.contains(&id.file_name()));
+        }
+        let Some(first) = missing.first().map(SampleId::file_name) else {
             return Ok(session);
         };
-        let first = SampleId { chain, step }.file_name();
         let n = missing.len();
         if self.broken == Broken::Restart {
             ctx.log.say(&format!(
@@ -102,7 +99,19 @@ impl Run<'_> {
     }
 }
 
-/// Returns the names of the samples whose loss was accepted.
+/// Returns the names of the samples that were given up and are not there.
 pub(super) fn given_up(folder: &RunFolder) -> Result<Vec<String>> {
     Ok(read_json(&folder.lost())?.unwrap_or_default())
+}
+
+/// Takes the samples that are there again off the list of those that were given up.
+pub(super) fn found_again(folder: &RunFolder, store: &Store) -> Result<()> {
+    let mut lost = given_up(folder)?;
+    let before = lost.len();
+    let there: Vec<String> = store.ids().iter().map(SampleId::file_name).collect();
+    lost.retain(|name| !there.contains(name));
+    if lost.len() < before {
+        write_json(&folder.lost(), &lost)?;
+    }
+    Ok(())
 }

@@ -8,11 +8,29 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Instant;
 
+/// The name of the file in the run's folder.
+const NAME: &str = "spent.json";
+
 /// Time and gradients that led to a checkpoint. What was made after a process's last checkpoint and then lost is not counted.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Spent {
     pub seconds: f64,
     pub gradients: u64,
+}
+
+impl Spent {
+    /// Reads what a run has spent so far; nothing where it does not say.
+    ///
+    /// # Errors
+    /// Returns an error when the file is there but cannot be read.
+    pub fn read(folder: &RunFolder) -> Result<Self> {
+        Ok(read_json(&folder.file(NAME))?.unwrap_or_default())
+    }
+
+    /// Returns the seconds per gradient, where any was made.
+    pub fn seconds_per_gradient(&self) -> Option<f64> {
+        (self.gradients > 0).then(|| self.seconds / self.gradients as f64)
+    }
 }
 
 /// Adds up what is spent, and keeps it in the run's folder.
@@ -29,10 +47,9 @@ impl Meter {
     /// # Errors
     /// Returns an error when the file is there but cannot be read.
     pub fn open(folder: &RunFolder) -> Result<Self> {
-        let path = folder.file("spent.json");
         Ok(Self {
-            spent: read_json(&path)?.unwrap_or_default(),
-            path,
+            spent: Spent::read(folder)?,
+            path: folder.file(NAME),
             since: Instant::now(),
             counted: 0,
         })

@@ -107,10 +107,7 @@ fn run(
     ctx: &mut Context,
 ) -> Result<TrainReport> {
     open_logs(config, &folder, ctx)?;
-    let run = Run {
-        broken,
-        ..Run::new(config, setting, (folder, lock), &baseline, ctx)?
-    };
+    let run = Run::new(config, setting, (folder, lock), &baseline, broken, ctx)?;
     run.say_target(ctx)?;
     if let SamplerChoice::Gaussian(normal) = config.sampler {
         return super::normal::fit(&run, normal, &mut baseline, ctx);
@@ -125,6 +122,7 @@ fn run(
     // While chains run nobody needs the baseline's vector: a large model's is as large as one of the sampler's.
     drop(std::mem::take(&mut baseline.params));
     let (ends, spent) = run.sample(&mut store, ctx)?;
+    recover::found_again(&run.folder, &store)?;
     baseline.params = run.start(0)?;
     run.report(&store, &baseline, &ends, spent, ctx)
 }
@@ -165,6 +163,7 @@ impl<'a> Run<'a> {
         setting: &'a Setting,
         (folder, lock): (RunFolder, FolderLock),
         baseline: &Baseline,
+        broken: Broken,
         ctx: &mut Context,
     ) -> Result<Self> {
         let batches = setting.batches(config)?;
@@ -183,7 +182,7 @@ impl<'a> Run<'a> {
             batches,
             baseline_sha256: baseline.sha256,
             starts: starts(config, setting, baseline, ctx)?,
-            broken: Broken::Refuse,
+            broken,
             _lock: lock,
         })
     }

@@ -25,7 +25,7 @@ pub struct TrainReport {
     pub samples_collected: usize,
     /// Gradients of all chains.
     pub total_steps: u64,
-    /// Seconds of sampling in this process.
+    /// Seconds of sampling, over all processes that worked on the run.
     pub sampling_seconds: f64,
     /// Loss of the baseline on the whole validation split, nats per token.
     pub loss_baseline: f64,
@@ -60,14 +60,15 @@ impl Run<'_> {
         }
         if store.is_empty() {
             return Err(Error::conflict(format!(
-                "sampling_steps: {} made no sample: set at least as many as the thinning",
-                config.sampling_steps
+                "{} holds no sample, so nothing can be scored: `bnn train --resume {} --restart-chain` draws them again",
+                store.folder().display(),
+                self.folder.path.display()
             )));
         }
         let (reports, val) = (self.evaluation(store, baseline)).at_the_end(&self.folder, ctx)?;
         let report = TrainReport {
             chains,
-            diagnostics: self.diagnose(spent)?,
+            diagnostics: self.diagnose()?,
             ..self.result(store, spent.seconds, &reports, &val)?
         };
         let metrics = json!({
@@ -169,13 +170,11 @@ impl Run<'_> {
     }
 
     /// Returns what the chains' files say of each other; none where the probes are off.
-    fn diagnose(&self, spent: Spent) -> Result<Option<Diagnosis>> {
+    fn diagnose(&self) -> Result<Option<Diagnosis>> {
         if self.config.probe_tokens == 0 {
             return Ok(None);
         }
-        let mut draws = super::diagnose::open(&self.folder.path)?;
-        draws.seconds_a_gradient =
-            (spent.gradients > 0).then(|| spent.seconds / spent.gradients as f64);
+        let draws = super::diagnose::open(&self.folder.path)?;
         let mut diagnosis = diagnose(&self.setting.backend, &[draws])?;
         // A report is read by people: the tokens' own numbers are `bnn diagnose`'s.
         diagnosis.each = None;

@@ -1,6 +1,5 @@
 //! A lock on a folder, so that one process at a time writes what it holds.
 
-use super::replace::folder_of;
 use crate::{Error, Result};
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -13,7 +12,9 @@ const NAME: &str = ".lock";
 ///
 /// File systems without locks give one to everybody.
 #[derive(Debug)]
-pub struct FolderLock(#[allow(dead_code)] File);
+pub struct FolderLock {
+    _file: File,
+}
 
 impl FolderLock {
     /// Locks a folder for writing, without waiting.
@@ -32,14 +33,13 @@ impl FolderLock {
                 let mut holder = String::new();
                 // Who holds it is advice: a file that cannot be read changes nothing.
                 let _ = (&mut file).take(64).read_to_string(&mut holder);
-                let holder = holder.trim();
-                let of = match holder {
+                let of = match holder.trim() {
                     "" => "another process".to_owned(),
                     id => format!("process {id}"),
                 };
                 return Err(Error::conflict(format!(
                     "{} is being written by {of}: wait until it has ended, or stop it",
-                    folder_of(&path).display()
+                    folder.display()
                 )));
             }
             Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => {}
@@ -50,7 +50,7 @@ impl FolderLock {
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         named.map_err(Error::io(&path))?;
-        Ok(Self(file))
+        Ok(Self { _file: file })
     }
 }
 

@@ -48,7 +48,7 @@ pub struct SampleId {
     pub step: u64,
 }
 
-/// The samples of one run in a folder that holds nothing else.
+/// The samples of one run in a folder of their own; files of other names there are passed over.
 ///
 /// The order is that of [`SampleId`]; an index counts in it from 0. No call holds the parameters of a sample in
 /// memory, but for the caller's own buffer. Several processes may append to a folder as long as each chain has one
@@ -161,11 +161,6 @@ impl Store {
     /// Returns the files in the folder that are no samples, hidden ones and leftovers not among them.
     pub fn foreign(&self) -> &[PathBuf] {
         &self.foreign
-    }
-
-    /// Returns whether there is a sample of `chain` after `step` steps.
-    pub fn contains(&self, chain: u32, step: u64) -> bool {
-        self.ids.binary_search(&SampleId { chain, step }).is_ok()
     }
 
     /// Compares the store with what the caller has: all of `expected` but the configuration's text.
