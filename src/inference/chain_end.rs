@@ -35,7 +35,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Reads off what the chain leaves.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a fit; as [`Session::llc`] and [`Session::mean_momentum`].
+    /// Returns [`Error::Conflict`] for a fit, and the errors of [`Session::llc`] and [`Session::mean_momentum`].
     pub fn end(&self) -> Result<ChainEnd> {
         let now = self.sampler()?.config();
         let Inference::Chain { sampler, .. } = self.inference() else {

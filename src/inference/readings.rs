@@ -194,7 +194,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the step as it is now, as rows: as step size and friction, and in an optimiser's terms.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a fit.
+    /// [`Error::Conflict`] for a fit.
     pub fn step_size_report(&self) -> Result<Report> {
         let c = self.sampler_now()?;
         let pair = optimizer_pair(&c, self.num_data());
@@ -245,7 +245,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns curvatures as rows, with the largest step that is stable in the largest of them.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a fit.
+    /// [`Error::Conflict`] for a fit.
     pub fn curvature_report(&self, found: &ExtremeEigenvalues) -> Result<Report> {
         let limit = stability_limit(&self.sampler_now()?, found.largest);
         Ok(Report::new()

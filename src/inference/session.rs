@@ -128,7 +128,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Writes the whole state to a file, in the place of what may be there. The file appears whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::NotFinite`] for a chain that has diverged; [`Error::OutOfRange`] between the draws of one of VI's steps.
+    /// [`Error::Io`]; [`Error::NotFinite`] for a chain that has diverged; [`Error::Conflict`] between the draws of one of VI's steps.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let rest = Rest {
             header: &self.header,
@@ -148,7 +148,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Sets the number of sampling steps (of a fit, of all steps) of a session that may be longer or shorter.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] when a step depends on it, more were made, or it is out of range; nothing changes then.
+    /// [`Error::Conflict`] when a step depends on it; [`Error::OutOfRange`] when more were made, or it is out of range; nothing changes then.
     pub fn extend(&mut self, steps: u64) -> Result<()> {
         self.engine.extend(steps)?;
         match &mut self.inference {
@@ -206,7 +206,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the chain's sampler.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a fit.
+    /// [`Error::Conflict`] for a fit.
     pub fn sampler(&self) -> Result<&Sampler<B>> {
         self.engine.sampler()
     }
@@ -214,7 +214,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the chain's settings as they are now: with the step that a search has found so far, and a thermostat's friction for its start.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a fit.
+    /// [`Error::Conflict`] for a fit.
     pub fn sampler_now(&self) -> Result<crate::samplers::ChainConfig> {
         let s = self.engine.sampler()?;
         let mut c = s.config().clone();
@@ -225,7 +225,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the mean over parameters of |m| / sqrt(M) of the momenta as they are; none without momenta.
     ///
     /// # Errors
-    /// When the device cannot be read, and [`Error::OutOfRange`] for a fit.
+    /// When the device cannot be read, and [`Error::Conflict`] for a fit.
     pub fn mean_momentum(&self) -> Result<Option<f64>> {
         let s = self.engine.sampler()?;
         let Some(momenta) = s.momenta() else {
@@ -251,7 +251,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Sets the mass of a chain on gradients of the caller's, (n_params), before sampling begins; its momenta are drawn anew.
     ///
     /// # Errors
-    /// Returns the errors of [`Sampler::set_mass`], and [`Error::OutOfRange`] for fits and on a model's posterior.
+    /// Returns the errors of [`Sampler::set_mass`], and [`Error::Conflict`] for fits and on a model's posterior.
     pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
         self.engine.set_mass(mass)
     }
@@ -292,7 +292,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns a fit's mean, (n_params).
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a chain.
+    /// [`Error::Conflict`] for a chain.
     pub fn mean(&self) -> Result<&B::Vector> {
         self.engine.mean()
     }
@@ -300,7 +300,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Copies [`Session::mean`] to the host.
     ///
     /// # Errors
-    /// Returns the errors of [`Session::read_params`], and [`Error::OutOfRange`] for a chain.
+    /// Returns the errors of [`Session::read_params`], and [`Error::Conflict`] for a chain.
     pub fn read_mean(&self, out: &mut [f32]) -> Result<()> {
         self.read("mean", self.mean()?, out)
     }
@@ -316,7 +316,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns a fit's standard deviations, (n_params): infinite where Laplace has no precision.
     ///
     /// # Errors
-    /// Returns the errors of [`GaussianFit::sd`], and [`Error::OutOfRange`] for a chain.
+    /// Returns the errors of [`GaussianFit::sd`], and [`Error::Conflict`] for a chain.
     pub fn sd(&mut self) -> Result<Vec<f32>> {
         self.engine.sd()
     }
@@ -332,7 +332,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns what the marginal likelihood says of Laplace's prior; none without `laplace_fit_prior`.
     ///
     /// # Errors
-    /// Returns the errors of [`GaussianFit::prior_fit`], and [`Error::OutOfRange`] for a chain.
+    /// Returns the errors of [`GaussianFit::prior_fit`], and [`Error::Conflict`] for a chain.
     pub fn prior_fit(&mut self) -> Result<Option<PriorFit>> {
         self.engine.prior_fit()
     }
@@ -340,7 +340,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns draw number `index` of the seed from a fit as it is, (n_params).
     ///
     /// # Errors
-    /// Returns the errors of [`GaussianFit::draw`], and [`Error::OutOfRange`] for a chain.
+    /// Returns the errors of [`GaussianFit::draw`], and [`Error::Conflict`] for a chain.
     pub fn draw(&mut self, index: u64) -> Result<Vec<f32>> {
         let mut out = self.backend.zeros(self.parameters())?;
         self.engine.draw(index, &mut out)?;
@@ -350,7 +350,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns a fit's settings, its steps counted.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a chain.
+    /// [`Error::Conflict`] for a chain.
     pub fn fit_config(&self) -> Result<&GaussianConfig> {
         self.engine.fit_config()
     }
@@ -373,7 +373,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns (B, T) of those batches.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] on gradients of the caller's.
+    /// [`Error::Conflict`] on gradients of the caller's.
     pub fn batch_shape(&self) -> Result<(usize, usize)> {
         let feed = self.feed.as_ref().ok_or_else(no_batches)?;
         Ok((feed.batch.b, feed.batch.t))

@@ -502,7 +502,7 @@ impl<V: Vectors> Sampler<V> {
     /// Allowed until the first sampling step is made.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] when sampling has begun, and as [`ChainConfig::validate`]; the settings are then as before.
+    /// Returns [`Error::Conflict`] when sampling has begun, and the errors of [`ChainConfig::validate`]; the settings are then as before.
     pub fn set_step(&mut self, step_size: f64, alpha: f64) -> Result<()> {
         self.before_sampling("step_size")?;
         let config = ChainConfig {
