@@ -82,7 +82,8 @@
 #define BNN_VERSION_PATCH 0
 
 /**
- * Number of the binary interface; the shared library's SONAME carries it.
+ * Number of the binary interface; the shared library's SONAME carries it. Every released change that breaks callers changes it; functions, options,
+ * rows of reports and status values may be added without that.
  */
 #define BNN_ABI 4
 

@@ -7,6 +7,7 @@ use bnn::run::config::{self, Config};
 use bnn::run::folder::RunFolder;
 use bnn::run::prepare::Setting;
 use bnn::run::recover::Broken;
+use bnn::run::split_report::not_minus_0;
 use bnn::run::{
     Context, bench, check, diagnose, evaluate, export, flags, generate, hex, train, verify,
 };
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Bayesian inference for GPT language models: fast, exact, and honest about what its samples are worth.
+/// Bayesian inference for GPT language models, honest about what its samples are worth.
 #[derive(Parser)]
 #[command(name = "bnn", version)]
 struct Cli {
@@ -30,7 +31,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Sample a posterior around a baseline, which is trained first when there is none.
-    #[command(args_override_self = true, allow_negative_numbers = true)]
+    #[command(args_override_self = true, allow_negative_numbers = true, after_long_help = config::ENVIRONMENT)]
     Train(Train),
     /// Train the deterministic model alone and keep it.
     #[command(args_override_self = true, allow_negative_numbers = true)]
@@ -45,7 +46,7 @@ enum Command {
     /// Write text from a run's samples, with each token's uncertainty.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Generate(Generate),
-    /// Print every setting with its value as TOML that --config reads.
+    /// Print every setting of a run with its value as TOML that --config reads.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Config(Configured),
     /// Check this build on this machine against reference files.
@@ -157,7 +158,8 @@ struct Bench {
 
 #[derive(Args)]
 struct Verify {
-    /// Reference files: gpt_*.safetensors, samplers.safetensors, predictive.safetensors, chains.safetensors, text_scores.json or others of these formats.
+    /// Reference files: gpt_*.safetensors, samplers.safetensors, gaussians.safetensors, predictive.safetensors, chains.safetensors, text_scores.json or
+    /// others of these formats. These lie in `tests/data` of the source, whose README.md says which program computed each.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The result as one JSON object on standard output.
@@ -282,6 +284,7 @@ fn train_run(a: &Train, given: Given) -> Result<()> {
 
 fn train_baseline(a: &Configured, given: Given) -> Result<()> {
     let config = resolve(a, given)?;
+    RunFolder::check_place(&config.save_dir)?;
     let mut ctx = context()?;
     let b = Setting::new(&config)?.baseline(&config, &mut ctx)?;
     match a.json {
@@ -369,9 +372,9 @@ fn generate_text(a: &Generate, given: Given) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let one = |info: &Value| {
-        let of = |key: &str| info[key].as_f64().unwrap_or(f64::NAN);
+        let of = |key: &str| not_minus_0(info[key].as_f64().unwrap_or(f64::NAN));
         eprintln!(
-            "uncertainty at T = 1, nats a token: entropy {:.4} (largest {:.4}) = expected {:.4} + mutual information {:.4}; {} samples; {} context, {} tokens read again",
+            "uncertainty at T = 1, nats per token: entropy {:.4} (largest {:.4}) = expected {:.4} + mutual information {:.4}; samples averaged {}; {} context, {} tokens read again",
             of("avg_uncertainty"),
             of("max_uncertainty"),
             of("avg_expected_entropy"),
@@ -450,7 +453,9 @@ fn verify_files(a: &Verify, given: Given) -> Result<ExitCode> {
 
 /// Flags over `--config` over the environment over the preset.
 fn resolve(a: &Configured, given: Given) -> Result<Config> {
-    given.or(a.file()?).or(config::from_env()?).resolve()
+    let given = given.or(a.file()?);
+    let environment = config::from_env(&given)?;
+    given.or(environment).resolve()
 }
 
 impl Configured {

@@ -2,7 +2,7 @@
 
 use super::readings::no_one_law;
 use super::tensor_temperature::{self, TensorTemperature};
-use super::{Report, StepFound};
+use super::{Report, StepFound, counted};
 use crate::error::{Error, Result};
 use crate::metrics::{Energy, LocalLearningCoefficient, Mean};
 use crate::samplers::{ChainConfig, ExtremeEigenvalues};
@@ -103,7 +103,8 @@ impl Movement {
                  these {n} samples are worth about 1"
             ),
             (Some(c), n) => format!(
-                "the chain moved: {moved}; cosine between the first and the last displacement {c:.3} over {n} samples"
+                "the chain moved: {moved}; cosine between the first and the last displacement {c:.3} over {}",
+                counted(n, "sample"),
             ),
         }
     }
@@ -193,7 +194,9 @@ impl TemperatureBand {
     }
 
     fn text(&self, temperature: f64) -> String {
-        let off = if self.is_off(temperature) {
+        let off = if temperature == 0.0 {
+            ": at T = 0 the chain optimises, and this says how fast it still moves"
+        } else if self.is_off(temperature) {
             ": the chain is not in equilibrium at T"
         } else {
             ""
@@ -338,7 +341,7 @@ fn energy_line(e: &Energy) -> String {
 fn llc_line(l: &LocalLearningCoefficient) -> String {
     let error = l.std_error.map_or(String::new(), |e| format!(" +- {e:.1}"));
     let sign = if l.value < 0.0 {
-        ": the start is no minimum of the loss, and this no coefficient of it"
+        ": it is negative, so the start is not at a minimum of the loss, and the number is not a learning coefficient"
     } else {
         ""
     };

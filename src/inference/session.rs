@@ -76,6 +76,58 @@ pub struct Session<B: Backend + 'static> {
 impl<B: Backend + 'static> Session<B> {
     /// Begins at the target's start.
     ///
+    /// A [`Monitor`] looks at each step; here one that keeps the batches' losses:
+    ///
+    /// ```
+    /// use bnn::backend::{Backend, Cpu};
+    /// use bnn::data::{Corpus, Order};
+    /// use bnn::gpt::{Gpt, GptConfig, Objective};
+    /// use bnn::inference::{AfterStep, BatchConfig, Inference, Monitor, MonitorConfig, Session, SessionConfig, StepReport, Target};
+    /// use bnn::posterior::Prior;
+    /// use bnn::samplers::{ChainConfig, Method, Phase, Preconditioner};
+    /// use std::sync::Arc;
+    ///
+    /// struct Losses(Vec<f64>);
+    ///
+    /// impl<B: Backend + 'static> Monitor<B> for Losses {
+    ///     fn after(&mut self, report: &StepReport, _at: &mut AfterStep<'_, B>) -> bnn::Result<()> {
+    ///         self.0.extend(report.log_lik.map(|mean| -mean));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> bnn::Result<()> {
+    /// let corpus = Arc::new(Corpus::embedded()?);
+    /// let gpt = Gpt::new(GptConfig::named("tiny", corpus.tokenizer.vocab_size())?)?;
+    /// let (start, prior) = (gpt.layout().init(1), Prior::isotropic(1.0)); // a baseline's parameters, where there is one
+    /// let target = Target { gpt: &gpt, corpus: &corpus, prior: &prior, start: &start, start_sha256: None };
+    ///
+    /// let mut sampler = ChainConfig::new(Method::Sgld, 2e-4);
+    /// (sampler.warmup_steps, sampler.sampling_steps, sampler.thinning) = (2, 8, 4);
+    /// let config = SessionConfig {
+    ///     inference: Inference::Chain { sampler, preconditioner: Preconditioner::Rms { steps: 3, floor: 0.1 }, auto_step: None },
+    ///     objective: Objective::All,
+    ///     num_data: None, // counted
+    ///     likelihood_weight: 1.0,
+    ///     batches: BatchConfig { size: 4, window: 16, order: Order::Independent, chosen: None },
+    ///     monitors: MonitorConfig::default(),
+    /// };
+    /// let mut session = Session::new(&Cpu::new(1)?, &target, &config)?;
+    /// session.watch(Losses(Vec::new()));
+    /// let mut samples = Vec::new();
+    /// while session.phase() != Phase::Done {
+    ///     if session.step()?.sample_due {
+    ///         let mut sample = vec![0.0; session.parameters()];
+    ///         session.read_params(&mut sample)?;
+    ///         samples.push(sample);
+    ///     }
+    /// }
+    /// let losses = &session.monitor::<Losses>().expect("it watched").0;
+    /// assert_eq!((losses.len(), samples.len()), (13, 2)); // 3 steps for the mass, 2 of warm-up, 8 of sampling
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// For a setting out of range, a start or a text that does not fit the model, and a text that is too short.
     pub fn new(backend: &B, target: &Target<'_>, config: &SessionConfig) -> Result<Self> {

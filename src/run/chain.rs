@@ -3,12 +3,11 @@
 use super::Context;
 use super::progress::Progress;
 use super::spent::Meter;
-use super::train::Run;
+use super::train::{Run, stable};
 use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::forecast::curvature_lines;
-use crate::inference::{ChainEnd, PriorStability, Session, StepReport, TrajectoryForecast, mixing};
-use crate::samplers::stability::is_stable;
+use crate::inference::{ChainEnd, Session, StepReport, TrajectoryForecast, mixing};
 use crate::samplers::{ChainConfig, ExtremeEigenvalues, Phase};
 use crate::store::{Store, keep_generation};
 use std::path::Path;
@@ -77,16 +76,7 @@ impl Run<'_> {
     /// Says which steps are stable in the prior's stiffest direction, or refuses the step.
     fn say_stability(&self, session: &Session<Device>, ctx: &mut Context) -> Result<()> {
         let (mass, settings) = (session.mass()?, session.sampler()?.config());
-        let found = PriorStability::new(settings, &self.prior, mass.as_deref());
-        let line = match (is_stable(settings, found.stiffest), self.config.force) {
-            (Ok(()), _) => found.line(),
-            (Err(Error::Unstable(text)), true) => format!("warning: unstable: {text}; forced"),
-            (Err(Error::Unstable(text)), false) => {
-                let text = format!("{text}; --force runs it all the same");
-                return Err(Error::Unstable(text));
-            }
-            (Err(e), _) => return Err(e),
-        };
+        let line = stable(self.config, settings, &self.prior, mass.as_deref())?;
         ctx.log.say(&line)
     }
 

@@ -97,14 +97,31 @@ impl Config {
     }
 }
 
-/// Reads the original's environment names, where they are set and not empty.
+/// Returns a setting's value in words, as files and flags have it.
+pub(super) fn word(name: &str, config: &Config) -> String {
+    let row = TABLE.iter().find(|row| row.name == name);
+    let value = row.and_then(|row| row.value(config));
+    value.map_or(String::new(), |value| value.to_string())
+}
+
+/// What the help says of the environment.
+pub const ENVIRONMENT: &str = "\
+Environment, also in a file `.env`; flags and --config win over it:
+  DATA_DIR    as --data-dir; not read where --data is given
+  META_PATH   as --meta-path; not read where --data is given
+  MODEL_PATH  as --model-path
+  BASE_DIR    runs and baselines are kept in BASE_DIR/checkpoints/samplers, as --save-dir
+  DEVICE      the device; this build has the CPU alone, so it may only be cpu
+  BNN_ISA     instruction set of the kernels: portable, avx2, avx512 or amx; the best there is otherwise";
+
+/// Reads the original's environment names, where they are set and not empty, and where `over` gives nothing that wins over them.
 ///
 /// `BASE_DIR` moves `save_dir`; `DATA_DIR`, `META_PATH` and `MODEL_PATH` are the settings of those names; `DEVICE` other than cpu is an
 /// error in a build without CUDA; `WANDB_AVAILABLE` has nothing to turn on.
 ///
 /// # Errors
-/// When a variable is not UTF-8 or names a device that is not there.
-pub fn from_env() -> Result<Given> {
+/// When a variable is not UTF-8, or names a device or a file that is not there.
+pub fn from_env(over: &Given) -> Result<Given> {
     let get = |name: &str| match std::env::var(name) {
         Ok(v) if !v.is_empty() => Ok(Some(v)),
         Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
@@ -117,11 +134,22 @@ pub fn from_env() -> Result<Given> {
             "DEVICE={device}: this build has the CPU alone; set DEVICE=cpu"
         )));
     }
+    let there = |name: &str, wanted: bool| -> Result<Option<PathBuf>> {
+        let path = get(name)?.filter(|_| wanted).map(PathBuf::from);
+        match path {
+            Some(path) if !path.exists() => Err(Error::data(
+                format!("{name}={}", path.display()),
+                "the environment names a place that does not exist",
+            )),
+            path => Ok(path),
+        }
+    };
+    let text = over.data.is_none();
     Ok(Given {
         save_dir: get("BASE_DIR")?.map(|d| PathBuf::from(d).join("checkpoints/samplers")),
-        data_dir: get("DATA_DIR")?.map(PathBuf::from),
-        meta_path: get("META_PATH")?.map(PathBuf::from),
-        model_path: get("MODEL_PATH")?.map(PathBuf::from),
+        data_dir: there("DATA_DIR", text && over.data_dir.is_none())?,
+        meta_path: there("META_PATH", text && over.meta_path.is_none())?,
+        model_path: there("MODEL_PATH", over.model_path.is_none())?,
         ..Given::default()
     })
 }

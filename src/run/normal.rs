@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::chain::save;
-use super::config::{Config, CovarianceStructure, GaussianMethod};
+use super::config::{Config, CovarianceStructure, GaussianMethod, word};
 use super::evaluate::{self, SplitReport};
 use super::folder::{now, write_json, write_text};
 use super::prepare::Baseline;
@@ -52,16 +52,16 @@ fn say_length(
 ) -> Result<()> {
     let (total, per_epoch) = (session.total_steps(), run.batches.per_sweep());
     ctx.log.say(&format!(
-        "{total} steps in {} epochs of {per_epoch} batches, in the order {:?}",
+        "{total} steps in {} epochs of {per_epoch} batches, in the order `{}`",
         total / per_epoch,
-        run.config.batch_order
+        word("batch_order", run.config)
     ))?;
     if normal == GaussianMethod::Ekf {
         let config = session.fit_config()?;
         let lr = config.ekf_rate();
         let times = lr * total as f64 / config.observations;
         ctx.log.say(&format!(
-            "each batch's mean counts {lr:.4e} times: the data count {times:.3} times over the run, after a baseline that has seen them"
+            "each batch's mean log-likelihood has the weight {lr:.4e}, so the data count {times:.3} times over the run; the baseline has seen them already"
         ))?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
-use super::config::{Config, SamplerChoice, Starts};
-use super::folder::{RunFolder, write_text};
+use super::config::{Config, PriorUnit, SamplerChoice, Starts, word};
+use super::folder::{RunFolder, check_utf8, write_text};
 use super::prepare::{Baseline, Setting};
 use super::recover::{self, Broken};
 use super::spent::{Meter, Spent};
@@ -11,8 +11,9 @@ use crate::backend::Device;
 use crate::data::Batches;
 use crate::error::{Error, Result};
 use crate::gpt::Objective;
-use crate::inference::{ChainEnd, Session, Target, TrajectoryForecast, count_data};
+use crate::inference::{ChainEnd, PriorStability, Session, Target, TrajectoryForecast, count_data};
 use crate::posterior::Prior;
+use crate::samplers::{ChainConfig, Preconditioner, stability::is_stable};
 use crate::store::{FolderLock, Provenance, Store};
 use std::path::{Path, PathBuf};
 
@@ -47,20 +48,22 @@ pub fn train(config: &Config, ctx: &mut Context) -> Result<TrainReport> {
             config.sampler
         ))?;
     }
-    let baseline = setting.baseline(config, ctx)?;
     let mut config = config.clone();
+    for (name, path) in [
+        ("data", &mut config.data),
+        ("data_dir", &mut config.data_dir),
+        ("meta_path", &mut config.meta_path),
+        ("model_path", &mut config.model_path),
+    ] {
+        if let Some(path) = path {
+            *path = absolute(path)?;
+            check_utf8(name, path)?;
+        }
+    }
+    refuse_early(&config, &setting)?;
+    let baseline = setting.baseline(&config, ctx)?;
     // From here on the run names its baseline, so that it can be resumed whatever else is trained.
     config.model_path = Some(absolute(&baseline.path)?);
-    for path in [
-        &mut config.data,
-        &mut config.data_dir,
-        &mut config.meta_path,
-    ]
-    .into_iter()
-    .flatten()
-    {
-        *path = absolute(path)?;
-    }
     let folder = RunFolder::create(&config)?;
     // The baselines that chains have of their own lie there, wherever the run is resumed.
     config.save_dir = absolute(&config.save_dir)?;
@@ -92,6 +95,48 @@ pub fn resume(
     ctx.log
         .say(&format!("resuming {}", folder.path.display()))?;
     run(config, &setting, (folder, lock), baseline, broken, ctx)
+}
+
+/// Refuses before any training what could not run or could not be kept.
+fn refuse_early(config: &Config, setting: &Setting) -> Result<()> {
+    RunFolder::check_place(&config.save_dir)?;
+    setting.batches(config)?;
+    config.check_evaluation(setting.gpt.config())?;
+    let absolute = config.prior_scale == PriorUnit::Absolute;
+    if absolute && config.mass() == Preconditioner::None && config.sampler.chain().is_some() {
+        // Neither mass nor baseline has a part in it, so it is known by now.
+        stable(config, &config.sampler_config(0)?, &config.prior(&[]), None)?;
+    }
+    Ok(())
+}
+
+/// Returns what is said of a step in the prior's stiffest direction; `mass` is the diagonal, 1 where none.
+///
+/// # Errors
+/// [`Error::Unstable`] for a step that is not stable there, unless it is forced.
+pub(super) fn stable(
+    config: &Config,
+    chain: &ChainConfig,
+    prior: &Prior,
+    mass: Option<&[f32]>,
+) -> Result<String> {
+    let found = PriorStability::new(chain, prior, mass);
+    match is_stable(chain, found.stiffest) {
+        Ok(()) => Ok(found.line()),
+        Err(Error::Unstable(text)) if config.force => {
+            Ok(format!("warning: unstable: {text}; forced"))
+        }
+        Err(Error::Unstable(text)) => {
+            let smaller = match found.limit {
+                limit if limit > 0.0 => format!("give --learning-rate below {limit:.3e}; "),
+                _ => String::new(),
+            };
+            Err(Error::Unstable(format!(
+                "{text}; {smaller}--force runs it all the same"
+            )))
+        }
+        Err(e) => Err(e),
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -195,16 +240,23 @@ impl<'a> Run<'a> {
             Objective::Last => "windows",
         };
         ctx.log.say(&format!(
-            "{} on {} parameters: num_data {} {unit}, T {}, prior sd {} ({:?}, centre {:?}), batch {:?}",
+            "{} on {} parameters: num_data {} {unit}, T {}, prior sd {} ({}, centre {}), batch ({}, {})",
             config.sampler,
             self.setting.gpt.n_params(),
             self.num_data,
             config.temperature,
             config.prior_std,
-            config.prior_scale,
-            config.prior_center,
-            self.batch,
-        ))
+            word("prior_scale", config),
+            word("prior_center", config),
+            self.batch.0,
+            self.batch.1,
+        ))?;
+        if config.temperature == 0.0 {
+            ctx.log.say(
+                "note: T = 0 is optimisation, not sampling: no noise is added, and the samples are points on the way downhill",
+            )?;
+        }
+        Ok(())
     }
 
     /// Records the configuration, which may have become longer. A length that does not fit what was begun is refused before.
@@ -230,7 +282,7 @@ impl<'a> Run<'a> {
                 Ok(end) => ends.push(end),
                 Err(e) => {
                     ctx.log.say(&format!(
-                        "{} samples are kept in {}",
+                        "the samples are kept ({} of them) in {}",
                         store.len(),
                         self.folder.samples().display()
                     ))?;

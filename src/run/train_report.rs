@@ -7,7 +7,7 @@ use super::spent::Spent;
 use super::train::Run;
 use super::{Context, hex};
 use crate::error::{Error, Result};
-use crate::inference::{ChainEnd, ChainSummary, Diagnosis, Movement, diagnose};
+use crate::inference::{ChainEnd, ChainSummary, Diagnosis, Movement, counted, diagnose};
 use crate::store::Store;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -204,7 +204,7 @@ impl Run<'_> {
             "{}\
              model             {} layers, {} heads, {} wide, block {}: {} parameters\n\
              baseline          {} steps, validation loss {:.4}\n\
-             sampler           step {:.3e}, T {}, {} chain(s) of {} gradients\n\
+             sampler           step {}, T {}, {} of {} gradients\n\
              samples           {} in {}\n\n",
             self.head(),
             model.n_layer,
@@ -214,9 +214,9 @@ impl Run<'_> {
             self.setting.gpt.n_params(),
             baseline.iters,
             baseline.val_loss,
-            c.learning_rate,
+            steps(c.learning_rate, &r.chains),
             c.temperature,
-            c.chains,
+            counted(c.chains as usize, "chain"),
             self.gradients() / c.chains as u64,
             r.samples_collected,
             self.folder.samples().display(),
@@ -234,5 +234,15 @@ impl Run<'_> {
             text.push_str(&d.text());
         }
         text
+    }
+}
+
+/// Returns the step that was sampled with: the given one, or those that the chains' warm-ups found.
+fn steps(given: f64, chains: &[ChainSummary]) -> String {
+    let found = chains.iter().filter_map(|c| c.step);
+    let found: Vec<String> = found.map(|s| format!("{:.3e}", s.step_size)).collect();
+    match found.is_empty() {
+        true => format!("{given:.3e}"),
+        false => format!("{} (found from {given:.3e})", found.join(", ")),
     }
 }

@@ -187,7 +187,7 @@ settings! { case =>
         xi: Option<f64> = None, ANY, CHAIN;
         /// Mass of the thermostat: how slowly its friction follows the temperature of the momenta.
         thermostat_mass: Option<f64> = case.thermostat_mass(), ABOVE_0, CHAIN;
-        /// Temperature T of the target exp(log posterior / T); fits need it above 0.
+        /// Temperature T of the target exp(log posterior / T). At 0 a chain is an optimiser, whose samples are no draws; fits need it above 0.
         temperature: f64 = case.temperature(), FROM_0, CHAIN, common: true;
         /// Number of steps before sampling, after the mass is set.
         warmup_steps: u64 = case.preset(defaults::WARMUP_STEPS, 200), ANY, CHAIN;
@@ -212,7 +212,7 @@ settings! { case =>
     Schedule {
         /// How the step size changes while sampling.
         schedule: Word<Schedule> = case.schedule(), ANY, CHAIN, before: Some("constant");
-        /// How the temperature changes while sampling.
+        /// How the temperature changes while sampling. Measured temperatures are rescaled to T, that of the start.
         temperature_schedule: Word<Schedule> = word("constant"), Range::Words(|| vec!["constant", "linear", "cosine", "polynomial"]), CHAIN,
             before: Some("constant");
         /// Value at the end of linear, cosine and cyclical schedules, as a share of the start.
@@ -311,8 +311,9 @@ settings! { case =>
         llc_every: u64 = 20, ANY, GPT, before: Some("0");
     }
     Evaluation {
-        /// Evaluate after sampling.
-        eval: bool = false, ANY, SCORES, common: true;
+        /// After sampling also score the training split, a deterministic model of equal cost (`eval_control`) and generated texts. The validation split
+        /// is always scored.
+        eval: bool = false, ANY, &[Train, Resume], common: true;
         /// Splits to evaluate on: val, train, or both.
         eval_splits: Vec<String> = vec!["val".into(), "train".into()], Range::Words(|| vec!["val", "train"]), SCORES;
         /// Number of last samples that are averaged; 0 averages all.
@@ -327,7 +328,7 @@ settings! { case =>
         eval_control: bool = true, ANY, SCORES;
         /// Largest number of windows evaluated per split. Without it, all.
         eval_max_samples: Option<usize> = None, COUNT, SCORES;
-        /// Largest number of tokens evaluated per split. Without it, all.
+        /// Largest number of tokens evaluated per split, at least one block. Without it, all.
         eval_max_tokens: Option<usize> = None, COUNT, SCORES;
     }
     Generation {
