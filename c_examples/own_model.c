@@ -2,6 +2,7 @@
  * whether they agree; and the normals that variational inference fits to the same posterior.
  *
  *   cc -std=c99 -I include c_examples/own_model.c -L target/release -lbnn -lm -o own_model
+ *   ln -sf libbnn.so target/release/libbnn.so.4
  *   LD_LIBRARY_PATH=target/release ./own_model STATE_FILE [steps]
  */
 #include "bnn.h"
@@ -102,7 +103,6 @@ int main(int argc, char **argv) {
   set_f64(options, "temperature", 1.0);
   set_u64(options, "sampling_steps", steps);
   set_u64(options, "thinning", 4);
-
   for (uint64_t chain = 0; chain < CHAINS; ++chain) {
     uint64_t n = 0, made = 0;
     for (int i = 0; i < D; ++i) theta[i] = chain ? 2.0f : -2.0f; /* from afar */
@@ -128,7 +128,7 @@ int main(int argc, char **argv) {
     double mean = 0;
     check(bnn_chain_diagnostics(draws[i], CHAINS, kept, report, &err), "diagnostics");
     for (uint64_t k = 0; k < CHAINS * kept; ++k) mean += draws[i][k] / (double)(CHAINS * kept);
-    printf("chain %d %.4f +- %.4f (R-hat %.4f, effective draws: bulk %.0f, tail %.0f)\n", i, mean, row("mcse_mean"), row("rhat"), row("ess_bulk"), row("ess_tail"));
+    printf("theta %d %.4f +- %.4f (R-hat %.4f, effective draws: bulk %.0f, tail %.0f)\n", i, mean, row("mcse_mean"), row("rhat"), row("ess_bulk"), row("ess_tail"));
     worst = fmax(worst, row("rhat"));
   }
   printf("largest R-hat %.4f\n", worst);

@@ -1,6 +1,7 @@
 /* The main job from C: a text goes in; a baseline is trained; a chain samples around it; the average is scored and writes text.
  *
  *   cc -std=c99 -I include c_examples/train_sample_generate.c -L target/release -lbnn -o train_sample_generate
+ *   ln -sf libbnn.so target/release/libbnn.so.4
  *   LD_LIBRARY_PATH=target/release ./train_sample_generate [iters] [sampling_steps] [FILE]
  */
 #include "bnn.h"

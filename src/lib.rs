@@ -56,7 +56,9 @@
 //!
 //! The modules: [`data`] has texts and batches; [`gpt`] the model; [`baseline`] its training; [`posterior`] the target distribution;
 //! [`samplers`] the chains; [`settings`] every setting; [`store`] samples on disk; [`generate`](mod@generate) and [`metrics`] use the
-//! samples; [`inference`] runs chains and judges their samples; [`backend`] has the devices; [`capi`] the C interface.
+//! samples; [`inference`] runs chains and judges their samples; [`backend`] has the devices; [`capi`] the C interface. Below them, [`error`] has the one
+//! error type, [`rng`] the random numbers by address, and [`batch_means`] means with their standard errors. `run` is the command `bnn`, with the
+//! feature `cli`.
 #![deny(unsafe_code)]
 
 pub mod backend;

@@ -157,6 +157,47 @@ fn the_examples_are_clean_under_valgrind() {
     }
 }
 
+/// The commands in the examples' first comments work as they stand, in a folder that has `include`, `c_examples` and `target/release` as cargo leaves
+/// them; and the page on C names the same file.
+#[cfg(unix)]
+#[test]
+fn the_examples_commands_work_as_they_are_printed() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().expect("a folder");
+    let release = dir.path().join("target/release");
+    std::fs::create_dir_all(&release).expect("a folder");
+    for name in ["include", "c_examples"] {
+        symlink(root().join(name), dir.path().join(name)).expect("a link");
+    }
+    symlink(libraries().join("libbnn.so"), release.join("libbnn.so")).expect("a link");
+    for (name, from, to) in [
+        ("own_model", "STATE_FILE [steps]", "state.bnn 30"),
+        (
+            "train_sample_generate",
+            "[iters] [sampling_steps] [FILE]",
+            "3 4",
+        ),
+    ] {
+        let source = root().join("c_examples").join(name).with_extension("c");
+        let text = std::fs::read_to_string(source).expect("the example");
+        let comment = text.split("*/").next().expect("a comment");
+        let lines = comment.lines().filter_map(|l| l.strip_prefix(" *   "));
+        let typed: Vec<String> = lines.map(|l| l.replace(from, to)).collect();
+        assert_eq!(typed.len(), 3, "{name}");
+        // Each line as typed, on a loader's path of its own.
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", &typed.join("\n")]);
+        shell.current_dir(dir.path()).env_remove("LD_LIBRARY_PATH");
+        let out = shell.output().expect("a shell");
+        let words = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{name}: {words}");
+        std::fs::remove_file(release.join(format!("libbnn.so.{}", bnn::capi::BNN_ABI)))
+            .expect("the link has the SONAME");
+    }
+    let page = std::fs::read_to_string(root().join("docs/c-api.md")).expect("the page");
+    assert!(page.contains(&format!("libbnn.so.{} ", bnn::capi::BNN_ABI)));
+}
+
 /// valgrind does not know AVX-512; the plain kernels are the same code.
 const VALGRIND: &[&str] = &[
     "env",
@@ -181,8 +222,8 @@ fn the_example_with_a_model_of_its_own_finds_its_posterior() {
     // The chains agree; the mean that both methods find is within a posterior deviation (some 0.2) of the truth that made the data.
     assert!(number(&out, "largest R-hat") < 1.02, "{out}");
     for (name, truth) in [
-        ("chain 0", 1.0),
-        ("chain 1", -2.0),
+        ("theta 0", 1.0),
+        ("theta 1", -2.0),
         ("vi    0", 1.0),
         ("vi    1", -2.0),
     ] {
@@ -190,7 +231,7 @@ fn the_example_with_a_model_of_its_own_finds_its_posterior() {
     }
     for i in 0..2 {
         let (chain, vi) = (
-            number(&out, &format!("chain {i}")),
+            number(&out, &format!("theta {i}")),
             number(&out, &format!("vi    {i}")),
         );
         assert!((chain - vi).abs() < 0.1, "{out}");

@@ -8,10 +8,13 @@ use bnn::run::environment::Environment;
 use bnn::run::folder::RunFolder;
 use bnn::run::prepare::Setting;
 use bnn::run::progress::Log;
+use bnn::run::recover::Broken;
 use bnn::run::results::Place;
 use bnn::run::stop::Stop;
 use bnn::run::terminal::{self, Output, print};
-use bnn::run::{Context, bench, diagnose, evaluate, export, flags, generate, hex, train, verify};
+use bnn::run::{
+    Context, bench, check, diagnose, evaluate, export, flags, generate, hex, train, verify,
+};
 use bnn::settings::{Given, Reader, TargetKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::{Value, json};
@@ -19,7 +22,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Bayesian inference for GPT language models: fast, exact, and honest about what its samples are worth.
+/// Bayesian inference for GPT language models, honest about what its samples are worth.
 #[derive(Parser)]
 #[command(name = "bnn", version)]
 struct Cli {
@@ -30,7 +33,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Sample a posterior around a baseline, which is trained first when there is none.
-    #[command(args_override_self = true, allow_negative_numbers = true)]
+    #[command(args_override_self = true, allow_negative_numbers = true, after_long_help = bnn::run::environment::ENVIRONMENT)]
     Train(Train),
     /// Train the deterministic model alone and keep it.
     #[command(args_override_self = true, allow_negative_numbers = true)]
@@ -40,10 +43,12 @@ enum Command {
     Eval(Eval),
     /// Whether the chains of one or several runs agree on what they predict, and what their draws are worth.
     Diagnose(Diagnose),
+    /// Check that a run's checkpoints and samples are whole and complete; --repair lets a damaged run go on.
+    Check(Check),
     /// Write text from a run's samples, with each token's uncertainty.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Generate(Generate),
-    /// Print every setting with its value as TOML that --config reads.
+    /// Print every setting of a run with its value as TOML that --config reads.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Config(Configured),
     /// Check this build on this machine against reference files.
@@ -68,9 +73,14 @@ struct Configured {
 struct Train {
     #[command(flatten)]
     with: Configured,
-    /// Go on with a run that was stopped; --threads, --log-dir and the flags under Evaluation may be given anew.
+    /// Go on with a run that was stopped, or make it longer with --sampling-steps or --epochs; --threads, --log-dir and the flags under Evaluation may be
+    /// given anew, too.
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
+    /// With --resume: chains whose checkpoint or samples are missing begin anew. The samples that are there stay, and each is compared with the one
+    /// that is drawn.
+    #[arg(long, requires = "resume")]
+    restart_chain: bool,
     /// Accepted for the original's sake: nothing is sent anywhere.
     #[arg(long)]
     no_wandb: bool,
@@ -94,6 +104,19 @@ struct Diagnose {
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
     /// The result as one JSON object on standard output, every quantity's own numbers among it.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Check {
+    /// The run's folder.
+    run: PathBuf,
+    /// Move damaged files to the run's folder `damaged`, go back to the checkpoint before a damaged one, give up the samples that are missing, and take
+    /// away what killed processes left behind.
+    #[arg(long)]
+    repair: bool,
+    /// The result as one JSON object on standard output.
     #[arg(long)]
     json: bool,
 }
@@ -137,7 +160,8 @@ struct Bench {
 
 #[derive(Args)]
 struct Verify {
-    /// Reference files: gpt_*.safetensors, samplers.safetensors, predictive.safetensors, chains.safetensors, text_scores.json or others of these formats.
+    /// Reference files: gpt_*.safetensors, samplers.safetensors, gaussians.safetensors, predictive.safetensors, chains.safetensors, text_scores.json or
+    /// others of these formats. These lie in `tests/data` of the source, whose README.md says which program computed each.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The result as one JSON object on standard output.
@@ -217,6 +241,7 @@ fn go(command: Command, given: Given, stop: &Stop) -> Result<ExitCode> {
         Command::Eval(a) => return evaluate_run(&a, given, listening(stop)?),
         Command::Generate(a) => return generate_text(&a, given, listening(stop)?),
         Command::Diagnose(a) => at_once().and_then(|()| diagnose_runs(&a, given))?,
+        Command::Check(a) => return at_once().and_then(|()| check_run(&a)),
         Command::Config(a) => at_once().and_then(|()| show_config(&a, given))?,
         Command::Verify(a) => return at_once().and_then(|()| verify_files(&a, given)),
         Command::Bench(a) => at_once().and_then(|()| measure(&a, given))?,
@@ -241,8 +266,12 @@ fn train_run(a: &Train, given: Given, mut ctx: Context) -> Result<()> {
         Some(run) => {
             environment.check_device()?;
             let (folder, config) = RunFolder::open(run)?;
-            let config = config.overlaid(given, Reader::Resume)?;
-            train::resume(&config, folder, &mut ctx)?
+            let config = config.overlaid(given.or(a.with.file()?), Reader::Resume)?;
+            let broken = match a.restart_chain {
+                true => Broken::Restart,
+                false => Broken::Refuse,
+            };
+            train::resume(&config, folder, broken, &mut ctx)?
         }
         None => train::train(&resolve(&a.with, given, &environment)?, &mut ctx)?,
     };
@@ -258,6 +287,7 @@ fn train_run(a: &Train, given: Given, mut ctx: Context) -> Result<()> {
 fn train_baseline(a: &Configured, given: Given, mut ctx: Context) -> Result<()> {
     let environment = Environment::with_file(&mut ctx.log)?;
     let config = resolve(a, given, &environment)?;
+    RunFolder::check_place(&config.save_dir)?;
     let b = Setting::new(&config)?.baseline(&config, &mut ctx)?;
     match a.json {
         true => print_json(&json!({
@@ -321,6 +351,22 @@ fn finish(place: Result<Place>, result: &Value, out: Output) -> Result<ExitCode>
         }
     };
     out.finish().map(|()| code)
+}
+
+/// Checks a run; the exit code is 1 where something is damaged or missing.
+fn check_run(a: &Check) -> Result<ExitCode> {
+    let (folder, config) = RunFolder::open(&a.run)?;
+    let found = if a.repair {
+        check::repair(&folder, &config)?
+    } else {
+        check::check(&folder, &config)?
+    };
+    if a.json {
+        print_json(&serde_json::to_value(&found).map_err(not_json)?)?;
+    } else {
+        print(&format!("{}\n", found.text()))?;
+    }
+    Ok(ExitCode::from(u8::from(!found.is_whole())))
 }
 
 fn diagnose_runs(a: &Diagnose, given: Given) -> Result<()> {
@@ -429,11 +475,19 @@ fn verify_files(a: &Verify, given: Given) -> Result<ExitCode> {
 
 /// Flags over `--config` over the environment over the preset.
 fn resolve(a: &Configured, given: Given, environment: &Environment) -> Result<Config> {
-    let file = match &a.config {
-        Some(path) => config::from_toml(path)?,
-        None => Given::default(),
-    };
-    given.or(file).or(environment.given()?).resolve()
+    let given = given.or(a.file()?);
+    let environment = environment.given(&given)?;
+    given.or(environment).resolve()
+}
+
+impl Configured {
+    /// Returns what `--config` gives.
+    fn file(&self) -> Result<Given> {
+        match &self.config {
+            Some(path) => config::from_toml(path),
+            None => Ok(Given::default()),
+        }
+    }
 }
 
 fn not_json(e: serde_json::Error) -> Error {

@@ -42,6 +42,10 @@ pub unsafe extern "C" fn bnn_agreement(
             let context = get(context, "context")?;
             let (draws, mut report) = (slice(draws, all, "draws")?, report_of(report)?);
             let each: Vec<&[f64]> = draws.chunks_exact(one.max(1)).collect();
+            if seconds.is_finite() && seconds <= 0.0 || seconds.is_infinite() {
+                let expected = "above 0 and finite, or NaN where unknown";
+                return Err(Error::out_of_range("seconds", expected, seconds).into());
+            }
             let cost = Cost {
                 gradients,
                 seconds: Some(seconds).filter(|s| !s.is_nan()),

@@ -50,7 +50,7 @@ fn in_c(value: Value) -> Value {
 fn from_c(row: &Row, name: &str, value: Value) -> Result<Value> {
     match (row.kind, value) {
         (Kind::Bool, Value::U64(v @ 0..=1)) => Ok(Value::Bool(v == 1)),
-        (Kind::Bool, value) => Err(Error::out_of_range(name, "0 or 1, as u64", value)),
+        (Kind::Bool, value) => Err(Error::out_of_range(name, "0 or 1", value)),
         (_, value) => Ok(value),
     }
 }
@@ -155,6 +155,14 @@ unsafe fn set(
     // SAFETY: both are NULL or the caller's live objects.
     let (o, name) = unsafe { (get(options, "options")?, text(name, name_len, "name")?) };
     let row = known(name)?;
+    let came = match value {
+        Value::F64(_) => "f64",
+        Value::U64(_) | Value::Bool(_) => "u64",
+        Value::Text(_) | Value::List(_) => "str",
+    };
+    if came != type_of(row) {
+        return Err(wrong_setter(row, name));
+    }
     let value = from_c(row, name, value)?;
     row.set_as(name, &mut *lock(&o.inner, "options")?, &value)?;
     Ok(())
@@ -243,13 +251,33 @@ unsafe fn value(
     let settings = lock(&o.inner, "options")?
         .clone()
         .defaulted(TargetKind::Gpt);
-    let none = || Error::out_of_range(name, "a value: it has no default", "none");
+    let none = || {
+        Error::conflict(format!(
+            "{name} has no value: it is not set, and it has no default"
+        ))
+    };
     Ok((row, in_c(row.value(&settings).ok_or_else(none)?)))
 }
 
+/// Returns what an option's values are, in words.
+fn kind_of(row: &Row) -> &'static str {
+    match row.kind {
+        Kind::F64 => "a real number",
+        Kind::U64 => "a whole number",
+        Kind::Bool => "a switch, 0 or 1",
+        Kind::Text | Kind::List => "a word",
+        Kind::Path => "a path",
+    }
+}
+
+fn wrong_setter(row: &Row, name: &str) -> Fail {
+    let (is, t) = (kind_of(row), type_of(row));
+    Error::conflict(format!("{name} is {is}: bnn_options_set_{t} sets it")).into()
+}
+
 fn other_type(row: &Row) -> Fail {
-    let (name, t) = (row.name, type_of(row));
-    Error::conflict(format!("{name} has the type {t}: call bnn_options_get_{t}")).into()
+    let (name, is, t) = (row.name, kind_of(row), type_of(row));
+    Error::conflict(format!("{name} is {is}: bnn_options_get_{t} reads it")).into()
 }
 
 /// Reads an option back: what was set, or the default that it has beside the other options, for a sampler of a GPT's posterior.

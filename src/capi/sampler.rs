@@ -330,9 +330,9 @@ unsafe fn make_step(
     sample_due: *mut i32,
     step: impl FnOnce(&mut Inner) -> Result<(i32, bool), Fail>,
 ) -> Result<(), Fail> {
-    // SAFETY: the caller's promise. The schedule's callback may free the handle: what the call uses is its own from here on.
+    // SAFETY: the caller says that `sampler` is NULL or a live handle. The schedule's callback may free the handle: what the call uses is its own from here on.
     let inner = unsafe { get(sampler, "sampler") }?.inner.clone();
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller says that both are NULL or to be written.
     let (phase, due) = unsafe { (out(phase, "phase")?, out(sample_due, "sample_due")?) };
     let (next, is_due) = step(&mut *lock(&inner, "sampler")?)?;
     phase.write(next);

@@ -83,7 +83,7 @@ pub unsafe extern "C" fn bnn_sampler_forecast(
 
 /// Reports the temperatures of one tensor, or of one of bnn_sampler_watch's ranges, over the sampling steps so far: taken every temperature_every
 /// (an option) of them, or as often as the ranges are watched. Each must show the options' temperature by itself: a mean over all can hide a hot one
-/// behind a cold one.
+/// behind a cold one. Under a schedule of the temperature each value is times the options' temperature over that of its step.
 ///
 /// [in] index: as bnn_model_tensor has it, or the range's. [out] report: kinetic.mean, kinetic.sd, kinetic.std_error: the mean of m^2 / M' over the
 /// momenta: mean over the steps, standard deviation of one step's value, standard error of the mean by batch means (NaN with fewer than 2 and

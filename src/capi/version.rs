@@ -8,7 +8,8 @@ pub const BNN_VERSION_MAJOR: u32 = 0;
 pub const BNN_VERSION_MINOR: u32 = 1;
 /// Patch version of the header.
 pub const BNN_VERSION_PATCH: u32 = 0;
-/// Number of the binary interface; the shared library's SONAME carries it.
+/// Number of the binary interface; the shared library's SONAME carries it. Every released change that breaks callers changes it; functions, options,
+/// rows of reports and status values may be added without that.
 pub const BNN_ABI: u32 = 4;
 
 /// Returns major * 1000000 + minor * 1000 + patch of the library that is linked. Never fails.

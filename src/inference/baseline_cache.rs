@@ -113,7 +113,7 @@ impl Training<'_> {
     ) -> Result<Kept> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let path = self.path(backend, folder)?;
-        let cached = path.exists();
+        let cached = path.try_exists().map_err(Error::io(&path))?;
         if !cached {
             self.train(backend, done)?.write(&path)?;
         }

@@ -2,6 +2,7 @@
 
 use super::config::Inference;
 use super::monitors::{ExcessLoss, TensorTemperatures, Trace};
+use super::readings::no_one_law;
 use super::{ChainSummary, Movement, Session, StepFound, TraceView, tensor_temperature};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
@@ -34,15 +35,16 @@ impl<B: Backend + 'static> Session<B> {
     /// Reads off what the chain leaves.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a fit; as [`Session::llc`] and [`Session::mean_momentum`].
+    /// Returns [`Error::Conflict`] for a fit, and the errors of [`Session::llc`] and [`Session::mean_momentum`].
     pub fn end(&self) -> Result<ChainEnd> {
         let now = self.sampler()?.config();
         let Inference::Chain { sampler, .. } = self.inference() else {
             return Err(Error::conflict("a fit has no chain's end"));
         };
-        let looked = self
-            .monitor::<ExcessLoss>()
-            .is_some_and(|e| !e.losses().is_empty());
+        let looked = no_one_law(sampler).is_none()
+            && self
+                .monitor::<ExcessLoss>()
+                .is_some_and(|e| !e.losses().is_empty());
         let taken = self.monitor::<TensorTemperatures>();
         let found = self.auto_step().map(|a| a.state().error);
         Ok(ChainEnd {

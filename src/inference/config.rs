@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective};
 use crate::posterior::Prior;
 use crate::samplers::{AutoStep, ChainConfig, GaussianConfig, Preconditioner};
+use crate::store::SampleId;
 use std::sync::Arc;
 
 /// A chain or a fit, with all that its steps depend on.
@@ -72,6 +73,30 @@ impl Inference {
             } => preconditioner.steps().saturating_add(sampler.warmup_steps),
             Self::Fit { .. } => 0,
         }
+    }
+
+    /// Returns the samples that a chain has taken in `made` steps but that are not among `there`, which is sorted; nothing for a fit, whose samples are
+    /// drawn at its end.
+    pub fn missing(&self, chain: u32, made: u64, there: &[SampleId]) -> Vec<SampleId> {
+        (self.sample_steps())
+            .take_while(|&step| step <= made)
+            .map(|step| SampleId { chain, step })
+            .filter(|id| there.binary_search(id).is_err())
+            .collect()
+    }
+
+    /// Returns how many steps the chain has made at each of its samples, in order.
+    fn sample_steps(&self) -> Box<dyn Iterator<Item = u64> + '_> {
+        let Self::Chain { sampler, .. } = self else {
+            return Box::new(std::iter::empty());
+        };
+        let before = self.steps_before_sampling();
+        let thinning = sampler.thinning.max(1);
+        let due = (1..=sampler.sampling_steps / thinning).map(move |i| i * thinning);
+        Box::new(
+            due.filter(|i| !sampler.explores(sampler.warmup_steps + i - 1))
+                .map(move |i| before + i),
+        )
     }
 
     /// Returns the gradients that the first `steps` steps take.

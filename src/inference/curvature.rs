@@ -16,7 +16,7 @@ impl<B: Backend + 'static> Session<B> {
     /// as if nothing had been asked; its file has what was found last.
     ///
     /// # Errors
-    /// Returns the errors of [`Chain::curvature`](crate::samplers::Chain::curvature), and [`Error::OutOfRange`] for fits and gradients of the caller's.
+    /// Returns the errors of [`Chain::curvature`](crate::samplers::Chain::curvature), and [`Error::Conflict`] for fits and gradients of the caller's.
     pub fn find_curvature(&mut self, batches: usize, products: u64) -> Result<ExtremeEigenvalues> {
         self.find_curvature_watched(batches, products, || Ok(()))
     }
@@ -52,7 +52,7 @@ impl<B: Backend + 'static> Session<B> {
     /// first argument to its second, (n_params) each.
     ///
     /// # Errors
-    /// Returns the errors of [`extreme_curvature`] and of `gradient`, and [`Error::OutOfRange`] for fits.
+    /// Returns the errors of [`extreme_curvature`] and of `gradient`, and [`Error::Conflict`] for fits.
     pub fn find_curvature_with(
         &mut self,
         products: u64,

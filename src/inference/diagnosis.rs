@@ -3,7 +3,7 @@
 use super::agreement::{Called, judge, too_few};
 use super::monitors::Draws;
 use super::run_draws::{RunDraws, check_together, select, shortest};
-use super::{Agreement, Cost};
+use super::{Agreement, Cost, counted};
 use crate::backend::Backend;
 use crate::error::Result;
 use crate::metrics::{ChainDiagnostics, MIN_DRAWS, PROJECTIONS};
@@ -111,15 +111,18 @@ impl Diagnosis {
     /// Returns the diagnosis as text for a person.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "probes: {} chain(s) of {} draws, one every {} sampling steps{}; {} gradients{}\n",
-            self.chains,
-            self.draws,
+            "probes: {} of {}, one every {} sampling steps{}; {} gradients{}\n",
+            counted(self.chains, "chain"),
+            counted(self.draws, "draw"),
             self.probe_every,
             [
                 (self.cut, ", cut to the shortest chain".to_owned()),
                 (
                     self.left_out > 0,
-                    format!(", {} chain(s) left out that have just begun", self.left_out)
+                    format!(
+                        ", without {} that just began",
+                        counted(self.left_out, "chain")
+                    )
                 ),
             ]
             .into_iter()

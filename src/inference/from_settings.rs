@@ -7,21 +7,27 @@ use crate::samplers::{GaussianConfig, GaussianMethod, Preconditioner};
 use crate::settings::{SamplerChoice, Settings};
 
 impl Settings {
+    /// Returns what is inferred: a chain, or a fit whose steps the session counts.
+    ///
+    /// # Errors
+    /// Returns an error when settings contradict each other.
+    pub fn inference(&self, chain: u32) -> Result<Inference> {
+        match self.sampler {
+            SamplerChoice::Chain(_) => self.of_chain(chain, self.mass()),
+            SamplerChoice::Gaussian(normal) => Ok(Inference::Fit {
+                config: self.gaussian_config(normal, u64::MAX),
+                epochs: self.num_epochs.unwrap_or(1),
+            }),
+        }
+    }
+
     /// Returns the configuration of a session on the posterior of a model: of one chain of the seed, or of a fit.
     ///
     /// # Errors
     /// When settings contradict each other, or the window is longer than the model's block.
     pub fn session(&self, chain: u32, model: &GptConfig) -> Result<SessionConfig> {
-        let inference = match self.sampler {
-            SamplerChoice::Chain(_) => self.of_chain(chain, self.mass())?,
-            SamplerChoice::Gaussian(normal) => Inference::Fit {
-                // The session counts the steps.
-                config: self.gaussian_config(normal, u64::MAX),
-                epochs: self.num_epochs.unwrap_or(1),
-            },
-        };
         Ok(SessionConfig {
-            inference,
+            inference: self.inference(chain)?,
             objective: self.objective,
             num_data: self.num_data,
             likelihood_weight: self.likelihood_weight,

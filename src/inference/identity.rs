@@ -8,6 +8,7 @@ use crate::posterior::PriorFamily;
 use crate::samplers::Method;
 use crate::store::{Header, hex, params_sha256};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 /// How long the run is that goes on from a file.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,6 +40,25 @@ impl Length {
             },
         }
     }
+}
+
+/// Returns the first 64 bits of the SHA-256 of settings, as JSON with sorted names, their length and seed left out.
+pub(super) fn number(settings: &str, length: Length) -> Result<u64> {
+    let bad = |e| Error::out_of_range("settings", "JSON", e);
+    let mut all: Value = serde_json::from_str(settings).map_err(bad)?;
+    for place in [
+        length.setting,
+        "/sampler/settings/seed",
+        "/sampler/seed",
+        "/sampler/settings/chain",
+    ] {
+        if let Some(v) = all.pointer_mut(place) {
+            *v = Value::Null;
+        }
+    }
+    let hash = Sha256::digest(all.to_string());
+    let first = hash.first_chunk().expect("a hash has 32 bytes");
+    Ok(u64::from_be_bytes(*first))
 }
 
 fn to_json(v: impl serde::Serialize) -> Result<Value> {

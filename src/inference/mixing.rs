@@ -1,10 +1,11 @@
 //! How far a chain got, and whether its samples are worth more than one.
 
+use super::readings::no_one_law;
 use super::tensor_temperature::{self, TensorTemperature};
-use super::{Report, StepFound};
+use super::{Report, StepFound, counted};
 use crate::error::{Error, Result};
 use crate::metrics::{Energy, LocalLearningCoefficient, Mean};
-use crate::samplers::{ChainConfig, ExtremeEigenvalues, Schedule};
+use crate::samplers::{ChainConfig, ExtremeEigenvalues};
 use crate::store::{SampleId, Store};
 use serde::Serialize;
 
@@ -34,7 +35,7 @@ impl Movement {
     /// Compares the first and the last of `samples` samples with the start, (n_params) each.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the vectors are empty or of different lengths.
+    /// [`Error::Shape`] when the vectors are empty or of different lengths; [`Error::OutOfRange`] when one is not finite.
     pub fn new(samples: usize, start: &[f32], first: &[f32], last: &[f32]) -> Result<Self> {
         let d = start.len();
         if d == 0 || first.len() != d || last.len() != d {
@@ -49,6 +50,11 @@ impl Movement {
             fl += df * dl;
             ll += dl * dl;
             ss += s as f64 * s as f64;
+        }
+        if !(ff + ll + ss).is_finite() {
+            let what = "start, first and last sample";
+            let got = "a number that is not, or a square beyond f64";
+            return Err(Error::out_of_range(what, "finite numbers", got));
         }
         let (rms_move, relative_move) = ((ll / d as f64).sqrt(), (ll / ss).sqrt());
         let cosine = (samples > 1 && ff > 0.0 && ll > 0.0).then(|| fl / (ff * ll).sqrt());
@@ -97,7 +103,8 @@ impl Movement {
                  these {n} samples are worth about 1"
             ),
             (Some(c), n) => format!(
-                "the chain moved: {moved}; cosine between the first and the last displacement {c:.3} over {n} samples"
+                "the chain moved: {moved}; cosine between the first and the last displacement {c:.3} over {}",
+                counted(n, "sample"),
             ),
         }
     }
@@ -187,7 +194,9 @@ impl TemperatureBand {
     }
 
     fn text(&self, temperature: f64) -> String {
-        let off = if self.is_off(temperature) {
+        let off = if temperature == 0.0 {
+            ": at T = 0 the chain optimises, and this says how fast it still moves"
+        } else if self.is_off(temperature) {
             ": the chain is not in equilibrium at T"
         } else {
             ""
@@ -239,8 +248,7 @@ pub struct TraceView<'a> {
 ///
 /// None at T = 0, where the temperature or the step follows a schedule that explores, and for fewer than 40 steps.
 pub fn energy(c: &ChainConfig, num_data: f64, d: usize, trace: TraceView<'_>) -> Option<Energy> {
-    let explores = matches!(c.schedule, Schedule::Cyclical { .. });
-    if explores || c.temperature_schedule != Schedule::Constant {
+    if no_one_law(c).is_some() {
         return None;
     }
     let from = (trace.log_lik.len()).checked_sub(c.sampling_steps as usize)?;
@@ -333,7 +341,7 @@ fn energy_line(e: &Energy) -> String {
 fn llc_line(l: &LocalLearningCoefficient) -> String {
     let error = l.std_error.map_or(String::new(), |e| format!(" +- {e:.1}"));
     let sign = if l.value < 0.0 {
-        ": the start is no minimum of the loss, and this no coefficient of it"
+        ": it is negative, so the start is not at a minimum of the loss, and the number is not a learning coefficient"
     } else {
         ""
     };

@@ -26,6 +26,12 @@ mod steps;
 pub mod tensor_temperature;
 pub mod text_score;
 
+/// Returns a number with its noun, `one` or several of it: `1 chain`, `2 chains`.
+pub(crate) fn counted(n: usize, one: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {one}{s}")
+}
+
 pub use agreement::{Agreement, Cost, Identity};
 pub use chain_end::ChainEnd;
 pub use config::{BatchConfig, Inference, MonitorConfig, SessionConfig, Target, count_data};

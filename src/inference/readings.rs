@@ -8,7 +8,18 @@ use crate::error::{Error, Result};
 use crate::metrics::{Energy, LocalLearningCoefficient, Mean, local_learning_coefficient};
 use crate::samplers::laplace::PriorFit;
 use crate::samplers::stability::{optimizer_pair, stability_limit};
-use crate::samplers::{ExtremeEigenvalues, Phase, RunningMean};
+use crate::samplers::{ChainConfig, ExtremeEigenvalues, Phase, RunningMean, Schedule};
+
+/// Says why the sampling steps of a chain do not all have one stationary law, where they do not.
+pub(super) fn no_one_law(c: &ChainConfig) -> Option<&'static str> {
+    if matches!(c.schedule, Schedule::Cyclical { .. }) {
+        Some("a cyclical schedule explores")
+    } else if c.temperature_schedule != Schedule::Constant {
+        Some("the temperature follows a schedule")
+    } else {
+        None
+    }
+}
 
 /// Returns the word for a phase.
 fn word(phase: Phase) -> &'static str {
@@ -83,7 +94,13 @@ impl<B: Backend + 'static> Session<B> {
     /// # Errors
     /// [`Error::Conflict`] without looks, with the reason, and for a fit; [`Error::OutOfRange`] when a loss was not finite.
     pub fn llc(&self) -> Result<LocalLearningCoefficient> {
-        let temperature = self.sampler()?.config().temperature;
+        let config = self.sampler()?.config();
+        if let Some(why) = no_one_law(config) {
+            return Err(Error::conflict(format!(
+                "local learning coefficient: it needs a chain at one temperature, and {why}: sample with a constant temperature, and without cycles"
+            )));
+        }
+        let temperature = config.temperature;
         let losses = self
             .monitor::<ExcessLoss>()
             .map_or(&[][..], ExcessLoss::losses);
@@ -118,6 +135,11 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the errors of [`Energy::new`], and [`Error::Conflict`] for a fit, on gradients of the caller's, and for a chain that was saved without its trace.
     pub fn energy(&self) -> Result<Energy> {
         let c = self.sampler()?.config();
+        if let Some(why) = no_one_law(c) {
+            return Err(Error::conflict(format!(
+                "the energy has no law to be compared with, as {why}: sample with a constant temperature, and without cycles"
+            )));
+        }
         let trace = self.monitor::<Trace>().filter(|t| t.is_whole());
         let missing = || {
             Error::conflict(
@@ -172,7 +194,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the step as it is now, as rows: as step size and friction, and in an optimiser's terms.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a fit.
+    /// [`Error::Conflict`] for a fit.
     pub fn step_size_report(&self) -> Result<Report> {
         let c = self.sampler_now()?;
         let pair = optimizer_pair(&c, self.num_data());
@@ -223,7 +245,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns curvatures as rows, with the largest step that is stable in the largest of them.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a fit.
+    /// [`Error::Conflict`] for a fit.
     pub fn curvature_report(&self, found: &ExtremeEigenvalues) -> Result<Report> {
         let limit = stability_limit(&self.sampler_now()?, found.largest);
         Ok(Report::new()

@@ -69,7 +69,7 @@ impl RunDraws {
         let (mut chains, mut of) = (Vec::<ChainDraws>::new(), None);
         for file in (0..settings.chains).map(file) {
             // Chains run one after the other: those after the first that is missing have not begun.
-            if !file.exists() && !chains.is_empty() {
+            if !chains.is_empty() && !file.try_exists().map_err(Error::io(&file))? {
                 break;
             }
             let mut r = Reader::open(&file, Kind::Chain)?;
@@ -118,7 +118,10 @@ impl RunDraws {
         let before = mass.steps().saturating_add(c.warmup_steps);
         let all = draw_schedule(c).steps(before.saturating_add(c.sampling_steps));
         // The step of that draw: exploring steps give none, but cost a gradient each.
-        let last = draws.checked_sub(1).and_then(|i| all.get(i).copied());
+        let skipped = self.chains.iter().map(|c| c.draws.skipped as usize).max();
+        let last = draws
+            .checked_sub(1)
+            .and_then(|i| all.get(i + skipped.unwrap_or(0)).copied());
         let moves = c.warmup_steps.saturating_add(last.unwrap_or(0));
         mass.steps() + moves.saturating_mul(mass.gradients_a_step())
     }
@@ -200,11 +203,12 @@ fn draw_schedule(c: &Settings) -> DrawSchedule {
 
 fn read_chain(r: &mut Reader, path: PathBuf, config: &Settings) -> Result<ChainDraws> {
     let step = r.header().step;
-    let due = match config.probe_tokens {
+    let mut due = match config.probe_tokens {
         0 => Vec::new(),
         _ => draw_schedule(config).steps(step),
     };
     let draws = Draws::read(r, due.len() as u64).map_err(Error::of_file(&path))?;
+    due.drain(..draws.skipped as usize);
     let n = draws.len();
     let before = step.min(config.mass().steps() + config.warmup_steps) as usize;
     let mut series = |name: &str, skip: usize| -> Result<Vec<f64>> {

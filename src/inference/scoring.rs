@@ -169,11 +169,11 @@ pub fn score<B: Backend>(
 /// A paired block bootstrap of per-token losses: one prediction minus another, so below 0 the first is better.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Paired {
-    /// Mean difference, nats per token.
+    /// Mean difference, nats per token: below 0 where the first prediction is better.
     pub difference: f64,
     /// Its standard error.
     pub std_error: f64,
-    /// Minus difference over standard error: above 0 when the first prediction is better.
+    /// The gain, which is minus the difference, over its standard error: above 0 where the first prediction is better.
     pub z: f64,
     /// 2.5 % point.
     pub low: f64,

@@ -4,7 +4,7 @@ use super::build;
 use super::chain_file::{self, Rest};
 use super::config::{Inference, SessionConfig, Target};
 use super::engine::Engine;
-use super::identity::Length;
+use super::identity::{self, Length};
 use super::monitor::{Monitor, Progress, StepReport};
 use crate::backend::Backend;
 use crate::backend::vectors::Transfer;
@@ -76,6 +76,58 @@ pub struct Session<B: Backend + 'static> {
 impl<B: Backend + 'static> Session<B> {
     /// Begins at the target's start.
     ///
+    /// A [`Monitor`] looks at each step; here one that keeps the batches' losses:
+    ///
+    /// ```
+    /// use bnn::backend::{Backend, Cpu};
+    /// use bnn::data::{Corpus, Order};
+    /// use bnn::gpt::{Gpt, GptConfig, Objective};
+    /// use bnn::inference::{AfterStep, BatchConfig, Inference, Monitor, MonitorConfig, Session, SessionConfig, StepReport, Target};
+    /// use bnn::posterior::Prior;
+    /// use bnn::samplers::{ChainConfig, Method, Phase, Preconditioner};
+    /// use std::sync::Arc;
+    ///
+    /// struct Losses(Vec<f64>);
+    ///
+    /// impl<B: Backend + 'static> Monitor<B> for Losses {
+    ///     fn after(&mut self, report: &StepReport, _at: &mut AfterStep<'_, B>) -> bnn::Result<()> {
+    ///         self.0.extend(report.log_lik.map(|mean| -mean));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> bnn::Result<()> {
+    /// let corpus = Arc::new(Corpus::embedded()?);
+    /// let gpt = Gpt::new(GptConfig::named("tiny", corpus.tokenizer.vocab_size())?)?;
+    /// let (start, prior) = (gpt.layout().init(1), Prior::isotropic(1.0)); // a baseline's parameters, where there is one
+    /// let target = Target { gpt: &gpt, corpus: &corpus, prior: &prior, start: &start, start_sha256: None };
+    ///
+    /// let mut sampler = ChainConfig::new(Method::Sgld, 2e-4);
+    /// (sampler.warmup_steps, sampler.sampling_steps, sampler.thinning) = (2, 8, 4);
+    /// let config = SessionConfig {
+    ///     inference: Inference::Chain { sampler, preconditioner: Preconditioner::Rms { steps: 3, floor: 0.1 }, auto_step: None },
+    ///     objective: Objective::All,
+    ///     num_data: None, // counted
+    ///     likelihood_weight: 1.0,
+    ///     batches: BatchConfig { size: 4, window: 16, order: Order::Independent, chosen: None },
+    ///     monitors: MonitorConfig::default(),
+    /// };
+    /// let mut session = Session::new(&Cpu::new(1)?, &target, &config)?;
+    /// session.watch(Losses(Vec::new()));
+    /// let mut samples = Vec::new();
+    /// while session.phase() != Phase::Done {
+    ///     if session.step()?.sample_due {
+    ///         let mut sample = vec![0.0; session.parameters()];
+    ///         session.read_params(&mut sample)?;
+    ///         samples.push(sample);
+    ///     }
+    /// }
+    /// let losses = &session.monitor::<Losses>().expect("it watched").0;
+    /// assert_eq!((losses.len(), samples.len()), (13, 2)); // 3 steps for the mass, 2 of warm-up, 8 of sampling
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// For a setting out of range, a start or a text that does not fit the model, and a text that is too short.
     pub fn new(backend: &B, target: &Target<'_>, config: &SessionConfig) -> Result<Self> {
@@ -128,7 +180,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Writes the whole state to a file, in the place of what may be there. The file appears whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::NotFinite`] for a chain that has diverged; [`Error::OutOfRange`] between the draws of one of VI's steps.
+    /// [`Error::Io`]; [`Error::NotFinite`] for a chain that has diverged; [`Error::Conflict`] between the draws of one of VI's steps.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let rest = Rest {
             header: &self.header,
@@ -139,10 +191,16 @@ impl<B: Backend + 'static> Session<B> {
         chain_file::write(path.as_ref(), &self.engine, &rest)
     }
 
+    /// Returns what identifies target and settings as one number: it differs where a sample would be of another target, of another method or of
+    /// another step. Seed, chain and length have no part in it. [`Store::set_target`](crate::store::Store::set_target) takes it.
+    pub fn identity(&self) -> Result<u64> {
+        identity::number(&self.header.config, Length::of(&self.inference))
+    }
+
     /// Sets the number of sampling steps (of a fit, of all steps) of a session that may be longer or shorter.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] when a step depends on it, more were made, or it is out of range; nothing changes then.
+    /// [`Error::Conflict`] when a step depends on it; [`Error::OutOfRange`] when more were made, or it is out of range; nothing changes then.
     pub fn extend(&mut self, steps: u64) -> Result<()> {
         self.engine.extend(steps)?;
         match &mut self.inference {
@@ -200,7 +258,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the chain's sampler.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a fit.
+    /// [`Error::Conflict`] for a fit.
     pub fn sampler(&self) -> Result<&Sampler<B>> {
         self.engine.sampler()
     }
@@ -208,7 +266,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the chain's settings as they are now: with the step that a search has found so far, and a thermostat's friction for its start.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a fit.
+    /// [`Error::Conflict`] for a fit.
     pub fn sampler_now(&self) -> Result<crate::samplers::ChainConfig> {
         let s = self.engine.sampler()?;
         let mut c = s.config().clone();
@@ -219,7 +277,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the mean over parameters of |m| / sqrt(M) of the momenta as they are; none without momenta.
     ///
     /// # Errors
-    /// When the device cannot be read, and [`Error::OutOfRange`] for a fit.
+    /// When the device cannot be read, and [`Error::Conflict`] for a fit.
     pub fn mean_momentum(&self) -> Result<Option<f64>> {
         let s = self.engine.sampler()?;
         let Some(momenta) = s.momenta() else {
@@ -245,7 +303,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Sets the mass of a chain on gradients of the caller's, (n_params), before sampling begins; its momenta are drawn anew.
     ///
     /// # Errors
-    /// Returns the errors of [`Sampler::set_mass`], and [`Error::OutOfRange`] for fits and on a model's posterior.
+    /// Returns the errors of [`Sampler::set_mass`], and [`Error::Conflict`] for fits and on a model's posterior.
     pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
         self.engine.set_mass(mass)
     }
@@ -286,7 +344,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns a fit's mean, (n_params).
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a chain.
+    /// [`Error::Conflict`] for a chain.
     pub fn mean(&self) -> Result<&B::Vector> {
         self.engine.mean()
     }
@@ -294,7 +352,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Copies [`Session::mean`] to the host.
     ///
     /// # Errors
-    /// Returns the errors of [`Session::read_params`], and [`Error::OutOfRange`] for a chain.
+    /// Returns the errors of [`Session::read_params`], and [`Error::Conflict`] for a chain.
     pub fn read_mean(&self, out: &mut [f32]) -> Result<()> {
         self.read("mean", self.mean()?, out)
     }
@@ -310,7 +368,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns a fit's standard deviations, (n_params): infinite where Laplace has no precision.
     ///
     /// # Errors
-    /// Returns the errors of [`GaussianFit::sd`], and [`Error::OutOfRange`] for a chain.
+    /// Returns the errors of [`GaussianFit::sd`], and [`Error::Conflict`] for a chain.
     pub fn sd(&mut self) -> Result<Vec<f32>> {
         self.engine.sd()
     }
@@ -326,7 +384,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns what the marginal likelihood says of Laplace's prior; none without `laplace_fit_prior`.
     ///
     /// # Errors
-    /// Returns the errors of [`GaussianFit::prior_fit`], and [`Error::OutOfRange`] for a chain.
+    /// Returns the errors of [`GaussianFit::prior_fit`], and [`Error::Conflict`] for a chain.
     pub fn prior_fit(&mut self) -> Result<Option<PriorFit>> {
         self.engine.prior_fit()
     }
@@ -334,7 +392,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns draw number `index` of the seed from a fit as it is, (n_params).
     ///
     /// # Errors
-    /// Returns the errors of [`GaussianFit::draw`], and [`Error::OutOfRange`] for a chain.
+    /// Returns the errors of [`GaussianFit::draw`], and [`Error::Conflict`] for a chain.
     pub fn draw(&mut self, index: u64) -> Result<Vec<f32>> {
         let mut out = self.backend.zeros(self.parameters())?;
         self.engine.draw(index, &mut out)?;
@@ -344,7 +402,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns a fit's settings, its steps counted.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a chain.
+    /// [`Error::Conflict`] for a chain.
     pub fn fit_config(&self) -> Result<&GaussianConfig> {
         self.engine.fit_config()
     }
@@ -367,7 +425,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns (B, T) of those batches.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] on gradients of the caller's.
+    /// [`Error::Conflict`] on gradients of the caller's.
     pub fn batch_shape(&self) -> Result<(usize, usize)> {
         let feed = self.feed.as_ref().ok_or_else(no_batches)?;
         Ok((feed.batch.b, feed.batch.t))

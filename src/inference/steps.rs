@@ -12,7 +12,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Makes the next step on its own batch, which is a function of (seed, chain, step).
     ///
     /// # Errors
-    /// [`Error::NotFinite`] with step and tensor when the chain diverges; [`Error::OutOfRange`] when every step was made, and with gradients of the
+    /// [`Error::NotFinite`] with step and tensor when the chain diverges; [`Error::Conflict`] when every step was made, and with gradients of the
     /// caller's; a monitor's own.
     pub fn step(&mut self) -> Result<StepReport> {
         self.fill(self.engine.steps_made())?;
@@ -57,7 +57,7 @@ impl<B: Backend + 'static> Session<B> {
     /// value. None while draws of VI's step are left.
     ///
     /// # Errors
-    /// [`Error::NotFinite`]: for a gradient or a log posterior the session is as before; [`Error::OutOfRange`] for EKF and Laplace, on a model's
+    /// [`Error::NotFinite`]: for a gradient or a log posterior the session is as before; [`Error::Conflict`] for EKF and Laplace, on a model's
     /// posterior, and when every step was made; [`Error::Shape`] for another length.
     pub fn step_with_gradient(
         &mut self,
@@ -95,7 +95,7 @@ impl<B: Backend + 'static> Session<B> {
     /// likelihoods and of the squares of those, (n_params) each, and the mean log likelihood. The prior has no part in them.
     ///
     /// # Errors
-    /// Returns the errors of [`Session::step_with_gradient`], and [`Error::OutOfRange`] for chains and VI.
+    /// Returns the errors of [`Session::step_with_gradient`], and [`Error::Conflict`] for chains and VI.
     pub fn step_with_squares(
         &mut self,
         grad: &[f32],

@@ -38,7 +38,8 @@ pub fn of_tensors(
     tensors.map(of).collect()
 }
 
-/// Returns a line for each of the two temperatures: how many tensors are off T, and the coldest and the hottest.
+/// Returns a line for each of the two temperatures: how many tensors are off T, and the coldest and the hottest. At T = 0, where nothing is in
+/// equilibrium, there are none.
 pub fn lines(tensors: &[TensorTemperature], temperature: f64) -> Vec<String> {
     type Get = fn(&TensorTemperature) -> Option<RunningMean>;
     let kinds: [(&str, Get); 2] = [
@@ -46,6 +47,9 @@ pub fn lines(tensors: &[TensorTemperature], temperature: f64) -> Vec<String> {
         ("configurational", |t| t.configurational),
     ];
     let mut lines = Vec::new();
+    if temperature == 0.0 {
+        return lines;
+    }
     for (what, get) in kinds {
         let each = || {
             let known = |t| get(t).and_then(|m| Some((t, m.mean, m.std_error?)));

@@ -3,6 +3,8 @@
 mod limits;
 mod model;
 
+pub use limits::LAYERS;
+
 use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::gpt::GptConfig;

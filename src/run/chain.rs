@@ -2,17 +2,18 @@
 
 use super::Context;
 use super::progress::Progress;
-use super::train::Run;
+use super::spent::Meter;
+use super::train::{Run, stable};
 use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::forecast::curvature_lines;
-use crate::inference::{ChainEnd, PriorStability, Session, StepReport, TrajectoryForecast, mixing};
-use crate::samplers::stability::is_stable;
+use crate::inference::{ChainEnd, Session, StepReport, TrajectoryForecast, mixing};
 use crate::samplers::{ChainConfig, ExtremeEigenvalues, Phase};
-use crate::store::Store;
+use crate::store::{Store, keep_generation};
+use std::path::Path;
 
 impl Run<'_> {
-    /// Runs one chain to its end; how many gradients this process made comes with it.
+    /// Runs one chain to its end.
     ///
     /// # Errors
     /// [`Error::NotFinite`] when it diverges; [`Error::Interrupted`] when it was stopped, with its state kept; damaged files.
@@ -20,13 +21,20 @@ impl Run<'_> {
         &self,
         index: u32,
         store: &mut Store,
+        meter: &mut Meter,
         ctx: &mut Context,
-    ) -> Result<(ChainEnd, u64)> {
+    ) -> Result<ChainEnd> {
         let path = self.folder.chain(index);
-        let mut session = self.session(index, &path)?;
-        // Samples after the checkpoint are drawn again, the same.
-        store.truncate_after(index, session.steps_made())?;
-        let (gradients, mass_at) = (session.gradients_made(), session.inference().mass_steps());
+        self.check_begun(index, store)?;
+        let session = self.session(index, &path)?;
+        store.set_target(session.identity()?)?;
+        if index == 0 {
+            self.record_config()?;
+        }
+        // Samples after the checkpoint are drawn again and compared with those that are there.
+        let mut session = self.fill_holes(index, session, store, ctx)?;
+        meter.begin(&session);
+        let mass_at = session.inference().mass_steps();
         if session.steps_made() == 0 && mass_at == 0 {
             self.say_stability(&session, ctx)?;
         }
@@ -35,7 +43,7 @@ impl Run<'_> {
         let mut params = vec![0.0; session.parameters()];
         while session.phase() != Phase::Done {
             if ctx.stopped() {
-                session.save(&path)?;
+                save(&session, &path, meter)?;
                 return Err(Error::Interrupted);
             }
             // At its start, with the mass that it has there, and on its own first batch.
@@ -56,30 +64,23 @@ impl Run<'_> {
             }
             if report.sample_due {
                 session.read_params(&mut params)?;
-                store.append(index, made, &params)?;
+                store
+                    .append(index, made, &params)
+                    .map_err(drawn_otherwise)?;
             }
             if made.is_multiple_of(self.config.checkpoint_every) || made == total {
-                session.save(&path)?;
+                save(&session, &path, meter)?;
             }
             progress.at(&mut ctx.log, made, || self.progress_line(&report));
         }
         drop(progress);
-        Ok((session.end()?, session.gradients_made() - gradients))
+        session.end()
     }
 
     /// Says which steps are stable in the prior's stiffest direction, or refuses the step.
     fn say_stability(&self, session: &Session<Device>, ctx: &mut Context) -> Result<()> {
         let (mass, settings) = (session.mass()?, session.sampler()?.config());
-        let found = PriorStability::new(settings, &self.prior, mass.as_deref());
-        let line = match (is_stable(settings, found.stiffest), self.config.force) {
-            (Ok(()), _) => found.line(),
-            (Err(Error::Unstable(text)), true) => format!("warning: unstable: {text}; forced"),
-            (Err(Error::Unstable(text)), false) => {
-                let text = format!("{text}; --force runs it all the same");
-                return Err(Error::Unstable(text));
-            }
-            (Err(e), _) => return Err(e),
-        };
+        let line = stable(self.config, settings, &self.prior, mass.as_deref())?;
         ctx.log.say(&line);
         Ok(())
     }
@@ -140,5 +141,26 @@ impl Run<'_> {
             show("kinetic", report.kinetic_temperature),
             show("configurational", report.configurational_temperature),
         )
+    }
+}
+
+/// Writes a chain's file, and what it has cost; the file before is kept beside it.
+pub(super) fn save(session: &Session<Device>, path: &Path, meter: &mut Meter) -> Result<()> {
+    keep_generation(path)?;
+    session.save(path)?;
+    meter.keep(session)
+}
+
+/// Says what it means that a stored sample is not the one that the chain has drawn.
+fn drawn_otherwise(e: Error) -> Error {
+    match e {
+        Error::Mismatch { path, what, .. } if what.contains("parameters") => {
+            Error::conflict(format!(
+                "{} holds another sample than this chain has drawn at that step: was the run begun on another processor, or with another BNN_ISA? \
+                 Go on with that one, or move the chain's samples from that step on out of the folder",
+                path.display()
+            ))
+        }
+        e => e,
     }
 }

@@ -40,6 +40,12 @@ fn from_table(mut table: toml::Table) -> Result<Given> {
     let mut given = Given::default();
     for (name, value) in &table {
         let row = row("setting", name, Row::is_recorded)?;
+        if row.given(&given).is_some() {
+            return Err(Error::conflict(format!(
+                "{} is given twice, once as {name} or another of its names: give it once",
+                row.name
+            )));
+        }
         row.set(&mut given, &read(row, value)?)?;
     }
     let sampler = row("setting", "sampler", Row::is_recorded)?;
@@ -91,4 +97,11 @@ impl Config {
         }
         Ok(text)
     }
+}
+
+/// Returns a setting's value in words, as files and flags have it.
+pub(super) fn word(name: &str, config: &Config) -> String {
+    let row = TABLE.iter().find(|row| row.name == name);
+    let value = row.and_then(|row| row.value(config));
+    value.map_or(String::new(), |value| value.to_string())
 }

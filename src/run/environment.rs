@@ -17,6 +17,16 @@ const NAMES: [&str; 6] = [
     "WANDB_AVAILABLE",
 ];
 
+/// What the help says of the environment.
+pub const ENVIRONMENT: &str = "\
+Environment, for train, baseline and eval also in `.env` in the working folder; flags and --config win over it:
+  DATA_DIR    as --data-dir; not read where --data is given
+  META_PATH   as --meta-path; not read where --data is given
+  MODEL_PATH  as --model-path
+  BASE_DIR    runs and baselines are kept in BASE_DIR/checkpoints/samplers, as --save-dir
+  DEVICE      the device; this build has the CPU alone, so it may only be cpu
+  BNN_ISA     instruction set of the kernels: portable, avx2, avx512 or amx, from the process alone; the best there is otherwise";
+
 /// Values of environment names: the process's own win over those of a file.
 #[derive(Debug, Default)]
 pub struct Environment {
@@ -69,19 +79,31 @@ impl Environment {
         Ok(Self { file })
     }
 
-    /// Returns the settings that are given: `BASE_DIR` moves `save_dir`; `DATA_DIR`, `META_PATH` and `MODEL_PATH` are the settings of those names;
-    /// `WANDB_AVAILABLE` has nothing to turn on.
+    /// Returns the settings that are given, where `over` gives nothing that wins over them: `BASE_DIR` moves `save_dir`; `DATA_DIR`, `META_PATH` and
+    /// `MODEL_PATH` are the settings of those names; `WANDB_AVAILABLE` has nothing to turn on.
     ///
     /// # Errors
-    /// Returns the errors of [`Environment::check_device`], and an error when a variable is not UTF-8.
-    pub fn given(&self) -> Result<Given> {
+    /// Returns the errors of [`Environment::check_device`], and an error when a variable is not UTF-8 or names a file that is not there.
+    pub fn given(&self, over: &Given) -> Result<Given> {
         self.check_device()?;
-        let path = |name| Ok(self.get(name)?.map(PathBuf::from));
+        let there = |name: &str, wanted: bool| -> Result<Option<PathBuf>> {
+            let path = self.get(name)?.filter(|_| wanted).map(PathBuf::from);
+            match path {
+                Some(path) if !path.try_exists().map_err(Error::io(&path))? => Err(Error::data(
+                    format!("{name}={}", path.display()),
+                    "the environment names a place that does not exist",
+                )),
+                path => Ok(path),
+            }
+        };
+        let text = over.data.is_none();
         Ok(Given {
-            save_dir: path("BASE_DIR")?.map(|d| d.join("checkpoints/samplers")),
-            data_dir: path("DATA_DIR")?,
-            meta_path: path("META_PATH")?,
-            model_path: path("MODEL_PATH")?,
+            save_dir: self
+                .get("BASE_DIR")?
+                .map(|d| PathBuf::from(d).join("checkpoints/samplers")),
+            data_dir: there("DATA_DIR", text && over.data_dir.is_none())?,
+            meta_path: there("META_PATH", text && over.meta_path.is_none())?,
+            model_path: there("MODEL_PATH", over.model_path.is_none())?,
             ..Given::default()
         })
     }

@@ -216,6 +216,7 @@ pub fn eval_run(
     ctx: &mut Context,
 ) -> Result<(Vec<SplitReport>, Value)> {
     let setting = Setting::new(config)?;
+    config.check_evaluation(setting.gpt.config())?;
     let baseline = setting.baseline(config, ctx)?;
     let store = setting.samples(folder.samples(), &baseline)?;
     let evaluation = Evaluation {

@@ -1,9 +1,11 @@
 //! Flags made from the table of settings, and the settings that came by them.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::gpt::{GptConfig, NAMED};
 use crate::settings::{Given, Kind, Preset, Reader, Row, TABLE, Value, default_text};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::path::Path;
 
 /// Adds the flags of what a command reads, under their headings.
 ///
@@ -70,4 +72,53 @@ pub fn given(matches: &ArgMatches) -> Result<Given> {
         }
     }
     Ok(given)
+}
+
+/// Checks that a baseline's file has the shape that the settings ask for.
+///
+/// # Errors
+/// [`Error::Conflict`] with the flags that ask for the file's shape.
+pub(super) fn check_shape(path: &Path, is: &GptConfig, asked: &GptConfig) -> Result<()> {
+    let of_same_text = GptConfig {
+        vocab_size: asked.vocab_size,
+        ..is.clone()
+    };
+    if of_same_text == *asked {
+        return Ok(());
+    }
+    Err(Error::conflict(format!(
+        "{}: the baseline has another shape than these settings ask for: give {}",
+        path.display(),
+        shape_flags(is)
+    )))
+}
+
+/// Returns the flags that ask for a shape: a name where one is near, and what differs from it.
+fn shape_flags(c: &GptConfig) -> String {
+    let named = NAMED
+        .iter()
+        .filter_map(|n| Some((n.0, GptConfig::named(n.0, c.vocab_size).ok()?)));
+    let each = named.map(|(name, n)| {
+        let mut flags = vec![format!("--shape {name}")];
+        let mut add = |differs: bool, flag: String| differs.then(|| flags.push(flag));
+        add(n.n_layer != c.n_layer, format!("--n-layer {}", c.n_layer));
+        add(n.n_head != c.n_head, format!("--n-head {}", c.n_head));
+        add(n.n_embd != c.n_embd, format!("--n-embd {}", c.n_embd));
+        add(
+            n.block_size != c.block_size,
+            format!("--block-size {}", c.block_size),
+        );
+        add(n.bias != c.bias, format!("--bias={}", c.bias));
+        add(n.dropout != c.dropout, format!("--dropout {}", c.dropout));
+        let gelu = serde_json::to_value(c.gelu).unwrap_or_default();
+        let gelu = gelu.as_str().unwrap_or_default();
+        add(n.gelu != c.gelu, format!("--gelu {gelu}"));
+        add(
+            n.tie_weights != c.tie_weights,
+            format!("--tie-weights={}", c.tie_weights),
+        );
+        flags
+    });
+    let fewest = each.min_by_key(Vec::len).unwrap_or_default();
+    fewest.join(" ")
 }

@@ -51,12 +51,34 @@ impl RunFolder {
         unreachable!("the loop ends by returning")
     }
 
+    /// Checks that runs can be kept in a folder, before anything is computed for them.
+    ///
+    /// # Errors
+    /// When it cannot be made or written into, and when its path is not UTF-8, which `config.toml` could not say.
+    pub fn check_place(save_dir: &Path) -> Result<()> {
+        let cannot = |e: std::io::Error| {
+            let place = format!("save_dir {}", save_dir.display());
+            Error::data(place, format!("runs cannot be kept there: {e}"))
+        };
+        std::fs::create_dir_all(save_dir).map_err(cannot)?;
+        let probe = save_dir.join(format!(".writable.{}.tmp", std::process::id()));
+        std::fs::write(&probe, []).map_err(cannot)?;
+        std::fs::remove_file(&probe).map_err(cannot)?;
+        check_utf8("save_dir", &save_dir.canonicalize().map_err(cannot)?)
+    }
+
     /// Opens a run's folder.
     ///
     /// # Errors
     /// When it holds no whole `config.toml`.
     pub fn open(path: &Path) -> Result<(Self, Config)> {
         let at = path.join("config.toml");
+        if let Err(e) = at.metadata()
+            && e.kind() == std::io::ErrorKind::NotFound
+        {
+            let message = "expected the folder of a run, such as checkpoints/samplers/baoa_sampler/run_<time>: there is no config.toml in it";
+            return Err(Error::data(path.display().to_string(), message));
+        }
         let place = |e: Error| Error::data(at.display().to_string(), e.to_string());
         let config = config::from_toml(&at)?.recorded().map_err(place)?;
         let name = path.canonicalize().map_err(Error::io(path))?;
@@ -93,6 +115,21 @@ impl RunFolder {
         self.file(&format!("chain_{chain:02}.bnn"))
     }
 
+    /// Returns the path of a fit's checkpoint.
+    pub fn fit(&self) -> PathBuf {
+        self.file(&format!("{}_state.bnn", self.sampler))
+    }
+
+    /// Returns the path of the list of samples that were given up.
+    pub fn lost(&self) -> PathBuf {
+        self.file("lost_samples.json")
+    }
+
+    /// Returns the path of the folder to which damaged files are moved.
+    pub fn damaged(&self) -> PathBuf {
+        self.file("damaged")
+    }
+
     /// Returns the path of `<s>_metrics.json`.
     pub fn metrics(&self) -> PathBuf {
         self.file(&format!("{}_metrics.json", self.sampler))
@@ -106,6 +143,21 @@ impl RunFolder {
     /// Returns the name `<s>_training_<time>.log`.
     pub fn log_name(&self) -> String {
         format!("{}_training_{}.log", self.sampler, self.stamp)
+    }
+}
+
+/// Checks that a path can be written into a configuration.
+///
+/// # Errors
+/// When it is not UTF-8.
+pub fn check_utf8(setting: &str, path: &Path) -> Result<()> {
+    match path.to_str() {
+        Some(_) => Ok(()),
+        None => Err(Error::out_of_range(
+            setting,
+            "a path in UTF-8, which config.toml can hold",
+            path.display(),
+        )),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod bench;
 mod chain;
+pub mod check;
 pub mod config;
 pub mod diagnose;
 pub mod environment;
@@ -13,7 +14,9 @@ pub mod generate;
 pub mod normal;
 pub mod prepare;
 pub mod progress;
+pub mod recover;
 pub mod results;
+mod spent;
 pub mod split_report;
 pub mod stop;
 pub mod terminal;

@@ -1,11 +1,13 @@
 //! Fitting independent normals on a GPT's posterior (ekf, vi, laplace): epochs of batches, a checkpoint, then draws into the store.
 
 use super::Context;
-use super::config::{Config, CovarianceStructure, GaussianMethod};
+use super::chain::save;
+use super::config::{Config, CovarianceStructure, GaussianMethod, word};
 use super::evaluate::{self, SplitReport};
 use super::folder::{now, write_json, write_text};
 use super::prepare::Baseline;
 use super::progress::Progress;
+use super::spent::Meter;
 use super::train::Run;
 use super::train_report::TrainReport;
 use crate::backend::Device;
@@ -29,14 +31,15 @@ pub(super) fn fit(
     baseline: &mut Baseline,
     ctx: &mut Context,
 ) -> Result<TrainReport> {
-    let start = Instant::now();
-    let path = run
-        .folder
-        .file(&format!("{}_state.bnn", run.config.sampler));
+    let path = run.folder.fit();
     let mut session = run.session(0, &path)?;
+    run.record_config()?;
     say_length(run, normal, &session, ctx)?;
-    step_to_the_end(run, &mut session, &path, ctx)?;
-    let mut fitted = Fitted::new(run, normal, session, start.elapsed().as_secs_f64(), ctx)?;
+    let mut meter = Meter::open(&run.folder)?;
+    meter.begin(&session);
+    step_to_the_end(run, &mut session, (&path, &mut meter), ctx)?;
+    let seconds = meter.spent().seconds;
+    let mut fitted = Fitted::new(run, normal, session, seconds, ctx)?;
     fitted.draw_and_report(baseline, ctx)
 }
 
@@ -49,16 +52,16 @@ fn say_length(
 ) -> Result<()> {
     let (total, per_epoch) = (session.total_steps(), run.batches.per_sweep());
     ctx.log.say(&format!(
-        "{total} steps in {} epochs of {per_epoch} batches, in the order {:?}",
+        "{total} steps in {} epochs of {per_epoch} batches, in the order `{}`",
         total / per_epoch,
-        run.config.batch_order
+        word("batch_order", run.config)
     ));
     if normal == GaussianMethod::Ekf {
         let config = session.fit_config()?;
         let lr = config.ekf_rate();
         let times = lr * total as f64 / config.observations;
         ctx.log.say(&format!(
-            "each batch's mean counts {lr:.4e} times: the data count {times:.3} times over the run, after a baseline that has seen them"
+            "each batch's mean log-likelihood has the weight {lr:.4e}, so the data count {times:.3} times over the run; the baseline has seen them already"
         ));
     }
     Ok(())
@@ -67,7 +70,7 @@ fn say_length(
 fn step_to_the_end(
     run: &Run<'_>,
     session: &mut Session<Device>,
-    path: &Path,
+    (path, meter): (&Path, &mut Meter),
     ctx: &mut Context,
 ) -> Result<()> {
     let (c, total, per_epoch) = (run.config, session.total_steps(), run.batches.per_sweep());
@@ -75,7 +78,7 @@ fn step_to_the_end(
     let mut epoch_start = Instant::now();
     while session.steps_made() < total {
         if ctx.stopped() {
-            session.save(path)?;
+            save(session, path, meter)?;
             run.say_stopped(ctx);
             return Err(Error::Interrupted);
         }
@@ -92,7 +95,7 @@ fn step_to_the_end(
             epoch_start = Instant::now();
         }
         if made.is_multiple_of(c.checkpoint_every) || made == total {
-            session.save(path)?;
+            save(session, path, meter)?;
         }
         progress.at(&mut ctx.log, made, || format!("loss {loss:.4}"));
     }
@@ -151,6 +154,8 @@ impl<'a> Fitted<'a> {
     fn draw_and_report(&mut self, baseline: &Baseline, ctx: &mut Context) -> Result<TrainReport> {
         let (run, c, setting) = (self.run, self.run.config, self.run.setting);
         let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
+        run.say_foreign(&store, ctx);
+        store.set_target(self.session.identity()?)?;
         for i in 0..c.num_samples {
             ctx.check_stop()?;
             store.append(0, i + 1, &self.session.draw(i)?)?;

@@ -6,7 +6,7 @@ use super::stop::Stop;
 use super::{Context, hex};
 use crate::backend::{Device, Transfer, Vectors};
 use crate::data::{Batches, Corpus};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpt::Gpt;
 use crate::inference::baseline_cache::{Kept, Training};
 use crate::inference::baseline_file::{BaselineFile, baseline_sha256};
@@ -131,8 +131,14 @@ impl Setting {
     /// Opens the samples in a folder, which must be of this model and text, and kept with this baseline.
     ///
     /// # Errors
-    /// [`Error::Mismatch`](crate::Error::Mismatch) with what differs, and when the folder is no store.
+    /// [`Error::Mismatch`] with what differs, and when the folder is no store or not there yet.
     pub fn samples(&self, folder: PathBuf, baseline: &Baseline) -> Result<Store> {
+        if let (false, Some(run)) = (folder.exists(), folder.parent()) {
+            return Err(Error::conflict(format!(
+                "{} has no samples yet, since the run is not done: `bnn train --resume {0}` goes on with it",
+                run.display()
+            )));
+        }
         let store = Store::open(folder)?;
         store.expect(&Provenance {
             model: self.gpt.config().json()?,
@@ -207,6 +213,7 @@ impl Setting {
     /// When the file is damaged, or is of another model or another text.
     pub fn load(&self, path: &Path) -> Result<Baseline> {
         let file = BaselineFile::read(path)?;
+        super::flags::check_shape(path, &file.model, self.trained.config())?;
         file.check_fits(path, &self.trained, &self.vocabulary())?;
         self.fitted(Kept {
             path: path.to_path_buf(),

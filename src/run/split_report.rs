@@ -3,7 +3,7 @@
 use super::config::Config;
 use crate::error::{Error, Result};
 use crate::inference::text_score::WrittenTexts;
-use crate::inference::{Comparison, Paired};
+use crate::inference::{Comparison, Paired, counted};
 use crate::metrics::Summary;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -176,8 +176,10 @@ impl SplitReport {
     /// Returns the report as lines for a person.
     pub fn text(&self) -> String {
         let mut s = format!(
-            "{} split, {} tokens, {} samples (nats a token; perplexity)\n",
-            self.split, self.total_tokens, self.num_posterior_samples
+            "{} split, {} tokens, {} (nats per token; perplexity)\n",
+            self.split,
+            self.total_tokens,
+            counted(self.num_posterior_samples, "sample"),
         );
         let mut row = |what: &str, loss: f64, note: String| {
             s.push_str(&format!(
@@ -192,10 +194,7 @@ impl SplitReport {
         row(
             "averaged prediction",
             self.loss_averaged_prediction,
-            format!(
-                "  ({:+.4} +- {:.4} against the baseline, z {:.1})",
-                p.difference, p.std_error, p.z
-            ),
+            format!("  (gain {} against the baseline)", gain(p)),
         );
         if let (Some(loss), Some(n), Some(p)) = (
             self.loss_deterministic_equal_gradients,
@@ -205,17 +204,14 @@ impl SplitReport {
             row(
                 &format!("deterministic, {n} gradients"),
                 loss,
-                format!(
-                    "  (averaged {:+.4} +- {:.4}, z {:.1})",
-                    p.difference, p.std_error, p.z
-                ),
+                format!("  (gain of the average {})", gain(p)),
             );
         }
         s.push_str(&format!(
             "  entropy {:.4} = {:.4} expected + {:.4} mutual information; accuracy {:.4}, ECE {:.4} (baseline {:.4})\n",
-            self.predictive_entropy.mean,
-            self.expected_entropy,
-            self.mutual_information.mean,
+            not_minus_0(self.predictive_entropy.mean),
+            not_minus_0(self.expected_entropy),
+            not_minus_0(self.mutual_information.mean),
             self.accuracy,
             self.ece,
             self.ece_baseline,
@@ -244,6 +240,17 @@ pub fn by_split(reports: &[SplitReport]) -> Result<Map<String, Value>> {
             Ok((r.split.clone(), v))
         })
         .collect()
+}
+
+/// Returns how much better the average is, with its standard error: a comparison's `difference` with the other sign, which is that of `z`.
+fn gain(p: &Paired) -> String {
+    let (gain, z) = (-p.difference, p.z);
+    format!("{gain:+.4} +- {:.4}, z {z:+.1}", p.std_error)
+}
+
+/// Returns a number that is printed with four decimals, without the sign of one that rounds to 0.
+pub fn not_minus_0(x: f64) -> f64 {
+    if x.abs() < 5e-5 { 0.0 } else { x }
 }
 
 /// The mean of losses.

@@ -1,17 +1,20 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
-use super::config::{Config, SamplerChoice, Starts};
-use super::folder::{RunFolder, write_text};
+use super::config::{Config, PriorUnit, SamplerChoice, Starts, word};
+use super::folder::{RunFolder, check_utf8, write_text};
 use super::prepare::{Baseline, Setting};
-use super::train_report::{Timed, TrainReport};
+use super::recover::{self, Broken};
+use super::spent::{Meter, Spent};
+use super::train_report::TrainReport;
 use super::{Context, hex};
 use crate::backend::Device;
 use crate::data::Batches;
 use crate::error::{Error, Result};
 use crate::gpt::Objective;
-use crate::inference::{ChainEnd, Session, Target, TrajectoryForecast, count_data};
+use crate::inference::{ChainEnd, PriorStability, Session, Target, TrajectoryForecast, count_data};
 use crate::posterior::Prior;
-use crate::store::{Provenance, Store};
+use crate::samplers::{ChainConfig, Preconditioner, stability::is_stable};
+use crate::store::{FolderLock, Provenance, Store};
 use std::path::{Path, PathBuf};
 
 /// A run: everything that stays the same over its chains.
@@ -26,6 +29,10 @@ pub(super) struct Run<'a> {
     pub baseline_sha256: [u8; 32],
     /// Where chains start: the first at the baseline, the others there too or at baselines of their own.
     pub starts: Vec<(PathBuf, [u8; 32])>,
+    /// What is done with a chain that cannot go on.
+    pub broken: Broken,
+    /// Keeps other processes from writing the run.
+    _lock: FolderLock,
 }
 
 /// Begins a new run.
@@ -41,36 +48,94 @@ pub fn train(config: &Config, ctx: &mut Context) -> Result<TrainReport> {
             config.sampler
         ));
     }
-    let baseline = setting.baseline(config, ctx)?;
     let mut config = config.clone();
+    for (name, path) in [
+        ("data", &mut config.data),
+        ("data_dir", &mut config.data_dir),
+        ("meta_path", &mut config.meta_path),
+        ("model_path", &mut config.model_path),
+    ] {
+        if let Some(path) = path {
+            *path = absolute(path)?;
+            check_utf8(name, path)?;
+        }
+    }
+    refuse_early(&config, &setting)?;
+    let baseline = setting.baseline(&config, ctx)?;
     // From here on the run names its baseline, so that it can be resumed whatever else is trained.
     config.model_path = Some(absolute(&baseline.path)?);
-    for path in [
-        &mut config.data,
-        &mut config.data_dir,
-        &mut config.meta_path,
-    ]
-    .into_iter()
-    .flatten()
-    {
-        *path = absolute(path)?;
-    }
     let folder = RunFolder::create(&config)?;
     // The baselines that chains have of their own lie there, wherever the run is resumed.
     config.save_dir = absolute(&config.save_dir)?;
     write_text(&folder.config(), &config.to_toml()?)?;
-    run(&config, &setting, folder, baseline, ctx)
+    let lock = recover::lock(&folder)?;
+    run(
+        &config,
+        &setting,
+        (folder, lock),
+        baseline,
+        Broken::Refuse,
+        ctx,
+    )
 }
 
 /// Goes on with a run, bit for bit as if it had not been broken off.
 ///
 /// # Errors
 /// Returns the errors of [`train`], and an error when the run's folder is damaged or its corpus or baseline is not the same.
-pub fn resume(config: &Config, folder: RunFolder, ctx: &mut Context) -> Result<TrainReport> {
+pub fn resume(
+    config: &Config,
+    folder: RunFolder,
+    broken: Broken,
+    ctx: &mut Context,
+) -> Result<TrainReport> {
+    let lock = recover::lock(&folder)?;
     let setting = Setting::new(config)?;
     let baseline = setting.baseline(config, ctx)?;
     ctx.log.say(&format!("resuming {}", folder.path.display()));
-    run(config, &setting, folder, baseline, ctx)
+    run(config, &setting, (folder, lock), baseline, broken, ctx)
+}
+
+/// Refuses before any training what could not run or could not be kept.
+fn refuse_early(config: &Config, setting: &Setting) -> Result<()> {
+    RunFolder::check_place(&config.save_dir)?;
+    setting.batches(config)?;
+    config.check_evaluation(setting.gpt.config())?;
+    let absolute = config.prior_scale == PriorUnit::Absolute;
+    if absolute && config.mass() == Preconditioner::None && config.sampler.chain().is_some() {
+        // Neither mass nor baseline has a part in it, so it is known by now.
+        stable(config, &config.sampler_config(0)?, &config.prior(&[]), None)?;
+    }
+    Ok(())
+}
+
+/// Returns what is said of a step in the prior's stiffest direction; `mass` is the diagonal, 1 where none.
+///
+/// # Errors
+/// [`Error::Unstable`] for a step that is not stable there, unless it is forced.
+pub(super) fn stable(
+    config: &Config,
+    chain: &ChainConfig,
+    prior: &Prior,
+    mass: Option<&[f32]>,
+) -> Result<String> {
+    let found = PriorStability::new(chain, prior, mass);
+    match is_stable(chain, found.stiffest) {
+        Ok(()) => Ok(found.line()),
+        Err(Error::Unstable(text)) if config.force => {
+            Ok(format!("warning: unstable: {text}; forced"))
+        }
+        Err(Error::Unstable(text)) => {
+            let smaller = match found.limit {
+                limit if limit > 0.0 => format!("give --learning-rate below {limit:.3e}; "),
+                _ => String::new(),
+            };
+            Err(Error::Unstable(format!(
+                "{text}; {smaller}--force runs it all the same"
+            )))
+        }
+        Err(e) => Err(e),
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -80,12 +145,13 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 fn run(
     config: &Config,
     setting: &Setting,
-    folder: RunFolder,
+    (folder, lock): (RunFolder, FolderLock),
     mut baseline: Baseline,
+    broken: Broken,
     ctx: &mut Context,
 ) -> Result<TrainReport> {
     open_logs(config, &folder, ctx)?;
-    let run = Run::new(config, setting, folder, &baseline, ctx)?;
+    let run = Run::new(config, setting, (folder, lock), &baseline, broken, ctx)?;
     run.say_target(ctx);
     if let SamplerChoice::Gaussian(normal) = config.sampler {
         return super::normal::fit(&run, normal, &mut baseline, ctx);
@@ -96,16 +162,13 @@ fn run(
         ctx.log.say(&line);
     }
     let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
-    let start = std::time::Instant::now();
+    run.say_foreign(&store, ctx);
     // While chains run nobody needs the baseline's vector: a large model's is as large as one of the sampler's.
     drop(std::mem::take(&mut baseline.params));
-    let (ends, gradients) = run.sample(&mut store, ctx)?;
-    let timed = Timed {
-        seconds: start.elapsed().as_secs_f64(),
-        gradients,
-    };
+    let (ends, spent) = run.sample(&mut store, ctx)?;
+    recover::found_again(&run.folder, &store)?;
     baseline.params = run.start(0)?;
-    run.report(&store, &baseline, &ends, timed, ctx)
+    run.report(&store, &baseline, &ends, spent, ctx)
 }
 
 fn open_logs(config: &Config, folder: &RunFolder, ctx: &mut Context) -> Result<()> {
@@ -142,8 +205,9 @@ impl<'a> Run<'a> {
     fn new(
         config: &'a Config,
         setting: &'a Setting,
-        folder: RunFolder,
+        (folder, lock): (RunFolder, FolderLock),
         baseline: &Baseline,
+        broken: Broken,
         ctx: &mut Context,
     ) -> Result<Self> {
         let batches = setting.batches(config)?;
@@ -162,6 +226,8 @@ impl<'a> Run<'a> {
             batches,
             baseline_sha256: baseline.sha256,
             starts: starts(config, setting, baseline, ctx)?,
+            broken,
+            _lock: lock,
         })
     }
 
@@ -173,16 +239,27 @@ impl<'a> Run<'a> {
             Objective::Last => "windows",
         };
         ctx.log.say(&format!(
-            "{} on {} parameters: num_data {} {unit}, T {}, prior sd {} ({:?}, centre {:?}), batch {:?}",
+            "{} on {} parameters: num_data {} {unit}, T {}, prior sd {} ({}, centre {}), batch ({}, {})",
             config.sampler,
             self.setting.gpt.n_params(),
             self.num_data,
             config.temperature,
             config.prior_std,
-            config.prior_scale,
-            config.prior_center,
-            self.batch,
+            word("prior_scale", config),
+            word("prior_center", config),
+            self.batch.0,
+            self.batch.1,
         ));
+        if config.temperature == 0.0 {
+            ctx.log.say(
+                "note: T = 0 is optimisation, not sampling: no noise is added, and the samples are points on the way downhill",
+            );
+        }
+    }
+
+    /// Records the configuration, which may have become longer. A length that does not fit what was begun is refused before.
+    pub fn record_config(&self) -> Result<()> {
+        write_text(&self.folder.config(), &self.config.to_toml()?)
     }
 
     /// The gradients of the whole run, the baseline's not counted.
@@ -195,18 +272,15 @@ impl<'a> Run<'a> {
         self.num_data * self.config.likelihood_weight
     }
 
-    /// Runs all chains, and counts the gradients that this process made. When one fails, says what is kept.
-    fn sample(&self, store: &mut Store, ctx: &mut Context) -> Result<(Vec<ChainEnd>, u64)> {
-        let (mut ends, mut gradients) = (Vec::new(), 0);
+    /// Runs all chains, and returns what they have cost so far. When one fails, says what is kept.
+    fn sample(&self, store: &mut Store, ctx: &mut Context) -> Result<(Vec<ChainEnd>, Spent)> {
+        let (mut ends, mut meter) = (Vec::new(), Meter::open(&self.folder)?);
         for chain in 0..self.config.chains {
-            match self.chain(chain, store, ctx) {
-                Ok((end, made)) => {
-                    ends.push(end);
-                    gradients += made;
-                }
+            match self.chain(chain, store, &mut meter, ctx) {
+                Ok(end) => ends.push(end),
                 Err(e) => {
                     ctx.log.say(&format!(
-                        "{} samples are kept in {}",
+                        "the samples are kept ({} of them) in {}",
                         store.len(),
                         self.folder.samples().display()
                     ));
@@ -217,7 +291,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        Ok((ends, gradients))
+        Ok((ends, meter.spent()))
     }
 
     /// Says how a run that was stopped goes on.
@@ -257,7 +331,20 @@ impl<'a> Run<'a> {
     }
 
     /// Returns a chain's session, or the fit's, new or from its file where there is one.
+    ///
+    /// # Errors
+    /// Returns [`Error::Io`] when the system does not say whether there is a file: a chain never begins anew because of that.
     pub fn session(&self, chain: u32, path: &Path) -> Result<Session<Device>> {
+        let there = path.try_exists().map_err(Error::io(path))?;
+        self.session_from(chain, there.then_some(path))
+    }
+
+    /// Returns a chain's session at its start.
+    pub fn new_session(&self, chain: u32) -> Result<Session<Device>> {
+        self.session_from(chain, None)
+    }
+
+    fn session_from(&self, chain: u32, file: Option<&Path>) -> Result<Session<Device>> {
         let target = Target {
             gpt: &self.setting.gpt,
             corpus: &self.setting.corpus,
@@ -267,10 +354,9 @@ impl<'a> Run<'a> {
         };
         let be = &self.setting.backend;
         let config = self.config.session(chain, self.setting.gpt.config())?;
-        if path.exists() {
-            Session::resume(be, &target, &config, path)
-        } else {
-            Session::new(be, &target, &config)
+        match file {
+            Some(path) => Session::resume(be, &target, &config, path),
+            None => Session::new(be, &target, &config),
         }
     }
 }

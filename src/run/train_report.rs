@@ -3,10 +3,11 @@
 use super::evaluate::{Evaluation, SplitReport, by_split};
 use super::folder::{now, write_json, write_text};
 use super::prepare::Baseline;
+use super::spent::Spent;
 use super::train::Run;
 use super::{Context, hex};
 use crate::error::{Error, Result};
-use crate::inference::{ChainEnd, ChainSummary, Diagnosis, Movement, diagnose};
+use crate::inference::{ChainEnd, ChainSummary, Diagnosis, Movement, counted, diagnose};
 use crate::store::Store;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -24,7 +25,7 @@ pub struct TrainReport {
     pub samples_collected: usize,
     /// Gradients of all chains.
     pub total_steps: u64,
-    /// Seconds of sampling in this process.
+    /// Seconds of sampling, over all processes that worked on the run.
     pub sampling_seconds: f64,
     /// Loss of the baseline on the whole validation split, nats per token.
     pub loss_baseline: f64,
@@ -42,13 +43,6 @@ pub struct TrainReport {
     pub results: Map<String, Value>,
 }
 
-/// What this process spent on sampling; one that resumes a run did not make all of its gradients.
-#[derive(Clone, Copy)]
-pub(super) struct Timed {
-    pub seconds: f64,
-    pub gradients: u64,
-}
-
 impl Run<'_> {
     /// Scores the samples, writes the run's files, and returns what they say.
     pub fn report(
@@ -56,7 +50,7 @@ impl Run<'_> {
         store: &Store,
         baseline: &Baseline,
         ends: &[ChainEnd],
-        timed: Timed,
+        spent: Spent,
         ctx: &mut Context,
     ) -> Result<TrainReport> {
         let config = self.config;
@@ -66,20 +60,21 @@ impl Run<'_> {
         }
         if store.is_empty() {
             return Err(Error::conflict(format!(
-                "sampling_steps: {} made no sample: set at least as many as the thinning",
-                config.sampling_steps
+                "{} holds no sample, so nothing can be scored: `bnn train --resume {} --restart-chain` draws them again",
+                store.folder().display(),
+                self.folder.path.display()
             )));
         }
         let (reports, val) = (self.evaluation(store, baseline)).at_the_end(&self.folder, ctx)?;
         let report = TrainReport {
             chains,
-            diagnostics: self.diagnose(timed)?,
-            ..self.result(store, timed.seconds, &reports, &val)?
+            diagnostics: self.diagnose()?,
+            ..self.result(store, spent.seconds, &reports, &val)?
         };
         let metrics = json!({
             "sampler_type": report.sampler_type,
             "config": self.original_config(),
-            "training_metrics": self.training_metrics(&report, ends, timed),
+            "training_metrics": self.training_metrics(&report, ends, spent),
             "timestamp": now(),
             "uncertainty": val.uncertainty(),
             "num_data": self.num_data,
@@ -149,7 +144,7 @@ impl Run<'_> {
     }
 
     /// The original's `training_metrics`, bnn's own beside them.
-    fn training_metrics(&self, report: &TrainReport, ends: &[ChainEnd], timed: Timed) -> Value {
+    fn training_metrics(&self, report: &TrainReport, ends: &[ChainEnd], spent: Spent) -> Value {
         let last = ends.last();
         let of = |series: fn(&ChainEnd) -> &Vec<f64>| last.and_then(|e| series(e).last().copied());
         let mut training = json!({
@@ -161,8 +156,8 @@ impl Run<'_> {
         }
         training["last_log_lik"] = of(|e| &e.trace.log_lik).into();
         training["last_log_prior"] = of(|e| &e.trace.log_prior).into();
-        training["sampling_seconds"] = timed.seconds.into();
-        training["timed_gradients"] = timed.gradients.into();
+        training["sampling_seconds"] = spent.seconds.into();
+        training["timed_gradients"] = spent.gradients.into();
         training
     }
 
@@ -175,13 +170,11 @@ impl Run<'_> {
     }
 
     /// Returns what the chains' files say of each other; none where the probes are off.
-    fn diagnose(&self, timed: Timed) -> Result<Option<Diagnosis>> {
+    fn diagnose(&self) -> Result<Option<Diagnosis>> {
         if self.config.probe_tokens == 0 {
             return Ok(None);
         }
-        let mut draws = super::diagnose::open(&self.folder.path)?;
-        draws.seconds_a_gradient =
-            (timed.gradients > 0).then(|| timed.seconds / timed.gradients as f64);
+        let draws = super::diagnose::open(&self.folder.path)?;
         let mut diagnosis = diagnose(&self.setting.backend, &[draws])?;
         // A report is read by people: the tokens' own numbers are `bnn diagnose`'s.
         diagnosis.each = None;
@@ -211,7 +204,7 @@ impl Run<'_> {
             "{}\
              model             {} layers, {} heads, {} wide, block {}: {} parameters\n\
              baseline          {} steps, validation loss {:.4}\n\
-             sampler           step {:.3e}, T {}, {} chain(s) of {} gradients\n\
+             sampler           step {}, T {}, {} of {} gradients\n\
              samples           {} in {}\n\n",
             self.head(),
             model.n_layer,
@@ -221,9 +214,9 @@ impl Run<'_> {
             self.setting.gpt.n_params(),
             baseline.iters,
             baseline.val_loss,
-            c.learning_rate,
+            steps(c.learning_rate, &r.chains),
             c.temperature,
-            c.chains,
+            counted(c.chains as usize, "chain"),
             self.gradients() / c.chains as u64,
             r.samples_collected,
             self.folder.samples().display(),
@@ -241,5 +234,15 @@ impl Run<'_> {
             text.push_str(&d.text());
         }
         text
+    }
+}
+
+/// Returns the step that was sampled with: the given one, or those that the chains' warm-ups found.
+fn steps(given: f64, chains: &[ChainSummary]) -> String {
+    let found = chains.iter().filter_map(|c| c.step);
+    let found: Vec<String> = found.map(|s| format!("{:.3e}", s.step_size)).collect();
+    match found.is_empty() {
+        true => format!("{given:.3e}"),
+        false => format!("{} (found from {given:.3e})", found.join(", ")),
     }
 }

@@ -130,7 +130,7 @@ impl<B: Backend> Chain<B> {
     ///
     /// # Errors
     /// [`Error::NotFinite`] with the step and the tensor's name when the loss, the gradient or the state is NaN or infinite;
-    /// [`Error::OutOfRange`] when the run is done or the batch does not fit.
+    /// [`Error::Conflict`] when the run is done; [`Error::Shape`] or [`Error::OutOfRange`] when the batch does not fit.
     pub fn step(&mut self, batch: &Batch) -> Result<ChainReport> {
         self.step_observed(batch, |_, _| Ok(()))
     }
@@ -298,7 +298,7 @@ impl<B: Backend> Chain<B> {
     /// not see [`Chain::set_factors`]; give it none before sampling.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] when the mass is a live one: [`AutoStep::step`].
+    /// Returns [`Error::Conflict`] when the mass is a live one: see [`AutoStep::step`].
     pub fn adapt_step(&mut self, auto: AutoStep) -> Result<()> {
         if self.mass.is_live() {
             return Err(AutoStep::no_psgld_mass());

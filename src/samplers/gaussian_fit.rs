@@ -186,7 +186,7 @@ impl<B: Backend> GaussianFit<B> {
     /// Advances by one batch, (B, T).
     ///
     /// # Errors
-    /// [`Error::NotFinite`] with step and tensor; [`Error::OutOfRange`] when every step was made or the batch does not fit.
+    /// [`Error::NotFinite`] with step and tensor; [`Error::Conflict`] when every step was made; [`Error::Shape`] or [`Error::OutOfRange`] when the batch does not fit.
     pub fn step(&mut self, batch: &Batch) -> Result<FitReport> {
         self.config().refuse_when_done(self.steps_made())?;
         let posterior = &mut self.posterior;

@@ -471,6 +471,16 @@ impl<V: Vectors> Sampler<V> {
         Ok(now)
     }
 
+    /// Returns T over the temperature of the next step; 1 where that is 0.
+    pub(super) fn temperature_scale(&self) -> f64 {
+        let t = self.config.temperature;
+        let now = match self.factors {
+            Some(f) => t * f.temperature,
+            None => self.config.temperature_at(self.step),
+        };
+        if now == t || now == 0.0 { 1.0 } else { t / now }
+    }
+
     /// Sets the factors of all following steps, in place of the schedules'; `None` gives these their place back. For a schedule of the caller's
     /// own, called before each step. They are no part of the state.
     pub fn set_factors(&mut self, factors: Option<Factors>) {
@@ -492,7 +502,7 @@ impl<V: Vectors> Sampler<V> {
     /// Allowed until the first sampling step is made.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] when sampling has begun, and as [`ChainConfig::validate`]; the settings are then as before.
+    /// Returns [`Error::Conflict`] when sampling has begun, and the errors of [`ChainConfig::validate`]; the settings are then as before.
     pub fn set_step(&mut self, step_size: f64, alpha: f64) -> Result<()> {
         self.before_sampling("step_size")?;
         let config = ChainConfig {
@@ -518,8 +528,8 @@ impl<V: Vectors> Sampler<V> {
                 self.config.sampling_steps
             )));
         }
-        if sampling_steps < made {
-            let expected = format!("at least {made}, those made");
+        if sampling_steps < made.max(1) {
+            let expected = format!("at least {}, those made and not 0", made.max(1));
             return Err(Error::out_of_range(
                 "sampling_steps",
                 expected,

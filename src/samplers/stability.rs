@@ -24,7 +24,7 @@
 //! For Euler's scheme the lower bound bites from gamma h = 2 on, where any flat direction diverges; such a step is
 //! refused. SGLRW's clamped steps cannot diverge; from epsilon lambda / M = 2 on they only jump back and forth. The temperature has no part in it: log_post is not divided by T.
 
-use super::ChainConfig;
+use super::{ChainConfig, Schedule};
 use crate::error::{Error, Result};
 
 /// Returns the largest stable step size in a direction of curvature lambda, given lambda / M (M without sigma); infinite
@@ -80,10 +80,26 @@ pub fn is_stable(config: &ChainConfig, lambda_over_mass: f64) -> Result<()> {
 
 /// Returns the time that `steps` steps from the start of the run cover: the sum of step sizes. For SGLD, of the time of
 /// overdamped dynamics.
+///
+/// Exact up to 10^6 steps that follow a schedule; longer ones are summed at the middles of 10^6 equal parts.
 pub fn physical_time(config: &ChainConfig, steps: u64) -> f64 {
-    let constant = steps.min(config.warmup_steps);
-    let rest = (constant..steps).map(|step| config.step_size_at(step));
-    constant as f64 * config.step_size + rest.sum::<f64>()
+    const PARTS: u64 = 1_000_000;
+    let constant = match config.schedule {
+        Schedule::Constant => steps,
+        _ => steps.min(config.warmup_steps),
+    };
+    let rest = steps - constant;
+    let scheduled = if rest <= PARTS {
+        (constant..steps)
+            .map(|step| config.step_size_at(step))
+            .sum()
+    } else {
+        let part = rest as f64 / PARTS as f64;
+        let middle = |i: u64| constant + ((i as f64 + 0.5) * part) as u64;
+        let sizes = (0..PARTS).map(|i| config.step_size_at(middle(i).min(steps - 1)));
+        part * sizes.sum::<f64>()
+    };
+    constant as f64 * config.step_size + scheduled
 }
 
 /// Returns how often the momentum is forgotten in `steps` steps: [`physical_time`] times the friction rate. Samples that

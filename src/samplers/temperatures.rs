@@ -83,17 +83,19 @@ impl Temperatures {
         (sampling_step + 1).is_multiple_of(self.every)
     }
 
-    /// Reads the chain as it stands, `grad` being the gradient there; [`Temperatures::keep`] makes it count.
+    /// Reads the chain as it stands, `grad` being the gradient there; [`Temperatures::keep`] makes it count. Under a schedule of the temperature
+    /// what is read is on the scale of T: times T over the temperature of the step.
     ///
     /// # Errors
     /// When the ranges or the gradient do not fit the chain.
     pub fn read<V: Vectors>(&mut self, sampler: &Sampler<V>, grad: &V::Vector) -> Result<()> {
         sampler.range_moments(grad, &self.ranges, &mut self.sums)?;
         let (kinetic, configurational) = self.values.split_at_mut(self.ranges.len());
+        let scale = sampler.temperature_scale();
         for (i, (sums, range)) in self.sums.iter().zip(&self.ranges).enumerate() {
             let d = range.len() as f64;
-            kinetic[i] = sums.kinetic / d;
-            configurational[i] = -sums.virial / d;
+            kinetic[i] = scale * sums.kinetic / d;
+            configurational[i] = -scale * sums.virial / d;
         }
         Ok(())
     }

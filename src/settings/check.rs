@@ -1,9 +1,10 @@
 //! What the settings of a run must fulfil together.
 
 use super::choices::{PriorCenter, PriorUnit, SamplerChoice};
+use super::row::Value;
 use super::table::{Settings, TABLE};
 use crate::error::{Error, Result};
-use crate::samplers::GaussianMethod;
+use crate::samplers::{GaussianMethod, Schedule};
 
 /// More steps than any run makes: what goes over them one by one still ends in seconds.
 const MOST_STEPS: u64 = 1_000_000_000;
@@ -15,7 +16,20 @@ impl Settings {
     /// Names the setting that is out of range.
     pub fn check(&self) -> Result<()> {
         for row in TABLE {
-            row.value(self).map_or(Ok(()), |value| row.check(&value))?;
+            let Some(value) = row.value(self) else {
+                continue;
+            };
+            row.check(&value)?;
+            if let Value::U64(v) = value
+                && row.is_recorded()
+                && i64::try_from(v).is_err()
+            {
+                let expected = format!(
+                    "at most {}, the largest whole number of a TOML file",
+                    i64::MAX
+                );
+                return Err(Error::out_of_range(row.name, expected, v));
+            }
         }
         for (what, v) in [
             ("preconditioner_steps", self.preconditioner_steps),
@@ -55,6 +69,18 @@ impl Settings {
     fn check_chain(&self) -> Result<()> {
         let sampler = self.sampler_config(0)?;
         sampler.validate()?;
+        if sampler.num_samples() == 0 {
+            return Err(Error::conflict(format!(
+                "sampling_steps: {} steps with thinning {} give no sample{}: make more steps, or thin less",
+                sampler.sampling_steps,
+                sampler.thinning,
+                if matches!(sampler.schedule, Schedule::Cyclical { .. }) {
+                    " outside the exploring part of the cycles"
+                } else {
+                    ""
+                }
+            )));
+        }
         self.mass().check_method(sampler.method)?;
         if self.auto_step && self.preconditioner.name() == "live" {
             return Err(Error::conflict(
@@ -81,7 +107,7 @@ impl Settings {
     fn check_laplace(&self) -> Result<()> {
         if self.prior_family.name() != "normal" {
             return Err(Error::conflict(format!(
-                "prior_family: laplace adds the precision of a normal prior, and {} has none: choose normal",
+                "prior_family: the method laplace needs a normal prior, and {} was given: choose normal",
                 self.prior_family.name()
             )));
         }

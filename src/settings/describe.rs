@@ -132,11 +132,26 @@ fn line(row: &Row) -> String {
 const HEAD: &str = "\
 # Settings
 
-Every setting, once. The command takes them as flags (`thinning` is `--thinning`, `batch_size` is `--batch-size`), `--config FILE.toml` and a run's
-`config.toml` under the names below, and C by `bnn_options_set_f64`, `_u64` and `_str`; of two names in a row both are taken. This page is made from
+Every setting, once. The command takes them as flags (`thinning` is `--thinning`, `batch_size` is `--batch-size`), and C by `bnn_options_set_f64`, `_u64` and
+`_str`; of two names in a row both are taken. Those that `bnn train` reads are the settings of a run: `bnn config` prints them, and `--config FILE.toml` and a
+run's `config.toml` have them under the names below. `chain` is C's alone, since a run counts its `chains`. This page is made from
 `src/settings/table.rs`, and a test compares the two.
 
 A default that depends on the method, the named shape or the target says so. A GPT's posterior is sampled at T = 0.1: at T = 1 single samples predict
 worse than the baseline, and in the steps that a run has, their average gains less ([tuning.md](tuning.md)). A log posterior of your own is sampled as
 you give it, at T = 1, without a mass, and with a thermostat of mass 1.
+
+## Environment
+
+`bnn train`, `bnn baseline` and `bnn config` read the original's variables, also from a file `.env`; flags and `--config` win over them. A run that is resumed or evaluated reads none
+of them but `BNN_ISA`.
+
+| variable | meaning |
+|---|---|
+| `DATA_DIR`, `META_PATH` | `data_dir` and `meta_path`; not read where `data` is given |
+| `MODEL_PATH` | `model_path` |
+| `BASE_DIR` | `save_dir` is `BASE_DIR/checkpoints/samplers` |
+| `DEVICE` | the device: only `cpu`, which this build has alone |
+| `WANDB_AVAILABLE` | nothing: nothing is sent anywhere |
+| `BNN_ISA` | instruction set of the kernels: portable, avx2, avx512 or amx; the best there is otherwise |
 ";

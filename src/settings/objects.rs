@@ -79,6 +79,21 @@ impl Settings {
         }
     }
 
+    /// Checks that an evaluation on a model has at least one window, and the two tokens that a standard error needs.
+    ///
+    /// # Errors
+    /// When `eval_max_tokens` is smaller.
+    pub fn check_evaluation(&self, model: &GptConfig) -> Result<()> {
+        let fewest = model.block_size.max(2);
+        match self.eval_max_tokens {
+            Some(n) if n < fewest => {
+                let expected = format!("at least {fewest}, a window of block_size tokens");
+                Err(Error::out_of_range("eval_max_tokens", expected, n))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the configuration of one chain.
     ///
     /// # Errors

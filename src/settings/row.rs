@@ -160,8 +160,9 @@ impl Row {
             (Kind::U64, range) => format!("a whole number, {range}"),
             (Kind::F64, range) if range.is_empty() => "a number".into(),
             (Kind::F64, range) => format!("a number {range}"),
-            (Kind::Text | Kind::List, _) if !words.is_empty() => {
-                format!("one of {}", words.join(", "))
+            (Kind::Text, _) if !words.is_empty() => format!("one of {}", words.join(", ")),
+            (Kind::List, _) if !words.is_empty() => {
+                format!("one or more of {}", words.join(", "))
             }
             (Kind::List, _) => "a list of words".into(),
             (Kind::Text, _) => "a word".into(),

@@ -187,12 +187,12 @@ settings! { case =>
         xi: Option<f64> = None, ANY, CHAIN;
         /// Mass of the thermostat: how slowly its friction follows the temperature of the momenta.
         thermostat_mass: Option<f64> = case.thermostat_mass(), ABOVE_0, CHAIN;
-        /// Temperature T of the target exp(log posterior / T); fits need it above 0.
+        /// Temperature T of the target exp(log posterior / T). At 0 a chain is an optimiser, whose samples are no draws; fits need it above 0.
         temperature: f64 = case.temperature(), FROM_0, CHAIN, common: true;
         /// Number of steps before sampling, after the mass is set.
         warmup_steps: u64 = case.preset(defaults::WARMUP_STEPS, 200), ANY, CHAIN;
         /// Number of sampling steps. For a fit to a caller's own log posterior, all its steps.
-        sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, CHAIN, common: true;
+        sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, &[Reader::Sampler, Gradients, Train, Resume], common: true;
         /// Keep one sample every N sampling steps, at most `sampling_steps`.
         thinning: u64 = case.preset(defaults::THINNING, 10), COUNT, CHAIN, common: true;
         /// Number of independent chains of the same seed, run one after the other.
@@ -212,7 +212,7 @@ settings! { case =>
     Schedule {
         /// How the step size changes while sampling.
         schedule: Word<Schedule> = case.schedule(), ANY, CHAIN, before: Some("constant");
-        /// How the temperature changes while sampling.
+        /// How the temperature changes while sampling. Measured temperatures are rescaled to T, that of the start.
         temperature_schedule: Word<Schedule> = word("constant"), Range::Words(|| vec!["constant", "linear", "cosine", "polynomial"]), CHAIN,
             before: Some("constant");
         /// Value at the end of linear, cosine and cyclical schedules, as a share of the start.
@@ -268,11 +268,11 @@ settings! { case =>
         /// Tokens per window of the sampler, at most the block size. Without it, the block size.
         max_seq_length: Option<usize> = case.preset(None, Some(128)), COUNT, &[Trainer, Reader::Sampler, Train], aliases: &["window"];
         /// Number of windows that the sampler draws from, chosen once by the seed. Without it, all.
-        train_samples: Option<usize> = case.preset(None, Some(10_000)), COUNT, RUN;
+        train_samples: Option<usize> = case.preset(None, Some(10_000)), COUNT, GPT;
     }
     Fits {
         /// Number of passes over the data of ekf, vi and laplace; chains are counted in steps.
-        num_epochs: Option<u64> = case.kind(None, Some(case.preset(1, 15))), COUNT, GPT, aliases: &["epochs"];
+        num_epochs: Option<u64> = case.kind(None, Some(case.preset(1, 15))), COUNT, &[Reader::Sampler, Train, Resume], aliases: &["epochs"];
         /// Number of draws from the fitted normals that are stored.
         num_samples: u64 = case.kind(25, case.preset(25, 10)), COUNT, RUN, before: Some("25");
         /// Standard deviation of ekf's normals before any data.
@@ -311,8 +311,9 @@ settings! { case =>
         llc_every: u64 = 20, ANY, GPT, before: Some("0");
     }
     Evaluation {
-        /// Evaluate after sampling.
-        eval: bool = false, ANY, SCORES, common: true;
+        /// After sampling also score the training split, a deterministic model of equal cost (`eval_control`) and generated texts. The validation split
+        /// is always scored.
+        eval: bool = false, ANY, &[Train, Resume], common: true;
         /// Splits to evaluate on: val, train, or both.
         eval_splits: Vec<String> = vec!["val".into(), "train".into()], Range::Words(|| vec!["val", "train"]), SCORES;
         /// Number of last samples that are averaged; 0 averages all.
@@ -327,7 +328,7 @@ settings! { case =>
         eval_control: bool = true, ANY, SCORES;
         /// Largest number of windows evaluated per split. Without it, all.
         eval_max_samples: Option<usize> = None, COUNT, SCORES;
-        /// Largest number of tokens evaluated per split. Without it, all.
+        /// Largest number of tokens evaluated per split, at least one block. Without it, all.
         eval_max_tokens: Option<usize> = None, COUNT, SCORES;
     }
     Generation {

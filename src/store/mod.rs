@@ -33,17 +33,21 @@
 //! ```
 
 mod ahead;
+mod check;
 mod codec;
 mod container;
 mod dtype;
+mod lock;
 mod reader;
 mod replace;
 mod samples;
 
 use sha2::{Digest, Sha256};
 
+pub use check::{StoreCheck, keep_generation, leftovers, previous, set_aside};
 pub use container::{HEADER_MAX, Header, Kind, MAGIC, TensorInfo, VERSION, write};
 pub use dtype::{Dtype, Fetch, TensorData};
+pub use lock::FolderLock;
 pub use reader::{Reader, read_header};
 pub use replace::replace_file;
 pub use samples::{Provenance, SampleId, Store};

@@ -12,6 +12,9 @@ use super::reader::{Reader, copy_f32};
 use super::replace::{TEMP_SUFFIX, folder_of, sync_folder};
 use crate::{Error, Result};
 
+/// The counter that identifies target and settings; samples of before have none.
+const TARGET: &str = "target";
+
 /// The name of a sample's only tensor.
 const TENSOR: &str = "params";
 
@@ -45,7 +48,7 @@ pub struct SampleId {
     pub step: u64,
 }
 
-/// The samples of one run in a folder that holds nothing else.
+/// The samples of one run in a folder of their own; files of other names there are passed over.
 ///
 /// The order is that of [`SampleId`]; an index counts in it from 0. No call holds the parameters of a sample in
 /// memory, but for the caller's own buffer. Several processes may append to a folder as long as each chain has one
@@ -55,6 +58,9 @@ pub struct Store {
     folder: PathBuf,
     provenance: Provenance,
     ids: Vec<SampleId>,
+    foreign: Vec<PathBuf>,
+    /// What identifies target and settings of the samples; none where no header says it.
+    target: Option<u64>,
 }
 
 impl Store {
@@ -63,7 +69,7 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Conflict`] if the folder has samples already ([`Store::resume`] goes on with them); [`Error::OutOfRange`] if `provenance` is
-    /// out of range; [`Error::Data`] if the folder holds other files; [`Error::Io`].
+    /// out of range; [`Error::Io`].
     pub fn create(folder: impl Into<PathBuf>, provenance: Provenance) -> Result<Self> {
         let store = Self::resume(folder, provenance)?;
         if !store.is_empty() {
@@ -98,43 +104,63 @@ impl Store {
             fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
             sync_folder(folder_of(&folder))?;
         }
-        let ids = list(&folder)?;
-        Self::of_one_run(folder, ids, provenance)
+        let found = listed(&folder)?;
+        Self::of_one_run(folder, found, provenance)
     }
 
     /// Opens the samples in `folder`, at least one.
     ///
     /// Every file's header and length are checked, and that all belong to one run. The parameters' checksums are
-    /// compared whenever parameters are read, or all at once by [`Store::verify`]. Hidden files and those whose
-    /// name ends in `.tmp` (the leftovers of a killed process) are passed over.
+    /// compared whenever parameters are read, or all at once by [`Store::verify`]. Files that are no samples are passed over:
+    /// [`Store::foreign`] names those that are not hidden and do not end in `.tmp` (the leftovers of a killed process).
     ///
     /// # Errors
     ///
-    /// [`Error::Data`] naming what in the folder is no sample, or if there is none; for a damaged file those of
+    /// [`Error::Data`] if there is no sample; for a damaged file those of
     /// [`Reader::open`]; [`Error::Mismatch`] with the first file that is from another run, or whose name is not that
     /// of its chain and step; [`Error::Io`].
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
         let folder = folder.into();
-        let ids = list(&folder)?;
-        let Some(&first) = ids.first() else {
+        let found = listed(&folder)?;
+        let Some(&first) = found.ids.first() else {
             let message = "expected samples (files named c<chain>_s<step>.bnn), found none";
             return Err(Error::data(folder.display().to_string(), message));
         };
         let first = open_sample(&folder.join(first.file_name()), first)?;
-        Self::of_one_run(folder, ids, provenance_of(&first))
+        Self::of_one_run(folder, found, provenance_of(&first))
     }
 
     /// Returns the store of these samples, once all are known to be of this provenance.
-    fn of_one_run(folder: PathBuf, ids: Vec<SampleId>, provenance: Provenance) -> Result<Self> {
-        let store = Self {
+    fn of_one_run(folder: PathBuf, found: Listed, provenance: Provenance) -> Result<Self> {
+        let mut store = Self {
             folder,
             provenance,
-            ids,
+            ids: found.ids,
+            foreign: found.foreign,
+            target: None,
         };
-        for &id in &store.ids {
-            store.sample(id)?;
+        for i in 0..store.ids.len() {
+            let sample = store.sample(store.ids[i])?;
+            store.target = store.target.or(target_of(&sample));
         }
         Ok(store)
+    }
+
+    /// Says what target and settings the samples have, as one number: samples of another one are refused, and those that are appended carry it.
+    /// [`Session::identity`](crate::inference::Session::identity) gives it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] with the store's folder if the samples there are of another; nothing changes then. Those that do not say it are taken.
+    pub fn set_target(&mut self, target: u64) -> Result<()> {
+        expect_target(&self.folder, Some(target), self.target)?;
+        self.target = Some(target);
+        Ok(())
+    }
+
+    /// Returns the files in the folder that are no samples, hidden ones and leftovers not among them.
+    pub fn foreign(&self) -> &[PathBuf] {
+        &self.foreign
     }
 
     /// Compares the store with what the caller has: all of `expected` but the configuration's text.
@@ -329,6 +355,7 @@ impl Store {
         let path = self.folder.join(id.file_name());
         let sample = open_sample(&path, id)?;
         compare(&path, &self.provenance, &provenance_of(&sample))?;
+        expect_target(&path, self.target, target_of(&sample))?;
         Ok(sample)
     }
 
@@ -343,6 +370,9 @@ impl Store {
             corpus_sha256: run.corpus_sha256,
             baseline_sha256: run.baseline_sha256,
             vocabulary: run.vocabulary,
+            counters: (self.target.iter())
+                .map(|&target| (TARGET.to_owned(), target))
+                .collect(),
             ..Header::new(Kind::Sample)
         }
     }
@@ -377,29 +407,35 @@ impl SampleId {
     }
 }
 
-/// Lists the samples in a folder, sorted; anything else than a sample or a leftover is an error.
-fn list(folder: &Path) -> Result<Vec<SampleId>> {
-    let mut ids = Vec::new();
+/// The files in a folder of samples.
+pub(super) struct Listed {
+    /// The samples, sorted.
+    pub ids: Vec<SampleId>,
+    /// What is neither a sample nor hidden nor a leftover.
+    pub foreign: Vec<PathBuf>,
+}
+
+/// Lists the files in a folder of samples.
+pub(super) fn listed(folder: &Path) -> Result<Listed> {
+    let (mut ids, mut foreign) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
         let name = entry.map_err(Error::io(folder))?.file_name();
         let name = name.to_string_lossy();
         if name.starts_with('.') || name.ends_with(TEMP_SUFFIX) {
             continue;
         }
-        ids.push(SampleId::from_file_name(&name).ok_or_else(|| {
-            let place = folder.join(&*name).display().to_string();
-            Error::data(
-                place,
-                "not a sample: expected only files named c<chain>_s<step>.bnn here",
-            )
-        })?);
+        match SampleId::from_file_name(&name) {
+            Some(id) => ids.push(id),
+            None => foreign.push(folder.join(&*name)),
+        }
     }
     ids.sort_unstable();
-    Ok(ids)
+    foreign.sort_unstable();
+    Ok(Listed { ids, foreign })
 }
 
 /// Opens a sample's file and checks its header and length.
-fn open_sample(path: &Path, id: SampleId) -> Result<Reader> {
+pub(super) fn open_sample(path: &Path, id: SampleId) -> Result<Reader> {
     let reader = Reader::unscanned(path)?;
     reader.expect_kind(Kind::Sample)?;
     let header = reader.header();
@@ -421,6 +457,25 @@ fn open_sample(path: &Path, id: SampleId) -> Result<Reader> {
             path: path.into(),
             message: format!("expected the one tensor {TENSOR:?} of f32 or bf16, got {tensors:?}"),
         }),
+    }
+}
+
+/// Returns what identifies the target of an opened sample, where its header says it.
+fn target_of(sample: &Reader) -> Option<u64> {
+    let counters = &sample.header().counters;
+    let of = |(name, target): &(String, u64)| (name == TARGET).then_some(*target);
+    counters.iter().find_map(of)
+}
+
+fn expect_target(path: &Path, expected: Option<u64>, got: Option<u64>) -> Result<()> {
+    match (expected, got) {
+        (Some(expected), Some(got)) if expected != got => Err(Error::Mismatch {
+            path: path.into(),
+            what: "the target and the settings of the chain or fit (as one number)".into(),
+            expected: format!("{expected:016x}"),
+            got: format!("{got:016x}"),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 
     cargo build --release && python3 tests/bench/compare.py PYTHON PEER [--data TEXT] [--rounds N] [--only NAME,...]
 
-With --data the main job runs, too: 1,200 BAOA steps at batch (16, 64) on shape `cpu`, a sample every 10, then the whole validation split with
+With --data the compared job runs, too: 1,200 BAOA steps at batch (16, 64) on shape `cpu`, a sample every 10, then the whole validation split with
 the last 10 samples; each side starts from its own baseline of 2,000 iterations, whose training is not counted.
 PYTHON has torch, posteriors and numpy; PEER is the folder with bench_torch.py. Both sides use two threads; each piece of work is run by
 one side and at once by the other, and a ratio is of the medians of the rounds.
@@ -54,7 +54,7 @@ def timed(command, cwd=None):
 
 
 def main_job(python, peer, data):
-    """Rows of the main job: seconds of sampling and of evaluation, peak memory."""
+    """Rows of the compared job: seconds of sampling and of evaluation, peak memory."""
     with tempfile.TemporaryDirectory() as work:
         bnn, base = str(ROOT / "target/release/bnn"), f"{work}/base.pt"
         rows([python, "train_torch.py", "--data", data, "--save", base], peer)
@@ -72,7 +72,7 @@ def main_job(python, peer, data):
             for name, x, y in (("1,200 steps", theirs[0], ours[0]), ("evaluation", theirs[1], ours[1]), ("both", sum(theirs), sum(ours))):
                 lines.append(f"| {name}, `{precision}` | {x:.1f} s | {y:.1f} s | {x / y:.2f} |")
             lines.append(f"| peak memory, `{precision}` | {their_mb:.0f} MB | {our_mb:.0f} MB | {their_mb / our_mb:.1f} |")
-        return ["The main job (see the script's first lines):", "", "| part | PyTorch / posteriors | bnn | ratio |", "|---|---|---|---|", *lines, ""]
+        return ["The compared job (1,200 BAOA steps of 16 by 64 tokens and an evaluation with 10 samples; see the script's first lines):", "", "| part | PyTorch / posteriors | bnn | ratio |", "|---|---|---|---|", *lines, ""]
 
 
 def cpu_name():

@@ -4,23 +4,10 @@
 
 use bnn::backend::cpu::gemm::{cols, rows, rows_mut, serial};
 use bnn::backend::cpu::{Cpu, Isa};
+use bnn::run::bench::LAYERS;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use ndarray::ArrayView2;
-
-/// (tokens M, inputs K, outputs N) of a layer.
-const LAYERS: [(usize, usize, usize); 10] = [
-    (768, 128, 384),
-    (768, 128, 128),
-    (768, 128, 512),
-    (768, 512, 128),
-    (768, 128, 65),
-    (2048, 384, 1152),
-    (2048, 384, 384),
-    (2048, 384, 1536),
-    (2048, 1536, 384),
-    (2048, 384, 65),
-];
 
 /// (K, N) of a layer that reads one token.
 const DECODING: [(usize, usize); 4] = [(128, 384), (384, 1152), (1536, 384), (4096, 4096)];

@@ -401,6 +401,7 @@ static void forecast(void) {
     OK(bnn_sampler_forecast(s, r, &err));
     const double gamma = ALPHA[i] / 2.25, momentum = exp(-0.01 * gamma);
     NEAR(ROW(r, "physical_time"), 1.0, 1e-12);
+    IS(BNN_ERR_INVALID, bnn_sampler_extend(s, 0, &err));
     NEAR(ROW(r, "friction_times"), gamma, 1e-12);
     NEAR(ROW(r, "optimizer_momentum"), momentum, 1e-12);
     NEAR(ROW(r, "optimizer_learning_rate"), 1e-4 * 100 / 2.25 * 0.5 * (1 + momentum), 1e-12);
@@ -409,7 +410,21 @@ static void forecast(void) {
     HOLDS(line == (i == 0));
     bnn_sampler_free(s), s = NULL;
   }
-  UNSET(o, "alpha"), UNSET(o, "sigma");
+  /* A schedule is summed: a cosine to half is worth three quarters of its steps, however many they are. */
+  F64(o, "alpha", 30.0);
+  STR(o, "schedule", "cosine");
+  F64(o, "final_fraction", 0.5);
+  U64(o, "warmup_steps", 0);
+  U64(o, "sampling_steps", 4000000000);
+  OK(bnn_sampler_new_with_gradients(ctx, o, THETA, N, &s, &err));
+  OK(bnn_sampler_forecast(s, r, &err));
+  NEAR(ROW(r, "physical_time"), 3e7, 1e-6);
+  bnn_sampler_free(s), s = NULL;
+  STR(o, "schedule", "constant");
+  const float bad[2] = {NAN, 0};
+  IS(BNN_ERR_INVALID, bnn_movement(3, bad, THETA, THETA + 2, 2, r, &err));
+  UNSET(o, "alpha");
+  UNSET(o, "sigma");
   STR(o, "sampler", "sgld");
   OK(bnn_sampler_new_with_gradients(ctx, o, THETA, N, &s, &err));
   OK(bnn_sampler_forecast(s, r, &err));
@@ -420,7 +435,7 @@ static void forecast(void) {
   STR(o, "sampler", "ekf");
   OK(bnn_sampler_new_with_gradients(ctx, o, THETA, N, &s, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_forecast(s, r, &err));
-  bnn_sampler_free(s), bnn_options_free(o);
+  bnn_sampler_free(s), bnn_options_free(o), bnn_report_free(r);
 }
 
 /* Every report wants a report. */

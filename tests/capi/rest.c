@@ -55,6 +55,11 @@ static void every_option(bnn_options *o) {
   OK(bnn_options_get_f64(fresh, "step_size", 9, &h, &err));
   HOLDS(h == 0.5);
   IS(BNN_ERR_INVALID, bnn_options_get_f64(fresh, "num_data", 8, &h, &err));
+  HOLDS(strstr(err.message, "has no value") != NULL);
+  IS(BNN_ERR_INVALID, bnn_options_set_u64(fresh, "step_size", 9, 1, &err));
+  HOLDS(strstr(err.message, "step_size is a real number: bnn_options_set_f64 sets it") != NULL);
+  IS(BNN_ERR_INVALID, bnn_options_set_f64(fresh, "bias", 4, 1.0, &err));
+  HOLDS(strstr(err.message, "bnn_options_set_u64") != NULL);
   U64(fresh, "bias", 1);
   OK(bnn_options_get_u64(fresh, "bias", 4, &n, &err));
   HOLDS(n == 1);

@@ -2,7 +2,7 @@
 
 use super::{bits, ensure::every_isa, normals, relative_error, wide};
 use bnn::backend::ops::*;
-use bnn::backend::{Cpu, Dropout, Norm, Piece, WeightGrad};
+use bnn::backend::{Cpu, Dropout, Norm, Params, Piece, WeightGrad};
 use bnn::rng::{Stream, StreamTag};
 
 pub const RUBBISH: f32 = 7.75e8;
@@ -134,6 +134,14 @@ impl NormCase {
             },
             x: normals(rows * c, 7).into_iter().map(row).collect(),
         }
+    }
+
+    /// Runs the layer on rows of `x`: the output, (rows, c) and a row of rubbish, and the statistics, (rows, 2) and two more.
+    pub fn forward(&self, cpu: &Cpu, x: &Vec<f32>, rows: usize) -> [Vec<f32>; 2] {
+        let (mut out, mut stats) = (rubbish((rows + 1) * self.c), rubbish((rows + 1) * 2));
+        let params = Params::Flat(&self.params);
+        (cpu.layer_norm(&mut out, &mut stats, x, params, &self.norm, rows)).unwrap();
+        [out, stats]
     }
 
     pub fn weight(&self) -> Vec<f64> {

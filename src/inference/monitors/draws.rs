@@ -11,6 +11,7 @@ use crate::samplers::{ChainConfig, Schedule};
 
 const LOG_PROB: &str = "probe.log_prob";
 const PROJECTION: &str = "probe.projection";
+const SKIPPED: &str = "probe.skipped";
 
 /// The recorded draws of one chain.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +20,8 @@ pub struct Draws {
     pub log_prob: Vec<f32>,
     /// Projections of the weights, (draws, [`PROJECTIONS`]).
     pub projection: Vec<f64>,
+    /// Draws that fell due before recording began, as when a program without probes had stepped the chain.
+    pub skipped: u64,
 }
 
 impl Draws {
@@ -37,14 +40,26 @@ impl Draws {
         self.log_prob.len().checked_div(self.len()).unwrap_or(0)
     }
 
-    /// Reads the draws of a chain that must have `expected` by now.
+    /// Reads the draws of a chain for which `due` fell due by now. A file without any was written by a program that records none: they count as skipped.
     ///
     /// # Errors
     /// When there are another number of them, or they do not make a whole table.
-    pub fn read(saved: &mut dyn Saved, expected: u64) -> Result<Self> {
+    pub fn read(saved: &mut dyn Saved, due: u64) -> Result<Self> {
+        let (log_prob, projection) = (saved.f32s(LOG_PROB)?, saved.f64s(PROJECTION)?);
+        if log_prob.is_none() && projection.is_none() {
+            return Ok(Self {
+                skipped: due,
+                ..Self::default()
+            });
+        }
         let draws = Self {
-            log_prob: saved.f32s(LOG_PROB)?.unwrap_or_default(),
-            projection: saved.f64s(PROJECTION)?.unwrap_or_default(),
+            log_prob: log_prob.unwrap_or_default(),
+            projection: projection.unwrap_or_default(),
+            skipped: saved.count(SKIPPED).unwrap_or(0),
+        };
+        let Some(expected) = due.checked_sub(draws.skipped) else {
+            let range = format!("at most the {due} draws that fell due");
+            return Err(Error::out_of_range(SKIPPED, range, draws.skipped));
         };
         let (scores, sums) = (draws.log_prob.len() as u64, draws.projection.len() as u64);
         let whole = scores.checked_rem(expected).unwrap_or(scores) == 0;
@@ -157,10 +172,14 @@ impl<B: Backend + 'static> Monitor<B> for DrawRecorder<B> {
     }
 
     fn state(&self) -> Vec<(&'static str, Numbers<'_>)> {
-        vec![
+        let mut state = vec![
             (LOG_PROB, Numbers::F32((&self.draws.log_prob).into())),
             (PROJECTION, Numbers::F64((&self.draws.projection).into())),
-        ]
+        ];
+        if self.draws.skipped > 0 {
+            state.push((SKIPPED, Numbers::Count(self.draws.skipped)));
+        }
+        state
     }
 
     fn restore(&mut self, saved: &mut dyn Saved, progress: Progress) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::rng::{Stream, StreamTag};
 
 /// Products of the shapes' passes: rows, in, out.
-const LAYERS: [(usize, usize, usize); 10] = [
+pub const LAYERS: [(usize, usize, usize); 10] = [
     (768, 128, 384),
     (768, 128, 128),
     (768, 128, 512),

@@ -206,7 +206,7 @@ pub unsafe fn product<K: Kernel>(isa: Isa, p: &Product<'_>) {
         (blocks.packed_a, blocks.packed_b) = (a.as_mut_ptr().cast(), b.as_mut_ptr().cast());
         for columns in steps(0..p.n, blocks.columns) {
             for k in steps(0..p.k, blocks.depth) {
-                // SAFETY: the buffers are as long as the cut asks for, the rest is the caller's promise.
+                // SAFETY: the buffers are as long as the cut asks for; the caller has the instructions, and lets nothing else access C.
                 unsafe { part::<K>(isa, p, &blocks, &columns, &k) };
             }
         }
@@ -282,7 +282,7 @@ unsafe fn part<K: Kernel>(
                     unsafe { K::tile(K::MR.min(rows.len() - i), blocks.a == Left::Packed, &tile) };
                 }
                 if k.end == p.k {
-                    // SAFETY: the sums of these rows are whole up to the panel's end; the caller's promise.
+                    // SAFETY: the sums of these rows are whole up to the panel's end, and the caller lets nothing else access them.
                     unsafe { p.finish_group(isa, &rows, columns, column + K::NR) };
                 }
             }

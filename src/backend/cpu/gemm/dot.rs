@@ -16,7 +16,7 @@ pub const MAX_ROWS: usize = 16;
 /// # Safety
 /// Nothing else accesses C meanwhile; `p.a.cs == 1` and `p.b.rs == 1`.
 pub unsafe fn product(isa: Isa, p: &Product<'_>) {
-    // SAFETY: an `Isa` of a level is made only after its features were detected; the rest is the caller's promise.
+    // SAFETY: an `Isa` of a level is made only after its features were detected; the caller lets nothing else access C meanwhile, and says that k is contiguous in both.
     unsafe {
         match isa.level() {
             #[cfg(target_arch = "x86_64")]

@@ -101,7 +101,7 @@ impl Product<'_> {
                 Finish::Add(x) => add(isa, c, &x[at..][..n]),
                 Finish::Mul(x) => times(isa, c, &x[at..][..n]),
                 Finish::Gelu(y, form) => {
-                    // SAFETY: Y is laid out as C is, and the caller's promise.
+                    // SAFETY: Y is laid out as C is, so these columns lie in it, and the caller lets nothing else access them.
                     let y = unsafe { std::slice::from_raw_parts_mut(y.add(at), n) };
                     gelu::block(isa, y, c, form);
                 }

@@ -372,7 +372,7 @@ impl<'a> Product<'a> {
         if self.m == 0 || self.n == 0 {
             return;
         }
-        // SAFETY: the caller's promise, and an `Isa` of a level is made only after its features were detected; pairs are chosen only
+        // SAFETY: the caller lets nothing else access C meanwhile; an `Isa` of a level is made only after its features were detected; pairs are chosen only
         // where AVX512_BF16 was detected, too, and tiles where AMX may be used. Those that work in blocks finish each.
         unsafe {
             match (method, isa.level()) {

@@ -120,7 +120,7 @@ unsafe fn columns<const NR: usize>(
 ) {
     /// What is written in a run of k is still in the L1 cache when the next columns go between.
     const RUN: usize = 128;
-    // SAFETY: the caller's promise; blocks are cut at kc and at the width.
+    // SAFETY: the caller says that AVX2 is there and that `src` and `dst` cover the panel; blocks are cut at kc and at the width.
     unsafe {
         for k0 in (0..kc).step_by(RUN) {
             let end = kc.min(k0 + RUN);

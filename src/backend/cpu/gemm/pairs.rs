@@ -25,7 +25,7 @@ pub unsafe fn product(isa: Isa, p: &Product<'_>) {
         }
         let (a, b) = lines.split_at_mut(a_len.div_ceil(16));
         let (a, b) = (&mut Line::floats(a)[..a_len], &mut Line::floats(b)[..b_len]);
-        // SAFETY: the caller's promise; the operands were checked for their shapes.
+        // SAFETY: the caller says that the instructions are there, and lets nothing else access C; the operands were checked for their shapes.
         unsafe {
             let transposed = Mat {
                 rs: p.b.cs,
@@ -55,7 +55,7 @@ pub unsafe fn product(isa: Isa, p: &Product<'_>) {
 #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe fn pair<'a>(x: Mat<'_>, rows: usize, k: usize, out: &'a mut [f32]) -> Mat<'a> {
     let depth = k.div_ceil(2);
-    // SAFETY: the caller's promise; whole vectors end at k or at rows, and what is left goes one by one.
+    // SAFETY: the caller says that the instructions are there and that X and `out` are as long as their shape; whole vectors end at k or at rows, and what is left goes one by one.
     unsafe {
         let (from, to) = (x.data.as_ptr(), out.as_mut_ptr());
         if x.cs == 1 {

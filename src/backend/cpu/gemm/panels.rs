@@ -203,7 +203,7 @@ impl Product<'_> {
     /// # Safety
     /// Nothing else accesses these rows and columns of C meanwhile.
     unsafe fn run(&self, rows: Range<usize>, columns: Range<usize>) {
-        // SAFETY: an `Isa` of a level is made only after its features were detected; the rest is the caller's promise.
+        // SAFETY: an `Isa` of a level is made only after its features were detected; the caller lets nothing else access these rows and columns of C.
         unsafe {
             match (self.panels.isa.level(), self.panels.form) {
                 #[cfg(target_arch = "x86_64")]

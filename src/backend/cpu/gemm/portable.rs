@@ -9,7 +9,7 @@ use super::Product;
 /// # Safety
 /// Nothing else accesses C meanwhile.
 pub unsafe fn product(p: &Product<'_>) {
-    // SAFETY: the shapes were checked, and the caller's promise.
+    // SAFETY: the shapes were checked when the product was made, and the caller lets nothing else access C meanwhile.
     unsafe {
         matrixmultiply::sgemm(
             p.m,

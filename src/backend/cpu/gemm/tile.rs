@@ -30,7 +30,7 @@ pub struct Tile {
 /// The vector's instruction set is there, `t`'s pointers cover the tile, and nothing else accesses C's part of it.
 #[inline(always)]
 pub unsafe fn tile<V: TileVector, const R: usize, const W: usize, const MR: usize>(t: &Tile) {
-    // SAFETY: the caller's promise; b is padded to whole vectors.
+    // SAFETY: the caller says that the instructions are there and that the pointers cover the tile, of C alone; b is padded to whole vectors.
     unsafe {
         let row = |i: usize| t.c.wrapping_add(i * t.ldc);
         for i in 0..R {

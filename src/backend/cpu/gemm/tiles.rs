@@ -87,7 +87,7 @@ pub unsafe fn product<const SPLIT: bool>(isa: Isa, p: &Product<'_>) {
         let steps = p.k.div_ceil(STEP).max(1);
         for columns in super::steps(0..p.n, blocks.columns) {
             for ks in super::steps(0..steps, blocks.depth) {
-                // SAFETY: the buffers are as long as the cut asks for; the rest is the caller's promise.
+                // SAFETY: the buffers are as long as the cut asks for; the caller has AMX, and lets nothing else access C.
                 unsafe { part::<SPLIT>(isa, p, &blocks, &columns, &ks, a, b) };
             }
         }

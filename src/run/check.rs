@@ -1,0 +1,182 @@
+//! `bnn check`: whether a run's files are whole and complete, and what can be mended.
+
+use super::config::Config;
+use super::folder::{RunFolder, write_json};
+use super::recover::{given_up, lock};
+use crate::error::{Error, Result};
+use crate::store::{Kind, Reader, SampleId, StoreCheck, leftovers, previous, set_aside};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// What is found in a run's folder.
+#[derive(Debug, Default, Serialize)]
+pub struct RunCheck {
+    /// The run's folder.
+    pub run_dir: PathBuf,
+    /// Samples that are whole.
+    pub samples: usize,
+    /// Checkpoints that are whole, with the steps that they hold.
+    pub checkpoints: Vec<(PathBuf, u64)>,
+    /// Damaged files, with what is wrong.
+    pub damaged: Vec<(PathBuf, String)>,
+    /// Samples that the steps made imply but that are not there.
+    pub missing: Vec<String>,
+    /// Chains that have samples but no checkpoint to go on from.
+    pub without_checkpoint: Vec<u32>,
+    /// Files among the samples that are none.
+    pub foreign: Vec<PathBuf>,
+    /// What killed processes left behind.
+    pub leftovers: Vec<PathBuf>,
+    /// What was done about it.
+    pub repaired: Vec<String>,
+}
+
+/// Reads every checkpoint and sample of a run and compares all their checksums, and the samples that are there with those that should be.
+///
+/// # Errors
+/// Returns an error when the folder or its `config.toml` cannot be read; what is wrong with a checkpoint or a sample is no error but found.
+pub fn check(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
+    let samples = folder.samples();
+    let store = match samples.try_exists().map_err(Error::io(&samples))? {
+        true => StoreCheck::of(&samples)?,
+        false => StoreCheck::default(),
+    };
+    let mut found = RunCheck {
+        run_dir: folder.path.clone(),
+        samples: store.whole.len(),
+        foreign: store.foreign,
+        leftovers: leftovers(&folder.path)?,
+        ..RunCheck::default()
+    };
+    found.leftovers.extend(store.leftovers);
+    for (id, e) in store.damaged {
+        (found.damaged).push((samples.join(id.file_name()), e.to_string()));
+    }
+    let given_up = given_up(folder)?;
+    let has = |chain: u32| store.whole.iter().any(|id| id.chain == chain);
+    if config.sampler.chain().is_none() {
+        found.checkpoint(&folder.fit())?;
+        return Ok(found);
+    }
+    for chain in 0..config.chains {
+        let Some(made) = found.checkpoint(&folder.chain(chain))? else {
+            if has(chain) {
+                found.without_checkpoint.push(chain);
+            }
+            continue;
+        };
+        let missing = config.inference(chain)?.missing(chain, made, &store.whole);
+        let names = missing.iter().map(SampleId::file_name);
+        (found.missing).extend(names.filter(|name| !given_up.contains(name)));
+    }
+    Ok(found)
+}
+
+/// Mends what can be mended without inventing anything, and says what was done: damaged files are moved to `damaged/`, a damaged checkpoint gives
+/// way to the one before it, leftovers are taken away, and missing samples are written down as given up, so that the run goes on without them.
+///
+/// # Errors
+/// Returns the errors of [`check`]; [`Error::Conflict`] when another process writes the run; [`Error::Io`].
+pub fn repair(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
+    let _lock = lock(folder)?;
+    let first = check(folder, config)?;
+    let mut done = Vec::new();
+    for (path, _) in &first.damaged {
+        let moved = set_aside(path, &folder.damaged())?;
+        done.push(format!("{} is now {}", path.display(), moved.display()));
+    }
+    let chains = (0..config.chains).map(|chain| folder.chain(chain));
+    for path in chains.chain([folder.fit()]) {
+        let before = previous(&path);
+        if !path.try_exists().map_err(Error::io(&path))? && read(&before).is_ok() {
+            std::fs::rename(&before, &path).map_err(Error::io(&path))?;
+            done.push(format!(
+                "{} takes the place of {}",
+                before.display(),
+                path.display()
+            ));
+        }
+    }
+    // What is missing depends on the checkpoints that are there now.
+    let mut found = check(folder, config)?;
+    if !found.missing.is_empty() {
+        let mut lost = given_up(folder)?;
+        lost.append(&mut found.missing);
+        lost.sort_unstable();
+        write_json(&folder.lost(), &lost)?;
+        done.push(format!(
+            "{} lists the samples that are given up: {}; `bnn train --resume {} --restart-chain` would draw them again",
+            folder.lost().display(),
+            lost.join(", "),
+            folder.path.display(),
+        ));
+    }
+    found.repaired = done;
+    Ok(found)
+}
+
+/// Reads a whole checkpoint, and returns the steps that it holds.
+fn read(path: &Path) -> Result<u64> {
+    Ok(Reader::open(path, Kind::Chain)?.header().step)
+}
+
+impl RunCheck {
+    /// Looks at a checkpoint and the one before it; returns the steps that the newer one holds, if it is whole.
+    fn checkpoint(&mut self, path: &Path) -> Result<Option<u64>> {
+        let mut newest = None;
+        for path in [path.to_path_buf(), previous(path)] {
+            if !path.try_exists().map_err(Error::io(&path))? {
+                continue;
+            }
+            match read(&path) {
+                Ok(step) => {
+                    newest = newest.max(Some(step));
+                    self.checkpoints.push((path, step));
+                }
+                Err(e) => self.damaged.push((path, e.to_string())),
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Returns whether nothing is damaged and nothing missing.
+    pub fn is_whole(&self) -> bool {
+        self.damaged.is_empty() && self.missing.is_empty() && self.without_checkpoint.is_empty()
+    }
+
+    /// Returns what was found as text for a person.
+    pub fn text(&self) -> String {
+        let mut lines = vec![format!("{} samples are whole", self.samples)];
+        let steps = |(path, step): &(PathBuf, u64)| {
+            format!("{} is whole and holds {step} steps", path.display())
+        };
+        lines.extend(self.checkpoints.iter().map(steps));
+        // What is wrong names the file.
+        lines.extend(
+            self.damaged
+                .iter()
+                .map(|(_, why)| format!("damaged: {why}")),
+        );
+        lines.extend(self.missing.iter().map(|name| format!("missing: {name}")));
+        for chain in &self.without_checkpoint {
+            lines.push(format!(
+                "chain {chain} has samples but no checkpoint: `bnn train --resume {} --restart-chain` draws them again and compares",
+                self.run_dir.display()
+            ));
+        }
+        let of = |what: &str, paths: &[PathBuf]| -> Vec<String> {
+            let line = |path: &PathBuf| format!("{what}: {}", path.display());
+            paths.iter().map(line).collect()
+        };
+        lines.extend(of("no sample, passed over", &self.foreign));
+        lines.extend(of("left by a killed process", &self.leftovers));
+        lines.extend(self.repaired.iter().map(|r| format!("repaired: {r}")));
+        if !self.is_whole() && self.repaired.is_empty() {
+            lines.push(format!(
+                "`bnn check {} --repair` moves damaged files aside and lets the run go on",
+                self.run_dir.display()
+            ));
+        }
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,105 @@
+//! What is wrong with the files of a folder of samples, or beside it: found without stopping at the first.
+
+use super::replace::{TEMP_SUFFIX, folder_of, sync_folder};
+use super::samples::{SampleId, listed, open_sample};
+use crate::{Error, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What is found in a folder of samples.
+#[derive(Debug, Default)]
+pub struct StoreCheck {
+    /// The samples that are whole, in order.
+    pub whole: Vec<SampleId>,
+    /// The samples that are damaged, with what is wrong.
+    pub damaged: Vec<(SampleId, Error)>,
+    /// Files that are no samples; stores pass them over.
+    pub foreign: Vec<PathBuf>,
+    /// What killed processes left behind.
+    pub leftovers: Vec<PathBuf>,
+}
+
+impl StoreCheck {
+    /// Reads every sample in a folder and compares all its checksums.
+    ///
+    /// # Errors
+    /// Returns [`Error::Io`] when the folder cannot be listed; what is wrong with a file is no error but found.
+    pub fn of(folder: &Path) -> Result<Self> {
+        let all = listed(folder)?;
+        let mut found = Self {
+            foreign: all.foreign,
+            leftovers: leftovers(folder)?,
+            ..Self::default()
+        };
+        for id in all.ids {
+            let path = folder.join(id.file_name());
+            match open_sample(&path, id).and_then(|mut sample| sample.scan(|_, _| ())) {
+                Ok(_) => found.whole.push(id),
+                Err(e) => found.damaged.push((id, e)),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Lists the files in a folder that killed processes left in the making.
+///
+/// # Errors
+/// Returns [`Error::Io`] when the folder cannot be listed.
+pub fn leftovers(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
+        let entry = entry.map_err(Error::io(folder))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && name.ends_with(TEMP_SUFFIX) {
+            found.push(entry.path());
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Moves a file to a folder, which is made where it does not exist; one of that name there is kept, and the file gets a number.
+///
+/// # Errors
+/// Returns [`Error::Io`] with the path that the system refuses.
+pub fn set_aside(path: &Path, to: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(to).map_err(Error::io(to))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut moved = to.join(&*name);
+    let mut n = 1;
+    while moved.try_exists().map_err(Error::io(&moved))? {
+        n += 1;
+        moved = to.join(format!("{name}.{n}"));
+    }
+    fs::rename(path, &moved).map_err(Error::io(path))?;
+    sync_folder(to)?;
+    sync_folder(folder_of(path))?;
+    Ok(moved)
+}
+
+/// Returns where the generation before of a checkpoint is kept: `x.bnn` gives `x.previous.bnn`.
+pub fn previous(path: &Path) -> PathBuf {
+    path.with_extension("previous.bnn")
+}
+
+/// Keeps what a checkpoint holds now as the generation before, so that one that is damaged later is not the only one.
+///
+/// At every moment `path` is there. Where the file system has no hard links, the file is copied.
+///
+/// # Errors
+/// Returns [`Error::Io`] with the path that the system refuses.
+pub fn keep_generation(path: &Path) -> Result<()> {
+    if !path.try_exists().map_err(Error::io(path))? {
+        return Ok(());
+    }
+    let previous = previous(path);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}{TEMP_SUFFIX}", std::process::id()));
+    let _ = fs::remove_file(&beside);
+    if fs::hard_link(path, &beside).is_err() {
+        fs::copy(path, &beside).map_err(Error::io(&beside))?;
+    }
+    fs::rename(&beside, &previous).map_err(Error::io(&previous))
+}
