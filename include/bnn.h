@@ -315,6 +315,12 @@ typedef int32_t (*bnn_schedule_callback)(void *user_data,
  */
 #define BNN_ERR_OTHER 19
 
+/**
+ * The system has not the memory that is needed; the message says for what, and how much. What the call was to change is as before, or, of a step,
+ * as the call's other errors leave it.
+ */
+#define BNN_ERR_NO_MEMORY 20
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -365,8 +371,8 @@ bnn_status bnn_model_train_once(bnn_model *model,
  *
  * [in] a, b: n losses each, finite; block: tokens that are drawn together, 1 to n / 2, longer than the context that neighbours share (256 is
  * usual); resamples: at least 2, of 8 bytes each. [out] report: mean, of a - b, below 0 where a loses less; std_error, its standard error; z,
- * mean / std_error, 0 where the mean is 0; low, high, the ends of the 95 % interval. Errors: BNN_ERR_INVALID, also for more
- * resamples than memory holds. The result is a function of the losses and the seed.
+ * mean / std_error, 0 where the mean is 0; low, high, the ends of the 95 % interval. Errors: BNN_ERR_INVALID; BNN_ERR_NO_MEMORY for more resamples than
+ * memory holds. The result is a function of the losses and the seed.
  */
 bnn_status bnn_paired_bootstrap(const double *a,
                                 const double *b,
@@ -662,6 +668,9 @@ bnn_status bnn_bleu(const char *const *references,
 
 /**
  * Computes the mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures, of texts given as to bnn_bleu. [out] report: rouge1, rouge2, rouge_l, 0 to 1.
+ *
+ * The time grows with the product of the lengths of a text and its reference, counted in units; above 10^10, two texts of 100,000 characters, it is
+ * refused. Errors: BNN_ERR_INVALID, for that too; BNN_ERR_SHAPE for no texts.
  */
 bnn_status bnn_rouge(const char *const *references,
                      const size_t *reference_lens,
@@ -689,7 +698,8 @@ bnn_status bnn_brier_score(const double *probabilities,
  * Computes the expected calibration error: the gap between mean confidence and accuracy, averaged over bins of equal width.
  *
  * [in] confidence: n, each prediction's highest probability, above 0 and at most 1; correct: n, nonzero where that outcome came; bins: at
- * least 1. [out] ece: 0 to 1. Errors: BNN_ERR_INVALID for a confidence, no bins or more than memory holds, BNN_ERR_SHAPE for no predictions.
+ * least 1. [out] ece: 0 to 1. Errors: BNN_ERR_INVALID for a confidence and no bins, BNN_ERR_NO_MEMORY for more bins than memory holds,
+ * BNN_ERR_SHAPE for no predictions.
  */
 bnn_status bnn_calibration_error(const double *confidence,
                                  const int32_t *correct,
@@ -758,7 +768,8 @@ bnn_status bnn_temperature_band(const double *series,
  * Makes a model at nanoGPT's initial parameters.
  *
  * [in] options: shape, n_layer, n_head, n_embd, block_size, bias, dropout, gelu, tie_weights, precision, seed; NULL for defaults. vocab_size: the corpus's.
- * [out] model: to be freed with bnn_model_free. Errors: BNN_ERR_INVALID for a shape that cannot be built.
+ * [out] model: to be freed with bnn_model_free. Errors: BNN_ERR_INVALID for a shape that cannot be built,
+ * BNN_ERR_NO_MEMORY for one that memory does not hold, with the bytes that it needs.
  * The parameters are a function of shape and seed.
  */
 bnn_status bnn_model_new(const bnn_context *context,

@@ -123,7 +123,7 @@ impl<B: Backend> Trainer<B> {
         recipe.check()?;
         let n = gpt.n_params();
         let mut params = backend.zeros(n)?;
-        backend.upload(&mut params, &gpt.layout().init(recipe.seed))?;
+        backend.upload(&mut params, &gpt.layout().initial(recipe.seed)?)?;
         let decayed = gpt
             .layout()
             .decayed()

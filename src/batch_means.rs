@@ -5,6 +5,7 @@
 //! are merged in pairs, so 20 to 40 stand for a stream of any length.
 
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// The most batches that are kept.
 const MOST: usize = 40;
@@ -36,14 +37,27 @@ pub struct RunningMean {
 
 impl BatchMeans {
     /// Nothing yet.
+    ///
+    /// # Panics
+    /// Where memory does not hold them; [`BatchMeans::try_new`] returns an error.
     pub fn new(width: usize) -> Self {
-        Self {
+        Self::try_new(width).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] where memory does not hold them.
+    pub fn try_new(width: usize) -> Result<Self> {
+        let what = format!("the running means of {width} numbers");
+        Ok(Self {
             width,
             count: 0,
-            mean: vec![0.0; width],
-            squares: vec![0.0; width],
-            sums: Vec::with_capacity(MOST * width),
-        }
+            mean: memory::zeros(width, &what)?,
+            squares: memory::zeros(width, &what)?,
+            // All that there will ever be: taking a value in allocates nothing.
+            sums: memory::room(width.saturating_mul(MOST), &what)?,
+        })
     }
 
     /// From what [`BatchMeans::state`] gave.
@@ -75,7 +89,7 @@ impl BatchMeans {
             let expected = "a sum of squares, 0 or more";
             return Err(Error::out_of_range(what, expected, v));
         }
-        let mut all = Self::new(width);
+        let mut all = Self::try_new(width)?;
         all.count = count;
         all.mean.copy_from_slice(&state[..width]);
         all.squares.copy_from_slice(&state[width..2 * width]);
@@ -84,8 +98,23 @@ impl BatchMeans {
     }
 
     /// All that it takes to go on, beside [`BatchMeans::count`]: means, sums of squared deviations, the batches' sums.
+    ///
+    /// # Panics
+    /// Where memory does not hold it; [`BatchMeans::try_state`] returns an error.
     pub fn state(&self) -> Vec<f64> {
-        [&self.mean[..], &self.squares, &self.sums].concat()
+        self.try_state().unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// What [`BatchMeans::state`] gives.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] where memory does not hold it.
+    pub fn try_state(&self) -> Result<Vec<f64>> {
+        let parts = [&self.mean, &self.squares, &self.sums];
+        let n = parts.iter().map(|p| p.len()).sum();
+        let mut all = memory::room(n, "running means")?;
+        parts.iter().for_each(|p| all.extend_from_slice(p));
+        Ok(all)
     }
 
     /// How many values came.

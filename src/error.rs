@@ -119,6 +119,16 @@ pub enum Error {
         /// What the file holds.
         got: String,
     },
+    /// The system has not the memory that is needed.
+    #[error(
+        "no memory for {what}: {bytes} bytes are needed at once; make the model, the batch or the data smaller, or free memory"
+    )]
+    OutOfMemory {
+        /// What was to be kept there.
+        what: String,
+        /// How many bytes it takes.
+        bytes: u64,
+    },
     /// A NaN or an infinity stopped the computation.
     #[error(
         "step {step}: {tensor} is not finite ({value}); stopped, what was stored before is intact"
@@ -207,16 +217,33 @@ impl Error {
     /// Adds the file's name, for `map_err` on a check of its contents.
     pub(crate) fn of_file(path: impl AsRef<Path>) -> impl FnOnce(Self) -> Self {
         let path = path.as_ref().to_path_buf();
-        move |e| Self::BadHeader {
-            path,
-            message: e.to_string(),
+        move |e| match e {
+            Self::OutOfMemory { .. } => e,
+            e => Self::BadHeader {
+                path,
+                message: e.to_string(),
+            },
         }
     }
 
-    /// Adds the path, for `map_err` on a file operation.
+    /// Builds [`Error::OutOfMemory`]: there is no memory for `n` elements of `size` bytes.
+    pub fn out_of_memory(what: impl Into<String>, n: usize, size: usize) -> Self {
+        Self::OutOfMemory {
+            what: what.into(),
+            bytes: (n as u64).saturating_mul(size as u64),
+        }
+    }
+
+    /// Adds the path, for `map_err` on a file operation. A file that memory does not hold is [`Error::OutOfMemory`].
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
-        move |source| Self::Io { path, source }
+        move |source| match source.kind() {
+            std::io::ErrorKind::OutOfMemory => Self::OutOfMemory {
+                what: path.display().to_string(),
+                bytes: std::fs::metadata(&path).map_or(0, |m| m.len()),
+            },
+            _ => Self::Io { path, source },
+        }
     }
 }
 

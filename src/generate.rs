@@ -8,6 +8,7 @@
 use crate::backend::{Backend, Draw, Drawn};
 use crate::error::{Error, Result};
 use crate::gpt::{Ensemble, Gpt, Piece, WeightType};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +101,9 @@ pub struct Generated {
 /// The number of tokens that room is reserved for.
 const ROOM: usize = 1 << 12;
 
+/// What messages call them.
+const TEXTS: &str = "texts in progress";
+
 /// One text in progress.
 struct Text {
     tokens: Vec<u16>, // prompt and what came
@@ -189,8 +193,10 @@ impl<B: Backend> Generator<B> {
         let stream = Stream::new(options.seed, StreamTag::Generate, 0);
         let block = self.gpt.config().block_size;
         let new = |prompt: &&[u16]| Text::new(prompt, block, options.max_new_tokens);
-        let mut texts: Vec<Text> = prompts.iter().map(new).collect();
-        let mut active: Vec<usize> = (0..texts.len()).collect();
+        let mut texts: Vec<Text> = memory::try_collect(prompts.iter().map(new), TEXTS)?;
+        let mut active: Vec<usize> = memory::collect(0..texts.len(), TEXTS)?;
+        self.uniforms.clear();
+        memory::grow(&mut self.uniforms, texts.len(), TEXTS)?;
         for i in 0..options.max_new_tokens {
             if active.is_empty() {
                 break;
@@ -201,6 +207,10 @@ impl<B: Backend> Generator<B> {
             let uniform = |&t: &usize| stream.uniform(first.wrapping_add(t as u64), i as u64);
             self.uniforms.clear();
             self.uniforms.extend(active.iter().map(uniform));
+            for &t in &active {
+                memory::grow(&mut texts[t].info, 1, TEXTS)?;
+                memory::grow(&mut texts[t].tokens, 1, TEXTS)?;
+            }
             self.read(&texts, &active, options, i as u64)?;
             let mut drawn = self.drawn.iter();
             active.retain(|&t| {
@@ -214,12 +224,14 @@ impl<B: Backend> Generator<B> {
                 on_token(t, &info)
             });
         }
-        let made = texts.into_iter().map(|mut t| Generated {
-            tokens: t.tokens.split_off(t.prompt),
-            info: t.info,
-            rereads: t.rereads,
+        let made = texts.into_iter().map(|t| {
+            Ok(Generated {
+                tokens: memory::copy(&t.tokens[t.prompt..], TEXTS)?,
+                info: t.info,
+                rereads: t.rereads,
+            })
         });
-        Ok(made.collect())
+        memory::try_collect(made, TEXTS)
     }
 
     /// Refuses an empty prompt, and a token out of range, even if it lies before the block and is never read.
@@ -273,13 +285,13 @@ impl<B: Backend> Generator<B> {
             sequence: t,
             tokens: &texts[t].tokens[texts[t].read..],
         };
-        let pieces: Vec<Piece> = active.iter().map(piece).collect();
+        let pieces: Vec<Piece> = memory::collect(active.iter().map(piece), TEXTS)?;
         let how = Draw {
             temperature: options.temperature,
             top_k: options.top_k,
         };
         self.drawn.clear();
-        self.drawn.resize(pieces.len(), Drawn::default());
+        memory::resize(&mut self.drawn, pieces.len(), Drawn::default(), TEXTS)?;
         let mut at = 0;
         while at < pieces.len() {
             let mut rows = 0;
@@ -316,17 +328,17 @@ impl TokenInfo {
 }
 
 impl Text {
-    fn new(prompt: &[u16], block: usize, max_new_tokens: usize) -> Self {
+    fn new(prompt: &[u16], block: usize, max_new_tokens: usize) -> Result<Self> {
         // A text that `on_token` ends may ask for any number.
         let room = max_new_tokens.min(ROOM);
-        let mut tokens = Vec::with_capacity(prompt.len() + room);
+        let mut tokens = memory::room(prompt.len() + room, TEXTS)?;
         tokens.extend_from_slice(prompt);
-        Self {
+        Ok(Self {
             tokens,
             prompt: prompt.len(),
             read: prompt.len().saturating_sub(block),
-            info: Vec::with_capacity(room),
+            info: memory::room(room, TEXTS)?,
             rereads: 0,
-        }
+        })
     }
 }

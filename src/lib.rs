@@ -71,6 +71,7 @@ pub mod error;
 pub mod generate;
 pub mod gpt;
 pub mod inference;
+mod memory;
 pub mod metrics;
 pub mod posterior;
 pub mod rng;

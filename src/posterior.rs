@@ -11,6 +11,7 @@ use crate::backend::{Backend, PRIOR_FLOOR, Precision, PriorTerms, Scalars, Trans
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective, SquareSums, Squares, TokenBatch, Workspace};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
 pub use prior::Prior;
 
@@ -167,13 +168,14 @@ impl<B: Backend> Posterior<B> {
                 "the preconditioner adds the prior's curvature, and a Laplace prior has none: choose normal or student_t",
             ));
         }
-        let mut scale = vec![1.0f32; self.gpt.n_params()];
+        let mut scale = memory::filled(self.gpt.n_params(), 1.0f32, "the prior's curvature")?;
         if let Some(w) = &self.relative_to {
             self.backend.download(w, &mut scale)?;
             scale.iter_mut().for_each(|w| *w = w.abs() + PRIOR_FLOOR);
         }
-        let of = |s: &f32| (curvature / (self.std as f64 * *s as f64).powi(2)) as f32;
-        Ok(scale.iter().map(of).collect())
+        let of = |s: f32| (curvature / (self.std as f64 * s as f64).powi(2)) as f32;
+        scale.iter_mut().for_each(|s| *s = of(*s));
+        Ok(scale)
     }
 
     /// Returns the gradient of the log posterior that [`Posterior::evaluate`] left, (n_params).
@@ -267,8 +269,8 @@ impl<B: Backend> Posterior<B> {
         batch: &Batch,
     ) -> Result<(Vec<f32>, Vec<f32>)> {
         let (c, rows) = (self.gpt.config(), batch.x.len());
-        let mut inputs = vec![0.0; rows * c.n_embd];
-        let mut logits = vec![0.0; rows * c.vocab_size];
+        let mut inputs = memory::zeros(rows * c.n_embd, "the head's inputs")?;
+        let mut logits = memory::zeros(rows * c.vocab_size, "logits")?;
         let (be, ws, batch) = (&self.backend, &mut self.ws, tokens(batch, self.objective));
         (self.gpt).head_inputs(be, params, batch, ws, &mut inputs, &mut logits)?;
         Ok((inputs, logits))
@@ -291,7 +293,7 @@ impl<B: Backend> Posterior<B> {
         batch: &mut Batch,
     ) -> Result<()> {
         let v = self.gpt.config().vocab_size;
-        let mut logits = vec![0.0; batch.x.len() * v];
+        let mut logits = memory::zeros(batch.x.len() * v, "logits")?;
         let (be, ws) = (&self.backend, &mut self.ws);
         self.gpt
             .logits(be, params, &batch.x, batch.t, ws, &mut logits)?;

@@ -288,6 +288,12 @@ fn judgements_are_the_librarys_own() {
     documented("judgement", true);
 }
 
+/// Broken: without the check, lengths of 2^63 abort in a debug build, and a step in a forked process waits until the alarm ends it.
+#[test]
+fn what_crosses_the_border_is_checked() {
+    documented("borders", false);
+}
+
 #[test]
 fn reports_are_read_by_name() {
     documented("report", true);

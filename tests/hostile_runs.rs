@@ -47,3 +47,40 @@ fn forged_checkpoints_are_refused() {
         assert!(words(&out).contains("chain_00.bnn"), "{}", words(&out));
     }
 }
+
+/// A forged number of steps costs no memory and no time: the draws that are due are counted, not listed. Broken: all steps of the draws collected, 8 GB.
+#[test]
+fn a_forged_length_costs_nothing() {
+    let dir = folder();
+    let v = json(&train(dir.path(), &[]));
+    let run = dir.path().join(run_dir(&v));
+    let (chain, config) = (run.join("chain_00.bnn"), run.join("config.toml"));
+    let path = run.to_str().expect("UTF-8");
+    assert!(
+        command::run(dir.path(), &["diagnose", path])
+            .status
+            .success()
+    );
+    let text = std::fs::read_to_string(&config).expect("settings");
+    let lines = text.lines().map(|line| match line.split(" = ").next() {
+        Some("sampling_steps") => "sampling_steps = 1000000000",
+        Some("probe_every") => "probe_every = 1",
+        _ => line,
+    });
+    let forged: Vec<&str> = lines.collect();
+    std::fs::write(&config, forged.join("\n")).expect("settings");
+    let whole = dir.path().join("whole.bnn");
+    std::fs::copy(&chain, &whole).expect("a copy");
+    forge(&whole, Kind::Chain, &chain, |p| {
+        p.header.step = 1_000_000_000
+    });
+    let begin = std::time::Instant::now();
+    let out = command::run(dir.path(), &["diagnose", path]);
+    assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
+    assert_eq!(out.status.code(), Some(1), "{}", words(&out));
+    assert!(
+        words(&out).contains("draws of the probes"),
+        "{}",
+        words(&out)
+    );
+}

@@ -125,8 +125,11 @@ fn fit(cpu: &Cpu, curvature: HeadHessian, given: &[Given], shape: [usize; 2]) ->
 fn both(cpu: &Cpu, given: &[Given], shape: [usize; 2]) -> [(LastLayer<Cpu>, DMatrix<f64>); 2] {
     let [v, c] = shape;
     [
-        (HeadHessian::full(v, c), dense(given, shape)),
-        (HeadHessian::kronecker(v, c), factored(given, shape)),
+        (HeadHessian::full(v, c).unwrap(), dense(given, shape)),
+        (
+            HeadHessian::kronecker(v, c).unwrap(),
+            factored(given, shape),
+        ),
     ]
     .map(|(curvature, h)| (fit(cpu, curvature, given, shape), h))
 }
@@ -287,22 +290,35 @@ fn what_cannot_be_is_refused() {
             .to_string();
         assert!(e.contains(what), "{e}");
     };
-    refused([4, 3], &state(11, HeadHessian::full(4, 3)), "12");
-    refused([4, 3], &state(12, HeadHessian::full(4, 2)), "pairs");
-    refused([4, 3], &state(12, HeadHessian::kronecker(3, 3)), "outputs");
-    refused([4, 3], &state(12, HeadHessian::kronecker(4, 4)), "inputs");
+    refused([4, 3], &state(11, HeadHessian::full(4, 3).unwrap()), "12");
+    refused(
+        [4, 3],
+        &state(12, HeadHessian::full(4, 2).unwrap()),
+        "pairs",
+    );
+    refused(
+        [4, 3],
+        &state(12, HeadHessian::kronecker(3, 3).unwrap()),
+        "outputs",
+    );
+    refused(
+        [4, 3],
+        &state(12, HeadHessian::kronecker(4, 4).unwrap()),
+        "inputs",
+    );
     let most = state(25_601, HeadHessian::Full(Vec::new()));
     refused([1, 25_601], &most, "last_layer_kfac");
-    let mut bad = state(12, HeadHessian::kronecker(4, 3));
+    let mut bad = state(12, HeadHessian::kronecker(4, 3).unwrap());
     bad.mean[5] = f32::NAN;
     refused([4, 3], &bad, "mean[5]");
-    let mut bad = state(12, HeadHessian::full(4, 3));
+    let mut bad = state(12, HeadHessian::full(4, 3).unwrap());
     if let HeadHessian::Full(pairs) = &mut bad.curvature {
         pairs[7] = f64::INFINITY;
     }
     refused([4, 3], &bad, "pairs[7]");
 
-    let mut fit = LastLayer::restore(&cpu, [4, 3], &state(12, HeadHessian::full(4, 3))).unwrap();
+    let mut fit =
+        LastLayer::restore(&cpu, [4, 3], &state(12, HeadHessian::full(4, 3).unwrap())).unwrap();
     assert!(fit.fit_prior(1.0).is_err(), "no data");
     let before = fit.state().unwrap();
     let mut g = Given::new(4, 3, 2, Objective::All, 3);

@@ -375,7 +375,7 @@ fn a_restored_sampler_goes_on_bit_for_bit() {
         let state = serde_json::from_str(&text).unwrap();
         let mut s = Sampler::restore(Cpu::new(2).unwrap(), config(), &state).unwrap();
         if at > 0 {
-            let mass = PsgldMass::mass(state.live.as_ref().unwrap());
+            let mass = PsgldMass::mass(state.live.as_ref().unwrap()).unwrap();
             assert_eq!(bits(s.mass().unwrap()), bits(&mass));
         }
         for report in &reports[at..] {
@@ -385,7 +385,16 @@ fn a_restored_sampler_goes_on_bit_for_bit() {
     }
     assert_eq!(
         bits(whole.mass().unwrap()),
-        bits(&states.last().unwrap().live.as_ref().unwrap().mass())
+        bits(
+            &states
+                .last()
+                .unwrap()
+                .live
+                .as_ref()
+                .unwrap()
+                .mass()
+                .unwrap()
+        )
     );
 }
 

@@ -105,3 +105,64 @@ fn verify_fails_on_a_changed_value() {
     assert_eq!(failed.len(), 1, "{failed:?}");
     assert_eq!(failed[0].quantity, name);
 }
+
+/// A reference file from elsewhere costs no more than its own length. Broken: room for the parameters of a huge shape before its tensors were looked at,
+/// an abort in an allocation of 17 GB; a start without a number, "attempt to divide by zero".
+#[test]
+fn hostile_reference_files_are_refused() {
+    use safetensors::tensor::{Dtype, TensorView};
+    use std::collections::HashMap;
+    let dir = tempfile::tempdir().unwrap();
+    let refused =
+        |name: &str, key: &str, json: &str, tensors: &[(&str, Dtype, Vec<usize>, usize)]| {
+            let path = dir.path().join(name);
+            let data: Vec<Vec<u8>> = tensors.iter().map(|t| vec![0; t.3]).collect();
+            let views = tensors
+                .iter()
+                .zip(&data)
+                .map(|((name, dtype, shape, _), data)| {
+                    (*name, TensorView::new(*dtype, shape.clone(), data).unwrap())
+                });
+            let metadata: HashMap<String, String> = [(key.to_string(), json.to_string())].into();
+            safetensors::serialize_to_file(views, Some(metadata), &path).unwrap();
+            verify_file(&Cpu::new(1).unwrap(), &path)
+                .unwrap_err()
+                .to_string()
+        };
+    let config = GptConfig {
+        n_embd: 65536,
+        n_head: 1,
+        ..GptConfig::named("tiny", 65536).unwrap()
+    };
+    let json = serde_json::to_string(&config).unwrap();
+    let wte = ("param.transformer.wte.weight", Dtype::F32, vec![1, 1], 4);
+    let e = refused("huge.safetensors", "config", &json, &[wte]);
+    assert!(e.contains("transformer.wte.weight"), "{e}");
+    let e = refused(
+        "empty.safetensors",
+        "laplace_fisher",
+        r#"{"init_prec_diag": 1}"#,
+        &[
+            ("X", Dtype::F32, vec![2, 0], 0),
+            ("y", Dtype::F32, vec![2], 8),
+            ("theta0", Dtype::F32, vec![0], 0),
+            ("batches", Dtype::I32, vec![1, 1], 4),
+        ],
+    );
+    assert!(e.contains("theta0"), "{e}");
+    // Two texts that would take hours.
+    let path = dir.path().join("text_scores.json");
+    let (text, n) = (
+        "a".repeat(400_000),
+        r#"{"bleu1":1,"bleu2":1,"bleu4":1,"rouge1":[1],"rouge2":[1],"rougeL":[1]}"#,
+    );
+    let json =
+        format!(r#"{{"references":["{text}"],"predictions":["{text}"],"char":{n},"word":{n}}}"#);
+    std::fs::write(&path, json).unwrap();
+    let begin = std::time::Instant::now();
+    let e = verify_file(&Cpu::new(1).unwrap(), &path)
+        .unwrap_err()
+        .to_string();
+    assert!(e.contains("texts for ROUGE") && e.contains("400000"), "{e}");
+    assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
+}

@@ -7,10 +7,54 @@ use std::sync::Arc;
 const MIN_WORK: usize = 1 << 21;
 
 /// A pool of threads. Cloning shares it.
+///
+/// The threads are those of the process that made the pool. One that was forked off it has none of them, and work that is given to the pool
+/// there would wait for ever: it is refused.
 #[derive(Clone, Debug)]
 pub struct HostPool {
-    pool: Option<Arc<rayon::ThreadPool>>, // None: one thread, the caller's
+    pool: Option<Arc<Pool>>, // None: one thread, the caller's
     threads: usize,
+}
+
+/// The threads, and whose they are.
+#[derive(Debug)]
+struct Pool {
+    threads: Option<rayon::ThreadPool>, // there until it is dropped
+    process: u32,
+}
+
+impl Pool {
+    /// Checks that this is the process whose threads they are.
+    fn check(&self) -> Result<()> {
+        match std::process::id() {
+            own if own == self.process => Ok(()),
+            other => Err(Error::Unsupported(format!(
+                "the threads of this context belong to process {}, and process {other} was forked off it without them: make a context, and \
+                 what is computed in it, after the fork, or fork with a context of one thread",
+                self.process
+            ))),
+        }
+    }
+
+    /// Returns the threads.
+    ///
+    /// # Panics
+    /// Panics in a forked process, whose work they would never do.
+    fn threads(&self) -> &rayon::ThreadPool {
+        if let Err(e) = self.check() {
+            panic!("{e}");
+        }
+        self.threads.as_ref().expect("threads until the drop")
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.check().is_err() {
+            // Who ends threads tells them, through locks that may have been held at the fork.
+            std::mem::forget(self.threads.take());
+        }
+    }
 }
 
 impl HostPool {
@@ -32,7 +76,12 @@ impl HostPool {
                     .num_threads(threads)
                     .thread_name(|i| format!("bnn-{i}"))
                     .build()
-                    .map(Arc::new)
+                    .map(|pool| {
+                        Arc::new(Pool {
+                            threads: Some(pool),
+                            process: std::process::id(),
+                        })
+                    })
                     .map_err(|e| {
                         Error::Unsupported(format!("could not start {threads} threads: {e}"))
                     })
@@ -46,15 +95,26 @@ impl HostPool {
         self.threads
     }
 
+    /// Checks that this process has the pool's threads: one that was forked off the pool's own has not.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unsupported`] in a forked process. A pool of one thread, the caller's, works in any.
+    pub fn check_process(&self) -> Result<()> {
+        self.pool.as_ref().map_or(Ok(()), |pool| pool.check())
+    }
+
     /// Returns whether the pool has threads beside the caller's.
     pub(in crate::backend) fn is_parallel(&self) -> bool {
         self.pool.is_some()
     }
 
     /// Runs `f` on a thread of the pool, so that parallel work inside starts without a hand-over each.
+    ///
+    /// # Panics
+    /// Panics in a process that was forked off the pool's own ([`HostPool::check_process`]).
     pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
-            Some(pool) => pool.install(f),
+            Some(pool) => pool.threads().install(f),
             None => f(),
         }
     }
@@ -67,14 +127,17 @@ impl HostPool {
     /// Runs `f` on every item, several at a time. Returns the first error in the order of the items.
     ///
     /// # Errors
-    /// Returns an error when `f` fails.
+    /// Returns an error when `f` fails, and fails as [`HostPool::check_process`] does.
     pub fn each<T: Send>(
         &self,
         items: &mut [T],
         f: impl Fn(usize, &mut T) -> Result<()> + Sync,
     ) -> Result<()> {
         match &self.pool {
-            Some(pool) => pool.install(|| halves(items, 0, &f)),
+            Some(pool) => {
+                pool.check()?;
+                pool.threads().install(|| halves(items, 0, &f))
+            }
             None => items.iter_mut().enumerate().try_for_each(|(i, t)| f(i, t)),
         }
     }

@@ -1,7 +1,7 @@
 //! A model that is trained once and kept in a folder.
 
 use super::corpus::bnn_corpus;
-use super::guard::guard;
+use super::guard::{call_back, guard};
 use super::model::bnn_model;
 use super::options::{Set, bnn_options};
 use super::pointer::{get, text};
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn bnn_model_train_once(
                 &m.device,
                 path.as_ref(),
                 |step, loss| {
-                    if callback.is_none_or(|f| f(user_data, step, loss) != 0) {
+                    if callback.is_none_or(|f| call_back(|| f(user_data, step, loss)) != 0) {
                         Ok(())
                     } else {
                         Err(Error::Interrupted)

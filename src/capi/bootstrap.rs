@@ -10,8 +10,8 @@ use crate::metrics::paired_block_bootstrap;
 ///
 /// [in] a, b: n losses each, finite; block: tokens that are drawn together, 1 to n / 2, longer than the context that neighbours share (256 is
 /// usual); resamples: at least 2, of 8 bytes each. [out] report: mean, of a - b, below 0 where a loses less; std_error, its standard error; z,
-/// mean / std_error, 0 where the mean is 0; low, high, the ends of the 95 % interval. Errors: BNN_ERR_INVALID, also for more
-/// resamples than memory holds. The result is a function of the losses and the seed.
+/// mean / std_error, 0 where the mean is 0; low, high, the ends of the 95 % interval. Errors: BNN_ERR_INVALID; BNN_ERR_NO_MEMORY for more resamples than
+/// memory holds. The result is a function of the losses and the seed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_paired_bootstrap(
     a: *const f64,

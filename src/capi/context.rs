@@ -1,13 +1,19 @@
 //! bnn_context: the device and its threads.
 
 use super::guard::guard;
-use super::pointer::{get, hand_out, out, take_back};
+use super::pointer::{Handle, get, hand_out, out, take_back};
 use super::status::{bnn_error, bnn_status};
 use crate::backend::Device;
 
 /// A device with its thread pool. Shareable between threads. Children keep it alive.
 pub struct bnn_context {
     pub(super) device: Device,
+}
+
+impl Handle for bnn_context {
+    fn device(&self) -> Option<&Device> {
+        Some(&self.device)
+    }
 }
 
 /// Makes a context on the CPU.

@@ -1,7 +1,7 @@
 //! bnn_corpus: a text as tokens, split into training and validation.
 
 use super::guard::guard;
-use super::pointer::{get, give, hand_out, out, slice, take_back, text};
+use super::pointer::{Handle, get, give, hand_out, out, slice, take_back, text};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::data::Corpus;
 use crate::error::Error;
@@ -17,6 +17,8 @@ pub const BNN_SPLIT_VAL: i32 = 1;
 pub struct bnn_corpus {
     pub(super) inner: Arc<Corpus>,
 }
+
+impl Handle for bnn_corpus {}
 
 pub(super) fn split(corpus: &Corpus, split: i32) -> Result<&[u16], Fail> {
     match split {

@@ -1,6 +1,6 @@
 //! The largest curvature that a chain feels, and the largest step that is stable in it.
 
-use super::guard::guard;
+use super::guard::{call_back, guard};
 use super::pointer::{get, lock};
 use super::report::{bnn_report, report_of};
 use super::sampler::bnn_sampler;
@@ -75,7 +75,9 @@ pub unsafe extern "C" fn bnn_sampler_curvature_with_gradients(
         let i = &mut *lock(&inner, "sampler")?;
         let found = i.session.find_curvature_with(products, |at, grad| {
             // SAFETY: the function and its pointer are the caller's; both vectors have so many floats.
-            match unsafe { gradient(user_data, at.as_ptr(), at.len(), grad.as_mut_ptr()) } {
+            match call_back(|| unsafe {
+                gradient(user_data, at.as_ptr(), at.len(), grad.as_mut_ptr())
+            }) {
                 0 => Err(Error::Interrupted),
                 _ => Ok(()),
             }

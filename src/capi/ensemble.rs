@@ -3,12 +3,13 @@
 use super::corpus::{bnn_corpus, split};
 use super::guard::guard;
 use super::model::{Model, bnn_model};
-use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back};
+use super::pointer::{Handle, get, hand_out, lock, out, room, slice, take_back};
 use super::report::{bnn_report, report_of};
 use super::status::{bnn_error, bnn_status};
-use crate::backend::Transfer;
+use crate::backend::{Device, Transfer};
 use crate::error::Error;
 use crate::inference::scoring::{Models, score};
+use crate::memory;
 use crate::metrics::text_scores;
 use std::sync::{Arc, Mutex};
 
@@ -20,6 +21,12 @@ pub(super) struct Samples {
 /// Parameter vectors of one model. One thread at a time. Children copy the samples that are there when they are made.
 pub struct bnn_ensemble {
     pub(super) inner: Samples,
+}
+
+impl Handle for bnn_ensemble {
+    fn device(&self) -> Option<&Device> {
+        Some(&self.inner.model.device)
+    }
 }
 
 /// Makes an empty ensemble. [out] ensemble: to be freed with bnn_ensemble_free.
@@ -63,7 +70,8 @@ pub unsafe extern "C" fn bnn_ensemble_add(
                 Error::out_of_range(format!("params[{i}]"), "a finite number", from[i]).into(),
             );
         }
-        lock(&e.inner.params, "ensemble")?.push(from.to_vec());
+        let copy = memory::copy(from, "a sample")?;
+        memory::push(&mut *lock(&e.inner.params, "ensemble")?, copy, "samples")?;
         Ok(())
     })
 }
@@ -136,21 +144,24 @@ pub unsafe extern "C" fn bnn_ensemble_score(
         unsafe {
             let e = get(ensemble, "ensemble")?;
             let (tokens, scored) = (slice(tokens, n, "tokens")?, n.saturating_sub(1));
-            let log_probs = slice_mut(log_probs, scored, "log_probs")?;
+            let mut log_probs = room(log_probs, scored, "log_probs")?;
+            let optional = |to: *mut f64, what| {
+                let there = if to.is_null() { 0 } else { scored };
+                room(to, there, what)
+            };
+            let mut entropy = optional(entropy, "entropy")?;
+            let mut shared = optional(mutual_information, "mutual_information")?;
             let m = &e.inner.model;
             let samples = lock(&e.inner.params, "ensemble")?;
             let each = samples.iter().map(|sample| m.device.put(sample));
             let s = text_scores(&m.device, &m.gpt, each, tokens)?;
-            log_probs
-                .iter_mut()
-                .zip(&s.nll)
-                .for_each(|(to, nll)| *to = -nll);
+            log_probs.write(s.nll.iter().map(|nll| -nll));
             for (to, from) in [
-                (entropy, &s.entropy),
-                (mutual_information, &s.mutual_information),
+                (&mut entropy, &s.entropy),
+                (&mut shared, &s.mutual_information),
             ] {
-                if !to.is_null() {
-                    slice_mut(to, scored, "buffer")?.copy_from_slice(from);
+                if to.len() > 0 {
+                    to.write(from.iter().copied());
                 }
             }
         }

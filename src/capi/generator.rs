@@ -2,14 +2,15 @@
 
 use super::corpus::bnn_corpus;
 use super::ensemble::bnn_ensemble;
-use super::guard::guard;
+use super::guard::{call_back, guard};
 use super::options::{Set, bnn_options};
-use super::pointer::{get, give, hand_out, lock, out, slice_mut, take_back, text, texts};
+use super::pointer::{Handle, get, give, hand_out, lock, out, room, take_back, text, texts};
 use super::status::{bnn_error, bnn_status};
 use crate::backend::{Device, Transfer};
 use crate::data::Corpus;
-use crate::error::{Error, Result as Checked};
+use crate::error::Error;
 use crate::generate::{Generated, Generator, TokenInfo};
+use crate::memory;
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
 
@@ -42,8 +43,15 @@ pub type bnn_batch_token_callback = Option<
 
 /// A writer with a cache for each sample. One thread at a time.
 pub struct bnn_generator {
+    device: Device,
     pub(super) inner: Arc<Mutex<Generator<Device>>>,
     pub(super) corpus: Arc<Corpus>,
+}
+
+impl Handle for bnn_generator {
+    fn device(&self) -> Option<&Device> {
+        Some(&self.device)
+    }
 }
 
 /// Makes a generator from the samples that the ensemble has now.
@@ -72,7 +80,7 @@ pub unsafe extern "C" fn bnn_generator_new(
         let samples = {
             let samples = lock(&e.params, "ensemble")?;
             let each = samples.iter().map(|sample| device.put(sample));
-            each.collect::<Checked<Vec<_>>>()?
+            memory::try_collect(each, "samples")?
         };
         let inner = Arc::new(Mutex::new(Generator::with_weights(
             device,
@@ -80,9 +88,19 @@ pub unsafe extern "C" fn bnn_generator_new(
             samples,
             o.weights,
         )?));
-        let corpus = c.inner.clone();
+        let (device, corpus) = (device.clone(), c.inner.clone());
         // SAFETY: `generator` is NULL or the caller's to write.
-        unsafe { hand_out(generator, bnn_generator { inner, corpus }, "generator") }
+        unsafe {
+            hand_out(
+                generator,
+                bnn_generator {
+                    device,
+                    inner,
+                    corpus,
+                },
+                "generator",
+            )
+        }
     })
 }
 
@@ -132,13 +150,15 @@ pub unsafe extern "C" fn bnn_generator_generate(
             let made = lock(&inner, "generator")?.generate(&tokens, &o, number, |t| {
                 // The callback is the caller's, on the caller's thread, with the caller's pointer.
                 callback.is_none_or(|f| {
-                    f(
-                        user_data,
-                        t.token,
-                        t.entropy,
-                        t.mutual_information,
-                        t.log_prob,
-                    ) != 0
+                    call_back(|| {
+                        f(
+                            user_data,
+                            t.token,
+                            t.entropy,
+                            t.mutual_information,
+                            t.log_prob,
+                        )
+                    }) != 0
                 })
             })?;
             let written = corpus.tokenizer.decode(&made.tokens)?;
@@ -161,13 +181,13 @@ fn means(made: &Generated) -> (f64, f64) {
 /// Returns the prompts' tokens; an error says of which prompt.
 fn encode(corpus: &Corpus, prompts: &[&str]) -> Result<Vec<Vec<u16>>, Error> {
     let each = prompts.iter().enumerate();
-    each.map(|(i, prompt)| match corpus.tokenizer.encode(prompt) {
+    let each = each.map(|(i, prompt)| match corpus.tokenizer.encode(prompt) {
         Err(Error::Data { place, message }) => {
             Err(Error::data(format!("prompt {i}: {place}"), message))
         }
         other => other,
-    })
-    .collect()
+    });
+    memory::try_collect(each, "prompts")
 }
 
 /// Goes on from several prompts at once: each sample's weights are read once per token for all of them.
@@ -210,34 +230,38 @@ pub unsafe extern "C" fn bnn_generator_generate_batch(
             let (inner, corpus) = (g.inner.clone(), g.corpus.clone());
             let prompts = texts(prompts, prompt_lens, n, "prompt")?;
             let o = Set::from(options)?.generation()?;
-            let offsets = slice_mut(offsets, ends, "offsets")?;
-            let h = slice_mut(mean_entropy, n, "mean_entropy")?;
-            let mi = slice_mut(mean_mutual_information, n, "mean_mutual_information")?;
+            let mut offsets = room(offsets, ends, "offsets")?;
+            let mut h = room(mean_entropy, n, "mean_entropy")?;
+            let mut mi = room(mean_mutual_information, n, "mean_mutual_information")?;
             let tokens = encode(&corpus, &prompts)?;
-            let tokens: Vec<&[u16]> = tokens.iter().map(Vec::as_slice).collect();
+            let tokens = tokens.iter().map(Vec::as_slice);
+            let tokens: Vec<&[u16]> = memory::collect(tokens, "prompts")?;
             let made = lock(&inner, "generator")?.generate_batch(&tokens, &o, first, |i, t| {
                 callback.is_none_or(|f| {
-                    f(
-                        user_data,
-                        i,
-                        t.token,
-                        t.entropy,
-                        t.mutual_information,
-                        t.log_prob,
-                    ) != 0
+                    call_back(|| {
+                        f(
+                            user_data,
+                            i,
+                            t.token,
+                            t.entropy,
+                            t.mutual_information,
+                            t.log_prob,
+                        )
+                    }) != 0
                 })
             })?;
             let mut written = String::new();
-            let mut at = vec![0];
+            let mut at = memory::room(ends, "the texts' offsets")?;
+            at.push(0);
             for text in &made {
-                written.push_str(&corpus.tokenizer.decode(&text.tokens)?);
+                let decoded = corpus.tokenizer.decode(&text.tokens)?;
+                memory::append_text(&mut written, &decoded, "texts")?;
                 at.push(written.len());
             }
             give(written.as_bytes(), chars.cast(), capacity, needed)?;
-            offsets.copy_from_slice(&at);
-            for (i, text) in made.iter().enumerate() {
-                (h[i], mi[i]) = means(text);
-            }
+            offsets.write(at.iter().copied());
+            h.write(made.iter().map(|text| means(text).0));
+            mi.write(made.iter().map(|text| means(text).1));
         }
         Ok(())
     })

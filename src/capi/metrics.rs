@@ -5,6 +5,7 @@ use super::pointer::{out, slice, texts};
 use super::report::{bnn_report, report_of};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::error::Error;
+use crate::memory;
 use crate::metrics::{
     Unit, bleu, brier_score, chain_diagnostics, expected_calibration_error, rouge_mean,
 };
@@ -52,6 +53,9 @@ pub unsafe extern "C" fn bnn_bleu(
 }
 
 /// Computes the mean ROUGE-1, ROUGE-2 and ROUGE-L F-measures, of texts given as to bnn_bleu. [out] report: rouge1, rouge2, rouge_l, 0 to 1.
+///
+/// The time grows with the product of the lengths of a text and its reference, counted in units; above 10^10, two texts of 100,000 characters, it is
+/// refused. Errors: BNN_ERR_INVALID, for that too; BNN_ERR_SHAPE for no texts.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_rouge(
     references: *const *const c_char,
@@ -114,7 +118,8 @@ pub unsafe extern "C" fn bnn_brier_score(
 /// Computes the expected calibration error: the gap between mean confidence and accuracy, averaged over bins of equal width.
 ///
 /// [in] confidence: n, each prediction's highest probability, above 0 and at most 1; correct: n, nonzero where that outcome came; bins: at
-/// least 1. [out] ece: 0 to 1. Errors: BNN_ERR_INVALID for a confidence, no bins or more than memory holds, BNN_ERR_SHAPE for no predictions.
+/// least 1. [out] ece: 0 to 1. Errors: BNN_ERR_INVALID for a confidence and no bins, BNN_ERR_NO_MEMORY for more bins than memory holds,
+/// BNN_ERR_SHAPE for no predictions.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_calibration_error(
     confidence: *const f64,
@@ -129,7 +134,8 @@ pub unsafe extern "C" fn bnn_calibration_error(
         unsafe {
             let confidence = slice(confidence, n, "confidence")?;
             let (correct, ece) = (slice(correct, n, "correct")?, out(ece, "ece")?);
-            let correct: Vec<bool> = correct.iter().map(|&c| c != 0).collect();
+            let correct = correct.iter().map(|&c| c != 0);
+            let correct: Vec<bool> = memory::collect(correct, "outcomes")?;
             ece.write(expected_calibration_error(confidence, &correct, bins)?);
         }
         Ok(())
@@ -158,9 +164,8 @@ pub unsafe extern "C" fn bnn_chain_diagnostics(
         unsafe {
             let draws = slice(draws, all, "draws")?;
             let mut report = report_of(report)?;
-            let each: Vec<&[f64]> = (0..chains.min(all))
-                .map(|c| &draws[c * n..(c + 1) * n])
-                .collect();
+            let each = (0..chains.min(all)).map(|c| &draws[c * n..(c + 1) * n]);
+            let each: Vec<&[f64]> = memory::collect(each, "chains")?;
             *report = (&chain_diagnostics(&each)?).into();
         }
         Ok(())

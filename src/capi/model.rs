@@ -4,7 +4,7 @@ use super::context::bnn_context;
 use super::corpus::{bnn_corpus, split};
 use super::guard::guard;
 use super::options::{Set, bnn_options};
-use super::pointer::{get, give, hand_out, lock, out, slice, slice_mut, take_back};
+use super::pointer::{Handle, get, give, hand_out, lock, out, room, slice, take_back};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::backend::{Device, Transfer, Vectors};
 use crate::data::Corpus;
@@ -29,10 +29,17 @@ pub struct bnn_model {
     pub(super) inner: Arc<Model>,
 }
 
+impl Handle for bnn_model {
+    fn device(&self) -> Option<&Device> {
+        Some(&self.inner.device)
+    }
+}
+
 /// Makes a model at nanoGPT's initial parameters.
 ///
 /// [in] options: shape, n_layer, n_head, n_embd, block_size, bias, dropout, gelu, tie_weights, precision, seed; NULL for defaults. vocab_size: the corpus's.
-/// [out] model: to be freed with bnn_model_free. Errors: BNN_ERR_INVALID for a shape that cannot be built.
+/// [out] model: to be freed with bnn_model_free. Errors: BNN_ERR_INVALID for a shape that cannot be built,
+/// BNN_ERR_NO_MEMORY for one that memory does not hold, with the bytes that it needs.
 /// The parameters are a function of shape and seed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_model_new(
@@ -46,7 +53,7 @@ pub unsafe extern "C" fn bnn_model_new(
         // SAFETY: both are NULL or live handles.
         let (context, o) = unsafe { (get(context, "context")?, Set::from(options)?) };
         let gpt = Gpt::new(o.model(vocab_size)?)?;
-        let params = gpt.layout().init(o.seed);
+        let params = gpt.layout().initial(o.seed)?;
         let device = context.device.clone().with_precision(o.precision);
         let inner = Arc::new(Model::new(device, gpt, &params, None)?);
         // SAFETY: `model` is NULL or the caller's to write.
@@ -125,10 +132,10 @@ pub unsafe extern "C" fn bnn_model_get_params(
 ) -> bnn_status {
     guard(err, || {
         // SAFETY: both are NULL or the caller's live objects.
-        let (m, to) = unsafe { (get(model, "model")?, slice_mut(params, n, "params")?) };
-        m.inner.gpt.layout().check(to)?;
+        let (m, mut to) = unsafe { (get(model, "model")?, room(params, n, "params")?) };
+        m.inner.gpt.layout().check_len(n)?;
         let params = lock(&m.inner.params, "model")?;
-        m.inner.device.download(&params, to)?;
+        m.inner.device.download(&params, to.zeros())?;
         Ok(())
     })
 }
@@ -309,14 +316,14 @@ pub unsafe extern "C" fn bnn_model_gradient(
             return Ok(());
         }
         // SAFETY: `grad` is n floats of the caller's.
-        let to = unsafe { slice_mut(grad, n, "grad") }?;
-        m.gpt.layout().check(to)?;
+        let mut to = unsafe { room(grad, n, "grad") }?;
+        m.gpt.layout().check_len(n)?;
         let mut ws = Workspace::for_gradients(&m.device, m.gpt.config(), b, t)?;
-        let mut g = m.device.zeros(to.len())?;
+        let mut g = m.device.zeros(n)?;
         let value = m
             .gpt
             .gradient(&m.device, &params, batch, None, &mut ws, &mut g)?;
-        m.device.download(&g, to)?;
+        m.device.download(&g, to.zeros())?;
         loss.write(value);
         Ok(())
     })

@@ -1,7 +1,7 @@
 //! bnn_options: the settings by name, as the table of settings has them.
 
 use super::guard::guard;
-use super::pointer::{get, give, hand_out, lock, out, take_back, text};
+use super::pointer::{Handle, get, give, hand_out, lock, out, take_back, text};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::error::{Error, Result};
 use crate::gpt::GptConfig;
@@ -15,6 +15,8 @@ use std::sync::Mutex;
 pub struct bnn_options {
     inner: Mutex<Given>,
 }
+
+impl Handle for bnn_options {}
 
 /// Returns the settings that some object of the library reads.
 fn rows() -> impl Iterator<Item = &'static Row> {

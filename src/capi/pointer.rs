@@ -1,7 +1,11 @@
 //! Pointers from C as references, slices and text, each checked for NULL; and the way back. `what` names them in errors.
 
+use super::guard::quietly;
 use super::status::Fail;
+use crate::backend::Device;
+use crate::backend::ops::ActivationOps;
 use crate::error::Error;
+use crate::memory;
 use std::borrow::Cow;
 use std::ffi::c_char;
 use std::ptr::NonNull;
@@ -9,13 +13,44 @@ use std::sync::{Mutex, MutexGuard};
 
 type Result<T> = std::result::Result<T, Fail>;
 
-/// Returns the object behind a handle or another pointer.
+/// What a handle points to.
+pub trait Handle {
+    /// Returns the device that the object computes on, if it does.
+    fn device(&self) -> Option<&Device> {
+        None
+    }
+}
+
+/// Returns the object behind a handle.
+///
+/// A handle that computes on several threads is refused in a process that was forked off its own, where those threads are not.
 ///
 /// # Safety
 /// `p` is NULL or points to a live T that stays so for 'a.
-pub unsafe fn get<'a, T>(p: *const T, what: &'static str) -> Result<&'a T> {
+pub unsafe fn get<'a, T: Handle>(p: *const T, what: &'static str) -> Result<&'a T> {
     // SAFETY: the caller says that `p` is NULL or points to a T that lives for 'a.
-    unsafe { p.as_ref() }.ok_or(Fail::Null(what.into()))
+    let object = unsafe { p.as_ref() }.ok_or(Fail::Null(what.into()))?;
+    if let Some(device) = object.device() {
+        device.host().check_process()?;
+    }
+    Ok(object)
+}
+
+/// Refuses an array that no memory holds, or that its pointer cannot be the start of.
+fn check<T>(p: *const T, n: usize, what: impl Into<Cow<'static, str>>) -> Result<()> {
+    if p.is_null() {
+        return Err(Fail::Null(what.into()));
+    }
+    let most = isize::MAX as usize / size_of::<T>().max(1);
+    if n > most {
+        let expected = format!("at most {most} elements, as many as memory can hold");
+        return Err(Error::out_of_range(what.into(), expected, n).into());
+    }
+    if !p.is_aligned() {
+        let expected = format!("an address that is a multiple of {}", align_of::<T>());
+        return Err(Error::out_of_range(what.into(), expected, format!("{p:?}")).into());
+    }
+    Ok(())
 }
 
 /// An out-parameter. It is no reference: C may pass one place for several of them.
@@ -26,6 +61,7 @@ pub struct Out<T>(NonNull<T>);
 /// # Safety
 /// `p` is NULL or points to memory for a T that, until the last [`Out::write`], stays and is the caller's to write.
 pub unsafe fn out<T>(p: *mut T, what: &'static str) -> Result<Out<T>> {
+    check(p, 1, what)?;
     NonNull::new(p).map(Out).ok_or(Fail::Null(what.into()))
 }
 
@@ -46,24 +82,60 @@ pub unsafe fn slice<'a, T>(
     n: usize,
     what: impl Into<Cow<'static, str>>,
 ) -> Result<&'a [T]> {
-    match (p.is_null(), n) {
-        (_, 0) => Ok(&[]),
-        (true, _) => Err(Fail::Null(what.into())),
-        // SAFETY: `p` is not NULL, and the caller says that it points to `n` initialised T that nobody changes for 'a.
-        (false, n) => Ok(unsafe { std::slice::from_raw_parts(p, n) }),
+    if n == 0 {
+        return Ok(&[]);
+    }
+    check(p, n, what)?;
+    // SAFETY: `p` is not NULL, it is aligned, and no array of `n` T is too long (`check`); the caller says that `n` initialised T are there
+    // which nobody changes for 'a.
+    Ok(unsafe { std::slice::from_raw_parts(p, n) })
+}
+
+/// Room for elements that a call gives. It is no slice: what is there need not be initialised.
+pub struct Room<T> {
+    at: *mut T,
+    n: usize,
+}
+
+/// Returns room for `n` elements, to be written; NULL is fine for none.
+///
+/// # Safety
+/// `p` is NULL or points to memory for `n` T that, as long as the room is used, stays and is nobody else's.
+pub unsafe fn room<T>(p: *mut T, n: usize, what: &'static str) -> Result<Room<T>> {
+    if n > 0 {
+        check(p, n, what)?;
+    }
+    Ok(Room { at: p, n })
+}
+
+impl<T: Copy> Room<T> {
+    /// Returns how many elements there is room for.
+    pub fn len(&self) -> usize {
+        self.n
+    }
+
+    /// Writes all elements, which must be as many.
+    pub fn write(&mut self, from: impl ExactSizeIterator<Item = T>) {
+        assert_eq!(from.len(), self.n, "as many elements as there is room for");
+        for (i, value) in from.take(self.n).enumerate() {
+            // SAFETY: i is below n, and the caller of `room` said that there is memory for n elements at this aligned address.
+            unsafe { self.at.add(i).write(value) };
+        }
     }
 }
 
-/// Returns `n` elements to write; NULL is fine for none.
-///
-/// # Safety
-/// `p` is NULL or points to `n` initialised T that nobody else uses for 'a.
-pub unsafe fn slice_mut<'a, T>(p: *mut T, n: usize, what: &'static str) -> Result<&'a mut [T]> {
-    match (p.is_null(), n) {
-        (_, 0) => Ok(&mut []),
-        (true, _) => Err(Fail::Null(what.into())),
-        // SAFETY: `p` is not NULL, and the caller says that it points to `n` initialised T that nobody else uses for 'a.
-        (false, n) => Ok(unsafe { std::slice::from_raw_parts_mut(p, n) }),
+impl Room<f32> {
+    /// Sets all elements to 0 and returns them. Only what can no longer fail should come after it: what was there is then gone.
+    pub fn zeros(&mut self) -> &mut [f32] {
+        if self.n == 0 {
+            return &mut [];
+        }
+        // SAFETY: the caller of `room` said that there is memory for n elements, which is nobody else's; `check` saw that it is aligned and
+        // no longer than memory can be. Bytes of 0 are floats, so all n are initialised when the slice is made.
+        unsafe {
+            self.at.write_bytes(0, self.n);
+            std::slice::from_raw_parts_mut(self.at, self.n)
+        }
     }
 }
 
@@ -97,9 +169,11 @@ pub unsafe fn texts<'a>(
     unsafe {
         let chars = slice(chars, n, format!("{what}s"))?;
         let lens = slice(lens, n, format!("{what}_lens"))?;
-        let each = chars.iter().zip(lens).enumerate();
-        each.map(|(i, (&p, &len))| text(p, len, format!("{what} {i}")))
-            .collect()
+        let mut all = memory::room(n, what)?;
+        for (i, (&p, &len)) in chars.iter().zip(lens).enumerate() {
+            all.push(text(p, len, format!("{what} {i}"))?);
+        }
+        Ok(all)
     }
 }
 
@@ -122,7 +196,7 @@ pub unsafe fn give<T: Copy>(
         });
     }
     // SAFETY: the caller says that `buffer` has `capacity` elements; only the front that fits is touched.
-    unsafe { slice_mut(buffer, from.len(), "buffer") }?.copy_from_slice(from);
+    unsafe { room(buffer, from.len(), "buffer") }?.write(from.iter().copied());
     Ok(())
 }
 
@@ -154,9 +228,9 @@ pub unsafe fn hand_out<T>(to: *mut *mut T, value: T, what: &'static str) -> Resu
 pub unsafe fn take_back<T>(p: *mut T) {
     if !p.is_null() {
         // A destructor does not panic here; if it did, C must not see it.
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ = quietly(|| {
             // SAFETY: `p` is not NULL, and the caller says that it came from `hand_out` and was not taken back.
             drop(unsafe { Box::from_raw(p) });
-        }));
+        });
     }
 }

@@ -3,7 +3,7 @@
 use super::corpus::{bnn_corpus, split};
 use super::guard::guard;
 use super::model::{Model, bnn_model};
-use super::pointer::{get, give, hand_out, lock, out, slice, take_back};
+use super::pointer::{Handle, get, give, hand_out, lock, out, slice, take_back};
 use super::status::{bnn_error, bnn_status};
 use crate::backend::{Device, Transfer};
 use crate::metrics::Probe;
@@ -16,7 +16,14 @@ struct Inner {
 
 /// Tokens of a corpus to be scored again and again. One thread at a time.
 pub struct bnn_probe {
+    device: Device,
     inner: Mutex<Inner>,
+}
+
+impl Handle for bnn_probe {
+    fn device(&self) -> Option<&Device> {
+        Some(&self.device)
+    }
 }
 
 /// Chooses tokens of a split, in windows of the block's length spread evenly over it.
@@ -41,8 +48,9 @@ pub unsafe extern "C" fn bnn_probe_new(
             probe: Probe::new(&m.device, &m.gpt, text, t, tokens)?,
             model: m.clone(),
         });
+        let device = m.device.clone();
         // SAFETY: `probe` is NULL or the caller's to write.
-        unsafe { hand_out(probe, bnn_probe { inner }, "probe") }
+        unsafe { hand_out(probe, bnn_probe { device, inner }, "probe") }
     })
 }
 

@@ -1,7 +1,7 @@
 //! bnn_report: a result as named rows. What can be asked of a result is data, so a new number breaks no program.
 
 use super::guard::guard;
-use super::pointer::{get, give, hand_out, lock, out, take_back, text};
+use super::pointer::{Handle, get, give, hand_out, lock, out, take_back, text};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::error::Error;
 use crate::inference::{Report, ReportValue};
@@ -21,6 +21,8 @@ pub const BNN_TYPE_F64S: i32 = 3;
 pub struct bnn_report {
     inner: Mutex<Report>,
 }
+
+impl Handle for bnn_report {}
 
 /// Returns the report that a call is to fill, held before the call does anything else.
 ///

@@ -5,7 +5,7 @@ use super::corpus::bnn_corpus;
 use super::guard::guard;
 use super::model::bnn_model;
 use super::options::{Set, bnn_options};
-use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back, text};
+use super::pointer::{Handle, get, hand_out, lock, out, room, slice, take_back, text};
 use super::schedule::{ScheduleOf, bnn_schedule_callback};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::backend::Device;
@@ -64,13 +64,21 @@ impl Inner {
 
 /// A chain or a fit of normals. One thread at a time.
 pub struct bnn_sampler {
+    device: Device,
     pub(super) inner: Arc<Mutex<Inner>>,
+}
+
+impl Handle for bnn_sampler {
+    fn device(&self) -> Option<&Device> {
+        Some(&self.device)
+    }
 }
 
 impl From<Session<Device>> for bnn_sampler {
     fn from(session: Session<Device>) -> Self {
         let schedule = ScheduleOf::NONE;
         Self {
+            device: session.device().clone(),
             inner: Arc::new(Mutex::new(Inner { session, schedule })),
         }
     }
@@ -410,11 +418,11 @@ pub unsafe extern "C" fn bnn_sampler_step_gradient(
     guard(err, || {
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
-            let (grad, params) = (slice(grad, n, "grad")?, slice_mut(params, n, "params")?);
+            let (grad, mut params) = (slice(grad, n, "grad")?, room(params, n, "params")?);
             make_step(sampler, phase, sample_due, |i| {
                 i.check("grad", n)?;
                 let made = i.step(|s| s.step_with_gradient(grad, log_post))?;
-                i.session.read_params(params)?;
+                i.session.read_params(params.zeros())?;
                 Ok(made)
             })
         }
@@ -443,11 +451,11 @@ pub unsafe extern "C" fn bnn_sampler_step_squares(
         // SAFETY: all are NULL or the caller's live objects of those lengths.
         unsafe {
             let (grad, squares) = (slice(grad, n, "grad")?, slice(squares, n, "squares")?);
-            let params = slice_mut(params, n, "params")?;
+            let mut params = room(params, n, "params")?;
             make_step(sampler, phase, sample_due, |i| {
                 i.check("grad", n)?;
                 let made = i.step(|s| s.step_with_squares(grad, squares, log_lik).map(Some))?;
-                i.session.read_params(params)?;
+                i.session.read_params(params.zeros())?;
                 Ok(made)
             })
         }
@@ -465,8 +473,10 @@ pub unsafe extern "C" fn bnn_sampler_get_params(
 ) -> bnn_status {
     guard(err, || {
         // SAFETY: both are NULL or the caller's live objects.
-        let (s, to) = unsafe { (get(sampler, "sampler")?, slice_mut(params, n, "params")?) };
-        lock(&s.inner, "sampler")?.session.read_params(to)?;
+        let (s, mut to) = unsafe { (get(sampler, "sampler")?, room(params, n, "params")?) };
+        let i = &mut *lock(&s.inner, "sampler")?;
+        i.check("params", n)?;
+        i.session.read_params(to.zeros())?;
         Ok(())
     })
 }
@@ -486,11 +496,12 @@ pub unsafe extern "C" fn bnn_sampler_get_normals(
         // SAFETY: all are NULL or the caller's live objects of that length.
         unsafe {
             let s = get(sampler, "sampler")?;
-            let (mean, sd) = (slice_mut(mean, n, "mean")?, slice_mut(sd, n, "sd")?);
+            let (mut mean, mut sd) = (room(mean, n, "mean")?, room(sd, n, "sd")?);
             let i = &mut *lock(&s.inner, "sampler")?;
             i.check("mean and sd", n)?;
-            sd.copy_from_slice(&i.session.sd()?);
-            i.session.read_mean(mean)?;
+            let found = i.session.sd()?;
+            i.session.read_mean(mean.zeros())?;
+            sd.write(found.into_iter());
         }
         Ok(())
     })
@@ -510,10 +521,10 @@ pub unsafe extern "C" fn bnn_sampler_draw(
 ) -> bnn_status {
     guard(err, || {
         // SAFETY: both are NULL or the caller's live objects.
-        let (s, to) = unsafe { (get(sampler, "sampler")?, slice_mut(params, n, "params")?) };
+        let (s, mut to) = unsafe { (get(sampler, "sampler")?, room(params, n, "params")?) };
         let i = &mut *lock(&s.inner, "sampler")?;
         i.check("params", n)?;
-        to.copy_from_slice(&i.session.draw(index)?);
+        to.write(i.session.draw(index)?.into_iter());
         Ok(())
     })
 }

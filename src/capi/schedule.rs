@@ -1,5 +1,6 @@
 //! A caller's own schedule: a callback before each step.
 
+use super::guard::call_back;
 use super::status::Fail;
 use crate::error::Error;
 use crate::samplers::Factors;
@@ -55,7 +56,9 @@ impl ScheduleOf {
         };
         let (mut step_size, mut temperature) = (1.0, 1.0);
         // SAFETY: the function and its pointer are the caller's; the two numbers live through the call.
-        let on = unsafe { callback(self.user_data, step, &mut step_size, &mut temperature) };
+        let on = call_back(|| unsafe {
+            callback(self.user_data, step, &mut step_size, &mut temperature)
+        });
         match on {
             0 => Err(Error::Interrupted.into()),
             _ => Ok(Some(Factors {

@@ -48,6 +48,10 @@ pub const BNN_ERR_BUSY: bnn_status = 18;
 /// An error of a kind that this list does not have yet.
 pub const BNN_ERR_OTHER: bnn_status = 19;
 
+/// The system has not the memory that is needed; the message says for what, and how much. What the call was to change is as before, or, of a step,
+/// as the call's other errors leave it.
+pub const BNN_ERR_NO_MEMORY: bnn_status = 20;
+
 /// Detail of an error, owned by the caller. Every function takes NULL in its place. Untouched on success.
 #[repr(C)]
 pub struct bnn_error {
@@ -96,6 +100,7 @@ impl Fail {
                 Error::Unstable(_) => BNN_ERR_UNSTABLE,
                 Error::Unsupported(_) => BNN_ERR_UNSUPPORTED,
                 Error::Interrupted => BNN_ERR_INTERRUPTED,
+                Error::OutOfMemory { .. } => BNN_ERR_NO_MEMORY,
             },
         }
     }

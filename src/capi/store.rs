@@ -4,9 +4,10 @@ use super::corpus::bnn_corpus;
 use super::guard::guard;
 use super::model::bnn_model;
 use super::options::{Set, bnn_options};
-use super::pointer::{get, hand_out, lock, out, slice, slice_mut, take_back, text};
+use super::pointer::{Handle, get, hand_out, lock, out, room, slice, take_back, text};
 use super::status::{bnn_error, bnn_status};
 use crate::error::Error;
+use crate::memory;
 use crate::store::{Provenance, Store};
 use std::ffi::c_char;
 use std::sync::Mutex;
@@ -16,6 +17,8 @@ use std::sync::Mutex;
 pub struct bnn_store {
     pub(super) inner: Mutex<Store>,
 }
+
+impl Handle for bnn_store {}
 
 /// Begins a store in a folder, which is made where it does not exist, or goes on with the samples there, if they are of the same model, corpus,
 /// baseline, seed and data type.
@@ -156,15 +159,15 @@ pub unsafe extern "C" fn bnn_store_get(
         unsafe {
             let s = get(store, "store")?;
             let (chain, step) = (out(chain, "chain")?, out(step, "step")?);
-            let params = slice_mut(params, n, "params")?;
+            let mut params = room(params, n, "params")?;
             let inner = lock(&s.inner, "store")?;
             let own = inner.provenance().n_params;
             if n as u64 != own {
                 return Err(Error::shape("params", [own], [n]).into());
             }
-            let mut read = vec![0.0; n];
+            let mut read = memory::zeros(n, "a sample")?;
             inner.load(index, &mut read)?;
-            params.copy_from_slice(&read);
+            params.write(read.into_iter());
             let id = inner.ids()[index];
             chain.write(id.chain);
             step.write(id.step);

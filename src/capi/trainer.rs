@@ -4,7 +4,7 @@ use super::corpus::bnn_corpus;
 use super::guard::guard;
 use super::model::{Model, bnn_model};
 use super::options::{Set, bnn_options};
-use super::pointer::{get, hand_out, lock, out, take_back};
+use super::pointer::{Handle, get, hand_out, lock, out, take_back};
 use super::status::{bnn_error, bnn_status};
 use crate::backend::{Device, Transfer};
 use crate::baseline::Trainer;
@@ -23,7 +23,14 @@ struct Inner {
 
 /// A model in training by AdamW. One thread at a time.
 pub struct bnn_trainer {
+    device: Device,
     inner: Mutex<Inner>,
+}
+
+impl Handle for bnn_trainer {
+    fn device(&self) -> Option<&Device> {
+        Some(&self.device)
+    }
 }
 
 /// Makes a trainer from the initial parameters of the options' seed.
@@ -59,8 +66,9 @@ pub unsafe extern "C" fn bnn_trainer_new(
             seed: o.seed,
         };
         let inner = Mutex::new(inner);
+        let device = model.device.clone();
         // SAFETY: `trainer` is NULL or the caller's to write.
-        unsafe { hand_out(trainer, bnn_trainer { inner }, "trainer") }
+        unsafe { hand_out(trainer, bnn_trainer { device, inner }, "trainer") }
     })
 }
 

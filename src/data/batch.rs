@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
 
 /// The inputs and targets of one step.
@@ -31,21 +32,14 @@ impl Batch {
                 format!("({b}, {t})"),
             ));
         }
-        let zeros = || {
-            let mut tokens = Vec::new();
-            let n = b.checked_mul(t)?;
-            tokens.try_reserve_exact(n).ok()?;
-            tokens.resize(n, 0);
-            Some(tokens)
-        };
-        match (zeros(), zeros()) {
-            (Some(x), Some(y)) => Ok(Self { x, y, b, t }),
-            _ => Err(Error::out_of_range(
-                "batch",
-                "as many tokens as memory holds",
-                format!("({b}, {t})"),
-            )),
-        }
+        let what = format!("a batch of ({b}, {t}) tokens");
+        let n = b.saturating_mul(t);
+        Ok(Self {
+            x: memory::zeros(n, &what)?,
+            y: memory::zeros(n, &what)?,
+            b,
+            t,
+        })
     }
 
     /// Copies in the windows that begin at `starts`, and sets B to their number.

@@ -8,6 +8,7 @@ use super::file::read;
 use super::meta::read_meta;
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// The tokens of a text, split in order into train and validation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,9 @@ impl Corpus {
         }
         let tokenizer = Tokenizer::from_text(text)?;
         let mut train = tokenizer.encode(text)?;
-        let val = train.split_off((train.len() as f64 * 0.9) as usize);
+        let at = (train.len() as f64 * 0.9) as usize;
+        let val = memory::copy(&train[at..], "tokens")?;
+        train.truncate(at);
         Ok(Self::new(name, tokenizer, train, val))
     }
 
@@ -72,7 +75,17 @@ impl Corpus {
                 format!("expected UTF-8, found {:#04x}", bytes[at]),
             )
         })?;
-        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        let mut read = String::new();
+        read.try_reserve_exact(text.len())
+            .map_err(|_| Error::out_of_memory(path.display().to_string(), text.len(), 1))?;
+        let mut chars = text.chars().peekable();
+        while let Some(c) = chars.next() {
+            if c == '\r' {
+                chars.next_if_eq(&'\n');
+            }
+            read.push(if c == '\r' { '\n' } else { c });
+        }
+        let text = read;
         Self::from_text(file_name(path), &text)
     }
 
@@ -156,10 +169,10 @@ fn read_tokens(path: &Path, vocab_size: usize) -> Result<Vec<u16>> {
             ),
         ));
     }
-    let tokens: Vec<u16> = bytes
+    let tokens = bytes
         .chunks_exact(2)
-        .map(|b| u16::from_le_bytes([b[0], b[1]]))
-        .collect();
+        .map(|b| u16::from_le_bytes([b[0], b[1]]));
+    let tokens: Vec<u16> = memory::collect(tokens, "tokens")?;
     match tokens.iter().position(|&id| id as usize >= vocab_size) {
         None => Ok(tokens),
         Some(at) => Err(Error::data(

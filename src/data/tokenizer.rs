@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// A table of distinct characters; a character's id is its position in the table.
 #[derive(Clone, Debug)]
@@ -26,7 +27,12 @@ impl Tokenizer {
     /// # Errors
     /// Fails as [`Tokenizer::from_chars`] does.
     pub fn from_text(text: &str) -> Result<Self> {
-        Self::from_chars(text.chars().collect::<BTreeSet<char>>())
+        // One by one: collecting a set first makes a list of all that comes.
+        let mut chars = BTreeSet::new();
+        for c in text.chars() {
+            chars.insert(c);
+        }
+        Self::from_chars(chars)
     }
 
     /// Takes a table in the given order, such as [`Tokenizer::chars`] returns.
@@ -34,8 +40,10 @@ impl Tokenizer {
     /// # Errors
     /// Returns [`Error::OutOfRange`] unless there are 1 to 65,536 characters (ids are 16 bits wide), all different.
     pub fn from_chars(chars: impl IntoIterator<Item = char>) -> Result<Self> {
-        let chars: Vec<char> = chars.into_iter().collect();
-        let mut ids = HashMap::with_capacity(chars.len());
+        let chars: Vec<char> = memory::collect(chars, "a vocabulary")?;
+        let mut ids = HashMap::new();
+        let none = |_| Error::out_of_memory("a vocabulary", chars.len(), size_of::<(char, u16)>());
+        ids.try_reserve(chars.len()).map_err(none)?;
         for (at, &c) in chars.iter().enumerate() {
             let id = u16::try_from(at).map_err(|_| {
                 Error::out_of_range("vocabulary", "at most 65536 characters", chars.len())
@@ -80,13 +88,17 @@ impl Tokenizer {
     /// Returns [`Error::Data`] for the first character that the table lacks, with its index (in characters, from 0),
     /// line and column (from 1).
     pub fn encode(&self, text: &str) -> Result<Vec<u16>> {
-        text.chars()
-            .enumerate()
-            .map(|(at, c)| {
-                let known = self.ids.get(&c).copied();
-                known.ok_or_else(|| self.unknown(text, at, c))
-            })
-            .collect()
+        // A character takes a byte at least.
+        let mut tokens = memory::room(text.len(), "a text's tokens")?;
+        for (at, c) in text.chars().enumerate() {
+            let known = self.ids.get(&c).copied();
+            tokens.push(known.ok_or_else(|| self.unknown(text, at, c))?);
+        }
+        // Back to their number where characters took more.
+        if tokens.len() < text.len() {
+            tokens.shrink_to_fit();
+        }
+        Ok(tokens)
     }
 
     /// Returns the text of `tokens`.
@@ -94,20 +106,25 @@ impl Tokenizer {
     /// # Errors
     /// Returns [`Error::Data`] for the first id that is not below V, with its position from 0.
     pub fn decode(&self, tokens: &[u16]) -> Result<String> {
-        tokens
-            .iter()
-            .enumerate()
-            .map(|(at, &id)| {
-                let known = self.chars.get(id as usize).copied();
-                known.ok_or_else(|| {
-                    let v = self.vocab_size();
-                    Error::data(
-                        format!("token {at}"),
-                        format!("expected an id below the vocabulary size {v}, found {id}"),
-                    )
-                })
+        let char_of = |(at, &id): (usize, &u16)| {
+            let known = self.chars.get(id as usize).copied();
+            known.ok_or_else(|| {
+                let v = self.vocab_size();
+                Error::data(
+                    format!("token {at}"),
+                    format!("expected an id below the vocabulary size {v}, found {id}"),
+                )
             })
-            .collect()
+        };
+        let each = || tokens.iter().enumerate().map(char_of);
+        let bytes = each().try_fold(0, |sum, c| Ok::<_, Error>(sum + c?.len_utf8()))?;
+        let mut text = String::new();
+        text.try_reserve_exact(bytes)
+            .map_err(|_| Error::out_of_memory("a text", bytes, 1))?;
+        for c in each() {
+            text.push(c?);
+        }
+        Ok(text)
     }
 
     fn unknown(&self, text: &str, at: usize, c: char) -> Error {

@@ -6,6 +6,7 @@ use super::workspace::Workspace;
 use super::{Gpt, GptConfig};
 use crate::backend::{self, Backend, CacheShape, Draw, Drawn, EnsembleLayout, Params, WeightType};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// The next tokens of a sequence.
 #[derive(Clone, Copy, Debug)]
@@ -70,9 +71,9 @@ impl<B: Backend> Ensemble<B> {
             ws: room.ws,
             tokens: room.tokens,
             rows: room.rows,
-            lens: vec![0; sequences],
-            ids: Vec::with_capacity(room.rows),
-            pieces: Vec::with_capacity(sequences),
+            lens: memory::zeros(sequences, "sequences")?,
+            ids: memory::room(room.rows, "tokens")?,
+            pieces: memory::room(sequences, "sequences")?,
         })
     }
 
@@ -93,9 +94,12 @@ impl<B: Backend> Ensemble<B> {
     pub fn make_room(&mut self, sequences: usize) -> Result<()> {
         if sequences > self.sequences() {
             let room = Room::new(&self.backend, &self.gpt.config, self.members, sequences)?;
+            let lens = memory::zeros(sequences, "sequences")?;
+            memory::grow(&mut self.ids, room.rows, "tokens")?;
+            memory::grow(&mut self.pieces, sequences, "sequences")?;
             (self.cache, self.ws, self.tokens) = (room.cache, room.ws, room.tokens);
             self.rows = room.rows;
-            self.lens = vec![0; sequences];
+            self.lens = lens;
         }
         Ok(())
     }

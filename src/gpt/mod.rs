@@ -22,6 +22,7 @@ pub use workspace::Workspace;
 use crate::backend::vectors::Combine;
 use crate::backend::{Backend, Cotangent, Dropout, Linear, LossShape, Params, WeightGrad};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::Stream;
 use backward::Backward;
 use block::{Attend, Pass};
@@ -393,7 +394,11 @@ impl Gpt {
         } else {
             &[]
         };
-        Ok([params, own].concat())
+        let n = params.len() + own.len();
+        let mut all = memory::room(n, &format!("a model's {n} parameters"))?;
+        all.extend_from_slice(params);
+        all.extend_from_slice(own);
+        Ok(all)
     }
 
     /// Returns the head: logits = x w^T.

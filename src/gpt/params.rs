@@ -3,6 +3,7 @@
 use super::GptConfig;
 use crate::backend::{Linear, Norm, Tables};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
 use std::ops::Range;
 
@@ -168,17 +169,33 @@ impl Layout {
     /// # Errors
     /// Returns an error when it does not.
     pub fn check(&self, flat: &[f32]) -> Result<()> {
-        if flat.len() != self.len {
-            return Err(Error::shape("parameters", [self.len], [flat.len()]));
+        self.check_len(flat.len())
+    }
+
+    /// Checks the length of a flat vector.
+    pub(crate) fn check_len(&self, n: usize) -> Result<()> {
+        if n != self.len {
+            return Err(Error::shape("parameters", [self.len], [n]));
         }
         Ok(())
     }
 
     /// Returns nanoGPT's initial parameters: N(0, 0.02), 0.02 / sqrt(2 L) for the projections into the residual stream, gains 1, biases 0.
     /// They are a function of the seed alone.
+    ///
+    /// # Panics
+    /// Panics where memory does not hold them; [`Layout::initial`] returns an error.
     pub fn init(&self, seed: u64) -> Vec<f32> {
+        self.initial(seed).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Returns what [`Layout::init`] does.
+    ///
+    /// # Errors
+    /// Returns [`Error::OutOfMemory`] where memory does not hold them.
+    pub fn initial(&self, seed: u64) -> Result<Vec<f32>> {
         let stream = Stream::new(seed, StreamTag::Init, 0);
-        let mut flat = vec![0.0; self.len];
+        let mut flat = memory::zeros(self.len, &format!("a model's {} parameters", self.len))?;
         stream.fill_normal(0, &mut flat);
         let proj = 0.02 / (2.0 * self.blocks.len() as f32).sqrt();
         for t in &self.tensors {
@@ -196,7 +213,7 @@ impl Layout {
                 _ => part.fill(1.0),
             }
         }
-        flat
+        Ok(flat)
     }
 
     /// Returns whether weight decay applies to each tensor: only to matrices, as in nanoGPT.

@@ -3,6 +3,7 @@
 use super::{Gpt, GptConfig, TokenBatch};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// What one block's backward pass needs of its forward pass: 10 C floats per token.
 pub(crate) struct Slot<B: Backend> {
@@ -148,7 +149,7 @@ impl<B: Backend> Workspace<B> {
             x: backend.tokens(tokens)?,
             y: backend.tokens(tokens)?,
             record: backend.record()?,
-            ids: Vec::with_capacity(tokens),
+            ids: memory::room(tokens, "tokens")?,
         })
     }
 

@@ -3,6 +3,7 @@
 use super::Report;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::metrics::{ChainDiagnostics, MIN_DRAWS, chain_diagnostics};
 use serde::Serialize;
 
@@ -212,19 +213,19 @@ pub fn diagnose_each<B: Backend>(
             return Err(Error::shape(what, [draws, quantities], [chain.len()]));
         }
     }
-    let mut out: Vec<Option<ChainDiagnostics>> = vec![None; quantities];
+    let mut out: Vec<Option<ChainDiagnostics>> =
+        memory::filled(quantities, None, "the diagnostics of quantities")?;
     backend.host().each(&mut out, |i, d| {
-        let of = |chain: &_| -> Vec<f64> {
+        let of = |chain: &_| -> Result<Vec<f64>> {
             let values = 0..draws;
-            values
-                .map(|draw| DrawTable::value(chain, draw, i, quantities))
-                .collect()
+            let values = values.map(|draw| DrawTable::value(chain, draw, i, quantities));
+            memory::collect(values, "the draws of a quantity")
         };
-        let series: Vec<Vec<f64>> = chains.iter().map(of).collect();
+        let series: Vec<Vec<f64>> = chains.iter().map(of).collect::<Result<_>>()?;
         *d = Some(chain_diagnostics(&series)?);
         Ok(())
     })?;
-    Ok(out.into_iter().flatten().collect())
+    memory::collect(out.into_iter().flatten(), "the diagnostics of quantities")
 }
 
 /// Returns the 95 % point of R-hat for independent draws of one law: what one quantity in 20 exceeds by chance.

@@ -7,6 +7,7 @@ use crate::baseline::{Recipe, Trainer};
 use crate::data::{Batch, Corpus, Windows};
 use crate::error::{Error, Result};
 use crate::gpt::Gpt;
+use crate::memory;
 use crate::metrics::split_loss_watched;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
@@ -175,7 +176,9 @@ impl Training<'_> {
             done(step + 1, loss)?;
         }
         let seconds = start.elapsed().as_secs_f64();
-        let params = backend.get(&trainer.into_params())?;
+        let trained = trainer.into_params();
+        let mut params = memory::zeros(self.gpt.n_params(), "a model's parameters")?;
+        backend.download(&trained, &mut params)?;
         Ok(BaselineFile {
             config: self.config(backend)?,
             model: self.gpt.config().clone(),

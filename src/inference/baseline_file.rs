@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, GptConfig};
+use crate::memory;
 use crate::store::{Header, Kind, Reader, TensorData, params_sha256, write};
 use std::path::Path;
 
@@ -86,7 +87,7 @@ impl BaselineFile {
         if len != n as u64 {
             return Err(bad(format!("{len} parameters, expected {n}")));
         }
-        let mut params = vec![0.0; n];
+        let mut params = memory::zeros(n, &format!("a model's {n} parameters"))?;
         r.read_f32(PARAMS, &mut params)?;
         let (train_loss, val_loss) = (r.scalar("train_loss")?, r.scalar("val_loss")?);
         let (seconds, h) = (r.scalar("seconds")?, r.header());

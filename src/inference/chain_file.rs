@@ -5,6 +5,7 @@ use super::identity::{self, Length};
 use super::monitor::{Monitor, Numbers, Saved};
 use crate::backend::{Backend, Transfer, Vectors};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::samplers::{
     AutoStep, AutoStepState, ChainState, ExtremeEigenvalues, GaussianConfig, GaussianState,
     PsgldMass, Sampler, SamplerState, Thermostat, Values, ValuesMut,
@@ -72,7 +73,7 @@ fn write_fit<B: Backend + 'static>(
             },
         ));
     }
-    let kept = kept(rest.monitors);
+    let kept = kept(rest.monitors)?;
     add(&kept, &mut header, &mut tensors);
     store::write(path, &header, &tensors)
 }
@@ -112,7 +113,7 @@ fn write_chain<B: Backend + 'static>(
     let numbers = numbers(s, engine.auto_step(), rest.curvature);
     let numbers = numbers.iter().map(|(n, v)| (*n, TensorData::F64(v)));
     tensors.extend(numbers);
-    let kept = kept(rest.monitors);
+    let kept = kept(rest.monitors)?;
     add(&kept, &mut header, &mut tensors);
     store::write(path, &header, &tensors)
 }
@@ -136,8 +137,12 @@ fn numbers<V: Vectors>(
 
 type Kept<'a> = Vec<(&'static str, Numbers<'a>)>;
 
-fn kept<B: Backend + 'static>(monitors: &[Box<dyn Monitor<B>>]) -> Kept<'_> {
-    monitors.iter().flat_map(|m| m.state()).collect()
+fn kept<B: Backend + 'static>(monitors: &[Box<dyn Monitor<B>>]) -> Result<Kept<'_>> {
+    let mut all = Vec::new();
+    for m in monitors {
+        all.extend(m.state()?);
+    }
+    Ok(all)
 }
 
 /// Adds what monitors keep to a file's counters and tensors.
@@ -282,7 +287,7 @@ impl ChainFile {
         head: [usize; 2],
     ) -> Result<GaussianState> {
         self.check_len("params", n)?;
-        let mut state = GaussianState::blank(config, n, head, self.reader.header().step);
+        let mut state = GaussianState::blank(config, n, head, self.reader.header().step)?;
         for (name, v) in state.values_mut() {
             match v {
                 ValuesMut::F32(v) => self.reader.read_f32(name, v)?,
@@ -345,7 +350,7 @@ impl ChainFile {
             start.sha256.unwrap_or_else(|| params_sha256(start.params)),
         );
         if is == want {
-            Ok(start.params.to_vec())
+            memory::copy(start.params, "a chain's start")
         } else {
             Err(self.mismatch(what, hex(&want), hex(&is)))
         }
@@ -404,7 +409,7 @@ impl ChainFile {
             return Ok(None);
         }
         self.check_len(name, n)?;
-        let mut v = vec![0.0; n];
+        let mut v = memory::zeros(n, "a chain's state")?;
         self.reader.read_f32(name, &mut v)?;
         Ok(Some(v))
     }
@@ -478,7 +483,7 @@ fn series<T: Clone + Default>(
     let Some(info) = reader.tensors().iter().find(|t| t.name == name) else {
         return Ok(None);
     };
-    let mut v = vec![T::default(); info.len as usize];
+    let mut v = memory::zeros(info.len as usize, "what a monitor kept")?;
     read(reader, name, &mut v)?;
     Ok(Some(v))
 }

@@ -5,6 +5,7 @@ use super::session::{Session, no_batches};
 use crate::backend::Backend;
 use crate::backend::vectors::{Combine, Transfer};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
 use crate::samplers::{ExtremeEigenvalues, extreme_curvature};
 
@@ -61,7 +62,7 @@ impl<B: Backend + 'static> Session<B> {
         let s = self.engine.sampler()?;
         let (v, c) = (s.vectors(), s.config());
         let stream = Stream::new(c.seed, StreamTag::Curvature, c.chain);
-        let (mut on_device, mut host) = (v.zeros(s.len())?, vec![0.0; s.len()]);
+        let (mut on_device, mut host) = (v.zeros(s.len())?, memory::zeros(s.len(), "a gradient")?);
         let found = extreme_curvature(v, s.params(), s.mass(), products, stream, |at, a, sum| {
             gradient(&v.get(at)?, &mut host)?;
             if let Some(i) = host.iter().position(|g| !g.is_finite()) {

@@ -4,6 +4,7 @@ use super::readings::no_one_law;
 use super::tensor_temperature::{self, TensorTemperature};
 use super::{Report, StepFound, counted};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::metrics::{Energy, LocalLearningCoefficient, Mean};
 use crate::samplers::{ChainConfig, ExtremeEigenvalues};
 use crate::store::{SampleId, Store};
@@ -76,7 +77,8 @@ impl Movement {
     /// # Errors
     /// Returns the errors of [`Movement::new`], and an error when a sample cannot be read.
     pub fn of_stored(store: &Store, chain: u32, start: &[f32]) -> Result<Self> {
-        let (mut first, mut last) = (start.to_vec(), start.to_vec());
+        let mut first = memory::copy(start, "a sample")?;
+        let mut last = memory::copy(start, "a sample")?;
         let of = |id: &SampleId| id.chain == chain;
         let ids = store.ids();
         if let (Some(a), Some(b)) = (ids.iter().position(of), ids.iter().rposition(of)) {

@@ -28,8 +28,11 @@ pub trait Monitor<B: Backend + 'static>: Any + Send {
     }
 
     /// Returns what the chain's file keeps of it, by name.
-    fn state(&self) -> Vec<(&'static str, Numbers<'_>)> {
-        Vec::new()
+    ///
+    /// # Errors
+    /// Where memory does not hold a copy that it takes.
+    fn state(&self) -> Result<Vec<(&'static str, Numbers<'_>)>> {
+        Ok(Vec::new())
     }
 
     /// Goes on from what [`Monitor::state`] gave, when the file of a chain that has made `progress` has it.

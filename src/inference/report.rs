@@ -1,6 +1,7 @@
 //! Results as named rows: a new number is one more row, and nobody who reads the others notices.
 
 use crate::error::{Error, Result, nearest};
+use crate::memory;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -144,7 +145,7 @@ impl Report {
         };
         match self.rows.iter_mut().find(|r| r.name == row.name) {
             Some(there) => *there = row,
-            None => self.rows.push(row),
+            None => memory::push_or_leave(&mut self.rows, row, "a report"),
         }
         self
     }

@@ -3,6 +3,7 @@
 use super::Identity;
 use super::monitors::{DrawSchedule, Draws};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::metrics::{MIN_DRAWS, PROJECTIONS};
 use crate::samplers::Preconditioner;
 use crate::settings::{PriorCenter, PriorUnit, Settings};
@@ -116,12 +117,13 @@ impl RunDraws {
         let c = &self.settings;
         let mass = c.mass();
         let before = mass.steps().saturating_add(c.warmup_steps);
-        let all = draw_schedule(c).steps(before.saturating_add(c.sampling_steps));
+        let schedule = draw_schedule(c);
+        let mut all = schedule.steps(before.saturating_add(c.sampling_steps));
         // The step of that draw: exploring steps give none, but cost a gradient each.
         let skipped = self.chains.iter().map(|c| c.draws.skipped as usize).max();
         let last = draws
             .checked_sub(1)
-            .and_then(|i| all.get(i + skipped.unwrap_or(0)).copied());
+            .and_then(|i| all.nth(i + skipped.unwrap_or(0)));
         let moves = c.warmup_steps.saturating_add(last.unwrap_or(0));
         mass.steps() + moves.saturating_mul(mass.gradients_a_step())
     }
@@ -192,7 +194,7 @@ fn stays(mass: Preconditioner) -> String {
 
 /// After which steps a run's chains record draws.
 fn draw_schedule(c: &Settings) -> DrawSchedule {
-    let before = c.mass().steps() + c.warmup_steps;
+    let before = c.mass().steps().saturating_add(c.warmup_steps);
     DrawSchedule::new(
         c.probe_every,
         before,
@@ -203,21 +205,29 @@ fn draw_schedule(c: &Settings) -> DrawSchedule {
 
 fn read_chain(r: &mut Reader, path: PathBuf, config: &Settings) -> Result<ChainDraws> {
     let step = r.header().step;
-    let mut due = match config.probe_tokens {
-        0 => Vec::new(),
-        _ => draw_schedule(config).steps(step),
+    let schedule = draw_schedule(config);
+    let due = match config.probe_tokens {
+        0 => 0,
+        _ => schedule.due(step),
     };
-    let draws = Draws::read(r, due.len() as u64).map_err(Error::of_file(&path))?;
-    due.drain(..draws.skipped as usize);
+    let draws = Draws::read(r, due).map_err(Error::of_file(&path))?;
     let n = draws.len();
-    let before = step.min(config.mass().steps() + config.warmup_steps) as usize;
+    let warmup = config.mass().steps().saturating_add(config.warmup_steps);
+    let before = step.min(warmup) as usize;
     let mut series = |name: &str, skip: usize| -> Result<Vec<f64>> {
         let len = r.tensor(name)?.len as usize;
-        let mut v = vec![0.0; len];
+        let mut v = memory::zeros(len, name)?;
         r.read_f64(name, &mut v)?;
-        let picked: Vec<f64> = (due.iter())
-            .filter_map(|&made| v.get(skip + made as usize - 1).copied())
-            .collect();
+        // No further than the file's own values: a step that was forged has no end.
+        let values = v.get(skip..).unwrap_or_default();
+        let picked = schedule
+            .steps(step)
+            .map(|made| made as usize - 1)
+            .take_while(|&at| at < values.len())
+            .skip(draws.skipped as usize)
+            .take(n)
+            .map(|at| values[at]);
+        let picked: Vec<f64> = memory::collect(picked, name)?;
         match picked.len() == n || len == 0 {
             true => Ok(picked),
             false => Err(Error::BadHeader {

@@ -5,6 +5,7 @@ use crate::backend::Backend;
 use crate::data::consecutive;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Workspace};
+use crate::memory;
 use crate::metrics::{
     DEFAULT_BLOCK, EnsembleScores, PairedDifference, PredictiveScores, Rouge, Summary, TokenScores,
     eval_batch, paired_block_bootstrap,
@@ -36,7 +37,7 @@ pub fn load_samples(store: &Store, n: usize) -> Result<Vec<Vec<f32>>> {
         .map_err(|e| Error::Unsupported(format!("a sample's parameters: {e}")))?;
     last_samples(store, n)
         .map(|i| {
-            let mut params = vec![0.0; len];
+            let mut params = memory::zeros(len, "a sample")?;
             store.load(i, &mut params)?;
             Ok(params)
         })

@@ -134,6 +134,11 @@ impl<B: Backend + 'static> Session<B> {
         build::on_model(backend, target, config, None)
     }
 
+    /// Returns the device that the steps are computed on.
+    pub fn device(&self) -> &B {
+        &self.backend
+    }
+
     /// Goes on from a saved state, bit for bit as it would have without the break. It may have another number of sampling steps (of a fit, epochs)
     /// where no step depends on it, and other monitors.
     ///

@@ -1,6 +1,7 @@
 //! Whether one model predicts better than another: a paired block bootstrap over per-token losses.
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
 
 /// The default block, in tokens: longer than the context that neighbouring losses share.
@@ -34,7 +35,7 @@ pub struct PairedDifference {
 ///
 /// # Errors
 /// Returns [`Error::Shape`] if the lengths differ; [`Error::OutOfRange`] if `block` is 0, if the series is shorter than two
-/// blocks, if `n_resamples` is below 2 or more than memory holds, or if a loss is not finite (with its position, from 0).
+/// blocks, if `n_resamples` is below 2, or if a loss is not finite (with its position, from 0).
 pub fn paired_block_bootstrap(
     a: &[f64],
     b: &[f64],
@@ -58,7 +59,8 @@ pub fn paired_block_bootstrap(
         ));
     }
     let mut deviations = super::room("bootstrap resamples", n_resamples)?;
-    let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+    let difference = a.iter().zip(b).map(|(a, b)| a - b);
+    let difference: Vec<f64> = memory::collect(difference, "differences")?;
     if let Some(at) = difference.iter().position(|d| !d.is_finite()) {
         let got = format!("{} and {}", a[at], b[at]);
         return Err(Error::out_of_range(
@@ -70,7 +72,7 @@ pub fn paired_block_bootstrap(
     let mean = difference.iter().sum::<f64>() / n as f64;
 
     // Prefix sums of the deviations over the ring's first lap and the block that may run into the second.
-    let mut prefix = Vec::with_capacity(n + block + 1);
+    let mut prefix: Vec<f64> = memory::room(n + block + 1, "sums of differences")?;
     prefix.push(0.0);
     let mut sum = 0.0;
     for i in 0..n + block {
@@ -90,7 +92,7 @@ pub fn paired_block_bootstrap(
     let centre = deviations.iter().sum::<f64>() / n_resamples as f64;
     let squares: f64 = deviations.iter().map(|d| (d - centre) * (d - centre)).sum();
     let std_error = (squares / (n_resamples - 1) as f64).sqrt();
-    deviations.sort_by(f64::total_cmp);
+    deviations.sort_unstable_by(f64::total_cmp);
     Ok(PairedDifference {
         mean,
         std_error,

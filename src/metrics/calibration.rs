@@ -29,7 +29,7 @@ pub fn brier_score(probabilities: &[f64], target: usize) -> Result<f64> {
 /// `confidence` holds each prediction's highest probability, `correct` whether that outcome occurred.
 ///
 /// # Errors
-/// Returns [`Error::OutOfRange`] if `bins` is 0 or more than memory holds, or a confidence is not in (0, 1]; [`Error::Shape`] if there are no predictions or
+/// Returns [`Error::OutOfRange`] if `bins` is 0, or a confidence is not in (0, 1]; [`Error::Shape`] if there are no predictions or
 /// the lengths differ.
 pub fn expected_calibration_error(
     confidence: &[f64],

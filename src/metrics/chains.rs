@@ -5,6 +5,7 @@
 
 use super::bootstrap::quantile;
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// The fewest draws per chain: each half then has a variance.
 pub const MIN_DRAWS: usize = 4;
@@ -41,6 +42,11 @@ pub struct ChainDiagnostics {
 /// place, from 0); [`Error::Shape`] if chains have different lengths.
 pub fn chain_diagnostics<C: AsRef<[f64]>>(chains: &[C]) -> Result<ChainDiagnostics> {
     let n = check(chains)?;
+    // All copies of the draws, ranks among them, that are there at once.
+    memory::probe::<f64>(
+        n.saturating_mul(12 * chains.len()),
+        "the diagnostics of chains",
+    )?;
     let mut pooled: Vec<f64> = chains.iter().flat_map(|c| c.as_ref()).copied().collect(); // (M, n)
     let s = pooled.len() as f64;
     let (low, high) = pooled

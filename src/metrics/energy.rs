@@ -1,6 +1,7 @@
 //! The energy of a chain over its temperature, and whether it still drifts.
 
 use crate::error::{Error, Result};
+use crate::memory;
 use serde::Serialize;
 
 /// The number of batches that a standard error is computed from.
@@ -69,6 +70,7 @@ impl Energy {
             None => Ok(()),
         };
         finite("log_post", log_post)?;
+        memory::probe::<f64>(log_post.len().saturating_mul(3), "energies")?;
         let potential: Vec<f64> = log_post.iter().map(|lp| -lp / t).collect();
         let mut total = potential.clone();
         let mut kinetic_mean = None;

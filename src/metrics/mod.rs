@@ -13,7 +13,8 @@ mod probe;
 mod text;
 mod tokens;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::memory;
 
 pub use bootstrap::{DEFAULT_BLOCK, PairedDifference, paired_block_bootstrap};
 pub use calibration::{brier_score, expected_calibration_error};
@@ -27,15 +28,12 @@ pub use predictive::{
     predictive_scores,
 };
 pub use probe::{PROJECTIONS, Probe, random_projections};
-pub use text::{ROUGE_RESAMPLES, Rouge, Unit, bleu, rouge, rouge_bootstrap, rouge_mean};
+pub use text::{
+    ROUGE_MOST, ROUGE_RESAMPLES, Rouge, Unit, bleu, rouge, rouge_bootstrap, rouge_mean,
+};
 pub use tokens::text_scores;
 
 /// Returns an empty vector with room for `n` doubles; a caller may have asked for more than memory holds.
 fn room(what: &str, n: usize) -> Result<Vec<f64>> {
-    let mut v = Vec::new();
-    v.try_reserve_exact(n).map_err(|e| {
-        let expected = "as many as memory holds, 8 bytes each";
-        Error::out_of_range(what, expected, format!("{n} ({e})"))
-    })?;
-    Ok(v)
+    memory::room(n, what)
 }

@@ -8,6 +8,10 @@
 use super::calibration::expected_calibration_error;
 use crate::backend::{HostPool, Predicted, PredictiveSums, TokenPrediction};
 use crate::error::{Error, Result};
+use crate::memory;
+
+/// What messages call the scores of tokens.
+const TOKENS: &str = "the scores of tokens";
 
 /// The number of equal bins of the calibration error.
 pub const ECE_BINS: usize = 15;
@@ -72,6 +76,7 @@ impl PredictiveAccumulator {
     pub fn add_sample_chunk(&mut self, logits: &[f32], targets: &[u16]) -> Result<()> {
         self.check_targets(targets)?;
         self.ids.clear();
+        memory::grow(&mut self.ids, targets.len(), "targets")?;
         self.ids.extend(targets.iter().map(|&id| u32::from(id)));
         self.sums.add(&self.host, logits, &self.ids)
     }
@@ -200,7 +205,7 @@ impl TokenScores {
         for (a, b) in self.sample_nll.iter_mut().zip(next.sample_nll) {
             *a = (*a * n + b * m) / (n + m);
         }
-        self.tokens.extend(next.tokens);
+        memory::append(&mut self.tokens, &next.tokens, TOKENS)?;
         Ok(())
     }
 
@@ -210,11 +215,11 @@ impl TokenScores {
     /// Does not fail for scores that [`PredictiveAccumulator::finish_tokens`] returned.
     pub fn scores(self) -> Result<PredictiveScores> {
         let each =
-            |f: fn(&TokenPrediction) -> f64| -> Vec<f64> { self.tokens.iter().map(f).collect() };
-        let (nll, entropy) = (each(|t| t.nll), each(|t| t.entropy));
-        let (expected, confidence) = (each(|t| t.expected_entropy), each(|t| t.confidence));
-        let mutual_information = each(|t| t.entropy - t.expected_entropy);
-        let correct: Vec<bool> = self.tokens.iter().map(|t| t.correct).collect();
+            |f: fn(&TokenPrediction) -> f64| memory::collect(self.tokens.iter().map(f), TOKENS);
+        let (nll, entropy) = (each(|t| t.nll)?, each(|t| t.entropy)?);
+        let (expected, confidence) = (each(|t| t.expected_entropy)?, each(|t| t.confidence)?);
+        let mutual_information = each(|t| t.entropy - t.expected_entropy)?;
+        let correct = memory::collect(self.tokens.iter().map(|t| t.correct), TOKENS)?;
         let n = nll.len() as f64;
         Ok(PredictiveScores {
             perplexity: mean(&nll).exp(),

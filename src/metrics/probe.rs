@@ -7,6 +7,7 @@ use crate::backend::Backend;
 use crate::data::consecutive;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective, TokenBatch, Workspace};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
 
 /// Tokens per pass: enough to keep the threads busy, few enough to be small compared with a sampler's own buffers.
@@ -36,17 +37,19 @@ impl<B: Backend> Probe<B> {
         let (all, tokens) = (windows.num_windows(), tokens.min(windows.num_tokens()));
         let count = tokens.div_ceil(t);
         let starts = (0..count).map(|i| i * all / count * t);
-        let (x, y) = starts
-            .flat_map(|start| start..start + t)
-            .map(|at| (split[at], split[at + 1]))
-            .unzip();
+        let mut x = memory::room(count * t, "probe tokens")?;
+        let mut y = memory::room(count * t, "probe tokens")?;
+        for start in starts {
+            x.extend_from_slice(&split[start..start + t]);
+            y.extend_from_slice(&split[start + 1..start + t + 1]);
+        }
         Ok(Self {
             x,
             y,
             t,
             tokens,
             ws: Workspace::for_prediction(backend, gpt.config(), rows(t).min(count), t)?,
-            scores: vec![0.0; count * t],
+            scores: memory::zeros(count * t, "probe scores")?,
         })
     }
 

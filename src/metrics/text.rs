@@ -5,7 +5,11 @@ use std::hash::Hash;
 
 use super::bootstrap::quantile;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
+
+/// What messages call them.
+const UNITS: &str = "the tokens of texts to compare";
 
 /// The units of n-grams. Neither kind changes the case or strips anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +21,10 @@ pub enum Unit {
 }
 
 impl Unit {
-    fn split(self, text: &str) -> Vec<&str> {
+    fn split(self, text: &str) -> Result<Vec<&str>> {
         match self {
-            Unit::Char => text.split_inclusive(|_: char| true).collect(),
-            Unit::Word => text.split_whitespace().collect(),
+            Unit::Char => memory::collect(text.split_inclusive(|_: char| true), UNITS),
+            Unit::Word => memory::collect(text.split_whitespace(), UNITS),
         }
     }
 }
@@ -47,13 +51,13 @@ pub fn bleu<R: AsRef<str>, P: AsRef<str>>(
     let (mut reference_len, mut prediction_len) = (0, 0);
     for (reference, prediction) in references.iter().zip(predictions) {
         let (r, p) = (
-            unit.split(reference.as_ref()),
-            unit.split(prediction.as_ref()),
+            unit.split(reference.as_ref())?,
+            unit.split(prediction.as_ref())?,
         );
         reference_len += r.len();
         prediction_len += p.len();
         for n in 1..=max_order {
-            matches[n - 1] += common_ngrams(&r, &p, n);
+            matches[n - 1] += common_ngrams(&r, &p, n)?;
             possible[n - 1] += count_ngrams(&p, n).max(1);
         }
     }
@@ -99,38 +103,52 @@ impl Rouge {
 /// Returns ROUGE-1, ROUGE-2 and ROUGE-L of one pair (Lin 2004, "ROUGE: a package for automatic evaluation of summaries", sections 2 and
 /// 3.1), with recall and precision weighted equally. A text without an n-gram scores 0.
 ///
-/// ROUGE-L takes O(n m) time and O(min(n, m)) memory in the numbers of tokens.
-pub fn rouge(reference: &str, prediction: &str, unit: Unit) -> Rouge {
-    let (r, p) = (unit.split(reference), unit.split(prediction));
+/// ROUGE-L takes O(n m) time and O(min(n, m)) memory in the numbers of tokens, so n m may be [`ROUGE_MOST`] at most.
+///
+/// # Errors
+/// Returns [`Error::OutOfRange`] for texts that are too long together; [`Error::OutOfMemory`].
+pub fn rouge(reference: &str, prediction: &str, unit: Unit) -> Result<Rouge> {
+    let (r, p) = (unit.split(reference)?, unit.split(prediction)?);
+    if (r.len() as u64).saturating_mul(p.len() as u64) > ROUGE_MOST {
+        let expected = format!(
+            "at most {ROUGE_MOST} as the product of their lengths (score shorter pieces, or words in place of characters)"
+        );
+        let got = format!("{} and {}", r.len(), p.len());
+        return Err(Error::out_of_range("texts for ROUGE", expected, got));
+    }
     let ngrams = |n| {
-        f_measure(
-            common_ngrams(&r, &p, n),
+        Ok::<_, Error>(f_measure(
+            common_ngrams(&r, &p, n)?,
             count_ngrams(&r, n),
             count_ngrams(&p, n),
-        )
+        ))
     };
-    Rouge {
-        rouge1: ngrams(1),
-        rouge2: ngrams(2),
-        rouge_l: f_measure(longest_common_subsequence(&r, &p), r.len(), p.len()),
-    }
+    Ok(Rouge {
+        rouge1: ngrams(1)?,
+        rouge2: ngrams(2)?,
+        rouge_l: f_measure(longest_common_subsequence(&r, &p)?, r.len(), p.len()),
+    })
 }
+
+/// The largest product of the lengths of a reference and a prediction, in tokens, that [`rouge`] compares: some 5 s, as of two texts of 100,000
+/// characters, so that no text, such as one in a file from elsewhere, costs hours.
+pub const ROUGE_MOST: u64 = 10_000_000_000;
 
 /// Returns the plain mean of [`rouge`] over pairs.
 ///
 /// # Errors
-/// Returns [`Error::Shape`] if there are no pairs, or if one list is longer.
+/// Returns [`Error::Shape`] if there are no pairs, or if one list is longer; the errors of [`rouge`].
 pub fn rouge_mean<R: AsRef<str>, P: AsRef<str>>(
     references: &[R],
     predictions: &[P],
     unit: Unit,
 ) -> Result<Rouge> {
     check_pairs(references, predictions)?;
-    let scores = references
-        .iter()
-        .zip(predictions)
-        .map(|(r, p)| rouge(r.as_ref(), p.as_ref(), unit));
-    Ok(Rouge::mean(scores, references.len()))
+    let mut scores = memory::room(references.len(), UNITS)?;
+    for (r, p) in references.iter().zip(predictions) {
+        scores.push(rouge(r.as_ref(), p.as_ref(), unit)?);
+    }
+    Ok(Rouge::mean(scores.into_iter(), references.len()))
 }
 
 /// The number of bootstrap means that [`rouge_bootstrap`] takes the median of.
@@ -196,8 +214,11 @@ fn count_ngrams<T>(tokens: &[T], n: usize) -> usize {
 }
 
 /// Returns the size of the multiset intersection of the n-grams.
-fn common_ngrams<T: Eq + Hash>(reference: &[T], prediction: &[T], n: usize) -> usize {
+fn common_ngrams<T: Eq + Hash>(reference: &[T], prediction: &[T], n: usize) -> Result<usize> {
     let mut left: HashMap<&[T], usize> = HashMap::new();
+    let size = size_of::<(&[T], usize)>();
+    left.try_reserve(reference.len())
+        .map_err(|_| Error::out_of_memory(UNITS, reference.len(), size))?;
     for ngram in reference.windows(n) {
         *left.entry(ngram).or_default() += 1;
     }
@@ -208,13 +229,13 @@ fn common_ngrams<T: Eq + Hash>(reference: &[T], prediction: &[T], n: usize) -> u
             common += 1;
         }
     }
-    common
+    Ok(common)
 }
 
 /// Returns the length of the longest common subsequence, by the textbook recurrence with one row kept.
-fn longest_common_subsequence<T: Eq>(a: &[T], b: &[T]) -> usize {
+fn longest_common_subsequence<T: Eq>(a: &[T], b: &[T]) -> Result<usize> {
     let (long, short) = if a.len() < b.len() { (b, a) } else { (a, b) };
-    let mut row = vec![0; short.len() + 1];
+    let mut row: Vec<u32> = memory::zeros(short.len() + 1, UNITS)?;
     for x in long {
         let mut diagonal = 0;
         for (j, y) in short.iter().enumerate() {
@@ -227,5 +248,5 @@ fn longest_common_subsequence<T: Eq>(a: &[T], b: &[T]) -> usize {
             diagonal = above;
         }
     }
-    row[short.len()]
+    Ok(row[short.len()] as usize)
 }

@@ -4,6 +4,7 @@
 
 use crate::backend::Backend;
 use crate::error::Result;
+use crate::memory;
 use nalgebra::{Cholesky, DMatrix, DMatrixView, DMatrixViewMut};
 
 /// Columns a block.
@@ -20,7 +21,9 @@ impl Factor {
     /// Factors `a` (n, n), column by column, of which the lower triangle is read; `None` where it is not positive definite.
     pub fn new<B: Backend>(be: &B, n: usize, mut a: Vec<f64>) -> Result<Option<Self>> {
         assert_eq!(a.len(), n * n, "a square matrix");
-        let mut diagonal = Vec::with_capacity(n.div_ceil(WIDTH));
+        // What nalgebra allocates: copies of a panel, the inverses of the blocks, and a block for each thread.
+        memory::probe::<f64>((2 + be.host().threads()) * n * WIDTH, "a factorisation")?;
+        let mut diagonal = memory::room(n.div_ceil(WIDTH), "a factorisation")?;
         for k in (0..n).step_by(WIDTH) {
             let b = WIDTH.min(n - k);
             let (done, right) = a.split_at_mut((k + b) * n);
@@ -82,11 +85,12 @@ impl Factor {
     /// Returns the diagonal of A^-1, (n): of L^-1 the sums of squares of the columns.
     pub fn inverse_diagonal<B: Backend>(&self, be: &B) -> Result<Vec<f64>> {
         let n = self.n;
-        let mut out = vec![0.0; n];
+        let mut out = memory::zeros(n, "an inverse's diagonal")?;
         let mut parts: Vec<_> = out.chunks_mut(WIDTH).collect();
         be.host().each(&mut parts, |j, part| {
             // Columns `first` on of L^-1, from row `first` down, block by block.
             let (first, w) = (j * WIDTH, part.len());
+            memory::probe::<f64>(3 * (n - first) * WIDTH, "an inverse's columns")?;
             let mut x = DMatrix::zeros(n - first, w);
             for (i, inverse) in self.diagonal.iter().enumerate().skip(j) {
                 let (row, b) = (i * WIDTH - first, inverse.nrows());

@@ -27,6 +27,7 @@ use super::gaussian::finite_log_lik;
 use crate::backend::vectors::{EkfStep, Noise, Reduce, StdDev, Transfer, Vectors};
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
 
 /// The filter's settings.
@@ -75,8 +76,8 @@ impl<V: Vectors> Ekf<V> {
     pub fn new(vectors: V, mean: &[f32], init_sd: f32, config: EkfConfig) -> Result<Self> {
         let state = EkfState {
             step: 0,
-            mean: mean.to_vec(),
-            sd: vec![init_sd; mean.len()],
+            mean: memory::copy(mean, "a fit's mean")?,
+            sd: memory::filled(mean.len(), init_sd, "a fit's spread")?,
         };
         Self::restore(vectors, config, &state)
     }

@@ -10,6 +10,7 @@ use super::vi::{Vi, ViConfig, ViReport};
 use super::{Phase, Schedule};
 use crate::backend::{Scalars, Transfer, Vectors};
 use crate::error::{Error, Result};
+use crate::memory;
 use serde::{Deserialize, Serialize};
 
 /// The methods that fit a Gaussian approximation.
@@ -276,7 +277,7 @@ impl GaussianConfig {
     /// Checks that memory holds the covariance that the settings ask for, of a model's head of (V, C).
     ///
     /// # Errors
-    /// [`Error::Conflict`] with how many numbers it has.
+    /// [`Error::OutOfMemory`] with how many numbers it has.
     pub fn check_memory(&self, head: [usize; 2]) -> Result<()> {
         let [v, c] = head.map(|n| n as u128);
         let numbers = match (self.fits_head(), self.laplace_structure) {
@@ -286,16 +287,11 @@ impl GaussianConfig {
             (true, CovarianceStructure::LastLayerKfac) => v * v + c * c,
             _ => return Ok(()),
         };
-        let room =
-            usize::try_from(numbers).is_ok_and(|n| Vec::<f64>::new().try_reserve_exact(n).is_ok());
-        if room {
-            Ok(())
-        } else {
-            Err(Error::conflict(format!(
-                "laplace_structure: {:?} of {v} by {c} takes {numbers} numbers of 8 bytes, more than memory holds: choose a smaller structure",
-                self.laplace_structure
-            )))
-        }
+        let what = format!(
+            "laplace_structure: {:?} of {v} by {c}, {numbers} numbers of 8 bytes (choose a smaller structure)",
+            self.laplace_structure
+        );
+        memory::probe::<f64>(usize::try_from(numbers).unwrap_or(usize::MAX), &what)
     }
 
     /// Returns how many gradients a step takes.
@@ -380,7 +376,7 @@ impl<V: Vectors> GaussianApproximation<V> {
     pub fn new(vectors: V, mean: &[f32], config: GaussianConfig) -> Result<Self> {
         config.validate()?;
         // A caller's own model has no head.
-        let start = GaussianState::start(&config, mean, [0, 0]);
+        let start = GaussianState::start(&config, mean, [0, 0])?;
         Self::restore(vectors, config, &start)
     }
 
@@ -569,11 +565,16 @@ impl<V: Vectors> GaussianApproximation<V> {
         let v = &self.vectors;
         Ok(match &self.fit {
             Fit::Ekf(e) => v.get(e.sd())?,
-            Fit::Vi(vi) => v.get(vi.log_sd())?.iter().map(|l| l.exp()).collect(),
+            Fit::Vi(vi) => {
+                let mut sd = v.get(vi.log_sd())?;
+                sd.iter_mut().for_each(|l| *l = l.exp());
+                sd
+            }
             Fit::Laplace(l) => {
-                let h = v.get(l.precision())?;
-                let sd = |&h: &f32| (t / (h as f64 + p)).sqrt() as f32;
-                h.iter().map(sd).collect()
+                let mut sd = v.get(l.precision())?;
+                sd.iter_mut()
+                    .for_each(|h| *h = (t / (*h as f64 + p)).sqrt() as f32);
+                sd
             }
         })
     }

@@ -11,6 +11,7 @@ use crate::backend::{Backend, Scalars};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Squares};
+use crate::memory;
 use crate::posterior::Posterior;
 use crate::rng::{Stream, StreamTag};
 use std::cell::Cell;
@@ -61,8 +62,10 @@ impl<B: Backend> Head<B> {
     fn sd(&mut self, n: usize) -> Result<Vec<f32>> {
         let p = self.precision()?;
         let own = self.fit.sd(p, self.config.temperature)?;
-        let mut sd = vec![0.0; n - own.len()];
-        sd.extend(own.iter().map(|&s| s as f32));
+        let mut sd = memory::zeros(n, "standard deviations")?;
+        for (sd, s) in sd[n - own.len()..].iter_mut().zip(&own) {
+            *sd = *s as f32;
+        }
         Ok(sd)
     }
 
@@ -101,7 +104,7 @@ impl<B: Backend> GaussianFit<B> {
         start: &[f32],
         config: GaussianConfig,
     ) -> Result<Self> {
-        let state = GaussianState::start(&config, start, head(posterior.gpt()));
+        let state = GaussianState::start(&config, start, head(posterior.gpt()))?;
         Self::restore(backend, posterior, config, &state)
     }
 

@@ -6,6 +6,11 @@ use super::gaussian::{CovarianceStructure, GaussianMethod};
 use super::laplace::LaplaceState;
 use super::last_layer::{HeadHessian, LastLayerState};
 use super::vi::ViState;
+use crate::error::Result;
+use crate::memory;
+
+/// What messages call a fit's mean.
+const MEAN: &str = "a fit's mean";
 
 /// A fit's whole state.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,58 +45,70 @@ pub enum ValuesMut<'a> {
 
 impl GaussianState {
     /// Returns the state at which a fit centred at `mean` begins. `head` is (V, C) of the model's head, [0, 0] for a caller's own parameters.
-    pub(super) fn start(config: &GaussianConfig, mean: &[f32], head: [usize; 2]) -> Self {
-        let (step, n, mean) = (0, mean.len(), mean.to_vec());
+    pub(super) fn start(config: &GaussianConfig, mean: &[f32], head: [usize; 2]) -> Result<Self> {
+        Self::at(config, memory::copy(mean, MEAN)?, head)
+    }
+
+    /// Returns the state at which a fit centred at `mean` begins.
+    fn at(config: &GaussianConfig, mean: Vec<f32>, head: [usize; 2]) -> Result<Self> {
+        let (step, n) = (0, mean.len());
         let [v, c] = head;
-        let last_layer = |curvature| {
-            Self::LastLayer(LastLayerState {
-                step,
-                mean: mean.clone(),
-                curvature,
-            })
-        };
-        match (config.method, config.laplace_structure) {
+        let filled = |value: f64| memory::filled(n, value as f32, "a fit's spread");
+        Ok(match (config.method, config.laplace_structure) {
             (GaussianMethod::Ekf, _) => Self::Ekf(EkfState {
                 step,
                 mean,
-                sd: vec![config.init_sd as f32; n],
+                sd: filled(config.init_sd)?,
             }),
             (GaussianMethod::Vi, _) => Self::Vi(ViState {
                 step,
                 mean,
-                log_sd: vec![config.init_log_scale as f32; n],
+                log_sd: filled(config.init_log_scale)?,
                 adam: Default::default(),
             }),
             (GaussianMethod::Laplace, CovarianceStructure::Diagonal) => {
                 Self::Laplace(LaplaceState {
                     step,
                     mean,
-                    precision: vec![0.0; n],
+                    precision: filled(0.0)?,
                 })
             }
             (GaussianMethod::Laplace, CovarianceStructure::LastLayerFull) => {
-                last_layer(HeadHessian::full(v, c))
+                Self::LastLayer(LastLayerState {
+                    step,
+                    mean,
+                    curvature: HeadHessian::full(v, c)?,
+                })
             }
             (GaussianMethod::Laplace, CovarianceStructure::LastLayerKfac) => {
-                last_layer(HeadHessian::kronecker(v, c))
+                Self::LastLayer(LastLayerState {
+                    step,
+                    mean,
+                    curvature: HeadHessian::kronecker(v, c)?,
+                })
             }
-        }
+        })
     }
 
     /// Returns a state of `n` parameters after `step` steps whose arrays have the sizes that the settings say: to be filled. `head`: (V, C) of the
     /// model's head, [0, 0] for a caller's own parameters: a [`GaussianApproximation`](super::GaussianApproximation) has no head.
-    pub fn blank(config: &GaussianConfig, n: usize, head: [usize; 2], step: u64) -> Self {
-        let mut state = Self::start(config, &vec![0.0; n], head);
+    ///
+    /// # Errors
+    /// Returns [`Error::OutOfMemory`](crate::Error::OutOfMemory) where memory does not hold it.
+    pub fn blank(config: &GaussianConfig, n: usize, head: [usize; 2], step: u64) -> Result<Self> {
+        let mut state = Self::at(config, memory::zeros(n, MEAN)?, head)?;
         match &mut state {
             Self::Ekf(s) => s.step = step,
             Self::Vi(s) => {
                 s.step = step;
-                s.adam = std::array::from_fn(|_| vec![0.0; n]);
+                for v in &mut s.adam {
+                    *v = memory::zeros(n, "the averages of AdamW")?;
+                }
             }
             Self::Laplace(s) => s.step = step,
             Self::LastLayer(s) => s.step = step,
         }
-        state
+        Ok(state)
     }
 
     /// Returns the method that the state belongs to.

@@ -27,6 +27,7 @@ use super::gaussian::finite_log_lik;
 use crate::backend::vectors::{Combine, Noise, Reduce, StdDev, Transfer, Vectors};
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
 
 /// A Laplace approximation's whole state as plain data.
@@ -67,8 +68,8 @@ impl<V: Vectors> Laplace<V> {
     pub fn new(vectors: V, mean: &[f32], init_precision: f32) -> Result<Self> {
         let state = LaplaceState {
             step: 0,
-            mean: mean.to_vec(),
-            precision: vec![init_precision; mean.len()],
+            mean: memory::copy(mean, "a fit's mean")?,
+            precision: memory::filled(mean.len(), init_precision, "a fit's spread")?,
         };
         Self::restore(vectors, &state)
     }

@@ -25,6 +25,7 @@ use super::dense::Factor;
 use super::laplace::PriorFit;
 use crate::backend::{Backend, Objective, Transfer};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
 use nalgebra::{DMatrix, DMatrixView, SymmetricEigen};
 
@@ -33,6 +34,9 @@ const MOST_FULL: usize = 25_600;
 /// Pairs of tokens whose K are added to at a time, and positions that they are added up over in f32.
 const PAIRS: usize = 256;
 const POSITIONS: usize = 512;
+
+/// What messages call it.
+const CURVATURE: &str = "a head's curvature";
 
 /// What is known of the head's curvature, without the prior's.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,17 +54,36 @@ pub enum HeadHessian {
 
 impl HeadHessian {
     /// Returns a zero Hessian with all its blocks, for V = `vocab` and C = `width`.
-    pub fn full(vocab: usize, width: usize) -> Self {
+    ///
+    /// # Errors
+    /// Returns [`Error::OutOfMemory`] where memory does not hold it.
+    pub fn full(vocab: usize, width: usize) -> Result<Self> {
         let pairs = vocab * vocab.saturating_sub(1) / 2;
-        Self::Full(vec![0.0; pairs * triangle(width)])
+        let n = pairs.saturating_mul(triangle(width));
+        Ok(Self::Full(memory::zeros(n, CURVATURE)?))
     }
 
     /// Returns a zero Hessian as Kronecker factors, for V = `vocab` and C = `width`.
-    pub fn kronecker(vocab: usize, width: usize) -> Self {
-        Self::Kronecker {
-            outputs: vec![0.0; vocab * vocab],
-            inputs: vec![0.0; width * width],
-        }
+    ///
+    /// # Errors
+    /// Returns [`Error::OutOfMemory`] where memory does not hold them.
+    pub fn kronecker(vocab: usize, width: usize) -> Result<Self> {
+        Ok(Self::Kronecker {
+            outputs: memory::zeros(vocab * vocab, CURVATURE)?,
+            inputs: memory::zeros(width * width, CURVATURE)?,
+        })
+    }
+
+    /// Returns a copy.
+    fn copy(&self) -> Result<Self> {
+        let copy = |of: &[f64]| memory::copy(of, CURVATURE);
+        Ok(match self {
+            Self::Full(pairs) => Self::Full(copy(pairs)?),
+            Self::Kronecker { outputs, inputs } => Self::Kronecker {
+                outputs: copy(outputs)?,
+                inputs: copy(inputs)?,
+            },
+        })
     }
 
     /// Returns the arrays, by name.
@@ -159,8 +182,8 @@ impl<B: Backend> LastLayer<B> {
                     "the head has {n} weights, and last_layer_full takes at most {MOST_FULL}: choose last_layer_kfac"
                 )));
             }
-            HeadHessian::Full(_) => HeadHessian::full(vocab, width),
-            HeadHessian::Kronecker { .. } => HeadHessian::kronecker(vocab, width),
+            HeadHessian::Full(_) => HeadHessian::full(vocab, width)?,
+            HeadHessian::Kronecker { .. } => HeadHessian::kronecker(vocab, width)?,
         };
         for ((name, want), (_, got)) in want.arrays().iter().zip(state.curvature.arrays()) {
             if want.len() != got.len() {
@@ -179,8 +202,8 @@ impl<B: Backend> LastLayer<B> {
             width,
             step: state.step,
             mean,
-            head: state.mean[state.mean.len() - n..].to_vec(),
-            curvature: state.curvature.clone(),
+            head: memory::copy(&state.mean[state.mean.len() - n..], "a head")?,
+            curvature: state.curvature.copy()?,
             decomposed: None,
         })
     }
@@ -190,12 +213,12 @@ impl<B: Backend> LastLayer<B> {
     /// # Errors
     /// When the device cannot be read.
     pub fn state(&self) -> Result<LastLayerState> {
-        let mut mean = vec![0.0; self.backend.len(&self.mean)];
+        let mut mean = memory::zeros(self.backend.len(&self.mean), "a fit's mean")?;
         self.backend.download(&self.mean, &mut mean)?;
         Ok(LastLayerState {
             step: self.step,
             mean,
-            curvature: self.curvature.clone(),
+            curvature: self.curvature.copy()?,
         })
     }
 
@@ -207,10 +230,18 @@ impl<B: Backend> LastLayer<B> {
     pub fn step(&mut self, batch: HeadBatch<'_>, scale: f64) -> Result<f64> {
         self.check(&batch)?;
         let (v, c, t) = (self.vocab, self.width, batch.t);
-        let counted: Vec<usize> = match batch.objective {
-            Objective::All => (0..batch.labels.len()).collect(),
-            Objective::Last => (t - 1..batch.labels.len()).step_by(t).collect(),
+        let rows = batch.labels.len();
+        let counted = match batch.objective {
+            Objective::All => memory::collect(0..rows, "positions that count")?,
+            Objective::Last => memory::collect((t - 1..rows).step_by(t), "positions that count")?,
         };
+        // What nalgebra allocates: predictions, inputs in both precisions, their products, and the squares of one pass.
+        let products = match self.curvature {
+            HeadHessian::Full(_) => triangle(c) * POSITIONS.min(rows),
+            HeadHessian::Kronecker { .. } => 2 * (v * v + c * c),
+        };
+        let need = rows * (2 * v + 3 * c) + products;
+        memory::probe::<f64>(need, "a step of Laplace's approximation of a head")?;
         let (p, log_lik) = predictions(&batch, v, &counted); // (V, N)
         let x = DMatrix::from_fn(c, counted.len(), |i, n| batch.inputs[counted[n] * c + i]); // (C, N)
         match &mut self.curvature {
@@ -270,10 +301,11 @@ impl<B: Backend> LastLayer<B> {
     }
 
     /// Returns H + p I as a matrix (V C, V C), column by column; the lower triangle alone is filled.
-    fn matrix(&self, pairs: &[f64], precision: f64) -> Vec<f64> {
+    fn matrix(&self, pairs: &[f64], precision: f64) -> Result<Vec<f64>> {
         let (v, c) = (self.vocab, self.width);
         let n = v * c;
-        let mut h = vec![0.0; n * n];
+        let what = format!("the full curvature of a head of {v} by {c}");
+        let mut h = memory::zeros(n * n, &what)?;
         let mut blocks = pairs.chunks_exact(triangle(c));
         for u in 0..v {
             for w in u + 1..v {
@@ -291,7 +323,7 @@ impl<B: Backend> LastLayer<B> {
             }
         }
         (0..n).for_each(|i| h[i * (n + 1)] += precision);
-        h
+        Ok(h)
     }
 
     fn decompose(&mut self, precision: f64) -> Result<&mut Decomposed> {
@@ -307,7 +339,7 @@ impl<B: Backend> LastLayer<B> {
         let made = match (kept, &self.curvature) {
             (Some(kept), _) => kept,
             (None, HeadHessian::Full(pairs)) => {
-                let matrix = self.matrix(pairs, precision);
+                let matrix = self.matrix(pairs, precision)?;
                 let factor = Factor::new(&self.backend, n, matrix)?.ok_or_else(|| {
                     let expected = "large enough for H + p I to be positive definite in f64";
                     Error::out_of_range("prior_precision", expected, precision)
@@ -319,6 +351,9 @@ impl<B: Backend> LastLayer<B> {
                 }
             }
             (None, HeadHessian::Kronecker { outputs, inputs }) => {
+                // What nalgebra allocates: copies, vectors and the room to find them.
+                let need = 4 * (self.vocab * self.vocab + self.width * self.width);
+                memory::probe::<f64>(need, "the eigenvectors of a head's curvature")?;
                 let of = |a: &[f64], n: usize, scale: f64| {
                     let mut eigen = SymmetricEigen::new(DMatrixView::from_slice(a, n, n) * scale);
                     // Semidefinite but for rounding.
@@ -345,9 +380,15 @@ impl<B: Backend> LastLayer<B> {
                     Some(kept) => kept,
                     None => factor.inverse_diagonal(&backend)?,
                 };
-                (factor.log_det(), inverse.insert(diagonal).clone())
+                let diagonal = inverse.insert(diagonal);
+                (
+                    factor.log_det(),
+                    memory::copy(diagonal, "a head's variances")?,
+                )
             }
             Decomposed::Kronecker { outputs, inputs } => {
+                let [v, c] = [&outputs, &inputs].map(|e| e.eigenvalues.len());
+                memory::probe::<f64>(v * v + c * c + 5 * v * c, "a head's variances")?;
                 let values = products(outputs, inputs, precision);
                 let log_det = values.iter().map(|e| e.ln()).sum();
                 let squared = |e: &Eigen| e.eigenvectors.map(|v| v * v);
@@ -383,19 +424,20 @@ impl<B: Backend> LastLayer<B> {
         out: &mut B::Vector,
     ) -> Result<()> {
         let (v, c, n) = (self.vocab, self.width, self.vocab * self.width);
-        let mut z = vec![0.0; n];
+        let mut z = memory::zeros(n, "a draw of a head")?;
         Stream::new(seed, StreamTag::Posterior, 0).fill_normal(index, &mut z);
-        let mut z: Vec<f64> = z.into_iter().map(f64::from).collect();
+        let mut z = memory::collect(z.into_iter().map(f64::from), "a draw of a head")?;
         match self.decompose(prior_precision)? {
             Decomposed::Full { factor, .. } => factor.whiten(&mut z),
             Decomposed::Kronecker { outputs, inputs } => {
+                memory::probe::<f64>(6 * v * c, "a draw of a head")?;
                 let scale = products(outputs, inputs, prior_precision).map(|e| e.sqrt().recip());
                 let z_in_them = DMatrix::from_row_slice(v, c, &z).component_mul(&scale);
                 let delta = &outputs.eigenvectors * z_in_them * inputs.eigenvectors.transpose();
                 z.copy_from_slice(delta.transpose().as_slice());
             }
         }
-        let mut point = vec![0.0; self.backend.len(&self.mean)];
+        let mut point = memory::zeros(self.backend.len(&self.mean), "a draw")?;
         self.backend.download(&self.mean, &mut point)?;
         let first = point.len() - n;
         for ((o, m), z) in point[first..].iter_mut().zip(&self.head).zip(z) {
@@ -494,9 +536,8 @@ fn add_pairs<B: Backend>(
 ) -> Result<()> {
     let (v, c) = (p.nrows(), x.nrows());
     let q = triangle(c);
-    let of: Vec<(usize, usize)> = (0..v)
-        .flat_map(|u| (u + 1..v).map(move |w| (u, w)))
-        .collect();
+    let of = (0..v).flat_map(|u| (u + 1..v).map(move |w| (u, w)));
+    let of: Vec<(usize, usize)> = memory::collect(of, "pairs of tokens")?;
     for at in (0..p.ncols()).step_by(POSITIONS) {
         let positions = POSITIONS.min(p.ncols() - at);
         let (p, x) = (p.columns(at, positions), x.columns(at, positions));
@@ -510,6 +551,7 @@ fn add_pairs<B: Backend>(
         let mut parts: Vec<_> = pairs.chunks_mut(PAIRS * q).collect();
         be.host().each(&mut parts, |i, part| {
             let of = &of[i * PAIRS..][..part.len() / q];
+            memory::probe::<f32>((positions + q) * of.len(), "products of pairs of tokens")?;
             let weights = DMatrix::from_fn(positions, of.len(), |n, k| {
                 (p[(of[k].0, n)] * p[(of[k].1, n)]) as f32
             });

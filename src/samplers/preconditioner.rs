@@ -19,6 +19,7 @@ use super::sampler::check_mass;
 use super::{ChainConfig, ChainState, Method, PsgldMass, Sampler};
 use crate::backend::vectors::{Combine, Transfer, Vectors};
 use crate::error::{Error, Result};
+use crate::memory;
 use serde::{Deserialize, Serialize};
 
 /// How the mass is chosen.
@@ -474,7 +475,7 @@ impl<V: Vectors> Sums<V> {
 
     /// Returns the mass, and what was added to every element of it.
     fn mass_and_floor(&self, vectors: &V, floor: f64, form: Form) -> Result<(Vec<f32>, f32)> {
-        let mut m = vec![0.0f32; vectors.len(&self.squares)];
+        let mut m = memory::zeros(vectors.len(&self.squares), "a mass")?;
         vectors.download(&self.squares, &mut m)?;
         let mut sum = 0.0f64;
         for m in &mut m {

@@ -54,6 +54,7 @@ use super::sampler::check;
 use super::{ChainConfig, Method, sgld};
 use crate::backend::vectors::{Combine, PreconditionedRule, Random, Reduce, Vectors};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
 use serde::{Deserialize, Serialize};
 
@@ -98,9 +99,12 @@ impl PsgldMass {
     }
 
     /// Returns the mass itself, as the step that left V had it.
-    pub fn mass(&self) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// Returns [`Error::OutOfMemory`] where memory does not hold it.
+    pub fn mass(&self) -> Result<Vec<f32>> {
         let floor = self.floor as f32;
-        self.squares.iter().map(|v| floor + v.sqrt()).collect()
+        memory::collect(self.squares.iter().map(|v| floor + v.sqrt()), "a mass")
     }
 }
 

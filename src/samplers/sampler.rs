@@ -6,6 +6,7 @@ use crate::backend::vectors::{
 };
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -110,20 +111,21 @@ impl<V: Vectors> Sampler<V> {
     pub fn new(vectors: V, theta0: &[f32], config: ChainConfig) -> Result<Self> {
         config.validate()?;
         let momenta = config.method.has_momenta().then(|| match config.momenta {
-            Momenta::Constant(value) => vec![value; theta0.len()],
+            Momenta::Constant(value) => memory::filled(theta0.len(), value, MOMENTA),
             Momenta::Thermal => thermal_momenta(&config, theta0.len(), None, 0),
         });
+        let momenta = momenta.transpose()?;
         let thermostat = config.method.has_thermostat().then(|| Thermostat {
             xi: config.xi.unwrap_or(config.alpha),
             kinetic: kinetic(&config, momenta.as_deref(), None),
         });
         let state = SamplerState {
             step: 0,
-            theta: theta0.to_vec(),
+            theta: memory::copy(theta0, "a chain's parameters")?,
             momenta,
             mass: None,
             live: None,
-            center: theta0.to_vec(),
+            center: memory::copy(theta0, "a chain's start")?,
             thermostat,
         };
         Self::restore(vectors, config, &state)
@@ -188,7 +190,7 @@ impl<V: Vectors> Sampler<V> {
             }
         }
         let put = |from: &[f32]| vectors.put(from);
-        let mass = state.live.as_ref().map(PsgldMass::mass);
+        let mass = state.live.as_ref().map(PsgldMass::mass).transpose()?;
         Ok(Self {
             theta: put(&state.theta)?,
             momenta: put(state.momenta.as_deref().unwrap_or_default())?,
@@ -568,7 +570,7 @@ impl<V: Vectors> Sampler<V> {
         self.mass = Some(buf);
         self.live = None;
         if self.config.method.has_momenta() {
-            let momenta = thermal_momenta(&self.config, mass.len(), Some(mass), self.step);
+            let momenta = thermal_momenta(&self.config, mass.len(), Some(mass), self.step)?;
             self.vectors.upload(&mut self.momenta, &momenta)?;
             if let Some(t) = &mut self.thermostat {
                 t.kinetic = kinetic(&self.config, Some(&momenta), Some(mass));
@@ -586,7 +588,7 @@ impl<V: Vectors> Sampler<V> {
     pub fn set_psgld_mass(&mut self, live: &PsgldMass) -> Result<()> {
         self.before_sampling("live mass")?;
         live.check(self.config.method, self.len())?;
-        let mass = self.vectors.put(&live.mass())?;
+        let mass = self.vectors.put(&live.mass()?)?;
         self.live = Some(on_device(&self.vectors, live)?);
         self.mass = Some(mass);
         Ok(())
@@ -716,8 +718,8 @@ fn on_device<V: Vectors>(vectors: &V, live: &PsgldMass) -> Result<Psgld<V::Vecto
 }
 
 /// Draws from N(0, T sigma^2 M), by the numbers of the seed's momenta at `step`.
-fn thermal_momenta(c: &ChainConfig, n: usize, mass: Option<&[f32]>, step: u64) -> Vec<f32> {
-    let mut m = vec![0.0; n];
+fn thermal_momenta(c: &ChainConfig, n: usize, mass: Option<&[f32]>, step: u64) -> Result<Vec<f32>> {
+    let mut m = memory::zeros(n, MOMENTA)?;
     Stream::new(c.seed, StreamTag::Momenta, c.chain).fill_normal(step, &mut m);
     let sd = (c.temperature.sqrt() * c.sigma) as f32;
     m.iter_mut().for_each(|m| *m *= sd);
@@ -726,8 +728,11 @@ fn thermal_momenta(c: &ChainConfig, n: usize, mass: Option<&[f32]>, step: u64) -
             .zip(mass)
             .for_each(|(m, mass)| *m *= mass.sqrt());
     }
-    m
+    Ok(m)
 }
+
+/// What messages call a chain's momenta.
+const MOMENTA: &str = "a chain's momenta";
 
 /// Returns the mean of m^2 / M'; 0 without momenta.
 fn kinetic(c: &ChainConfig, momenta: Option<&[f32]>, mass: Option<&[f32]>) -> f64 {

@@ -142,6 +142,42 @@ impl Schedule {
         }
     }
 
+    /// Counts the multiples of `every` up to `made` after whose sampling step a sample falls due: all but those of steps that explore. Takes as long
+    /// for many steps as for few.
+    pub(crate) fn samples_at(&self, every: u64, made: u64, steps: u64) -> u64 {
+        let made = made.min(steps);
+        let Some(all) = made.checked_div(every) else {
+            return 0;
+        };
+        let Self::Cyclical { cycles, .. } = *self else {
+            return all;
+        };
+        let length = (steps / cycles.max(1)).max(1);
+        // Whole cycles of equal length lie before the one that step `made` ends in; the last one may be longer.
+        let whole = (made / length).min(cycles.saturating_sub(1));
+        let explored = |begin: u64, length: u64| {
+            // The first place that does not explore: places ascend, and so does what `explores` compares.
+            let (mut low, mut high) = (0, length);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                match self.explores(begin + middle, steps) {
+                    true => low = middle + 1,
+                    false => high = middle,
+                }
+            }
+            low
+        };
+        let in_first = explored(0, length.min(steps));
+        let ends = floor_sum(whole, every, length, length);
+        let begins = floor_sum(whole, every, length, in_first);
+        let begin = whole * length;
+        let rest = steps - begin;
+        let own = if whole + 1 >= cycles { rest } else { length };
+        let from = begin + explored(begin, own.min(rest));
+        let last = (made / every).saturating_sub(from / every);
+        (ends - begins) as u64 + if made > from { last } else { 0 }
+    }
+
     /// Returns the step's place in its cycle, and the cycle's length; the whole run is one where there are no cycles.
     fn place(&self, step: u64, steps: u64) -> (u64, u64) {
         let Self::Cyclical { cycles, .. } = *self else {
@@ -155,5 +191,52 @@ impl Schedule {
         } else {
             (step - begin, length)
         }
+    }
+}
+
+/// Returns the sum over i < n of floor((a i + b) / m), by Euclid's algorithm: for n, a and b that fit 64 bits and whose a n do.
+fn floor_sum(n: u64, m: u64, a: u64, b: u64) -> u128 {
+    let [mut n, mut m, mut a, mut b] = [n, m, a, b].map(u128::from);
+    let mut sum = 0;
+    loop {
+        sum += n * n.saturating_sub(1) / 2 * (a / m) + n * (b / m);
+        (a, b) = (a % m, b % m);
+        let top = a * n + b;
+        if top < m {
+            return sum;
+        }
+        // Count the points by columns in place of rows.
+        (n, b) = (top / m, top % m);
+        (m, a) = (a, m);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Broken: a step that explores counted, or one at a cycle's end left out.
+    #[test]
+    fn samples_are_counted_without_going_through_the_steps() {
+        for (cycles, exploration) in [(1, 0.0), (1, 0.3), (3, 0.5), (4, 0.94), (7, 0.25)] {
+            let schedule = Schedule::Cyclical {
+                cycles,
+                exploration,
+                final_fraction: 0.1,
+            };
+            for steps in [7, 20, 61, 100] {
+                for every in [1, 2, 3, 10] {
+                    let mut counted = 0;
+                    for made in 0..=steps {
+                        let due = made > 0 && made % every == 0;
+                        counted += u64::from(due && !schedule.explores(made - 1, steps));
+                        let got = schedule.samples_at(every, made, steps);
+                        assert_eq!(got, counted, "{schedule:?} {steps} {every} {made}");
+                    }
+                }
+            }
+        }
+        assert_eq!(Schedule::Constant.samples_at(0, 5, 9), 0);
+        assert_eq!(Schedule::Constant.samples_at(2, 1 << 60, 1 << 61), 1 << 59);
     }
 }

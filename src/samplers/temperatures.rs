@@ -14,6 +14,7 @@ use crate::backend::Vectors;
 use crate::backend::vectors::RangeMoments;
 use crate::batch_means::BatchMeans;
 use crate::error::{Error, Result};
+use crate::memory;
 use std::ops::Range;
 
 /// Running temperatures of ranges of the parameters.
@@ -33,7 +34,7 @@ impl Temperatures {
     /// [`Error::OutOfRange`] when `every` is 0 or a range is empty.
     pub fn new(every: u64, ranges: Vec<Range<usize>>) -> Result<Self> {
         let width = 2 * ranges.len();
-        Self::with_means(every, ranges, BatchMeans::new(width))
+        Self::with_means(every, ranges, BatchMeans::try_new(width)?)
     }
 
     /// Goes on from what [`Temperatures::count`] and [`Temperatures::state`] gave, of a chain that had made `sampled` sampling steps.
@@ -71,8 +72,8 @@ impl Temperatures {
         }
         Ok(Self {
             every,
-            sums: vec![RangeMoments::default(); ranges.len()],
-            values: vec![0.0; 2 * ranges.len()],
+            sums: memory::zeros(ranges.len(), "temperatures")?,
+            values: memory::zeros(2 * ranges.len(), "temperatures")?,
             ranges,
             means,
         })
@@ -118,6 +119,14 @@ impl Temperatures {
     /// Returns how often the temperatures were taken.
     pub fn count(&self) -> u64 {
         self.means.count()
+    }
+
+    /// Returns what [`Temperatures::state`] does.
+    ///
+    /// # Errors
+    /// Returns [`Error::OutOfMemory`] where memory does not hold it.
+    pub(crate) fn kept(&self) -> Result<Vec<f64>> {
+        self.means.try_state()
     }
 
     /// Returns all that it takes to go on, beside the count.

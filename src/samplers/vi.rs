@@ -24,6 +24,7 @@
 use crate::backend::vectors::{AdamW, Noise, Reduce, StdDev, Transfer, Vectors, ViDraw};
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Stream, StreamTag};
 
 /// The settings.
@@ -103,8 +104,8 @@ impl<V: Vectors> Vi<V> {
     pub fn new(vectors: V, mean: &[f32], init_log_sd: f32, config: ViConfig) -> Result<Self> {
         let state = ViState {
             step: 0,
-            mean: mean.to_vec(),
-            log_sd: vec![init_log_sd; mean.len()],
+            mean: memory::copy(mean, "a fit's mean")?,
+            log_sd: memory::filled(mean.len(), init_log_sd, "a fit's spread")?,
             adam: Default::default(),
         };
         Self::restore(vectors, config, &state)

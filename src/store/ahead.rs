@@ -2,6 +2,7 @@
 
 use super::Store;
 use crate::error::{Error, Result};
+use crate::memory;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 impl Store {
@@ -22,7 +23,7 @@ impl Store {
         let (give_back, empty) = sync_channel(2);
         for _ in 0..2 {
             // Both ends are here: this cannot fail.
-            let _ = give_back.send(vec![0.0; n]);
+            let _ = give_back.send(memory::zeros(n, "samples that are read ahead")?);
         }
         std::thread::scope(|scope| {
             // Ours to drop before the scope waits for the reader, which may wait for a buffer.

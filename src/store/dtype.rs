@@ -2,6 +2,7 @@
 
 use super::CHUNK;
 use crate::bf16;
+use crate::memory;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -185,7 +186,7 @@ fn encode_chunks<T: Copy, const N: usize>(
     to_bytes: impl Fn(T) -> [u8; N],
     mut sink: impl FnMut(&[u8], &[T]) -> Result<()>,
 ) -> Result<()> {
-    let mut buffer = vec![0; CHUNK.min(elements.len() * N)];
+    let mut buffer = memory::zeros(CHUNK.min(elements.len() * N), "the buffer of a file")?;
     for chunk in elements.chunks(CHUNK / N) {
         let bytes = &mut buffer[..chunk.len() * N];
         for (b, &x) in bytes.as_chunks_mut().0.iter_mut().zip(chunk) {

@@ -55,9 +55,12 @@ pub use samples::{Provenance, SampleId, Store};
 /// Returns the SHA-256 of parameters as little-endian f32s, which is what files name a baseline by.
 pub fn params_sha256(params: &[f32]) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for chunk in params.chunks(CHUNK / 4) {
-        let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
-        hash.update(&bytes);
+    let mut bytes = [[0; 4]; 1024];
+    for chunk in params.chunks(bytes.len()) {
+        for (to, v) in bytes.iter_mut().zip(chunk) {
+            *to = v.to_le_bytes();
+        }
+        hash.update(bytes[..chunk.len()].as_flattened());
     }
     hash.finalize().into()
 }

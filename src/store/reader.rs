@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::container::{DIGEST, HEADER_MAX, Header, Kind, MAGIC, PREFIX, TensorInfo, VERSION};
 use super::dtype::{self, Dtype};
 use super::{CHUNK, codec, hex};
+use crate::memory;
 use crate::{Error, Result};
 
 /// Reads the header and the list of tensors of the file at `path`.
@@ -112,7 +113,12 @@ impl Reader {
                 format!("its header takes {header_len} bytes, at most {HEADER_MAX} are read");
             return Err(bad_header(message));
         }
-        head.resize((PREFIX + header_len) as usize, 0);
+        memory::resize(
+            &mut head,
+            (PREFIX + header_len) as usize,
+            0,
+            "a file's header",
+        )?;
         file.read_exact(&mut head[PREFIX as usize..])
             .map_err(io())?;
         let mut stored = [0; DIGEST as usize];
@@ -318,7 +324,7 @@ fn chunks(
     mut visit: impl FnMut(&[u8]),
 ) -> Result<()> {
     let mut rest = info.len * info.dtype.size();
-    let mut buffer = vec![0; rest.min(CHUNK as u64) as usize];
+    let mut buffer = memory::zeros(rest.min(CHUNK as u64) as usize, "the buffer of a file")?;
     while rest > 0 {
         let bytes = &mut buffer[..rest.min(CHUNK as u64) as usize];
         file.read_exact(bytes).map_err(Error::io(path))?;

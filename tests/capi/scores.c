@@ -45,9 +45,9 @@ static void predictions(void) {
   IS(BNN_ERR_NULL, bnn_calibration_error(confidence, hit, N, 12, NULL, &err));
   static const size_t HUGE_N[3] = {SIZE_MAX, SIZE_MAX / 8, (size_t)1 << 50};
   for (int i = 0; i < 3; ++i) {
-    IS(BNN_ERR_INVALID, bnn_calibration_error(confidence, hit, N, HUGE_N[i], &ece, &err));
+    IS(BNN_ERR_NO_MEMORY, bnn_calibration_error(confidence, hit, N, HUGE_N[i], &ece, &err));
     HOLDS(strstr(err.message, "memory") != NULL);
-    IS(BNN_ERR_INVALID, bnn_paired_bootstrap(a, b, N, 20, HUGE_N[i], 9, d, &err));
+    IS(BNN_ERR_NO_MEMORY, bnn_paired_bootstrap(a, b, N, 20, HUGE_N[i], 9, d, &err));
     HOLDS(strstr(err.message, "memory") != NULL);
   }
   confidence[8] = 0;

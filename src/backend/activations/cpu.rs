@@ -6,6 +6,7 @@ use crate::backend::ensemble::cpu::Ensemble;
 use crate::backend::ops::ActivationOps;
 use crate::backend::{GemmPrecision, HostPool, Precision};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Token indices on the CPU, with what the pieces that they form need.
 pub struct Tokens {
@@ -31,12 +32,11 @@ impl ActivationOps for Cpu {
     type Ensemble = Ensemble;
 
     fn act(&self, rows: usize, width: usize) -> Result<Vec<f32>> {
-        let n = rows
-            .checked_mul(width)
-            .filter(|&n| Vec::<f32>::new().try_reserve_exact(n).is_ok());
-        n.map(pages::zeros).ok_or_else(|| {
-            Error::Unsupported(format!("no memory for a matrix of {rows} by {width}"))
-        })
+        let what = || format!("a matrix of {rows} by {width}");
+        let n = rows.checked_mul(width);
+        let n = n.ok_or_else(|| Error::out_of_memory(what(), usize::MAX, size_of::<f32>()))?;
+        pages::zeros(n, "activations")
+            .map_err(|_| Error::out_of_memory(what(), n, size_of::<f32>()))
     }
 
     fn download_act(&self, from: &Vec<f32>, _width: usize, to: &mut [f32]) -> Result<()> {
@@ -46,9 +46,9 @@ impl ActivationOps for Cpu {
 
     fn tokens(&self, n: usize) -> Result<Tokens> {
         Ok(Tokens {
-            ids: vec![0; n],
-            pieces: Vec::with_capacity(n),
-            positions: Vec::with_capacity(n),
+            ids: memory::zeros(n, "tokens")?,
+            pieces: memory::room(n, "pieces of sequences")?,
+            positions: memory::room(n, "positions")?,
         })
     }
 

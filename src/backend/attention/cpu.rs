@@ -12,6 +12,7 @@ use crate::backend::cpu::{Cpu, Rows};
 use crate::backend::dropout::cpu::Mask;
 use crate::backend::ops::AttentionOps;
 use crate::error::Result;
+use crate::memory::or_error;
 use ndarray::ArrayView2;
 use std::cell::RefCell;
 
@@ -30,9 +31,7 @@ thread_local! {
 /// Calls `f` with two scratch matrices of n elements.
 fn with_scratch<R>(n: usize, f: impl FnOnce(&mut [f32], &mut [f32]) -> R) -> R {
     SCRATCH.with_borrow_mut(|s| {
-        if s.len() < 2 * n {
-            s.resize(2 * n, 0.0);
-        }
+        crate::memory::at_least(s, 2 * n, 0.0);
         let (a, b) = s.split_at_mut(n);
         f(a, &mut b[..n])
     })
@@ -412,8 +411,10 @@ impl AttentionOps for Cpu {
         shape: AttentionShape,
         dropout: Option<Dropout>,
     ) -> Result<()> {
-        forward(self, out, lse, qkv, shape, dropout);
-        Ok(())
+        or_error(|| {
+            forward(self, out, lse, qkv, shape, dropout);
+            Ok(())
+        })
     }
 
     fn attention_backward(
@@ -423,8 +424,10 @@ impl AttentionOps for Cpu {
         shape: AttentionShape,
         dropout: Option<Dropout>,
     ) -> Result<()> {
-        backward(self, dqkv, of.dout, of.out, of.lse, of.qkv, shape, dropout);
-        Ok(())
+        or_error(|| {
+            backward(self, dqkv, of.dout, of.out, of.lse, of.qkv, shape, dropout);
+            Ok(())
+        })
     }
 
     fn attention_cached(
@@ -436,29 +439,31 @@ impl AttentionOps for Cpu {
         shape: CacheShape,
         rows: PieceRows,
     ) -> Result<()> {
-        let (c, block) = (shape.h * shape.size, shape.block);
-        let (slot, n) = (2 * block * c, pieces.positions.len());
-        let last = rows == PieceRows::Last;
-        let out_rows = if last { pieces.pieces.len() } else { n };
-        let outs = [
-            Rows::new(out, out_rows * c),
-            Rows::new(cache, shape.sequences * shape.layers * slot),
-        ];
-        self.members(shape.members, outs, |member, [out, cache]| {
-            let (mut row, mut to) = (0, 0);
-            for p in &pieces.pieces {
-                let at = (p.sequence * shape.layers + shape.layer) * slot;
-                let cache = &mut cache[at..][..slot];
-                let qkv = &qkv[(member * n + row) * 3 * c..][..p.len * 3 * c];
-                let first = if last { p.len - 1 } else { 0 };
-                let out = &mut out[to * c..][..(p.len - first) * c];
-                cached(
-                    self, out, cache, block, p.past, first, qkv, shape.h, shape.size,
-                );
-                row += p.len;
-                to += p.len - first;
-            }
-        });
-        Ok(())
+        or_error(|| {
+            let (c, block) = (shape.h * shape.size, shape.block);
+            let (slot, n) = (2 * block * c, pieces.positions.len());
+            let last = rows == PieceRows::Last;
+            let out_rows = if last { pieces.pieces.len() } else { n };
+            let outs = [
+                Rows::new(out, out_rows * c),
+                Rows::new(cache, shape.sequences * shape.layers * slot),
+            ];
+            self.members(shape.members, outs, |member, [out, cache]| {
+                let (mut row, mut to) = (0, 0);
+                for p in &pieces.pieces {
+                    let at = (p.sequence * shape.layers + shape.layer) * slot;
+                    let cache = &mut cache[at..][..slot];
+                    let qkv = &qkv[(member * n + row) * 3 * c..][..p.len * 3 * c];
+                    let first = if last { p.len - 1 } else { 0 };
+                    let out = &mut out[to * c..][..(p.len - first) * c];
+                    cached(
+                        self, out, cache, block, p.past, first, qkv, shape.h, shape.size,
+                    );
+                    row += p.len;
+                    to += p.len - first;
+                }
+            });
+            Ok(())
+        })
     }
 }

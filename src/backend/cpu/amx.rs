@@ -1,13 +1,22 @@
 //! AMX: whether this process may use the tile registers, and the six instructions that the products use.
 //!
 //! A tile is 16 rows of 64 bytes: 16 x 16 of f32, 16 x 32 of bf16 in a left operand, and in a right one 16 x 16 pairs of bf16, each pair
-//! two elements that follow each other along k. The compiler is not told of the registers, which have no place among an `asm!`'s operands: code for
-//! which AMX is not enabled never touches them, and `asm!` that is not `pure` stays in order. So they hold what these functions put there, as long
-//! as a [`Tiles`] lives.
+//! two elements that follow each other along k. Every block that changes a tile declares all eight as clobbered, which is all that the compiler
+//! can be told of them: no value of its own lies in one. It has no instruction that touches them where AMX is not enabled, and `asm!` that is not
+//! `pure` stays in order. So they hold what these functions put there, as long as a [`Tiles`] lives.
 #![allow(unsafe_code)] // instructions that the compiler has no name for
 
 use std::arch::asm;
 use std::sync::OnceLock;
+
+/// An `asm!` block that changes tile registers.
+macro_rules! tile_asm {
+    ($($words:tt)*) => {
+        asm!($($words)*,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _)
+    };
+}
 
 /// Returns whether the processor multiplies tiles of bf16 and the system lets this process use the registers. Asked once.
 pub fn is_usable() -> bool {
@@ -75,7 +84,7 @@ impl Tiles {
     pub unsafe fn new() -> Self {
         // SAFETY: the caller says that the instructions may be used; the 64 bytes are a static.
         unsafe {
-            asm!("ldtilecfg [{}]", in(reg) &raw const WHOLE, options(nostack, readonly, preserves_flags))
+            tile_asm!("ldtilecfg [{}]", in(reg) &raw const WHOLE, options(nostack, readonly, preserves_flags))
         };
         Self(std::marker::PhantomData)
     }
@@ -84,7 +93,7 @@ impl Tiles {
 impl Drop for Tiles {
     fn drop(&mut self) {
         // SAFETY: a `Tiles` is made only where the instructions are.
-        unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
+        unsafe { tile_asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
     }
 }
 
@@ -95,7 +104,7 @@ impl Drop for Tiles {
 #[inline(always)]
 pub unsafe fn zero<const T: usize>() {
     // SAFETY: the caller holds this thread's `Tiles`.
-    unsafe { asm!("tilezero tmm{t}", t = const T, options(nostack, nomem, preserves_flags)) }
+    unsafe { tile_asm!("tilezero tmm{t}", t = const T, options(nostack, nomem, preserves_flags)) }
 }
 
 /// Loads tile T from the 16 rows of 64 bytes that begin at `from`, `stride` bytes apart.
@@ -106,7 +115,7 @@ pub unsafe fn zero<const T: usize>() {
 pub unsafe fn load<const T: usize, E>(from: *const E, stride: usize) {
     // SAFETY: the caller holds this thread's `Tiles`, and the rows can be read.
     unsafe {
-        asm!("tileloadd tmm{t}, [{from} + {stride}*1]", t = const T, from = in(reg) from, stride = in(reg) stride,
+        tile_asm!("tileloadd tmm{t}, [{from} + {stride}*1]", t = const T, from = in(reg) from, stride = in(reg) stride,
             options(nostack, readonly, preserves_flags))
     }
 }
@@ -132,7 +141,7 @@ pub unsafe fn store<const T: usize>(to: *mut f32, stride: usize) {
 pub unsafe fn multiply<const C: usize, const A: usize, const B: usize>() {
     // SAFETY: the caller holds this thread's `Tiles`.
     unsafe {
-        asm!("tdpbf16ps tmm{c}, tmm{a}, tmm{b}", c = const C, a = const A, b = const B,
+        tile_asm!("tdpbf16ps tmm{c}, tmm{a}, tmm{b}", c = const C, a = const A, b = const B,
             options(nostack, nomem, preserves_flags))
     }
 }

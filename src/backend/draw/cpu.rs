@@ -6,6 +6,7 @@ use super::{Draw, Drawn};
 use crate::backend::cpu::Cpu;
 use crate::backend::ops::DrawOps;
 use crate::error::Result;
+use crate::memory;
 
 thread_local! {
     /// Room for [`Average`], which is kept from token to token.
@@ -97,19 +98,19 @@ impl DrawOps for Cpu {
         }
         self.host.each(out, |row, out| {
             let each = (0..members).map(|s| &logits[(s * rows + row) * v..][..v]);
-            *out = ROOM.with_borrow_mut(|room| {
-                room.resize(3 * v + members, 0.0);
+            *out = ROOM.with_borrow_mut(|room| -> Result<Drawn> {
+                memory::resize(room, 3 * v + members, 0.0, "a draw")?;
                 let average = Average::of(each.clone(), v, how.temperature, room);
                 let token = average.choose(how.top_k, u[row]);
-                Drawn {
+                Ok(Drawn {
                     token: token as u32,
                     entropy: entropy(average.p),
                     expected_entropy: average.expected_entropy,
                     log_prob: log_mean_exp(
                         each.zip(average.lse).map(|(z, lse)| z[token] as f64 - lse),
                     ),
-                }
-            });
+                })
+            })?;
             Ok(())
         })?;
         Ok(None)

@@ -6,6 +6,7 @@ use crate::backend::activations::{Params, WeightGrad};
 use crate::backend::cpu::{Cpu, Rows, squares};
 use crate::backend::ops::EmbedOps;
 use crate::error::Result;
+use crate::memory::or_error;
 use std::ops::Range;
 
 /// Returns the table in `range`, of a member or of the one model.
@@ -105,7 +106,8 @@ fn looked_up(
     let tables = [Rows::new(dw, c), Rows::new(sq, c)];
     cpu.rows(vocab, 1, tables, |range, [d, sq]| {
         d.fill(0.0);
-        let mut part = vec![0.0; c];
+        let mut part = Vec::new();
+        crate::memory::at_least(&mut part, c, 0.0);
         for (s, tokens) in x.chunks_exact(t).enumerate() {
             for (i, &token) in tokens.iter().enumerate() {
                 let v = token as usize;
@@ -199,24 +201,26 @@ impl EmbedOps for Cpu {
         dout: &Vec<f32>,
         x: &Tokens,
     ) -> Result<()> {
-        let (wte, wpe, c, t) = (&tables.wte, &tables.wpe, tables.c, to.t);
-        let x = &x.ids[..to.rows];
-        let Some(squares) = to.squares else {
-            if matches!(head, HeadGrad::Own) {
-                to.grad[wte.clone()].fill(0.0);
+        or_error(|| {
+            let (wte, wpe, c, t) = (&tables.wte, &tables.wpe, tables.c, to.t);
+            let x = &x.ids[..to.rows];
+            let Some(squares) = to.squares else {
+                if matches!(head, HeadGrad::Own) {
+                    to.grad[wte.clone()].fill(0.0);
+                }
+                backward(self, to.grad, wte, wpe, dout, x, t, c);
+                return Ok(());
+            };
+            let (dw, sq) = (&mut to.grad[wte.clone()], &mut squares[wte.clone()]);
+            match head {
+                HeadGrad::Missing { dlogits, input } => {
+                    tied(self, dw, sq, dlogits, input, dout, x, t, c)
+                }
+                _ => looked_up(self, dw, sq, dout, x, t, c),
             }
-            backward(self, to.grad, wte, wpe, dout, x, t, c);
-            return Ok(());
-        };
-        let (dw, sq) = (&mut to.grad[wte.clone()], &mut squares[wte.clone()]);
-        match head {
-            HeadGrad::Missing { dlogits, input } => {
-                tied(self, dw, sq, dlogits, input, dout, x, t, c)
-            }
-            _ => looked_up(self, dw, sq, dout, x, t, c),
-        }
-        let (dw, sq) = (&mut to.grad[wpe.clone()], &mut squares[wpe.clone()]);
-        positions(self, dw, sq, dout, x.len(), t, c);
-        Ok(())
+            let (dw, sq) = (&mut to.grad[wpe.clone()], &mut squares[wpe.clone()]);
+            positions(self, dw, sq, dout, x.len(), t, c);
+            Ok(())
+        })
     }
 }

@@ -6,6 +6,7 @@ use crate::backend::cpu::gemm::Panels;
 use crate::backend::linear::Linear;
 use crate::backend::ops::EnsembleOps;
 use crate::error::Result;
+use crate::memory;
 use std::ops::Range;
 
 /// The parameters of several models of one shape.
@@ -73,12 +74,14 @@ impl EnsembleOps for Cpu {
             };
             Ok(Member {
                 panels: layout.layers.iter().map(pack).collect::<Result<_>>()?,
-                flat: layout
-                    .flat
-                    .iter()
-                    .flat_map(|r| &params[r.clone()])
-                    .copied()
-                    .collect(),
+                flat: {
+                    let n = layout.flat.iter().map(Range::len).sum();
+                    let mut flat = memory::room(n, "an ensemble's flat parameters")?;
+                    for r in layout.flat {
+                        flat.extend_from_slice(&params[r.clone()]);
+                    }
+                    flat
+                },
             })
         });
         Ok(Ensemble {

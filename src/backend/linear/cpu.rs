@@ -10,6 +10,7 @@ use crate::backend::ensemble::cpu::Ensemble;
 use crate::backend::gelu::cpu as gelu;
 use crate::backend::ops::LinearOps;
 use crate::error::Result;
+use crate::memory::or_error;
 
 /// Columns per step of a bias's gradient.
 const COLUMNS: usize = 16;
@@ -127,15 +128,21 @@ impl LinearOps for Cpu {
             Params::Flat(flat) => flat,
             Params::Ensemble(ensemble) => {
                 let rows = rows / ensemble.len();
-                self.linear_members(out, x, ensemble, layer, rows, epilogue);
-                return Ok(());
+                return or_error(|| {
+                    self.linear_members(out, x, ensemble, layer, rows, epilogue);
+                    Ok(())
+                });
             }
         };
         let w = cols(&flat[layer.weight.clone()], (k, n), k);
         let (x, out) = (matrix(x, (rows, k), k), &mut out[..rows * n]);
         let bias = layer.bias.clone().map(|b| &flat[b]);
         let fused = fused(&mut epilogue, rows * n);
-        self.gemm_epilogue(x, w, rows_mut(out, (rows, n), n), bias, fused);
+        let to = rows_mut(&mut *out, (rows, n), n);
+        or_error(|| {
+            self.gemm_epilogue(x, w, to, bias, fused);
+            Ok(())
+        })?;
         self.drop_and_add(out, epilogue);
         Ok(())
     }
@@ -154,7 +161,11 @@ impl LinearOps for Cpu {
         let dy = matrix(dout, (rows, n), n);
         let fused = fused(&mut epilogue, rows * k);
         let dx = &mut dx[..rows * k];
-        self.gemm_epilogue(dy, w, rows_mut(dx, (rows, k), k), None, fused);
+        let to = rows_mut(&mut *dx, (rows, k), k);
+        or_error(|| {
+            self.gemm_epilogue(dy, w, to, None, fused);
+            Ok(())
+        })?;
         self.drop_and_add(dx, epilogue);
         Ok(())
     }
@@ -172,7 +183,10 @@ impl LinearOps for Cpu {
         let Some(squares) = to.squares else {
             let (dy_t, x) = (cols(dy, (n, to.rows), n), matrix(x, (to.rows, k), k));
             let dw = rows_mut(&mut to.grad[w], (n, k), k);
-            self.gemm(dy_t, x, dw, false, None);
+            or_error(|| {
+                self.gemm(dy_t, x, dw, false, None);
+                Ok(())
+            })?;
             if let Some(b) = bias {
                 self.rows(n, COLUMNS, [Rows::new(&mut to.grad[b], 1)], |cols, [db]| {
                     squares::column_sums(db, dy, n, cols);
@@ -181,7 +195,10 @@ impl LinearOps for Cpu {
             return Ok(());
         };
         let (dw, sq) = (&mut to.grad[w.clone()], &mut squares[w]);
-        self.gemm_squares(n, k, t, dy, x, dw, sq, |_, _, _, _| ());
+        or_error(|| {
+            self.gemm_squares(n, k, t, dy, x, dw, sq, |_, _, _, _| ());
+            Ok(())
+        })?;
         if let Some(b) = bias {
             let (db, sq) = (&mut to.grad[b.clone()], &mut squares[b]);
             self.column_squares(to.rows / t, db, sq, |s, cols, sums| {

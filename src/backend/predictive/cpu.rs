@@ -6,6 +6,7 @@ use crate::backend::activations::cpu::Tokens;
 use crate::backend::cpu::Cpu;
 use crate::backend::ops::PredictiveOps;
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Rows per thread at a time.
 const ROWS: usize = 32;
@@ -47,19 +48,16 @@ impl PredictiveSums {
         if !(1..=1 << 16).contains(&v) {
             return Err(Error::out_of_range("vocabulary size", "1 to 65536", v));
         }
-        let mut p_sum = Vec::new();
+        let of = format!("the predictions for {n} tokens of a vocabulary of {v}");
         let room = n.checked_mul(v);
-        let Some(room) = room.filter(|&n| p_sum.try_reserve_exact(n).is_ok()) else {
-            let got = format!("{n} over a vocabulary of {v}");
-            return Err(Error::out_of_range(what, "what memory holds", got));
-        };
-        p_sum.resize(room, 0.0);
+        let room = room.ok_or_else(|| Error::out_of_memory(&of, usize::MAX, size_of::<f64>()))?;
+        let p_sum = memory::zeros(room, &of)?;
         Ok(Self {
             v,
-            targets: Vec::with_capacity(n),
+            targets: memory::room(n, &of)?,
             p_sum,
-            log_lik_sum: vec![f64::NEG_INFINITY; n],
-            entropy_sum: vec![0.0; n],
+            log_lik_sum: memory::filled(n, f64::NEG_INFINITY, &of)?,
+            entropy_sum: memory::zeros(n, &of)?,
             sample_nll: Vec::new(),
             nll: Vec::new(),
             next: 0,
@@ -117,10 +115,10 @@ impl PredictiveSums {
         }
         let (first, end) = (self.next, self.next + n);
         let known = self.targets.len().clamp(first, end) - first;
-        self.targets.extend_from_slice(&targets[known..]);
         self.nll.clear();
-        self.nll.resize(n, 0.0);
-        let mut parts: Vec<Part> = (self.p_sum[first * v..end * v].chunks_mut(ROWS * v))
+        memory::resize(&mut self.nll, n, 0.0, "a chunk's losses")?;
+        memory::grow(&mut self.sample_nll, 1, "the samples' losses")?;
+        let each = (self.p_sum[first * v..end * v].chunks_mut(ROWS * v))
             .zip(self.log_lik_sum[first..end].chunks_mut(ROWS))
             .zip(self.entropy_sum[first..end].chunks_mut(ROWS))
             .zip(self.nll.chunks_mut(ROWS))
@@ -129,8 +127,9 @@ impl PredictiveSums {
                 log_lik_sum,
                 entropy_sum,
                 nll,
-            })
-            .collect();
+            });
+        let mut parts = memory::collect(each, "the parts of a chunk")?;
+        self.targets.extend_from_slice(&targets[known..]);
         host.each(&mut parts, |i, part| {
             let logits = &logits[i * ROWS * v..][..part.nll.len() * v];
             part.add(logits, &targets[i * ROWS..], v);
@@ -170,8 +169,8 @@ impl PredictiveSums {
             )
         };
         Ok(Predicted {
-            tokens: (0..n).map(token).collect(),
-            sample_nll: self.sample_nll.clone(),
+            tokens: memory::collect((0..n).map(token), "the predictions of tokens")?,
+            sample_nll: memory::copy(&self.sample_nll, "the samples' losses")?,
         })
     }
 }

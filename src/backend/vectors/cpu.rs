@@ -33,10 +33,7 @@ impl Vectors for Cpu {
     }
 
     fn zeros(&self, n: usize) -> Result<Vec<f32>> {
-        Vec::<f32>::new()
-            .try_reserve_exact(n)
-            .map_err(|e| Error::Unsupported(format!("no memory for {n} elements: {e}")))?;
-        Ok(pages::zeros(n))
+        pages::zeros(n, "a vector")
     }
 
     fn len(&self, buf: &Vec<f32>) -> usize {

@@ -2,6 +2,7 @@
 
 use super::Vectors;
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Moves vectors between host and device. Every device has it: these are [`Vectors`]' transfers under handier names.
 pub trait Transfer: Vectors {
@@ -26,7 +27,7 @@ impl<V: Vectors> Transfer for V {
     }
 
     fn get(&self, from: &V::Vector) -> Result<Vec<f32>> {
-        let mut out = vec![0.0; self.len(from)];
+        let mut out = memory::zeros(self.len(from), "a vector on the host")?;
         self.download_from(from, 0, &mut out)?;
         Ok(out)
     }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::gpt::Gpt;
 use crate::inference::config::{MonitorConfig, Target};
 use crate::inference::monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
+use crate::memory;
 use crate::metrics::{PROJECTIONS, Probe, random_projections};
 use crate::samplers::{ChainConfig, Schedule};
 
@@ -94,16 +95,16 @@ impl DrawSchedule {
 
     /// Returns how many draws a chain has after `steps` steps in all.
     pub fn due(&self, steps: u64) -> u64 {
-        self.steps(steps).len() as u64
+        let made = steps.saturating_sub(self.before).min(self.sampling_steps);
+        (self.schedule).samples_at(self.every, made, self.sampling_steps)
     }
 
     /// Returns after how many sampling steps each draw was recorded that a chain has after `steps` steps in all.
-    pub fn steps(&self, steps: u64) -> Vec<u64> {
+    pub fn steps(&self, steps: u64) -> impl Iterator<Item = u64> + '_ {
         let made = steps.saturating_sub(self.before).min(self.sampling_steps);
         (1..=made.checked_div(self.every).unwrap_or(0))
             .map(|i| i * self.every)
             .filter(|&made| self.is_due(made))
-            .collect()
     }
 
     /// Returns whether a draw is recorded after `made` sampling steps: at every so many, but for those that explore.
@@ -165,13 +166,14 @@ impl<B: Backend + 'static> Monitor<B> for DrawRecorder<B> {
             return Ok(());
         }
         let scores = (self.probe).log_prob(&self.backend, &self.gpt, at.params())?;
-        self.draws.log_prob.extend_from_slice(scores);
         let params = self.backend.get(at.params())?;
+        memory::grow(&mut self.draws.projection, PROJECTIONS, "a chain's draws")?;
+        memory::append(&mut self.draws.log_prob, scores, "a chain's draws")?;
         self.draws.projection.extend(random_projections(&params));
         Ok(())
     }
 
-    fn state(&self) -> Vec<(&'static str, Numbers<'_>)> {
+    fn state(&self) -> Result<Vec<(&'static str, Numbers<'_>)>> {
         let mut state = vec![
             (LOG_PROB, Numbers::F32((&self.draws.log_prob).into())),
             (PROJECTION, Numbers::F64((&self.draws.projection).into())),
@@ -179,7 +181,7 @@ impl<B: Backend + 'static> Monitor<B> for DrawRecorder<B> {
         if self.draws.skipped > 0 {
             state.push((SKIPPED, Numbers::Count(self.draws.skipped)));
         }
-        state
+        Ok(state)
     }
 
     fn restore(&mut self, saved: &mut dyn Saved, progress: Progress) -> Result<()> {

@@ -5,6 +5,7 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::inference::config::Target;
 use crate::inference::monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
+use crate::memory;
 use crate::samplers::{ChainConfig, Phase};
 
 const NAME: &str = "trace.excess_loss";
@@ -38,13 +39,14 @@ impl<B: Backend + 'static> Monitor<B> for ExcessLoss {
         let due = at.progress().sampled.is_multiple_of(self.every);
         if report.phase == Phase::Sampling && due {
             let excess = at.log_lik_at_start()?.zip(report.log_lik);
+            memory::grow(&mut self.losses, 1, "a chain's excess losses")?;
             self.losses.extend(excess.map(|(start, now)| start - now));
         }
         Ok(())
     }
 
-    fn state(&self) -> Vec<(&'static str, Numbers<'_>)> {
-        vec![(NAME, Numbers::F64((&self.losses).into()))]
+    fn state(&self) -> Result<Vec<(&'static str, Numbers<'_>)>> {
+        Ok(vec![(NAME, Numbers::F64((&self.losses).into()))])
     }
 
     fn restore(&mut self, saved: &mut dyn Saved, progress: Progress) -> Result<()> {

@@ -3,6 +3,7 @@
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::inference::monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
+use crate::memory;
 
 /// One value per step, and per epoch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,12 +27,14 @@ const NAMES: [&str; 4] = [
 
 impl<B: Backend + 'static> Monitor<B> for FitTrace {
     fn after(&mut self, report: &StepReport, _at: &mut AfterStep<'_, B>) -> Result<()> {
+        memory::grow(&mut self.loss, 1, "a fit's trace")?;
+        memory::grow(&mut self.log_post, 1, "a fit's trace")?;
         self.loss.extend(report.log_lik.map(|l| -l));
         self.log_post.extend(report.log_post);
         Ok(())
     }
 
-    fn state(&self) -> Vec<(&'static str, Numbers<'_>)> {
+    fn state(&self) -> Result<Vec<(&'static str, Numbers<'_>)>> {
         let series = [
             &self.loss,
             &self.log_post,
@@ -39,9 +42,9 @@ impl<B: Backend + 'static> Monitor<B> for FitTrace {
             &self.epoch_seconds,
         ];
         let named = NAMES.into_iter().zip(series);
-        named
+        Ok(named
             .map(|(name, v)| (name, Numbers::F64(v.into())))
-            .collect()
+            .collect())
     }
 
     fn restore(&mut self, saved: &mut dyn Saved, progress: Progress) -> Result<()> {

@@ -66,11 +66,11 @@ impl<B: Backend + 'static> Monitor<B> for TensorTemperatures {
         Ok(())
     }
 
-    fn state(&self) -> Vec<(&'static str, Numbers<'_>)> {
-        vec![
+    fn state(&self) -> Result<Vec<(&'static str, Numbers<'_>)>> {
+        Ok(vec![
             (NAME, Numbers::Count(self.taken.count())),
-            (NAME, Numbers::F64(self.taken.state().into())),
-        ]
+            (NAME, Numbers::F64(self.taken.kept()?.into())),
+        ])
     }
 
     fn restore(&mut self, saved: &mut dyn Saved, progress: Progress) -> Result<()> {

@@ -3,6 +3,7 @@
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::inference::monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
+use crate::memory;
 use crate::samplers::Phase;
 
 /// One value per step; the temperatures per step after the warm-up.
@@ -47,6 +48,16 @@ impl Trace {
 
 impl<B: Backend + 'static> Monitor<B> for Trace {
     fn after(&mut self, report: &StepReport, _at: &mut AfterStep<'_, B>) -> Result<()> {
+        // One value of each, or none: a step that was made is in all series or in none.
+        let series = [
+            &mut self.log_lik,
+            &mut self.log_prior,
+            &mut self.kinetic,
+            &mut self.configurational,
+        ];
+        for series in series {
+            memory::grow(series, 1, "a chain's trace")?;
+        }
         self.log_lik.extend(report.log_lik);
         self.log_prior.extend(report.log_prior);
         if report.phase != Phase::Warmup {
@@ -57,11 +68,11 @@ impl<B: Backend + 'static> Monitor<B> for Trace {
         Ok(())
     }
 
-    fn state(&self) -> Vec<(&'static str, Numbers<'_>)> {
+    fn state(&self) -> Result<Vec<(&'static str, Numbers<'_>)>> {
         let series = NAMES.into_iter().zip(self.series());
         let series = series.map(|(name, v)| (name, Numbers::F64(v.into())));
         let skipped = (self.skipped > 0).then_some((SKIPPED, Numbers::Count(self.skipped)));
-        series.chain(skipped).collect()
+        Ok(series.chain(skipped).collect())
     }
 
     fn restore(&mut self, saved: &mut dyn Saved, progress: Progress) -> Result<()> {

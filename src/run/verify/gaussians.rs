@@ -85,8 +85,8 @@ impl<'a, B: Backend> Runs<'a, B> {
             let got = (shape, batch_shape);
             return Err(Error::shape("X and batches", "two matrices", got));
         };
-        if y.len() != n || theta0.len() != d || size == 0 {
-            let (got, expected) = ((y.len(), theta0.len(), size), (n, d, "at least 1"));
+        if y.len() != n || theta0.len() != d || d == 0 || size == 0 {
+            let (got, expected) = ((y.len(), theta0.len(), size), (n, d.max(1), "at least 1"));
             return Err(Error::shape("y, theta0 and batches", expected, got));
         }
         if let Some(bad) = rows.iter().find(|&&i| i as usize >= n) {

@@ -28,6 +28,12 @@ impl<'a> Reference<'a> {
         self.tensors.names().iter().any(|n| n.starts_with(prefix))
     }
 
+    /// Returns a tensor's shape, and reads nothing of its numbers.
+    pub fn shape(&self, name: &str) -> Result<Vec<usize>> {
+        let tensor = self.tensors.tensor(name).map_err(|e| bad(self.path, e))?;
+        Ok(tensor.shape().to_vec())
+    }
+
     /// A tensor's shape and its little-endian numbers.
     fn tensor<T, const N: usize>(
         &self,

@@ -122,7 +122,8 @@ pub(super) fn texts(path: &Path, bytes: &[u8]) -> Result<Vec<Check>> {
             checks.push(Check::of(path, &name, got, want, TEXT_TOLERANCE));
         }
         let pairs = t.references.iter().zip(&t.predictions);
-        let each: Vec<Rouge> = pairs.map(|(r, p)| metrics::rouge(r, p, unit)).collect();
+        let each = pairs.map(|(r, p)| metrics::rouge(r, p, unit));
+        let each = each.collect::<Result<Vec<Rouge>>>()?;
         type Of = fn(&Rouge) -> f64;
         let by: [(&str, Of, &Vec<f64>); 3] = [
             ("rouge1", |r| r.rouge1, &want.rouge1),

@@ -199,9 +199,7 @@ pub unsafe fn product<K: Kernel>(isa: Isa, p: &Product<'_>) {
     PACKED.with_borrow_mut(|lines| {
         let (mut blocks, a_len, b_len) = Blocks::new::<K>(p);
         let need = a_len.div_ceil(16) + b_len.div_ceil(16);
-        if lines.len() < need {
-            lines.resize(need, Line::ZERO);
-        }
+        crate::memory::at_least(lines, need, Line::ZERO);
         let (b, a) = lines.split_at_mut(b_len.div_ceil(16));
         (blocks.packed_a, blocks.packed_b) = (a.as_mut_ptr().cast(), b.as_mut_ptr().cast());
         for columns in steps(0..p.n, blocks.columns) {

@@ -34,7 +34,8 @@ pub use finish::Epilogue;
 use super::isa::Level;
 use super::{Cpu, Isa};
 use crate::backend::GemmPrecision;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::memory;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 use std::ops::Range;
 
@@ -48,13 +49,7 @@ impl Line {
 
     /// Returns lines for n floats, set to 0.
     fn room(n: usize) -> Result<Vec<Self>> {
-        let mut lines = Vec::new();
-        let count = n.div_ceil(16);
-        lines
-            .try_reserve_exact(count)
-            .map_err(|e| Error::Unsupported(format!("no memory for {n} elements: {e}")))?;
-        lines.resize(count, Self::ZERO);
-        Ok(lines)
+        memory::filled(n.div_ceil(16), Self::ZERO, "packed weights")
     }
 
     fn floats(lines: &mut [Self]) -> &mut [f32] {

@@ -20,9 +20,7 @@ pub unsafe fn product(isa: Isa, p: &Product<'_>) {
     let (a_len, b_len) = (p.m * depth, p.n * depth);
     PAIRED.with_borrow_mut(|lines| {
         let need = a_len.div_ceil(16) + b_len.div_ceil(16);
-        if lines.len() < need {
-            lines.resize(need, Line::ZERO);
-        }
+        crate::memory::at_least(lines, need, Line::ZERO);
         let (a, b) = lines.split_at_mut(a_len.div_ceil(16));
         let (a, b) = (&mut Line::floats(a)[..a_len], &mut Line::floats(b)[..b_len]);
         // SAFETY: the caller says that the instructions are there, and lets nothing else access C; the operands were checked for their shapes.

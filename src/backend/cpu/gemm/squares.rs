@@ -69,9 +69,7 @@ impl Cpu {
         self.rows(m, grain, outs, |range, [c, squares]| {
             PART.with_borrow_mut(|lines| {
                 let need = (ROWS.min(m) * COLUMNS.min(n)).div_ceil(16);
-                if lines.len() < need {
-                    lines.resize(need, Line::ZERO);
-                }
+                crate::memory::at_least(lines, need, Line::ZERO);
                 let scratch = Line::floats(lines);
                 for rows in range.clone().step_by(height) {
                     let rows = rows..range.end.min(rows + height);

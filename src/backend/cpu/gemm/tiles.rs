@@ -77,9 +77,7 @@ pub unsafe fn product<const SPLIT: bool>(isa: Isa, p: &Product<'_>) {
     let a_bytes = blocks.panels * blocks.k_steps * bytes;
     PACKED.with_borrow_mut(|lines| {
         let need = (a_bytes + b_bytes) / size_of::<Line>();
-        if lines.len() < need {
-            lines.resize(need, Line::ZERO);
-        }
+        crate::memory::at_least(lines, need, Line::ZERO);
         let b: *mut u8 = lines.as_mut_ptr().cast();
         let a = b.wrapping_add(b_bytes);
         // SAFETY: the caller has AMX, and lets nothing else access C. Nothing below has tiles of its own, or leaves this thread.
