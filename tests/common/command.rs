@@ -38,7 +38,15 @@ pub const SMALL: &[&str] = &[
 ];
 
 pub fn bnn(dir: &Path) -> Command {
-    let mut c = Command::new(env!("CARGO_BIN_EXE_bnn"));
+    let path = env!("CARGO_BIN_EXE_bnn");
+    let mut c;
+    if cfg!(target_os = "linux") {
+        // Whoever runs the tests in the background ignores Ctrl-C, and the command would go on ignoring it.
+        c = Command::new("env");
+        c.args(["--default-signal=INT,HUP,TERM", path]);
+    } else {
+        c = Command::new(path);
+    }
     c.current_dir(dir);
     for name in [
         "BASE_DIR",
