@@ -67,6 +67,7 @@ pub mod batch_means;
 mod bf16;
 pub mod capi;
 pub mod data;
+pub mod disk;
 pub mod error;
 pub mod generate;
 pub mod gpt;

@@ -9,7 +9,7 @@ fn root() -> &'static Path {
 
 /// The rooms from the bottom up. A room sees those on lower floors alone, not its neighbours.
 const FLOORS: [&[&str]; 11] = [
-    &["bf16", "error", "rng"],
+    &["bf16", "disk", "error", "rng"],
     &["memory"],
     &["backend", "batch_means"],
     &["gpt"],

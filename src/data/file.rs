@@ -1,5 +1,6 @@
 //! Reading files whole, regular ones alone: a pipe or a device may never end.
 
+use crate::disk;
 use crate::error::{Error, Result};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::path::Path;
 /// # Errors
 /// Returns [`Error::Io`] if it is something else, which it says, or is not there.
 pub(crate) fn check_regular(path: &Path) -> Result<()> {
-    let found = path.metadata().map_err(Error::io(path))?.file_type();
+    let found = disk::metadata(path).map_err(Error::io(path))?.file_type();
     if found.is_file() {
         return Ok(());
     }
@@ -33,5 +34,5 @@ pub(crate) fn check_regular(path: &Path) -> Result<()> {
 /// Returns the errors of [`check_regular`], and [`Error::Io`] if it cannot be read.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     check_regular(path)?;
-    std::fs::read(path).map_err(Error::io(path))
+    disk::read(path).map_err(Error::io(path))
 }

@@ -5,6 +5,7 @@ use super::baseline_file::BaselineFile;
 use crate::backend::{Backend, GemmPrecision, Transfer};
 use crate::baseline::{Recipe, Trainer};
 use crate::data::{Batch, Corpus, Windows};
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::gpt::Gpt;
 use crate::memory;
@@ -112,9 +113,9 @@ impl Training<'_> {
         done: impl FnMut(u64, f64) -> Result<()>,
         look: impl FnMut() -> Result<()>,
     ) -> Result<Kept> {
-        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        disk::make_folders(folder).map_err(Error::io(folder))?;
         let path = self.path(backend, folder)?;
-        let cached = path.try_exists().map_err(Error::io(&path))?;
+        let cached = disk::exists(&path).map_err(Error::io(&path))?;
         if !cached {
             self.train(backend, done)?.write(&path)?;
         }

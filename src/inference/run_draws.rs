@@ -2,6 +2,7 @@
 
 use super::Identity;
 use super::monitors::{DrawSchedule, Draws};
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::metrics::{MIN_DRAWS, PROJECTIONS};
@@ -70,7 +71,7 @@ impl RunDraws {
         let (mut chains, mut of) = (Vec::<ChainDraws>::new(), None);
         for file in (0..settings.chains).map(file) {
             // Chains run one after the other: those after the first that is missing have not begun.
-            if !chains.is_empty() && !file.try_exists().map_err(Error::io(&file))? {
+            if !chains.is_empty() && !disk::exists(&file).map_err(Error::io(&file))? {
                 break;
             }
             let mut r = Reader::open(&file, Kind::Chain)?;

@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::folder::{RunFolder, write_json};
 use super::recover::{given_up, lock};
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::store::{Kind, Reader, SampleId, StoreCheck, leftovers, previous, set_aside};
 use serde::Serialize;
@@ -37,7 +38,7 @@ pub struct RunCheck {
 /// Returns an error when the folder or its `config.toml` cannot be read; what is wrong with a checkpoint or a sample is no error but found.
 pub fn check(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
     let samples = folder.samples();
-    let store = match samples.try_exists().map_err(Error::io(&samples))? {
+    let store = match disk::exists(&samples).map_err(Error::io(&samples))? {
         true => StoreCheck::of(&samples)?,
         false => StoreCheck::default(),
     };
@@ -88,8 +89,8 @@ pub fn repair(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
     let chains = (0..config.chains).map(|chain| folder.chain(chain));
     for path in chains.chain([folder.fit()]) {
         let before = previous(&path);
-        if !path.try_exists().map_err(Error::io(&path))? && read(&before).is_ok() {
-            std::fs::rename(&before, &path).map_err(Error::io(&path))?;
+        if !disk::exists(&path).map_err(Error::io(&path))? && read(&before).is_ok() {
+            disk::rename(&before, &path).map_err(Error::io(&path))?;
             done.push(format!(
                 "{} takes the place of {}",
                 before.display(),
@@ -125,7 +126,7 @@ impl RunCheck {
     fn checkpoint(&mut self, path: &Path) -> Result<Option<u64>> {
         let mut newest = None;
         for path in [path.to_path_buf(), previous(path)] {
-            if !path.try_exists().map_err(Error::io(&path))? {
+            if !disk::exists(&path).map_err(Error::io(&path))? {
                 continue;
             }
             match read(&path) {

@@ -1,11 +1,12 @@
 //! The run folder: the original's names, in one place.
 
 use super::config::{self, Config};
+use crate::disk::{self, File};
 use crate::error::{Error, Result};
 use crate::store::replace_file;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// `<save_dir>/<s>_sampler/run_<time>/`.
@@ -27,7 +28,7 @@ impl RunFolder {
     pub fn create(config: &Config) -> Result<Self> {
         let sampler = config.sampler.name().to_owned();
         let parent = config.save_dir.join(format!("{sampler}_sampler"));
-        std::fs::create_dir_all(&parent).map_err(Error::io(&parent))?;
+        disk::make_folders(&parent).map_err(Error::io(&parent))?;
         let time = now();
         // Two runs in one second get different folders.
         for n in 1.. {
@@ -36,7 +37,7 @@ impl RunFolder {
                 n => format!("{time}-{n}"),
             };
             let path = parent.join(format!("run_{stamp}"));
-            match std::fs::create_dir(&path) {
+            match disk::make_folder(&path) {
                 Ok(()) => {
                     return Ok(Self {
                         path,
@@ -44,7 +45,7 @@ impl RunFolder {
                         stamp,
                     });
                 }
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(Error::io(&path)(e)),
             }
         }
@@ -60,10 +61,14 @@ impl RunFolder {
             let place = format!("save_dir {}", save_dir.display());
             Error::data(place, format!("runs cannot be kept there: {e}"))
         };
-        std::fs::create_dir_all(save_dir).map_err(cannot)?;
+        disk::make_folders(save_dir).map_err(cannot)?;
         let probe = save_dir.join(format!(".writable.{}.tmp", std::process::id()));
-        std::fs::write(&probe, []).map_err(cannot)?;
-        std::fs::remove_file(&probe).map_err(cannot)?;
+        match File::create_new(&probe) {
+            // Left by a killed process of our number: it could be written.
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            made => drop(made.map_err(cannot)?),
+        }
+        disk::remove(&probe).map_err(cannot)?;
         check_utf8("save_dir", &save_dir.canonicalize().map_err(cannot)?)
     }
 
@@ -73,8 +78,8 @@ impl RunFolder {
     /// When it holds no whole `config.toml`.
     pub fn open(path: &Path) -> Result<(Self, Config)> {
         let at = path.join("config.toml");
-        if let Err(e) = at.metadata()
-            && e.kind() == std::io::ErrorKind::NotFound
+        if let Err(e) = disk::metadata(&at)
+            && e.kind() == ErrorKind::NotFound
         {
             let message = "expected the folder of a run, such as checkpoints/samplers/baoa_sampler/run_<time>: there is no config.toml in it";
             return Err(Error::data(path.display().to_string(), message));
@@ -191,9 +196,9 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 /// # Errors
 /// When it cannot be read or is no such JSON.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match disk::read_to_string(path) {
         Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Error::io(path)(e)),
     };
     let bad = |e: serde_json::Error| Error::data(path.display().to_string(), e.to_string());

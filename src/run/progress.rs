@@ -1,9 +1,9 @@
 //! What a person sees while a run works: a bar on a terminal, a plain line now and then elsewhere, and the log.
 
 use super::terminal;
+use crate::disk::File;
 use crate::error::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -69,11 +69,7 @@ impl Log {
     /// # Errors
     /// When it cannot be opened.
     pub fn open(&mut self, path: &Path) -> Result<()> {
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(path)
-            .map_err(Error::io(path))?;
+        let file = File::append(path).map_err(Error::io(path))?;
         let mut log = LogFile {
             file,
             path: path.to_path_buf(),

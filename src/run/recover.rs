@@ -4,6 +4,7 @@ use super::Context;
 use super::folder::{RunFolder, read_json, write_json};
 use super::train::Run;
 use crate::backend::Device;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::inference::Session;
 use crate::store::{FolderLock, SampleId, Store, leftovers};
@@ -25,11 +26,11 @@ pub(super) fn lock(folder: &RunFolder) -> Result<FolderLock> {
     let lock = FolderLock::acquire(&folder.path)?;
     let samples = folder.samples();
     let mut left = leftovers(&folder.path)?;
-    if samples.try_exists().map_err(Error::io(&samples))? {
+    if disk::exists(&samples).map_err(Error::io(&samples))? {
         left.extend(leftovers(&samples)?);
     }
     for path in left {
-        std::fs::remove_file(&path).map_err(Error::io(&path))?;
+        disk::remove(&path).map_err(Error::io(&path))?;
     }
     Ok(lock)
 }
@@ -51,7 +52,7 @@ impl Run<'_> {
         let has = store.ids().iter().filter(|id| id.chain == chain).count();
         if self.broken == Broken::Restart
             || has == 0
-            || path.try_exists().map_err(Error::io(&path))?
+            || disk::exists(&path).map_err(Error::io(&path))?
         {
             return Ok(());
         }

@@ -1,10 +1,10 @@
 //! What evaluations and texts leave: a file of its own for each, whoever writes at the same time, and the index of a run's texts.
 
 use super::folder::{RunFolder, now, read_json, write_json};
+use crate::disk::{self, File};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -46,7 +46,7 @@ impl Place {
             return Ok(Self::asked_for(path));
         }
         let texts = folder.file(TEXTS);
-        std::fs::create_dir_all(&texts).map_err(Error::io(&texts))?;
+        disk::make_folders(&texts).map_err(Error::io(&texts))?;
         let mut place = Self::reserve(&texts, "")?;
         place.indexed = Some(folder.path.clone());
         Ok(place)
@@ -102,7 +102,7 @@ impl Place {
     /// When the folder or the disk refuses. An error of the index alone leaves the result in its file.
     pub fn write(mut self, result: &impl Serialize) -> Result<()> {
         let is_special = |m: std::fs::Metadata| !m.is_file();
-        if !self.reserved && self.path.metadata().is_ok_and(is_special) {
+        if !self.reserved && disk::metadata(&self.path).is_ok_and(is_special) {
             // A device or a pipe takes the text, and keeps its place.
             return write_through(&self.path, result);
         }
@@ -119,7 +119,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         if self.reserved {
             // The error that kept the result away is the one to report; an empty file does no harm.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = disk::remove(&self.path);
         }
     }
 }
@@ -127,7 +127,7 @@ impl Drop for Place {
 fn write_through(path: &Path, result: &impl Serialize) -> Result<()> {
     let bad = |e: serde_json::Error| Error::data(path.display().to_string(), e.to_string());
     let text = serde_json::to_string_pretty(result).map_err(bad)? + "\n";
-    let file = File::options().write(true).open(path);
+    let file = File::write_over(path);
     file.and_then(|mut f| f.write_all(text.as_bytes()))
         .map_err(Error::io(path))
 }
@@ -137,10 +137,9 @@ fn write_through(path: &Path, result: &impl Serialize) -> Result<()> {
 fn index(run: &Path) -> Result<()> {
     let texts = run.join(TEXTS);
     let path = texts.join(LOCK);
-    let options = File::options().create(true).append(true).open(&path);
-    let lock = options.map_err(Error::io(&path))?;
+    let lock = File::append(&path).map_err(Error::io(&path))?;
     // It is given back when the file is closed, also by a process that was killed.
-    match lock.lock() {
+    match lock.system().lock() {
         // A file system without locks: two at once may leave the other's entry to the next text.
         Err(e) if e.kind() == ErrorKind::Unsupported => {}
         locked => locked.map_err(Error::io(&path))?,
@@ -181,9 +180,9 @@ fn named(id: &str) -> String {
 /// Returns the names of the texts in a folder, in the order in which they were begun.
 fn files(texts: &Path) -> Result<Vec<String>> {
     let mut ids = Vec::new();
-    for entry in std::fs::read_dir(texts).map_err(Error::io(texts))? {
-        let name = entry.map_err(Error::io(texts))?.file_name();
-        let id = name.to_str().and_then(|n| n.strip_suffix(".json"));
+    for path in disk::list(texts).map_err(Error::io(texts))? {
+        let name = path.file_name().and_then(|n| n.to_str());
+        let id = name.and_then(|n| n.strip_suffix(".json"));
         ids.extend(id.filter(|id| !id.starts_with('.')).map(str::to_owned));
     }
     // `<time>-10` comes after `<time>-9`.

@@ -9,6 +9,7 @@ use super::train_report::TrainReport;
 use super::{Context, hex};
 use crate::backend::Device;
 use crate::data::Batches;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::gpt::Objective;
 use crate::inference::{ChainEnd, PriorStability, Session, Target, TrajectoryForecast, count_data};
@@ -175,7 +176,7 @@ fn open_logs(config: &Config, folder: &RunFolder, ctx: &mut Context) -> Result<(
     let name = folder.log_name();
     ctx.log.open(&folder.file(&name))?;
     if let Some(dir) = &config.log_dir {
-        std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        disk::make_folders(dir).map_err(Error::io(dir))?;
         ctx.log.open(&dir.join(&name))?;
     }
     Ok(())
@@ -335,7 +336,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Returns [`Error::Io`] when the system does not say whether there is a file: a chain never begins anew because of that.
     pub fn session(&self, chain: u32, path: &Path) -> Result<Session<Device>> {
-        let there = path.try_exists().map_err(Error::io(path))?;
+        let there = disk::exists(path).map_err(Error::io(path))?;
         self.session_from(chain, there.then_some(path))
     }
 

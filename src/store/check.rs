@@ -1,9 +1,9 @@
 //! What is wrong with the files of a folder of samples, or beside it: found without stopping at the first.
 
-use super::replace::{TEMP_SUFFIX, folder_of, sync_folder};
+use super::replace::TEMP_SUFFIX;
 use super::samples::{SampleId, listed, open_sample};
+use crate::disk;
 use crate::{Error, Result};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is found in a folder of samples.
@@ -47,16 +47,11 @@ impl StoreCheck {
 /// # Errors
 /// Returns [`Error::Io`] when the folder cannot be listed.
 pub fn leftovers(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
-        let entry = entry.map_err(Error::io(folder))?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with('.') && name.ends_with(TEMP_SUFFIX) {
-            found.push(entry.path());
-        }
-    }
-    found.sort_unstable();
+    let mut found = disk::list(folder).map_err(Error::io(folder))?;
+    found.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with('.') && name.ends_with(TEMP_SUFFIX)
+    });
     Ok(found)
 }
 
@@ -65,17 +60,18 @@ pub fn leftovers(folder: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// Returns [`Error::Io`] with the path that the system refuses.
 pub fn set_aside(path: &Path, to: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(to).map_err(Error::io(to))?;
+    disk::make_folders(to).map_err(Error::io(to))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut moved = to.join(&*name);
     let mut n = 1;
-    while moved.try_exists().map_err(Error::io(&moved))? {
+    while disk::exists(&moved).map_err(Error::io(&moved))? {
         n += 1;
         moved = to.join(format!("{name}.{n}"));
     }
-    fs::rename(path, &moved).map_err(Error::io(path))?;
-    sync_folder(to)?;
-    sync_folder(folder_of(path))?;
+    disk::rename(path, &moved).map_err(Error::io(path))?;
+    for folder in [to, disk::folder_of(path)] {
+        disk::sync_folder(folder).map_err(Error::io(folder))?;
+    }
     Ok(moved)
 }
 
@@ -91,15 +87,14 @@ pub fn previous(path: &Path) -> PathBuf {
 /// # Errors
 /// Returns [`Error::Io`] with the path that the system refuses.
 pub fn keep_generation(path: &Path) -> Result<()> {
-    if !path.try_exists().map_err(Error::io(path))? {
+    if !disk::exists(path).map_err(Error::io(path))? {
         return Ok(());
     }
     let previous = previous(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.{}{TEMP_SUFFIX}", std::process::id()));
-    let _ = fs::remove_file(&beside);
-    if fs::hard_link(path, &beside).is_err() {
-        fs::copy(path, &beside).map_err(Error::io(&beside))?;
-    }
-    fs::rename(&beside, &previous).map_err(Error::io(&previous))
+    // One that a process of our number left behind.
+    let _ = disk::remove(&beside);
+    disk::link_or_copy(path, &beside).map_err(Error::io(&beside))?;
+    disk::rename(&beside, &previous).map_err(Error::io(&previous))
 }

@@ -1,8 +1,9 @@
 //! A lock on a folder, so that one process at a time writes what it holds.
 
+use crate::disk::File;
 use crate::{Error, Result};
-use std::fs::{File, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::fs::TryLockError;
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 /// The name of the file that is locked.
@@ -23,11 +24,8 @@ impl FolderLock {
     /// Returns [`Error::Conflict`] with the process that holds the lock, and [`Error::Io`].
     pub fn acquire(folder: &Path) -> Result<Self> {
         let path = folder.join(NAME);
-        let mut file = (File::options().read(true).write(true).create(true))
-            .truncate(false)
-            .open(&path)
-            .map_err(Error::io(&path))?;
-        match file.try_lock() {
+        let mut file = File::append(&path).map_err(Error::io(&path))?;
+        match file.system().try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
@@ -46,8 +44,7 @@ impl FolderLock {
             Err(TryLockError::Error(e)) => return Err(Error::io(&path)(e)),
         }
         let named = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
+            .cut(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         named.map_err(Error::io(&path))?;
         Ok(Self { _file: file })

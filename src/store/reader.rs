@@ -1,6 +1,5 @@
 //! Reading one file, trusting no byte of it.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::container::{DIGEST, HEADER_MAX, Header, Kind, MAGIC, PREFIX, TensorInfo, VERSION};
 use super::dtype::{self, Dtype};
 use super::{CHUNK, codec, hex};
+use crate::disk::{self, File};
 use crate::memory;
 use crate::{Error, Result};
 
@@ -58,12 +58,12 @@ impl Reader {
     pub(super) fn unscanned(path: &Path) -> Result<Self> {
         let io = || Error::io(path);
         // Asked before opening, which would wait for a writer on a pipe.
-        if !path.metadata().map_err(io())?.is_file() {
+        if !disk::metadata(path).map_err(io())?.is_file() {
             let reason = std::io::Error::new(ErrorKind::InvalidInput, "not a regular file");
             return Err(io()(reason));
         }
         let mut file = File::open(path).map_err(io())?;
-        let size = file.metadata().map_err(io())?.len();
+        let size = file.len().map_err(io())?;
         let bad_length = |what: &str, expected| Error::BadLength {
             path: path.into(),
             what: what.into(),

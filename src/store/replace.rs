@@ -1,7 +1,7 @@
 //! Files that appear whole or not at all: written beside their place, made durable, then renamed.
 
+use crate::disk::{self, File};
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,35 +28,13 @@ pub fn replace_file(
     let path = path.as_ref();
     let (mut file, mut temporary) = Temporary::beside(path)?;
     write(&mut file)?;
-    file.sync_all().map_err(Error::io(path))?;
+    file.sync().map_err(Error::io(path))?;
     drop(file);
-    fs::rename(&temporary.0, path).map_err(Error::io(path))?;
+    disk::rename(&temporary.0, path).map_err(Error::io(path))?;
     // The name belongs to nobody now: there is nothing to take away.
     temporary.0 = PathBuf::new();
-    sync_folder(folder_of(path))
-}
-
-/// Returns the folder that holds `path`.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}
-
-/// Makes renames and removals in a folder durable, where the system can.
-pub(super) fn sync_folder(folder: &Path) -> Result<()> {
-    // Only Unix opens folders as files; there, some may be written to but not opened, and some file systems
-    // refuse to flush them.
-    if cfg!(unix) {
-        let synced = File::open(folder).and_then(|f| f.sync_all());
-        match synced.as_ref().map_err(std::io::Error::kind) {
-            Err(ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
-            }
-            _ => synced.map_err(Error::io(folder))?,
-        }
-    }
-    Ok(())
+    let folder = disk::folder_of(path);
+    disk::sync_folder(folder).map_err(Error::io(folder))
 }
 
 /// The path of a file in the making, removed when it is dropped; empty when it has its name.
@@ -74,11 +52,7 @@ impl Temporary {
             temporary.push(name);
             temporary.push(format!(".{}.{count}{TEMP_SUFFIX}", std::process::id()));
             let temporary = path.with_file_name(temporary);
-            match OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(&temporary)
-            {
+            match File::create_new(&temporary) {
                 Ok(file) => return Ok((file, Self(temporary))),
                 // Left by a dead process that had our number: leave it and take the next name.
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
@@ -92,7 +66,7 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         // Runs only when something failed already: that error is the one to report, and leftovers do no harm.
         if !self.0.as_os_str().is_empty() {
-            let _ = fs::remove_file(&self.0);
+            let _ = disk::remove(&self.0);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The posterior samples of one run: a folder with a file each.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -9,7 +8,8 @@ use super::container::{Header, Kind, TensorInfo, payload, write};
 use super::dtype::{self, Dtype, TensorData};
 use super::hex;
 use super::reader::{Reader, copy_f32};
-use super::replace::{TEMP_SUFFIX, folder_of, sync_folder};
+use super::replace::TEMP_SUFFIX;
+use crate::disk;
 use crate::{Error, Result};
 
 /// The counter that identifies target and settings; samples of before have none.
@@ -100,10 +100,7 @@ impl Store {
         if provenance.n_params == 0 {
             return Err(Error::out_of_range("number of parameters", "at least 1", 0));
         }
-        if !folder.is_dir() {
-            fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
-            sync_folder(folder_of(&folder))?;
-        }
+        disk::make_folders(&folder).map_err(Error::io(&folder))?;
         let found = listed(&folder)?;
         Self::of_one_run(folder, found, provenance)
     }
@@ -216,7 +213,7 @@ impl Store {
             Dtype::Bf16 => TensorData::Bf16(params),
             _ => TensorData::F32(params),
         };
-        if path.try_exists().map_err(Error::io(&path))? {
+        if disk::exists(&path).map_err(Error::io(&path))? {
             let expected = payload(step, &[(TENSOR, data)], |_| Ok(()))?;
             let got = self.sample(id)?.scan(|_, _| ())?;
             if got != expected {
@@ -299,7 +296,7 @@ impl Store {
         for (index, &id) in ids.iter().enumerate() {
             if outcome.is_ok() && !keep(index, id) {
                 let path = self.folder.join(id.file_name());
-                outcome = fs::remove_file(&path).map_err(Error::io(&path));
+                outcome = disk::remove(&path).map_err(Error::io(&path));
                 if outcome.is_ok() {
                     deleted += 1;
                     continue;
@@ -308,7 +305,7 @@ impl Store {
             self.ids.push(id);
         }
         outcome?;
-        sync_folder(&self.folder)?;
+        disk::sync_folder(&self.folder).map_err(Error::io(&self.folder))?;
         Ok(deleted)
     }
 
@@ -418,19 +415,17 @@ pub(super) struct Listed {
 /// Lists the files in a folder of samples.
 pub(super) fn listed(folder: &Path) -> Result<Listed> {
     let (mut ids, mut foreign) = (Vec::new(), Vec::new());
-    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
-        let name = entry.map_err(Error::io(folder))?.file_name();
-        let name = name.to_string_lossy();
+    for path in disk::list(folder).map_err(Error::io(folder))? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with('.') || name.ends_with(TEMP_SUFFIX) {
             continue;
         }
         match SampleId::from_file_name(&name) {
             Some(id) => ids.push(id),
-            None => foreign.push(folder.join(&*name)),
+            None => foreign.push(path),
         }
     }
     ids.sort_unstable();
-    foreign.sort_unstable();
     Ok(Listed { ids, foreign })
 }
 

@@ -1,0 +1,339 @@
+//! Power fails at any moment, again and again, and the disk refuses any call: no sample that was stored is lost, and the run ends with
+//! the samples of one that nothing happened to.
+//!
+//! `BNN_CRASHES` sets how many crashes are simulated (100,000 by `tests/long.sh`), `BNN_SEED` the seed they follow from.
+
+mod common;
+
+use bnn::backend::Cpu;
+use bnn::disk::{Access, Watch, watch};
+use bnn::inference::{Inference, Session};
+use bnn::samplers::{ChainConfig, Method, Phase, Preconditioner};
+use bnn::store::{
+    Dtype, FolderLock, Provenance, SampleId, Store, StoreCheck, keep_generation, leftovers,
+    previous,
+};
+use bnn::{Error, Result};
+use common::simulated_disk::{Disk, Random};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+const START: [f32; 5] = [0.3, -0.2, 1.0, 0.0, 0.7];
+const CHECKPOINT_EVERY: u64 = 7;
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().expect("a number"),
+        Err(_) => otherwise,
+    }
+}
+
+/// A folder in memory where the system has one: what is simulated is not the disk below.
+fn folder() -> tempfile::TempDir {
+    match Path::new("/dev/shm") {
+        shm if shm.is_dir() => tempfile::tempdir_in(shm).unwrap(),
+        _ => tempfile::tempdir().unwrap(),
+    }
+}
+
+fn inference() -> Inference {
+    Inference::Chain {
+        sampler: ChainConfig {
+            warmup_steps: 4,
+            sampling_steps: 24,
+            thinning: 3,
+            seed: 5,
+            alpha: 0.3,
+            ..ChainConfig::new(Method::Baoa, 0.05)
+        },
+        preconditioner: Preconditioner::None,
+        auto_step: None,
+    }
+}
+
+fn provenance() -> Provenance {
+    Provenance {
+        config: String::new(),
+        model: String::new(),
+        seed: 5,
+        corpus_sha256: [0; 32],
+        baseline_sha256: [0; 32],
+        vocabulary: String::new(),
+        dtype: Dtype::F32,
+        n_params: START.len() as u64,
+    }
+}
+
+/// Goes on with a chain whose files lie in a folder, to its end; `kept` hears of each sample and each checkpoint that is on the disk.
+fn drive(cpu: &Cpu, folder: &Path, kept: &mut Kept) -> Result<[u8; 32]> {
+    let _lock = FolderLock::acquire(folder)?;
+    let path = folder.join("chain_00.bnn");
+    let mut store = Store::resume(folder.join("samples"), provenance())?;
+    for left in leftovers(folder)?
+        .into_iter()
+        .chain(leftovers(store.folder())?)
+    {
+        std::fs::remove_file(&left).map_err(Error::io(&left))?;
+    }
+    let mut session = if path.try_exists().map_err(Error::io(&path))? {
+        Session::resume_with_gradients(cpu, inference(), 1.0, START.len(), &path)?
+    } else {
+        Session::with_gradients(cpu, inference(), 1.0, &START)?
+    };
+    let made = session.steps_made();
+    assert!(made >= kept.checkpoint, "a checkpoint was lost");
+    let missing = inference().missing(0, made, store.ids());
+    assert!(
+        missing.is_empty(),
+        "{missing:?} of {made} steps are missing"
+    );
+    store.set_target(session.identity()?)?;
+    let mut theta = START;
+    while session.phase() != Phase::Done {
+        session.read_params(&mut theta)?;
+        let grad = theta.map(|x| -x); // of a standard normal
+        let log_post = -theta.iter().map(|x| 0.5 * (x * x) as f64).sum::<f64>();
+        let report = session.step_with_gradient(&grad, log_post)?;
+        let made = session.steps_made();
+        if report.is_some_and(|r| r.sample_due) {
+            session.read_params(&mut theta)?;
+            store.append(0, made, &theta)?;
+            kept.samples.insert(made, theta);
+        }
+        if made.is_multiple_of(CHECKPOINT_EVERY) || session.phase() == Phase::Done {
+            keep_generation(&path)?;
+            session.save(&path)?;
+            kept.checkpoint = made;
+        }
+    }
+    store.hash()
+}
+
+/// What the chain was told is on the disk.
+#[derive(Default)]
+struct Kept {
+    samples: BTreeMap<u64, [f32; 5]>,
+    checkpoint: u64,
+}
+
+impl Kept {
+    /// Checks that all of it is there, whole.
+    fn check(&self, folder: &Path) {
+        let samples = folder.join("samples");
+        if self.samples.is_empty() && !samples.is_dir() {
+            return;
+        }
+        let found = StoreCheck::of(&samples).unwrap();
+        assert!(found.damaged.is_empty(), "{:?}", found.damaged);
+        assert!(found.foreign.is_empty(), "{:?}", found.foreign);
+        for &step in self.samples.keys() {
+            let id = SampleId { chain: 0, step };
+            assert!(found.whole.contains(&id), "{id:?} was lost");
+        }
+        if self.samples.is_empty() {
+            return;
+        }
+        let store = Store::open(&samples).unwrap();
+        for (index, id) in store.ids().iter().enumerate() {
+            let mut params = [0.0; 5];
+            store.load(index, &mut params).unwrap();
+            if let Some(want) = self.samples.get(&id.step) {
+                assert_eq!(params, *want, "{id:?} is another");
+            }
+        }
+    }
+}
+
+/// Lets somebody look while the chain is driven.
+fn drive_watched<W: Watch + 'static>(
+    cpu: &Cpu,
+    folder: &Path,
+    kept: &mut Kept,
+    by: W,
+) -> (Result<[u8; 32]>, W) {
+    let by = Rc::new(RefCell::new(by));
+    let watching = watch(by.clone());
+    let result = drive(cpu, folder, kept);
+    drop(watching);
+    let by = Rc::try_unwrap(by).ok().expect("nobody else looks");
+    (result, by.into_inner())
+}
+
+#[test]
+fn power_may_fail_at_any_moment() {
+    let (crashes, seed) = (number("BNN_CRASHES", 5_000), number("BNN_SEED", 1));
+    let cpu = Cpu::new(1).unwrap();
+    let whole = folder();
+    let disk = Disk::of(whole.path(), usize::MAX);
+    let (want, disk) = drive_watched(&cpu, whole.path(), &mut Kept::default(), disk);
+    let (want, all) = (want.unwrap(), disk.changes);
+    let (start, mut made, mut ended) = (Instant::now(), 0, 0);
+    let mut run = 0;
+    while made < crashes {
+        let mut random = Random(seed << 32 | run);
+        let (dir, mut kept) = (folder(), Kept::default());
+        loop {
+            let dies_at = 1 + random.below(all);
+            let disk = Disk::of(dir.path(), dies_at);
+            let (result, disk) = drive_watched(&cpu, dir.path(), &mut kept, disk);
+            if disk.changes < dies_at {
+                let hash = result.unwrap_or_else(|e| panic!("seed {seed}, run {run}: {e}"));
+                assert_eq!(hash, want, "seed {seed}, run {run}");
+                break;
+            }
+            assert!(
+                result.is_err(),
+                "seed {seed}, run {run}: went on without power"
+            );
+            disk.crash(&mut random);
+            kept.check(dir.path());
+            made += 1;
+        }
+        kept.check(dir.path());
+        (ended, run) = (ended + 1, run + 1);
+    }
+    let rate = made as f64 / start.elapsed().as_secs_f64() * 60.0;
+    println!(
+        "{made} crashes (seed {seed}) over {ended} runs of {all} changes each, {rate:.0} crashes per minute: nothing was lost"
+    );
+}
+
+/// A disk that refuses the calls from one on: that call alone, or every later one too.
+struct Failing {
+    calls: usize,
+    fails_at: usize,
+    alone: bool,
+    kind: io::ErrorKind,
+    refused: Option<PathBuf>,
+}
+
+impl Watch for Failing {
+    fn before(&mut self, access: &Access<'_>) -> io::Result<()> {
+        self.calls += 1;
+        if self.calls == self.fails_at || self.calls > self.fails_at && !self.alone {
+            self.refused = Some(
+                format!("{access:?}")
+                    .chars()
+                    .take(200)
+                    .collect::<String>()
+                    .into(),
+            );
+            return Err(self.kind.into());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn each_call_may_be_refused() {
+    let cpu = Cpu::new(1).unwrap();
+    let failing = |fails_at, alone, kind| Failing {
+        calls: 0,
+        fails_at,
+        alone,
+        kind,
+        refused: None,
+    };
+    let whole = folder();
+    let none = failing(usize::MAX, true, io::ErrorKind::Other);
+    let (want, none) = drive_watched(&cpu, whole.path(), &mut Kept::default(), none);
+    let want = want.unwrap();
+    assert!(none.calls >= 200, "{}", none.calls);
+    let mut refused = 0;
+    for kind in [
+        io::ErrorKind::StorageFull,
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::Other,
+    ] {
+        for fails_at in 1..=none.calls {
+            for alone in [true, false] {
+                let (dir, mut kept) = (folder(), Kept::default());
+                let by = failing(fails_at, alone, kind);
+                let (result, by) = drive_watched(&cpu, dir.path(), &mut kept, by);
+                let what = by.refused.unwrap_or_default();
+                match result {
+                    Ok(hash) => assert_eq!(hash, want, "{what:?}"),
+                    Err(_) => refused += 1,
+                }
+                kept.check(dir.path());
+                let again = drive(&cpu, dir.path(), &mut kept);
+                let again = again.unwrap_or_else(|e| panic!("after {what:?}: {e}"));
+                assert_eq!(again, want, "after {what:?}");
+            }
+        }
+    }
+    // Most calls matter; those that do not are locks without support, links, and what only tidies up.
+    assert!(refused > 3 * none.calls, "{refused}");
+}
+
+/// A disk that takes and gives a few bytes at a time, and is interrupted now and then.
+struct Slow(Random);
+
+impl Watch for Slow {
+    fn before(&mut self, access: &Access<'_>) -> io::Result<()> {
+        match access {
+            Access::Read(_) | Access::Write { .. } if self.0.chance(3) => {
+                Err(io::ErrorKind::Interrupted.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn at_most(&mut self, n: usize) -> usize {
+        1 + self.0.below(n.min(11))
+    }
+}
+
+#[test]
+fn short_and_interrupted_calls_change_nothing() {
+    let cpu = Cpu::new(1).unwrap();
+    let (whole, dir) = (folder(), folder());
+    let want = drive(&cpu, whole.path(), &mut Kept::default()).unwrap();
+    for seed in 0..20 {
+        let slow = Slow(Random(seed));
+        let (got, _) = drive_watched(&cpu, dir.path(), &mut Kept::default(), slow);
+        assert_eq!(got.unwrap(), want);
+        if seed % 2 == 0 {
+            std::fs::remove_dir_all(dir.path().join("samples")).unwrap();
+            let path = dir.path().join("chain_00.bnn");
+            std::fs::remove_file(previous(&path)).unwrap();
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+/// The simulation finds what it is there to find: a file that is renamed before it is durable is lost by some crash.
+#[test]
+fn a_file_that_is_not_made_durable_is_lost() {
+    let lost = (0..200).any(|seed| {
+        let dir = folder();
+        let disk = Rc::new(RefCell::new(Disk::of(dir.path(), usize::MAX)));
+        let (beside, path) = (dir.path().join("beside"), dir.path().join("file"));
+        {
+            let mut disk = disk.borrow_mut();
+            let bytes = b"what is kept";
+            for access in [
+                Access::Create(&beside),
+                Access::Write {
+                    path: &beside,
+                    at: 0,
+                    bytes,
+                },
+                Access::Rename {
+                    from: &beside,
+                    to: &path,
+                },
+                Access::SyncFolder(dir.path()),
+            ] {
+                disk.before(&access).unwrap();
+            }
+        }
+        disk.borrow().crash(&mut Random(seed));
+        std::fs::read(&path).unwrap() != b"what is kept"
+    });
+    assert!(lost);
+}
