@@ -250,8 +250,16 @@ fn a_record_does_not_lead_out_of_its_run() {
         fs::remove_file(&own).expect("removed");
     }
     moved.edit("model_path", &line);
+    // Its text is then known from its checkpoint alone.
+    moved.edit("corpus_sha256", "");
+    let place = moved.dir.path().join("renamed.txt");
+    fs::write(&place, text(2)).expect("a text");
+    let resume = ["train", "--resume", "RUN", "--data", "renamed.txt"];
+    moved.refused(&resume, &["corpus"]);
+    fs::remove_file(&own).expect("it had been taken into the run");
     // Going on takes it into the run; a second log goes nowhere that the record says.
-    fs::write(moved.dir.path().join("renamed.txt"), text(1)).expect("a text");
+    moved.edit("model_path", &line);
+    fs::write(&place, text(1)).expect("a text");
     let logs = moved.dir.path().join("logs");
     moved.edit(
         "log_dir",
