@@ -348,9 +348,10 @@ bnn_status bnn_agreement(const bnn_context *context,
 
 /**
  * Trains a model as bnn_trainer_step does all baseline_iters steps, or takes the parameters that an earlier call kept: the file in the folder is named
- * by all that they depend on. The parameters become the model's.
+ * by all that they depend on. The parameters become the model's. The training's state is kept in the folder every checkpoint_every steps and when
+ * the callback ends it: the next call goes on from there, bit for bit. While another process trains the same model there, the call waits for it.
  *
- * [in] model: its shape; corpus: the text; options: those of bnn_trainer_new; NULL for defaults; path: of the folder, which is made where it does not
+ * [in] model: its shape; corpus: the text; options: those of bnn_trainer_new, checkpoint_every; NULL for defaults; path: of the folder, which is made where it does not
  * exist, UTF-8, path_len bytes; callback: NULL or called after each step. [out] report: kept, 1 where the file was there; path, of the file; steps;
  * train_loss, mean of the last 50 steps' losses; val_loss, on the whole validation split; nats per token; seconds, of the training when it was made.
  * Errors: those of bnn_trainer_new and bnn_trainer_step; BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file; BNN_ERR_BUSY; BNN_ERR_INTERRUPTED. The model is

@@ -8,6 +8,7 @@ use crate::backend::{Backend, Objective, Transfer};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, TokenBatch, Training, Workspace};
+use crate::memory;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -151,6 +152,46 @@ impl<B: Backend> Trainer<B> {
     /// Returns the parameters, (n_params).
     pub fn params(&self) -> &B::Vector {
         &self.params
+    }
+
+    /// Returns what the next step depends on beside the step's number, by name: the parameters and AdamW's two running means, (n_params) each.
+    pub fn state(&self) -> [(&'static str, &B::Vector); 3] {
+        [
+            ("params", &self.params),
+            ("adam.mean", &self.m),
+            ("adam.squares", &self.v),
+        ]
+    }
+
+    /// Goes on from where a training of this model by this recipe was: after `step` steps, with the vectors of [`Trainer::state`], each of which `read`
+    /// fills.
+    ///
+    /// # Errors
+    /// For more steps than the recipe has, and those of `read`: the training is then to be made anew.
+    pub fn restore(
+        &mut self,
+        step: u64,
+        mut read: impl FnMut(&'static str, &mut [f32]) -> Result<()>,
+    ) -> Result<()> {
+        let iters = self.recipe.iters;
+        if step > iters {
+            return Err(Error::out_of_range(
+                "steps made",
+                format!("at most {iters}"),
+                step,
+            ));
+        }
+        let mut host = memory::zeros(self.gpt.n_params(), "a model's parameters")?;
+        let names = self.state().map(|(name, _)| name);
+        for (name, to) in names
+            .into_iter()
+            .zip([&mut self.params, &mut self.m, &mut self.v])
+        {
+            read(name, &mut host)?;
+            self.backend.upload(to, &host)?;
+        }
+        self.step = step;
+        Ok(())
     }
 
     /// Returns the parameters alone: everything else that training took is given back.

@@ -6,7 +6,7 @@ use bnn::baseline::{Recipe, Trainer};
 use bnn::data::{Batch, Corpus, Windows};
 use bnn::gpt::{Gpt, GptConfig};
 use bnn::inference::Report;
-use bnn::inference::baseline_cache::{BASELINE_CHAIN, Training};
+use bnn::inference::baseline_cache::{BASELINE_CHAIN, Training, Watch};
 use bnn::inference::baseline_file::{BaselineFile, baseline_sha256};
 use bnn::metrics::split_loss;
 use bnn::store::params_sha256;
@@ -33,6 +33,26 @@ fn setting() -> (Cpu, Corpus, Gpt, Recipe) {
     (Cpu::new(1).unwrap(), corpus, gpt, recipe)
 }
 
+/// Who watches a training that may train or not, and whose loss may be computed, be broken off or not be asked for.
+struct Look {
+    trains: bool,
+    scores: Option<bool>,
+}
+
+impl Watch for Look {
+    fn step(&mut self, _: u64, _: f64) -> bnn::Result<()> {
+        assert!(self.trains, "trained again");
+        Ok(())
+    }
+
+    fn look(&mut self) -> bnn::Result<()> {
+        match self.scores.expect("not scored again") {
+            true => Ok(()),
+            false => Err(Error::Interrupted),
+        }
+    }
+}
+
 #[test]
 fn the_kept_model_is_that_of_the_trainer() {
     let (cpu, corpus, gpt, recipe) = setting();
@@ -44,7 +64,7 @@ fn the_kept_model_is_that_of_the_trainer() {
     };
     let mut losses = Vec::new();
     let file = training
-        .run(&cpu, |step, loss| {
+        .run(&cpu, &mut |step: u64, loss: f64| {
             losses.push((step, loss));
             Ok(())
         })
@@ -69,14 +89,18 @@ fn the_kept_model_is_that_of_the_trainer() {
 
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("kept");
-    let first = training
-        .once(&cpu, &folder, |_, _| Ok(()), || Ok(()))
-        .unwrap();
+    let mut does_all = Look {
+        trains: true,
+        scores: Some(true),
+    };
+    let first = training.once(&cpu, &folder, 500, &mut does_all).unwrap();
     assert!(!first.cached && first.path == training.path(&cpu, &folder).unwrap());
     assert_eq!(first.file.params, file.params);
-    let no_training = |_, _| panic!("trained again");
-    let again = training.once(&cpu, &folder, no_training, || panic!("scored again"));
-    let again = again.unwrap();
+    let mut no_work = Look {
+        trains: false,
+        scores: None,
+    };
+    let again = training.once(&cpu, &folder, 500, &mut no_work).unwrap();
     assert_eq!((again.cached, &again.file), (true, &first.file));
     assert_eq!(Report::from(&again).u64("kept").unwrap(), 1);
     assert_eq!(Report::from(&again).f64("val_loss").unwrap(), val);
@@ -90,18 +114,24 @@ fn the_kept_model_is_that_of_the_trainer() {
     }
     // Stopped while its loss is computed: the model is kept, and the loss is computed next time.
     std::fs::remove_file(&first.path).unwrap();
-    let stopped = training.once(&cpu, &folder, |_, _| Ok(()), || Err(Error::Interrupted));
+    let mut stops = Look {
+        trains: true,
+        scores: Some(false),
+    };
+    let stopped = training.once(&cpu, &folder, 500, &mut stops);
     assert!(matches!(stopped, Err(Error::Interrupted)));
     let bare = BaselineFile::read(&first.path).unwrap();
     assert!(bare.val_loss.is_nan() && bare.params == first.file.params);
-    let scored = training
-        .once(&cpu, &folder, no_training, || Ok(()))
-        .unwrap();
+    let mut scores = Look {
+        trains: false,
+        scores: Some(true),
+    };
+    let scored = training.once(&cpu, &folder, 500, &mut scores).unwrap();
     assert_eq!((scored.cached, scored.file.val_loss), (true, val));
     let again = BaselineFile::read(&first.path).unwrap();
     assert_eq!(again.val_loss, val);
 
-    let stopped = training.run(&cpu, |step, _| match step {
+    let stopped = training.run(&cpu, &mut |step: u64, _: f64| match step {
         3 => Err(Error::Interrupted),
         _ => Ok(()),
     });

@@ -397,7 +397,7 @@ fn nothing_to_score(run: &Path, folder: &Path) {
     let empty = Store::create(folder.join("empty"), samples.provenance().clone()).expect("a store");
     let baseline = Baseline {
         path: run.to_path_buf(),
-        params: vec![0.0; setting.gpt.n_params()],
+        params: vec![0.0; setting.model.gpt.n_params()],
         sha256: [0; 32],
         iters: 0,
         train_loss: 0.0,

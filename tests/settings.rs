@@ -258,9 +258,18 @@ fn a_run_from_before_a_setting_did_what_it_did() {
 fn a_run_takes_some_settings_anew_and_no_others() {
     let settings = Given::default().resolve().expect("the defaults");
     for row in TABLE.iter().filter(|row| row.is_recorded()) {
-        let anew = ["eval", "threads", "log_dir", "sampling_steps", "num_epochs"]
-            .iter()
-            .any(|p| row.name.starts_with(p));
+        let anew = [
+            "eval",
+            "threads",
+            "log_dir",
+            "sampling_steps",
+            "num_epochs",
+            "data",
+            "meta_path",
+            "model_path",
+        ]
+        .iter()
+        .any(|p| row.name.starts_with(p));
         assert_eq!(row.is_read_by(Reader::Resume), anew, "{}", row.name);
     }
     let given = Given {

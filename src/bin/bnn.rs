@@ -288,7 +288,8 @@ fn train_baseline(a: &Configured, given: Given, mut ctx: Context) -> Result<()> 
     let environment = Environment::with_file(&mut ctx.log)?;
     let config = resolve(a, given, &environment)?;
     RunFolder::check_place(&config.save_dir)?;
-    let b = Setting::new(&config)?.baseline(&config, &mut ctx)?;
+    let b = Setting::new(&config)?.baseline(&config, &mut ctx);
+    let b = ctx.stopped_with(b, "the same command")?;
     match a.json {
         true => print_json(&json!({
             "val_loss": b.val_loss,
@@ -386,6 +387,7 @@ fn diagnose_runs(a: &Diagnose, given: Given) -> Result<()> {
 fn generate_text(a: &Generate, given: Given, mut ctx: Context) -> Result<ExitCode> {
     let (folder, mut config) = RunFolder::open(&a.run)?;
     config.threads = given.threads.unwrap_or(config.threads);
+    config.model_path = given.model_path.clone().or(config.model_path);
     let writing = given.defaulted(TargetKind::Gpt);
     let request = generate::Request {
         prompts: a.prompt.clone(),

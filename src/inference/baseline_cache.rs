@@ -2,6 +2,7 @@
 
 use super::Report;
 use super::baseline_file::BaselineFile;
+use super::baseline_part::{self, Part, Record};
 use crate::backend::{Backend, GemmPrecision, Transfer};
 use crate::baseline::{Recipe, Trainer};
 use crate::data::{Batch, Corpus, Windows};
@@ -10,14 +11,38 @@ use crate::error::{Error, Result};
 use crate::gpt::Gpt;
 use crate::memory;
 use crate::metrics::split_loss_watched;
+use crate::store::{Attempt, FileLock, Header, Kind};
 use sha2::{Digest, Sha256};
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The baseline's batches come from a stream that no chain uses.
 pub const BASELINE_CHAIN: u32 = u32::MAX;
-/// Steps whose losses are averaged for the training loss.
-const RECENT: usize = 50;
+/// Between two looks at whether another process has ended.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// Who watches a training, and may end it. A function of a step's number and its loss is one.
+pub trait Watch {
+    /// Hears each step's number, from 1, and its loss. An error ends the training, whose state is kept.
+    fn step(&mut self, step: u64, loss: f64) -> Result<()>;
+
+    /// Is asked now and then while no step is made. An error ends that: while another process is waited for, or while the validation loss is computed; the
+    /// trained model is kept by then, and its loss is computed next time.
+    fn look(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Hears what a person should know.
+    fn say(&mut self, words: &str) {
+        let _ = words;
+    }
+}
+
+impl<F: FnMut(u64, f64) -> Result<()>> Watch for F {
+    fn step(&mut self, step: u64, loss: f64) -> Result<()> {
+        self(step, loss)
+    }
+}
 
 /// A training: the same one gives the same parameters.
 #[derive(Clone, Copy, Debug)]
@@ -101,45 +126,69 @@ impl Training<'_> {
         Ok(folder.join(format!("{name}.bnn")))
     }
 
-    /// Takes the model that a folder keeps, or trains it and keeps it there; `done` as of [`Training::run`]. `look` is called while the validation loss is
-    /// computed and may end that with an error: the trained model is kept by then, and its loss is computed next time.
+    /// Takes the model that a folder keeps, or trains it and keeps it there.
+    ///
+    /// Every `every` steps, and when `watch` ends the training, its state is kept in the folder too, as `<key>.part.bnn`: the next call goes on from it bit
+    /// for bit, and it is taken away when the model is there. Two processes never train one model at the same time: the second waits until the
+    /// first has ended, and then takes its model, or goes on from its state. Within one process the second trains too, without keeping its state.
     ///
     /// # Errors
-    /// Returns the errors of [`Training::run`] and of `look`, and an error when the folder or the file cannot be written, or a kept file is damaged or of another model.
+    /// Returns the errors of [`Training::run`] and of `watch`, and an error when the folder or a file cannot be written, or a kept file is damaged or of
+    /// another model.
     pub fn once<B: Backend>(
         &self,
         backend: &B,
         folder: &Path,
-        done: impl FnMut(u64, f64) -> Result<()>,
-        look: impl FnMut() -> Result<()>,
+        every: u64,
+        watch: &mut impl Watch,
     ) -> Result<Kept> {
         disk::make_folders(folder).map_err(Error::io(folder))?;
         let path = self.path(backend, folder)?;
-        let cached = disk::exists(&path).map_err(Error::io(&path))?;
+        let there = || disk::exists(&path).map_err(Error::io(&path));
+        let mut cached = there()?;
         if !cached {
-            self.train(backend, done)?.write(&path)?;
+            let lock = lock(&path, watch)?;
+            // Another may have trained it in the meantime.
+            cached = there()?;
+            if !cached {
+                let part = lock.as_ref();
+                let part = part.map(|_| Ok(Part::of(&path, self.header(backend)?, every)));
+                self.train(backend, part.transpose()?.as_ref(), watch)?
+                    .write(&path)?;
+            }
+            lock.map_or(Ok(()), FileLock::remove)?;
         }
+        // A process that was killed may have left it.
+        baseline_part::remove(&path)?;
         let mut file = BaselineFile::read(&path)?;
         file.check_fits(&path, self.gpt, &self.corpus.tokenizer.vocabulary())?;
         if file.val_loss.is_nan() {
-            file.val_loss = self.val_loss(backend, &file.params, look)?;
+            file.val_loss = self.val_loss(backend, &file.params, || watch.look())?;
             file.write(&path)?;
         }
         Ok(Kept { path, file, cached })
     }
 
-    /// Trains the model; `done` hears each step's number, from 1, and its loss, and may end the training with an error.
+    /// Trains the model, and keeps nothing.
     ///
     /// # Errors
-    /// When the recipe does not fit the text, the loss or the gradient is not finite, or `done` fails.
-    pub fn run<B: Backend>(
-        &self,
-        backend: &B,
-        done: impl FnMut(u64, f64) -> Result<()>,
-    ) -> Result<BaselineFile> {
-        let mut file = self.train(backend, done)?;
-        file.val_loss = self.val_loss(backend, &file.params, || Ok(()))?;
+    /// When the recipe does not fit the text, the loss or the gradient is not finite, or `watch` fails.
+    pub fn run<B: Backend>(&self, backend: &B, watch: &mut impl Watch) -> Result<BaselineFile> {
+        let mut file = self.train(backend, None, watch)?;
+        file.val_loss = self.val_loss(backend, &file.params, || watch.look())?;
         Ok(file)
+    }
+
+    /// Returns what a checkpoint says that it is of.
+    fn header<B: Backend>(&self, backend: &B) -> Result<Header> {
+        Ok(Header {
+            config: self.config(backend)?,
+            model: self.gpt.config().json()?,
+            seed: self.recipe.seed,
+            corpus_sha256: self.corpus.sha256,
+            vocabulary: self.corpus.tokenizer.vocabulary(),
+            ..Header::new(Kind::Training)
+        })
     }
 
     /// Returns the loss of the trained model on the whole validation split.
@@ -154,43 +203,106 @@ impl Training<'_> {
         Ok(split_loss_watched(backend, self.gpt, &params, val, block, look)?.0)
     }
 
-    /// Trains the model; its validation loss is not known yet, NaN.
+    /// Trains the model, from the beginning or from its checkpoint; its validation loss is not known yet, NaN.
     fn train<B: Backend>(
         &self,
         backend: &B,
-        mut done: impl FnMut(u64, f64) -> Result<()>,
+        part: Option<&Part>,
+        watch: &mut impl Watch,
     ) -> Result<BaselineFile> {
-        let (b, t) = self.batch;
-        let (tokens, seed) = (&self.corpus.train, self.recipe.seed);
-        let windows = Windows::all(tokens.len(), t)?;
-        let mut batch = Batch::new(b, t)?;
-        let mut trainer = Trainer::new(backend, self.gpt, self.recipe, b, t)?;
-        let mut recent = VecDeque::with_capacity(RECENT);
-        let start = std::time::Instant::now();
-        for step in 0..self.recipe.iters {
-            windows.fill(tokens, seed, BASELINE_CHAIN, step, &mut batch)?;
-            let loss = trainer.step(&batch)?;
-            if recent.len() == RECENT {
-                recent.pop_front();
-            }
-            recent.push_back(loss);
-            done(step + 1, loss)?;
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        let trained = trainer.into_params();
+        let (trained, record) = self.stepped(backend, part, watch)?;
         let mut params = memory::zeros(self.gpt.n_params(), "a model's parameters")?;
         backend.download(&trained, &mut params)?;
         Ok(BaselineFile {
             config: self.config(backend)?,
             model: self.gpt.config().clone(),
             params,
-            seed,
+            seed: self.recipe.seed,
             steps: self.recipe.iters,
             corpus_sha256: self.corpus.sha256,
             vocabulary: self.corpus.tokenizer.vocabulary(),
-            train_loss: recent.iter().sum::<f64>() / recent.len() as f64,
+            train_loss: record.mean_loss(),
             val_loss: f64::NAN,
-            seconds,
+            seconds: record.seconds,
         })
+    }
+
+    /// Makes all steps that are left; returns the parameters, and what the steps left.
+    fn stepped<B: Backend>(
+        &self,
+        backend: &B,
+        part: Option<&Part>,
+        watch: &mut impl Watch,
+    ) -> Result<(B::Vector, Record)> {
+        let (b, t) = self.batch;
+        let (tokens, seed) = (&self.corpus.train, self.recipe.seed);
+        let windows = Windows::all(tokens.len(), t)?;
+        let mut batch = Batch::new(b, t)?;
+        let (mut trainer, mut record) = self.begun(backend, part, watch)?;
+        let (start, before) = (Instant::now(), record.seconds);
+        while trainer.step_count() < self.recipe.iters {
+            windows.fill(
+                tokens,
+                seed,
+                BASELINE_CHAIN,
+                trainer.step_count(),
+                &mut batch,
+            )?;
+            let loss = trainer.step(&batch)?;
+            let made = trainer.step_count();
+            record.add(loss);
+            record.seconds = before + start.elapsed().as_secs_f64();
+            let wish = watch.step(made, loss);
+            if let Some(part) = part
+                && (wish.is_err() || (made.is_multiple_of(part.every) && made < self.recipe.iters))
+            {
+                part.write(backend, &trainer, &record)?;
+            }
+            wish?;
+        }
+        Ok((trainer.into_params(), record))
+    }
+
+    /// Returns a training at its beginning, or where its checkpoint has it.
+    fn begun<B: Backend>(
+        &self,
+        backend: &B,
+        part: Option<&Part>,
+        watch: &mut impl Watch,
+    ) -> Result<(Trainer<B>, Record)> {
+        let (b, t) = self.batch;
+        let anew = || Trainer::new(backend, self.gpt, self.recipe, b, t);
+        let part = match part {
+            Some(part) if part.is_there()? => part,
+            _ => return Ok((anew()?, Record::default())),
+        };
+        let mut trainer = anew()?;
+        if let Some(record) = part.restore(&mut trainer, |words| watch.say(words))? {
+            watch.say(&format!("going on from step {}", trainer.step_count()));
+            return Ok((trainer, record));
+        }
+        // What a damaged file has left in it is not gone on from.
+        drop(trainer);
+        Ok((anew()?, Record::default()))
+    }
+}
+
+/// Takes the lock on the training that makes a file, and waits for it while another process has it; none where this process itself trains it already.
+fn lock(kept: &Path, watch: &mut impl Watch) -> Result<Option<FileLock>> {
+    let path = kept.with_extension("lock");
+    let mut said = false;
+    loop {
+        match FileLock::attempt(&path)? {
+            Attempt::Held(lock) => return Ok(Some(lock)),
+            Attempt::Taken(Some(id)) if id == std::process::id() => return Ok(None),
+            Attempt::Taken(holder) => {
+                if !std::mem::replace(&mut said, true) {
+                    let of = holder.map_or("another process".into(), |id| format!("process {id}"));
+                    watch.say(&format!("{of} trains {}: waiting for it", kept.display()));
+                }
+                watch.look()?;
+                std::thread::sleep(WAIT);
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 pub mod agreement;
 pub mod baseline_cache;
 pub mod baseline_file;
+mod baseline_part;
 mod build;
 mod chain_end;
 mod chain_file;

@@ -131,7 +131,7 @@ impl Run<'_> {
     /// Returns a line with one step's values, and how far equilibrium at T lets them stray.
     fn progress_line(&self, report: &StepReport) -> String {
         let temperature = self.config.temperature;
-        let band = mixing::equilibrium_sd(temperature, self.setting.gpt.n_params());
+        let band = mixing::equilibrium_sd(temperature, self.setting.model.gpt.n_params());
         let show =
             |what: &str, t: Option<f64>| t.map_or(String::new(), |t| format!("  {what} T {t:.4}"));
         format!(

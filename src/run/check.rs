@@ -22,6 +22,8 @@ pub struct RunCheck {
     pub damaged: Vec<(PathBuf, String)>,
     /// Samples that the steps made imply but that are not there.
     pub missing: Vec<String>,
+    /// The run's baseline, where it is not there.
+    pub without_baseline: Option<PathBuf>,
     /// Chains that have samples but no checkpoint to go on from.
     pub without_checkpoint: Vec<u32>,
     /// Files among the samples that are none.
@@ -53,6 +55,7 @@ pub fn check(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
     for (id, e) in store.damaged {
         (found.damaged).push((samples.join(id.file_name()), e.to_string()));
     }
+    found.baselines(folder, config)?;
     let given_up = given_up(folder)?;
     let has = |chain: u32| store.whole.iter().any(|id| id.chain == chain);
     if config.sampler.chain().is_none() {
@@ -140,9 +143,29 @@ impl RunCheck {
         Ok(newest)
     }
 
+    /// Looks at the run's baseline and at those of chains' own. One that lies outside the folder is looked at by whoever uses it.
+    fn baselines(&mut self, folder: &RunFolder, config: &Config) -> Result<()> {
+        let own = |chain: u32| folder.baseline(chain);
+        for path in (0..config.chains).map(own) {
+            if disk::exists(&path).map_err(Error::io(&path))?
+                && let Err(e) = Reader::open(&path, Kind::Baseline)
+            {
+                self.damaged.push((path, e.to_string()));
+            }
+        }
+        let named = config.model_path.clone().unwrap_or_else(|| own(0));
+        if !disk::exists(&named).map_err(Error::io(&named))? {
+            self.without_baseline = Some(named);
+        }
+        Ok(())
+    }
+
     /// Returns whether nothing is damaged and nothing missing.
     pub fn is_whole(&self) -> bool {
-        self.damaged.is_empty() && self.missing.is_empty() && self.without_checkpoint.is_empty()
+        self.damaged.is_empty()
+            && self.missing.is_empty()
+            && self.without_checkpoint.is_empty()
+            && self.without_baseline.is_none()
     }
 
     /// Returns what was found as text for a person.
@@ -159,6 +182,12 @@ impl RunCheck {
                 .map(|(_, why)| format!("damaged: {why}")),
         );
         lines.extend(self.missing.iter().map(|name| format!("missing: {name}")));
+        if let Some(path) = &self.without_baseline {
+            lines.push(format!(
+                "missing: {}, the run's baseline: put it back, or give it with --model-path FILE",
+                path.display()
+            ));
+        }
         for chain in &self.without_checkpoint {
             lines.push(format!(
                 "chain {chain} has samples but no checkpoint: `bnn train --resume {} --restart-chain` draws them again and compares",

@@ -2,6 +2,7 @@
 //!
 //! A flag wins over `--config FILE.toml`, that over the environment, that over the preset's defaults.
 
+use super::hex;
 use crate::data::read_file;
 use crate::error::{Error, Result};
 pub use crate::settings::Settings as Config;
@@ -17,11 +18,46 @@ pub use crate::samplers::{CovarianceStructure, CurvatureKind, GaussianMethod};
 const VERSION_KEY: &str = "settings_version";
 const VERSION: i64 = 2;
 
-/// Reads settings from a TOML file as `bnn config` prints it.
+/// Under it a run's record has the SHA-256 of its text, which tells a record from other files.
+const CORPUS_KEY: &str = "corpus_sha256";
+
+/// What a file of settings says.
+pub(super) struct Recorded {
+    /// The settings that it gives.
+    pub given: Given,
+    /// SHA-256 of the run's text; none where it is no run's, or a run's of before.
+    pub corpus_sha256: Option<[u8; 32]>,
+}
+
+/// Reads settings from a TOML file as `bnn config` prints it. The relative paths of a run's record are relative to its folder.
 ///
 /// # Errors
 /// When the file is not a regular one, cannot be read, is no TOML, names a setting that does not exist, or has a value out of range.
 pub fn from_toml(path: &Path) -> Result<Given> {
+    let Recorded {
+        mut given,
+        corpus_sha256,
+    } = recorded(path)?;
+    if let (Some(_), Some(folder)) = (corpus_sha256, path.parent()) {
+        let paths = [
+            &mut given.data,
+            &mut given.data_dir,
+            &mut given.meta_path,
+            &mut given.model_path,
+        ];
+        for path in paths.into_iter().flatten() {
+            // An absolute path stays as it is.
+            *path = folder.join(&path);
+        }
+    }
+    Ok(given)
+}
+
+/// Reads settings as [`from_toml`] does, with paths as they stand there, and what a run's record has beside them.
+///
+/// # Errors
+/// Those of [`from_toml`].
+pub(super) fn recorded(path: &Path) -> Result<Recorded> {
     let place = path.display().to_string();
     let text = String::from_utf8(read_file(path)?)
         .map_err(|e| Error::data(&place, format!("expected UTF-8: {e}")))?;
@@ -31,12 +67,13 @@ pub fn from_toml(path: &Path) -> Result<Given> {
     from_table(table).map_err(|e| Error::data(&place, e.to_string()))
 }
 
-fn from_table(mut table: toml::Table) -> Result<Given> {
+fn from_table(mut table: toml::Table) -> Result<Recorded> {
     let old = match table.remove(VERSION_KEY) {
         None => true,
         Some(toml::Value::Integer(VERSION)) => false,
         Some(other) => return Err(Error::out_of_range(VERSION_KEY, VERSION.to_string(), other)),
     };
+    let corpus_sha256 = table.remove(CORPUS_KEY).map(sha256).transpose()?;
     let mut given = Given::default();
     for (name, value) in &table {
         let row = row("setting", name, Row::is_recorded)?;
@@ -53,7 +90,21 @@ fn from_table(mut table: toml::Table) -> Result<Given> {
     if old && sampler.given(&given) == Some(before) {
         sampler.set(&mut given, &Value::Text("sgnht_ding".into()))?;
     }
-    Ok(given)
+    Ok(Recorded {
+        given,
+        corpus_sha256,
+    })
+}
+
+/// Reads a checksum as messages and files print it.
+fn sha256(value: toml::Value) -> Result<[u8; 32]> {
+    let digits = |text: &str| -> Option<[u8; 32]> {
+        let pairs = text.as_bytes().chunks_exact(2);
+        let pairs = pairs.map(|p| u8::from_str_radix(std::str::from_utf8(p).ok()?, 16).ok());
+        pairs.collect::<Option<Vec<u8>>>()?.try_into().ok()
+    };
+    let found = value.as_str().filter(|t| t.len() == 64).and_then(digits);
+    found.ok_or_else(|| Error::out_of_range(CORPUS_KEY, "64 hexadecimal digits", value))
 }
 
 /// Returns a TOML value in the setting's kind: whole numbers are real ones too.
@@ -74,6 +125,15 @@ fn read(row: &Row, value: &toml::Value) -> Result<Value> {
 }
 
 impl Config {
+    /// Returns the settings as the record of a run on a text.
+    ///
+    /// # Errors
+    /// When a value has no TOML form.
+    pub(super) fn to_record(&self, corpus_sha256: &[u8; 32]) -> Result<String> {
+        let hash = format!("{CORPUS_KEY} = \"{}\"\n", hex(corpus_sha256));
+        Ok(hash + &self.to_toml()?)
+    }
+
     /// Returns the settings as TOML, each under its explanation; what has no value is a comment.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::progress::Log;
 use crate::data::check_regular;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::settings::Given;
 use std::collections::BTreeMap;
@@ -42,7 +43,7 @@ impl Environment {
     pub fn with_file(log: &mut Log) -> Result<Self> {
         let folder = std::env::current_dir().map_err(Error::io("."))?;
         let path = folder.join(".env");
-        match path.metadata() {
+        match disk::metadata(&path) {
             Ok(found) if !found.is_dir() => Self::read(&path, log),
             _ => Ok(Self::default()),
         }
@@ -89,7 +90,7 @@ impl Environment {
         let there = |name: &str, wanted: bool| -> Result<Option<PathBuf>> {
             let path = self.get(name)?.filter(|_| wanted).map(PathBuf::from);
             match path {
-                Some(path) if !path.try_exists().map_err(Error::io(&path))? => Err(Error::data(
+                Some(path) if !disk::exists(&path).map_err(Error::io(&path))? => Err(Error::data(
                     format!("{name}={}", path.display()),
                     "the environment names a place that does not exist",
                 )),

@@ -17,6 +17,7 @@ use crate::inference::text_score::{TextPlan, write_and_score};
 use crate::metrics::eval_batch;
 use crate::store::Store;
 use serde_json::{Value, json};
+use std::time::Instant;
 
 /// Samples that texts are averaged over when all are asked for: the original's number.
 const TEXT_SAMPLES: usize = 10;
@@ -24,11 +25,17 @@ const TEXT_SAMPLES: usize = 10;
 /// The front of a split that an evaluation may use.
 pub(super) fn limited<'a>(config: &Config, setting: &'a Setting, split: &str) -> &'a [u16] {
     let tokens = setting.split(split);
-    let t = setting.gpt.config().block_size;
+    let t = setting.model.gpt.config().block_size;
     let by_windows = config.eval_max_samples.map(|n| n.saturating_mul(t) + 1);
     let by_tokens = config.eval_max_tokens.map(|n| n.saturating_add(1));
     let most = by_windows.into_iter().chain(by_tokens).min();
     &tokens[..most.unwrap_or(tokens.len()).min(tokens.len())]
+}
+
+/// A split's scores, with the averaged prediction's of each token.
+struct Scored {
+    report: SplitReport,
+    averaged: Vec<f64>,
 }
 
 /// A run's samples, and what they are scored with.
@@ -50,22 +57,21 @@ impl Evaluation<'_> {
     /// # Errors
     /// When a sample cannot be read, or a prediction is not finite.
     pub fn losses(&self, split: &str, ctx: &mut Context) -> Result<SplitReport> {
-        let (report, _) = self.scored(split, ctx)?;
-        Ok(report)
+        Ok(self.scored(split, ctx)?.report)
     }
 
-    fn scored(&self, split: &str, ctx: &mut Context) -> Result<(SplitReport, Vec<f64>)> {
+    fn scored(&self, split: &str, ctx: &mut Context) -> Result<Scored> {
         let (config, setting, store) = (self.config, self.setting, self.store);
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let tokens = limited(config, setting, split);
         let used = last_samples(store, config.eval_num_posterior_samples);
-        let (gpt, models) = (&setting.gpt, Models::Stored(store, used.clone()));
+        let (gpt, models) = (&setting.model.gpt, Models::Stored(store, used.clone()));
         // The baseline comes after the samples.
         let scored = used.len() + 1;
         let work = scored * consecutive(tokens, gpt.config().block_size)?.num_windows();
         let mut progress = Progress::new(&format!("eval {split}"), 0, work as u64);
         let compared = compare(
-            &setting.backend,
+            &setting.model.backend,
             gpt,
             tokens,
             &models,
@@ -78,7 +84,10 @@ impl Evaluation<'_> {
             },
         )?;
         let report = SplitReport::new(config, split, &compared, start.elapsed().as_secs_f64());
-        Ok((report, compared.averaged.nll))
+        Ok(Scored {
+            report,
+            averaged: compared.averaged.nll,
+        })
     }
 
     /// Everything that `--eval` asks for, on every split.
@@ -86,35 +95,71 @@ impl Evaluation<'_> {
     /// # Errors
     /// Returns the errors of [`Evaluation::losses`], and those of the control's training and of texts.
     pub fn evaluate(&self, ctx: &mut Context) -> Result<Vec<SplitReport>> {
-        let (config, setting) = (self.config, self.setting);
-        let control = match config.eval_control {
-            true => {
-                let per_epoch = setting.batches(config)?.per_sweep();
-                let iters =
-                    self.baseline.iters + config.extra_baselines() + config.gradients(per_epoch);
-                Some(setting.deterministic(config, iters, "control", ctx)?)
-            }
+        let scored = self.of_samples(ctx)?;
+        self.with_control(scored, ctx)
+    }
+
+    /// Scores every split but for the deterministic model of equal cost.
+    fn of_samples(&self, ctx: &mut Context) -> Result<Vec<Scored>> {
+        let each = self.config.eval_splits.iter().map(|split| {
+            let start = Instant::now();
+            let mut scored = self.scored(split, ctx)?;
+            self.texts(split, &mut scored.report, ctx)?;
+            scored.report.elapsed_seconds = start.elapsed().as_secs_f64();
+            Ok(scored)
+        });
+        each.collect()
+    }
+
+    /// Adds the deterministic model of equal cost where it is asked for, which is trained or kept from before, and says the reports.
+    fn with_control(&self, scored: Vec<Scored>, ctx: &mut Context) -> Result<Vec<SplitReport>> {
+        let control = match self.config.eval_control {
+            true => Some(self.control(ctx)?),
             false => None,
         };
         let mut reports = Vec::new();
-        for split in &config.eval_splits {
-            let start = std::time::Instant::now();
-            let (mut report, nll) = self.scored(split, ctx)?;
-            if let Some(c) = &control {
-                let (tokens, one) = (limited(config, setting, split), Models::One(&c.params));
-                let look = |_| ctx.check_stop();
-                let scores = score(&setting.backend, &setting.gpt, tokens, &one, look)?;
-                report.loss_deterministic_equal_gradients = Some(mean(&scores.nll));
-                report.deterministic_gradients = Some(c.iters);
-                report.against_deterministic_equal_gradients =
-                    Some(Paired::new(&nll, &scores.nll, config.seed)?);
+        for mut split in scored {
+            if let Some(control) = &control {
+                self.compare_with(control, &mut split, ctx)?;
             }
-            self.texts(split, &mut report, ctx)?;
-            report.elapsed_seconds = start.elapsed().as_secs_f64();
-            ctx.log.say(report.text().trim_end());
-            reports.push(report);
+            ctx.log.say(split.report.text().trim_end());
+            reports.push(split.report);
         }
         Ok(reports)
+    }
+
+    /// Returns the deterministic model that took as many gradients as the samples and their baselines.
+    fn control(&self, ctx: &mut Context) -> Result<Baseline> {
+        let (config, setting) = (self.config, self.setting);
+        let per_epoch = setting.batches(config)?.per_sweep();
+        let iters = self.baseline.iters + config.extra_baselines() + config.gradients(per_epoch);
+        setting.deterministic(config, iters, "control", ctx)
+    }
+
+    fn compare_with(
+        &self,
+        control: &Baseline,
+        split: &mut Scored,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let start = Instant::now();
+        let (config, setting, report) = (self.config, self.setting, &mut split.report);
+        let tokens = limited(config, setting, &report.split);
+        let one = Models::One(&control.params);
+        let look = |_| ctx.check_stop();
+        let scores = score(
+            &setting.model.backend,
+            &setting.model.gpt,
+            tokens,
+            &one,
+            look,
+        )?;
+        report.loss_deterministic_equal_gradients = Some(mean(&scores.nll));
+        report.deterministic_gradients = Some(control.iters);
+        report.against_deterministic_equal_gradients =
+            Some(Paired::new(&split.averaged, &scores.nll, config.seed)?);
+        report.elapsed_seconds += start.elapsed().as_secs_f64();
+        Ok(())
     }
 
     /// Returns what `bayesian_eval_<time>.json` keeps of an evaluation, under the original's keys.
@@ -131,7 +176,7 @@ impl Evaluation<'_> {
             "config": {
                 "data_dir": data,
                 "splits": config.eval_splits,
-                "batch_size": eval_batch(setting.gpt.config().block_size),
+                "batch_size": eval_batch(setting.model.gpt.config().block_size),
                 "max_eval_samples": config.eval_max_samples,
                 "num_text_samples": config.eval_num_text_samples,
                 "prompt_length": config.eval_prompt_length,
@@ -142,37 +187,43 @@ impl Evaluation<'_> {
             "num_posterior_samples": last_samples(store, config.eval_num_posterior_samples).len(),
             "temperature": config.temperature,
             "results": by_split(reports)?,
-            "vocab_size": setting.gpt.config().vocab_size,
+            "vocab_size": setting.model.gpt.config().vocab_size,
         }))
     }
 
-    /// What a run says of its samples at its end: with `--eval` every split that was asked for, else the validation split's losses; and the
-    /// validation split's report, wherever it was asked for.
+    /// What a run says of its samples at its end: with `--eval` every split that was asked for, else the validation split's losses. `write` gets the
+    /// reports and the validation split's, wherever that was asked for, and returns what it makes of them. Before the deterministic model of equal
+    /// cost is trained it gets what is known by then, so that an end in that training loses nothing of it.
     ///
     /// # Errors
-    /// Returns the errors of [`Evaluation::evaluate`], and an error when the result cannot be written.
-    pub fn at_the_end(
+    /// Returns the errors of [`Evaluation::evaluate`] and of `write`, and an error when the result cannot be written.
+    pub fn at_the_end<T>(
         &self,
         folder: &RunFolder,
         ctx: &mut Context,
-    ) -> Result<(Vec<SplitReport>, SplitReport)> {
-        let mut reports = match self.config.eval {
-            true => {
-                let reports = self.evaluate(ctx)?;
-                let place = Place::of_evaluation(folder, None)?;
-                place.write(&self.record(&reports)?)?;
-                reports
-            }
-            false => Vec::new(),
-        };
-        let val = match reports.iter().find(|r| r.split == "val") {
-            Some(r) => r.clone(),
+        mut write: impl FnMut(&[SplitReport], &SplitReport) -> Result<T>,
+    ) -> Result<T> {
+        if !self.config.eval {
+            let val = self.losses("val", ctx)?;
+            return write(std::slice::from_ref(&val), &val);
+        }
+        let scored = self.of_samples(ctx)?;
+        let found = |reports: &[SplitReport]| reports.iter().find(|r| r.split == "val").cloned();
+        let known: Vec<SplitReport> = scored.iter().map(|s| s.report.clone()).collect();
+        let val = match found(&known) {
+            Some(val) => val,
             None => self.losses("val", ctx)?,
         };
-        if reports.is_empty() {
-            reports.push(val.clone());
+        if self.config.eval_control {
+            write(&known, &val)?;
+            let (so_far, run) = (folder.summary(), folder.path.display());
+            let so_far = so_far.display();
+            ctx.log.say(&format!("{so_far} has the results so far; the control comes next, and `bnn train --resume {run}` goes on with it if it is stopped"));
         }
-        Ok((reports, val))
+        let reports = self.with_control(scored, ctx)?;
+        Place::of_evaluation(folder, None)?.write(&self.record(&reports)?)?;
+        let val = found(&reports).unwrap_or(val);
+        write(&reports, &val)
     }
 
     /// Generates texts as the original does (uniform starts, temperature 0.8, all tokens) and scores them against what follows in the split.
@@ -194,8 +245,8 @@ impl Evaluation<'_> {
         if plan.starts(tokens.len()).is_none() {
             return Ok(());
         }
-        let samples = setting.put_samples(store, count, &ctx.stop)?;
-        let mut generator = Generator::new(&setting.backend, &setting.gpt, samples)?;
+        let samples = setting.model.put_samples(store, count, &ctx.stop)?;
+        let mut generator = Generator::new(&setting.model.backend, &setting.model.gpt, samples)?;
         let tokenizer = &setting.corpus.tokenizer;
         let look = || ctx.check_stop();
         let Some(made) = write_and_score(&mut generator, tokenizer, tokens, &plan, look)? else {
@@ -215,17 +266,18 @@ pub fn eval_run(
     config: &Config,
     ctx: &mut Context,
 ) -> Result<(Vec<SplitReport>, Value)> {
-    let setting = Setting::new(config)?;
-    config.check_evaluation(setting.gpt.config())?;
-    let baseline = setting.baseline(config, ctx)?;
-    let store = setting.samples(folder.samples(), &baseline)?;
+    let setting = Setting::of_run(config, folder)?;
+    config.check_evaluation(setting.model.gpt.config())?;
+    let baseline = setting.model.baseline_of(folder, config, ctx)?;
+    let store = setting.model.samples(folder.samples(), &baseline)?;
     let evaluation = Evaluation {
         config,
         setting: &setting,
         store: &store,
         baseline: &baseline,
     };
-    let reports = evaluation.evaluate(ctx)?;
+    let reports = evaluation.evaluate(ctx);
+    let reports = ctx.stopped_with(reports, "the same command")?;
     let record = evaluation.record(&reports)?;
     Ok((reports, record))
 }

@@ -18,6 +18,10 @@ pub struct RunFolder {
     pub sampler: String,
     /// `%Y%m%d-%H%M%S`, UTC, from the folder's name.
     pub stamp: String,
+    /// SHA-256 of the run's text, where its record says it.
+    pub corpus_sha256: Option<[u8; 32]>,
+    /// The baseline that the record names, where it lies outside the folder.
+    pub(super) outside: Option<PathBuf>,
 }
 
 impl RunFolder {
@@ -43,6 +47,8 @@ impl RunFolder {
                         path,
                         sampler,
                         stamp,
+                        corpus_sha256: None,
+                        outside: None,
                     });
                 }
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
@@ -72,10 +78,10 @@ impl RunFolder {
         check_utf8("save_dir", &save_dir.canonicalize().map_err(cannot)?)
     }
 
-    /// Opens a run's folder.
+    /// Opens a run's folder. Its settings name the paths that are followed.
     ///
     /// # Errors
-    /// When it holds no whole `config.toml`.
+    /// When it holds no whole `config.toml`, and when that names a path out of the folder.
     pub fn open(path: &Path) -> Result<(Self, Config)> {
         let at = path.join("config.toml");
         if let Err(e) = disk::metadata(&at)
@@ -85,18 +91,22 @@ impl RunFolder {
             return Err(Error::data(path.display().to_string(), message));
         }
         let place = |e: Error| Error::data(at.display().to_string(), e.to_string());
-        let config = config::from_toml(&at)?.recorded().map_err(place)?;
+        let recorded = config::recorded(&at)?;
+        let mut config = recorded.given.recorded().map_err(place)?;
         let name = path.canonicalize().map_err(Error::io(path))?;
         let stamp = name
             .file_name()
             .and_then(|n| n.to_str())
             .and_then(|n| n.strip_prefix("run_"))
             .map_or_else(now, str::to_owned);
-        let folder = Self {
+        let mut folder = Self {
             path: path.to_path_buf(),
             sampler: config.sampler.name().to_owned(),
             stamp,
+            corpus_sha256: recorded.corpus_sha256,
+            outside: None,
         };
+        folder.follow(&mut config).map_err(place)?;
         Ok((folder, config))
     }
 

@@ -3,7 +3,7 @@
 use super::Context;
 use super::config::Config;
 use super::folder::RunFolder;
-use super::prepare::Setting;
+use super::model::Model;
 use crate::backend::{Backend, Transfer};
 use crate::data::Tokenizer;
 use crate::error::{Error, Result};
@@ -40,20 +40,19 @@ pub fn generate(
     ctx: &mut Context,
     mut on_text: impl FnMut(&str),
 ) -> Result<Value> {
-    let setting = Setting::new(config)?;
-    let baseline = setting.baseline(config, ctx)?;
+    let (model, baseline) = Model::of_run(folder, config, ctx)?;
     let samples = match request.baseline {
-        true => vec![setting.backend.put(&baseline.params)?],
+        true => vec![model.backend.put(&baseline.params)?],
         false => {
-            let store = setting.samples(folder.samples(), &baseline)?;
-            setting.put_samples(&store, request.samples, &ctx.stop)?
+            let store = model.samples(folder.samples(), &baseline)?;
+            model.put_samples(&store, request.samples, &ctx.stop)?
         }
     };
     let mut generator =
-        Generator::with_weights(&setting.backend, &setting.gpt, samples, request.weights)?;
-    let tokenizer = &setting.corpus.tokenizer;
+        Generator::with_weights(&model.backend, &model.gpt, samples, request.weights)?;
+    let tokenizer = &model.tokenizer;
     let made = write_texts(&mut generator, tokenizer, request, ctx, &mut on_text)?;
-    entry(folder, request, &setting, generator.num_samples(), &made)
+    entry(folder, request, &model, generator.num_samples(), &made)
 }
 
 /// Writes all texts, several at a time, each with the number of its prompt.
@@ -118,7 +117,7 @@ fn write_texts<B: Backend>(
 fn entry(
     folder: &RunFolder,
     request: &Request,
-    setting: &Setting,
+    model: &Model,
     num_samples: usize,
     made: &[(Generated, usize)], // with the number of its prompt
 ) -> Result<Value> {
@@ -126,7 +125,7 @@ fn entry(
     let texts: Vec<String> = made
         .iter()
         .map(|(g, p)| {
-            let new = setting.corpus.tokenizer.decode(&g.tokens)?;
+            let new = model.tokenizer.decode(&g.tokens)?;
             Ok(format!("{}{new}", request.prompts[*p]))
         })
         .collect::<Result<_>>()?;

@@ -11,9 +11,12 @@ pub mod export;
 pub mod flags;
 pub mod folder;
 pub mod generate;
+pub mod model;
 pub mod normal;
+mod own_baseline;
 pub mod prepare;
 pub mod progress;
+mod record;
 pub mod recover;
 pub mod results;
 mod spent;
@@ -24,7 +27,7 @@ pub mod train;
 pub mod train_report;
 pub mod verify;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 pub use crate::store::hex;
 use progress::Log;
 use stop::Stop;
@@ -50,5 +53,16 @@ impl Context {
     /// [`Error::Interrupted`](crate::Error::Interrupted).
     pub fn check_stop(&self) -> Result<()> {
         self.stop.check()
+    }
+
+    /// Returns a result as it came; of work that was stopped, says how it goes on.
+    ///
+    /// # Errors
+    /// That of the work.
+    pub fn stopped_with<T>(&mut self, result: Result<T>, how: &str) -> Result<T> {
+        if matches!(result, Err(Error::Interrupted)) {
+            self.log.say(&format!("stopped; {how} goes on"));
+        }
+        result
     }
 }

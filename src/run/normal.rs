@@ -1,6 +1,5 @@
 //! Fitting independent normals on a GPT's posterior (ekf, vi, laplace): epochs of batches, a checkpoint, then draws into the store.
 
-use super::Context;
 use super::chain::save;
 use super::config::{Config, CovarianceStructure, GaussianMethod, word};
 use super::evaluate::{self, SplitReport};
@@ -10,6 +9,7 @@ use super::progress::Progress;
 use super::spent::Meter;
 use super::train::Run;
 use super::train_report::TrainReport;
+use super::{Context, hex};
 use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::Session;
@@ -79,7 +79,6 @@ fn step_to_the_end(
     while session.steps_made() < total {
         if ctx.stopped() {
             save(session, path, meter)?;
-            run.say_stopped(ctx);
             return Err(Error::Interrupted);
         }
         let loss = session.step()?.log_lik.map_or(f64::NAN, |l| -l);
@@ -160,25 +159,26 @@ impl<'a> Fitted<'a> {
             ctx.check_stop()?;
             store.append(0, i + 1, &self.session.draw(i)?)?;
         }
-        let (reports, val) = (run.evaluation(&store, baseline)).at_the_end(&run.folder, ctx)?;
         let tokens = evaluate::limited(c, setting, "val");
-        let block = setting.gpt.config().block_size;
+        let block = setting.model.gpt.config().block_size;
         let mean = self.session.mean()?;
-        let (be, gpt, look) = (&setting.backend, &setting.gpt, || ctx.stop.check());
+        let (be, gpt, look) = (&setting.model.backend, &setting.model.gpt, || {
+            ctx.stop.check()
+        });
         let (at_mean, _) = split_loss_watched(be, gpt, mean, tokens, block, look)?;
-        let report = run.result(&store, self.seconds, &reports, &val)?;
-        let metrics = self.metrics(&report, evaluation(&val, at_mean, self.sd), baseline);
-        write_json(&run.folder.metrics(), &metrics)?;
-        let mut summary = self.summary(&report, baseline, at_mean);
-        for split in &reports {
-            summary.push_str(&split.text());
-            summary.push('\n');
-        }
-        if let Some(line) = warning(c, self.normal, &val, at_mean) {
-            summary.push_str(&line);
-            summary.push('\n');
-        }
-        write_text(&run.folder.summary(), &summary)?;
+        let known = run.unscored(&store, hex(&store.hash()?), self.seconds);
+        let (mut summary, scores) = (String::new(), run.evaluation(&store, baseline));
+        let report = scores.at_the_end(&run.folder, ctx, |reports, val| {
+            let report = known.clone().scored(reports, val)?;
+            let metrics = self.metrics(&report, evaluation(val, at_mean, self.sd), baseline);
+            write_json(&run.folder.metrics(), &metrics)?;
+            summary = self.summary(&report, baseline, at_mean);
+            let warning = warning(c, self.normal, val, at_mean);
+            let splits = reports.iter().map(SplitReport::text).chain(warning);
+            summary.extend(splits.map(|text| text + "\n"));
+            write_text(&run.folder.summary(), &summary)?;
+            Ok(report)
+        })?;
         ctx.log.keep(&summary);
         Ok(report)
     }

@@ -49,27 +49,19 @@ pub fn train(config: &Config, ctx: &mut Context) -> Result<TrainReport> {
             config.sampler
         ));
     }
-    let mut config = config.clone();
-    for (name, path) in [
-        ("data", &mut config.data),
-        ("data_dir", &mut config.data_dir),
-        ("meta_path", &mut config.meta_path),
-        ("model_path", &mut config.model_path),
-    ] {
-        if let Some(path) = path {
-            *path = absolute(path)?;
-            check_utf8(name, path)?;
-        }
-    }
+    let mut config = absolute_paths(config)?;
     refuse_early(&config, &setting)?;
-    let baseline = setting.baseline(&config, ctx)?;
-    // From here on the run names its baseline, so that it can be resumed whatever else is trained.
-    config.model_path = Some(absolute(&baseline.path)?);
+    let baseline = setting.baseline(&config, ctx);
+    let baseline = ctx.stopped_with(baseline, "the same command")?;
     let folder = RunFolder::create(&config)?;
-    // The baselines that chains have of their own lie there, wherever the run is resumed.
-    config.save_dir = absolute(&config.save_dir)?;
-    write_text(&folder.config(), &config.to_toml()?)?;
     let lock = recover::lock(&folder)?;
+    // From here on the run has its baseline, so that it can be moved and resumed whatever else is trained.
+    config.save_dir = absolute(&config.save_dir)?;
+    let baseline = own(&folder, &mut config, baseline)?;
+    write_text(
+        &folder.config(),
+        &folder.record(&config, &setting.corpus.sha256)?,
+    )?;
     run(
         &config,
         &setting,
@@ -91,17 +83,44 @@ pub fn resume(
     ctx: &mut Context,
 ) -> Result<TrainReport> {
     let lock = recover::lock(&folder)?;
-    let setting = Setting::new(config)?;
-    let baseline = setting.baseline(config, ctx)?;
+    let mut config = absolute_paths(config)?;
+    let setting = Setting::of_run(&config, &folder)?;
+    let baseline = setting.model.baseline_of(&folder, &config, ctx)?;
+    let baseline = own(&folder, &mut config, baseline)?;
     ctx.log.say(&format!("resuming {}", folder.path.display()));
-    run(config, &setting, (folder, lock), baseline, broken, ctx)
+    run(&config, &setting, (folder, lock), baseline, broken, ctx)
+}
+
+/// Puts the baseline into the run's folder, and has the settings name it there.
+fn own(folder: &RunFolder, config: &mut Config, baseline: Baseline) -> Result<Baseline> {
+    let kept = config.save_dir.join("baselines");
+    let path = folder.keep_baseline(0, &baseline.path, &kept)?;
+    config.model_path = Some(path.clone());
+    Ok(Baseline { path, ..baseline })
+}
+
+/// Returns the settings with absolute paths in place of those that are read from the working folder.
+fn absolute_paths(config: &Config) -> Result<Config> {
+    let mut config = config.clone();
+    for (name, path) in [
+        ("data", &mut config.data),
+        ("data_dir", &mut config.data_dir),
+        ("meta_path", &mut config.meta_path),
+    ] {
+        if let Some(path) = path {
+            // A text that is not there is refused where it is read.
+            *path = path.canonicalize().unwrap_or_else(|_| path.clone());
+            check_utf8(name, path)?;
+        }
+    }
+    Ok(config)
 }
 
 /// Refuses before any training what could not run or could not be kept.
 fn refuse_early(config: &Config, setting: &Setting) -> Result<()> {
     RunFolder::check_place(&config.save_dir)?;
     setting.batches(config)?;
-    config.check_evaluation(setting.gpt.config())?;
+    config.check_evaluation(setting.model.gpt.config())?;
     let absolute = config.prior_scale == PriorUnit::Absolute;
     if absolute && config.mass() == Preconditioner::None && config.sampler.chain().is_some() {
         // Neither mass nor baseline has a part in it, so it is known by now.
@@ -152,10 +171,13 @@ fn run(
     ctx: &mut Context,
 ) -> Result<TrainReport> {
     open_logs(config, &folder, ctx)?;
-    let run = Run::new(config, setting, (folder, lock), &baseline, broken, ctx)?;
+    let goes_on = format!("`bnn train --resume {}`", folder.path.display());
+    let run = Run::new(config, setting, (folder, lock), &baseline, broken, ctx);
+    let run = ctx.stopped_with(run, &goes_on)?;
     run.say_target(ctx);
     if let SamplerChoice::Gaussian(normal) = config.sampler {
-        return super::normal::fit(&run, normal, &mut baseline, ctx);
+        let made = super::normal::fit(&run, normal, &mut baseline, ctx);
+        return ctx.stopped_with(made, &goes_on);
     }
     let sampler = config.sampler_config(0)?;
     let forecast = TrajectoryForecast::new(&sampler, run.weighted_data());
@@ -166,10 +188,12 @@ fn run(
     run.say_foreign(&store, ctx);
     // While chains run nobody needs the baseline's vector: a large model's is as large as one of the sampler's.
     drop(std::mem::take(&mut baseline.params));
-    let (ends, spent) = run.sample(&mut store, ctx)?;
+    let sampled = run.sample(&mut store, ctx);
+    let (ends, spent) = ctx.stopped_with(sampled, &goes_on)?;
     recover::found_again(&run.folder, &store)?;
     baseline.params = run.start(0)?;
-    run.report(&store, &baseline, &ends, spent, ctx)
+    let report = run.report(&store, &baseline, &ends, spent, ctx);
+    ctx.stopped_with(report, &goes_on)
 }
 
 fn open_logs(config: &Config, folder: &RunFolder, ctx: &mut Context) -> Result<()> {
@@ -186,17 +210,22 @@ fn open_logs(config: &Config, folder: &RunFolder, ctx: &mut Context) -> Result<(
 fn starts(
     config: &Config,
     setting: &Setting,
+    folder: &RunFolder,
     baseline: &Baseline,
     ctx: &mut Context,
 ) -> Result<Vec<(PathBuf, [u8; 32])>> {
     let mut starts = vec![(baseline.path.clone(), baseline.sha256); config.chains as usize];
     if config.starts == Starts::Separate {
         for (chain, start) in (0..).zip(&mut starts).skip(1) {
-            let mut own = config.clone();
-            own.seed = config.seed.wrapping_add(chain);
-            let what = format!("baseline of chain {chain}");
-            let b = setting.deterministic(&own, config.baseline_iters, &what, ctx)?;
-            *start = (b.path, b.sha256);
+            let path = folder.baseline(chain);
+            if !disk::exists(&path).map_err(Error::io(&path))? {
+                let mut own = config.clone();
+                own.seed = config.seed.wrapping_add(chain.into());
+                let what = format!("baseline of chain {chain}");
+                let b = setting.deterministic(&own, config.baseline_iters, &what, ctx)?;
+                folder.keep_baseline(chain, &b.path, &config.save_dir.join("baselines"))?;
+            }
+            *start = (path.clone(), setting.model.load(&path)?.sha256);
         }
     }
     Ok(starts)
@@ -217,7 +246,9 @@ impl<'a> Run<'a> {
             batches.windows(),
             setting.corpus.train.len(),
         );
+        let starts = starts(config, setting, &folder, baseline, ctx)?;
         Ok(Self {
+            starts,
             config,
             setting,
             folder,
@@ -226,7 +257,6 @@ impl<'a> Run<'a> {
             batch: (config.batch_size, batches.windows().window_len()),
             batches,
             baseline_sha256: baseline.sha256,
-            starts: starts(config, setting, baseline, ctx)?,
             broken,
             _lock: lock,
         })
@@ -242,7 +272,7 @@ impl<'a> Run<'a> {
         ctx.log.say(&format!(
             "{} on {} parameters: num_data {} {unit}, T {}, prior sd {} ({}, centre {}), batch ({}, {})",
             config.sampler,
-            self.setting.gpt.n_params(),
+            self.setting.model.gpt.n_params(),
             self.num_data,
             config.temperature,
             config.prior_std,
@@ -260,7 +290,12 @@ impl<'a> Run<'a> {
 
     /// Records the configuration, which may have become longer. A length that does not fit what was begun is refused before.
     pub fn record_config(&self) -> Result<()> {
-        write_text(&self.folder.config(), &self.config.to_toml()?)
+        write_text(&self.folder.config(), &self.record()?)
+    }
+
+    /// Returns the settings as the run records them.
+    fn record(&self) -> Result<String> {
+        (self.folder).record(self.config, &self.setting.corpus.sha256)
     }
 
     /// The gradients of the whole run, the baseline's not counted.
@@ -285,9 +320,6 @@ impl<'a> Run<'a> {
                         store.len(),
                         self.folder.samples().display()
                     ));
-                    if matches!(e, Error::Interrupted) {
-                        self.say_stopped(ctx);
-                    }
                     return Err(e);
                 }
             }
@@ -295,31 +327,23 @@ impl<'a> Run<'a> {
         Ok((ends, meter.spent()))
     }
 
-    /// Says how a run that was stopped goes on.
-    pub fn say_stopped(&self, ctx: &mut Context) {
-        ctx.log.say(&format!(
-            "stopped; `bnn train --resume {}` goes on",
-            self.folder.path.display()
-        ));
-    }
-
     pub fn provenance(&self) -> Result<Provenance> {
         Ok(Provenance {
-            config: self.config.to_toml()?,
-            model: self.setting.gpt.config().json()?,
+            config: self.record()?,
+            model: self.setting.model.gpt.config().json()?,
             seed: self.config.seed,
             corpus_sha256: self.setting.corpus.sha256,
             baseline_sha256: self.baseline_sha256,
-            vocabulary: self.setting.vocabulary(),
+            vocabulary: self.setting.model.vocabulary(),
             dtype: self.config.sample_dtype,
-            n_params: self.setting.gpt.n_params() as u64,
+            n_params: self.setting.model.gpt.n_params() as u64,
         })
     }
 
     /// Returns the parameters that a chain starts at, read from their file.
     pub fn start(&self, chain: u32) -> Result<Vec<f32>> {
         let (path, sha256) = &self.starts[chain as usize];
-        let read = self.setting.load(path)?;
+        let read = self.setting.model.load(path)?;
         if read.sha256 != *sha256 {
             return Err(Error::Mismatch {
                 path: path.clone(),
@@ -347,14 +371,16 @@ impl<'a> Run<'a> {
 
     fn session_from(&self, chain: u32, file: Option<&Path>) -> Result<Session<Device>> {
         let target = Target {
-            gpt: &self.setting.gpt,
+            gpt: &self.setting.model.gpt,
             corpus: &self.setting.corpus,
             prior: &self.prior,
             start: &self.start(chain)?,
             start_sha256: Some(self.starts[chain as usize].1),
         };
-        let be = &self.setting.backend;
-        let config = self.config.session(chain, self.setting.gpt.config())?;
+        let be = &self.setting.model.backend;
+        let config = self
+            .config
+            .session(chain, self.setting.model.gpt.config())?;
         match file {
             Some(path) => Session::resume(be, &target, &config, path),
             None => Session::new(be, &target, &config),

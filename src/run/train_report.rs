@@ -43,6 +43,19 @@ pub struct TrainReport {
     pub results: Map<String, Value>,
 }
 
+impl TrainReport {
+    /// Returns the report with its samples' scores.
+    pub(super) fn scored(self, reports: &[SplitReport], val: &SplitReport) -> Result<Self> {
+        Ok(Self {
+            loss_baseline: val.loss_baseline,
+            loss_mean_of_samples: val.loss_mean_of_samples,
+            loss_averaged_prediction: val.loss_averaged_prediction,
+            results: by_split(reports)?,
+            ..self
+        })
+    }
+}
+
 impl Run<'_> {
     /// Scores the samples, writes the run's files, and returns what they say.
     pub fn report(
@@ -65,16 +78,38 @@ impl Run<'_> {
                 self.folder.path.display()
             )));
         }
-        let (reports, val) = (self.evaluation(store, baseline)).at_the_end(&self.folder, ctx)?;
-        let report = TrainReport {
+        let hash = hex(&store.hash()?);
+        let known = TrainReport {
             chains,
             diagnostics: self.diagnose()?,
-            ..self.result(store, spent.seconds, &reports, &val)?
+            ..self.unscored(store, hash, spent.seconds)
         };
-        let metrics = json!({
+        let (mut summary, evaluation) = (String::new(), self.evaluation(store, baseline));
+        let report = evaluation.at_the_end(&self.folder, ctx, |reports, val| {
+            let report = known.clone().scored(reports, val)?;
+            let metrics = self.metrics(&report, val, baseline, ends, spent);
+            write_json(&self.folder.metrics(), &metrics)?;
+            summary = self.summary(&report, baseline, reports);
+            write_text(&self.folder.summary(), &summary)?;
+            Ok(report)
+        })?;
+        ctx.log.keep(&summary);
+        Ok(report)
+    }
+
+    /// Returns the metrics file, under the original's keys.
+    fn metrics(
+        &self,
+        report: &TrainReport,
+        val: &SplitReport,
+        baseline: &Baseline,
+        ends: &[ChainEnd],
+        spent: Spent,
+    ) -> Value {
+        json!({
             "sampler_type": report.sampler_type,
             "config": self.original_config(),
-            "training_metrics": self.training_metrics(&report, ends, spent),
+            "training_metrics": self.training_metrics(report, ends, spent),
             "timestamp": now(),
             "uncertainty": val.uncertainty(),
             "num_data": self.num_data,
@@ -83,12 +118,7 @@ impl Run<'_> {
             "chains": report.chains,
             "diagnostics": report.diagnostics,
             "results": report.results,
-        });
-        write_json(&self.folder.metrics(), &metrics)?;
-        let summary = self.summary(&report, baseline, &reports);
-        write_text(&self.folder.summary(), &summary)?;
-        ctx.log.keep(&summary);
-        Ok(report)
+        })
     }
 
     /// Its samples, to be scored.
@@ -105,29 +135,23 @@ impl Run<'_> {
         }
     }
 
-    /// What a run leaves of its samples, whatever drew them.
-    pub(super) fn result(
-        &self,
-        store: &Store,
-        sampling_seconds: f64,
-        reports: &[SplitReport],
-        val: &SplitReport,
-    ) -> Result<TrainReport> {
-        Ok(TrainReport {
+    /// What a run leaves of its samples before they are scored, whatever drew them.
+    pub(super) fn unscored(&self, store: &Store, hash: String, seconds: f64) -> TrainReport {
+        TrainReport {
             run_dir: self.folder.path.display().to_string(),
             sampler_type: self.config.sampler.name().into(),
-            samples_hash: hex(&store.hash()?),
+            samples_hash: hash,
             samples_collected: store.len(),
             total_steps: self.gradients(),
-            sampling_seconds,
-            loss_baseline: val.loss_baseline,
-            loss_mean_of_samples: val.loss_mean_of_samples,
-            loss_averaged_prediction: val.loss_averaged_prediction,
+            sampling_seconds: seconds,
+            loss_baseline: f64::NAN,
+            loss_mean_of_samples: f64::NAN,
+            loss_averaged_prediction: f64::NAN,
             temperature: self.config.temperature,
             chains: Vec::new(),
             diagnostics: None,
-            results: by_split(reports)?,
-        })
+            results: Map::new(),
+        }
     }
 
     /// The first lines of a summary.
@@ -164,7 +188,7 @@ impl Run<'_> {
     fn summaries(&self, store: &Store, ends: &[ChainEnd]) -> Result<Vec<ChainSummary>> {
         let each = ends.iter().zip(0u32..).map(|(end, chain)| {
             let movement = Movement::of_stored(store, chain, &self.start(chain)?)?;
-            Ok(end.summary(movement, self.setting.gpt.layout()))
+            Ok(end.summary(movement, self.setting.model.gpt.layout()))
         });
         each.collect()
     }
@@ -175,7 +199,7 @@ impl Run<'_> {
             return Ok(None);
         }
         let draws = super::diagnose::open(&self.folder.path)?;
-        let mut diagnosis = diagnose(&self.setting.backend, &[draws])?;
+        let mut diagnosis = diagnose(&self.setting.model.backend, &[draws])?;
         // A report is read by people: the tokens' own numbers are `bnn diagnose`'s.
         diagnosis.each = None;
         Ok(Some(diagnosis))
@@ -199,7 +223,7 @@ impl Run<'_> {
     }
 
     fn summary(&self, r: &TrainReport, baseline: &Baseline, splits: &[SplitReport]) -> String {
-        let (c, model) = (self.config, self.setting.gpt.config());
+        let (c, model) = (self.config, self.setting.model.gpt.config());
         let mut text = format!(
             "{}\
              model             {} layers, {} heads, {} wide, block {}: {} parameters\n\
@@ -211,7 +235,7 @@ impl Run<'_> {
             model.n_head,
             model.n_embd,
             model.block_size,
-            self.setting.gpt.n_params(),
+            self.setting.model.gpt.n_params(),
             baseline.iters,
             baseline.val_loss,
             steps(c.learning_rate, &r.chains),

@@ -106,7 +106,12 @@ impl Settings {
                 )));
             }
         }
-        given.or(Given::from(self)).recorded()
+        let mut own = Given::from(self);
+        if given.data.is_some() || given.data_dir.is_some() {
+            // A text that is given anew takes the place of the other, whichever form that had.
+            (own.data, own.data_dir, own.meta_path) = (None, None, None);
+        }
+        given.or(own).recorded()
     }
 }
 

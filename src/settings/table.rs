@@ -112,7 +112,7 @@ use Reader::{
     Trainer, Verify,
 };
 
-const TEXT: &[Reader] = &[Train, Baseline];
+const TEXT: &[Reader] = &[Train, Baseline, Resume, Eval];
 const SHAPE: &[Reader] = &[Model, Train, Baseline];
 const RECIPE: &[Reader] = &[Trainer, Train, Baseline];
 const CHAIN: &[Reader] = &[Reader::Sampler, Gradients, Train];
@@ -152,8 +152,8 @@ settings! { case =>
         tie_weights: Option<bool> = None, ANY, SHAPE;
     }
     Baseline {
-        /// Baseline file to start from, in place of training one.
-        model_path: Option<PathBuf> = None, ANY, TEXT;
+        /// Baseline file to start from, in place of training one. Of a run that is there, the file of its baseline, where the run lacks it.
+        model_path: Option<PathBuf> = None, ANY, &[Train, Baseline, Resume, Eval, Generate];
         /// Number of AdamW steps of the baseline, and length of its learning-rate schedule.
         baseline_iters: u64 = Recipe::default().iters, COUNT, RECIPE, aliases: &["iters"], common: true;
         /// Peak learning rate of the baseline.
@@ -296,8 +296,8 @@ settings! { case =>
     Recording {
         /// How stored samples are rounded: f32 (not at all), or bf16 (to 8 significant bits, half the space).
         sample_dtype: Dtype = Dtype::F32, Range::Words(|| vec!["f32", "bf16"]), &[Store, Train];
-        /// Number of steps between checkpoints of a chain; one is also written when a run is stopped.
-        checkpoint_every: u64 = 500, COUNT, RUN;
+        /// Number of steps between checkpoints of a chain, of a baseline and of the control; one is also written when a run is stopped.
+        checkpoint_every: u64 = 500, COUNT, RECIPE;
         /// Number of validation tokens whose log-probability is recorded while a chain runs, for R-hat and effective sample sizes; 0 records none.
         probe_tokens: usize = 4096, ANY, RUN, before: Some("0");
         /// Number of sampling steps between two such records.
@@ -351,8 +351,8 @@ settings! { case =>
         /// Precision of matrix products: highest (f32), high (two bf16s per number with AMX, else f32), or medium (bf16 with AMX or AVX512_BF16, else f32).
         precision: Precision = Precision::Highest, ANY, &[Model, Train, Baseline, Verify], before: Some("highest");
         /// Folder where runs and baselines are kept.
-        save_dir: PathBuf = "checkpoints/samplers".into(), ANY, TEXT, common: true;
-        /// Folder for a second copy of the run's log.
+        save_dir: PathBuf = "checkpoints/samplers".into(), ANY, &[Train, Baseline], common: true;
+        /// Folder for a second copy of the run's log. A run that is resumed takes it from the flag alone.
         log_dir: Option<PathBuf> = None, ANY, &[Train, Resume];
         /// File that the result is written to as JSON, in place of a new file in the run's folder.
         output: Option<PathBuf> = None, ANY, &[Eval, Generate], common: true;

@@ -1,5 +1,6 @@
 //! What is wrong with the files of a folder of samples, or beside it: found without stopping at the first.
 
+use super::link::link_file;
 use super::replace::TEMP_SUFFIX;
 use super::samples::{SampleId, listed, open_sample};
 use crate::disk;
@@ -90,11 +91,5 @@ pub fn keep_generation(path: &Path) -> Result<()> {
     if !disk::exists(path).map_err(Error::io(path))? {
         return Ok(());
     }
-    let previous = previous(path);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}{TEMP_SUFFIX}", std::process::id()));
-    // One that a process of our number left behind.
-    let _ = disk::remove(&beside);
-    disk::link_or_copy(path, &beside).map_err(Error::io(&beside))?;
-    disk::rename(&beside, &previous).map_err(Error::io(&previous))
+    link_file(path, &previous(path))
 }

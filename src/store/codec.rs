@@ -38,6 +38,7 @@ pub fn encode(header: &Header, tensors: &[TensorInfo]) -> Result<Vec<u8>, String
             Kind::Sample => 0,
             Kind::Chain => 1,
             Kind::Baseline => 2,
+            Kind::Training => 3,
         },
         config: header.config.clone(),
         model: header.model.clone(),
@@ -78,7 +79,8 @@ pub fn decode(bytes: &[u8]) -> Result<(Header, Vec<TensorInfo>), String> {
         0 => Kind::Sample,
         1 => Kind::Chain,
         2 => Kind::Baseline,
-        code => return Err(format!("kind {code}, expected 0, 1 or 2")),
+        3 => Kind::Training,
+        code => return Err(format!("kind {code}, expected 0, 1, 2 or 3")),
     };
     let header = Header {
         kind,

@@ -33,6 +33,8 @@ pub enum Kind {
     Chain,
     /// The parameters at which the prior is centred, or from which chains start.
     Baseline,
+    /// The state of a deterministic model in training, from which it continues bit for bit.
+    Training,
 }
 
 /// What a file says about its tensors. There is no time in it: the same run writes the same bytes.

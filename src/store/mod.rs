@@ -1,6 +1,6 @@
-//! Posterior samples, chain checkpoints and baselines on disk: append, thin, checked load.
+//! Posterior samples, checkpoints and baselines on disk: append, thin, checked load.
 //!
-//! One container holds all three kinds ([`Kind`]): a checked header, then the tensors. [`write()`] makes such a file,
+//! One container holds all kinds ([`Kind`]): a checked header, then the tensors. [`write()`] makes such a file,
 //! [`Reader`] reads it, and [`Store`] keeps the samples of one run, a file each, in a folder of their own. Every
 //! file appears whole or not at all ([`replace_file`]), and no byte of it is used before its checksum was compared.
 //! `docs/format.md` describes the bytes.
@@ -37,6 +37,7 @@ mod check;
 mod codec;
 mod container;
 mod dtype;
+mod link;
 mod lock;
 mod reader;
 mod replace;
@@ -47,7 +48,8 @@ use sha2::{Digest, Sha256};
 pub use check::{StoreCheck, keep_generation, leftovers, previous, set_aside};
 pub use container::{HEADER_MAX, Header, Kind, MAGIC, TensorInfo, VERSION, write};
 pub use dtype::{Dtype, Fetch, TensorData};
-pub use lock::FolderLock;
+pub use link::{copy_file, link_file};
+pub use lock::{Attempt, FileLock, FolderLock};
 pub use reader::{Reader, read_header};
 pub use replace::replace_file;
 pub use samples::{Provenance, SampleId, Store};

@@ -38,10 +38,16 @@ pub fn replace_file(
 }
 
 /// The path of a file in the making, removed when it is dropped; empty when it has its name.
-struct Temporary(PathBuf);
+pub(super) struct Temporary(PathBuf);
 
 impl Temporary {
-    fn beside(path: &Path) -> Result<(File, Self)> {
+    /// Returns the path.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes an empty file of a name that nobody else has, beside `path`.
+    pub(super) fn beside(path: &Path) -> Result<(File, Self)> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = path.file_name().ok_or_else(|| {
             Error::out_of_range("path", "the path of a file", format!("{}", path.display()))

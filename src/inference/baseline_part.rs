@@ -1,0 +1,183 @@
+//! The checkpoint of a deterministic model in training: parameters, AdamW's means and recent losses, from which it goes on bit for bit.
+
+use crate::backend::{Backend, Transfer};
+use crate::baseline::Trainer;
+use crate::disk;
+use crate::error::{Error, Result};
+use crate::memory;
+use crate::store::{self, Fetch, Header, Kind, Reader, TensorData, hex, set_aside};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Steps whose losses are averaged for the training loss.
+pub(super) const RECENT: usize = 50;
+/// The recent losses' name in the file.
+const LOSSES: &str = "losses";
+/// The scalar that says how long it was trained.
+const SECONDS: &str = "seconds";
+/// The folder beside the checkpoint that takes those that cannot be gone on from.
+const DAMAGED: &str = "damaged";
+
+/// What a training leaves beside the model: the losses of its last steps, oldest first, and its seconds.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    losses: Vec<f64>,
+    pub seconds: f64,
+}
+
+impl Record {
+    /// Adds a step's loss.
+    pub fn add(&mut self, loss: f64) {
+        if self.losses.len() == RECENT {
+            self.losses.remove(0);
+        }
+        self.losses.push(loss);
+    }
+
+    /// Returns the mean loss of the last steps.
+    pub fn mean_loss(&self) -> f64 {
+        self.losses.iter().sum::<f64>() / self.losses.len() as f64
+    }
+}
+
+/// The file of a training's state, and all that the state depends on.
+#[derive(Debug)]
+pub(super) struct Part {
+    path: PathBuf,
+    header: Header,
+    /// Steps between two checkpoints.
+    pub every: u64,
+}
+
+impl Part {
+    /// Returns the checkpoint of the training that makes the file `kept`: `x.bnn` gives `x.part.bnn`. The header says what is trained.
+    pub fn of(kept: &Path, header: Header, every: u64) -> Self {
+        Self {
+            path: path(kept),
+            header: Header {
+                kind: Kind::Training,
+                ..header
+            },
+            every,
+        }
+    }
+
+    /// Writes where a training is.
+    ///
+    /// # Errors
+    /// Those of [`store::write`] and of the device.
+    pub fn write<B: Backend>(
+        &self,
+        backend: &B,
+        trainer: &Trainer<B>,
+        record: &Record,
+    ) -> Result<()> {
+        let header = Header {
+            step: trainer.step_count(),
+            scalars: vec![(SECONDS.into(), record.seconds)],
+            ..self.header.clone()
+        };
+        let (state, len) = (trainer.state(), backend.len(trainer.params()));
+        let fetch = state.map(|(_, v)| move || backend.get(v));
+        let mut tensors: Vec<(&str, TensorData<'_>)> =
+            vec![(LOSSES, TensorData::F64(&record.losses))];
+        for ((name, _), get) in state.iter().zip(&fetch) {
+            tensors.push((name, TensorData::Fetch(Fetch { len, get })));
+        }
+        store::write(&self.path, &header, &tensors)
+    }
+
+    /// Returns whether there is a file.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn is_there(&self) -> Result<bool> {
+        disk::exists(&self.path).map_err(Error::io(&self.path))
+    }
+
+    /// Brings a new training to where the file says that it was. A file that is damaged or of another training is moved to the folder `damaged` beside it,
+    /// which `say` hears; then there is no record, and the training is to be made anew.
+    ///
+    /// # Errors
+    /// When the system refuses the file, or memory does not hold it.
+    pub fn restore<B: Backend>(
+        &self,
+        trainer: &mut Trainer<B>,
+        say: impl FnOnce(&str),
+    ) -> Result<Option<Record>> {
+        match self.read(trainer) {
+            Ok(record) => Ok(Some(record)),
+            Err(e @ (Error::Io { .. } | Error::OutOfMemory { .. })) => Err(e),
+            Err(e) => {
+                let to = self.path.with_file_name(DAMAGED);
+                let moved = set_aside(&self.path, &to)?;
+                say(&format!(
+                    "warning: {e}; the file is now {}, and the training begins anew",
+                    moved.display()
+                ));
+                Ok(None)
+            }
+        }
+    }
+
+    fn read<B: Backend>(&self, trainer: &mut Trainer<B>) -> Result<Record> {
+        let mut file = Reader::open(&self.path, Kind::Training)?;
+        self.check(file.header())?;
+        let bad = |message: String| Error::BadHeader {
+            path: self.path.clone(),
+            message,
+        };
+        let (step, seconds) = (file.header().step, file.scalar(SECONDS)?);
+        let (n, wanted) = (file.tensor(LOSSES)?.len, step.min(RECENT as u64));
+        if n != wanted {
+            return Err(bad(format!(
+                "{n} losses after {step} steps, expected {wanted}"
+            )));
+        }
+        if !(seconds >= 0.0 && seconds.is_finite()) {
+            return Err(bad(format!("{seconds} seconds, expected at least 0")));
+        }
+        let mut losses = memory::room(RECENT, "recent losses")?;
+        losses.resize(n as usize, 0.0);
+        file.read_f64(LOSSES, &mut losses)?;
+        trainer.restore(step, |name, to| file.read_f32(name, to))?;
+        Ok(Record { losses, seconds })
+    }
+
+    /// Compares what a file is of with what is trained.
+    fn check(&self, is: &Header) -> Result<()> {
+        let own = &self.header;
+        let each = [
+            ("recipe", &own.config, &is.config),
+            ("model", &own.model, &is.model),
+            ("vocabulary", &own.vocabulary, &is.vocabulary),
+            ("corpus", &hex(&own.corpus_sha256), &hex(&is.corpus_sha256)),
+        ];
+        match each.into_iter().find(|(_, own, is)| own != is) {
+            None => Ok(()),
+            Some((what, own, is)) => Err(Error::Mismatch {
+                path: self.path.clone(),
+                what: what.into(),
+                expected: own.clone(),
+                got: is.clone(),
+            }),
+        }
+    }
+}
+
+/// Returns where the checkpoint of the training that makes a file lies.
+pub(super) fn path(kept: &Path) -> PathBuf {
+    kept.with_extension("part.bnn")
+}
+
+/// Takes the checkpoint of a training that is done away, if it is there.
+///
+/// # Errors
+/// Returns [`Error::Io`] when it is there and cannot be removed.
+pub(super) fn remove(kept: &Path) -> Result<()> {
+    let path = path(kept);
+    match disk::remove(&path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(&path)(e)),
+        _ => Ok(()),
+    }
+}
