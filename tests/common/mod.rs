@@ -14,6 +14,7 @@ pub mod operand;
 pub mod plane;
 pub mod reference;
 pub mod replicas;
+pub mod series;
 
 use bnn::backend::Cpu;
 use bnn::rng::{Stream, StreamTag};
