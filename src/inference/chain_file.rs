@@ -176,7 +176,7 @@ pub(super) fn rewrite(
     header: &Header,
     keeps: impl Fn(&str) -> bool,
 ) -> Result<()> {
-    let infos: Vec<_> = reader.tensors().iter().cloned().collect();
+    let infos = reader.tensors().to_vec();
     let infos: Vec<_> = infos.into_iter().filter(|t| keeps(&t.name)).collect();
     let mut values: Vec<Numbers<'static>> = Vec::new();
     for info in &infos {
