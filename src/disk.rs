@@ -301,6 +301,13 @@ impl File {
         Self::named(fs::File::options().write(true).open(path), path)
     }
 
+    /// Opens a file that is there to read and to write anywhere.
+    pub(crate) fn update(path: &Path) -> io::Result<Self> {
+        before(Access::Open(path))?;
+        let file = fs::File::options().read(true).write(true).open(path);
+        Self::named(file, path)
+    }
+
     fn named(file: io::Result<fs::File>, path: &Path) -> io::Result<Self> {
         Ok(Self {
             file: file?,

@@ -63,6 +63,16 @@ pub(crate) fn grow<T>(v: &mut Vec<T>, more: usize, what: &str) -> Result<()> {
         .map_err(|_| Error::out_of_memory(what, n, size_of::<T>()))
 }
 
+/// Empties a vector whose values lie elsewhere now; what it keeps of its room is bounded.
+pub(crate) fn empty<T>(v: &mut Vec<T>) {
+    const MOST: usize = 1 << 16;
+    if v.capacity() > MOST {
+        *v = Vec::new();
+    } else {
+        v.clear();
+    }
+}
+
 /// Gives a vector exactly this length: what is new has this value.
 pub(crate) fn resize<T: Clone>(v: &mut Vec<T>, n: usize, value: T, what: &str) -> Result<()> {
     if n > v.len() {

@@ -6,7 +6,7 @@ mod common;
 use bnn::backend::Cpu;
 use bnn::data::{Corpus, Order};
 use bnn::gpt::{Gpt, Objective};
-use bnn::inference::monitors::{DrawRecorder, ExcessLoss, TensorTemperatures, Trace};
+use bnn::inference::monitors::TensorTemperatures;
 use bnn::inference::{BatchConfig, Inference, MonitorConfig, Session, SessionConfig, Target};
 use bnn::posterior::{Prior, PriorFamily};
 use bnn::samplers::{
@@ -143,16 +143,30 @@ fn a_chain_of_the_commands_goes_on_with_all_that_was_read_off_it() {
             (100, Phase::Sampling)
         );
         assert_eq!(session.curvature().unwrap().products, 2);
+        // Saved again it has the form of today, its series in a trace of its own.
+        let dir = tempfile::tempdir().unwrap();
+        let again = dir.path().join("run_chain.bnn");
+        let mut session = session;
+        session.save(&again).unwrap();
+        assert!(again.with_extension("trace").exists());
+        let target = Target {
+            gpt: &place.gpt,
+            corpus: &place.corpus,
+            prior: &prior,
+            start: &place.start,
+            start_sha256: kept.then(|| params_sha256(&place.start)),
+        };
+        let session = Session::resume(&place.cpu, &target, &c, &again).unwrap();
         let session = finish(session);
         check(session.params(), &params("after_run_chain.bnn"), "params");
-        let trace = session.monitor::<Trace>().unwrap();
+        let trace = session.trace().unwrap().unwrap();
         assert_eq!((trace.log_lik.len(), trace.kinetic.len()), (140, 80));
         assert!(trace.is_whole());
         let taken = session.monitor::<TensorTemperatures>().unwrap().taken();
         assert_eq!(taken.count(), 20);
-        let looks = session.monitor::<ExcessLoss>().unwrap().losses();
+        let looks = session.excess_losses().unwrap();
         assert_eq!(looks.len(), 16);
-        let draws = session.monitor::<DrawRecorder<Cpu>>().unwrap().draws();
+        let draws = session.draws().unwrap().unwrap();
         assert_eq!((draws.len(), draws.tokens()), (8, 8));
     }
     let elsewhere = Place {
@@ -176,11 +190,11 @@ fn a_chain_of_the_c_interfaces_goes_on() {
     assert_eq!(session.steps_made(), 80);
     let session = finish(session);
     check(session.params(), &params("after_c_chain.bnn"), "params");
-    let looks = session.monitor::<ExcessLoss>().unwrap().losses();
+    let looks = session.excess_losses().unwrap();
     let taken = session.monitor::<TensorTemperatures>().unwrap().taken();
     assert_eq!((looks.len(), taken.count()), (8, 10));
     // It has no trace of the steps before the break, and says so.
-    let trace = session.monitor::<Trace>().unwrap();
+    let trace = session.trace().unwrap().unwrap();
     assert_eq!((trace.skipped, trace.log_lik.len()), (80, 20));
     for (family, std, centred, what) in [
         (PriorFamily::Normal, 0.5, true, "prior_family"),

@@ -3,8 +3,8 @@
 
 mod common;
 
-use bnn::store::{Kind, Reader};
 use common::command::{self, *};
+use common::series::draws;
 use serde_json::Value;
 
 /// A run with draws enough for R-hat.
@@ -99,11 +99,9 @@ fn diagnose_judges_runs_that_belong_together_and_refuses_others() {
     assert!(bytes.starts_with(b"\x89HDF\r\n\x1a\n") && bytes.len() > 2 * 50 * 50 * 4);
     let run = bnn::run::diagnose::open(&dir.path().join(&two_dir)).expect("a run");
     for chain in &run.chains {
-        let mut r = Reader::open(&chain.path, Kind::Chain).expect("the chain's file");
-        let (mut log_lik, mut kinetic) = (vec![0.0; 215], vec![0.0; 200]);
-        r.read_f64("trace.log_lik", &mut log_lik).expect("a trace");
-        r.read_f64("trace.kinetic_temperature", &mut kinetic)
-            .expect("a trace");
+        let log_lik = common::series::doubles(&chain.path, "trace.log_lik");
+        let kinetic = common::series::doubles(&chain.path, "trace.kinetic_temperature");
+        assert_eq!((log_lik.len(), kinetic.len()), (215, 200));
         assert_eq!(chain.log_lik.len(), 50);
         for d in 0..50 {
             assert_eq!(chain.log_lik[d], log_lik[15 + 4 * d + 3]);

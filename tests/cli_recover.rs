@@ -5,6 +5,7 @@ mod common;
 
 use bnn::store::FolderLock;
 use common::command::{self, *};
+use common::series::draws;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -196,6 +197,34 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
         .collect();
     // 5 of the mass, 10 of warm-up, 40 of sampling; every seventh before.
     assert_eq!(steps, [55, 49, 55, 49]);
+}
+
+#[test]
+fn a_checkpoint_whose_trace_is_cut_gives_way_to_the_one_before() {
+    let done = Done::new(MORE);
+    let trace = done.run.join("chain_01.trace");
+    let bytes = fs::read(&trace).expect("a trace");
+    fs::write(&trace, &bytes[..bytes.len() - 1]).expect("written");
+    done.refused(&[], &["chain_01.trace", "after step 49", "--repair"]);
+    let out = done.bnn(&["check", "RUN"]);
+    assert_eq!(out.status.code(), Some(1), "{}", words(&out));
+    let out = done.bnn(&["check", "RUN", "--repair"]);
+    assert!(out.status.success(), "{}", words(&out));
+    assert!(done.run.join("damaged/chain_01.bnn").exists());
+    done.goes_on(&[]);
+    assert_eq!(fs::read(&trace).expect("a trace"), bytes);
+}
+
+#[test]
+fn a_chain_whose_trace_is_lost_goes_on_without_its_series() {
+    let done = Done::new(MORE);
+    fs::remove_file(done.run.join("chain_00.trace")).expect("removed");
+    done.refused(&[], &["chain_00.trace", "no such file", "--repair"]);
+    let out = done.bnn(&["check", "RUN", "--repair"]);
+    assert!(out.status.success(), "{}", words(&out));
+    assert!(done.run.join("damaged/chain_00.previous.bnn").exists());
+    done.goes_on(&[]);
+    assert!(done.bnn(&["check", "RUN"]).status.success());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod common;
 
 use common::command::{self, *};
+use common::series::draws;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

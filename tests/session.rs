@@ -5,7 +5,7 @@ mod common;
 use bnn::backend::Cpu;
 use bnn::data::{Batch, Corpus, Order};
 use bnn::gpt::{Gpt, Objective};
-use bnn::inference::monitors::{DrawRecorder, ExcessLoss, TensorTemperatures, Trace};
+use bnn::inference::monitors::TensorTemperatures;
 use bnn::inference::{
     AfterStep, BatchConfig, Inference, Monitor, MonitorConfig, Session, SessionConfig, StepReport,
     Target, count_data,
@@ -17,6 +17,7 @@ use bnn::samplers::{
 };
 use bnn::store::{Kind, Reader, params_sha256};
 use bnn::{Error, Result};
+use common::series::{State, state};
 use common::{bits, model::small, normals};
 use std::sync::Arc;
 
@@ -79,10 +80,10 @@ impl Place {
         Session::resume(&self.cpu, &self.target(), c, self.dir.path().join(name))
     }
 
-    fn save(&self, s: &Session<Cpu>, name: &str) -> Vec<u8> {
+    fn save(&self, s: &mut Session<Cpu>, name: &str) -> State {
         let path = self.dir.path().join(name);
         s.save(&path).unwrap();
-        std::fs::read(path).unwrap()
+        state(&path)
     }
 }
 
@@ -207,16 +208,16 @@ fn a_session_that_was_saved_goes_on_bit_for_bit() {
         let total = whole.total_steps();
         let reports = steps(&mut whole, total);
         assert_eq!(whole.phase(), Phase::Done);
-        let want = place.save(&whole, "whole.bnn");
+        let want = place.save(&mut whole, "whole.bnn");
         let mut broken = place.new_session(&c);
         for want in &reports {
-            place.save(&broken, "broken.bnn");
+            place.save(&mut broken, "broken.bnn");
             broken = place.resumed(&c, "broken.bnn").unwrap();
             assert_eq!(&broken.step().unwrap(), want);
             assert_eq!(broken.last_report().as_ref(), Some(want));
         }
         assert_eq!(bits(broken.params()), bits(whole.params()));
-        assert!(place.save(&broken, "broken.bnn") == want, "{c:?}");
+        assert!(place.save(&mut broken, "broken.bnn") == want, "{c:?}");
         assert!(broken.step().is_err(), "it is done");
     }
 }
@@ -280,12 +281,12 @@ fn a_session_is_the_chain_that_a_caller_assembles() {
     assert_eq!(temperatures.len(), 10);
     let watched = session.monitor::<TensorTemperatures>().unwrap().taken();
     assert_eq!(watched, &taken);
-    let losses = session.monitor::<ExcessLoss>().unwrap().losses();
-    assert_eq!((losses, losses.len()), (&excess[..], 6));
-    let trace = session.monitor::<Trace>().unwrap();
+    let losses = session.excess_losses().unwrap();
+    assert_eq!((&losses[..], losses.len()), (&excess[..], 6));
+    let trace = session.trace().unwrap().unwrap();
     assert_eq!((trace.log_lik.len(), trace.kinetic.len()), (27, 20));
     assert!(trace.is_whole());
-    let draws = session.monitor::<DrawRecorder<Cpu>>().unwrap().draws();
+    let draws = session.draws().unwrap().unwrap();
     assert_eq!((draws.len(), draws.tokens()), (5, 6));
 }
 
@@ -328,7 +329,7 @@ fn a_caller_may_watch_and_refuse_a_step() {
     let path = watched.monitor::<Path1>().unwrap();
     assert!(path.lengths.len() == 5 && path.lengths.iter().all(|&l| l > 0.0));
     // What is watched is no part of the file.
-    assert!(place.save(&plain, "a.bnn") == place.save(&watched, "b.bnn"));
+    assert!(place.save(&mut plain, "a.bnn") == place.save(&mut watched, "b.bnn"));
     watched.unwatch::<Path1>();
     assert!(watched.monitor::<Path1>().is_none());
     watched.watch(Path1 {
@@ -356,11 +357,11 @@ fn a_session_grows_where_no_step_depends_on_its_length() {
     };
     let mut long = place.new_session(&of(30));
     steps(&mut long, 37);
-    let want = place.save(&long, "long.bnn");
+    let want = place.save(&mut long, "long.bnn");
     let mut grown = place.new_session(&of(10));
     steps(&mut grown, 17);
     assert_eq!(grown.phase(), Phase::Done);
-    place.save(&grown, "short.bnn");
+    place.save(&mut grown, "short.bnn");
     grown.extend(30).unwrap();
     let mut resumed = place.resumed(&of(30), "short.bnn").unwrap();
     for s in [&mut grown, &mut resumed] {
@@ -387,7 +388,7 @@ fn a_session_grows_where_no_step_depends_on_its_length() {
     }
     let mut s = place.new_session(&cosine);
     steps(&mut s, 2);
-    place.save(&s, "cosine.bnn");
+    place.save(&mut s, "cosine.bnn");
     assert!(s.extend(20).unwrap_err().to_string().contains("schedule"));
     if let Inference::Chain { sampler, .. } = &mut cosine.inference {
         sampler.sampling_steps = 20;
@@ -410,7 +411,7 @@ fn a_session_grows_where_no_step_depends_on_its_length() {
     steps(&mut half, total / 2);
     half.extend(total).unwrap();
     steps(&mut half, total / 2);
-    assert!(place.save(&half, "half.bnn") == place.save(&whole, "whole.bnn"));
+    assert!(place.save(&mut half, "half.bnn") == place.save(&mut whole, "whole.bnn"));
 }
 
 /// Whoever keeps the start in a file leaves it out of the chain's; each reads the other's, and refuses a chain that began elsewhere.
@@ -432,7 +433,7 @@ fn one_file_serves_who_keeps_the_start_and_who_does_not() {
         let mut second = Session::resume(&place.cpu, reads, &c, at("chain.bnn")).unwrap();
         steps(&mut second, 11);
         assert_eq!(bits(second.params()), bits(want.params()));
-        let trace = |s: &Session<Cpu>| s.monitor::<Trace>().cloned();
+        let trace = |s: &Session<Cpu>| s.trace().unwrap();
         assert_eq!(trace(&second), trace(&want));
         // The prior stays where it was; the chain's start is another.
         let moved: Vec<f32> = place.start.iter().map(|x| x + 0.5).collect();
@@ -454,7 +455,7 @@ fn a_file_of_other_settings_is_refused_with_what_differs() {
     let c = settings(chain(sampler(Method::Baoa), RMS));
     let mut s = place.new_session(&c);
     steps(&mut s, 9);
-    place.save(&s, "chain.bnn");
+    place.save(&mut s, "chain.bnn");
     type Change = fn(&mut SessionConfig);
     fn of(c: &mut SessionConfig) -> (&mut ChainConfig, &mut Preconditioner) {
         match &mut c.inference {
@@ -651,7 +652,7 @@ fn calls_of_the_other_kind_are_refused() {
     assert_eq!((looks, model.curvature()), (5, None));
     // A chain's curvature is kept in its file.
     let found = model.find_curvature(2, 3).unwrap();
-    place.save(&model, "looked.bnn");
+    place.save(&mut model, "looked.bnn");
     let again = place.resumed(&c, "looked.bnn").unwrap();
     assert_eq!(again.curvature(), Some(found));
 }

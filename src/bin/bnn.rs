@@ -112,7 +112,7 @@ struct Diagnose {
 struct Check {
     /// The run's folder.
     run: PathBuf,
-    /// Move damaged files to the run's folder `damaged`, go back to the checkpoint before a damaged one, give up the samples that are missing, and take
+    /// Move damaged files to the run's folder `damaged`, go back to the checkpoint before a damaged one or one whose trace is not whole, give up the samples that are missing, and take
     /// away what killed processes left behind.
     #[arg(long)]
     repair: bool,

@@ -191,7 +191,7 @@ pub unsafe extern "C" fn bnn_sampler_new_with_gradients(
 /// leaves out where the chain started. A schedule callback is no part of the state: set it again.
 /// Errors: those of bnn_sampler_new; BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what
 /// differs (and why it must not), for a state of other settings, another model, start or corpus; BNN_ERR_DATA for a number in it that is
-/// not finite; BNN_ERR_SHAPE and BNN_ERR_BAD_HEADER, with the path, for numbers that no sampler of these settings has.
+/// not finite, and for a trace that is missing, damaged or another sampler's, with what to do; BNN_ERR_SHAPE and BNN_ERR_BAD_HEADER, with the path, for numbers that no sampler of these settings has.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_load(
     model: *const bnn_model,
@@ -242,8 +242,12 @@ pub unsafe extern "C" fn bnn_sampler_load_with_gradients(
 
 /// Writes the sampler's whole state to a file, in the place of what may be there; the file appears whole or not at all.
 ///
+/// What was recorded of every step goes into a trace beside it, which only grows: `x.trace` beside `x.bnn`, and a name that ends otherwise has
+/// `.trace` added. Keep and move the two together. Until the first save all of that is held in memory. A sampler on gradients of the caller's
+/// has no trace.
+///
 /// [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_INVALID while draws of vi's step are left; BNN_ERR_NOT_FINITE for a chain
-/// that has diverged: what is there stays.
+/// that has diverged: what is there stays; BNN_ERR_DATA when the trace that the sampler saved there before is gone or another's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_save(
     sampler: *const bnn_sampler,

@@ -160,6 +160,7 @@ fn session<B: Backend + 'static>(
         keeps_center: true,
         curvature: file.as_mut().map_or(Ok(None), ChainFile::curvature)?,
         monitors: Vec::new(),
+        stored: file.as_ref().and_then(ChainFile::stored).cloned(),
         watchers: Vec::new(),
         grad: Vec::new(),
         llc: LlcLooks::default(),

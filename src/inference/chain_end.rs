@@ -1,7 +1,7 @@
 //! What a chain on a model's posterior leaves when it is done, and its summary.
 
 use super::config::Inference;
-use super::monitors::{ExcessLoss, TensorTemperatures, Trace};
+use super::monitors::{TensorTemperatures, Trace};
 use super::readings::no_one_law;
 use super::{ChainSummary, Movement, Session, StepFound, TraceView, tensor_temperature};
 use crate::backend::Backend;
@@ -35,22 +35,19 @@ impl<B: Backend + 'static> Session<B> {
     /// Reads off what the chain leaves.
     ///
     /// # Errors
-    /// Returns [`Error::Conflict`] for a fit, and the errors of [`Session::llc`] and [`Session::mean_momentum`].
+    /// Returns [`Error::Conflict`] for a fit, and the errors of [`Session::llc`], [`Session::trace`] and [`Session::mean_momentum`].
     pub fn end(&self) -> Result<ChainEnd> {
         let now = self.sampler()?.config();
         let Inference::Chain { sampler, .. } = self.inference() else {
             return Err(Error::conflict("a fit has no chain's end"));
         };
-        let looked = no_one_law(sampler).is_none()
-            && self
-                .monitor::<ExcessLoss>()
-                .is_some_and(|e| !e.losses().is_empty());
+        let looked = no_one_law(sampler).is_none() && !self.excess_losses()?.is_empty();
         let taken = self.monitor::<TensorTemperatures>();
         let found = self.auto_step().map(|a| a.state().error);
         Ok(ChainEnd {
             settings: sampler.clone(),
             num_data: self.num_data(),
-            trace: self.monitor::<Trace>().cloned().unwrap_or_default(),
+            trace: self.trace()?.unwrap_or_default(),
             temperatures: taken.map(|t| t.taken().clone()),
             llc: looked.then(|| self.llc()).transpose()?,
             step: found.map(|error| StepFound::new(now, self.num_data(), error)),

@@ -3,6 +3,7 @@
 use super::engine::Engine;
 use super::identity::{self, Length};
 use super::monitor::{Monitor, Numbers, Saved};
+use super::series::{Resumed, Stored};
 use crate::backend::{Backend, Transfer, Vectors};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -10,13 +11,15 @@ use crate::samplers::{
     AutoStep, AutoStepState, ChainState, ExtremeEigenvalues, GaussianConfig, GaussianState,
     PsgldMass, Sampler, SamplerState, Thermostat, Values, ValuesMut,
 };
-use crate::store::{self, Fetch, Header, Kind, Reader, TensorData, hex, params_sha256};
+use crate::store::{self, Dtype, Fetch, Header, Kind, Reader, TensorData, hex, params_sha256};
 use std::path::{Path, PathBuf};
 
 /// The counter that names this form of the file; files of before have none.
 const FORMAT: &str = "chain_format";
-/// The form that is written, and the newest that is read.
-const NEWEST: u64 = 1;
+/// The form that is written without a trace file: whatever was recorded lies in the file itself.
+const WHOLE: u64 = 1;
+/// The form that is written with one, and the newest that is read.
+const NEWEST: u64 = 2;
 const AUTO_STEP: &str = "auto_step";
 const CURVATURE: &str = "curvature";
 const LIVE_SQUARES: &str = "live.squares";
@@ -29,6 +32,8 @@ pub(super) struct Rest<'a, B: Backend + 'static> {
     pub center: bool,
     pub curvature: Option<ExtremeEigenvalues>,
     pub monitors: &'a [Box<dyn Monitor<B>>],
+    /// Where their series lie.
+    pub stored: Option<&'a Stored>,
 }
 
 /// Writes the state of a chain or a fit.
@@ -44,7 +49,11 @@ pub(super) fn write<B: Backend + 'static>(
         step: engine.steps_made(),
         ..rest.header.clone()
     };
-    header.counters = vec![(FORMAT.into(), NEWEST)];
+    let format = rest.stored.map_or(WHOLE, |_| NEWEST);
+    header.counters = vec![(FORMAT.into(), format)];
+    header
+        .counters
+        .extend(rest.stored.iter().flat_map(|s| s.counters()));
     match engine {
         Engine::Fit(_) | Engine::GradientFit(_) => write_fit(path, header, engine, rest),
         Engine::Chain(c) => {
@@ -137,7 +146,8 @@ fn numbers<V: Vectors>(
 
 type Kept<'a> = Vec<(&'static str, Numbers<'a>)>;
 
-fn kept<B: Backend + 'static>(monitors: &[Box<dyn Monitor<B>>]) -> Result<Kept<'_>> {
+/// Returns what monitors keep but for their series.
+pub(super) fn kept<B: Backend + 'static>(monitors: &[Box<dyn Monitor<B>>]) -> Result<Kept<'_>> {
     let mut all = Vec::new();
     for m in monitors {
         all.extend(m.state()?);
@@ -156,11 +166,51 @@ fn add<'a>(kept: &'a Kept<'a>, header: &mut Header, tensors: &mut Vec<(&'a str, 
     }
 }
 
+/// Writes a file anew with another header, and without the tensors whose names `keeps` refuses.
+///
+/// # Errors
+/// Returns the errors of [`store::write`], and an error when the file cannot be read.
+pub(super) fn rewrite(
+    path: &Path,
+    reader: &mut Reader,
+    header: &Header,
+    keeps: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let infos = reader.tensors().to_vec();
+    let infos: Vec<_> = infos.into_iter().filter(|t| keeps(&t.name)).collect();
+    let mut values: Vec<Numbers<'static>> = Vec::new();
+    for info in &infos {
+        let what = "a tensor of a file that is written anew";
+        values.push(match info.dtype {
+            Dtype::F64 => {
+                let mut v = memory::zeros(info.len as usize, what)?;
+                reader.read_f64(&info.name, &mut v)?;
+                Numbers::F64(v.into())
+            }
+            Dtype::F32 | Dtype::Bf16 => {
+                let mut v = memory::zeros(info.len as usize, what)?;
+                reader.read_f32(&info.name, &mut v)?;
+                Numbers::F32(v.into())
+            }
+        });
+    }
+    let named = infos.iter().map(|t| t.name.as_str()).zip(&values);
+    let tensors: Vec<(&str, TensorData<'_>)> = named
+        .filter_map(|(name, v)| match v {
+            Numbers::F32(v) => Some((name, TensorData::F32(v))),
+            Numbers::F64(v) => Some((name, TensorData::F64(v))),
+            Numbers::Count(_) => None,
+        })
+        .collect();
+    store::write(path, header, &tensors)
+}
+
 /// A file whose header was found to be of the run that is to go on.
 pub(super) struct ChainFile {
     path: PathBuf,
     reader: Reader,
     format: u64,
+    stored: Option<Stored>,
 }
 
 /// Where a chain began: the parameters, and their checksum where the caller has it.
@@ -182,10 +232,11 @@ impl ChainFile {
     pub fn open(path: &Path, expected: &Header, length: Length) -> Result<Self> {
         let reader = Reader::open(path, Kind::Chain)?;
         let format = reader.counter(FORMAT).unwrap_or(0);
-        let file = Self {
+        let mut file = Self {
             path: path.to_path_buf(),
             reader,
             format,
+            stored: None,
         };
         if format > NEWEST {
             return Err(file.bad(format!(
@@ -204,7 +255,14 @@ impl ChainFile {
             let want = format!("at most {}, all of the run's", length.total);
             return Err(file.mismatch("the number of steps made", want, made.to_string()));
         }
+        let stored = Stored::open(path, &file.reader)?;
+        file.stored = stored.map(|(stored, _)| stored);
         Ok(file)
+    }
+
+    /// Returns where its series lie, if they lie in a trace file.
+    pub fn stored(&self) -> Option<&Stored> {
+        self.stored.as_ref()
     }
 
     pub fn path(&self) -> &Path {
@@ -451,7 +509,11 @@ impl ChainFile {
         progress: super::monitor::Progress,
     ) -> Result<()> {
         let path = self.path.clone();
-        (monitors.iter_mut()).try_for_each(|m| match m.restore(&mut self.reader, progress) {
+        let mut saved = Resumed {
+            reader: &mut self.reader,
+            stored: self.stored.as_ref(),
+        };
+        (monitors.iter_mut()).try_for_each(|m| match m.restore(&mut saved, progress) {
             Err(e @ (Error::OutOfRange { .. } | Error::Conflict(_) | Error::Shape { .. })) => {
                 Err(Error::of_file(&path)(e))
             }

@@ -61,6 +61,28 @@ pub(super) fn number(settings: &str, length: Length) -> Result<u64> {
     Ok(u64::from_be_bytes(*first))
 }
 
+/// Returns the SHA-256 that names a chain or fit in its trace file: its settings but for its length, its model, seed, number, text and vocabulary.
+pub(super) fn of_chain(header: &Header) -> [u8; 32] {
+    let mut config = header.config.clone();
+    if let Ok(mut all) = serde_json::from_str::<Value>(&header.config) {
+        for place in ["/sampler/settings/sampling_steps", "/sampler/steps"] {
+            if let Some(v) = all.pointer_mut(place) {
+                *v = Value::Null;
+            }
+        }
+        config = all.to_string();
+    }
+    let mut hash = Sha256::new();
+    for text in [&config, &header.model, &header.vocabulary] {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    hash.update(header.seed.to_le_bytes());
+    hash.update(header.chain.to_le_bytes());
+    hash.update(header.corpus_sha256);
+    hash.finalize().into()
+}
+
 fn to_json(v: impl serde::Serialize) -> Result<Value> {
     serde_json::to_value(v).map_err(|e| Error::out_of_range("settings", "JSON", e))
 }

@@ -27,7 +27,7 @@ pub trait Monitor<B: Backend + 'static>: Any + Send {
         Ok(())
     }
 
-    /// Returns what the chain's file keeps of it, by name.
+    /// Returns what the chain's file keeps of it, by name: what does not grow with the steps. The file is written anew each time.
     ///
     /// # Errors
     /// Where memory does not hold a copy that it takes.
@@ -35,7 +35,15 @@ pub trait Monitor<B: Backend + 'static>: Any + Send {
         Ok(Vec::new())
     }
 
-    /// Goes on from what [`Monitor::state`] gave, when the file of a chain that has made `progress` has it.
+    /// Returns by name the values that each series has got since [`Monitor::stored`]: a file's trace, which only grows, gets them.
+    fn series(&self) -> Vec<(&'static str, Numbers<'_>)> {
+        Vec::new()
+    }
+
+    /// Forgets what [`Monitor::series`] gave: the trace has it now.
+    fn stored(&mut self) {}
+
+    /// Goes on from what [`Monitor::state`] and [`Monitor::series`] gave, when the file of a chain that has made `progress` has it.
     ///
     /// # Errors
     /// For numbers that no such monitor has.
@@ -60,7 +68,7 @@ pub trait Saved {
     /// Returns the count of that name, if the file has it.
     fn count(&self, name: &str) -> Option<u64>;
 
-    /// Returns the series of doubles of that name, if the file has it.
+    /// Returns the series of doubles of that name, if the file has it: what of it does not lie in the trace, where [`Saved::stored`] counts values.
     ///
     /// # Errors
     /// When the file cannot be read, or has it in another type.
@@ -71,6 +79,22 @@ pub trait Saved {
     /// # Errors
     /// Returns the errors of [`Saved::f64s`].
     fn f32s(&mut self, name: &str) -> Result<Option<Vec<f32>>>;
+
+    /// Returns how many values of that series lie in the trace and stay there.
+    fn stored(&self, _name: &str) -> u64 {
+        0
+    }
+}
+
+impl Numbers<'_> {
+    /// Returns how many values a series has; none of a count.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::Count(_) => 0,
+            Self::F32(v) => v.len() as u64,
+            Self::F64(v) => v.len() as u64,
+        }
+    }
 }
 
 /// How far a chain is.

@@ -1,7 +1,7 @@
 //! What can be read off a session, as numbers and as rows of a report.
 
 use super::mixing::equilibrium_sd;
-use super::monitors::{ExcessLoss, TensorTemperatures, Trace};
+use super::monitors::TensorTemperatures;
 use super::{Report, Session, StepReport, TrajectoryForecast};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
@@ -101,10 +101,8 @@ impl<B: Backend + 'static> Session<B> {
             )));
         }
         let temperature = config.temperature;
-        let losses = self
-            .monitor::<ExcessLoss>()
-            .map_or(&[][..], ExcessLoss::losses);
-        match losses {
+        let losses = self.excess_losses()?;
+        match &losses[..] {
             [] => Err(self.no_llc(temperature)),
             losses => local_learning_coefficient(losses, self.num_data() / temperature),
         }
@@ -140,7 +138,7 @@ impl<B: Backend + 'static> Session<B> {
                 "the energy has no law to be compared with, as {why}: sample with a constant temperature, and without cycles"
             )));
         }
-        let trace = self.monitor::<Trace>().filter(|t| t.is_whole());
+        let trace = self.trace()?.filter(|t| t.is_whole());
         let missing = || {
             Error::conflict(
                 "the energy needs a trace of every step, and this chain was saved without one: start it anew",

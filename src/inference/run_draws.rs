@@ -1,14 +1,16 @@
 //! What the chains of one run recorded, read from their files, and whether several runs belong together.
 
 use super::Identity;
+use super::monitor::Saved;
 use super::monitors::{DrawSchedule, Draws};
+use super::series::SavedChain;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::metrics::{MIN_DRAWS, PROJECTIONS};
 use crate::samplers::Preconditioner;
 use crate::settings::{PriorCenter, PriorUnit, Settings};
-use crate::store::{Kind, Reader, hex};
+use crate::store::hex;
 use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -74,8 +76,8 @@ impl RunDraws {
             if !chains.is_empty() && !disk::exists(&file).map_err(Error::io(&file))? {
                 break;
             }
-            let mut r = Reader::open(&file, Kind::Chain)?;
-            let h = r.header();
+            let mut r = SavedChain::open(&file)?;
+            let h = r.reader.header();
             // The prior's baseline is the run's, which is where its first chain starts.
             of.get_or_insert((h.model.clone(), h.corpus_sha256, h.baseline_sha256));
             let chain = read_chain(&mut r, file, &settings)?;
@@ -204,8 +206,8 @@ fn draw_schedule(c: &Settings) -> DrawSchedule {
     )
 }
 
-fn read_chain(r: &mut Reader, path: PathBuf, config: &Settings) -> Result<ChainDraws> {
-    let step = r.header().step;
+fn read_chain(r: &mut SavedChain, path: PathBuf, config: &Settings) -> Result<ChainDraws> {
+    let step = r.reader.header().step;
     let schedule = draw_schedule(config);
     let due = match config.probe_tokens {
         0 => 0,
@@ -214,20 +216,20 @@ fn read_chain(r: &mut Reader, path: PathBuf, config: &Settings) -> Result<ChainD
     let draws = Draws::read(r, due).map_err(Error::of_file(&path))?;
     let n = draws.len();
     let warmup = config.mass().steps().saturating_add(config.warmup_steps);
-    let before = step.min(warmup) as usize;
-    let mut series = |name: &str, skip: usize| -> Result<Vec<f64>> {
-        let len = r.tensor(name)?.len as usize;
-        let mut v = memory::zeros(len, name)?;
-        r.read_f64(name, &mut v)?;
+    let before = step.min(warmup);
+    let lost = r.count("trace.skipped").unwrap_or(0);
+    // `skip`: how many values of a whole series come before the first sampling step; `lost`: how many of them it does not have.
+    let mut series = |name: &str, skip: u64, lost: u64| -> Result<Vec<f64>> {
+        let values = r.f64s(name)?.unwrap_or_default();
+        let len = values.len();
         // No further than the file's own values: a step that was forged has no end.
-        let values = v.get(skip..).unwrap_or_default();
         let picked = schedule
             .steps(step)
-            .map(|made| made as usize - 1)
-            .take_while(|&at| at < values.len())
             .skip(draws.skipped as usize)
+            .map_while(|made| (skip + made - 1).checked_sub(lost))
+            .take_while(|&at| at < len as u64)
             .take(n)
-            .map(|at| values[at]);
+            .map(|at| values[at as usize]);
         let picked: Vec<f64> = memory::collect(picked, name)?;
         match picked.len() == n || len == 0 {
             true => Ok(picked),
@@ -240,10 +242,14 @@ fn read_chain(r: &mut Reader, path: PathBuf, config: &Settings) -> Result<ChainD
         }
     };
     Ok(ChainDraws {
-        log_lik: series("trace.log_lik", before)?,
-        log_prior: series("trace.log_prior", before)?,
-        kinetic: series("trace.kinetic_temperature", 0)?,
-        configurational: series("trace.configurational_temperature", 0)?,
+        log_lik: series("trace.log_lik", before, lost)?,
+        log_prior: series("trace.log_prior", before, lost)?,
+        kinetic: series("trace.kinetic_temperature", 0, lost.saturating_sub(before))?,
+        configurational: series(
+            "trace.configurational_temperature",
+            0,
+            lost.saturating_sub(before),
+        )?,
         path,
         draws,
     })

@@ -6,6 +6,7 @@ use super::config::{Inference, SessionConfig, Target};
 use super::engine::Engine;
 use super::identity::{self, Length};
 use super::monitor::{Monitor, Progress, StepReport};
+use super::series::Stored;
 use crate::backend::Backend;
 use crate::backend::vectors::Transfer;
 use crate::data::{Batch, Batches, Corpus};
@@ -14,7 +15,7 @@ use crate::samplers::laplace::PriorFit;
 use crate::samplers::{
     AutoStep, ExtremeEigenvalues, Factors, GaussianConfig, GaussianFit, Phase, Sampler,
 };
-use crate::store::Header;
+use crate::store::{Header, drop_previous_trace, trace_of};
 use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
@@ -67,6 +68,7 @@ pub struct Session<B: Backend + 'static> {
     pub(super) keeps_center: bool,
     pub(super) curvature: Option<ExtremeEigenvalues>,
     pub(super) monitors: Vec<Box<dyn Monitor<B>>>, // the file has them
+    pub(super) stored: Option<Stored>,             // where their series lie, once it was saved
     pub(super) watchers: Vec<Box<dyn Monitor<B>>>, // it has not
     pub(super) grad: Vec<B::Vector>,               // gradient, squares: made when they are needed
     pub(super) llc: LlcLooks,
@@ -184,16 +186,29 @@ impl<B: Backend + 'static> Session<B> {
 
     /// Writes the whole state to a file, in the place of what may be there. The file appears whole or not at all.
     ///
+    /// What was recorded of every step (log likelihoods, temperatures, draws of the probes) goes into a trace file beside it, which only grows: `x.trace`
+    /// beside `x.bnn`, and a name that ends otherwise has `.trace` added. The two belong together, and move together. What is in the trace is no longer
+    /// held in memory, where a session that is never saved keeps it all. Whoever saves to one path again and again writes as much each time, however
+    /// many steps were made; another path gets a copy of the whole trace.
+    ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::NotFinite`] for a chain that has diverged; [`Error::Conflict`] between the draws of one of VI's steps.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+    /// [`Error::Io`]; [`Error::Data`] when the trace that it saved before is not there any more; [`Error::NotFinite`] for a chain that has diverged; [`Error::Conflict`] between the draws of one of VI's steps.
+    pub fn save(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let grew = self.store_series(path)?;
         let rest = Rest {
             header: &self.header,
             center: self.keeps_center,
             curvature: self.curvature,
             monitors: &self.monitors,
+            stored: self.stored.as_ref(),
         };
-        chain_file::write(path.as_ref(), &self.engine, &rest)
+        chain_file::write(path, &self.engine, &rest)?;
+        match grew {
+            // By now the generation before names this trace, too.
+            true => drop_previous_trace(&trace_of(path)),
+            false => Ok(()),
+        }
     }
 
     /// Returns what identifies target and settings as one number: it differs where a sample would be of another target, of another method or of

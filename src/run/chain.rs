@@ -43,7 +43,7 @@ impl Run<'_> {
         let mut params = vec![0.0; session.parameters()];
         while session.phase() != Phase::Done {
             if ctx.stopped() {
-                save(&session, &path, meter)?;
+                save(&mut session, &path, meter)?;
                 return Err(Error::Interrupted);
             }
             // At its start, with the mass that it has there, and on its own first batch.
@@ -69,7 +69,7 @@ impl Run<'_> {
                     .map_err(drawn_otherwise)?;
             }
             if made.is_multiple_of(self.config.checkpoint_every) || made == total {
-                save(&session, &path, meter)?;
+                save(&mut session, &path, meter)?;
             }
             progress.at(&mut ctx.log, made, || self.progress_line(&report));
         }
@@ -145,7 +145,7 @@ impl Run<'_> {
 }
 
 /// Writes a chain's file, and what it has cost; the file before is kept beside it.
-pub(super) fn save(session: &Session<Device>, path: &Path, meter: &mut Meter) -> Result<()> {
+pub(super) fn save(session: &mut Session<Device>, path: &Path, meter: &mut Meter) -> Result<()> {
     keep_generation(path)?;
     session.save(path)?;
     meter.keep(session)

@@ -5,7 +5,8 @@ use super::folder::{RunFolder, write_json};
 use super::recover::{given_up, lock};
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::store::{Kind, Reader, SampleId, StoreCheck, leftovers, previous, set_aside};
+use crate::inference::{check_series, forget_series};
+use crate::store::{Kind, Reader, SampleId, StoreCheck, leftovers, previous, set_aside, trace_of};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,8 @@ pub struct RunCheck {
     pub checkpoints: Vec<(PathBuf, u64)>,
     /// Damaged files, with what is wrong.
     pub damaged: Vec<(PathBuf, String)>,
+    /// Whole checkpoints whose series cannot be read, since their trace is missing, damaged or another chain's, with what is wrong.
+    pub without_trace: Vec<(PathBuf, String)>,
     /// Samples that the steps made imply but that are not there.
     pub missing: Vec<String>,
     /// The run's baseline, where it is not there.
@@ -34,7 +37,7 @@ pub struct RunCheck {
     pub repaired: Vec<String>,
 }
 
-/// Reads every checkpoint and sample of a run and compares all their checksums, and the samples that are there with those that should be.
+/// Reads every checkpoint with its trace and every sample of a run and compares all their checksums, and the samples that are there with those that should be.
 ///
 /// # Errors
 /// Returns an error when the folder or its `config.toml` cannot be read; what is wrong with a checkpoint or a sample is no error but found.
@@ -77,7 +80,8 @@ pub fn check(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
 }
 
 /// Mends what can be mended without inventing anything, and says what was done: damaged files are moved to `damaged/`, a damaged checkpoint gives
-/// way to the one before it, leftovers are taken away, and missing samples are written down as given up, so that the run goes on without them.
+/// way to the one before it, as does one whose trace is not whole where the one before it has all of its own; where neither has, the chain goes on
+/// without its series; leftovers are taken away, and missing samples are written down as given up, so that the run goes on without them.
 ///
 /// # Errors
 /// Returns the errors of [`check`]; [`Error::Conflict`] when another process writes the run; [`Error::Io`].
@@ -91,15 +95,7 @@ pub fn repair(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
     }
     let chains = (0..config.chains).map(|chain| folder.chain(chain));
     for path in chains.chain([folder.fit()]) {
-        let before = previous(&path);
-        if !disk::exists(&path).map_err(Error::io(&path))? && read(&before).is_ok() {
-            disk::rename(&before, &path).map_err(Error::io(&path))?;
-            done.push(format!(
-                "{} takes the place of {}",
-                before.display(),
-                path.display()
-            ));
-        }
+        mend_checkpoint(folder, &path, &mut done)?;
     }
     // What is missing depends on the checkpoints that are there now.
     let mut found = check(folder, config)?;
@@ -119,6 +115,58 @@ pub fn repair(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
     Ok(found)
 }
 
+/// Lets a chain go on from the newest checkpoint that is whole with its trace, or else from the newest that is whole, without its series.
+fn mend_checkpoint(folder: &RunFolder, path: &Path, done: &mut Vec<String>) -> Result<()> {
+    let before = previous(path);
+    let mut there = disk::exists(path).map_err(Error::io(path))?;
+    if there && check_series(path).is_err() && check_series(&before).is_ok() {
+        let moved = set_aside(path, &folder.damaged())?;
+        done.push(format!(
+            "{} is now {}: its trace is not whole",
+            path.display(),
+            moved.display()
+        ));
+        there = false;
+    }
+    if !there && read(&before).is_ok() {
+        disk::rename(&before, path).map_err(Error::io(path))?;
+        done.push(format!(
+            "{} takes the place of {}",
+            before.display(),
+            path.display()
+        ));
+    }
+    if read(path).is_ok() && check_series(path).is_err() {
+        forget(folder, path, done)?;
+    }
+    // One that could not be gone on from is no help, and the newer one is whole.
+    if read(&before).is_ok() && check_series(&before).is_err() {
+        let moved = set_aside(&before, &folder.damaged())?;
+        done.push(format!(
+            "{} is now {}: its trace is not whole",
+            before.display(),
+            moved.display()
+        ));
+    }
+    Ok(())
+}
+
+/// Lets a checkpoint go on without its series; what is there of its trace, and the checkpoint before it, which needs that too, are kept.
+fn forget(folder: &RunFolder, path: &Path, done: &mut Vec<String>) -> Result<()> {
+    for lost in [trace_of(path), previous(path)] {
+        if disk::exists(&lost).map_err(Error::io(&lost))? {
+            let moved = set_aside(&lost, &folder.damaged())?;
+            done.push(format!("{} is now {}", lost.display(), moved.display()));
+        }
+    }
+    forget_series(path)?;
+    done.push(format!(
+        "{} goes on without the series of the steps that it has made: its trace is lost",
+        path.display()
+    ));
+    Ok(())
+}
+
 /// Reads a whole checkpoint, and returns the steps that it holds.
 fn read(path: &Path) -> Result<u64> {
     Ok(Reader::open(path, Kind::Chain)?.header().step)
@@ -135,6 +183,9 @@ impl RunCheck {
             match read(&path) {
                 Ok(step) => {
                     newest = newest.max(Some(step));
+                    if let Err(e) = check_series(&path) {
+                        self.without_trace.push((path.clone(), e.to_string()));
+                    }
                     self.checkpoints.push((path, step));
                 }
                 Err(e) => self.damaged.push((path, e.to_string())),
@@ -163,6 +214,7 @@ impl RunCheck {
     /// Returns whether nothing is damaged and nothing missing.
     pub fn is_whole(&self) -> bool {
         self.damaged.is_empty()
+            && self.without_trace.is_empty()
             && self.missing.is_empty()
             && self.without_checkpoint.is_empty()
             && self.without_baseline.is_none()
@@ -181,6 +233,8 @@ impl RunCheck {
                 .iter()
                 .map(|(_, why)| format!("damaged: {why}")),
         );
+        let without = self.without_trace.iter();
+        lines.extend(without.map(|(_, why)| format!("without its trace: {why}")));
         lines.extend(self.missing.iter().map(|name| format!("missing: {name}")));
         if let Some(path) = &self.without_baseline {
             lines.push(format!(

@@ -13,7 +13,7 @@ use super::{Context, hex};
 use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::Session;
-use crate::inference::monitors::FitTrace;
+use crate::inference::monitors::FitRecorder;
 use crate::metrics::split_loss_watched;
 use crate::samplers::GaussianFit;
 use crate::store::Store;
@@ -85,11 +85,8 @@ fn step_to_the_end(
         let made = session.steps_made();
         if made.is_multiple_of(per_epoch) {
             let sd = session.average_sd(c.prior_std.powi(-2))?;
-            if let Some(trace) = session.monitor_mut::<FitTrace>() {
-                trace.epoch_sd.push(sd);
-                trace
-                    .epoch_seconds
-                    .push(epoch_start.elapsed().as_secs_f64());
+            if let Some(trace) = session.monitor_mut::<FitRecorder>() {
+                trace.epoch(sd, epoch_start.elapsed().as_secs_f64())?;
             }
             epoch_start = Instant::now();
         }
@@ -170,7 +167,7 @@ impl<'a> Fitted<'a> {
         let (mut summary, scores) = (String::new(), run.evaluation(&store, baseline));
         let report = scores.at_the_end(&run.folder, ctx, |reports, val| {
             let report = known.clone().scored(reports, val)?;
-            let metrics = self.metrics(&report, evaluation(val, at_mean, self.sd), baseline);
+            let metrics = self.metrics(&report, evaluation(val, at_mean, self.sd), baseline)?;
             write_json(&run.folder.metrics(), &metrics)?;
             summary = self.summary(&report, baseline, at_mean);
             let warning = warning(c, self.normal, val, at_mean);
@@ -184,18 +181,22 @@ impl<'a> Fitted<'a> {
     }
 
     /// Returns the metrics file, under the original's keys.
-    fn metrics(&self, report: &TrainReport, evaluation: Value, baseline: &Baseline) -> Value {
-        let trace = self
-            .session
-            .monitor::<FitTrace>()
-            .cloned()
-            .unwrap_or_default();
+    ///
+    /// # Errors
+    /// When the fit's trace cannot be read.
+    fn metrics(
+        &self,
+        report: &TrainReport,
+        evaluation: Value,
+        baseline: &Baseline,
+    ) -> Result<Value> {
+        let trace = self.session.fit_trace()?.unwrap_or_default();
         let n = trace.epoch_sd.len();
         let epochs: Vec<Value> = (0..)
             .zip(&trace.epoch_sd)
             .map(|(epoch, sd)| json!({"epoch": epoch, "avg_parameter_std": sd}))
             .collect();
-        json!({
+        Ok(json!({
             "sampler_type": report.sampler_type,
             "config": self.run.original_config(),
             "timestamp": now(),
@@ -216,7 +217,7 @@ impl<'a> Fitted<'a> {
             "baseline": baseline.json(),
             "samples_hash": report.samples_hash,
             "results": report.results,
-        })
+        }))
     }
 
     /// Returns the summary's head.

@@ -42,6 +42,8 @@ mod lock;
 mod reader;
 mod replace;
 mod samples;
+mod trace;
+mod trace_reader;
 
 use sha2::{Digest, Sha256};
 
@@ -53,6 +55,11 @@ pub use lock::{Attempt, FileLock, FolderLock};
 pub use reader::{Reader, read_header};
 pub use replace::replace_file;
 pub use samples::{Provenance, SampleId, Store};
+pub use trace::{
+    TraceBlock, TraceEnd, TraceStart, append_trace, begin_trace, drop_previous_trace,
+    previous_trace, trace_of,
+};
+pub use trace_reader::TraceReader;
 
 /// Returns the SHA-256 of parameters as little-endian f32s, which is what files name a baseline by.
 pub fn params_sha256(params: &[f32]) -> [u8; 32] {

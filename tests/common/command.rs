@@ -1,6 +1,5 @@
 //! The command as the tests run it: in a folder of its own, without the environment's names, on something small.
 
-use bnn::store::{Kind, Reader};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -98,17 +97,4 @@ pub fn keys(v: &Value, names: &[&str]) {
 
 pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
-}
-
-/// The draws of the probes in a chain's file: log-probabilities and projections.
-pub fn draws(file: &Path) -> (Vec<f32>, Vec<f64>) {
-    let mut r = Reader::open(file, Kind::Chain).expect("the chain's file");
-    let len = |name: &str| r.tensor(name).expect(name).len as usize;
-    let (mut a, mut b) = (
-        vec![0.0; len("probe.log_prob")],
-        vec![0.0; len("probe.projection")],
-    );
-    r.read_f32("probe.log_prob", &mut a).expect("scores");
-    r.read_f64("probe.projection", &mut b).expect("projections");
-    (a, b)
 }

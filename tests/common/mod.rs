@@ -14,6 +14,7 @@ pub mod operand;
 pub mod plane;
 pub mod reference;
 pub mod replicas;
+pub mod series;
 pub mod simulated_disk;
 
 use bnn::backend::Cpu;

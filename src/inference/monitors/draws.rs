@@ -41,13 +41,15 @@ impl Draws {
         self.log_prob.len().checked_div(self.len()).unwrap_or(0)
     }
 
-    /// Reads the draws of a chain for which `due` fell due by now. A file without any was written by a program that records none: they count as skipped.
+    /// Reads the draws of a chain for which `due` fell due by now: of one with draws in a trace file, those that are not there. A file without any was
+    /// written by a program that records none: they count as skipped.
     ///
     /// # Errors
     /// When there are another number of them, or they do not make a whole table.
     pub fn read(saved: &mut dyn Saved, due: u64) -> Result<Self> {
         let (log_prob, projection) = (saved.f32s(LOG_PROB)?, saved.f64s(PROJECTION)?);
-        if log_prob.is_none() && projection.is_none() {
+        let stored = [LOG_PROB, PROJECTION].map(|name| saved.stored(name));
+        if log_prob.is_none() && projection.is_none() && stored == [0, 0] {
             return Ok(Self {
                 skipped: due,
                 ..Self::default()
@@ -58,18 +60,37 @@ impl Draws {
             projection: projection.unwrap_or_default(),
             skipped: saved.count(SKIPPED).unwrap_or(0),
         };
-        let Some(expected) = due.checked_sub(draws.skipped) else {
+        draws.check(stored, due)?;
+        Ok(draws)
+    }
+
+    /// Reads all draws of a session.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Saved::f64s`].
+    pub(in crate::inference) fn all(saved: &mut dyn Saved) -> Result<Self> {
+        Ok(Self {
+            log_prob: saved.f32s(LOG_PROB)?.unwrap_or_default(),
+            projection: saved.f64s(PROJECTION)?.unwrap_or_default(),
+            skipped: saved.count(SKIPPED).unwrap_or(0),
+        })
+    }
+
+    /// Compares these and the scores and projections in a trace file with the draws that fell due.
+    fn check(&self, [scores, sums]: [u64; 2], due: u64) -> Result<()> {
+        let Some(expected) = due.checked_sub(self.skipped) else {
             let range = format!("at most the {due} draws that fell due");
-            return Err(Error::out_of_range(SKIPPED, range, draws.skipped));
+            return Err(Error::out_of_range(SKIPPED, range, self.skipped));
         };
-        let (scores, sums) = (draws.log_prob.len() as u64, draws.projection.len() as u64);
+        let scores = scores.saturating_add(self.log_prob.len() as u64);
+        let sums = sums.saturating_add(self.projection.len() as u64);
         let whole = scores.checked_rem(expected).unwrap_or(scores) == 0;
         if Some(sums) != expected.checked_mul(PROJECTIONS as u64) || !whole {
             let got = format!("{scores} scores and {sums} projections");
             let expected = format!("{expected} draws of the probes");
             return Err(Error::out_of_range("recorded draws", expected, got));
         }
-        Ok(draws)
+        Ok(())
     }
 }
 
@@ -114,7 +135,7 @@ impl DrawSchedule {
     }
 }
 
-/// Records draws.
+/// Records [`Draws`], and holds those that are not in a file; [`Session::draws`](crate::inference::Session::draws) returns all.
 pub struct DrawRecorder<B: Backend + 'static> {
     backend: B,
     gpt: Gpt,
@@ -152,11 +173,6 @@ impl<B: Backend + 'static> DrawRecorder<B> {
             draws: Draws::default(),
         }))
     }
-
-    /// Returns the draws so far.
-    pub fn draws(&self) -> &Draws {
-        &self.draws
-    }
 }
 
 impl<B: Backend + 'static> Monitor<B> for DrawRecorder<B> {
@@ -174,14 +190,21 @@ impl<B: Backend + 'static> Monitor<B> for DrawRecorder<B> {
     }
 
     fn state(&self) -> Result<Vec<(&'static str, Numbers<'_>)>> {
-        let mut state = vec![
+        let skipped = self.draws.skipped;
+        let skipped = (skipped > 0).then_some((SKIPPED, Numbers::Count(skipped)));
+        Ok(skipped.into_iter().collect())
+    }
+
+    fn series(&self) -> Vec<(&'static str, Numbers<'_>)> {
+        vec![
             (LOG_PROB, Numbers::F32((&self.draws.log_prob).into())),
             (PROJECTION, Numbers::F64((&self.draws.projection).into())),
-        ];
-        if self.draws.skipped > 0 {
-            state.push((SKIPPED, Numbers::Count(self.draws.skipped)));
-        }
-        Ok(state)
+        ]
+    }
+
+    fn stored(&mut self) {
+        memory::empty(&mut self.draws.log_prob);
+        memory::empty(&mut self.draws.projection);
     }
 
     fn restore(&mut self, saved: &mut dyn Saved, progress: Progress) -> Result<()> {

@@ -10,10 +10,12 @@ use crate::samplers::{ChainConfig, Phase};
 
 const NAME: &str = "trace.excess_loss";
 
-/// The loss of a batch over that at the chain's start, at every so many sampling steps.
+/// The loss of a batch over that at the chain's start, at every so many sampling steps;
+/// [`Session::excess_losses`](crate::inference::Session::excess_losses) returns all.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExcessLoss {
     every: u64,
+    /// Those that are not in a file.
     losses: Vec<f64>,
 }
 
@@ -28,9 +30,12 @@ impl ExcessLoss {
         })
     }
 
-    /// Returns the losses over the start's, nats, one per look.
-    pub fn losses(&self) -> &[f64] {
-        &self.losses
+    /// Reads the losses over the start's, nats, one per look.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Saved::f64s`].
+    pub(in crate::inference) fn read(saved: &mut dyn Saved) -> Result<Vec<f64>> {
+        Ok(saved.f64s(NAME)?.unwrap_or_default())
     }
 }
 
@@ -45,16 +50,21 @@ impl<B: Backend + 'static> Monitor<B> for ExcessLoss {
         Ok(())
     }
 
-    fn state(&self) -> Result<Vec<(&'static str, Numbers<'_>)>> {
-        Ok(vec![(NAME, Numbers::F64((&self.losses).into()))])
+    fn series(&self) -> Vec<(&'static str, Numbers<'_>)> {
+        vec![(NAME, Numbers::F64((&self.losses).into()))]
+    }
+
+    fn stored(&mut self) {
+        memory::empty(&mut self.losses);
     }
 
     fn restore(&mut self, saved: &mut dyn Saved, progress: Progress) -> Result<()> {
-        let losses = saved.f64s(NAME)?.unwrap_or_default();
-        if losses.len() as u64 > progress.sampled {
+        let losses = Self::read(saved)?;
+        let looks = saved.stored(NAME).saturating_add(losses.len() as u64);
+        if looks > progress.sampled {
             let expected = format!("at most {}, the sampling steps made", progress.sampled);
             let what = "losses over the start's";
-            return Err(Error::out_of_range(what, expected, losses.len()));
+            return Err(Error::out_of_range(what, expected, looks));
         }
         self.losses = losses;
         Ok(())

@@ -8,9 +8,9 @@ mod trace;
 
 pub use draws::{DrawRecorder, DrawSchedule, Draws};
 pub use excess_loss::ExcessLoss;
-pub use fit_trace::FitTrace;
+pub use fit_trace::{FitRecorder, FitTrace};
 pub use temperatures::TensorTemperatures;
-pub use trace::Trace;
+pub use trace::{Trace, TraceRecorder};
 
 use super::config::{Inference, MonitorConfig, Target};
 use super::monitor::Monitor;
@@ -28,14 +28,14 @@ pub(super) fn all<B: Backend + 'static>(
     inference: &Inference,
 ) -> Result<Vec<Box<dyn Monitor<B>>>> {
     let Inference::Chain { sampler, .. } = inference else {
-        return Ok(vec![Box::new(FitTrace::default())]);
+        return Ok(vec![Box::new(FitRecorder::default())]);
     };
     let before = inference.steps_before_sampling();
     let temperatures = TensorTemperatures::of_tensors(target.gpt, settings.temperature_every)?;
     let excess = ExcessLoss::new(target, settings.llc_every, sampler);
     let draws = DrawRecorder::new(backend, target, settings, sampler, before)?;
     let rows: [Option<Box<dyn Monitor<B>>>; 4] = [
-        Some(Box::new(Trace::default())),
+        Some(Box::new(TraceRecorder::default())),
         boxed(temperatures),
         boxed(excess),
         boxed(draws),
