@@ -452,6 +452,8 @@ fn the_command_and_c_read_each_others_samples() {
     let own = dir.path().join("own");
     std::fs::create_dir(&own).expect("a folder");
     std::fs::rename(run.join("samples"), own.join("samples")).expect("a move");
+    // Relative paths in a run's settings are relative to its folder.
+    std::fs::copy(dir.path().join("saved.bnn"), own.join("saved.bnn")).expect("a copy");
     let config = [&["config", "--model-path", "saved.bnn"], command::SMALL].concat();
     let config = command::run(dir.path(), &config);
     std::fs::write(own.join("config.toml"), text(&config)).expect("settings");
