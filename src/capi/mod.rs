@@ -11,6 +11,7 @@
 mod agreement;
 mod baseline;
 mod bootstrap;
+mod check;
 mod context;
 mod corpus;
 mod curvature;
@@ -38,6 +39,7 @@ mod version;
 pub use agreement::*;
 pub use baseline::*;
 pub use bootstrap::*;
+pub use check::*;
 pub use context::*;
 pub use corpus::*;
 pub use curvature::*;

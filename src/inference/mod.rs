@@ -7,6 +7,7 @@ mod baseline_part;
 mod build;
 mod chain_end;
 mod chain_file;
+mod checkpoint_check;
 mod config;
 mod curvature;
 mod diagnosis;
@@ -36,6 +37,7 @@ pub(crate) fn counted(n: usize, one: &str) -> String {
 
 pub use agreement::{Agreement, Cost, Identity};
 pub use chain_end::ChainEnd;
+pub use checkpoint_check::CheckpointCheck;
 pub use config::{BatchConfig, Inference, MonitorConfig, SessionConfig, Target, count_data};
 pub use diagnosis::{Diagnosis, Each, diagnose};
 pub use forecast::{PriorStability, StepFound, TrajectoryForecast};

@@ -5,8 +5,8 @@ use super::folder::{RunFolder, write_json};
 use super::recover::{given_up, lock};
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::inference::{check_series, forget_series};
-use crate::store::{Kind, Reader, SampleId, StoreCheck, leftovers, previous, set_aside, trace_of};
+use crate::inference::CheckpointCheck;
+use crate::store::{Kind, Reader, SampleId, StoreCheck, leftovers, set_aside};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -95,7 +95,7 @@ pub fn repair(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
     }
     let chains = (0..config.chains).map(|chain| folder.chain(chain));
     for path in chains.chain([folder.fit()]) {
-        mend_checkpoint(folder, &path, &mut done)?;
+        done.extend(CheckpointCheck::repair(&path, &folder.damaged())?);
     }
     // What is missing depends on the checkpoints that are there now.
     let mut found = check(folder, config)?;
@@ -115,82 +115,14 @@ pub fn repair(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
     Ok(found)
 }
 
-/// Lets a chain go on from the newest checkpoint that is whole with its trace, or else from the newest that is whole, without its series.
-fn mend_checkpoint(folder: &RunFolder, path: &Path, done: &mut Vec<String>) -> Result<()> {
-    let before = previous(path);
-    let mut there = disk::exists(path).map_err(Error::io(path))?;
-    if there && check_series(path).is_err() && check_series(&before).is_ok() {
-        let moved = set_aside(path, &folder.damaged())?;
-        done.push(format!(
-            "{} is now {}: its trace is not whole",
-            path.display(),
-            moved.display()
-        ));
-        there = false;
-    }
-    if !there && read(&before).is_ok() {
-        disk::rename(&before, path).map_err(Error::io(path))?;
-        done.push(format!(
-            "{} takes the place of {}",
-            before.display(),
-            path.display()
-        ));
-    }
-    if read(path).is_ok() && check_series(path).is_err() {
-        forget(folder, path, done)?;
-    }
-    // One that could not be gone on from is no help, and the newer one is whole.
-    if read(&before).is_ok() && check_series(&before).is_err() {
-        let moved = set_aside(&before, &folder.damaged())?;
-        done.push(format!(
-            "{} is now {}: its trace is not whole",
-            before.display(),
-            moved.display()
-        ));
-    }
-    Ok(())
-}
-
-/// Lets a checkpoint go on without its series; what is there of its trace, and the checkpoint before it, which needs that too, are kept.
-fn forget(folder: &RunFolder, path: &Path, done: &mut Vec<String>) -> Result<()> {
-    for lost in [trace_of(path), previous(path)] {
-        if disk::exists(&lost).map_err(Error::io(&lost))? {
-            let moved = set_aside(&lost, &folder.damaged())?;
-            done.push(format!("{} is now {}", lost.display(), moved.display()));
-        }
-    }
-    forget_series(path)?;
-    done.push(format!(
-        "{} goes on without the series of the steps that it has made: its trace is lost",
-        path.display()
-    ));
-    Ok(())
-}
-
-/// Reads a whole checkpoint, and returns the steps that it holds.
-fn read(path: &Path) -> Result<u64> {
-    Ok(Reader::open(path, Kind::Chain)?.header().step)
-}
-
 impl RunCheck {
     /// Looks at a checkpoint and the one before it; returns the steps that the newer one holds, if it is whole.
     fn checkpoint(&mut self, path: &Path) -> Result<Option<u64>> {
-        let mut newest = None;
-        for path in [path.to_path_buf(), previous(path)] {
-            if !disk::exists(&path).map_err(Error::io(&path))? {
-                continue;
-            }
-            match read(&path) {
-                Ok(step) => {
-                    newest = newest.max(Some(step));
-                    if let Err(e) = check_series(&path) {
-                        self.without_trace.push((path.clone(), e.to_string()));
-                    }
-                    self.checkpoints.push((path, step));
-                }
-                Err(e) => self.damaged.push((path, e.to_string())),
-            }
-        }
+        let found = CheckpointCheck::of(path)?;
+        let newest = found.steps();
+        self.checkpoints.extend(found.whole);
+        self.damaged.extend(found.damaged);
+        self.without_trace.extend(found.without_trace);
         Ok(newest)
     }
 

@@ -41,6 +41,32 @@ impl StoreCheck {
         }
         Ok(found)
     }
+
+    /// Returns whether no sample is damaged.
+    pub fn is_whole(&self) -> bool {
+        self.damaged.is_empty()
+    }
+
+    /// Moves the damaged samples of a folder to another one, which is made where it does not exist, and takes away what killed processes left behind.
+    /// Returns what was done, a sentence each.
+    ///
+    /// Whoever calls keeps other processes from writing the samples.
+    ///
+    /// # Errors
+    /// Returns [`Error::Io`] with the path that the system refuses.
+    pub fn repair(&self, folder: &Path, damaged: &Path) -> Result<Vec<String>> {
+        let mut done = Vec::new();
+        for (id, _) in &self.damaged {
+            let path = folder.join(id.file_name());
+            let moved = set_aside(&path, damaged)?;
+            done.push(format!("{} is now {}", path.display(), moved.display()));
+        }
+        for left in &self.leftovers {
+            disk::remove(left).map_err(Error::io(left))?;
+            done.push(format!("{} was taken away", left.display()));
+        }
+        Ok(done)
+    }
 }
 
 /// Lists the files in a folder that killed processes left in the making.

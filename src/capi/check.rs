@@ -1,0 +1,130 @@
+//! Whether samples and checkpoints are whole, and what lets a chain go on from what is left of them.
+
+use super::guard::guard;
+use super::pointer::{get, lock, text};
+use super::report::{bnn_report, report_of};
+use super::sampler::bnn_sampler;
+use super::status::{Fail, bnn_error, bnn_status};
+use super::store::bnn_store;
+use crate::inference::{CheckpointCheck, Report};
+use crate::store::{SampleId, StoreCheck};
+use std::ffi::c_char;
+use std::path::{Path, PathBuf};
+
+/// Reads every sample in a folder whole, also where bnn_store_open refuses the folder, and mends what can be mended.
+///
+/// [in] path: the folder, UTF-8, path_len bytes; repair: 0 only looks; else damaged samples are moved to the folder `damaged` beside it, and what
+/// killed processes left behind is taken away: no other process may write the samples meanwhile. Which samples are missing,
+/// bnn_sampler_missing says. [out] report: whole: 1 when no sample is damaged, after the repair; samples: that are whole; damaged, foreign, leftovers:
+/// how many files of each there are, foreign ones being no samples and passed over; message: what is wrong, a line for each file; repaired: what was done,
+/// a line each. Errors: BNN_ERR_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_check_samples(
+    path: *const c_char,
+    path_len: usize,
+    repair: i32,
+    report: *mut bnn_report,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: `path` is path_len bytes of the caller's, `report` is NULL or live.
+        unsafe {
+            check(report, text(path, path_len, "path")?, repair, |path, to| {
+                let found = StoreCheck::of(path)?;
+                let done = to.map(|to| found.repair(path, to)).transpose()?;
+                let found = if done.is_some() {
+                    StoreCheck::of(path)?
+                } else {
+                    found
+                };
+                Ok((found.report(), done))
+            })
+        }
+    })
+}
+
+/// Reads what bnn_sampler_save wrote whole, with its trace, also where bnn_sampler_load refuses it, and the generation before it, which the command keeps
+/// beside it (`x.previous.bnn` beside `x.bnn`), and lets a chain go on from the newest of them that is whole.
+///
+/// [in] path: UTF-8, path_len bytes; repair: 0 only looks; else what is damaged is moved to the folder `damaged` beside the file, the generation before
+/// takes its place, and where no trace is whole the chain goes on without the series of the steps that it has made: no other process may write the files
+/// meanwhile. [out] report: whole: 1 when a chain can go on and nothing is damaged, after the repair; can_go_on; steps that the newest whole file
+/// holds; damaged, without_trace: how many files, at most 2; message: what is wrong, a line for each file; repaired: what was done, a line each.
+/// Errors: BNN_ERR_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_check_checkpoint(
+    path: *const c_char,
+    path_len: usize,
+    repair: i32,
+    report: *mut bnn_report,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: `path` is path_len bytes of the caller's, `report` is NULL or live.
+        unsafe {
+            check(report, text(path, path_len, "path")?, repair, |path, to| {
+                let done = to.map(|to| CheckpointCheck::repair(path, to)).transpose()?;
+                Ok((CheckpointCheck::of(path)?.report(), done))
+            })
+        }
+    })
+}
+
+/// Says which samples a chain has taken by now that a store does not hold: whoever goes on with both asks this first, so that no hole stays unseen.
+///
+/// [in] sampler: made or loaded, of the store's model and settings; store. [out] report: missing: how many, counted up to a million; first: the file name of
+/// the first, empty when none is missing. Samples that the store has from later steps than the sampler's are no holes: they are drawn again, and
+/// bnn_store_append compares them. None is missing of ekf, vi and laplace, whose samples are drawn at the end.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_missing(
+    sampler: *const bnn_sampler,
+    store: *const bnn_store,
+    report: *mut bnn_report,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or live handles.
+        let (mut to, s, store) = unsafe {
+            (
+                report_of(report)?,
+                get(sampler, "sampler")?,
+                get(store, "store")?,
+            )
+        };
+        let (s, store) = (lock(&s.inner, "sampler")?, lock(&store.inner, "store")?);
+        let (made, inference) = (s.session.steps_made(), s.session.inference());
+        let missing = inference.missing(inference.chain(), made, store.ids());
+        let first = missing.first().map(SampleId::file_name);
+        *to = Report::new()
+            .row("missing", missing.len(), "samples that are not there")
+            .row(
+                "first",
+                first.unwrap_or_default(),
+                "the file name of the first, empty when none is missing",
+            );
+        Ok(())
+    })
+}
+
+/// Fills a report with what a check finds and does; it gets the path, and where damaged files go when it is to repair.
+///
+/// # Safety
+/// `report` is NULL or live.
+unsafe fn check(
+    report: *mut bnn_report,
+    path: &str,
+    repair: i32,
+    look: impl FnOnce(&Path, Option<&Path>) -> crate::Result<(Report, Option<Vec<String>>)>,
+) -> Result<(), Fail> {
+    // SAFETY: the caller says that `report` is NULL or live.
+    let mut to = unsafe { report_of(report) }?;
+    let path = Path::new(path);
+    let damaged: PathBuf = path.with_file_name("damaged");
+    let (found, done) = look(path, (repair != 0).then_some(&*damaged))?;
+    *to = found.row(
+        "repaired",
+        done.unwrap_or_default().join("\n"),
+        "what was done, a line each",
+    );
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! Whether a chain can go on from its checkpoint, the generation before it and their trace, and what lets it.
+
+use super::report::Report;
+use super::series::{check_series, forget_series};
+use crate::disk;
+use crate::error::{Error, Result};
+use crate::store::{Kind, Reader, StoreCheck, previous, set_aside, trace_of};
+use std::path::{Path, PathBuf};
+
+/// What is found at a checkpoint's path.
+#[derive(Debug, Default)]
+pub struct CheckpointCheck {
+    /// The checkpoint and the generation before it, where they are whole, with the steps that they hold.
+    pub whole: Vec<(PathBuf, u64)>,
+    /// Those that are damaged, with what is wrong.
+    pub damaged: Vec<(PathBuf, String)>,
+    /// Those of the whole ones whose series cannot be read, since their trace is missing, damaged or another chain's, with what is wrong.
+    pub without_trace: Vec<(PathBuf, String)>,
+}
+
+impl CheckpointCheck {
+    /// Reads a checkpoint and the generation before it whole, each with its trace.
+    ///
+    /// # Errors
+    /// Returns [`Error::Io`] when the system does not say whether a file is there; what is wrong with a file is no error but found.
+    pub fn of(path: &Path) -> Result<Self> {
+        let mut found = Self::default();
+        for path in [path.to_path_buf(), previous(path)] {
+            if !disk::exists(&path).map_err(Error::io(&path))? {
+                continue;
+            }
+            match steps(&path) {
+                Ok(steps) => {
+                    if let Err(e) = check_series(&path) {
+                        found.without_trace.push((path.clone(), e.to_string()));
+                    }
+                    found.whole.push((path, steps));
+                }
+                Err(e) => found.damaged.push((path, e.to_string())),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns the steps that the newest whole checkpoint holds.
+    pub fn steps(&self) -> Option<u64> {
+        self.whole.iter().map(|(_, steps)| *steps).max()
+    }
+
+    /// Returns whether a chain can go on and nothing is damaged.
+    pub fn is_whole(&self) -> bool {
+        !self.whole.is_empty() && self.damaged.is_empty() && self.without_trace.is_empty()
+    }
+
+    /// Lets a chain go on from the newest checkpoint that is whole with its trace, or else from the newest that is whole, without its series. Nothing
+    /// is deleted: what is damaged is moved to a folder, which is made where it does not exist. Returns what was done, a sentence each.
+    ///
+    /// Whoever calls keeps other processes from writing the files.
+    ///
+    /// # Errors
+    /// Returns [`Error::Io`] with the path that the system refuses.
+    pub fn repair(path: &Path, damaged: &Path) -> Result<Vec<String>> {
+        let mut done = Vec::new();
+        for (path, _) in Self::of(path)?.damaged {
+            put_aside(&path, damaged, "", &mut done)?;
+        }
+        let before = previous(path);
+        let mut there = disk::exists(path).map_err(Error::io(path))?;
+        if there && check_series(path).is_err() && check_series(&before).is_ok() {
+            put_aside(path, damaged, ": its trace is not whole", &mut done)?;
+            there = false;
+        }
+        if !there && steps(&before).is_ok() {
+            disk::rename(&before, path).map_err(Error::io(path))?;
+            let folder = disk::folder_of(path);
+            disk::sync_folder(folder).map_err(Error::io(folder))?;
+            done.push(format!(
+                "{} takes the place of {}",
+                before.display(),
+                path.display()
+            ));
+        }
+        if steps(path).is_ok() && check_series(path).is_err() {
+            forget(path, damaged, &mut done)?;
+        }
+        // One that could not be gone on from is no help, and the newer one is whole.
+        if steps(&before).is_ok() && check_series(&before).is_err() {
+            put_aside(&before, damaged, ": its trace is not whole", &mut done)?;
+        }
+        Ok(done)
+    }
+
+    /// Returns what was found as rows.
+    pub fn report(&self) -> Report {
+        let troubles = self.damaged.iter().chain(&self.without_trace);
+        let message: Vec<&str> = troubles.map(|(_, why)| why.as_str()).collect();
+        Report::new()
+            .row(
+                "whole",
+                self.is_whole(),
+                "1 when a chain can go on and nothing is damaged, else 0",
+            )
+            .row(
+                "can_go_on",
+                !self.whole.is_empty(),
+                "1 when the checkpoint or the generation before it is whole, else 0",
+            )
+            .row(
+                "steps",
+                self.steps().unwrap_or(0),
+                "steps that the newest whole checkpoint holds",
+            )
+            .row(
+                "damaged",
+                self.damaged.len(),
+                "damaged checkpoints, at most 2",
+            )
+            .row(
+                "without_trace",
+                self.without_trace.len(),
+                "whole checkpoints whose series cannot be read, at most 2",
+            )
+            .row(
+                "message",
+                message.join("\n"),
+                "what is wrong, a line for each file; empty when nothing is",
+            )
+    }
+}
+
+impl StoreCheck {
+    /// Returns what was found as rows.
+    pub fn report(&self) -> Report {
+        let message: Vec<String> = self.damaged.iter().map(|(_, e)| e.to_string()).collect();
+        Report::new()
+            .row(
+                "whole",
+                self.is_whole(),
+                "1 when no sample is damaged, else 0",
+            )
+            .row("samples", self.whole.len(), "samples that are whole")
+            .row("damaged", self.damaged.len(), "damaged samples")
+            .row(
+                "foreign",
+                self.foreign.len(),
+                "files that are no samples, which stores pass over",
+            )
+            .row(
+                "leftovers",
+                self.leftovers.len(),
+                "files that killed processes left in the making",
+            )
+            .row(
+                "message",
+                message.join("\n"),
+                "what is wrong, a line for each file; empty when nothing is",
+            )
+    }
+}
+
+/// Reads a whole checkpoint, and returns the steps that it holds.
+fn steps(path: &Path) -> Result<u64> {
+    Ok(Reader::open(path, Kind::Chain)?.header().step)
+}
+
+fn put_aside(path: &Path, to: &Path, why: &str, done: &mut Vec<String>) -> Result<()> {
+    let moved = set_aside(path, to)?;
+    done.push(format!(
+        "{} is now {}{why}",
+        path.display(),
+        moved.display()
+    ));
+    Ok(())
+}
+
+/// Lets a checkpoint go on without its series; what is there of its trace, and the checkpoint before it, which needs that too, are kept.
+fn forget(path: &Path, damaged: &Path, done: &mut Vec<String>) -> Result<()> {
+    for lost in [trace_of(path), previous(path)] {
+        if disk::exists(&lost).map_err(Error::io(&lost))? {
+            put_aside(&lost, damaged, "", done)?;
+        }
+    }
+    forget_series(path)?;
+    done.push(format!(
+        "{} goes on without the series of the steps that it has made: its trace is lost",
+        path.display()
+    ));
+    Ok(())
+}
