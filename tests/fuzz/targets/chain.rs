@@ -1,0 +1,53 @@
+//! The state of a chain or a fit: what is accepted can be asked, goes on, and is saved and read again.
+#![no_main]
+
+use bnn::Error;
+use bnn_fuzz::{cost, place::Place, sealed, sessions::Sessions};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+
+thread_local! {
+    static PLACE: Place = Place::new("chain");
+    static ALL: Sessions = Sessions::new(&PLACE.with(|p| p.path("settings.toml")));
+}
+
+fn read(bytes: &[u8], place: &Place, all: &Sessions) {
+    // The seed says which session's it is; for another one it would be refused.
+    let Some(parts) = sealed::Sealed::open(bytes) else {
+        return;
+    };
+    let i = parts.seed as usize % all.len();
+    let path = place.file("state.bnn", bytes);
+    let Ok(mut s) = all.open(i, Some(&path)) else {
+        return;
+    };
+    assert_eq!(s.steps_made(), parts.step);
+    let _ = s.curvature();
+    let _ = s.sampler_now();
+    let _ = s.mean_momentum();
+    let _ = s.sd();
+    let _ = s.prior_fit();
+    let _ = s.draw(0);
+    for _ in 0..2 {
+        if all.step(&mut s).is_err() {
+            break;
+        }
+    }
+    let copy = place.path("copy.bnn");
+    match s.save(&copy) {
+        Ok(()) => {
+            let again = all.open(i, Some(&copy)).expect("what was saved is read");
+            assert_eq!(again.steps_made(), s.steps_made());
+        }
+        Err(Error::NotFinite { .. } | Error::Conflict(_)) => {}
+        Err(e) => panic!("{e}"),
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    PLACE.with(|place| ALL.with(|all| cost::within(bytes.len(), || read(bytes, place, all))));
+});
+fuzz_mutator!(
+    |data: &mut [u8], size: usize, max_size: usize, seed: u32| sealed::mutate(
+        data, size, max_size, seed
+    )
+);
