@@ -3,6 +3,7 @@
 # `tests/fuzz.sh seeds` makes the seeds anew; `tests/fuzz.sh one TARGET FILE` runs one input. Needs the stable toolchain and g++.
 set -euo pipefail
 cd "$(dirname "$0")/fuzz"
+here=$PWD
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 base=${CARGO_TARGET_DIR:-$PWD/target}
@@ -45,14 +46,14 @@ for target in $targets; do
   mkdir -p "corpus/$target" "artifacts/$target"
   out=$(mktemp)
   seeds=()
-  if [ -d "seeds/$target" ]; then seeds=("seeds/$target"); fi
+  if [ -d "seeds/$target" ]; then seeds=("$here/seeds/$target"); fi
   max=16384
   # A model's reference takes as long as the model; a text pair as long as the product of both.
   case $target in capi | meta | config) max=4096 ;; esac
-  if ! "$bin/$target" "corpus/$target" "${seeds[@]}" -max_total_time="$seconds" -max_len=$max -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-    -verbosity=1 -artifact_prefix="artifacts/$target/" >"$out" 2>&1; then
+  if ! "$bin/$target" "$here/corpus/$target" "${seeds[@]}" -max_total_time="$seconds" -max_len=$max -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+    -artifact_prefix="$here/artifacts/$target/" >"$out" 2>&1; then
     failed="$failed $target"
-    grep -v -E '^#[0-9]+' "$out" | tail -n 40
+    grep -A 2 -E 'panicked at|ERROR: libFuzzer|Test unit written' "$out" | tail -n 20
   fi
   runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out" | tail -n 1)
   rate=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$out" | tail -n 1)

@@ -5,7 +5,7 @@ use crate::numbers::Rng;
 /// Changes the file in the first `size` bytes of `data`, and returns how long it is then. For libFuzzer's custom mutator.
 pub fn mutate(data: &mut [u8], size: usize, max: usize, seed: u32) -> usize {
     let mut rng = Rng(seed.into());
-    let mut blind = |part: &mut Vec<u8>| {
+    let blind = |part: &mut Vec<u8>| {
         let (len, most) = (part.len(), part.len() + 16);
         part.resize(most, 0);
         let len = libfuzzer_sys::fuzzer_mutate(part, len, most);

@@ -73,7 +73,7 @@ impl Sessions {
             let own = lines.strip_prefix("own ");
             let lines = format!("seed = {seed}\n{}", own.unwrap_or(lines));
             if own.is_some() {
-                let s = settings(place, &lines, TargetKind::Gradients);
+                let s = settings(place, &lines, TargetKind::Own);
                 return What::Own(s.on_gradients(0).expect("an inference"));
             }
             let s = settings(place, &lines, TargetKind::Gpt);

@@ -11,7 +11,7 @@ static PLACE: LazyLock<Place> = LazyLock::new(|| Place::new("baseline"));
 
 fn read(bytes: &[u8]) {
     let path = PLACE.file("baseline.bnn", bytes);
-    let Ok(file) = BaselineFile::read(&path) else {
+    let Ok(file) = cost::within(bytes.len(), || BaselineFile::read(&path)) else {
         return;
     };
     let gpt = Gpt::new(file.model.clone()).expect("it was checked");
@@ -24,9 +24,7 @@ fn read(bytes: &[u8]) {
     assert_eq!((again.params, again.model), (file.params, file.model));
 }
 
-fuzz_target!(|bytes: &[u8]| cost::within(bytes.len(), || read(bytes)));
-fuzz_mutator!(
-    |data: &mut [u8], size: usize, max_size: usize, seed: u32| sealed::mutate(
-        data, size, max_size, seed
-    )
-);
+fuzz_target!(|bytes: &[u8]| read(bytes));
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    sealed::mutate(data, size, max_size, seed)
+});

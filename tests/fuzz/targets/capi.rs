@@ -77,14 +77,14 @@ impl<T> Slots<T> {
 
 /// A kind of handle.
 trait Handle: Sized {
-    fn slots(s: &mut State) -> &mut Slots<Self>;
+    fn slots<'s>(s: &'s mut State<'_>) -> &'s mut Slots<Self>;
     fn free(p: *mut Self);
 }
 
 macro_rules! handles {
     ($($name:ident: $type:ty, $free:ident;)*) => {
         $(impl Handle for $type {
-            fn slots(s: &mut State) -> &mut Slots<Self> {
+            fn slots<'s>(s: &'s mut State<'_>) -> &'s mut Slots<Self> {
                 &mut s.$name
             }
 
@@ -461,12 +461,13 @@ callbacks! {
     bnn_schedule_callback = schedule;
 }
 
-unsafe extern "C" fn schedule(_: *mut c_void, step: u64, h: *mut f64, t: *mut f64) {
+unsafe extern "C" fn schedule(_: *mut c_void, step: u64, h: *mut f64, t: *mut f64) -> i32 {
     // SAFETY: the library gives two places.
     unsafe {
         h.write(1.0 / (1.0 + step as f64));
         t.write(1.0);
     }
+    1
 }
 
 /// A function that takes arguments of its types.
@@ -497,8 +498,9 @@ calls! {
     A B C D E F G;
     A B C D E F G H;
     A B C D E F G H I;
+    A B C D E F G H I J;
     A B C D E F G H I J K L M;
-    A B C D E F G H I J K L M N;
+    A B C D E F G H I J K L M N O;
 }
 
 /// Calls one of these, which are given with as many underscores as they have arguments.
@@ -537,7 +539,7 @@ fn step(s: &mut State) {
         bnn_ensemble_score(1 2 3 4 5 6 7)
         bnn_generator_new(1 2 3 4 5)
         bnn_generator_generate(1 2 3 4 5 6 7 8 9 10 11 12 13)
-        bnn_generator_generate_batch(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+        bnn_generator_generate_batch(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
         bnn_generator_score_texts(1 2 3 4 5 6 7 8)
         bnn_bleu(1 2 3 4 5 6 7 8 9)
         bnn_rouge(1 2 3 4 5 6 7 8)
@@ -553,7 +555,7 @@ fn step(s: &mut State) {
         bnn_model_set_params(1 2 3 4)
         bnn_model_tensor(1 2 3 4 5 6 7 8)
         bnn_model_loss(1 2 3 4 5)
-        bnn_model_gradient(1 2 3 4 5 6 7 8 9)
+        bnn_model_gradient(1 2 3 4 5 6 7 8 9 10)
         bnn_model_save(1 2 3 4 5 6)
         bnn_model_load(1 2 3 4 5 6)
         bnn_options_new(1 2)

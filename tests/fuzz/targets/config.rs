@@ -40,7 +40,7 @@ fn read(bytes: &[u8]) {
     };
     let _ = given.json();
     let of = |given: &Given| given.clone();
-    let _ = of(&given).defaulted(TargetKind::Gradients);
+    let _ = of(&given).defaulted(TargetKind::Own);
     for settings in [of(&given).resolve(), of(&given).recorded()]
         .into_iter()
         .flatten()

@@ -36,7 +36,7 @@ impl Seeds {
                 s.save(&path).expect("a file");
                 let bytes = std::fs::read(path).expect("a file");
                 self.write("chain", &format!("{i}_{name}.bnn"), &bytes);
-                if i % 4 == 0 {
+                if i % 4 == 0 && name == "late" {
                     self.write("container", &format!("chain_{i}_{name}.bnn"), &bytes);
                 }
             }

@@ -15,8 +15,6 @@ fuzz_target!(|bytes: &[u8]| {
     let path = PLACE.with(|p| p.file("reference", bytes));
     let _ = CPU.with(|cpu| cost::within(bytes.len(), || verify_file(cpu, &path)));
 });
-fuzz_mutator!(
-    |data: &mut [u8], size: usize, max_size: usize, seed: u32| json_file::mutate(
-        data, size, max_size, seed
-    )
-);
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    json_file::mutate(data, size, max_size, seed)
+});
