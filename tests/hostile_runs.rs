@@ -26,7 +26,10 @@ fn forged_checkpoints_are_refused() {
     assert_eq!(same["samples_hash"], v["samples_hash"]);
     // 5 gradients for the mass, 60 steps of warm-up in windows of 6 of which 3 count, 40 of sampling.
     type Change = fn(&mut Parts);
-    let cases: [(Change, &str); 9] = [
+    let cases: [(Change, &str); 11] = [
+        // Broken: settings that are no JSON taken for those of a file of before, which are not compared.
+        (|p| p.header.config.truncate(100), "no JSON"),
+        (|p| p.header.config.clear(), "no JSON"),
         (|p| p.doubles("auto_step")[5] = 1e300, "whole number"),
         (|p| p.doubles("auto_step")[5] = 4.0, "at most 3"),
         (|p| p.doubles("auto_step")[3] = -1.0, "kinetic"),

@@ -71,6 +71,7 @@ pub struct Session<B: Backend + 'static> {
     pub(super) grad: Vec<B::Vector>,               // gradient, squares: made when they are needed
     pub(super) llc: LlcLooks,
     pub(super) last: Option<StepReport>,
+    pub(super) unrecorded: Option<u64>, // the step of which a monitor could not record what the file must have
 }
 
 impl<B: Backend + 'static> Session<B> {
@@ -185,8 +186,14 @@ impl<B: Backend + 'static> Session<B> {
     /// Writes the whole state to a file, in the place of what may be there. The file appears whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::NotFinite`] for a chain that has diverged; [`Error::Conflict`] between the draws of one of VI's steps.
+    /// [`Error::Io`]; [`Error::NotFinite`] for a chain that has diverged; [`Error::Conflict`] between the draws of one of VI's steps, and after a step
+    /// that was made but could not be recorded, whose file could not be read.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        if let Some(step) = self.unrecorded {
+            return Err(Error::conflict(format!(
+                "step {step} was made, but not recorded, as its error said: the state is not whole, go on from the file that was saved before"
+            )));
+        }
         let rest = Rest {
             header: &self.header,
             center: self.keeps_center,
