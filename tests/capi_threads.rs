@@ -5,7 +5,8 @@ use bnn::capi::*;
 use std::ptr::null_mut;
 use std::sync::Barrier;
 
-const TEXT: &str = "abcabdacbdabcdabcabdacbdabcdabcdabdcabcdbacdabcdbacd";
+const TEXT: &str = "abcabdacbdabcdabcabdacbdabcdabcdabdcabcdbacdabcdbacd\
+                    dcbaabcdbdacdbacabcdabdcabcdabcabdacbdabcdbadcabcdba";
 const THREADS: usize = 3;
 
 /// A handle that another thread may use, as the header says of its kind.

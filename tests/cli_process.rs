@@ -51,8 +51,15 @@ fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
 #[test]
 fn two_interrupts_end_at_once() {
     let dir = folder();
-    let args = "baseline --shape baby --batch-size 16 --threads 1".split(' ');
-    let mut child = start(dir.path(), &args.collect::<Vec<_>>());
+    // A job in the background, as this test may be, ignores interrupts, and what it starts would, too.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_bnn")]);
+    command.args("baseline --shape baby --batch-size 16 --threads 1".split(' '));
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command
+        .current_dir(dir.path())
+        .spawn()
+        .expect("the command starts");
     std::thread::sleep(Duration::from_millis(1000));
     let interrupt = |child: &Child| {
         let kill = Command::new("kill")
