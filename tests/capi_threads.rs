@@ -130,9 +130,10 @@ fn threads_share_a_device_a_text_and_a_model() {
     });
     assert!(found.iter().all(|(params, _)| *params == found[0].0));
     assert!(found.iter().map(|(_, answers)| answers).sum::<usize>() > 0);
-    // SAFETY: each is freed once, by another thread than the one that made it.
     std::thread::scope(|scope| {
+        // SAFETY: it is freed once, by another thread than the one that made it.
         scope.spawn(|| unsafe { bnn_model_free(shared_model.get()) });
+        // SAFETY: as above.
         scope.spawn(|| unsafe { bnn_corpus_free(shared_corpus.get()) });
     });
 }
