@@ -86,7 +86,7 @@ fn drive(cpu: &Cpu, folder: &Path, kept: &mut Kept) -> Result<[u8; 32]> {
     };
     let made = session.steps_made();
     assert!(made >= kept.checkpoint, "a checkpoint was lost");
-    let missing = inference().missing(0, made, store.ids());
+    let missing = inference().missing(0, made, store.ids())?;
     assert!(
         missing.is_empty(),
         "{missing:?} of {made} steps are missing"

@@ -618,3 +618,20 @@ fn bad_numbers_are_refused_and_change_nothing() {
     assert!(matches!(l.fit_prior(1.0), Err(Error::Conflict(_))));
     assert_eq!(cpu().len(l.mean()), 2);
 }
+
+/// What cannot be read back is not given out to be saved. Broken: a deviation of 0 in the state, which no reader takes.
+#[test]
+fn a_deviation_of_zero_is_no_state() {
+    let config = EkfConfig {
+        lr: 1.0,
+        transition_sd: 0.0,
+    };
+    let mut ekf = Ekf::new(cpu(), &[0.0; 3], 1e-30, config).unwrap();
+    ekf.state().unwrap();
+    let step = ekf.step(&vec![0.0; 3], 1.0, &vec![1.0; 3], 1.0);
+    for e in [step.unwrap_err(), ekf.state().map(drop).unwrap_err()] {
+        let is =
+            matches!(&e, Error::OutOfRange { what, .. } if what.starts_with("sd[0] after step"));
+        assert!(is, "{e}");
+    }
+}

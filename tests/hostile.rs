@@ -420,6 +420,23 @@ fn hostile_traces_are_refused_and_allocate_nothing() {
     assert!(peak() - before < 1 << 33);
 }
 
+/// Broken: room for a text of 512 KiB and for a list of as many entries made before it was seen that the header has 200 bytes.
+#[test]
+fn lengths_beyond_the_header_are_refused_before_there_is_room_for_them() {
+    let place = Place::new();
+    let forged = Forged::new();
+    let (whole, lists) = (forged.header(), forged.fields().len());
+    let vocabulary = lists - 8 - forged.vocabulary.len();
+    for at in [4, vocabulary, lists, lists + 8] {
+        for len in [whole.len() as u64, 1 << 13, 1 << 19] {
+            let mut header = whole.clone();
+            header[at..at + 8].copy_from_slice(&len.to_le_bytes());
+            let error = place.refuse(&assemble(&header, &payload()), true);
+            assert!(error.to_string().contains("more than it has"), "{error}");
+        }
+    }
+}
+
 #[test]
 fn a_tensor_list_that_is_short_or_long_is_refused() {
     let place = Place::new();

@@ -26,7 +26,10 @@ fn forged_checkpoints_are_refused() {
     assert_eq!(same["samples_hash"], v["samples_hash"]);
     // 5 gradients for the mass, 60 steps of warm-up in windows of 6 of which 3 count, 40 of sampling.
     type Change = fn(&mut Parts);
-    let cases: [(Change, &str); 9] = [
+    let cases: [(Change, &str); 11] = [
+        // Broken: settings that are no JSON taken for those of a file of before, which are not compared.
+        (|p| p.header.config.truncate(100), "no JSON"),
+        (|p| p.header.config.clear(), "no JSON"),
         (|p| p.doubles("auto_step")[5] = 1e300, "whole number"),
         (|p| p.doubles("auto_step")[5] = 4.0, "at most 3"),
         (|p| p.doubles("auto_step")[3] = -1.0, "kinetic"),
@@ -65,6 +68,7 @@ fn a_forged_length_costs_nothing() {
     let lines = text.lines().map(|line| match line.split(" = ").next() {
         Some("sampling_steps") => "sampling_steps = 1000000000",
         Some("probe_every") => "probe_every = 1",
+        Some("thinning") => "thinning = 1",
         _ => line,
     });
     let forged: Vec<&str> = lines.collect();
@@ -74,13 +78,15 @@ fn a_forged_length_costs_nothing() {
     forge(&whole, Kind::Chain, &chain, |p| {
         p.header.step = 1_000_000_000
     });
-    let begin = std::time::Instant::now();
-    let out = command::run(dir.path(), &["diagnose", path]);
-    assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
-    assert_eq!(out.status.code(), Some(1), "{}", words(&out));
-    assert!(
-        words(&out).contains("draws of the probes"),
-        "{}",
-        words(&out)
-    );
+    for (command, part) in [
+        ("diagnose", "draws of the probes"),
+        // Broken: the names of all missing samples listed, 10^9 of them.
+        ("check", "more than 1000000 of its samples are missing"),
+    ] {
+        let begin = std::time::Instant::now();
+        let out = command::run(dir.path(), &[command, path]);
+        assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
+        assert_eq!(out.status.code(), Some(1), "{}", words(&out));
+        assert!(words(&out).contains(part), "{}", words(&out));
+    }
 }

@@ -11,9 +11,13 @@ use common::{bits, every_cpu, norm, relative_error, wide};
 fn parameters_are_counted_as_nanogpt_does() {
     // V C + T C + L (12 C^2 + 2 C) + C without biases; with them 11 C more a block, and C
     let count = |name, v| {
-        Gpt::new(GptConfig::named(name, v).unwrap())
-            .unwrap()
-            .n_params()
+        let config = GptConfig::named(name, v).unwrap();
+        // Counted without being built, too, and untied.
+        let gpt = Gpt::new(config.clone()).unwrap();
+        for gpt in [&gpt, &gpt.untied()] {
+            assert_eq!(gpt.config().n_params(), gpt.n_params());
+        }
+        gpt.n_params()
     };
     let by_hand = |v: usize, t: usize, l: usize, c: usize, bias: bool| {
         let plain = (v + t) * c + l * (12 * c * c + 2 * c) + c;

@@ -687,3 +687,45 @@ fn factors_are_the_callers_schedule() {
     });
     assert!(vi.set_factors(hot).is_err());
 }
+
+/// A step that moves the chain to where nothing can be recorded is an error, and the state without its record is not saved: the file of before stays.
+/// Broken: a file with fewer draws than its steps imply, which nothing reads.
+#[test]
+fn a_step_that_was_not_recorded_is_not_saved() {
+    let place = Place::new();
+    let mut config = settings(chain(sampler(Method::Baoa), Preconditioner::None));
+    config.monitors.probe_every = 1;
+    let mut s = place.new_session(&config);
+    steps(&mut s, 6);
+    place.save(&s, "chain.bnn");
+    let (file, far) = (
+        place.dir.path().join("chain.bnn"),
+        place.dir.path().join("far.bnn"),
+    );
+    common::forged::forge(&file, Kind::Chain, &far, |p| {
+        p.singles("momenta").iter_mut().for_each(|m| *m = 1e30);
+    });
+    let mut s = place.resumed(&config, "far.bnn").unwrap();
+    let before = std::fs::read(&far).unwrap();
+    let e = s.step().unwrap_err();
+    assert!(e.to_string().contains("probe token"), "{e}");
+    assert_eq!(s.steps_made(), 7);
+    let e = s.save(&far).unwrap_err();
+    assert!(
+        matches!(&e, Error::Conflict(m) if m.contains("step 7 was made")),
+        "{e}"
+    );
+    assert_eq!(std::fs::read(&far).unwrap(), before);
+    // What a watcher of the caller's refuses is no part of the file.
+    struct Refuses;
+    impl<B: bnn::backend::Backend + 'static> Monitor<B> for Refuses {
+        fn after(&mut self, _: &StepReport, _: &mut AfterStep<'_, B>) -> Result<()> {
+            Err(Error::Interrupted)
+        }
+    }
+    let mut s = place.resumed(&config, "chain.bnn").unwrap();
+    s.watch(Refuses);
+    assert!(matches!(s.step(), Err(Error::Interrupted)));
+    place.save(&s, "chain.bnn");
+    assert_eq!(place.resumed(&config, "chain.bnn").unwrap().steps_made(), 7);
+}

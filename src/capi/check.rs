@@ -72,9 +72,10 @@ pub unsafe extern "C" fn bnn_check_checkpoint(
 
 /// Says which samples a chain has taken by now that a store does not hold: whoever goes on with both asks this first, so that no hole stays unseen.
 ///
-/// [in] sampler: made or loaded, of the store's model and settings; store. [out] report: missing: how many, counted up to a million; first: the file name of
+/// [in] sampler: made or loaded, of the store's model and settings; store. [out] report: missing: how many; first: the file name of
 /// the first, empty when none is missing. Samples that the store has from later steps than the sampler's are no holes: they are drawn again, and
-/// bnn_store_append compares them. None is missing of ekf, vi and laplace, whose samples are drawn at the end.
+/// bnn_store_append compares them. None is missing of ekf, vi and laplace, whose samples are drawn at the
+/// end. Errors: BNN_ERR_INVALID for more than a million, which no chain has lost: its file was forged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_missing(
     sampler: *const bnn_sampler,

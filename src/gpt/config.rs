@@ -84,6 +84,15 @@ impl GptConfig {
         Ok(c)
     }
 
+    /// Returns the number of parameters of a shape that was checked, without building it.
+    pub fn n_params(&self) -> usize {
+        let (c, bias) = (self.n_embd, usize::from(self.bias));
+        let norm = c * (1 + bias);
+        let layer = 2 * norm + 12 * c * c + 9 * c * bias;
+        let head = usize::from(!self.tie_weights) * self.vocab_size * c;
+        (self.vocab_size + self.block_size) * c + self.n_layer * layer + norm + head
+    }
+
     /// Returns the number of channels per head.
     pub fn head_size(&self) -> usize {
         self.n_embd / self.n_head

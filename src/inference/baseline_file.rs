@@ -81,8 +81,7 @@ impl BaselineFile {
         if characters != v {
             return Err(bad(format!("{characters} characters, expected {v}")));
         }
-        let gpt = Gpt::new(model.clone())?;
-        let (n, len) = (gpt.n_params(), r.tensor(PARAMS)?.len);
+        let (n, len) = (model.n_params(), r.tensor(PARAMS)?.len);
         // Before there is room for them.
         if len != n as u64 {
             return Err(bad(format!("{len} parameters, expected {n}")));

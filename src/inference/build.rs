@@ -165,6 +165,7 @@ fn session<B: Backend + 'static>(
         grad: Vec::new(),
         llc: LlcLooks::default(),
         last: None,
+        unrecorded: None,
     })
 }
 

@@ -293,6 +293,9 @@ impl ChainFile {
     ) -> Result<Option<(String, String)>> {
         let header = self.reader.header();
         let Some(mut is) = identity::saved(header, self.format) else {
+            if self.format > 0 {
+                return Err(self.bad("its settings are no JSON".into()));
+            }
             // Method `sgnht` was another then.
             let old = header.config.contains("sampler = \"sgnht\"\n");
             let now = expected.config.contains("\"method\":\"sgnht\"");

@@ -8,6 +8,9 @@ use crate::samplers::{AutoStep, ChainConfig, GaussianConfig, Preconditioner};
 use crate::store::SampleId;
 use std::sync::Arc;
 
+/// How many missing samples are listed.
+const MOST_MISSING: usize = 1_000_000;
+
 /// A chain or a fit, with all that its steps depend on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Inference {
@@ -77,12 +80,23 @@ impl Inference {
 
     /// Returns the samples that a chain has taken in `made` steps but that are not among `there`, which is sorted; nothing for a fit, whose samples are
     /// drawn at its end.
-    pub fn missing(&self, chain: u32, made: u64, there: &[SampleId]) -> Vec<SampleId> {
-        (self.sample_steps())
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] for more than 1,000,000, which no run has lost: what says how long it is was forged.
+    pub fn missing(&self, chain: u32, made: u64, there: &[SampleId]) -> Result<Vec<SampleId>> {
+        let missing: Vec<SampleId> = (self.sample_steps())
             .take_while(|&step| step <= made)
             .map(|step| SampleId { chain, step })
             .filter(|id| there.binary_search(id).is_err())
-            .collect()
+            .take(MOST_MISSING + 1)
+            .collect();
+        match missing.len() {
+            0..=MOST_MISSING => Ok(missing),
+            _ => Err(Error::conflict(format!(
+                "chain {chain} has made {made} steps, but more than {MOST_MISSING} of its samples are missing: the run's settings or its checkpoint \
+                 are not its own"
+            ))),
+        }
     }
 
     /// Returns how many steps the chain has made at each of its samples, in order.

@@ -73,6 +73,7 @@ pub struct Session<B: Backend + 'static> {
     pub(super) grad: Vec<B::Vector>,               // gradient, squares: made when they are needed
     pub(super) llc: LlcLooks,
     pub(super) last: Option<StepReport>,
+    pub(super) unrecorded: Option<u64>, // the step of which a monitor could not record what the file must have
 }
 
 impl<B: Backend + 'static> Session<B> {
@@ -192,8 +193,14 @@ impl<B: Backend + 'static> Session<B> {
     /// many steps were made; another path gets a copy of the whole trace.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Data`] when the trace that it saved before is not there any more; [`Error::NotFinite`] for a chain that has diverged; [`Error::Conflict`] between the draws of one of VI's steps.
+    /// [`Error::Io`]; [`Error::Data`] when the trace that it saved before is not there any more; [`Error::NotFinite`] for a chain that has diverged;
+    /// [`Error::Conflict`] between the draws of one of VI's steps, and after a step that was made but could not be recorded, whose file could not be read.
     pub fn save(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        if let Some(step) = self.unrecorded {
+            return Err(Error::conflict(format!(
+                "step {step} was made, but not recorded, as its error said: the state is not whole, go on from the file that was saved before"
+            )));
+        }
         let path = path.as_ref();
         let grew = self.store_series(path)?;
         let rest = Rest {

@@ -125,13 +125,19 @@ impl<B: Backend + 'static> Session<B> {
     /// Lets the monitors look at what a step made, and keeps its report.
     fn made(&mut self, report: StepReport, batch: Option<&Batch>) -> Result<StepReport> {
         self.last = Some(report);
+        let made = self.engine.steps_made();
         let mut at = AfterStep {
-            progress: progress(&self.inference, self.engine.steps_made()),
+            progress: progress(&self.inference, made),
             engine: &mut self.engine,
             batch,
         };
-        let all = self.monitors.iter_mut().chain(&mut self.watchers);
-        for monitor in all {
+        for monitor in &mut self.monitors {
+            if let Err(e) = monitor.after(&report, &mut at) {
+                self.unrecorded = Some(made);
+                return Err(e);
+            }
+        }
+        for monitor in &mut self.watchers {
             monitor.after(&report, &mut at)?;
         }
         Ok(report)

@@ -72,7 +72,9 @@ pub fn check(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
             }
             continue;
         };
-        let missing = config.inference(chain)?.missing(chain, made, &store.whole);
+        let missing = config
+            .inference(chain)?
+            .missing(chain, made, &store.whole)?;
         let names = missing.iter().map(SampleId::file_name);
         (found.missing).extend(names.filter(|name| !given_up.contains(name)));
     }

@@ -75,7 +75,7 @@ impl Run<'_> {
         ctx: &mut Context,
     ) -> Result<Session<Device>> {
         let made = session.steps_made();
-        let mut missing = session.inference().missing(chain, made, store.ids());
+        let mut missing = session.inference().missing(chain, made, store.ids())?;
         if self.broken == Broken::Refuse {
             let given_up = given_up(&self.folder)?;
             missing.retain(|id| !given_up.contains(&id.file_name()));

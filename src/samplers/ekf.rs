@@ -117,13 +117,18 @@ impl<V: Vectors> Ekf<V> {
     /// Returns the state as plain data.
     ///
     /// # Errors
-    /// When the device cannot be read.
+    /// When the device cannot be read; [`Error::OutOfRange`] for a standard deviation that has become 0, from which nothing goes on.
     pub fn state(&self) -> Result<EkfState> {
         let v = &self.vectors;
+        let sd = v.get(&self.sd)?;
+        if let Some(i) = sd.iter().position(|&s| s == 0.0) {
+            let what = format!("sd[{i}] after step {}", self.step);
+            return Err(Error::out_of_range(what, "a positive number", 0));
+        }
         Ok(EkfState {
             step: self.step,
             mean: v.get(&self.mean)?,
-            sd: v.get(&self.sd)?,
+            sd,
         })
     }
 

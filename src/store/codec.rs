@@ -67,6 +67,7 @@ pub fn encode(header: &Header, tensors: &[TensorInfo]) -> Result<Vec<u8>, String
 
 /// Returns the header in `bytes`, or why there is none.
 pub fn decode(bytes: &[u8]) -> Result<(Header, Vec<TensorInfo>), String> {
+    lengths(bytes).ok_or("a length in it is more than it has bytes")?;
     let (record, used): (Record, usize) =
         bincode::serde::decode_from_slice(bytes, CONFIG).map_err(|e| e.to_string())?;
     if used != bytes.len() {
@@ -107,6 +108,43 @@ pub fn decode(bytes: &[u8]) -> Result<(Header, Vec<TensorInfo>), String> {
         .collect::<Result<Vec<_>, String>>()?;
     check_names(&header, &tensors)?;
     Ok((header, tensors))
+}
+
+/// Walks over the fields, so that no length is more than the bytes that are there: the encoder makes room by a length before it reads.
+fn lengths(bytes: &[u8]) -> Option<()> {
+    fn skip(rest: &mut &[u8], n: u64) -> Option<()> {
+        *rest = rest.get(usize::try_from(n).ok()?..)?;
+        Some(())
+    }
+    fn length(rest: &mut &[u8]) -> Option<u64> {
+        let length = u64::from_le_bytes(*rest.first_chunk()?);
+        skip(rest, 8)?;
+        Some(length)
+    }
+    fn text(rest: &mut &[u8]) -> Option<()> {
+        let length = length(rest)?;
+        skip(rest, length)
+    }
+    let rest = &mut { bytes };
+    // Kind; configuration and model; seed, chain, step and both checksums; vocabulary.
+    skip(rest, 4)?;
+    text(rest)?;
+    text(rest)?;
+    skip(rest, 8 + 4 + 8 + 64)?;
+    text(rest)?;
+    // Each entry of tensors, scalars and counters is a name and so many bytes.
+    for more in [4 + 8, 8, 8] {
+        let entries = length(rest)?;
+        // One takes 8 bytes and more.
+        if entries > rest.len() as u64 {
+            return None;
+        }
+        for _ in 0..entries {
+            text(rest)?;
+            skip(rest, more)?;
+        }
+    }
+    Some(())
 }
 
 fn dtype_code(dtype: Dtype) -> u32 {

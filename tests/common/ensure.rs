@@ -8,7 +8,7 @@ use std::process::Command;
 type Part = (&'static str, fn() -> bool);
 
 /// Every part that `BNN_ENSURE` may name.
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("avx2", || Isa::named("avx2").is_ok()),
     ("avx512", || Isa::named("avx512").is_ok()),
     ("avx512_bf16", || Isa::all().into_iter().any(Isa::has_bf16)),
@@ -18,6 +18,9 @@ const PARTS: [Part; 7] = [
     }),
     ("valgrind", || runs("valgrind", &["--version"])),
     ("python", || runs("python3", &["-c", "import ctypes"])),
+    ("nightly", || {
+        runs("cargo", &["+nightly", "miri", "--version"])
+    }),
 ];
 
 fn runs(program: &str, args: &[&str]) -> bool {
