@@ -366,12 +366,12 @@ fn refuse_each(target: &Target) {
     let want = want.unwrap();
     assert!(none.calls >= 200, "{}", none.calls);
     let mut refused = 0;
-    for kind in [
-        io::ErrorKind::StorageFull,
-        io::ErrorKind::PermissionDenied,
-        io::ErrorKind::Other,
+    for (kind, every) in [
+        (io::ErrorKind::Other, 1),
+        (io::ErrorKind::StorageFull, 7),
+        (io::ErrorKind::PermissionDenied, 7),
     ] {
-        for fails_at in 1..=none.calls {
+        for fails_at in (1..=none.calls).step_by(every) {
             for alone in [true, false] {
                 let (dir, mut kept) = (folder(), Kept::default());
                 let by = failing(fails_at, alone, kind);
@@ -389,7 +389,7 @@ fn refuse_each(target: &Target) {
         }
     }
     // Most calls matter; those that do not are locks without support, links, and what only tidies up.
-    assert!(refused > 3 * none.calls, "{refused}");
+    assert!(refused > none.calls, "{refused}");
 }
 
 /// A disk that takes and gives a few bytes at a time, and is interrupted now and then.
