@@ -2,7 +2,7 @@
 
 mod common;
 
-use bnn::backend::Cpu;
+use bnn::backend::{Cpu, GemmPrecision, Precision};
 use bnn::data::{Batch, Corpus, Order};
 use bnn::gpt::{Gpt, Objective};
 use bnn::inference::monitors::TensorTemperatures;
@@ -686,4 +686,30 @@ fn factors_are_the_callers_schedule() {
         ..f
     });
     assert!(vi.set_factors(hot).is_err());
+}
+
+/// A chain that began with exact products does not go on with rounded ones in silence; the other way round it does, and back again.
+#[test]
+fn a_chain_does_not_go_on_with_coarser_products() {
+    let place = Place::new();
+    let config = settings(chain(sampler(Method::Sgld), Preconditioner::None));
+    let coarse = place.cpu.clone().with_precision(Precision::Medium);
+    if coarse.gemm_precision() == GemmPrecision::F32 {
+        return; // no instructions for it: medium is exact
+    }
+    let path = place.dir.path().join("chain.bnn");
+    let begun = |cpu: &Cpu| {
+        let mut session = Session::new(cpu, &place.target(), &config).unwrap();
+        session.step().unwrap();
+        session.save(&path).unwrap();
+    };
+    let resume = |cpu: &Cpu| Session::resume(cpu, &place.target(), &config, &path);
+    begun(&place.cpu);
+    let error = resume(&coarse).err().expect("it is refused").to_string();
+    assert!(error.contains("precision of matrix products"), "{error}");
+    begun(&coarse);
+    let mut finer = resume(&place.cpu).unwrap();
+    finer.step().unwrap();
+    finer.save(&path).unwrap();
+    resume(&coarse).unwrap().step().unwrap();
 }
