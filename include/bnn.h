@@ -385,6 +385,50 @@ bnn_status bnn_paired_bootstrap(const double *a,
                                 bnn_error *err);
 
 /**
+ * Reads every sample in a folder whole, also where bnn_store_open refuses the folder, and mends what can be mended.
+ *
+ * [in] path: the folder, UTF-8, path_len bytes; repair: 0 only looks; else damaged samples are moved to the folder `damaged` beside it, and what
+ * killed processes left behind is taken away: no other process may write the samples meanwhile. Which samples are missing,
+ * bnn_sampler_missing says. [out] report: whole: 1 when no sample is damaged, after the repair; samples: that are whole; damaged, foreign, leftovers:
+ * how many files of each there are, foreign ones being no samples and passed over; message: what is wrong, a line for each file; repaired: what was done,
+ * a line each. Errors: BNN_ERR_IO.
+ */
+bnn_status bnn_check_samples(const char *path,
+                             size_t path_len,
+                             int32_t repair,
+                             bnn_report *report,
+                             bnn_error *err);
+
+/**
+ * Reads what bnn_sampler_save wrote whole, with its trace, also where bnn_sampler_load refuses it, and the generation before it, which the command keeps
+ * beside it (`x.previous.bnn` beside `x.bnn`), and lets a chain go on from the newest of them that is whole.
+ *
+ * [in] path: UTF-8, path_len bytes; repair: 0 only looks; else what is damaged is moved to the folder `damaged` beside the file, the generation before
+ * takes its place, and where no trace is whole the chain goes on without the series of the steps that it has made: no other process may write the files
+ * meanwhile. [out] report: whole: 1 when a chain can go on and nothing is damaged, after the repair; can_go_on; steps that the newest whole file
+ * holds; damaged, without_trace: how many files, at most 2; message: what is wrong, a line for each file; repaired: what was done, a line each.
+ * Errors: BNN_ERR_IO.
+ */
+bnn_status bnn_check_checkpoint(const char *path,
+                                size_t path_len,
+                                int32_t repair,
+                                bnn_report *report,
+                                bnn_error *err);
+
+/**
+ * Says which samples a chain has taken by now that a store does not hold: whoever goes on with both asks this first, so that no hole stays unseen.
+ *
+ * [in] sampler: made or loaded, of the store's model and settings; store. [out] report: missing: how many; first: the file name of
+ * the first, empty when none is missing. Samples that the store has from later steps than the sampler's are no holes: they are drawn again, and
+ * bnn_store_append compares them. None is missing of ekf, vi and laplace, whose samples are drawn at the
+ * end. Errors: BNN_ERR_INVALID for more than a million, which no chain has lost: its file was forged.
+ */
+bnn_status bnn_sampler_missing(const bnn_sampler *sampler,
+                               const bnn_store *store,
+                               bnn_report *report,
+                               bnn_error *err);
+
+/**
  * Makes a context on the CPU.
  *
  * [in] threads: 0 takes as many as the machine has. [out] context: to be freed with bnn_context_free.

@@ -326,6 +326,13 @@ fn samples_and_models_are_kept_and_read() {
     assert_ne!(of.model, rounded.provenance().model);
 }
 
+/// Broken: a check that repairs when it is only to look; a hole that nobody names.
+#[test]
+fn damage_is_found_and_mended() {
+    let dir = tempfile::tempdir().expect("a folder");
+    documented_in(dir.path(), "damage", true, &[]);
+}
+
 /// The file with NaN for its last number, which nothing that writes would take.
 fn forge_nan(from: PathBuf, to: PathBuf) {
     use sha2::{Digest, Sha256};

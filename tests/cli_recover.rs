@@ -301,6 +301,36 @@ fn samples_of_another_target_are_not_taken() {
     cold.goes_on(&[]);
 }
 
+/// Going on with other instructions is no error, and is said.
+#[test]
+fn a_run_says_that_it_goes_on_with_other_instructions() {
+    let done = Done::new(MORE);
+    let resume = |isa: &str| {
+        let run = done.run.to_str().expect("UTF-8");
+        let mut c = bnn(done.dir.path());
+        c.args(["train", "--json", "--resume", run, "--sampling-steps", "60"]);
+        let out = c.env("BNN_ISA", isa).output().expect("it starts");
+        assert!(out.status.success(), "{}", words(&out));
+        words(&out)
+    };
+    let file = done.run.join("spent.json");
+    let devices = || {
+        let text = fs::read_to_string(&file).expect("a file");
+        let spent: Value = serde_json::from_str(&text).expect("JSON");
+        spent["devices"].clone()
+    };
+    let first = devices()[0].as_str().expect("a device").to_owned();
+    let said = resume("portable");
+    if first == "cpu portable" {
+        assert!(!said.contains("before, and is with"), "{said}");
+        return;
+    }
+    let note = format!("with {first} before, and is with cpu portable");
+    assert!(said.contains(&note), "{said}");
+    assert_eq!(devices(), serde_json::json!([first, "cpu portable"]));
+    assert!(!resume("portable").contains("before, and is with"));
+}
+
 #[test]
 fn a_run_can_be_made_longer() {
     let short = Done::new(MORE);

@@ -463,7 +463,7 @@ fn intact_headers_that_make_no_sense_are_refused() {
     longer.push(0);
     let shorter = Forged::new().header()[..200].to_vec();
     let cases = [
-        ("kind", change(|f| f.kind = 3)),
+        ("kind", change(|f| f.kind = 4)),
         ("kind", change(|f| f.kind = u32::MAX)),
         ("data type", change(|f| f.tensors[1].1 = 3)),
         ("the name \"theta\"", change(|f| f.tensors[1].0 = "theta")),

@@ -2,7 +2,7 @@
 
 mod common;
 
-use bnn::backend::Cpu;
+use bnn::backend::{Cpu, GemmPrecision, Precision};
 use bnn::data::{Batch, Corpus, Order};
 use bnn::gpt::{Gpt, Objective};
 use bnn::inference::monitors::TensorTemperatures;
@@ -697,7 +697,7 @@ fn a_step_that_was_not_recorded_is_not_saved() {
     config.monitors.probe_every = 1;
     let mut s = place.new_session(&config);
     steps(&mut s, 6);
-    place.save(&s, "chain.bnn");
+    place.save(&mut s, "chain.bnn");
     let (file, far) = (
         place.dir.path().join("chain.bnn"),
         place.dir.path().join("far.bnn"),
@@ -705,6 +705,7 @@ fn a_step_that_was_not_recorded_is_not_saved() {
     common::forged::forge(&file, Kind::Chain, &far, |p| {
         p.singles("momenta").iter_mut().for_each(|m| *m = 1e30);
     });
+    std::fs::copy(file.with_extension("trace"), far.with_extension("trace")).unwrap();
     let mut s = place.resumed(&config, "far.bnn").unwrap();
     let before = std::fs::read(&far).unwrap();
     let e = s.step().unwrap_err();
@@ -726,6 +727,32 @@ fn a_step_that_was_not_recorded_is_not_saved() {
     let mut s = place.resumed(&config, "chain.bnn").unwrap();
     s.watch(Refuses);
     assert!(matches!(s.step(), Err(Error::Interrupted)));
-    place.save(&s, "chain.bnn");
+    place.save(&mut s, "chain.bnn");
     assert_eq!(place.resumed(&config, "chain.bnn").unwrap().steps_made(), 7);
+}
+
+/// A chain that began with exact products does not go on with rounded ones in silence; the other way round it does, and back again.
+#[test]
+fn a_chain_does_not_go_on_with_coarser_products() {
+    let place = Place::new();
+    let config = settings(chain(sampler(Method::Sgld), Preconditioner::None));
+    let coarse = place.cpu.clone().with_precision(Precision::Medium);
+    if coarse.gemm_precision() == GemmPrecision::F32 {
+        return; // no instructions for it: medium is exact
+    }
+    let path = place.dir.path().join("chain.bnn");
+    let begun = |cpu: &Cpu| {
+        let mut session = Session::new(cpu, &place.target(), &config).unwrap();
+        session.step().unwrap();
+        session.save(&path).unwrap();
+    };
+    let resume = |cpu: &Cpu| Session::resume(cpu, &place.target(), &config, &path);
+    begun(&place.cpu);
+    let error = resume(&coarse).err().expect("it is refused").to_string();
+    assert!(error.contains("precision of matrix products"), "{error}");
+    begun(&coarse);
+    let mut finer = resume(&place.cpu).unwrap();
+    finer.step().unwrap();
+    finer.save(&path).unwrap();
+    resume(&coarse).unwrap().step().unwrap();
 }

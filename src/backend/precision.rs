@@ -31,13 +31,17 @@ pub enum GemmPrecision {
 }
 
 impl GemmPrecision {
-    /// Returns the largest relative error of a product a b.
-    pub fn error_bound(self) -> f64 {
-        let bits = match self {
+    /// Returns how many bits of a product a b are right: the largest relative error is 2 to the power of minus this.
+    pub fn bits(self) -> u32 {
+        match self {
             Self::F32 => 24,
             Self::Bits15 => 15,
             Self::Bits7 => 7,
-        };
-        0.5f64.powi(bits)
+        }
+    }
+
+    /// Returns the largest relative error of a product a b.
+    pub fn error_bound(self) -> f64 {
+        0.5f64.powi(self.bits() as i32)
     }
 }

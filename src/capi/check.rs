@@ -94,7 +94,7 @@ pub unsafe extern "C" fn bnn_sampler_missing(
         };
         let (s, store) = (lock(&s.inner, "sampler")?, lock(&store.inner, "store")?);
         let (made, inference) = (s.session.steps_made(), s.session.inference());
-        let missing = inference.missing(inference.chain(), made, store.ids());
+        let missing = inference.missing(inference.chain(), made, store.ids())?;
         let first = missing.first().map(SampleId::file_name);
         *to = Report::new()
             .row("missing", missing.len(), "samples that are not there")

@@ -1,6 +1,6 @@
 //! How a session is put together: posterior, batches, chain or fit, monitors, new or from a file.
 
-use super::chain_file::{ChainFile, Start};
+use super::chain_file::{ChainFile, PRECISION, Start};
 use super::config::{Inference, SessionConfig, Target, count_data};
 use super::engine::Engine;
 use super::gradient_chain::GradientChain;
@@ -41,14 +41,19 @@ pub(super) fn on_model<B: Backend + 'static>(
     };
     let inference = &config.inference;
     let settings = identity::of_model(target, &config, batches.windows(), num_data)?;
-    let header = Header {
+    let mut header = Header {
         model: gpt.config().json()?,
         corpus_sha256: target.corpus.sha256,
         baseline_sha256: target.start_sha256.unwrap_or_default(),
         vocabulary: target.corpus.tokenizer.vocabulary(),
+        counters: vec![(PRECISION.into(), backend.gemm_precision().bits().into())],
         ..header(inference, settings)
     };
     let mut file = open(path, &header, inference)?;
+    if let Some(then) = file.as_ref().and_then(ChainFile::product_bits) {
+        // The coarsest of its steps, so that a device that has those goes on with them again.
+        header.counters = vec![(PRECISION.into(), then)];
+    }
     let mut monitors = monitors::all(backend, target, &config.monitors, inference)?;
     let engine = match inference {
         Inference::Chain { .. } => {

@@ -20,6 +20,8 @@ const FORMAT: &str = "chain_format";
 const WHOLE: u64 = 1;
 /// The form that is written with one, and the newest that is read.
 const NEWEST: u64 = 2;
+/// The counter that says how many bits of each product are right on the device; files of before have none, nor have those without a model.
+pub(super) const PRECISION: &str = "product_bits";
 const AUTO_STEP: &str = "auto_step";
 const CURVATURE: &str = "curvature";
 const LIVE_SQUARES: &str = "live.squares";
@@ -50,7 +52,7 @@ pub(super) fn write<B: Backend + 'static>(
         ..rest.header.clone()
     };
     let format = rest.stored.map_or(WHOLE, |_| NEWEST);
-    header.counters = vec![(FORMAT.into(), format)];
+    header.counters.push((FORMAT.into(), format));
     header
         .counters
         .extend(rest.stored.iter().flat_map(|s| s.counters()));
@@ -245,6 +247,7 @@ impl ChainFile {
         }
         let lengths = file.check_settings(expected, length)?;
         file.check_rest(expected)?;
+        file.check_precision(expected)?;
         // Last: what else differs says more.
         if let (Some((want, is)), Some(why)) = (lengths, length.fixed) {
             let name = length.setting.trim_start_matches('/').replace('/', ".");
@@ -334,6 +337,25 @@ impl ChainFile {
         match rest.into_iter().find(|(_, (want, is))| want != is) {
             Some((what, (want, is))) => Err(self.mismatch(what, want, is)),
             None => Ok(()),
+        }
+    }
+
+    /// Returns how many bits of each product were right on the device that wrote it, the least of them; none where it does not say.
+    pub fn product_bits(&self) -> Option<u64> {
+        self.reader.counter(PRECISION).ok()
+    }
+
+    /// Refuses products that are coarser than those that the chain began with. Finer ones, as on a machine without the instructions for those that were
+    /// asked for, change its steps by less than it has allowed for.
+    fn check_precision(&self, expected: &Header) -> Result<()> {
+        let now = expected.counters.iter().find(|(name, _)| name == PRECISION);
+        match (now, self.reader.counter(PRECISION)) {
+            (Some((_, now)), Ok(then)) if *now < then => Err(self.mismatch(
+                "precision of matrix products",
+                format!("at most {now} bits, as the device computes now"),
+                format!("{then} bits; a higher precision goes on with it"),
+            )),
+            _ => Ok(()),
         }
     }
 

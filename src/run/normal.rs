@@ -35,7 +35,7 @@ pub(super) fn fit(
     let mut session = run.session(0, &path)?;
     run.record_config()?;
     say_length(run, normal, &session, ctx)?;
-    let mut meter = Meter::open(&run.folder)?;
+    let mut meter = Meter::open(&run.folder, &run.setting.model.backend, ctx)?;
     meter.begin(&session);
     step_to_the_end(run, &mut session, (&path, &mut meter), ctx)?;
     let seconds = meter.spent().seconds;

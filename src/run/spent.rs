@@ -1,5 +1,6 @@
 //! What sampling has cost a run so far, over all the processes that worked on it.
 
+use super::Context;
 use super::folder::{RunFolder, read_json, write_json};
 use crate::backend::Device;
 use crate::error::Result;
@@ -11,11 +12,15 @@ use std::time::Instant;
 /// The name of the file in the run's folder.
 const NAME: &str = "spent.json";
 
-/// Time and gradients that led to a checkpoint. What was made after a process's last checkpoint and then lost is not counted.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+/// Time and gradients that led to a checkpoint, and what they were computed on. What was made after a process's last checkpoint and then lost is
+/// not counted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Spent {
     pub seconds: f64,
     pub gradients: u64,
+    /// Devices with their instruction sets, in the order in which they came; runs of before do not say.
+    #[serde(default)]
+    pub devices: Vec<String>,
 }
 
 impl Spent {
@@ -42,13 +47,22 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Goes on with what the run has spent before.
+    /// Goes on with what the run has spent before, and says where it was computed on another device than this one.
     ///
     /// # Errors
     /// Returns an error when the file is there but cannot be read.
-    pub fn open(folder: &RunFolder) -> Result<Self> {
+    pub fn open(folder: &RunFolder, device: &Device, ctx: &mut Context) -> Result<Self> {
+        let mut spent = Spent::read(folder)?;
+        let now = device.instructions();
+        if let Some(before) = spent.devices.last().filter(|before| **before != now) {
+            ctx.log.say(&format!(
+                "note: the run was computed with {before} before, and is with {now} now: the last bits of its steps differ"
+            ));
+        }
+        spent.devices.retain(|device| *device != now);
+        spent.devices.push(now);
         Ok(Self {
-            spent: Spent::read(folder)?,
+            spent,
             path: folder.file(NAME),
             since: Instant::now(),
             counted: 0,
@@ -75,6 +89,6 @@ impl Meter {
 
     /// Returns the sum.
     pub fn spent(&self) -> Spent {
-        self.spent
+        self.spent.clone()
     }
 }

@@ -310,7 +310,10 @@ impl<'a> Run<'a> {
 
     /// Runs all chains, and returns what they have cost so far. When one fails, says what is kept.
     fn sample(&self, store: &mut Store, ctx: &mut Context) -> Result<(Vec<ChainEnd>, Spent)> {
-        let (mut ends, mut meter) = (Vec::new(), Meter::open(&self.folder)?);
+        let (mut ends, mut meter) = (
+            Vec::new(),
+            Meter::open(&self.folder, &self.setting.model.backend, ctx)?,
+        );
         for chain in 0..self.config.chains {
             match self.chain(chain, store, &mut meter, ctx) {
                 Ok(end) => ends.push(end),

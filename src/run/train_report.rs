@@ -87,7 +87,7 @@ impl Run<'_> {
         let (mut summary, evaluation) = (String::new(), self.evaluation(store, baseline));
         let report = evaluation.at_the_end(&self.folder, ctx, |reports, val| {
             let report = known.clone().scored(reports, val)?;
-            let metrics = self.metrics(&report, val, baseline, ends, spent);
+            let metrics = self.metrics(&report, val, baseline, ends, &spent);
             write_json(&self.folder.metrics(), &metrics)?;
             summary = self.summary(&report, baseline, reports);
             write_text(&self.folder.summary(), &summary)?;
@@ -104,7 +104,7 @@ impl Run<'_> {
         val: &SplitReport,
         baseline: &Baseline,
         ends: &[ChainEnd],
-        spent: Spent,
+        spent: &Spent,
     ) -> Value {
         json!({
             "sampler_type": report.sampler_type,
@@ -168,7 +168,7 @@ impl Run<'_> {
     }
 
     /// The original's `training_metrics`, bnn's own beside them.
-    fn training_metrics(&self, report: &TrainReport, ends: &[ChainEnd], spent: Spent) -> Value {
+    fn training_metrics(&self, report: &TrainReport, ends: &[ChainEnd], spent: &Spent) -> Value {
         let last = ends.last();
         let of = |series: fn(&ChainEnd) -> &Vec<f64>| last.and_then(|e| series(e).last().copied());
         let mut training = json!({

@@ -118,6 +118,16 @@ impl Isa {
         self.level
     }
 
+    /// Returns the name by which `BNN_ISA` asks for it.
+    pub fn name(self) -> &'static str {
+        match (self.level, self.amx) {
+            (Level::Portable, _) => "portable",
+            (Level::Avx2, _) => "avx2",
+            (Level::Avx512, Amx::None) => "avx512",
+            (Level::Avx512, _) => "amx",
+        }
+    }
+
     /// Returns whether the processor has it and the system grants what must be requested.
     fn is_usable(self) -> bool {
         self.is_there() && (self.amx == Amx::None || self.has_amx())

@@ -58,6 +58,13 @@ impl Device {
         }
     }
 
+    /// Returns what the last bits of results depend on beside the precision: the processor's instruction set, as in `cpu avx512`.
+    pub fn instructions(&self) -> String {
+        match self {
+            Self::Cpu(cpu) => format!("{} {}", self.name(), cpu.isa().name()),
+        }
+    }
+
     /// Returns a handle that shares this device and computes products with another precision.
     pub fn with_precision(self, precision: Precision) -> Self {
         match self {
