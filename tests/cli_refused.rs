@@ -148,6 +148,7 @@ fn every_key_of_the_json_stands_on_its_page_and_a_found_step_in_the_summary() {
     let all = [
         of(&["eval", &run_dir, "--json"]),
         of(&["diagnose", &run_dir, "--json"]),
+        of(&["check", &run_dir, "--json"]),
         of(&["generate", &run_dir, "--json", "--max-new-tokens", "3"]),
         of(&[
             "generate",
