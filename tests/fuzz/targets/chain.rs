@@ -21,7 +21,7 @@ fn read(bytes: &[u8], place: &Place, all: &Sessions) {
     let i = parts.seed as usize % all.len();
     let path = place.file("state.bnn", bytes);
     let opened = cost::within(bytes.len(), || look(&path, i, all));
-    let Some(s) = opened else {
+    let Some(mut s) = opened else {
         return;
     };
     let copy = place.path("copy.bnn");
