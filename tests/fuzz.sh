@@ -39,6 +39,11 @@ flags=()
 for target in $targets; do flags+=(--bin "$target"); done
 build "${flags[@]}"
 
+# Where the targets' files lie: libFuzzer ends a process without cleaning up.
+if [ -d /dev/shm ]; then TMPDIR=$(mktemp -d -p /dev/shm bnn-fuzz.XXXXXX); else TMPDIR=$(mktemp -d); fi
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+
 # What was found lies in artifacts/TARGET/; the inputs that reached new code in corpus/TARGET/, for the next time.
 sum=0
 failed=

@@ -1,6 +1,6 @@
-//! A folder for the files of one process, in memory where the system has such a place.
+//! A folder for the files of one process, in the folder for temporary files: `tests/fuzz.sh` chooses one in memory.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A folder that is taken away in the end.
 pub struct Place(PathBuf);
@@ -8,12 +8,8 @@ pub struct Place(PathBuf);
 impl Place {
     /// Makes a folder that no other process has.
     pub fn new(what: &str) -> Self {
-        let memory = Path::new("/dev/shm");
-        let base = match memory.is_dir() {
-            true => memory.to_path_buf(),
-            false => std::env::temp_dir(),
-        };
-        let path = base.join(format!("bnn-fuzz-{what}-{}", std::process::id()));
+        let name = format!("bnn-fuzz-{what}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).expect("a folder");
         Self(path)
     }
