@@ -392,3 +392,53 @@ fn a_chain_that_was_stepped_without_probes_goes_on_with_them() {
     json(&short.resume(&[]));
     json(&short.bnn(&["diagnose", "RUN", "--json"]));
 }
+
+/// What keeps a run from going on is seen by the check, and mended.
+#[test]
+fn a_check_sees_what_a_resumed_run_needs() {
+    let done = Done::new(MORE);
+    fs::remove_file(done.run.join("chain_00.bnn")).expect("removed");
+    fs::write(done.run.join("spent.json"), "").expect("written");
+    let out = done.bnn(&["check", "RUN"]);
+    assert_eq!(out.status.code(), Some(1));
+    let text = String::from_utf8(out.stdout).expect("UTF-8");
+    for w in [
+        "chain_00.bnn, but the checkpoint before",
+        "spent.json",
+        "--repair",
+    ] {
+        assert!(text.contains(w), "{w:?} is not in {text}");
+    }
+    assert!(done.bnn(&["check", "RUN", "--repair"]).status.success());
+    assert!(done.run.join("damaged/spent.json").is_file());
+    done.goes_on(&[]);
+}
+
+/// Broken: texts and scores of samples that were drawn at another temperature than the settings say.
+#[test]
+fn edited_settings_are_refused_by_what_reads_the_samples() {
+    let done = Done::new(MORE);
+    let config = done.run.join("config.toml");
+    let text = fs::read_to_string(&config).expect("a file");
+    let line = text.lines().find(|l| l.starts_with("temperature = "));
+    let edited = text.replace(line.expect("a temperature"), "temperature = 0.25");
+    fs::write(&config, edited).expect("written");
+    for args in [
+        &["eval", "RUN"][..],
+        &["generate", "RUN", "--max-new-tokens", "2"],
+        &["check", "RUN"],
+    ] {
+        let out = done.bnn(args);
+        let said = words(&out) + &String::from_utf8_lossy(&out.stdout);
+        assert_eq!(out.status.code(), Some(1), "{args:?}: {said}");
+        assert!(
+            said.contains("temperature = 0.25, but the samples"),
+            "{said}"
+        );
+        // Nothing there is for a repair.
+        assert!(!said.contains("--repair"), "{said}");
+    }
+    fs::write(&config, text).expect("written");
+    assert!(done.bnn(&["check", "RUN"]).status.success());
+    done.goes_on(&[]);
+}

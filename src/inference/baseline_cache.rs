@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::gpt::Gpt;
 use crate::memory;
 use crate::metrics::split_loss_watched;
-use crate::store::{Attempt, FileLock, Header, Kind};
+use crate::store::{Attempt, FileLock, Header, Kind, leftovers};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -151,6 +151,9 @@ impl Training<'_> {
             // Another may have trained it in the meantime.
             cached = there()?;
             if !cached {
+                if lock.is_some() {
+                    sweep(&path)?;
+                }
                 let part = lock.as_ref();
                 let part = part.map(|_| Ok(Part::of(&path, self.header(backend)?, every)));
                 self.train(backend, part.transpose()?.as_ref(), watch)?
@@ -305,4 +308,16 @@ fn lock(kept: &Path, watch: &mut impl Watch) -> Result<Option<FileLock>> {
             }
         }
     }
+}
+
+/// Takes away what killed processes left of this model's files in the making. Whoever calls holds the model's lock.
+fn sweep(path: &Path) -> Result<()> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let of_model = |left: &PathBuf| {
+        let name = left.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(&format!(".{stem}."))
+    };
+    let left = leftovers(disk::folder_of(path))?;
+    (left.iter().filter(|left| of_model(left)))
+        .try_for_each(|left| disk::remove(left).map_err(Error::io(left)))
 }

@@ -1,12 +1,12 @@
 //! `bnn check`: whether a run's files are whole and complete, and what can be mended.
 
-use super::config::Config;
-use super::folder::{RunFolder, write_json};
+use super::config::{self, Config};
+use super::folder::{RunFolder, read_json, write_json};
 use super::recover::{given_up, lock};
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::inference::CheckpointCheck;
-use crate::store::{Kind, Reader, SampleId, StoreCheck, leftovers, set_aside};
+use crate::store::{Kind, Reader, SampleId, StoreCheck, leftovers, read_header, set_aside};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,10 @@ pub struct RunCheck {
     pub without_baseline: Option<PathBuf>,
     /// Chains that have samples but no checkpoint to go on from.
     pub without_checkpoint: Vec<u32>,
+    /// Checkpoints that are not there, while the generation before them is.
+    pub missing_checkpoints: Vec<PathBuf>,
+    /// What the settings say that the samples were not drawn with, if there is such a thing.
+    pub edited: Option<String>,
     /// Files among the samples that are none.
     pub foreign: Vec<PathBuf>,
     /// What killed processes left behind.
@@ -59,7 +63,13 @@ pub fn check(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
         (found.damaged).push((samples.join(id.file_name()), e.to_string()));
     }
     found.baselines(folder, config)?;
-    let given_up = given_up(folder)?;
+    found.records(folder)?;
+    if let Some(first) = store.whole.first() {
+        let (header, _) = read_header(samples.join(first.file_name()))?;
+        found.edited = config::edited(config, &header.config);
+    }
+    // A list that cannot be read is among what is damaged.
+    let given_up = given_up(folder).unwrap_or_default();
     let has = |chain: u32| store.whole.iter().any(|id| id.chain == chain);
     if config.sampler.chain().is_none() {
         found.checkpoint(&folder.fit())?;
@@ -122,10 +132,24 @@ impl RunCheck {
     fn checkpoint(&mut self, path: &Path) -> Result<Option<u64>> {
         let found = CheckpointCheck::of(path)?;
         let newest = found.steps();
+        if newest.is_some() && !disk::exists(path).map_err(Error::io(path))? {
+            self.missing_checkpoints.push(path.to_path_buf());
+        }
         self.checkpoints.extend(found.whole);
         self.damaged.extend(found.damaged);
         self.without_trace.extend(found.without_trace);
         Ok(newest)
+    }
+
+    /// Looks at the small files that a run goes on with, or adds to.
+    fn records(&mut self, folder: &RunFolder) -> Result<()> {
+        for name in ["spent.json", "lost_samples.json", "generation_results.json"] {
+            let path = folder.file(name);
+            if let Err(e) = read_json::<serde_json::Value>(&path) {
+                self.damaged.push((path, e.to_string()));
+            }
+        }
+        Ok(())
     }
 
     /// Looks at the run's baseline and at those of chains' own. One that lies outside the folder is looked at by whoever uses it.
@@ -152,6 +176,16 @@ impl RunCheck {
             && self.missing.is_empty()
             && self.without_checkpoint.is_empty()
             && self.without_baseline.is_none()
+            && self.missing_checkpoints.is_empty()
+            && self.edited.is_none()
+    }
+
+    /// Returns whether `--repair` changes anything.
+    fn can_be_mended(&self) -> bool {
+        !self.damaged.is_empty()
+            || !self.without_trace.is_empty()
+            || !self.missing.is_empty()
+            || !self.missing_checkpoints.is_empty()
     }
 
     /// Returns what was found as text for a person.
@@ -176,6 +210,14 @@ impl RunCheck {
                 path.display()
             ));
         }
+        let gone = self.missing_checkpoints.iter();
+        lines.extend(gone.map(|path| {
+            format!(
+                "missing: {}, but the checkpoint before it is whole",
+                path.display()
+            )
+        }));
+        lines.extend(self.edited.iter().map(|what| format!("edited: {what}")));
         for chain in &self.without_checkpoint {
             lines.push(format!(
                 "chain {chain} has samples but no checkpoint: `bnn train --resume {} --restart-chain` draws them again and compares",
@@ -189,7 +231,7 @@ impl RunCheck {
         lines.extend(of("no sample, passed over", &self.foreign));
         lines.extend(of("left by a killed process", &self.leftovers));
         lines.extend(self.repaired.iter().map(|r| format!("repaired: {r}")));
-        if !self.is_whole() && self.repaired.is_empty() {
+        if self.can_be_mended() && self.repaired.is_empty() {
             lines.push(format!(
                 "`bnn check {} --repair` moves damaged files aside and lets the run go on",
                 self.run_dir.display()

@@ -9,7 +9,8 @@ pub use crate::settings::Settings as Config;
 pub use crate::settings::{
     Given, Preset, PriorCenter, PriorUnit, Row, SamplerChoice, Starts, TABLE, Value,
 };
-use crate::settings::{Kind, row};
+use crate::settings::{Group, Kind, Reader, row};
+use crate::store::Store;
 use std::path::Path;
 
 pub use crate::samplers::{CovarianceStructure, CurvatureKind, GaussianMethod};
@@ -65,6 +66,46 @@ pub(super) fn recorded(path: &Path) -> Result<Recorded> {
         .parse()
         .map_err(|e: toml::de::Error| Error::data(&place, e.to_string()))?;
     from_table(table).map_err(|e| Error::data(&place, e.to_string()))
+}
+
+/// Says which setting of a run's record is another than the samples were drawn with; `then` is the record that a sample carries. What a resumed or an
+/// evaluated run may change has no part in it, nor have samples that other programs stored.
+pub(super) fn edited(now: &Config, then: &str) -> Option<String> {
+    let then = then.parse().ok().and_then(|table| from_table(table).ok());
+    let then = then.and_then(|recorded| recorded.given.recorded().ok())?;
+    let of_samples = |row: &&Row| {
+        let draws = row.is_read_by(Reader::Sampler) || row.name == "chains";
+        let may_change = row.is_read_by(Reader::Resume) || row.is_read_by(Reader::Eval);
+        draws
+            && row.is_recorded()
+            && !may_change
+            && row.kind != Kind::Path
+            && row.group != Group::Recording
+    };
+    TABLE.iter().filter(of_samples).find_map(|row| {
+        let show = |v: Option<Value>| v.map_or("nothing".into(), |v| v.to_string());
+        let (was, is) = (show(row.value(&then)), show(row.value(now)));
+        (was != is).then(|| {
+            format!(
+                "config.toml says {} = {is}, but the samples were drawn with {was}: put it back",
+                row.name
+            )
+        })
+    })
+}
+
+/// Checks that a run's record is that which its samples were drawn with.
+///
+/// # Errors
+/// [`Error::Conflict`] with the first setting that is another.
+pub(super) fn expect_unedited(config: &Config, store: &Store) -> Result<()> {
+    match edited(config, &store.provenance().config) {
+        Some(what) => Err(Error::conflict(format!(
+            "{}: {what}",
+            store.folder().display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn from_table(mut table: toml::Table) -> Result<Recorded> {

@@ -1,7 +1,7 @@
 //! `bnn generate`: text from a run's samples, averaged, with what each token was worth; kept in the original's JSON.
 
 use super::Context;
-use super::config::Config;
+use super::config::{Config, expect_unedited};
 use super::folder::RunFolder;
 use super::model::Model;
 use crate::backend::{Backend, Transfer};
@@ -45,6 +45,7 @@ pub fn generate(
         true => vec![model.backend.put(&baseline.params)?],
         false => {
             let store = model.samples(folder.samples(), &baseline)?;
+            expect_unedited(config, &store)?;
             model.put_samples(&store, request.samples, &ctx.stop)?
         }
     };

@@ -157,7 +157,7 @@ impl Model {
             folder.parent(),
         ) {
             return Err(Error::conflict(format!(
-                "{} has no samples yet, since the run is not done: `bnn train --resume {0}` goes on with it",
+                "{} has no samples: `bnn train --resume {0}` goes on with a run that is not done, and `bnn check {0}` says what is missing of one that was",
                 run.display()
             )));
         }

@@ -28,6 +28,9 @@ impl Stop {
     /// # Errors
     /// When the system refuses.
     pub fn listen(&self) -> Result<()> {
+        // A file that grows over the limit of `ulimit -f` is then an error of the call, not the end of the process.
+        #[cfg(unix)]
+        signal_hook::flag::register(signal::SIGXFSZ, Arc::default()).map_err(refused)?;
         listen(&heard(), self.signal.clone()).map_err(refused)
     }
 
@@ -107,7 +110,7 @@ fn listen(signals: &[i32], asked: Arc<AtomicUsize>) -> std::io::Result<()> {
                     asked.store(signal as usize, Ordering::Relaxed);
                     // A terminal that does not take the words must not keep the next signal waiting. Without a thread nothing is said.
                     let say = || {
-                        super::terminal::say("stopping after this step (once more to stop at once)")
+                        super::terminal::say("stopping after this step (press Ctrl-C again to stop at once)")
                     };
                     let _ = std::thread::Builder::new().spawn(say);
                 }
