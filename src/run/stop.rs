@@ -110,7 +110,9 @@ fn listen(signals: &[i32], asked: Arc<AtomicUsize>) -> std::io::Result<()> {
                     asked.store(signal as usize, Ordering::Relaxed);
                     // A terminal that does not take the words must not keep the next signal waiting. Without a thread nothing is said.
                     let say = || {
-                        super::terminal::say("stopping after this step (press Ctrl-C again to stop at once)")
+                        super::terminal::say(
+                            "stopping after this step (press Ctrl-C again to stop at once)",
+                        )
                     };
                     let _ = std::thread::Builder::new().spawn(say);
                 }
