@@ -30,14 +30,12 @@ pub unsafe extern "C" fn bnn_check_samples(
         // SAFETY: `path` is path_len bytes of the caller's, `report` is NULL or live.
         unsafe {
             check(report, text(path, path_len, "path")?, repair, |path, to| {
-                let found = StoreCheck::of(path)?;
-                let done = to.map(|to| found.repair(path, to)).transpose()?;
-                let found = if done.is_some() {
-                    StoreCheck::of(path)?
-                } else {
-                    found
+                let before = StoreCheck::of(path)?;
+                let Some(to) = to else {
+                    return Ok((before.report(), Vec::new()));
                 };
-                Ok((found.report(), done))
+                let done = before.repair(path, to)?;
+                Ok((StoreCheck::of(path)?.report(), done))
             })
         }
     })
@@ -63,7 +61,7 @@ pub unsafe extern "C" fn bnn_check_checkpoint(
         // SAFETY: `path` is path_len bytes of the caller's, `report` is NULL or live.
         unsafe {
             check(report, text(path, path_len, "path")?, repair, |path, to| {
-                let done = to.map(|to| CheckpointCheck::repair(path, to)).transpose()?;
+                let done = to.map_or(Ok(Vec::new()), |to| CheckpointCheck::repair(path, to))?;
                 Ok((CheckpointCheck::of(path)?.report(), done))
             })
         }
@@ -115,17 +113,15 @@ unsafe fn check(
     report: *mut bnn_report,
     path: &str,
     repair: i32,
-    look: impl FnOnce(&Path, Option<&Path>) -> crate::Result<(Report, Option<Vec<String>>)>,
+    look: impl FnOnce(&Path, Option<&Path>) -> crate::Result<(Report, Vec<String>)>,
 ) -> Result<(), Fail> {
     // SAFETY: the caller says that `report` is NULL or live.
     let mut to = unsafe { report_of(report) }?;
     let path = Path::new(path);
-    let damaged: PathBuf = path.with_file_name("damaged");
+    // A folder may be named by dots, which have nothing beside them.
+    let named = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let damaged: PathBuf = named.with_file_name("damaged");
     let (found, done) = look(path, (repair != 0).then_some(&*damaged))?;
-    *to = found.row(
-        "repaired",
-        done.unwrap_or_default().join("\n"),
-        "what was done, a line each",
-    );
+    *to = found.row("repaired", done.join("\n"), "what was done, a line each");
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! Whether a chain can go on from its checkpoint, the generation before it and their trace, and what lets it.
 
 use super::report::Report;
-use super::series::{check_series, forget_series};
+use super::series::{Stored, check_series, forget_series};
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::store::{Kind, Reader, StoreCheck, previous, set_aside, trace_of};
+use crate::store::{Kind, Reader, StoreCheck, previous, put_aside, trace_of};
 use std::path::{Path, PathBuf};
+
+/// Why a whole checkpoint is moved.
+const NO_TRACE: &str = ": its trace is not whole";
 
 /// What is found at a checkpoint's path.
 #[derive(Debug, Default)]
@@ -16,6 +19,8 @@ pub struct CheckpointCheck {
     pub damaged: Vec<(PathBuf, String)>,
     /// Those of the whole ones whose series cannot be read, since their trace is missing, damaged or another chain's, with what is wrong.
     pub without_trace: Vec<(PathBuf, String)>,
+    /// The checkpoint, where it is not there while the generation before it is whole.
+    pub missing: Option<PathBuf>,
 }
 
 impl CheckpointCheck {
@@ -25,19 +30,23 @@ impl CheckpointCheck {
     /// Returns [`Error::Io`] when the system does not say whether a file is there; what is wrong with a file is no error but found.
     pub fn of(path: &Path) -> Result<Self> {
         let mut found = Self::default();
-        for path in [path.to_path_buf(), previous(path)] {
-            if !disk::exists(&path).map_err(Error::io(&path))? {
+        let there = |file: &Path| disk::exists(file).map_err(Error::io(file));
+        for file in [path.to_path_buf(), previous(path)] {
+            if !there(&file)? {
                 continue;
             }
-            match steps(&path) {
-                Ok(steps) => {
-                    if let Err(e) = check_series(&path) {
-                        found.without_trace.push((path.clone(), e.to_string()));
+            match Reader::open(&file, Kind::Chain) {
+                Ok(reader) => {
+                    if let Err(e) = Stored::open(&file, &reader) {
+                        found.without_trace.push((file.clone(), e.to_string()));
                     }
-                    found.whole.push((path, steps));
+                    found.whole.push((file, reader.header().step));
                 }
-                Err(e) => found.damaged.push((path, e.to_string())),
+                Err(e) => found.damaged.push((file, e.to_string())),
             }
+        }
+        if !found.whole.is_empty() && !there(path)? {
+            found.missing = Some(path.to_path_buf());
         }
         Ok(found)
     }
@@ -49,7 +58,8 @@ impl CheckpointCheck {
 
     /// Returns whether a chain can go on and nothing is damaged.
     pub fn is_whole(&self) -> bool {
-        !self.whole.is_empty() && self.damaged.is_empty() && self.without_trace.is_empty()
+        let troubles = self.damaged.len() + self.without_trace.len();
+        !self.whole.is_empty() && troubles == 0 && self.missing.is_none()
     }
 
     /// Lets a chain go on from the newest checkpoint that is whole with its trace, or else from the newest that is whole, without its series. Nothing
@@ -62,12 +72,12 @@ impl CheckpointCheck {
     pub fn repair(path: &Path, damaged: &Path) -> Result<Vec<String>> {
         let mut done = Vec::new();
         for (path, _) in Self::of(path)?.damaged {
-            put_aside(&path, damaged, "", &mut done)?;
+            done.push(put_aside(&path, damaged)?);
         }
         let before = previous(path);
         let mut there = disk::exists(path).map_err(Error::io(path))?;
         if there && check_series(path).is_err() && check_series(&before).is_ok() {
-            put_aside(path, damaged, ": its trace is not whole", &mut done)?;
+            done.push(put_aside(path, damaged)? + NO_TRACE);
             there = false;
         }
         if !there && steps(&before).is_ok() {
@@ -85,7 +95,7 @@ impl CheckpointCheck {
         }
         // One that could not be gone on from is no help, and the newer one is whole.
         if steps(&before).is_ok() && check_series(&before).is_err() {
-            put_aside(&before, damaged, ": its trace is not whole", &mut done)?;
+            done.push(put_aside(&before, damaged)? + NO_TRACE);
         }
         Ok(done)
     }
@@ -93,7 +103,15 @@ impl CheckpointCheck {
     /// Returns what was found as rows.
     pub fn report(&self) -> Report {
         let troubles = self.damaged.iter().chain(&self.without_trace);
-        let message: Vec<&str> = troubles.map(|(_, why)| why.as_str()).collect();
+        let gone = |path: &PathBuf| {
+            format!(
+                "{} is missing, but the generation before it is whole",
+                path.display()
+            )
+        };
+        let message: Vec<String> = (troubles.map(|(_, why)| why.clone()))
+            .chain(self.missing.iter().map(gone))
+            .collect();
         Report::new()
             .row(
                 "whole",
@@ -163,21 +181,11 @@ fn steps(path: &Path) -> Result<u64> {
     Ok(Reader::open(path, Kind::Chain)?.header().step)
 }
 
-fn put_aside(path: &Path, to: &Path, why: &str, done: &mut Vec<String>) -> Result<()> {
-    let moved = set_aside(path, to)?;
-    done.push(format!(
-        "{} is now {}{why}",
-        path.display(),
-        moved.display()
-    ));
-    Ok(())
-}
-
 /// Lets a checkpoint go on without its series; what is there of its trace, and the checkpoint before it, which needs that too, are kept.
 fn forget(path: &Path, damaged: &Path, done: &mut Vec<String>) -> Result<()> {
     for lost in [trace_of(path), previous(path)] {
         if disk::exists(&lost).map_err(Error::io(&lost))? {
-            put_aside(&lost, damaged, "", done)?;
+            done.push(put_aside(&lost, damaged)?);
         }
     }
     forget_series(path)?;

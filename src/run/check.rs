@@ -6,7 +6,7 @@ use super::recover::{given_up, lock};
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::inference::CheckpointCheck;
-use crate::store::{Kind, Reader, SampleId, StoreCheck, leftovers, read_header, set_aside};
+use crate::store::{Kind, Reader, SampleId, StoreCheck, leftovers, put_aside};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -65,8 +65,7 @@ pub fn check(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
     found.baselines(folder, config)?;
     found.records(folder)?;
     if let Some(first) = store.whole.first() {
-        let (header, _) = read_header(samples.join(first.file_name()))?;
-        found.edited = config::edited(config, &header.config);
+        found.edited = config::edited(config, &samples.join(first.file_name()))?;
     }
     // A list that cannot be read is among what is damaged.
     let given_up = given_up(folder).unwrap_or_default();
@@ -102,8 +101,7 @@ pub fn repair(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
     let first = check(folder, config)?;
     let mut done = Vec::new();
     for (path, _) in &first.damaged {
-        let moved = set_aside(path, &folder.damaged())?;
-        done.push(format!("{} is now {}", path.display(), moved.display()));
+        done.push(put_aside(path, &folder.damaged())?);
     }
     let chains = (0..config.chains).map(|chain| folder.chain(chain));
     for path in chains.chain([folder.fit()]) {
@@ -132,9 +130,7 @@ impl RunCheck {
     fn checkpoint(&mut self, path: &Path) -> Result<Option<u64>> {
         let found = CheckpointCheck::of(path)?;
         let newest = found.steps();
-        if newest.is_some() && !disk::exists(path).map_err(Error::io(path))? {
-            self.missing_checkpoints.push(path.to_path_buf());
-        }
+        self.missing_checkpoints.extend(found.missing);
         self.checkpoints.extend(found.whole);
         self.damaged.extend(found.damaged);
         self.without_trace.extend(found.without_trace);

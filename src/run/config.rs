@@ -10,7 +10,7 @@ pub use crate::settings::{
     Given, Preset, PriorCenter, PriorUnit, Row, SamplerChoice, Starts, TABLE, Value,
 };
 use crate::settings::{Group, Kind, Reader, row};
-use crate::store::Store;
+use crate::store::{Store, read_header};
 use std::path::Path;
 
 pub use crate::samplers::{CovarianceStructure, CurvatureKind, GaussianMethod};
@@ -68,11 +68,20 @@ pub(super) fn recorded(path: &Path) -> Result<Recorded> {
     from_table(table).map_err(|e| Error::data(&place, e.to_string()))
 }
 
-/// Says which setting of a run's record is another than the samples were drawn with; `then` is the record that a sample carries. What a resumed or an
-/// evaluated run may change has no part in it, nor have samples that other programs stored.
-pub(super) fn edited(now: &Config, then: &str) -> Option<String> {
-    let then = then.parse().ok().and_then(|table| from_table(table).ok());
-    let then = then.and_then(|recorded| recorded.given.recorded().ok())?;
+/// Says which setting of a run's record is another than a sample was drawn with, whose file carries the record of then. What a resumed or an evaluated run
+/// may change has no part in it, nor have samples that other programs stored.
+///
+/// # Errors
+/// When the sample's header cannot be read.
+pub(super) fn edited(now: &Config, sample: &Path) -> Result<Option<String>> {
+    let (header, _) = read_header(sample)?;
+    let then = header.config.parse().ok();
+    let then = then.and_then(|table| from_table(table).ok()?.given.recorded().ok());
+    Ok(then.and_then(|then| difference(now, &then)))
+}
+
+/// Says the first setting of the samples' law that differs.
+fn difference(now: &Config, then: &Config) -> Option<String> {
     let of_samples = |row: &&Row| {
         let draws = row.is_read_by(Reader::Sampler) || row.name == "chains";
         let may_change = row.is_read_by(Reader::Resume) || row.is_read_by(Reader::Eval);
@@ -84,7 +93,7 @@ pub(super) fn edited(now: &Config, then: &str) -> Option<String> {
     };
     TABLE.iter().filter(of_samples).find_map(|row| {
         let show = |v: Option<Value>| v.map_or("nothing".into(), |v| v.to_string());
-        let (was, is) = (show(row.value(&then)), show(row.value(now)));
+        let (was, is) = (show(row.value(then)), show(row.value(now)));
         (was != is).then(|| {
             format!(
                 "config.toml says {} = {is}, but the samples were drawn with {was}: put it back",
@@ -97,13 +106,14 @@ pub(super) fn edited(now: &Config, then: &str) -> Option<String> {
 /// Checks that a run's record is that which its samples were drawn with.
 ///
 /// # Errors
-/// [`Error::Conflict`] with the first setting that is another.
+/// [`Error::Conflict`] with the first setting that is another, and the errors of [`edited`].
 pub(super) fn expect_unedited(config: &Config, store: &Store) -> Result<()> {
-    match edited(config, &store.provenance().config) {
-        Some(what) => Err(Error::conflict(format!(
-            "{}: {what}",
-            store.folder().display()
-        ))),
+    let Some(first) = store.ids().first() else {
+        return Ok(());
+    };
+    let sample = store.folder().join(first.file_name());
+    match edited(config, &sample)? {
+        Some(what) => Err(Error::conflict(format!("{}: {what}", sample.display()))),
         None => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! Scores of a run's samples on a split: the averaged prediction beside its samples, the baseline and a deterministic model of equal cost.
 
 use super::Context;
-use super::config::{Config, expect_unedited};
+use super::config::Config;
 use super::folder::RunFolder;
 use super::prepare::{Baseline, Setting};
 use super::progress::Progress;
@@ -269,8 +269,7 @@ pub fn eval_run(
     let setting = Setting::of_run(config, folder)?;
     config.check_evaluation(setting.model.gpt.config())?;
     let baseline = setting.model.baseline_of(folder, config, ctx)?;
-    let store = setting.model.samples(folder.samples(), &baseline)?;
-    expect_unedited(config, &store)?;
+    let store = setting.model.samples(folder.samples(), config, &baseline)?;
     let evaluation = Evaluation {
         config,
         setting: &setting,

@@ -1,9 +1,10 @@
 //! `bnn generate`: text from a run's samples, averaged, with what each token was worth; kept in the original's JSON.
 
 use super::Context;
-use super::config::{Config, expect_unedited};
+use super::config::Config;
 use super::folder::RunFolder;
 use super::model::Model;
+use super::split_report::not_minus_0;
 use crate::backend::{Backend, Transfer};
 use crate::data::Tokenizer;
 use crate::error::{Error, Result};
@@ -44,8 +45,7 @@ pub fn generate(
     let samples = match request.baseline {
         true => vec![model.backend.put(&baseline.params)?],
         false => {
-            let store = model.samples(folder.samples(), &baseline)?;
-            expect_unedited(config, &store)?;
+            let store = model.samples(folder.samples(), config, &baseline)?;
             model.put_samples(&store, request.samples, &ctx.stop)?
         }
     };
@@ -191,9 +191,9 @@ fn uncertainty(g: &Generated, num_samples: usize) -> Value {
 pub fn uncertainty_lines(result: &Value) -> Vec<String> {
     let context = result["generation_params"]["context"].as_str();
     let line = |info: &Value| {
-        let of = |key: &str| info[key].as_f64().unwrap_or(f64::NAN);
+        let of = |key: &str| not_minus_0(info[key].as_f64().unwrap_or(f64::NAN));
         format!(
-            "uncertainty at T = 1, nats a token: entropy {:.4} (largest {:.4}) = expected {:.4} + mutual information {:.4}; {} samples; {} context, {} tokens read again",
+            "uncertainty at T = 1, nats per token: entropy {:.4} (largest {:.4}) = expected {:.4} + mutual information {:.4}; samples averaged {}; {} context, {} tokens read again",
             of("avg_uncertainty"),
             of("max_uncertainty"),
             of("avg_expected_entropy"),

@@ -1,7 +1,7 @@
 //! A run's model without its text: what reads samples and baselines, and writes.
 
 use super::Context;
-use super::config::Config;
+use super::config::{Config, expect_unedited};
 use super::folder::RunFolder;
 use super::hex;
 use super::stop::Stop;
@@ -147,11 +147,11 @@ impl Model {
         self.tokenizer.vocabulary()
     }
 
-    /// Opens the samples in a folder, which must be of this model and text, and kept with this baseline.
+    /// Opens the samples in a folder, which must be of this model and text, drawn with these settings, and kept with this baseline.
     ///
     /// # Errors
     /// [`Error::Mismatch`] with what differs, and when the folder is no store or not there yet.
-    pub fn samples(&self, folder: PathBuf, baseline: &Baseline) -> Result<Store> {
+    pub fn samples(&self, folder: PathBuf, config: &Config, baseline: &Baseline) -> Result<Store> {
         if let (false, Some(run)) = (
             disk::exists(&folder).map_err(Error::io(&folder))?,
             folder.parent(),
@@ -162,6 +162,7 @@ impl Model {
             )));
         }
         let store = Store::open(folder)?;
+        expect_unedited(config, &store)?;
         let own = store.provenance().clone();
         store.expect(&Provenance {
             model: self.gpt.config().json()?,

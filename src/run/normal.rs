@@ -1,7 +1,7 @@
 //! Fitting independent normals on a GPT's posterior (ekf, vi, laplace): epochs of batches, a checkpoint, then draws into the store.
 
 use super::chain::save;
-use super::config::{Config, CovarianceStructure, GaussianMethod, word};
+use super::config::{Config, CovarianceStructure, GaussianMethod, expect_unedited, word};
 use super::evaluate::{self, SplitReport};
 use super::folder::{now, write_json, write_text};
 use super::prepare::Baseline;
@@ -150,6 +150,7 @@ impl<'a> Fitted<'a> {
     fn draw_and_report(&mut self, baseline: &Baseline, ctx: &mut Context) -> Result<TrainReport> {
         let (run, c, setting) = (self.run, self.run.config, self.run.setting);
         let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
+        expect_unedited(c, &store)?;
         run.say_foreign(&store, ctx);
         store.set_target(self.session.identity()?)?;
         for i in 0..c.num_samples {

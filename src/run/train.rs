@@ -1,6 +1,6 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
-use super::config::{Config, PriorUnit, SamplerChoice, Starts, word};
+use super::config::{Config, PriorUnit, SamplerChoice, Starts, expect_unedited, word};
 use super::folder::{RunFolder, check_utf8, write_text};
 use super::prepare::{Baseline, Setting};
 use super::recover::{self, Broken};
@@ -185,6 +185,7 @@ fn run(
         ctx.log.say(&line);
     }
     let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
+    expect_unedited(config, &store)?;
     run.say_foreign(&store, ctx);
     // While chains run nobody needs the baseline's vector: a large model's is as large as one of the sampler's.
     drop(std::mem::take(&mut baseline.params));

@@ -58,8 +58,7 @@ impl StoreCheck {
         let mut done = Vec::new();
         for (id, _) in &self.damaged {
             let path = folder.join(id.file_name());
-            let moved = set_aside(&path, damaged)?;
-            done.push(format!("{} is now {}", path.display(), moved.display()));
+            done.push(put_aside(&path, damaged)?);
         }
         for left in &self.leftovers {
             disk::remove(left).map_err(Error::io(left))?;
@@ -75,11 +74,22 @@ impl StoreCheck {
 /// Returns [`Error::Io`] when the folder cannot be listed.
 pub fn leftovers(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = disk::list(folder).map_err(Error::io(folder))?;
-    found.retain(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with('.') && name.ends_with(TEMP_SUFFIX)
-    });
+    found.retain(|path| is_leftover(&path.file_name().unwrap_or_default().to_string_lossy()));
     Ok(found)
+}
+
+/// Returns whether a file has a name as [`replace_file`](super::replace_file) gives it: `.<name>.<process>.<count>.tmp`. Other programs' files stay.
+fn is_leftover(name: &str) -> bool {
+    let made = name
+        .strip_prefix('.')
+        .and_then(|n| n.strip_suffix(TEMP_SUFFIX));
+    let Some((rest, count)) = made.and_then(|n| n.rsplit_once('.')) else {
+        return false;
+    };
+    let process = rest.rsplit_once('.').map(|(_, process)| process);
+    [Some(count), process]
+        .iter()
+        .all(|n| n.is_some_and(|n| n.parse::<u64>().is_ok()))
 }
 
 /// Moves a file to a folder, which is made where it does not exist; one of that name there is kept, and the file gets a number.
@@ -100,6 +110,15 @@ pub fn set_aside(path: &Path, to: &Path) -> Result<PathBuf> {
         disk::sync_folder(folder).map_err(Error::io(folder))?;
     }
     Ok(moved)
+}
+
+/// Moves a file as [`set_aside`] does, and says so in a sentence.
+///
+/// # Errors
+/// Returns the errors of [`set_aside`].
+pub fn put_aside(path: &Path, to: &Path) -> Result<String> {
+    let moved = set_aside(path, to)?;
+    Ok(format!("{} is now {}", path.display(), moved.display()))
 }
 
 /// Returns where the generation before of a checkpoint is kept: `x.bnn` gives `x.previous.bnn`.

@@ -47,7 +47,7 @@ mod trace_reader;
 
 use sha2::{Digest, Sha256};
 
-pub use check::{StoreCheck, keep_generation, leftovers, previous, set_aside};
+pub use check::{StoreCheck, keep_generation, leftovers, previous, put_aside, set_aside};
 pub use container::{HEADER_MAX, Header, Kind, MAGIC, TensorInfo, VERSION, write};
 pub use dtype::{Dtype, Fetch, TensorData};
 pub use link::{copy_file, link_file};

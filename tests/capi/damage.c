@@ -1,40 +1,8 @@
 /* Damage that is found and mended: samples, holes, checkpoints and their traces. Argument: a folder to work in. */
-#include "rows.h"
+#include "check.h"
+#include "files.h"
 
 static bnn_context *ctx;
-static const char *folder;
-static char where[1024];
-static const char *in(const char *name) {
-  snprintf(where, sizeof where, "%s/%s", folder, name);
-  return where;
-}
-#define PATH(name) in(name), strlen(in(name))
-
-static void damage(const char *path) {
-  FILE *f = fopen(path, "r+b");
-  HOLDS(f != NULL);
-  if (!f) return;
-  fseek(f, -40, SEEK_END);
-  int c = fgetc(f);
-  fseek(f, -40, SEEK_END);
-  fputc(c ^ 1, f);
-  fclose(f);
-}
-
-static int there(const char *path) {
-  FILE *f = fopen(path, "rb");
-  if (f) fclose(f);
-  return f != NULL;
-}
-
-static bnn_corpus *letters(void) {
-  static char text[1201];
-  bnn_corpus *c = NULL;
-  for (int i = 0; i < 1200; ++i) text[i] = "abcdefgh"[(i * i / 3 + i) % 8];
-  OK(bnn_corpus_from_text(text, 1200, &c, &err));
-  return c;
-}
-
 /* A text of a report; it lasts until the next call. */
 static const char *said(const bnn_report *r, const char *name) {
   static char text[4096];
@@ -113,6 +81,16 @@ static void mended(bnn_report *r, const bnn_corpus *corpus) {
   OK(bnn_sampler_load(model, corpus, o, PATH("chain.bnn"), &again, &err));
   bnn_sampler_free(again), again = NULL;
 
+  /* A checkpoint that is gone while the generation before it is there: found, and put back. */
+  char before[1024];
+  strcpy(before, in("chain.previous.bnn"));
+  HOLDS(rename(in("chain.bnn"), before) == 0);
+  for (int repair = 0; repair < 2; ++repair) {
+    OK(bnn_check_checkpoint(PATH("chain.bnn"), repair, r, &err));
+    HOLDS(ROW(r, "whole") == repair && ROW(r, "can_go_on") == 1 && ROW(r, "steps") == 8);
+    HOLDS((strstr(said(r, "message"), "is missing") != NULL) == !repair && there(in("chain.bnn")) == repair);
+  }
+
   /* A checkpoint without a generation before it: moved, and nothing is left to go on from. */
   damage(in("chain.bnn"));
   OK(bnn_check_checkpoint(PATH("chain.bnn"), 1, r, &err));
@@ -126,7 +104,7 @@ static void mended(bnn_report *r, const bnn_corpus *corpus) {
 }
 
 int main(int argc, char **argv) {
-  bnn_corpus *corpus = letters();
+  bnn_corpus *corpus = letters("abcdefgh");
   bnn_report *r = NULL;
   if (argc < 2) return 2;
   folder = argv[1];

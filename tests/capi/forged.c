@@ -1,19 +1,13 @@
 /* Files whose checksums are right and whose content is not. Arguments: a folder; "make" writes the files that the test then forges, "read" reads
  * the forged ones. */
 #include "check.h"
+#include "files.h"
 
 enum { N = 6 };
 static bnn_context *ctx;
 static bnn_corpus *corpus;
 static bnn_options *o;
 static bnn_model *model;
-static char where[1024];
-static const char *folder;
-static const char *in(const char *name) {
-  snprintf(where, sizeof where, "%s/%s", folder, name);
-  return where;
-}
-#define PATH(name) in(name), strlen(in(name))
 /* The message has the path. */
 #define SAYS(name, words) HOLDS(strstr(err.message, in(name)) != NULL && strstr(err.message, words) != NULL)
 

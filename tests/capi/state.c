@@ -1,5 +1,6 @@
 /* States on disk: a sampler that was saved and loaded goes on bit for bit; what is damaged or of something else is refused. */
 #include "rows.h"
+#include "files.h"
 
 #define N_METHODS 11
 #define N_CHAINS 8
@@ -27,14 +28,6 @@ static bnn_options *settings(const char *method) {
   STR(o, "prior_center", "pretrained");
   if (!strncmp(method, "sgnht", 5)) F64(o, "thermostat_mass", 0.01);
   return o;
-}
-
-static bnn_corpus *letters(const char *of) {
-  static char text[1201];
-  bnn_corpus *c = NULL;
-  for (int i = 0; i < 1200; ++i) text[i] = of[(i * i / 3 + i) % 8];
-  OK(bnn_corpus_from_text(text, 1200, &c, &err));
-  return c;
 }
 
 /* What is read off two samplers on their way, the same: taken at each of `sampled` steps. */

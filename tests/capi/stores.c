@@ -1,43 +1,18 @@
 /* Samples and models on disk. Arguments: a folder to work in; or a folder with the command's baseline.bnn and run/samples, of the model of
  * that baseline on the embedded play, to read them, and then to write samples of our own to run/samples. */
 #include "rows.h"
+#include "files.h"
 
 static bnn_context *ctx;
 
-static bnn_corpus *letters(const char *of) {
-  static char text[1201];
-  bnn_corpus *c = NULL;
-  for (int i = 0; i < 1200; ++i) text[i] = of[(i * i / 3 + i) % 8];
-  OK(bnn_corpus_from_text(text, 1200, &c, &err));
-  return c;
-}
-
-static char where[1024];
-static const char *in(const char *folder, const char *name) {
-  snprintf(where, sizeof where, "%s/%s", folder, name);
-  return where;
-}
-#define PATH(folder, name) in(folder, name), strlen(in(folder, name))
-
-static void damage(const char *path) {
-  FILE *f = fopen(path, "r+b");
-  HOLDS(f != NULL);
-  if (!f) return;
-  fseek(f, -40, SEEK_END);
-  int c = fgetc(f);
-  fseek(f, -40, SEEK_END);
-  fputc(c ^ 1, f);
-  fclose(f);
-}
-
 /* Seven samples of chain 0 and two of chain 5, thinned twice: which are left, in memory and in the folder. */
-static void thinned(const char *folder, const bnn_model *model, const bnn_corpus *corpus, const float *params, size_t n) {
+static void thinned(const bnn_model *model, const bnn_corpus *corpus, const float *params, size_t n) {
   static float got[20000];
   bnn_store *s = NULL, *again = NULL;
   size_t k = 0, deleted = 77;
   uint32_t chain = 77;
   uint64_t step = 77;
-  OK(bnn_store_new(model, corpus, NULL, PATH(folder, "thinned"), &s, &err));
+  OK(bnn_store_new(model, corpus, NULL, PATH("thinned"), &s, &err));
   for (uint64_t i = 1; i < 8; ++i) OK(bnn_store_append(s, 0, i, params, n, &err));
   for (uint64_t i = 1; i < 3; ++i) OK(bnn_store_append(s, 5, i, params, n, &err));
   IS(BNN_ERR_INVALID, bnn_store_keep_every(s, 0, &deleted, &err));
@@ -48,7 +23,7 @@ static void thinned(const char *folder, const bnn_model *model, const bnn_corpus
   HOLDS(deleted == 4);
   OK(bnn_store_keep_last(s, 3, &deleted, &err)); /* steps 3, 5, 7 and 1 */
   HOLDS(deleted == 1);
-  OK(bnn_store_open(model, corpus, PATH(folder, "thinned"), &again, &err));
+  OK(bnn_store_open(model, corpus, PATH("thinned"), &again, &err));
   for (int j = 0; j < 2; ++j) {
     static const uint64_t LEFT[4] = {3, 5, 7, 1};
     OK(bnn_store_len(j ? again : s, &k, &err));
@@ -59,7 +34,7 @@ static void thinned(const char *folder, const bnn_model *model, const bnn_corpus
     }
   }
   OK(bnn_store_verify(s, &err));
-  damage(in(folder, "thinned/c00_s00000005.bnn"));
+  damage(in("thinned/c00_s00000005.bnn"));
   IS(BNN_ERR_BAD_CHECKSUM, bnn_store_verify(s, &err));
   HOLDS(strstr(err.message, "c00_s00000005.bnn") != NULL);
   IS(BNN_ERR_NULL, bnn_store_verify(NULL, &err));
@@ -69,7 +44,7 @@ static void thinned(const char *folder, const bnn_model *model, const bnn_corpus
   bnn_store_free(s), bnn_store_free(again);
 }
 
-static void samples(const char *folder) {
+static void samples(void) {
   static float params[20000], out[20000];
   bnn_options *o = NULL;
   bnn_corpus *corpus = letters("abcdefgh"), *other = letters("abcdefgx"), *reordered = letters("hgfedcba");
@@ -87,11 +62,11 @@ static void samples(const char *folder) {
   OK(bnn_model_new(ctx, o, 8, &model, &err));
   OK(bnn_model_sizes(model, &n, &t, &err));
   OK(bnn_model_get_params(model, params, n, &err));
-  IS(BNN_ERR_IO, bnn_store_open(model, corpus, PATH(folder, "samples"), &none, &err));
-  OK(bnn_store_new(model, corpus, o, PATH(folder, "samples"), &s, &err));
+  IS(BNN_ERR_IO, bnn_store_open(model, corpus, PATH("samples"), &none, &err));
+  OK(bnn_store_new(model, corpus, o, PATH("samples"), &s, &err));
   OK(bnn_store_len(s, &k, &err));
   HOLDS(k == 0);
-  IS(BNN_ERR_DATA, bnn_store_open(model, corpus, PATH(folder, "samples"), &none, &err));
+  IS(BNN_ERR_DATA, bnn_store_open(model, corpus, PATH("samples"), &none, &err));
   IS(BNN_ERR_INVALID, bnn_store_get(s, 0, &chain, &step, out, n, &err));
   /* In the order of chains and steps, whatever the order in which they came. */
   params[0] = 2;
@@ -112,7 +87,7 @@ static void samples(const char *folder) {
   HOLDS(k == 3);
   IS(BNN_ERR_NULL, bnn_store_len(s, NULL, &err));
   bnn_store_free(s), bnn_store_free(NULL), s = NULL;
-  OK(bnn_store_open(model, corpus, PATH(folder, "samples"), &s, &err));
+  OK(bnn_store_open(model, corpus, PATH("samples"), &s, &err));
   static const float FIRST[3] = {1, 0.5f, 2};
   static const uint32_t CHAIN[3] = {0, 0, 1};
   static const uint64_t STEP[3] = {20, 300, 20};
@@ -126,19 +101,19 @@ static void samples(const char *folder) {
   IS(BNN_ERR_NULL, bnn_store_get(s, 0, NULL, &step, out, n, &err));
   IS(BNN_ERR_NULL, bnn_store_get(s, 0, &chain, &step, NULL, n, &err));
   IS(BNN_ERR_NULL, bnn_store_get(NULL, 0, &chain, &step, out, n, &err));
-  IS(BNN_ERR_NULL, bnn_store_open(model, corpus, PATH(folder, "samples"), NULL, &err));
-  IS(BNN_ERR_NULL, bnn_store_new(model, NULL, o, PATH(folder, "samples"), &none, &err));
-  IS(BNN_ERR_NULL, bnn_store_new(NULL, corpus, o, PATH(folder, "samples"), &none, &err));
+  IS(BNN_ERR_NULL, bnn_store_open(model, corpus, PATH("samples"), NULL, &err));
+  IS(BNN_ERR_NULL, bnn_store_new(model, NULL, o, PATH("samples"), &none, &err));
+  IS(BNN_ERR_NULL, bnn_store_new(NULL, corpus, o, PATH("samples"), &none, &err));
   IS(BNN_ERR_INVALID, bnn_store_open(model, corpus, "\xff", 1, &none, &err));
 
   /* Of something else: another text, characters, shape, seed, type, baseline. */
-  IS(BNN_ERR_INVALID, bnn_store_open(model, other, PATH(folder, "samples"), &none, &err));
-  IS(BNN_ERR_MISMATCH, bnn_store_open(model, reordered, PATH(folder, "samples"), &none, &err));
+  IS(BNN_ERR_INVALID, bnn_store_open(model, other, PATH("samples"), &none, &err));
+  IS(BNN_ERR_MISMATCH, bnn_store_open(model, reordered, PATH("samples"), &none, &err));
   U64(o, "n_embd", 16);
   OK(bnn_model_new(ctx, o, 8, &wider, &err));
-  IS(BNN_ERR_MISMATCH, bnn_store_open(wider, corpus, PATH(folder, "samples"), &none, &err));
+  IS(BNN_ERR_MISMATCH, bnn_store_open(wider, corpus, PATH("samples"), &none, &err));
   HOLDS(strstr(err.message, "model") != NULL);
-#define AGAIN(want) IS(want, bnn_store_new(model, corpus, o, PATH(folder, "samples"), &none, &err))
+#define AGAIN(want) IS(want, bnn_store_new(model, corpus, o, PATH("samples"), &none, &err))
   U64(o, "seed", 6);
   AGAIN(BNN_ERR_MISMATCH);
   U64(o, "seed", 5);
@@ -153,13 +128,13 @@ static void samples(const char *folder) {
   HOLDS(strstr(err.message, "baseline") != NULL && none == NULL);
   out[1] = kept;
   OK(bnn_model_set_params(model, out, n, &err));
-  OK(bnn_store_new(model, corpus, o, PATH(folder, "samples"), &again, &err));
+  OK(bnn_store_new(model, corpus, o, PATH("samples"), &again, &err));
   OK(bnn_store_len(again, &k, &err));
   HOLDS(k == 3);
   bnn_store_free(again), again = NULL;
 
   params[0] = 1;
-  thinned(folder, model, corpus, params, n);
+  thinned(model, corpus, params, n);
 
   /* bf16: rounded. An untied head that is the embedding's still has the tied model's baseline. */
   STR(o, "sample_dtype", "bf16");
@@ -167,7 +142,7 @@ static void samples(const char *folder) {
   OK(bnn_model_sizes(untied, &m, &t, &err));
   OK(bnn_model_get_params(untied, params, m, &err));
   params[0] = 1.00390625f; /* 1 + 2^-8: between two bf16s */
-  OK(bnn_store_new(untied, corpus, o, PATH(folder, "rounded"), &again, &err));
+  OK(bnn_store_new(untied, corpus, o, PATH("rounded"), &again, &err));
   OK(bnn_store_append(again, 0, 1, params, m, &err));
   OK(bnn_store_get(again, 0, &chain, &step, out, m, &err));
   HOLDS(out[0] == 1.0f && step == 1);
@@ -176,38 +151,38 @@ static void samples(const char *folder) {
   OK(bnn_store_len(again, &k, &err));
   HOLDS(k == 1);
   /* What is damaged is found when it is read. */
-  damage(in(folder, "samples/c00_s00000300.bnn"));
+  damage(in("samples/c00_s00000300.bnn"));
   OK(bnn_store_get(s, 0, &chain, &step, out, n, &err));
   params[0] = 1;
   IS(BNN_ERR_BAD_CHECKSUM, bnn_store_get(s, 1, &chain, &step, out, n, &err));
   HOLDS(memcmp(out, params, n * sizeof *out) == 0); /* untouched on failure */
-  damage(in(folder, "samples/c00_s00000300.bnn"));
+  damage(in("samples/c00_s00000300.bnn"));
   OK(bnn_store_get(s, 1, &chain, &step, out, n, &err));
   HOLDS(chain == 0 && step == 300 && out[0] == 0.5f);
 
   /* The model in a file: its shape, parameters and characters. */
   bnn_model *read = NULL;
   double loss = 0, same = 1;
-  OK(bnn_model_save(model, corpus, 9, PATH(folder, "model.bnn"), &err));
-  OK(bnn_model_load(ctx, NULL, PATH(folder, "model.bnn"), &read, &err));
+  OK(bnn_model_save(model, corpus, 9, PATH("model.bnn"), &err));
+  OK(bnn_model_load(ctx, NULL, PATH("model.bnn"), &read, &err));
   OK(bnn_model_loss(model, corpus, BNN_SPLIT_VAL, &loss, &err));
   OK(bnn_model_loss(read, corpus, BNN_SPLIT_VAL, &same, &err));
   HOLDS(loss == same);
   bnn_model_free(read), read = NULL;
-  OK(bnn_model_load(ctx, o, PATH(folder, "model.bnn"), &read, &err));
+  OK(bnn_model_load(ctx, o, PATH("model.bnn"), &read, &err));
   IS(BNN_ERR_INVALID, bnn_model_loss(read, other, BNN_SPLIT_VAL, &same, &err)); /* the file says which characters */
   bnn_model_free(read), read = NULL;
-  IS(BNN_ERR_INVALID, bnn_model_save(model, other, 9, PATH(folder, "model.bnn"), &err));
+  IS(BNN_ERR_INVALID, bnn_model_save(model, other, 9, PATH("model.bnn"), &err));
   IS(BNN_ERR_IO, bnn_model_save(model, corpus, 9, "/no/such/folder/model.bnn", 25, &err));
-  IS(BNN_ERR_NULL, bnn_model_save(NULL, corpus, 9, PATH(folder, "model.bnn"), &err));
-  IS(BNN_ERR_IO, bnn_model_load(ctx, NULL, PATH(folder, "none.bnn"), &read, &err));
-  IS(BNN_ERR_NULL, bnn_model_load(NULL, NULL, PATH(folder, "model.bnn"), &read, &err));
-  IS(BNN_ERR_NULL, bnn_model_load(ctx, NULL, PATH(folder, "model.bnn"), NULL, &err));
-  IS(BNN_ERR_MISMATCH, bnn_model_load(ctx, NULL, PATH(folder, "samples/c00_s00000020.bnn"), &read, &err));
-  damage(in(folder, "model.bnn"));
-  IS(BNN_ERR_BAD_CHECKSUM, bnn_model_load(ctx, NULL, PATH(folder, "model.bnn"), &read, &err));
+  IS(BNN_ERR_NULL, bnn_model_save(NULL, corpus, 9, PATH("model.bnn"), &err));
+  IS(BNN_ERR_IO, bnn_model_load(ctx, NULL, PATH("none.bnn"), &read, &err));
+  IS(BNN_ERR_NULL, bnn_model_load(NULL, NULL, PATH("model.bnn"), &read, &err));
+  IS(BNN_ERR_NULL, bnn_model_load(ctx, NULL, PATH("model.bnn"), NULL, &err));
+  IS(BNN_ERR_MISMATCH, bnn_model_load(ctx, NULL, PATH("samples/c00_s00000020.bnn"), &read, &err));
+  damage(in("model.bnn"));
+  IS(BNN_ERR_BAD_CHECKSUM, bnn_model_load(ctx, NULL, PATH("model.bnn"), &read, &err));
   HOLDS(read == NULL);
-  damage(in(folder, "model.bnn"));
+  damage(in("model.bnn"));
 
   /* Parents first. */
   bnn_model_free(model), bnn_model_free(wider), bnn_model_free(untied);
@@ -217,7 +192,7 @@ static void samples(const char *folder) {
 }
 
 /* The command's samples read and scored; then as many of our own in their place. */
-static void run(const char *folder) {
+static void run(void) {
   bnn_corpus *corpus = NULL;
   bnn_model *model = NULL;
   bnn_store *s = NULL;
@@ -230,12 +205,12 @@ static void run(const char *folder) {
   bnn_report *r = NULL;
   OK(bnn_report_new(&r, &err));
   OK(bnn_corpus_embedded(&corpus, &err));
-  OK(bnn_model_load(ctx, NULL, PATH(folder, "baseline.bnn"), &model, &err));
+  OK(bnn_model_load(ctx, NULL, PATH("baseline.bnn"), &model, &err));
   OK(bnn_model_sizes(model, &n, &t, &err));
   float *params = malloc(n * sizeof *params);
   HOLDS(params != NULL);
   if (!params) return;
-  OK(bnn_store_open(model, corpus, PATH(folder, "run/samples"), &s, &err));
+  OK(bnn_store_open(model, corpus, PATH("run/samples"), &s, &err));
   OK(bnn_store_len(s, &k, &err));
   OK(bnn_ensemble_new(model, &e, &err));
   for (size_t i = 0; i < k; ++i) {
@@ -249,11 +224,11 @@ static void run(const char *folder) {
   SHOW("theirs");
   bnn_store_free(s), bnn_ensemble_free(e);
   for (; k > 0; --k) { /* the last sample's name is that of the chain and its step */
-    OK(bnn_store_open(model, corpus, PATH(folder, "run/samples"), &s, &err));
+    OK(bnn_store_open(model, corpus, PATH("run/samples"), &s, &err));
     OK(bnn_store_get(s, k - 1, &of, &step, params, n, &err));
     char name[64];
     snprintf(name, sizeof name, "run/samples/c%02u_s%08u.bnn", (unsigned)of, (unsigned)step);
-    HOLDS(remove(in(folder, name)) == 0);
+    HOLDS(remove(in(name)) == 0);
     bnn_store_free(s);
   }
   OK(bnn_options_new(&o, &err));
@@ -263,7 +238,7 @@ static void run(const char *folder) {
   U64(o, "thinning", 3);
   U64(o, "preconditioner_steps", 4);
   U64(o, "batch_size", 4);
-  OK(bnn_store_new(model, corpus, o, PATH(folder, "run/samples"), &s, &err));
+  OK(bnn_store_new(model, corpus, o, PATH("run/samples"), &s, &err));
   OK(bnn_ensemble_new(model, &e, &err));
   for (uint64_t c = 0; c < 2; ++c) {
     int32_t phase = -1, due = 0;
@@ -281,7 +256,7 @@ static void run(const char *folder) {
     bnn_sampler_free(chain);
   }
   SHOW("ours");
-  OK(bnn_model_save(model, corpus, 40, PATH(folder, "saved.bnn"), &err));
+  OK(bnn_model_save(model, corpus, 40, PATH("saved.bnn"), &err));
   free(params);
   bnn_store_free(s), bnn_ensemble_free(e), bnn_options_free(o), bnn_model_free(model), bnn_corpus_free(corpus);
 }
@@ -289,10 +264,11 @@ static void run(const char *folder) {
 int main(int argc, char **argv) {
   HOLDS(argc > 1);
   OK(bnn_context_new(1, &ctx, &err));
+  folder = argv[argc > 2 ? 2 : 1];
   if (argc > 2)
-    run(argv[2]);
+    run();
   else
-    samples(argv[1]);
+    samples();
   bnn_context_free(ctx);
   return finish();
 }
