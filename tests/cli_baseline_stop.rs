@@ -8,7 +8,7 @@ use common::command::*;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Both trainings are long enough to be found at work, and keep their state often.
@@ -51,10 +51,7 @@ fn disturb(
         std::thread::sleep(Duration::from_millis(2));
     }
     std::thread::sleep(after);
-    let ok = Command::new("kill")
-        .args([name, &child.id().to_string()])
-        .status();
-    assert!(ok.expect("kill").success());
+    signal(&child, name);
     let mut text = String::new();
     let mut err = BufReader::new(child.stderr.take().expect("standard error"));
     while err.read_line(&mut text).is_ok_and(|n| n > 0) {}

@@ -7,23 +7,8 @@ use common::command::{self, *};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-
-/// Waits with a deadline, so that a hung command fails the test.
-fn end(child: &mut Child, seconds: u64) -> ExitStatus {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    loop {
-        if let Some(status) = child.try_wait().expect("the child's status") {
-            return status;
-        }
-        if Instant::now() > deadline {
-            child.kill().expect("kill");
-            panic!("the command was at work after {seconds} s");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 fn start(dir: &Path, args: &[&str]) -> Child {
     let mut c = bnn(dir);

@@ -7,32 +7,17 @@ use common::command::{self, *};
 use common::series::draws;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// Waits for a child with a deadline, so that a hung command fails the test.
+/// Waits for a child; returns its exit code and its words.
 fn wait(mut child: std::process::Child) -> (Option<i32>, String) {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    loop {
-        if let Some(status) = child.try_wait().expect("the child's status") {
-            let mut text = String::new();
-            if let Some(mut err) = child.stderr.take() {
-                err.read_to_string(&mut text).expect("UTF-8");
-            }
-            return (status.code(), text);
-        }
-        assert!(Instant::now() < deadline, "the command hangs");
-        std::thread::sleep(Duration::from_millis(5));
+    let status = end(&mut child, 120);
+    let mut text = String::new();
+    if let Some(mut err) = child.stderr.take() {
+        err.read_to_string(&mut text).expect("UTF-8");
     }
-}
-
-#[cfg(unix)]
-fn signal(child: &std::process::Child, name: &str) {
-    let ok = Command::new("kill")
-        .args([name, &child.id().to_string()])
-        .status()
-        .expect("kill");
-    assert!(ok.success());
+    (status.code(), text)
 }
 
 /// A long run's settings: enough steps that a signal finds it at work.

@@ -10,7 +10,7 @@ use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const SIGPIPE: i32 = 13;
@@ -25,34 +25,12 @@ fn small<'a>(command: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&[command][..], SMALL, more].concat()
 }
 
-/// Waits with a deadline, so that a hung command fails the test.
-fn end(child: &mut Child, seconds: u64) -> ExitStatus {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    loop {
-        if let Some(status) = child.try_wait().expect("the child's status") {
-            return status;
-        }
-        if Instant::now() > deadline {
-            child.kill().expect("kill");
-            panic!("the command was at work after {seconds} s");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn text(from: Option<impl Read>) -> String {
     let mut text = String::new();
     if let Some(mut from) = from {
         from.read_to_string(&mut text).expect("UTF-8");
     }
     text
-}
-
-fn signal(child: &Child, name: &str) {
-    let kill = Command::new("kill")
-        .args([name, &child.id().to_string()])
-        .status();
-    assert!(kill.expect("kill").success());
 }
 
 /// The one run of a sampler in a folder, once it is there.

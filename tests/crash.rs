@@ -6,23 +6,23 @@
 mod common;
 
 use bnn::backend::Cpu;
-use bnn::data::{Corpus, Order};
+use bnn::data::Order;
 use bnn::disk::{Access, Watch, watch};
-use bnn::gpt::{Gelu, Gpt, GptConfig, Objective};
-use bnn::inference::{self, BatchConfig, Inference, MonitorConfig, Session, SessionConfig};
-use bnn::posterior::Prior;
+use bnn::gpt::Objective;
+use bnn::inference::{BatchConfig, Inference, MonitorConfig, Session, SessionConfig};
 use bnn::samplers::{ChainConfig, Method, Phase, Preconditioner};
 use bnn::store::{
     Dtype, FolderLock, Provenance, SampleId, Store, StoreCheck, keep_generation, leftovers,
 };
 use bnn::{Error, Result};
+use common::model::smallest;
+use common::place::Place;
 use common::simulated_disk::{Disk, Random};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 const START: [f32; 5] = [0.3, -0.2, 1.0, 0.0, 0.7];
@@ -66,53 +66,14 @@ enum Target {
     Model(Box<Place>),
 }
 
-struct Place {
-    cpu: Cpu,
-    corpus: Arc<Corpus>,
-    gpt: Gpt,
-    prior: Prior,
-    start: Vec<f32>,
-}
-
 impl Place {
-    /// About the smallest model there is.
     fn new() -> Self {
         let text = "the cat sat on the mat and the dog sat on the cat. ".repeat(4);
-        let corpus = Arc::new(Corpus::from_text("cat", &text).unwrap());
-        let gpt = Gpt::new(GptConfig {
-            vocab_size: corpus.tokenizer.vocab_size(),
-            block_size: 4,
-            n_layer: 1,
-            n_head: 1,
-            n_embd: 2,
-            bias: false,
-            dropout: 0.0,
-            gelu: Gelu::Exact,
-            tie_weights: true,
-        });
-        let gpt = gpt.unwrap();
-        let start = gpt.layout().init(1);
-        let prior = Prior {
-            center: Some(start.clone()),
-            ..Prior::isotropic(1.0)
-        };
-        Self {
-            cpu: Cpu::new(1).unwrap(),
-            corpus,
-            gpt,
-            prior,
-            start,
-        }
+        Self::of(&text, smallest, |gpt| gpt.layout().init(1), 1.0)
     }
 
     fn session(&self, file: Option<&Path>) -> Result<Session<Cpu>> {
-        let target = inference::Target {
-            gpt: &self.gpt,
-            corpus: &self.corpus,
-            prior: &self.prior,
-            start: &self.start,
-            start_sha256: None,
-        };
+        let target = self.target();
         let config = SessionConfig {
             inference: inference(),
             objective: Objective::All,

@@ -1,16 +1,18 @@
 //! What a long chain costs does not grow with its steps: neither the memory that it holds nor the bytes that a checkpoint writes.
 #![allow(unsafe_code)] // an allocator is an unsafe trait
 
+mod common;
+
 use bnn::backend::Cpu;
-use bnn::data::{Corpus, Order};
-use bnn::gpt::{Gelu, Gpt, GptConfig, Objective};
-use bnn::inference::{BatchConfig, Inference, MonitorConfig, Session, SessionConfig, Target};
-use bnn::posterior::Prior;
+use bnn::data::Order;
+use bnn::gpt::Objective;
+use bnn::inference::{BatchConfig, Inference, MonitorConfig, Session, SessionConfig};
 use bnn::samplers::{ChainConfig, Method, Preconditioner};
+use common::model::smallest;
+use common::place::Place;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 struct Live;
@@ -40,31 +42,7 @@ const EVERY: u64 = 1000;
 /// A chain on about the smallest model there is, with everything that is read off a chain.
 fn tiny() -> Session<Cpu> {
     let text = "the cat sat on the mat and the dog sat on the cat. ".repeat(8);
-    let corpus = Arc::new(Corpus::from_text("cat", &text).unwrap());
-    let gpt = Gpt::new(GptConfig {
-        vocab_size: corpus.tokenizer.vocab_size(),
-        block_size: 4,
-        n_layer: 1,
-        n_head: 1,
-        n_embd: 2,
-        bias: false,
-        dropout: 0.0,
-        gelu: Gelu::Exact,
-        tie_weights: true,
-    })
-    .unwrap();
-    let start = gpt.layout().init(1);
-    let prior = Prior {
-        center: Some(start.clone()),
-        ..Prior::isotropic(1.0)
-    };
-    let target = Target {
-        gpt: &gpt,
-        corpus: &corpus,
-        prior: &prior,
-        start: &start,
-        start_sha256: None,
-    };
+    let place = Place::of(&text, smallest, |gpt| gpt.layout().init(1), 1.0);
     let sampler = ChainConfig {
         warmup_steps: 100,
         sampling_steps: STEPS,
@@ -94,7 +72,7 @@ fn tiny() -> Session<Cpu> {
             probe_every: 20,
         },
     };
-    Session::new(&Cpu::new(1).unwrap(), &target, &config).unwrap()
+    Session::new(&place.cpu, &place.target(), &config).unwrap()
 }
 
 /// Bytes that were written since the last look, by length: files that appear anew count whole, those that grow by their growth.

@@ -128,6 +128,29 @@ fn every_function_is_declared_and_goes_through_the_guard() {
     );
 }
 
+/// What the fuzzer does not call cannot fail, but for the embedded text, which is large and always the same.
+#[test]
+fn the_fuzzer_calls_what_can_fail() {
+    let targets = root().join("tests/fuzz/targets");
+    let text = ["capi.rs", "capi/arguments.rs"]
+        .map(|name| std::fs::read_to_string(targets.join(name)).expect("a file"))
+        .concat();
+    let left: Vec<String> = declared()
+        .into_iter()
+        .filter(|name| !text.contains(&format!("{name}(")) && !text.contains(&format!("{name};")))
+        .collect();
+    assert_eq!(
+        left,
+        [
+            "bnn_abi",
+            "bnn_corpus_embedded",
+            "bnn_options_count",
+            "bnn_version_number",
+            "bnn_version_string"
+        ]
+    );
+}
+
 /// The shared library that cargo built beside this test.
 fn library() -> Option<PathBuf> {
     let exe = std::env::current_exe().ok()?;

@@ -3,65 +3,28 @@
 mod common;
 
 use bnn::backend::{Cpu, GemmPrecision, Precision};
-use bnn::data::{Batch, Corpus, Order};
+use bnn::data::{Batch, Order};
 use bnn::gpt::{Gpt, Objective};
 use bnn::inference::monitors::TensorTemperatures;
 use bnn::inference::{
     AfterStep, BatchConfig, Inference, Monitor, MonitorConfig, Session, SessionConfig, StepReport,
     Target, count_data,
 };
-use bnn::posterior::{Posterior, Prior};
+use bnn::posterior::Posterior;
 use bnn::samplers::{
     AutoStep, Chain, ChainConfig, CurvatureKind, GaussianConfig, GaussianMethod, Method, Phase,
     Preconditioner, Sampler, Schedule, Temperatures,
 };
 use bnn::store::{Kind, Reader, params_sha256};
 use bnn::{Error, Result};
+use common::place::{CAT, Place};
 use common::series::{State, state};
 use common::{bits, model::small, normals};
-use std::sync::Arc;
-
-const TEXT: &str = "the cat sat on the mat and the dog sat on the cat; that was that, and so on it went \
-                    until the mat and the cat and the dog had all been sat on by one and another.";
-
-/// A small model with a text, a start and a prior about it.
-struct Place {
-    cpu: Cpu,
-    gpt: Gpt,
-    corpus: Arc<Corpus>,
-    start: Vec<f32>,
-    prior: Prior,
-    dir: tempfile::TempDir,
-}
 
 impl Place {
     fn new() -> Self {
-        let corpus = Arc::new(Corpus::from_text("cat", TEXT).unwrap());
-        let gpt = small(corpus.tokenizer.vocab_size());
-        let start: Vec<f32> = normals(gpt.n_params(), 5).iter().map(|z| 0.2 * z).collect();
-        let prior = Prior {
-            center: Some(start.clone()),
-            ..Prior::isotropic(0.7)
-        };
-        let (cpu, dir) = (Cpu::new(1).unwrap(), tempfile::tempdir().unwrap());
-        Self {
-            cpu,
-            gpt,
-            corpus,
-            start,
-            prior,
-            dir,
-        }
-    }
-
-    fn target(&self) -> Target<'_> {
-        Target {
-            gpt: &self.gpt,
-            corpus: &self.corpus,
-            prior: &self.prior,
-            start: &self.start,
-            start_sha256: None,
-        }
+        let start = |gpt: &Gpt| normals(gpt.n_params(), 5).iter().map(|z| 0.2 * z).collect();
+        Self::of(CAT, small, start, 0.7)
     }
 
     /// As the command has it, which keeps the start in a file of its own.

@@ -4,61 +4,23 @@ mod common;
 
 use bnn::Result;
 use bnn::backend::Cpu;
-use bnn::data::{Corpus, Order};
-use bnn::gpt::{Gpt, Objective};
+use bnn::data::Order;
+use bnn::gpt::Objective;
 use bnn::inference::{
-    BatchConfig, Inference, MonitorConfig, Session, SessionConfig, Target, check_series,
-    forget_series,
+    BatchConfig, Inference, MonitorConfig, Session, SessionConfig, check_series, forget_series,
 };
-use bnn::posterior::Prior;
 use bnn::samplers::{ChainConfig, Method, Preconditioner};
 use bnn::store::{keep_generation, previous, previous_trace, trace_of};
 use common::bits;
 use common::model::small;
+use common::place::{CAT, Place};
 use common::series::state;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-const TEXT: &str = "the cat sat on the mat and the dog sat on the cat; that was that, and so on it went \
-                    until the mat and the cat and the dog had all been sat on by one and another.";
-
-struct Place {
-    cpu: Cpu,
-    gpt: Gpt,
-    corpus: Arc<Corpus>,
-    start: Vec<f32>,
-    prior: Prior,
-    dir: tempfile::TempDir,
-}
 
 impl Place {
     fn new() -> Self {
-        let corpus = Arc::new(Corpus::from_text("cat", TEXT).unwrap());
-        let gpt = small(corpus.tokenizer.vocab_size());
-        let start = gpt.layout().init(1);
-        let prior = Prior {
-            center: Some(start.clone()),
-            ..Prior::isotropic(0.7)
-        };
-        Self {
-            cpu: Cpu::new(1).unwrap(),
-            gpt,
-            corpus,
-            start,
-            prior,
-            dir: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    fn target(&self) -> Target<'_> {
-        Target {
-            gpt: &self.gpt,
-            corpus: &self.corpus,
-            prior: &self.prior,
-            start: &self.start,
-            start_sha256: None,
-        }
+        Self::of(CAT, small, |gpt| gpt.layout().init(1), 0.7)
     }
 
     fn new_session(&self, c: &SessionConfig) -> Session<Cpu> {

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, ExitStatus, Output};
+use std::time::{Duration, Instant};
 
 /// Settings that make everything small: a model of 10,000 parameters, a few steps.
 pub const SMALL: &[&str] = &[
@@ -97,4 +98,27 @@ pub fn keys(v: &Value, names: &[&str]) {
 
 pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
+}
+
+/// Waits with a deadline, so that a hung command fails the test.
+pub fn end(child: &mut Child, seconds: u64) -> ExitStatus {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(status) = child.try_wait().expect("the child's status") {
+            return status;
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("kill");
+            panic!("the command was at work after {seconds} s");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Sends a signal, by the name that `kill` has for it.
+pub fn signal(child: &Child, name: &str) {
+    let kill = Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .status();
+    assert!(kill.expect("kill").success());
 }

@@ -11,6 +11,7 @@ pub mod forged;
 pub mod kernel;
 pub mod model;
 pub mod operand;
+pub mod place;
 pub mod plane;
 pub mod reference;
 pub mod replicas;

@@ -27,6 +27,22 @@ pub fn small(vocab_size: usize) -> Gpt {
     .unwrap()
 }
 
+/// About the smallest model there is.
+pub fn smallest(vocab_size: usize) -> Gpt {
+    Gpt::new(GptConfig {
+        vocab_size,
+        block_size: 4,
+        n_layer: 1,
+        n_head: 1,
+        n_embd: 2,
+        bias: false,
+        dropout: 0.0,
+        gelu: Gelu::Exact,
+        tie_weights: true,
+    })
+    .unwrap()
+}
+
 /// A model with its parameters on a device, and room for gradients.
 pub struct Model {
     pub cpu: Cpu,
