@@ -156,6 +156,12 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// Returns whether an error of reading a file says that its bytes are wrong, and not that the system refused them or memory did not hold them, which
+    /// may be otherwise next time.
+    pub(crate) fn is_damage(&self) -> bool {
+        !matches!(self, Self::Io { .. } | Self::OutOfMemory { .. })
+    }
+
     /// Builds [`Error::OutOfRange`]: an argument is out of range.
     pub fn out_of_range(
         what: impl Into<String>,

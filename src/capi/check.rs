@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 ///
 /// [in] path: the folder, UTF-8, path_len bytes; repair: 0 only looks; else damaged samples are moved to the folder `damaged` beside it, and what
 /// killed processes left behind is taken away: no other process may write the samples meanwhile. Which samples are missing,
-/// bnn_sampler_missing says. [out] report: whole: 1 when no sample is damaged, after the repair; samples: that are whole; damaged, foreign, leftovers:
-/// how many files of each there are, foreign ones being no samples and passed over; message: what is wrong, a line for each file; repaired: what was done,
-/// a line each. Errors: BNN_ERR_IO.
+/// bnn_sampler_missing says. [out] report: whole: 1 when every sample was read and none is damaged, after the repair; samples: that are whole;
+/// damaged, unreadable, foreign, leftovers: how many files of each there are, foreign ones being no samples and passed over; message: what is wrong, a line for each file; repaired: what was done,
+/// a line each. Errors: BNN_ERR_IO; BNN_ERR_INVALID for a repair while the system refuses to read a file, which says nothing of damage; nothing was
+/// changed then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_check_samples(
     path: *const c_char,
@@ -47,8 +48,8 @@ pub unsafe extern "C" fn bnn_check_samples(
 /// [in] path: UTF-8, path_len bytes; repair: 0 only looks; else what is damaged is moved to the folder `damaged` beside the file, the generation before
 /// takes its place, and where no trace is whole the chain goes on without the series of the steps that it has made: no other process may write the files
 /// meanwhile. [out] report: whole: 1 when a chain can go on and nothing is damaged, after the repair; can_go_on; steps that the newest whole file
-/// holds; damaged, without_trace: how many files, at most 2; message: what is wrong, a line for each file; repaired: what was done, a line each.
-/// Errors: BNN_ERR_IO.
+/// holds; damaged, without_trace, unreadable: how many files, at most 2; message: what is wrong, a line for each file; repaired: what was done, a line each.
+/// Errors: those of bnn_check_samples.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_check_checkpoint(
     path: *const c_char,

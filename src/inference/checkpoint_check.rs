@@ -4,7 +4,7 @@ use super::report::Report;
 use super::series::{Stored, check_series, forget_series};
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::store::{Kind, Reader, StoreCheck, previous, put_aside, trace_of};
+use crate::store::{Kind, Reader, StoreCheck, previous, put_aside, trace_of, unread};
 use std::path::{Path, PathBuf};
 
 /// Why a whole checkpoint is moved.
@@ -17,6 +17,8 @@ pub struct CheckpointCheck {
     pub whole: Vec<(PathBuf, u64)>,
     /// Those that are damaged, with what is wrong.
     pub damaged: Vec<(PathBuf, String)>,
+    /// Those that the system refuses to read, or memory does not hold, they themselves or their trace: nothing says that they are damaged.
+    pub unreadable: Vec<(PathBuf, String)>,
     /// Those of the whole ones whose series cannot be read, since their trace is missing, damaged or another chain's, with what is wrong.
     pub without_trace: Vec<(PathBuf, String)>,
     /// The checkpoint, where it is not there while the generation before it is whole.
@@ -37,12 +39,17 @@ impl CheckpointCheck {
             }
             match Reader::open(&file, Kind::Chain) {
                 Ok(reader) => {
-                    if let Err(e) = Stored::open(&file, &reader) {
-                        found.without_trace.push((file.clone(), e.to_string()));
+                    match Stored::open(&file, &reader) {
+                        Ok(_) => {}
+                        Err(e) if e.is_damage() => {
+                            found.without_trace.push((file.clone(), e.to_string()));
+                        }
+                        Err(e) => found.unreadable.push((file.clone(), e.to_string())),
                     }
                     found.whole.push((file, reader.header().step));
                 }
-                Err(e) => found.damaged.push((file, e.to_string())),
+                Err(e) if e.is_damage() => found.damaged.push((file, e.to_string())),
+                Err(e) => found.unreadable.push((file, e.to_string())),
             }
         }
         if !found.whole.is_empty() && !there(path)? {
@@ -58,7 +65,7 @@ impl CheckpointCheck {
 
     /// Returns whether a chain can go on and nothing is damaged.
     pub fn is_whole(&self) -> bool {
-        let troubles = self.damaged.len() + self.without_trace.len();
+        let troubles = self.damaged.len() + self.without_trace.len() + self.unreadable.len();
         !self.whole.is_empty() && troubles == 0 && self.missing.is_none()
     }
 
@@ -68,10 +75,14 @@ impl CheckpointCheck {
     /// Whoever calls keeps other processes from writing the files.
     ///
     /// # Errors
-    /// Returns [`Error::Io`] with the path that the system refuses.
+    /// Returns [`Error::Io`] with the path that the system refuses, and [`Error::Conflict`] with a file that could not be read; nothing was changed then.
     pub fn repair(path: &Path, damaged: &Path) -> Result<Vec<String>> {
         let mut done = Vec::new();
-        for (path, _) in Self::of(path)?.damaged {
+        let found = Self::of(path)?;
+        if let Some((_, why)) = found.unreadable.first() {
+            return Err(unread(why));
+        }
+        for (path, _) in found.damaged {
             done.push(put_aside(&path, damaged)?);
         }
         let before = previous(path);
@@ -102,7 +113,8 @@ impl CheckpointCheck {
 
     /// Returns what was found as rows.
     pub fn report(&self) -> Report {
-        let troubles = self.damaged.iter().chain(&self.without_trace);
+        let troubles = self.damaged.iter().chain(&self.unreadable);
+        let troubles = troubles.chain(&self.without_trace);
         let gone = |path: &PathBuf| {
             format!(
                 "{} is missing, but the generation before it is whole",
@@ -139,6 +151,11 @@ impl CheckpointCheck {
                 "whole checkpoints whose series cannot be read, at most 2",
             )
             .row(
+                "unreadable",
+                self.unreadable.len(),
+                "checkpoints that the system refuses to read, at most 2",
+            )
+            .row(
                 "message",
                 message.join("\n"),
                 "what is wrong, a line for each file; empty when nothing is",
@@ -149,15 +166,21 @@ impl CheckpointCheck {
 impl StoreCheck {
     /// Returns what was found as rows.
     pub fn report(&self) -> Report {
-        let message: Vec<String> = self.damaged.iter().map(|(_, e)| e.to_string()).collect();
+        let troubles = self.damaged.iter().chain(&self.unreadable);
+        let message: Vec<String> = troubles.map(|(_, e)| e.to_string()).collect();
         Report::new()
             .row(
                 "whole",
                 self.is_whole(),
-                "1 when no sample is damaged, else 0",
+                "1 when every sample was read and none is damaged, else 0",
             )
             .row("samples", self.whole.len(), "samples that are whole")
             .row("damaged", self.damaged.len(), "damaged samples")
+            .row(
+                "unreadable",
+                self.unreadable.len(),
+                "samples that the system refuses to read",
+            )
             .row(
                 "foreign",
                 self.foreign.len(),

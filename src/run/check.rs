@@ -6,7 +6,7 @@ use super::recover::{given_up, lock};
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::inference::CheckpointCheck;
-use crate::store::{Kind, Reader, SampleId, StoreCheck, leftovers, put_aside};
+use crate::store::{Kind, Reader, SampleId, StoreCheck, leftovers, put_aside, unread};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,8 @@ pub struct RunCheck {
     pub checkpoints: Vec<(PathBuf, u64)>,
     /// Damaged files, with what is wrong.
     pub damaged: Vec<(PathBuf, String)>,
+    /// Files that the system refuses to read, with why: nothing says that they are damaged.
+    pub unreadable: Vec<(PathBuf, String)>,
     /// Whole checkpoints whose series cannot be read, since their trace is missing, damaged or another chain's, with what is wrong.
     pub without_trace: Vec<(PathBuf, String)>,
     /// Samples that the steps made imply but that are not there.
@@ -59,9 +61,11 @@ pub fn check(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
         ..RunCheck::default()
     };
     found.leftovers.extend(store.leftovers);
-    for (id, e) in store.damaged {
-        (found.damaged).push((samples.join(id.file_name()), e.to_string()));
-    }
+    let of_sample = |(id, e): (SampleId, Error)| (samples.join(id.file_name()), e.to_string());
+    found
+        .damaged
+        .extend(store.damaged.into_iter().map(of_sample));
+    (found.unreadable).extend(store.unreadable.into_iter().map(of_sample));
     found.baselines(folder, config)?;
     found.records(folder)?;
     if let Some(first) = store.whole.first() {
@@ -100,6 +104,9 @@ pub fn repair(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
     let _lock = lock(folder)?;
     let first = check(folder, config)?;
     let mut done = Vec::new();
+    if let Some((_, why)) = first.unreadable.first() {
+        return Err(unread(why));
+    }
     for (path, _) in &first.damaged {
         done.push(put_aside(path, &folder.damaged())?);
     }
@@ -133,8 +140,18 @@ impl RunCheck {
         self.missing_checkpoints.extend(found.missing);
         self.checkpoints.extend(found.whole);
         self.damaged.extend(found.damaged);
+        self.unreadable.extend(found.unreadable);
         self.without_trace.extend(found.without_trace);
         Ok(newest)
+    }
+
+    /// Lists a file by what is wrong with it.
+    fn wrong(&mut self, path: PathBuf, e: &Error) {
+        let list = match e.is_damage() {
+            true => &mut self.damaged,
+            false => &mut self.unreadable,
+        };
+        list.push((path, e.to_string()));
     }
 
     /// Looks at the small files that a run goes on with, or adds to.
@@ -142,7 +159,7 @@ impl RunCheck {
         for name in ["spent.json", "lost_samples.json", "generation_results.json"] {
             let path = folder.file(name);
             if let Err(e) = read_json::<serde_json::Value>(&path) {
-                self.damaged.push((path, e.to_string()));
+                self.wrong(path, &e);
             }
         }
         Ok(())
@@ -155,7 +172,7 @@ impl RunCheck {
             if disk::exists(&path).map_err(Error::io(&path))?
                 && let Err(e) = Reader::open(&path, Kind::Baseline)
             {
-                self.damaged.push((path, e.to_string()));
+                self.wrong(path, &e);
             }
         }
         let named = config.model_path.clone().unwrap_or_else(|| own(0));
@@ -168,6 +185,7 @@ impl RunCheck {
     /// Returns whether nothing is damaged and nothing missing.
     pub fn is_whole(&self) -> bool {
         self.damaged.is_empty()
+            && self.unreadable.is_empty()
             && self.without_trace.is_empty()
             && self.missing.is_empty()
             && self.without_checkpoint.is_empty()
@@ -197,6 +215,8 @@ impl RunCheck {
                 .iter()
                 .map(|(_, why)| format!("damaged: {why}")),
         );
+        let unreadable = self.unreadable.iter();
+        lines.extend(unreadable.map(|(_, why)| format!("not read: {why}")));
         let without = self.without_trace.iter();
         lines.extend(without.map(|(_, why)| format!("without its trace: {why}")));
         lines.extend(self.missing.iter().map(|name| format!("missing: {name}")));

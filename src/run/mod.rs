@@ -50,7 +50,7 @@ impl Context {
     /// Checks that the work was not asked to stop.
     ///
     /// # Errors
-    /// [`Error::Interrupted`](crate::Error::Interrupted).
+    /// [`Error::Interrupted`].
     pub fn check_stop(&self) -> Result<()> {
         self.stop.check()
     }

@@ -14,6 +14,8 @@ pub struct StoreCheck {
     pub whole: Vec<SampleId>,
     /// The samples that are damaged, with what is wrong.
     pub damaged: Vec<(SampleId, Error)>,
+    /// The samples that the system refuses to read, or memory does not hold: nothing says that they are damaged.
+    pub unreadable: Vec<(SampleId, Error)>,
     /// Files that are no samples; stores pass them over.
     pub foreign: Vec<PathBuf>,
     /// What killed processes left behind.
@@ -36,15 +38,16 @@ impl StoreCheck {
             let path = folder.join(id.file_name());
             match open_sample(&path, id).and_then(|mut sample| sample.scan(|_, _| ())) {
                 Ok(_) => found.whole.push(id),
-                Err(e) => found.damaged.push((id, e)),
+                Err(e) if e.is_damage() => found.damaged.push((id, e)),
+                Err(e) => found.unreadable.push((id, e)),
             }
         }
         Ok(found)
     }
 
-    /// Returns whether no sample is damaged.
+    /// Returns whether every sample was read and none is damaged.
     pub fn is_whole(&self) -> bool {
-        self.damaged.is_empty()
+        self.damaged.is_empty() && self.unreadable.is_empty()
     }
 
     /// Moves the damaged samples of a folder to another one, which is made where it does not exist, and takes away what killed processes left behind.
@@ -53,8 +56,11 @@ impl StoreCheck {
     /// Whoever calls keeps other processes from writing the samples.
     ///
     /// # Errors
-    /// Returns [`Error::Io`] with the path that the system refuses.
+    /// Returns [`Error::Io`] with the path that the system refuses, and [`Error::Conflict`] with a sample that could not be read; nothing was changed then.
     pub fn repair(&self, folder: &Path, damaged: &Path) -> Result<Vec<String>> {
+        if let Some((_, why)) = self.unreadable.first() {
+            return Err(unread(why));
+        }
         let mut done = Vec::new();
         for (id, _) in &self.damaged {
             let path = folder.join(id.file_name());
@@ -66,6 +72,13 @@ impl StoreCheck {
         }
         Ok(done)
     }
+}
+
+/// Says why nothing is repaired where a file could not be read.
+pub(crate) fn unread(why: impl std::fmt::Display) -> Error {
+    Error::conflict(format!(
+        "{why}: whether that file is damaged is not known, so nothing was repaired; let it be read, or move it away"
+    ))
 }
 
 /// Lists the files in a folder that killed processes left in the making.

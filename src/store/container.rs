@@ -94,6 +94,13 @@ pub struct TensorInfo {
     pub len: u64,
 }
 
+impl TensorInfo {
+    /// Returns how many bytes its elements take in a file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.len * self.dtype.size()
+    }
+}
+
 /// Writes one file with `header` and `tensors` at `path`, in the place of what may be there.
 ///
 /// The file appears whole or not at all ([`replace_file`]). Elements are converted in chunks of 256 KiB; there is

@@ -47,6 +47,7 @@ mod trace_reader;
 
 use sha2::{Digest, Sha256};
 
+pub(crate) use check::unread;
 pub use check::{StoreCheck, keep_generation, leftovers, previous, put_aside, set_aside};
 pub use container::{HEADER_MAX, Header, Kind, MAGIC, TensorInfo, VERSION, write};
 pub use dtype::{Dtype, Fetch, TensorData};

@@ -164,7 +164,7 @@ impl Reader {
         let mut non_finite = None;
         for info in &self.tensors {
             let mut first = 0;
-            chunks(&self.path, &mut self.file, info, |bytes| {
+            chunks(&self.path, &mut self.file, info.bytes(), |bytes| {
                 sha.update(bytes);
                 if non_finite.is_none() {
                     let found = info.dtype.first_non_finite(bytes);
@@ -172,6 +172,7 @@ impl Reader {
                 }
                 visit(info, bytes);
                 first += bytes.len() / info.dtype.size() as usize;
+                Ok(())
             })?;
         }
         let mut stored = [0; DIGEST as usize];
@@ -238,8 +239,9 @@ impl Reader {
     pub fn read_f32(&mut self, name: &str, out: &mut [f32]) -> Result<()> {
         let info = self.locate(name, &[Dtype::F32, Dtype::Bf16], out.len())?;
         let mut rest = out.iter_mut();
-        chunks(&self.path, &mut self.file, &info, |bytes| {
+        chunks(&self.path, &mut self.file, info.bytes(), |bytes| {
             copy_f32(info.dtype, bytes, &mut rest);
+            Ok(())
         })
     }
 
@@ -251,10 +253,11 @@ impl Reader {
     pub fn read_f64(&mut self, name: &str, out: &mut [f64]) -> Result<()> {
         let info = self.locate(name, &[Dtype::F64], out.len())?;
         let mut rest = out.iter_mut();
-        chunks(&self.path, &mut self.file, &info, |bytes| {
+        chunks(&self.path, &mut self.file, info.bytes(), |bytes| {
             dtype::f64s(bytes)
                 .zip(&mut rest)
                 .for_each(|(x, to)| *to = x);
+            Ok(())
         })
     }
 
@@ -316,19 +319,19 @@ pub(super) fn copy_f32(dtype: Dtype, bytes: &[u8], out: &mut std::slice::IterMut
     }
 }
 
-/// Reads one tensor from where `file` stands, at most [`CHUNK`] bytes at a time.
-fn chunks(
+/// Reads so many bytes from where `file` stands, at most [`CHUNK`] at a time.
+pub(super) fn chunks(
     path: &Path,
     file: &mut File,
-    info: &TensorInfo,
-    mut visit: impl FnMut(&[u8]),
+    bytes: u64,
+    mut visit: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let mut rest = info.len * info.dtype.size();
+    let mut rest = bytes;
     let mut buffer = memory::zeros(rest.min(CHUNK as u64) as usize, "the buffer of a file")?;
     while rest > 0 {
         let bytes = &mut buffer[..rest.min(CHUNK as u64) as usize];
         file.read_exact(bytes).map_err(Error::io(path))?;
-        visit(bytes);
+        visit(bytes)?;
         rest -= bytes.len() as u64;
     }
     Ok(())

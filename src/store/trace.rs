@@ -1,10 +1,9 @@
 //! Series that grow with a chain, in a file beside its checkpoint: blocks that are only ever appended, each with a checksum over all before it.
 
-use super::CHUNK;
 use super::dtype::{Dtype, TensorData};
+use super::reader::chunks;
 use super::replace::replace_file;
 use crate::disk::{self, File};
-use crate::memory;
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -233,14 +232,9 @@ fn put_block(
 fn copy(from: &Path, end: &TraceEnd, path: &Path, to: &mut File) -> Result<TraceEnd> {
     super::trace_reader::TraceReader::open(from, None, end)?;
     let (mut file, _) = open(from)?;
-    let mut rest = end.bytes;
-    let mut buffer = memory::zeros(rest.min(CHUNK as u64) as usize, "the buffer of a file")?;
-    while rest > 0 {
-        let bytes = &mut buffer[..rest.min(CHUNK as u64) as usize];
-        file.read_exact(bytes).map_err(Error::io(from))?;
-        to.write_all(bytes).map_err(Error::io(path))?;
-        rest -= bytes.len() as u64;
-    }
+    chunks(from, &mut file, end.bytes, |bytes| {
+        to.write_all(bytes).map_err(Error::io(path))
+    })?;
     Ok(*end)
 }
 

@@ -1,10 +1,11 @@
 //! Reading a trace file as far as a checkpoint names it, trusting no byte and no length of it.
 
 use super::dtype::{self, Dtype};
+use super::hex;
+use super::reader::chunks;
 use super::trace::{
     BLOCK_HEAD, DIGEST, HEAD, MAGIC, NAME_MAX, NAMED, SERIES_MAX, TraceEnd, VERSION, code, open,
 };
-use super::{CHUNK, hex};
 use crate::disk::File;
 use crate::memory;
 use crate::{Error, Result};
@@ -31,13 +32,15 @@ struct Part<'a> {
 
 /// What is wrong in a block.
 enum Wrong {
-    Io(std::io::Error),
+    /// It could not be read.
+    Unread(Error),
+    /// Its bytes are not those that were written.
     Bytes(String),
 }
 
-impl From<std::io::Error> for Wrong {
-    fn from(e: std::io::Error) -> Self {
-        Self::Io(e)
+impl From<Error> for Wrong {
+    fn from(e: Error) -> Self {
+        Self::Unread(e)
     }
 }
 
@@ -53,9 +56,9 @@ impl TraceReader {
         let (mut at, mut blocks, mut steps) = (HEAD, 0, 0);
         while at < end.bytes && blocks < end.blocks {
             let room = size.min(end.bytes) - at.min(size);
-            match check_block(&mut file, room, &sha256) {
+            match check_block(path, &mut file, room, &sha256) {
                 Ok((length, to, sha)) => (at, steps, sha256) = (at + length, to, sha),
-                Err(Wrong::Io(e)) => return Err(Error::io(path)(e)),
+                Err(Wrong::Unread(e)) => return Err(e),
                 Err(Wrong::Bytes(why)) => {
                     return Err(lost(path, (blocks, end.blocks), steps, &why));
                 }
@@ -316,6 +319,7 @@ fn read_head(path: &Path, file: &mut File, identity: Option<[u8; 32]>) -> Result
 /// Checks the block at which the file stands, given the bytes that are left and the checksum before it; returns its length, the steps made at its
 /// end, and its checksum.
 fn check_block(
+    path: &Path,
     file: &mut File,
     room: u64,
     before: &[u8; 32],
@@ -325,7 +329,7 @@ fn check_block(
         return Err(short(BLOCK_HEAD + DIGEST));
     }
     let mut head = [0; BLOCK_HEAD as usize];
-    file.read_exact(&mut head)?;
+    file.read_exact(&mut head).map_err(Error::io(path))?;
     let number = |at: usize| {
         let bytes = head[at..].first_chunk().expect("24 bytes have three");
         u64::from_le_bytes(*bytes)
@@ -337,18 +341,12 @@ fn check_block(
     }
     let mut sha = Sha256::new_with_prefix(before);
     sha.update(head);
-    let mut rest = payload;
-    let what = "the buffer of a file";
-    let buffer = memory::zeros(rest.min(CHUNK as u64) as usize, what);
-    let mut buffer: Vec<u8> = buffer.map_err(|e| Wrong::Bytes(e.to_string()))?;
-    while rest > 0 {
-        let bytes = &mut buffer[..rest.min(CHUNK as u64) as usize];
-        file.read_exact(bytes)?;
-        sha.update(&*bytes);
-        rest -= bytes.len() as u64;
-    }
+    chunks(path, file, payload, |bytes| {
+        sha.update(bytes);
+        Ok(())
+    })?;
     let mut stored = [0; DIGEST as usize];
-    file.read_exact(&mut stored)?;
+    file.read_exact(&mut stored).map_err(Error::io(path))?;
     let sha256: [u8; 32] = sha.finalize().into();
     if stored == sha256 {
         Ok((length, to, sha256))
@@ -368,22 +366,4 @@ fn lost(path: &Path, (block, of): (u64, u64), steps: u64, why: &str) -> Error {
         ),
     };
     Error::data(path.display().to_string(), message)
-}
-
-/// Reads so many bytes from where the file stands, at most [`CHUNK`] at a time.
-fn chunks(
-    path: &Path,
-    file: &mut File,
-    bytes: u64,
-    mut visit: impl FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let mut rest = bytes;
-    let mut buffer = memory::zeros(rest.min(CHUNK as u64) as usize, "the buffer of a file")?;
-    while rest > 0 {
-        let bytes = &mut buffer[..rest.min(CHUNK as u64) as usize];
-        file.read_exact(bytes).map_err(Error::io(path))?;
-        visit(bytes)?;
-        rest -= bytes.len() as u64;
-    }
-    Ok(())
 }
