@@ -1,5 +1,5 @@
 /* What tests with files share: a folder to work in, a text of eight letters, damage. */
-static const char *folder;
+static const char *folder = ".";
 
 const char *in(const char *name);
 const char *in(const char *name) {
