@@ -387,12 +387,13 @@ bnn_status bnn_paired_bootstrap(const double *a,
 /**
  * Reads every sample in a folder whole, also where bnn_store_open refuses the folder, and mends what can be mended.
  *
- * [in] path: the folder, UTF-8, path_len bytes; repair: 0 only looks; else damaged samples are moved to the folder `damaged` beside it, and what
- * killed processes left behind is taken away: no other process may write the samples meanwhile. Which samples are missing,
- * bnn_sampler_missing says. [out] report: whole: 1 when every sample was read and none is damaged, after the repair; samples: that are whole;
- * damaged, unreadable, foreign, leftovers: how many files of each there are, foreign ones being no samples and passed over; message: what is wrong, a line for each file; repaired: what was done,
- * a line each. Errors: BNN_ERR_IO; BNN_ERR_INVALID for a repair while the system refuses to read a file, which says nothing of damage; nothing was
- * changed then.
+ * [in] path: the folder, UTF-8, path_len bytes; repair: 0 changes nothing; else damaged samples are moved to the folder `damaged` beside it, with a
+ * number where their name is taken there, and what killed processes left of samples in the making is taken away: no other process may write the samples
+ * meanwhile. [out] report: whole: 1 when every sample was read and none is damaged, after the repair, also where there is none; samples: that are whole;
+ * damaged, unreadable, foreign, leftovers: how many files of each there are, foreign ones being no samples and passed over; message: what is wrong with
+ * samples, a line each; repaired: what was done, a line each. Whether the samples belong together, bnn_store_open says, and which are missing,
+ * bnn_sampler_missing. Errors: BNN_ERR_IO, also where there is no such folder; BNN_ERR_INVALID for a repair while the system refuses to read a sample,
+ * which says nothing of damage: nothing was changed then.
  */
 bnn_status bnn_check_samples(const char *path,
                              size_t path_len,
@@ -401,14 +402,16 @@ bnn_status bnn_check_samples(const char *path,
                              bnn_error *err);
 
 /**
- * Reads what bnn_sampler_save wrote whole, with its trace, also where bnn_sampler_load refuses it, and the generation before it, which the command keeps
- * beside it (`x.previous.bnn` beside `x.bnn`), and lets a chain go on from the newest of them that is whole.
+ * Reads what bnn_sampler_save wrote whole, with its trace, also where bnn_sampler_load refuses it, and lets a chain go on from what is left.
  *
- * [in] path: UTF-8, path_len bytes; repair: 0 only looks; else what is damaged is moved to the folder `damaged` beside the file, the generation before
- * takes its place, and where no trace is whole the chain goes on without the series of the steps that it has made: no other process may write the files
- * meanwhile. [out] report: whole: 1 when a chain can go on and nothing is damaged, after the repair; can_go_on; steps that the newest whole file
- * holds; damaged, without_trace, unreadable: how many files, at most 2; message: what is wrong, a line for each file; repaired: what was done, a line each.
- * Errors: those of bnn_check_samples.
+ * A generation before it counts too, where there is one: `x.previous.bnn` beside `x.bnn`, as the command keeps it. [in] path: UTF-8, path_len bytes;
+ * repair: 0 changes nothing; else what is damaged is moved to the folder `damaged` beside the file, and the generation before takes its place. So it does
+ * for a file that is whole but whose trace is not, where its own trace is; where neither is, the chain goes on without the series of the steps that it has
+ * made, and the file that named them is kept in `damaged`. No other process may write the files meanwhile. [out] report: whole: 1 when a chain can go on
+ * and nothing is damaged or missing, after the repair; can_go_on; steps that the newest whole file holds; damaged, without_trace, unreadable: how many
+ * files, at most 2; leftovers of killed processes, which a repair takes away; message: what is wrong, a line for each file; repaired: what was done, a
+ * line each. Where there is no file, nothing is whole, and that is no error. Errors: those of bnn_check_samples; BNN_ERR_MISMATCH for a sample or a
+ * baseline and BNN_ERR_BAD_MAGIC for what is no file of bnn's: nothing was changed then.
  */
 bnn_status bnn_check_checkpoint(const char *path,
                                 size_t path_len,
@@ -419,10 +422,11 @@ bnn_status bnn_check_checkpoint(const char *path,
 /**
  * Says which samples a chain has taken by now that a store does not hold: whoever goes on with both asks this first, so that no hole stays unseen.
  *
- * [in] sampler: made or loaded, of the store's model and settings; store. [out] report: missing: how many; first: the file name of
- * the first, empty when none is missing. Samples that the store has from later steps than the sampler's are no holes: they are drawn again, and
- * bnn_store_append compares them. None is missing of ekf, vi and laplace, whose samples are drawn at the
- * end. Errors: BNN_ERR_INVALID for more than a million, which no chain has lost: its file was forged.
+ * [in] sampler: made or loaded, of the store's model and settings; store, as it was opened and appended to since. [out] report: missing: how many; first:
+ * the file name of the first, empty when none is missing. Samples that the store has from later steps than the sampler's are no holes: they are drawn again,
+ * and bnn_store_append compares them. None is missing of ekf, vi and laplace, whose samples are drawn at the end. Errors: BNN_ERR_SHAPE for a sampler of
+ * another number of parameters, BNN_ERR_MISMATCH for another seed (other settings are not compared); BNN_ERR_INVALID for more than a million, which no
+ * chain has lost: its file was forged.
  */
 bnn_status bnn_sampler_missing(const bnn_sampler *sampler,
                                const bnn_store *store,

@@ -154,6 +154,12 @@ pub(crate) fn metadata(path: &Path) -> io::Result<fs::Metadata> {
     path.metadata()
 }
 
+/// Returns whether a name is a file's own, and not a folder's or a link's.
+pub(crate) fn is_file_itself(path: &Path) -> io::Result<bool> {
+    before(Access::Look(path))?;
+    Ok(path.symlink_metadata()?.is_file())
+}
+
 /// Returns the names in a folder, sorted.
 pub(crate) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     before(Access::List(folder))?;

@@ -148,9 +148,9 @@ fn drive(target: &Target, folder: &Path, kept: &mut Kept) -> Result<End> {
     let _lock = FolderLock::acquire(folder)?;
     let path = folder.join("chain_00.bnn");
     let mut store = Store::resume(folder.join("samples"), target.provenance())?;
-    for left in leftovers(folder)?
+    for left in leftovers(folder, |_| true)?
         .into_iter()
-        .chain(leftovers(store.folder())?)
+        .chain(leftovers(store.folder(), |_| true)?)
     {
         std::fs::remove_file(&left).map_err(Error::io(&left))?;
     }

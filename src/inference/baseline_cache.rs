@@ -313,11 +313,8 @@ fn lock(kept: &Path, watch: &mut impl Watch) -> Result<Option<FileLock>> {
 /// Takes away what killed processes left of this model's files in the making. Whoever calls holds the model's lock.
 fn sweep(path: &Path) -> Result<()> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let of_model = |left: &PathBuf| {
-        let name = left.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with(&format!(".{stem}."))
-    };
-    let left = leftovers(disk::folder_of(path))?;
-    (left.iter().filter(|left| of_model(left)))
+    let of_model = |name: &str| name.split('.').next() == Some(&stem);
+    let left = leftovers(disk::folder_of(path), of_model)?;
+    left.iter()
         .try_for_each(|left| disk::remove(left).map_err(Error::io(left)))
 }

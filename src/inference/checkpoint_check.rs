@@ -4,7 +4,10 @@ use super::report::Report;
 use super::series::{Stored, check_series, forget_series};
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::store::{Kind, Reader, StoreCheck, previous, put_aside, trace_of, unread};
+use crate::store::{
+    Kind, Reader, StoreCheck, keep_aside, leftovers, previous, put_aside, read_header, trace_of,
+    unread,
+};
 use std::path::{Path, PathBuf};
 
 /// Why a whole checkpoint is moved.
@@ -23,9 +26,31 @@ pub struct CheckpointCheck {
     pub without_trace: Vec<(PathBuf, String)>,
     /// The checkpoint, where it is not there while the generation before it is whole.
     pub missing: Option<PathBuf>,
+    /// What killed processes left behind of these files.
+    pub leftovers: Vec<PathBuf>,
 }
 
 impl CheckpointCheck {
+    /// Checks that a path names a checkpoint, whole or damaged, or nothing: a file that is clearly something else is not called damaged, and not moved.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for a sample or a baseline, [`Error::BadMagic`] for a file that is none of this library's.
+    pub fn expect_checkpoint(path: &Path) -> Result<()> {
+        if !disk::exists(path).map_err(Error::io(path))? {
+            return Ok(());
+        }
+        match read_header(path) {
+            Ok((header, _)) if header.kind != Kind::Chain => Err(Error::Mismatch {
+                path: path.into(),
+                what: "kind of file".into(),
+                expected: format!("{:?}", Kind::Chain),
+                got: format!("{:?}", header.kind),
+            }),
+            Err(e) if is_of_others(&e) => Err(e),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads a checkpoint and the generation before it whole, each with its trace.
     ///
     /// # Errors
@@ -54,6 +79,15 @@ impl CheckpointCheck {
         }
         if !found.whole.is_empty() && !there(path)? {
             found.missing = Some(path.to_path_buf());
+        }
+        let folder = disk::folder_of(path);
+        let names = [path.to_path_buf(), previous(path), trace_of(path)];
+        let is_one = |name: &str| {
+            let mut names = names.iter().filter_map(|path| path.file_name());
+            names.any(|n| n == name)
+        };
+        if there(folder)? {
+            found.leftovers = leftovers(folder, is_one)?;
         }
         Ok(found)
     }
@@ -84,6 +118,10 @@ impl CheckpointCheck {
         }
         for (path, _) in found.damaged {
             done.push(put_aside(&path, damaged)?);
+        }
+        for left in found.leftovers {
+            disk::remove(&left).map_err(Error::io(&left))?;
+            done.push(format!("{} was taken away", left.display()));
         }
         let before = previous(path);
         let mut there = disk::exists(path).map_err(Error::io(path))?;
@@ -124,6 +162,11 @@ impl CheckpointCheck {
         let message: Vec<String> = (troubles.map(|(_, why)| why.clone()))
             .chain(self.missing.iter().map(gone))
             .collect();
+        let nothing = self.whole.is_empty() && message.is_empty();
+        let message = match nothing {
+            true => "there is no checkpoint".into(),
+            false => message.join("\n"),
+        };
         Report::new()
             .row(
                 "whole",
@@ -156,8 +199,13 @@ impl CheckpointCheck {
                 "checkpoints that the system refuses to read, at most 2",
             )
             .row(
+                "leftovers",
+                self.leftovers.len(),
+                "files that killed processes left in the making",
+            )
+            .row(
                 "message",
-                message.join("\n"),
+                message,
                 "what is wrong, a line for each file; empty when nothing is",
             )
     }
@@ -199,6 +247,16 @@ impl StoreCheck {
     }
 }
 
+/// Returns whether a file that is no container does not look like a damaged one either: a container whose first bytes were changed has most of them left,
+/// and one that a crash has cut or emptied is short or begins with zeros.
+fn is_of_others(e: &Error) -> bool {
+    let Error::BadMagic { expected, got, .. } = e else {
+        return false;
+    };
+    let same = expected.iter().zip(got).filter(|(a, b)| a == b).count();
+    same < expected.len() - 2 && got.len() == expected.len() && got.iter().any(|b| *b != 0)
+}
+
 /// Reads a whole checkpoint, and returns the steps that it holds.
 fn steps(path: &Path) -> Result<u64> {
     Ok(Reader::open(path, Kind::Chain)?.header().step)
@@ -211,6 +269,8 @@ fn forget(path: &Path, damaged: &Path, done: &mut Vec<String>) -> Result<()> {
             done.push(put_aside(&lost, damaged)?);
         }
     }
+    // The trace may be found again, and this is the checkpoint that names it.
+    done.push(keep_aside(path, damaged)?);
     forget_series(path)?;
     done.push(format!(
         "{} goes on without the series of the steps that it has made: its trace is lost",

@@ -57,7 +57,7 @@ pub fn check(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
         run_dir: folder.path.clone(),
         samples: store.whole.len(),
         foreign: store.foreign,
-        leftovers: leftovers(&folder.path)?,
+        leftovers: leftovers(&folder.path, |_| true)?,
         ..RunCheck::default()
     };
     found.leftovers.extend(store.leftovers);

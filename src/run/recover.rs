@@ -25,9 +25,9 @@ pub enum Broken {
 pub(super) fn lock(folder: &RunFolder) -> Result<FolderLock> {
     let lock = FolderLock::acquire(&folder.path)?;
     let samples = folder.samples();
-    let mut left = leftovers(&folder.path)?;
+    let mut left = leftovers(&folder.path, |_| true)?;
     if disk::exists(&samples).map_err(Error::io(&samples))? {
-        left.extend(leftovers(&samples)?);
+        left.extend(leftovers(&samples, |_| true)?);
     }
     for path in left {
         disk::remove(&path).map_err(Error::io(&path))?;

@@ -31,7 +31,7 @@ impl StoreCheck {
         let all = listed(folder)?;
         let mut found = Self {
             foreign: all.foreign,
-            leftovers: leftovers(folder)?,
+            leftovers: leftovers(folder, |name| SampleId::from_file_name(name).is_some())?,
             ..Self::default()
         };
         for id in all.ids {
@@ -81,28 +81,31 @@ pub(crate) fn unread(why: impl std::fmt::Display) -> Error {
     ))
 }
 
-/// Lists the files in a folder that killed processes left in the making.
+/// Lists the files in a folder that killed processes left in the making, of those files whose names `of` takes. Links, folders and other programs' files
+/// are none.
 ///
 /// # Errors
-/// Returns [`Error::Io`] when the folder cannot be listed.
-pub fn leftovers(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = disk::list(folder).map_err(Error::io(folder))?;
-    found.retain(|path| is_leftover(&path.file_name().unwrap_or_default().to_string_lossy()));
+/// Returns [`Error::Io`] when the folder cannot be listed, or a file not be looked at.
+pub fn leftovers(folder: &Path, of: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in disk::list(folder).map_err(Error::io(folder))? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if in_the_making(&name).is_some_and(&of)
+            && disk::is_file_itself(&path).map_err(Error::io(&path))?
+        {
+            found.push(path);
+        }
+    }
     Ok(found)
 }
 
-/// Returns whether a file has a name as [`replace_file`](super::replace_file) gives it: `.<name>.<process>.<count>.tmp`. Other programs' files stay.
-fn is_leftover(name: &str) -> bool {
-    let made = name
-        .strip_prefix('.')
-        .and_then(|n| n.strip_suffix(TEMP_SUFFIX));
-    let Some((rest, count)) = made.and_then(|n| n.rsplit_once('.')) else {
-        return false;
-    };
-    let process = rest.rsplit_once('.').map(|(_, process)| process);
-    [Some(count), process]
-        .iter()
-        .all(|n| n.is_some_and(|n| n.parse::<u64>().is_ok()))
+/// Returns the name of the file of which this is one in the making, as [`replace_file`](super::replace_file) names it: `.<name>.<process>.<count>.tmp`.
+fn in_the_making(name: &str) -> Option<&str> {
+    let made = name.strip_prefix('.')?.strip_suffix(TEMP_SUFFIX)?;
+    let (rest, count) = made.rsplit_once('.')?;
+    let (of, process) = rest.rsplit_once('.')?;
+    let are_numbers = [process, count].iter().all(|n| n.parse::<u64>().is_ok());
+    are_numbers.then_some(of)
 }
 
 /// Moves a file to a folder, which is made where it does not exist; one of that name there is kept, and the file gets a number.
@@ -110,19 +113,35 @@ fn is_leftover(name: &str) -> bool {
 /// # Errors
 /// Returns [`Error::Io`] with the path that the system refuses.
 pub fn set_aside(path: &Path, to: &Path) -> Result<PathBuf> {
-    disk::make_folders(to).map_err(Error::io(to))?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut moved = to.join(&*name);
-    let mut n = 1;
-    while disk::exists(&moved).map_err(Error::io(&moved))? {
-        n += 1;
-        moved = to.join(format!("{name}.{n}"));
-    }
+    let moved = free_name(path, to)?;
     disk::rename(path, &moved).map_err(Error::io(path))?;
     for folder in [to, disk::folder_of(path)] {
         disk::sync_folder(folder).map_err(Error::io(folder))?;
     }
     Ok(moved)
+}
+
+/// Keeps what a file holds now in a folder too, as [`set_aside`] does, and says so in a sentence: for one that is about to be written anew.
+///
+/// # Errors
+/// Returns the errors of [`set_aside`].
+pub(crate) fn keep_aside(path: &Path, to: &Path) -> Result<String> {
+    let kept = free_name(path, to)?;
+    link_file(path, &kept)?;
+    Ok(format!("{} is kept as {}", path.display(), kept.display()))
+}
+
+/// Returns a name in a folder, which is made where it does not exist, that no file has: that of `path`, or with a number.
+fn free_name(path: &Path, folder: &Path) -> Result<PathBuf> {
+    disk::make_folders(folder).map_err(Error::io(folder))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut free = folder.join(&*name);
+    let mut n = 1;
+    while disk::exists(&free).map_err(Error::io(&free))? {
+        n += 1;
+        free = folder.join(format!("{name}.{n}"));
+    }
+    Ok(free)
 }
 
 /// Moves a file as [`set_aside`] does, and says so in a sentence.

@@ -47,8 +47,8 @@ mod trace_reader;
 
 use sha2::{Digest, Sha256};
 
-pub(crate) use check::unread;
 pub use check::{StoreCheck, keep_generation, leftovers, previous, put_aside, set_aside};
+pub(crate) use check::{keep_aside, unread};
 pub use container::{HEADER_MAX, Header, Kind, MAGIC, TensorInfo, VERSION, write};
 pub use dtype::{Dtype, Fetch, TensorData};
 pub use link::{copy_file, link_file};

@@ -170,6 +170,24 @@ impl Store {
         compare(&self.folder, expected, &self.provenance)
     }
 
+    /// Checks that a chain's samples belong here, as far as that can be told without its settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] for another number of parameters, [`Error::Mismatch`] for another seed.
+    pub fn expect_chain(&self, n_params: usize, seed: u64) -> Result<()> {
+        self.expect_len("parameters of the chain", n_params)?;
+        if self.provenance.seed == seed {
+            return Ok(());
+        }
+        Err(Error::Mismatch {
+            path: self.folder.clone(),
+            what: "seed".into(),
+            expected: seed.to_string(),
+            got: self.provenance.seed.to_string(),
+        })
+    }
+
     /// Returns what the samples have in common.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
@@ -390,7 +408,7 @@ impl SampleId {
     }
 
     /// Returns the sample whose file has that name, if it is a sample's.
-    fn from_file_name(name: &str) -> Option<Self> {
+    pub(super) fn from_file_name(name: &str) -> Option<Self> {
         let (chain, step) = name
             .strip_prefix('c')?
             .strip_suffix(".bnn")?

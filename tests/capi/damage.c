@@ -51,6 +51,11 @@ static void mended(bnn_report *r, const bnn_corpus *corpus) {
   HOLDS(ROW(r, "missing") == 0 && !*said(r, "first"));
   IS(BNN_ERR_NULL, bnn_sampler_missing(NULL, store, r, &err));
   IS(BNN_ERR_NULL, bnn_sampler_missing(s, NULL, r, &err));
+  U64(o, "seed", 6);
+  OK(bnn_sampler_new(model, corpus, o, &again, &err));
+  IS(BNN_ERR_MISMATCH, bnn_sampler_missing(again, store, r, &err));
+  bnn_sampler_free(again), again = NULL;
+  UNSET(o, "seed");
   OK(bnn_check_samples(PATH("samples"), 0, r, &err));
   HOLDS(ROW(r, "whole") == 1 && ROW(r, "samples") == 2 && !*said(r, "message") && !*said(r, "repaired"));
   OK(bnn_check_checkpoint(PATH("chain.bnn"), 0, r, &err));
@@ -77,7 +82,7 @@ static void mended(bnn_report *r, const bnn_corpus *corpus) {
   HOLDS(ROW(r, "whole") == 0 && ROW(r, "can_go_on") == 1 && ROW(r, "without_trace") == 1);
   OK(bnn_check_checkpoint(PATH("chain.bnn"), 1, r, &err));
   HOLDS(ROW(r, "whole") == 1 && ROW(r, "steps") == 8 && strstr(said(r, "repaired"), "series") != NULL);
-  HOLDS(there(in("damaged/chain.trace")));
+  HOLDS(there(in("damaged/chain.trace")) && there(in("damaged/chain.bnn"))); /* the one that named it */
   OK(bnn_sampler_load(model, corpus, o, PATH("chain.bnn"), &again, &err));
   bnn_sampler_free(again), again = NULL;
 
@@ -95,7 +100,20 @@ static void mended(bnn_report *r, const bnn_corpus *corpus) {
   damage(in("chain.bnn"));
   OK(bnn_check_checkpoint(PATH("chain.bnn"), 1, r, &err));
   HOLDS(ROW(r, "whole") == 0 && ROW(r, "can_go_on") == 0 && ROW(r, "damaged") == 0);
-  HOLDS(there(in("damaged/chain.bnn")) && !there(in("chain.bnn")));
+  HOLDS(there(in("damaged/chain.bnn.2")) && !there(in("chain.bnn")));
+  OK(bnn_check_checkpoint(PATH("chain.bnn"), 1, r, &err));
+  HOLDS(ROW(r, "whole") == 0 && !strcmp(said(r, "message"), "there is no checkpoint") && !*said(r, "repaired"));
+
+  /* What is something else is not called damaged, and stays. */
+  IS(BNN_ERR_MISMATCH, bnn_check_checkpoint(PATH("samples/c00_s00000008.bnn"), 1, r, &err));
+  IS(BNN_ERR_BAD_MAGIC, bnn_check_checkpoint(PATH("damaged/chain.trace"), 1, r, &err));
+  IS(BNN_ERR_INVALID, bnn_check_checkpoint(PATH("samples"), 1, r, &err));
+  HOLDS(there(in("samples/c00_s00000008.bnn")) && there(in("damaged/chain.trace")));
+  const char *names[] = {"samples/.c00_s00000008.bnn.1.2.tmp", "samples/.x.1.2.tmp", "samples/.c00_s00000008.bnn.tmp", "samples/notes.txt"};
+  for (int i = 0; i < 4; ++i) fclose(fopen(in(names[i]), "wb"));
+  OK(bnn_check_samples(PATH("samples"), 1, r, &err));
+  HOLDS(ROW(r, "whole") == 1 && ROW(r, "foreign") == 1 && ROW(r, "leftovers") == 0);
+  for (int i = 0; i < 4; ++i) HOLDS(there(in(names[i])) == (i > 0));
 
   IS(BNN_ERR_IO, bnn_check_samples(PATH("nowhere"), 0, r, &err));
   IS(BNN_ERR_NULL, bnn_check_samples(NULL, 3, 0, r, &err));
