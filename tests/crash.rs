@@ -9,7 +9,9 @@ use bnn::backend::Cpu;
 use bnn::data::Order;
 use bnn::disk::{Access, Watch, watch};
 use bnn::gpt::Objective;
-use bnn::inference::{BatchConfig, Inference, MonitorConfig, Session, SessionConfig};
+use bnn::inference::{
+    BatchConfig, CheckpointCheck, Inference, MonitorConfig, Session, SessionConfig,
+};
 use bnn::samplers::{ChainConfig, Method, Phase, Preconditioner};
 use bnn::store::{
     Dtype, FolderLock, Provenance, SampleId, Store, StoreCheck, keep_generation, leftovers,
@@ -422,4 +424,58 @@ fn a_file_that_is_not_made_durable_is_lost() {
         std::fs::read(&path).unwrap() != b"what is kept"
     });
     assert!(lost);
+}
+
+/// Every file below a folder with its bytes.
+fn listing(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => all.extend(listing(&path)),
+            false => _ = all.insert(path.clone(), std::fs::read(path).unwrap()),
+        }
+    }
+    all
+}
+
+/// A repair of files that are whole changes nothing, whichever call the system refuses on the way. Broken: what could not be read called damaged, and moved.
+#[test]
+fn a_file_that_cannot_be_read_is_not_called_damaged() {
+    let [_, model] = targets();
+    let dir = folder();
+    drive(&model, dir.path(), &mut Kept::default()).unwrap();
+    let (samples, aside) = (dir.path().join("samples"), dir.path().join("damaged"));
+    let before = listing(dir.path());
+    let repair = || -> Result<usize> {
+        let done = StoreCheck::of(&samples)?.repair(&samples, &aside)?;
+        let chain = CheckpointCheck::repair(&dir.path().join("chain_00.bnn"), &aside)?;
+        Ok(done.len() + chain.len())
+    };
+    let repair_refused_at = |fails_at, alone| {
+        let by = Rc::new(RefCell::new(Failing {
+            calls: 0,
+            fails_at,
+            alone,
+            kind: io::ErrorKind::Other,
+            refused: None,
+        }));
+        let watching = watch(by.clone());
+        let done = repair();
+        drop(watching);
+        (done, by.borrow().calls)
+    };
+    let (done, calls) = repair_refused_at(usize::MAX, true);
+    assert_eq!(done.unwrap(), 0);
+    assert!(calls > 50, "{calls}");
+    for fails_at in 1..=calls {
+        for alone in [true, false] {
+            let (done, _) = repair_refused_at(fails_at, alone);
+            assert!(
+                done.is_err(),
+                "call {fails_at} was refused and nobody said so"
+            );
+            assert!(listing(dir.path()) == before, "call {fails_at}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Whether a chain can go on from its checkpoint, the generation before it and their trace, and what lets it.
 
 use super::report::Report;
-use super::series::{Stored, check_series, forget_series};
+use super::series::{Stored, forget_series};
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::store::{
@@ -116,20 +116,30 @@ impl CheckpointCheck {
         if let Some((_, why)) = found.unreadable.first() {
             return Err(unread(why));
         }
-        for (path, _) in found.damaged {
-            done.push(put_aside(&path, damaged)?);
+        for (path, _) in &found.damaged {
+            done.push(put_aside(path, damaged)?);
         }
-        for left in found.leftovers {
-            disk::remove(&left).map_err(Error::io(&left))?;
+        for left in &found.leftovers {
+            disk::remove(left).map_err(Error::io(left))?;
             done.push(format!("{} was taken away", left.display()));
         }
         let before = previous(path);
-        let mut there = disk::exists(path).map_err(Error::io(path))?;
-        if there && check_series(path).is_err() && check_series(&before).is_ok() {
+        // Whether a file's trace is whole; none where the file is not there, or was moved.
+        let state = |file: &Path| {
+            let is_whole = found.whole.iter().any(|(whole, _)| whole == file);
+            is_whole.then(|| {
+                !found
+                    .without_trace
+                    .iter()
+                    .any(|(without, _)| without == file)
+            })
+        };
+        let (mut newest, mut older) = (state(path), state(&before));
+        if newest == Some(false) && older == Some(true) {
             done.push(put_aside(path, damaged)? + NO_TRACE);
-            there = false;
+            newest = None;
         }
-        if !there && steps(&before).is_ok() {
+        if newest.is_none() && older.is_some() {
             disk::rename(&before, path).map_err(Error::io(path))?;
             let folder = disk::folder_of(path);
             disk::sync_folder(folder).map_err(Error::io(folder))?;
@@ -138,12 +148,12 @@ impl CheckpointCheck {
                 before.display(),
                 path.display()
             ));
+            (newest, older) = (older, None);
         }
-        if steps(path).is_ok() && check_series(path).is_err() {
+        if newest == Some(false) {
             forget(path, damaged, &mut done)?;
-        }
-        // One that could not be gone on from is no help, and the newer one is whole.
-        if steps(&before).is_ok() && check_series(&before).is_err() {
+        } else if older == Some(false) {
+            // One that could not be gone on from is no help, and the newer one is whole.
             done.push(put_aside(&before, damaged)? + NO_TRACE);
         }
         Ok(done)
@@ -255,11 +265,6 @@ fn is_of_others(e: &Error) -> bool {
     };
     let same = expected.iter().zip(got).filter(|(a, b)| a == b).count();
     same < expected.len() - 2 && got.len() == expected.len() && got.iter().any(|b| *b != 0)
-}
-
-/// Reads a whole checkpoint, and returns the steps that it holds.
-fn steps(path: &Path) -> Result<u64> {
-    Ok(Reader::open(path, Kind::Chain)?.header().step)
 }
 
 /// Lets a checkpoint go on without its series; what is there of its trace, and the checkpoint before it, which needs that too, are kept.
