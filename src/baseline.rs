@@ -3,7 +3,7 @@
 //! AdamW (Loshchilov & Hutter 2019, algorithm 2) with decay on matrices only, the gradient clipped to norm 1, a linear
 //! warm-up and a cosine to a tenth of the learning rate, as nanoGPT's `train.py`.
 
-use crate::backend::vectors::AdamW;
+use crate::backend::vectors::{AdamW, Combine};
 use crate::backend::{Backend, Objective, Transfer};
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -112,7 +112,15 @@ pub struct Trainer<B: Backend> {
     grad: B::Vector,
     m: B::Vector,
     v: B::Vector,
+    averages: Vec<Average<B>>,
     ws: Workspace<B>,
+}
+
+/// An exponential moving average of the parameters over the steps.
+struct Average<B: Backend> {
+    name: String,
+    decay: f64,
+    params: B::Vector,
 }
 
 impl<B: Backend> Trainer<B> {
@@ -140,8 +148,61 @@ impl<B: Backend> Trainer<B> {
             grad: backend.zeros(n)?,
             m: backend.zeros(n)?,
             v: backend.zeros(n)?,
+            averages: Vec::new(),
             ws: Workspace::for_gradients(backend, gpt.config(), b, t)?,
         })
+    }
+
+    /// Begins at these parameters, (n_params), in place of the initial ones, before the first step. Adam's means begin at 0.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] after the first step; [`Error::Shape`] for another length.
+    pub fn start_at(&mut self, params: &[f32]) -> Result<()> {
+        self.before_the_first_step("the start")?;
+        self.gpt.layout().check(params)?;
+        self.backend.upload(&mut self.params, params)?;
+        for average in &mut self.averages {
+            self.backend.upload(&mut average.params, params)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps an exponential moving average of the parameters for each of these decays, in [0, 1), from the present parameters on: after step t, counted
+    /// from 1, the average moves to the parameters by 1 - min(decay, t / (t + 9)). The smaller decay at the front keeps the start from weighing on it.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] after the first step; [`Error::OutOfRange`] for a decay; when the device has no room.
+    pub fn average(&mut self, decays: &[f64]) -> Result<()> {
+        self.before_the_first_step("averages")?;
+        let each = decays.iter().enumerate().map(|(i, &decay)| {
+            if !(0.0..1.0).contains(&decay) {
+                return Err(Error::out_of_range(
+                    "decay of an average",
+                    "0 to below 1",
+                    decay,
+                ));
+            }
+            let mut params = self.backend.zeros(self.gpt.n_params())?;
+            let name = format!("average.{i}");
+            self.backend
+                .combine(&mut params, Combine::Copy(&self.params))?;
+            Ok(Average {
+                name,
+                decay,
+                params,
+            })
+        });
+        self.averages = each.collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    fn before_the_first_step(&self, what: &str) -> Result<()> {
+        match self.step {
+            0 => Ok(()),
+            made => Err(Error::conflict(format!(
+                "{what} must be set before the first step, and {made} were made: make another trainer"
+            ))),
+        }
     }
 
     /// Steps taken.
@@ -154,13 +215,21 @@ impl<B: Backend> Trainer<B> {
         &self.params
     }
 
-    /// Returns what the next step depends on beside the step's number, by name: the parameters and AdamW's two running means, (n_params) each.
-    pub fn state(&self) -> [(&'static str, &B::Vector); 3] {
-        [
+    /// Returns the averages of [`Trainer::average`], each with its decay, (n_params).
+    pub fn averages(&self) -> impl ExactSizeIterator<Item = (f64, &B::Vector)> {
+        self.averages.iter().map(|a| (a.decay, &a.params))
+    }
+
+    /// Returns what the next step depends on beside the step's number, by name: the parameters, AdamW's two running means, and the averages,
+    /// (n_params) each.
+    pub fn state(&self) -> Vec<(&str, &B::Vector)> {
+        let own = [
             ("params", &self.params),
             ("adam.mean", &self.m),
             ("adam.squares", &self.v),
-        ]
+        ];
+        let averages = self.averages.iter().map(|a| (a.name.as_str(), &a.params));
+        own.into_iter().chain(averages).collect()
     }
 
     /// Goes on from where a training of this model by this recipe was: after `step` steps, with the vectors of [`Trainer::state`], each of which `read`
@@ -171,7 +240,7 @@ impl<B: Backend> Trainer<B> {
     pub fn restore(
         &mut self,
         step: u64,
-        mut read: impl FnMut(&'static str, &mut [f32]) -> Result<()>,
+        mut read: impl FnMut(&str, &mut [f32]) -> Result<()>,
     ) -> Result<()> {
         let iters = self.recipe.iters;
         if step > iters {
@@ -182,11 +251,14 @@ impl<B: Backend> Trainer<B> {
             ));
         }
         let mut host = memory::zeros(self.gpt.n_params(), "a model's parameters")?;
-        let names = self.state().map(|(name, _)| name);
-        for (name, to) in names
-            .into_iter()
-            .zip([&mut self.params, &mut self.m, &mut self.v])
-        {
+        let own = [
+            ("params", &mut self.params),
+            ("adam.mean", &mut self.m),
+            ("adam.squares", &mut self.v),
+        ];
+        let averages = self.averages.iter_mut();
+        let averages = averages.map(|a| (a.name.as_str(), &mut a.params));
+        for (name, to) in own.into_iter().chain(averages) {
             read(name, &mut host)?;
             self.backend.upload(to, &host)?;
         }
@@ -254,6 +326,19 @@ impl<B: Backend> Trainer<B> {
             }
         }
         self.step += 1;
+        self.follow()?;
         Ok(loss)
+    }
+
+    /// Moves the averages to the parameters that a step has made.
+    fn follow(&mut self) -> Result<()> {
+        let t = self.step as f64;
+        for average in &mut self.averages {
+            let kept = average.decay.min(t / (t + 9.0)) as f32;
+            let (be, to) = (&self.backend, &mut average.params);
+            be.combine(to, Combine::Scale(kept))?;
+            be.combine(to, Combine::Axpy(1.0 - kept, &self.params))?;
+        }
+        Ok(())
     }
 }

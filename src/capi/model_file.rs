@@ -60,6 +60,7 @@ pub unsafe extern "C" fn bnn_model_save(
             train_loss: f64::NAN,
             val_loss,
             seconds: f64::NAN,
+            chosen: None,
         };
         file.write(path)?;
         Ok(())

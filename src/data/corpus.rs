@@ -19,6 +19,8 @@ pub struct Corpus {
     pub train: Vec<u16>,
     /// The last tenth of the text.
     pub val: Vec<u16>,
+    /// A text of its own to report on, where one was given: [`Corpus::set_test`].
+    pub test: Option<Vec<u16>>,
     /// The name for messages and reports: that of the file or folder.
     pub name: String,
     /// The fingerprint of the corpus: SHA-256 of V, the character table, the length of `train`, its tokens, the length of `val`, its
@@ -60,33 +62,7 @@ impl Corpus {
     /// and the line (from 1).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = read(path)?;
-        if bytes.is_empty() {
-            return Err(Error::data(
-                path.display().to_string(),
-                "expected text, the file is empty",
-            ));
-        }
-        let text = std::str::from_utf8(&bytes).map_err(|e| {
-            let at = e.valid_up_to();
-            let line = 1 + bytes[..at].iter().filter(|&&b| b == b'\n').count();
-            Error::data(
-                format!("{}: byte {at}, line {line}", path.display()),
-                format!("expected UTF-8, found {:#04x}", bytes[at]),
-            )
-        })?;
-        let mut read = String::new();
-        read.try_reserve_exact(text.len())
-            .map_err(|_| Error::out_of_memory(path.display().to_string(), text.len(), 1))?;
-        let mut chars = text.chars().peekable();
-        while let Some(c) = chars.next() {
-            if c == '\r' {
-                chars.next_if_eq(&'\n');
-            }
-            read.push(if c == '\r' { '\n' } else { c });
-        }
-        let text = read;
-        Self::from_text(file_name(path), &text)
+        Self::from_text(file_name(path), &read_text(path)?)
     }
 
     /// Reads what nanoGPT's `prepare.py` writes: `train.bin` and `val.bin` (u16 little-endian) in a folder, and the character table
@@ -107,6 +83,16 @@ impl Corpus {
         Ok(Self::new(file_name(dir), tokenizer, train, val))
     }
 
+    /// Reads a text to report on, UTF-8, whose characters the corpus must have; the whole validation split is then left to choose by. The fingerprint
+    /// of the corpus stays.
+    ///
+    /// # Errors
+    /// Fails as [`Corpus::from_file`] does, and with [`Error::Data`] for a character that the corpus has not.
+    pub fn set_test(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        self.test = Some(self.tokenizer.encode(&read_text(path.as_ref())?)?);
+        Ok(())
+    }
+
     /// Checks that each split has a window of `block_size` tokens and the target after the last of them.
     ///
     /// # Errors
@@ -115,7 +101,9 @@ impl Corpus {
         if block_size == 0 {
             return Err(Error::out_of_range("block size", "at least 1", block_size));
         }
-        for (split, tokens) in [("train", &self.train), ("validation", &self.val)] {
+        let test = self.test.as_ref().map(|tokens| ("test", tokens));
+        let splits = [("train", &self.train), ("validation", &self.val)];
+        for (split, tokens) in splits.into_iter().chain(test) {
             if tokens.len() <= block_size {
                 return Err(Error::data(
                     format!("{}: {split} split", self.name),
@@ -147,10 +135,41 @@ impl Corpus {
             tokenizer,
             train,
             val,
+            test: None,
             name,
             sha256,
         }
     }
+}
+
+/// Reads a text in UTF-8 with Python's line ends.
+fn read_text(path: &Path) -> Result<String> {
+    let bytes = read(path)?;
+    if bytes.is_empty() {
+        return Err(Error::data(
+            path.display().to_string(),
+            "expected text, the file is empty",
+        ));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|e| {
+        let at = e.valid_up_to();
+        let line = 1 + bytes[..at].iter().filter(|&&b| b == b'\n').count();
+        Error::data(
+            format!("{}: byte {at}, line {line}", path.display()),
+            format!("expected UTF-8, found {:#04x}", bytes[at]),
+        )
+    })?;
+    let mut read = String::new();
+    read.try_reserve_exact(text.len())
+        .map_err(|_| Error::out_of_memory(path.display().to_string(), text.len(), 1))?;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\r' {
+            chars.next_if_eq(&'\n');
+        }
+        read.push(if c == '\r' { '\n' } else { c });
+    }
+    Ok(read)
 }
 
 fn file_name(path: &Path) -> String {

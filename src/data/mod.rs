@@ -3,6 +3,7 @@
 mod batch;
 mod corpus;
 mod file;
+mod held_out;
 mod meta;
 mod order;
 mod tokenizer;
@@ -11,5 +12,6 @@ pub use batch::{Batch, Consecutive, Windows, consecutive};
 pub use corpus::Corpus;
 #[cfg(feature = "cli")]
 pub(crate) use file::{check_regular, read as read_file};
+pub use held_out::HeldOut;
 pub use order::{Batches, Order};
 pub use tokenizer::Tokenizer;

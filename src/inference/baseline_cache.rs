@@ -3,6 +3,8 @@
 use super::Report;
 use super::baseline_file::BaselineFile;
 use super::baseline_part::{self, Part, Record};
+use super::selection::{Chosen, Selection, Selector};
+use super::snapshots::Snapshots;
 use crate::backend::{Backend, GemmPrecision, Transfer};
 use crate::baseline::{Recipe, Trainer};
 use crate::data::{Batch, Corpus, Windows};
@@ -11,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::gpt::Gpt;
 use crate::memory;
 use crate::metrics::split_loss_watched;
-use crate::store::{Attempt, FileLock, Header, Kind, leftovers};
+use crate::store::{Attempt, FileLock, Header, Kind, Store, hex, leftovers, params_sha256};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -55,6 +57,12 @@ pub struct Training<'a> {
     pub recipe: &'a Recipe,
     /// Sequences and tokens of a batch, B and T.
     pub batch: (usize, usize),
+    /// How the best state is found; without it, the last one is taken.
+    pub selection: Option<&'a Selection>,
+    /// Where it starts, (n_params); without it, at the initial parameters of the recipe's seed.
+    pub start: Option<&'a [f32]>,
+    /// Which states are kept on the way.
+    pub snapshots: Option<Snapshots<'a>>,
 }
 
 /// A trained model in the file that keeps it.
@@ -97,7 +105,25 @@ impl From<&Kept> for Report {
     }
 }
 
-impl Training<'_> {
+impl<'a> Training<'a> {
+    /// Returns the training of a model from its initial parameters to its last step, for batches of (B, T).
+    pub fn new(
+        corpus: &'a Corpus,
+        gpt: &'a Gpt,
+        recipe: &'a Recipe,
+        batch: (usize, usize),
+    ) -> Self {
+        Self {
+            corpus,
+            gpt,
+            recipe,
+            batch,
+            selection: None,
+            start: None,
+            snapshots: None,
+        }
+    }
+
     /// Returns the recipe as its file keeps it. Another model comes of other products of matrices.
     fn config<B: Backend>(&self, backend: &B) -> Result<String> {
         let (b, t) = self.batch;
@@ -108,6 +134,17 @@ impl Training<'_> {
             GemmPrecision::Bits15 => " split",
             GemmPrecision::Bits7 => " bf16",
         });
+        if let Some(selection) = self.selection {
+            let how = serde_json::to_string(selection);
+            let how = how.map_err(|e| Error::out_of_range("selection", "JSON", e))?;
+            text.push_str(&format!(" best {how}"));
+        }
+        if let Some(start) = self.start {
+            text.push_str(&format!(" from {}", hex(&params_sha256(start))));
+        }
+        if let Some(s) = self.snapshots {
+            text.push_str(&format!(" keeping {} {}", s.after, s.every));
+        }
         Ok(text)
     }
 
@@ -145,11 +182,15 @@ impl Training<'_> {
         disk::make_folders(folder).map_err(Error::io(folder))?;
         let path = self.path(backend, folder)?;
         let there = || disk::exists(&path).map_err(Error::io(&path));
-        let mut cached = there()?;
+        let whole = || match &self.snapshots {
+            None => Ok(true),
+            Some(s) => Ok::<_, Error>(s.open(self.recipe.iters)?.is_some()),
+        };
+        let mut cached = there()? && whole()?;
         if !cached {
             let lock = lock(&path, watch)?;
             // Another may have trained it in the meantime.
-            cached = there()?;
+            cached = there()? && whole()?;
             if !cached {
                 if lock.is_some() {
                     sweep(&path)?;
@@ -213,57 +254,78 @@ impl Training<'_> {
         part: Option<&Part>,
         watch: &mut impl Watch,
     ) -> Result<BaselineFile> {
-        let (trained, record) = self.stepped(backend, part, watch)?;
-        let mut params = memory::zeros(self.gpt.n_params(), "a model's parameters")?;
-        backend.download(&trained, &mut params)?;
+        let (steps, params, record, chosen) = self.stepped(backend, part, watch)?;
         Ok(BaselineFile {
             config: self.config(backend)?,
             model: self.gpt.config().clone(),
             params,
             seed: self.recipe.seed,
-            steps: self.recipe.iters,
+            steps,
             corpus_sha256: self.corpus.sha256,
             vocabulary: self.corpus.tokenizer.vocabulary(),
             train_loss: record.mean_loss(),
             val_loss: f64::NAN,
             seconds: record.seconds,
+            chosen,
         })
     }
 
-    /// Makes all steps that are left; returns the parameters, and what the steps left.
+    /// Makes all steps that are left; returns how many there are then, the parameters that are kept, and what the steps and looks left.
     fn stepped<B: Backend>(
         &self,
         backend: &B,
         part: Option<&Part>,
         watch: &mut impl Watch,
-    ) -> Result<(B::Vector, Record)> {
-        let (b, t) = self.batch;
-        let (tokens, seed) = (&self.corpus.train, self.recipe.seed);
-        let windows = Windows::all(tokens.len(), t)?;
-        let mut batch = Batch::new(b, t)?;
-        let (mut trainer, mut record) = self.begun(backend, part, watch)?;
-        let (start, before) = (Instant::now(), record.seconds);
-        while trainer.step_count() < self.recipe.iters {
-            windows.fill(
-                tokens,
-                seed,
-                BASELINE_CHAIN,
-                trainer.step_count(),
-                &mut batch,
-            )?;
-            let loss = trainer.step(&batch)?;
-            let made = trainer.step_count();
-            record.add(loss);
-            record.seconds = before + start.elapsed().as_secs_f64();
+    ) -> Result<(u64, Vec<f32>, Record, Option<Chosen>)> {
+        let mut run = self.begun(backend, part, watch)?;
+        let (start, before) = (Instant::now(), run.record.seconds);
+        loop {
+            let made = run.trainer.step_count();
+            if let Some(s) = run.selector.as_mut().filter(|s| s.is_due(made)) {
+                let looked = s.take(backend, self.gpt, &run.trainer, || watch.look());
+                if let (Err(_), Some(part)) = (&looked, part) {
+                    run.write(part, backend)?;
+                }
+                looked?;
+            }
+            let over = (run.selector.as_ref()).is_some_and(|s| s.is_over(made));
+            if over || made == self.recipe.iters {
+                break;
+            }
+            let loss = self.step(backend, &mut run)?;
+            let made = made + 1;
+            run.record.seconds = before + start.elapsed().as_secs_f64();
             let wish = watch.step(made, loss);
             if let Some(part) = part
                 && (wish.is_err() || (made.is_multiple_of(part.every) && made < self.recipe.iters))
             {
-                part.write(backend, &trainer, &record)?;
+                run.write(part, backend)?;
             }
             wish?;
         }
-        Ok((trainer.into_params(), record))
+        let (steps, record) = (run.trainer.step_count(), run.record);
+        if let Some(s) = run.selector {
+            let chosen = s.chosen(steps);
+            return Ok((steps, s.best, record, Some(chosen)));
+        }
+        let mut params = memory::zeros(self.gpt.n_params(), "a model's parameters")?;
+        backend.download(run.trainer.params(), &mut params)?;
+        Ok((steps, params, record, None))
+    }
+
+    /// Makes one step, and keeps its state where one is due.
+    fn step<B: Backend>(&self, backend: &B, run: &mut Running<'_, B>) -> Result<f64> {
+        let step = run.trainer.step_count();
+        let (tokens, seed) = (&self.corpus.train, self.recipe.seed);
+        (run.windows).fill(tokens, seed, BASELINE_CHAIN, step, &mut run.batch)?;
+        let loss = run.trainer.step(&run.batch)?;
+        run.record.add(loss);
+        if let (Some(s), Some(store)) = (self.snapshots, &mut run.store)
+            && s.is_due(step + 1)
+        {
+            s.keep(store, backend, &run.trainer)?;
+        }
+        Ok(loss)
     }
 
     /// Returns a training at its beginning, or where its checkpoint has it.
@@ -272,21 +334,68 @@ impl Training<'_> {
         backend: &B,
         part: Option<&Part>,
         watch: &mut impl Watch,
-    ) -> Result<(Trainer<B>, Record)> {
-        let (b, t) = self.batch;
-        let anew = || Trainer::new(backend, self.gpt, self.recipe, b, t);
+    ) -> Result<Running<'a, B>> {
         let part = match part {
             Some(part) if part.is_there()? => part,
-            _ => return Ok((anew()?, Record::default())),
+            _ => return self.anew(backend),
         };
-        let mut trainer = anew()?;
-        if let Some(record) = part.restore(&mut trainer, |words| watch.say(words))? {
-            watch.say(&format!("going on from step {}", trainer.step_count()));
-            return Ok((trainer, record));
+        let mut run = self.anew(backend)?;
+        let (trainer, selector) = (&mut run.trainer, run.selector.as_mut());
+        let read = part.restore(trainer, selector, |words| watch.say(words))?;
+        let made = run.trainer.step_count();
+        let store = self.snapshots.map(|s| s.open(made)).transpose()?;
+        match (read, store) {
+            // States that it kept are gone.
+            (_, Some(None)) | (None, _) => {
+                // What a damaged file has left in it is not gone on from.
+                drop(run);
+                self.anew(backend)
+            }
+            (Some(record), _) => {
+                watch.say(&format!("going on from step {made}"));
+                Ok(Running { record, ..run })
+            }
         }
-        // What a damaged file has left in it is not gone on from.
-        drop(trainer);
-        Ok((anew()?, Record::default()))
+    }
+
+    /// Returns a training at its beginning.
+    fn anew<B: Backend>(&self, backend: &B) -> Result<Running<'a, B>> {
+        let ((b, t), recipe) = (self.batch, self.recipe);
+        let mut trainer = Trainer::new(backend, self.gpt, recipe, b, t)?;
+        if let Some(start) = self.start {
+            trainer.start_at(start)?;
+        }
+        let selector = self.selection.map(|plan| {
+            let halves = self.corpus.halves(self.gpt.config().block_size);
+            Selector::new(plan, halves.choosing, self.gpt, recipe.iters)
+        });
+        if let Some(plan) = self.selection {
+            trainer.average(&plan.decays)?;
+        }
+        Ok(Running {
+            trainer,
+            windows: Windows::all(self.corpus.train.len(), t)?,
+            batch: Batch::new(b, t)?,
+            record: Record::default(),
+            selector: selector.transpose()?,
+            store: self.snapshots.map(|s| s.open(0)).transpose()?.flatten(),
+        })
+    }
+}
+
+/// A training that goes on.
+struct Running<'a, B: Backend> {
+    trainer: Trainer<B>,
+    windows: Windows,
+    batch: Batch,
+    record: Record,
+    selector: Option<Selector<'a>>,
+    store: Option<Store>,
+}
+
+impl<B: Backend> Running<'_, B> {
+    fn write(&self, part: &Part, backend: &B) -> Result<()> {
+        part.write(backend, &self.trainer, &self.record, self.selector.as_ref())
     }
 }
 

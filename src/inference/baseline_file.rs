@@ -1,5 +1,6 @@
 //! A deterministic model in a file: parameters, shape and characters, and how it was trained.
 
+use super::selection::Chosen;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, GptConfig};
 use crate::memory;
@@ -8,6 +9,12 @@ use std::path::Path;
 
 /// The parameters' name in the file.
 const PARAMS: &str = "params";
+/// How the state was chosen, in the file: losses, decays, steps between looks.
+const CURVE: &str = "curve";
+const DECAYS: &str = "decays";
+const EVERY: &str = "check_every";
+/// The largest whole number up to which f64 has all.
+const MOST_STEPS: f64 = (1u64 << 53) as f64;
 
 /// A trained model with what its file says of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +39,8 @@ pub struct BaselineFile {
     pub val_loss: f64,
     /// Seconds of training; NaN where they are not known.
     pub seconds: f64,
+    /// How its state was chosen; none where the last one was taken.
+    pub chosen: Option<Chosen>,
 }
 
 impl BaselineFile {
@@ -41,7 +50,7 @@ impl BaselineFile {
     /// Returns the errors of [`write()`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let json = serde_json::to_string(&self.model);
-        let header = Header {
+        let mut header = Header {
             config: self.config.clone(),
             model: json.map_err(|e| Error::out_of_range("model", "JSON", e))?,
             seed: self.seed,
@@ -55,11 +64,13 @@ impl BaselineFile {
             ],
             ..Header::new(Kind::Baseline)
         };
-        write(
-            path.as_ref(),
-            &header,
-            &[(PARAMS, TensorData::F32(&self.params))],
-        )
+        let mut tensors = vec![(PARAMS, TensorData::F32(&self.params))];
+        if let Some(chosen) = &self.chosen {
+            header.scalars.push((EVERY.into(), chosen.every as f64));
+            tensors.push((DECAYS, TensorData::F64(&chosen.decays)));
+            tensors.push((CURVE, TensorData::F64(&chosen.curve)));
+        }
+        write(path.as_ref(), &header, &tensors)
     }
 
     /// Reads a file, checked against its own shape.
@@ -89,6 +100,7 @@ impl BaselineFile {
         let mut params = memory::zeros(n, &format!("a model's {n} parameters"))?;
         r.read_f32(PARAMS, &mut params)?;
         let (train_loss, val_loss) = (r.scalar("train_loss")?, r.scalar("val_loss")?);
+        let chosen = read_chosen(&mut r, path)?;
         let (seconds, h) = (r.scalar("seconds")?, r.header());
         Ok(Self {
             config: h.config.clone(),
@@ -101,8 +113,42 @@ impl BaselineFile {
             train_loss,
             val_loss,
             seconds,
+            chosen,
         })
     }
+}
+
+/// Reads how the state was chosen, where the file says it.
+fn read_chosen(r: &mut Reader, path: &Path) -> Result<Option<Chosen>> {
+    if r.tensors().iter().all(|t| t.name != CURVE) {
+        return Ok(None);
+    }
+    let bad = |message: String| Error::BadHeader {
+        path: path.into(),
+        message,
+    };
+    let (every, steps) = (r.scalar(EVERY)?, r.header().step);
+    let (decays, looks) = (r.tensor(DECAYS)?.len, r.tensor(CURVE)?.len);
+    if !(every >= 1.0 && every <= MOST_STEPS && every.fract() == 0.0) {
+        let message = format!("{every} steps between looks, expected a whole number from 1");
+        return Err(bad(message));
+    }
+    let width = decays.saturating_add(1);
+    let expected = steps.div_ceil(every as u64).saturating_mul(width);
+    if looks != expected {
+        let message = format!("{looks} losses on the held-out text, expected {expected}");
+        return Err(bad(message));
+    }
+    let len = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let mut chosen = Chosen {
+        every: every as u64,
+        steps,
+        decays: memory::zeros(len(decays), "decays of averages")?,
+        curve: memory::zeros(len(looks), "losses on the held-out text")?,
+    };
+    r.read_f64(DECAYS, &mut chosen.decays)?;
+    r.read_f64(CURVE, &mut chosen.curve)?;
+    Ok(Some(chosen))
 }
 
 impl BaselineFile {

@@ -1,5 +1,6 @@
 //! The checkpoint of a deterministic model in training: parameters, AdamW's means and recent losses, from which it goes on bit for bit.
 
+use super::selection::Selector;
 use crate::backend::{Backend, Transfer};
 use crate::baseline::Trainer;
 use crate::disk;
@@ -13,6 +14,9 @@ use std::path::{Path, PathBuf};
 pub(super) const RECENT: usize = 50;
 /// The recent losses' name in the file.
 const LOSSES: &str = "losses";
+/// The losses on the held-out text, and the best state by them.
+const CURVE: &str = "curve";
+const BEST: &str = "best";
 /// The scalar that says how long it was trained.
 const SECONDS: &str = "seconds";
 /// The folder beside the checkpoint that takes those that cannot be gone on from.
@@ -71,6 +75,7 @@ impl Part {
         backend: &B,
         trainer: &Trainer<B>,
         record: &Record,
+        selector: Option<&Selector<'_>>,
     ) -> Result<()> {
         let header = Header {
             step: trainer.step_count(),
@@ -78,11 +83,15 @@ impl Part {
             ..self.header.clone()
         };
         let (state, len) = (trainer.state(), backend.len(trainer.params()));
-        let fetch = state.map(|(_, v)| move || backend.get(v));
+        let fetch: Vec<_> = state.iter().map(|&(_, v)| move || backend.get(v)).collect();
         let mut tensors: Vec<(&str, TensorData<'_>)> =
             vec![(LOSSES, TensorData::F64(&record.losses))];
         for ((name, _), get) in state.iter().zip(&fetch) {
             tensors.push((name, TensorData::Fetch(Fetch { len, get })));
+        }
+        if let Some(s) = selector.filter(|s| s.taken() > 0) {
+            tensors.push((CURVE, TensorData::F64(&s.curve)));
+            tensors.push((BEST, TensorData::F32(&s.best)));
         }
         store::write(&self.path, &header, &tensors)
     }
@@ -103,9 +112,10 @@ impl Part {
     pub fn restore<B: Backend>(
         &self,
         trainer: &mut Trainer<B>,
+        selector: Option<&mut Selector<'_>>,
         say: impl FnOnce(&str),
     ) -> Result<Option<Record>> {
-        match self.read(trainer) {
+        match self.read(trainer, selector) {
             Ok(record) => Ok(Some(record)),
             Err(e @ (Error::Io { .. } | Error::OutOfMemory { .. })) => Err(e),
             Err(e) => {
@@ -120,7 +130,11 @@ impl Part {
         }
     }
 
-    fn read<B: Backend>(&self, trainer: &mut Trainer<B>) -> Result<Record> {
+    fn read<B: Backend>(
+        &self,
+        trainer: &mut Trainer<B>,
+        selector: Option<&mut Selector<'_>>,
+    ) -> Result<Record> {
         let mut file = Reader::open(&self.path, Kind::Training)?;
         self.check(file.header())?;
         let bad = |message: String| Error::BadHeader {
@@ -141,7 +155,31 @@ impl Part {
         losses.resize(n as usize, 0.0);
         file.read_f64(LOSSES, &mut losses)?;
         trainer.restore(step, |name, to| file.read_f32(name, to))?;
+        if let Some(selector) = selector {
+            self.read_looks(&mut file, selector, step)?;
+        }
         Ok(Record { losses, seconds })
+    }
+
+    /// Reads what the looks at the held-out text saw; one that the training was stopped in may be missing.
+    fn read_looks(&self, file: &mut Reader, selector: &mut Selector<'_>, step: u64) -> Result<()> {
+        let there = file.tensors().iter().any(|t| t.name == CURVE);
+        let len = if there { file.tensor(CURVE)?.len } else { 0 };
+        let (least, most) = selector.lengths(step);
+        if !(least..=most).contains(&len) {
+            return Err(Error::BadHeader {
+                path: self.path.clone(),
+                message: format!("{len} losses on the held-out text, expected {least} to {most}"),
+            });
+        }
+        if there {
+            let (best, what) = (file.tensor(BEST)?.len, "the best parameters so far");
+            selector.curve = memory::zeros(len as usize, what)?;
+            file.read_f64(CURVE, &mut selector.curve)?;
+            selector.best = memory::zeros(usize::try_from(best).unwrap_or(usize::MAX), what)?;
+            file.read_f32(BEST, &mut selector.best)?;
+        }
+        selector.check(&self.path)
     }
 
     /// Compares what a file is of with what is trained.

@@ -122,8 +122,23 @@ pub fn score<B: Backend>(
     gpt: &Gpt,
     tokens: &[u16],
     models: &Models<'_>,
-    mut done: impl FnMut(usize) -> Result<()>,
+    done: impl FnMut(usize) -> Result<()>,
 ) -> Result<PredictiveScores> {
+    score_tokens(backend, gpt, tokens, models, &[], done)?.scores()
+}
+
+/// Scores as [`score`] does, token by token, and at these temperatures too, each above 0: [`TokenScores::tempered`].
+///
+/// # Errors
+/// Returns the errors of [`score`], and [`Error::OutOfRange`] for a temperature.
+pub fn score_tokens<B: Backend>(
+    backend: &B,
+    gpt: &Gpt,
+    tokens: &[u16],
+    models: &Models<'_>,
+    temperatures: &[f64],
+    mut done: impl FnMut(usize) -> Result<()>,
+) -> Result<TokenScores> {
     let count = models.count();
     if count == 0 {
         return Err(Error::out_of_range("samples to score", "at least one", 0));
@@ -154,7 +169,7 @@ pub fn score<B: Backend>(
         made += 1;
         let whole = made % count == 0;
         if let Some(acc) = sums.take_if(|_| whole) {
-            let scores = acc.finish_tokens()?;
+            let scores = acc.finish_tokens_at(temperatures)?;
             match &mut total {
                 Some(total) => total.extend(scores)?,
                 None => total = Some(scores),
@@ -162,9 +177,7 @@ pub fn score<B: Backend>(
         }
         Ok(())
     })?;
-    total
-        .ok_or_else(|| Error::data("split", "no window to score"))?
-        .scores()
+    total.ok_or_else(|| Error::data("split", "no window to score"))
 }
 
 /// A paired block bootstrap of per-token losses: one prediction minus another, so below 0 the first is better.
@@ -231,6 +244,21 @@ pub struct Comparison {
     pub paired: Paired,
 }
 
+impl Comparison {
+    /// Compares two predictions of the same tokens, token by token.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Paired::new`].
+    pub fn new(averaged: PredictiveScores, baseline: PredictiveScores, seed: u64) -> Result<Self> {
+        let paired = Paired::new(&averaged.nll, &baseline.nll, seed)?;
+        Ok(Self {
+            averaged,
+            baseline,
+            paired,
+        })
+    }
+}
+
 /// Scores the average of `models` and `baseline`, (n_params), on a text, and compares them token by token; `done` hears of
 /// both, as if the other model were one more of `models`.
 ///
@@ -249,12 +277,7 @@ pub fn compare<B: Backend>(
     let first = models.count() * consecutive(tokens, gpt.config().block_size)?.num_windows();
     let other = Models::One(baseline);
     let baseline = score(backend, gpt, tokens, &other, |n| done(first + n))?;
-    let paired = Paired::new(&averaged.nll, &baseline.nll, seed)?;
-    Ok(Comparison {
-        averaged,
-        baseline,
-        paired,
-    })
+    Comparison::new(averaged, baseline, seed)
 }
 
 impl From<&Comparison> for Report {

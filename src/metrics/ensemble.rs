@@ -72,7 +72,16 @@ impl<B: Backend> EnsembleScores<B> {
     /// # Errors
     /// Returns [`crate::Error::Shape`] if there is no model, or if the last one lacks tokens.
     pub fn finish_tokens(self) -> Result<TokenScores> {
-        Ok(TokenScores::of(self.backend.read_predictive(&self.sums)?))
+        self.finish_tokens_at(&[])
+    }
+
+    /// Returns the scores of each token, and its losses under the average at these temperatures, each above 0: [`TokenScores::tempered`].
+    ///
+    /// # Errors
+    /// Fails as [`EnsembleScores::finish_tokens`] does, and with [`crate::Error::OutOfRange`] for a temperature that is not above 0.
+    pub fn finish_tokens_at(self, temperatures: &[f64]) -> Result<TokenScores> {
+        let read = self.backend.read_predictive(&self.sums, temperatures)?;
+        Ok(TokenScores::of(read))
     }
 
     /// Returns the scores of the models so far.

@@ -94,7 +94,7 @@ impl PredictiveAccumulator {
     /// # Errors
     /// Fails as [`PredictiveAccumulator::finish`] does.
     pub fn finish_tokens(self) -> Result<TokenScores> {
-        Ok(TokenScores::of(self.sums.read()?))
+        Ok(TokenScores::of(self.sums.read(&self.host, &[])?))
     }
 
     fn check_targets(&self, targets: &[u16]) -> Result<()> {
@@ -179,6 +179,7 @@ pub struct PredictiveScores {
 pub struct TokenScores {
     tokens: Vec<TokenPrediction>, // (N)
     sample_nll: Vec<f64>,         // (S), means over tokens
+    tempered: Vec<Vec<f64>>,      // (K, N)
 }
 
 impl TokenScores {
@@ -186,13 +187,14 @@ impl TokenScores {
         Self {
             tokens: predicted.tokens,
             sample_nll: predicted.sample_nll,
+            tempered: predicted.tempered,
         }
     }
 
     /// Appends the scores of the tokens that come next.
     ///
     /// # Errors
-    /// Returns [`Error::Shape`] if they were scored with another number of samples.
+    /// Returns [`Error::Shape`] if they were scored with another number of samples, or of temperatures.
     pub fn extend(&mut self, next: Self) -> Result<()> {
         if next.sample_nll.len() != self.sample_nll.len() {
             return Err(Error::shape(
@@ -201,12 +203,42 @@ impl TokenScores {
                 [next.sample_nll.len()],
             ));
         }
+        let (own, others) = (self.tempered.len(), next.tempered.len());
+        if own != others {
+            return Err(Error::shape("temperatures", [own], [others]));
+        }
         let (n, m) = (self.tokens.len() as f64, next.tokens.len() as f64);
         for (a, b) in self.sample_nll.iter_mut().zip(next.sample_nll) {
             *a = (*a * n + b * m) / (n + m);
         }
         memory::append(&mut self.tokens, &next.tokens, TOKENS)?;
+        for (a, b) in self.tempered.iter_mut().zip(&next.tempered) {
+            memory::append(a, b, TOKENS)?;
+        }
         Ok(())
+    }
+
+    /// Returns each token's loss at each of the temperatures that were asked for, (K, N), nats.
+    pub fn tempered(&self) -> &[Vec<f64>] {
+        &self.tempered
+    }
+
+    /// Returns each token's loss at one of those temperatures, (N), nats; the losses at all of them are gone then.
+    pub(crate) fn take_tempered(&mut self, at: usize) -> Vec<f64> {
+        let mut all = std::mem::take(&mut self.tempered);
+        match at < all.len() {
+            true => all.swap_remove(at),
+            false => Vec::new(),
+        }
+    }
+
+    /// Returns a copy without the losses at other temperatures.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        Ok(Self {
+            tokens: memory::copy(&self.tokens, TOKENS)?,
+            sample_nll: memory::copy(&self.sample_nll, TOKENS)?,
+            tempered: Vec::new(),
+        })
     }
 
     /// Returns the scores over all tokens.

@@ -44,6 +44,7 @@ pub fn from_toml(path: &Path) -> Result<Given> {
             &mut given.data,
             &mut given.data_dir,
             &mut given.meta_path,
+            &mut given.test,
             &mut given.model_path,
         ];
         for path in paths.into_iter().flatten() {

@@ -1,41 +1,46 @@
-//! Scores of a run's samples on a split: the averaged prediction beside its samples, the baseline and a deterministic model of equal cost.
+//! Scores of a run's samples on a split: the averaged prediction beside its samples, the baseline and what else could be made of as many gradients.
 
 use super::Context;
 use super::config::Config;
 use super::folder::RunFolder;
+use super::held_out_report::HeldOutReport;
 use super::prepare::{Baseline, Setting};
 use super::progress::Progress;
 use super::results::Place;
 use super::split_report::mean;
 pub use super::split_report::{SplitReport, by_split};
-use crate::data::consecutive;
+use crate::data::{HeldOut, consecutive};
 use crate::error::Result;
 use crate::generate::Generator;
-use crate::inference::Paired;
+use crate::inference::Comparison;
+use crate::inference::held_out::{HeldOutScores, score_held_out};
 use crate::inference::scoring::{Models, compare, last_samples, score};
 use crate::inference::text_score::{TextPlan, write_and_score};
 use crate::metrics::eval_batch;
 use crate::store::Store;
 use serde_json::{Value, json};
+use std::ops::Range;
 use std::time::Instant;
 
 /// Samples that texts are averaged over when all are asked for: the original's number.
 const TEXT_SAMPLES: usize = 10;
 
-/// The front of a split that an evaluation may use.
-pub(super) fn limited<'a>(config: &Config, setting: &'a Setting, split: &str) -> &'a [u16] {
-    let tokens = setting.split(split);
-    let t = setting.model.gpt.config().block_size;
-    let by_windows = config.eval_max_samples.map(|n| n.saturating_mul(t) + 1);
-    let by_tokens = config.eval_max_tokens.map(|n| n.saturating_add(1));
-    let most = by_windows.into_iter().chain(by_tokens).min();
-    &tokens[..most.unwrap_or(tokens.len()).min(tokens.len())]
+/// Returns the most windows of a split that an evaluation may use.
+fn most_windows(config: &Config, block: usize) -> Option<usize> {
+    let by_tokens = config.eval_max_tokens.map(|n| n / block);
+    config.eval_max_samples.into_iter().chain(by_tokens).min()
 }
 
-/// A split's scores, with the averaged prediction's of each token.
+/// Returns the held-out text that an evaluation may use.
+pub(super) fn held_out<'a>(config: &Config, setting: &'a Setting) -> HeldOut<'a> {
+    let block = setting.model.gpt.config().block_size;
+    setting.corpus.held_out(block, most_windows(config, block))
+}
+
+/// A split's report, with the average's scores where it is the validation split.
 struct Scored {
     report: SplitReport,
-    averaged: Vec<f64>,
+    averaged: Option<HeldOutScores>,
 }
 
 /// A run's samples, and what they are scored with.
@@ -49,10 +54,12 @@ pub struct Evaluation<'a> {
     pub store: &'a Store,
     /// Its baseline.
     pub baseline: &'a Baseline,
+    /// Its folder.
+    pub folder: &'a RunFolder,
 }
 
 impl Evaluation<'_> {
-    /// The losses and uncertainties of a split, without texts and without the deterministic model of equal cost.
+    /// The losses and uncertainties of a split, without texts and without controls.
     ///
     /// # Errors
     /// When a sample cannot be read, or a prediction is not finite.
@@ -61,45 +68,111 @@ impl Evaluation<'_> {
     }
 
     fn scored(&self, split: &str, ctx: &mut Context) -> Result<Scored> {
-        let (config, setting, store) = (self.config, self.setting, self.store);
         let start = Instant::now();
-        let tokens = limited(config, setting, split);
-        let used = last_samples(store, config.eval_num_posterior_samples);
-        let (gpt, models) = (&setting.model.gpt, Models::Stored(store, used.clone()));
+        let mut scored = match split {
+            "val" => self.of_held_out(ctx)?,
+            split => self.of_split(split, ctx)?,
+        };
+        scored.report.elapsed_seconds = start.elapsed().as_secs_f64();
+        Ok(scored)
+    }
+
+    fn used(&self) -> Range<usize> {
+        last_samples(self.store, self.config.eval_num_posterior_samples)
+    }
+
+    /// Scores the average and the baseline on the front of a split.
+    fn of_split(&self, split: &str, ctx: &mut Context) -> Result<Scored> {
+        let (config, setting, used) = (self.config, self.setting, self.used());
+        let (backend, gpt) = (&setting.model.backend, &setting.model.gpt);
+        let (tokens, block) = (setting.split(split), gpt.config().block_size);
+        let most =
+            most_windows(config, block).map_or(tokens.len(), |n| n.saturating_mul(block) + 1);
+        let tokens = &tokens[..most.min(tokens.len())];
         // The baseline comes after the samples.
-        let scored = used.len() + 1;
-        let work = scored * consecutive(tokens, gpt.config().block_size)?.num_windows();
+        let work = (used.len() + 1) * consecutive(tokens, block)?.num_windows();
         let mut progress = Progress::new(&format!("eval {split}"), 0, work as u64);
-        let compared = compare(
-            &setting.model.backend,
-            gpt,
-            tokens,
-            &models,
-            &self.baseline.params,
-            config.seed,
-            |done| {
-                ctx.check_stop()?;
-                progress.at(&mut ctx.log, done as u64, String::new);
-                Ok(())
-            },
-        )?;
-        let report = SplitReport::new(config, split, &compared, start.elapsed().as_secs_f64());
+        let models = Models::Stored(self.store, used);
+        let (params, seed) = (&self.baseline.params, config.seed);
+        let compared = compare(backend, gpt, tokens, &models, params, seed, |done| {
+            ctx.check_stop()?;
+            progress.at(&mut ctx.log, done as u64, String::new);
+            Ok(())
+        })?;
+        Ok(Scored {
+            report: SplitReport::new(config, split, &compared),
+            averaged: None,
+        })
+    }
+
+    /// Scores the average and the baseline on both parts of the held-out text.
+    fn of_held_out(&self, ctx: &mut Context) -> Result<Scored> {
+        let (config, setting) = (self.config, self.setting);
+        let text = held_out(config, setting);
+        let models = Models::Stored(self.store, self.used());
+        let averaged = self.score(&text, &models, "eval val", ctx)?;
+        let baseline = Models::One(&self.baseline.params);
+        let baseline = self.score(&text, &baseline, "eval baseline", ctx)?;
+        let of = |s: &HeldOutScores| s.validation.clone();
+        let compared = Comparison::new(of(&averaged), of(&baseline), config.seed)?;
+        let mut report = SplitReport::new(config, "val", &compared);
+        let chains = self.by_chain(&text, ctx)?;
+        let held_out = HeldOutReport::new(&text, &averaged, &baseline, &chains, config.seed)?;
+        report.held_out = Some(held_out);
         Ok(Scored {
             report,
-            averaged: compared.averaged.nll,
+            averaged: Some(averaged),
         })
+    }
+
+    /// Scores models on both parts of the held-out text.
+    fn score(
+        &self,
+        text: &HeldOut<'_>,
+        models: &Models<'_>,
+        what: &str,
+        ctx: &mut Context,
+    ) -> Result<HeldOutScores> {
+        let (backend, gpt) = (&self.setting.model.backend, &self.setting.model.gpt);
+        let block = gpt.config().block_size;
+        let windows = (text.choosing.len() - 1) / block + (text.reporting.len() - 1) / block;
+        let mut progress = Progress::new(what, 0, (windows * models.count()) as u64);
+        score_held_out(backend, gpt, text, models, |done| {
+            ctx.check_stop()?;
+            progress.at(&mut ctx.log, done as u64, String::new);
+            Ok(())
+        })
+    }
+
+    /// Returns the loss of each chain's own average on the part to report on; nothing for one chain.
+    fn by_chain(&self, text: &HeldOut<'_>, ctx: &mut Context) -> Result<Vec<f64>> {
+        let ids = &self.store.ids()[self.used()];
+        let first = self.used().start;
+        let chains: Vec<_> = ids.chunk_by(|a, b| a.chain == b.chain).collect();
+        if chains.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let (backend, gpt) = (&self.setting.model.backend, &self.setting.model.gpt);
+        let mut at = first;
+        let each = chains.iter().map(|chain| {
+            let models = Models::Stored(self.store, at..at + chain.len());
+            at += chain.len();
+            let scores = score(backend, gpt, text.reporting, &models, |_| ctx.check_stop())?;
+            Ok(mean(&scores.nll))
+        });
+        each.collect()
     }
 
     /// Everything that `--eval` asks for, on every split.
     ///
     /// # Errors
-    /// Returns the errors of [`Evaluation::losses`], and those of the control's training and of texts.
+    /// Returns the errors of [`Evaluation::losses`], and those of the controls' training and of texts.
     pub fn evaluate(&self, ctx: &mut Context) -> Result<Vec<SplitReport>> {
         let scored = self.of_samples(ctx)?;
-        self.with_control(scored, ctx)
+        self.with_controls(scored, ctx)
     }
 
-    /// Scores every split but for the deterministic model of equal cost.
+    /// Scores every split but for the controls.
     fn of_samples(&self, ctx: &mut Context) -> Result<Vec<Scored>> {
         let each = self.config.eval_splits.iter().map(|split| {
             let start = Instant::now();
@@ -111,55 +184,26 @@ impl Evaluation<'_> {
         each.collect()
     }
 
-    /// Adds the deterministic model of equal cost where it is asked for, which is trained or kept from before, and says the reports.
-    fn with_control(&self, scored: Vec<Scored>, ctx: &mut Context) -> Result<Vec<SplitReport>> {
-        let control = match self.config.eval_control {
-            true => Some(self.control(ctx)?),
-            false => None,
-        };
+    /// Compares with the controls where they are asked for, which are trained or kept from before, and says the reports.
+    fn with_controls(&self, scored: Vec<Scored>, ctx: &mut Context) -> Result<Vec<SplitReport>> {
         let mut reports = Vec::new();
-        for mut split in scored {
-            if let Some(control) = &control {
-                self.compare_with(control, &mut split, ctx)?;
+        for Scored {
+            mut report,
+            averaged,
+        } in scored
+        {
+            if let (true, Some(averaged), Some(parts)) =
+                (self.config.eval_control, &averaged, &mut report.held_out)
+            {
+                let start = Instant::now();
+                let text = held_out(self.config, self.setting);
+                parts.controls = self.controls(&text, averaged, ctx)?;
+                report.elapsed_seconds += start.elapsed().as_secs_f64();
             }
-            ctx.log.say(split.report.text().trim_end());
-            reports.push(split.report);
+            ctx.log.say(report.text().trim_end());
+            reports.push(report);
         }
         Ok(reports)
-    }
-
-    /// Returns the deterministic model that took as many gradients as the samples and their baselines.
-    fn control(&self, ctx: &mut Context) -> Result<Baseline> {
-        let (config, setting) = (self.config, self.setting);
-        let per_epoch = setting.batches(config)?.per_sweep();
-        let iters = self.baseline.iters + config.extra_baselines() + config.gradients(per_epoch);
-        setting.deterministic(config, iters, "control", ctx)
-    }
-
-    fn compare_with(
-        &self,
-        control: &Baseline,
-        split: &mut Scored,
-        ctx: &mut Context,
-    ) -> Result<()> {
-        let start = Instant::now();
-        let (config, setting, report) = (self.config, self.setting, &mut split.report);
-        let tokens = limited(config, setting, &report.split);
-        let one = Models::One(&control.params);
-        let look = |_| ctx.check_stop();
-        let scores = score(
-            &setting.model.backend,
-            &setting.model.gpt,
-            tokens,
-            &one,
-            look,
-        )?;
-        report.loss_deterministic_equal_gradients = Some(mean(&scores.nll));
-        report.deterministic_gradients = Some(control.iters);
-        report.against_deterministic_equal_gradients =
-            Some(Paired::new(&split.averaged, &scores.nll, config.seed)?);
-        report.elapsed_seconds += start.elapsed().as_secs_f64();
-        Ok(())
     }
 
     /// Returns what `bayesian_eval_<time>.json` keeps of an evaluation, under the original's keys.
@@ -192,14 +236,13 @@ impl Evaluation<'_> {
     }
 
     /// What a run says of its samples at its end: with `--eval` every split that was asked for, else the validation split's losses. `write` gets the
-    /// reports and the validation split's, wherever that was asked for, and returns what it makes of them. Before the deterministic model of equal
-    /// cost is trained it gets what is known by then, so that an end in that training loses nothing of it.
+    /// reports and the validation split's, wherever that was asked for, and returns what it makes of them. Before the controls
+    /// are trained it gets what is known by then, so that an end in that training loses nothing of it.
     ///
     /// # Errors
     /// Returns the errors of [`Evaluation::evaluate`] and of `write`, and an error when the result cannot be written.
     pub fn at_the_end<T>(
         &self,
-        folder: &RunFolder,
         ctx: &mut Context,
         mut write: impl FnMut(&[SplitReport], &SplitReport) -> Result<T>,
     ) -> Result<T> {
@@ -216,12 +259,12 @@ impl Evaluation<'_> {
         };
         if self.config.eval_control {
             write(&known, &val)?;
-            let (so_far, run) = (folder.summary(), folder.path.display());
+            let (so_far, run) = (self.folder.summary(), self.folder.path.display());
             let so_far = so_far.display();
-            ctx.log.say(&format!("{so_far} has the results so far; the control comes next, and `bnn train --resume {run}` goes on with it if it is stopped"));
+            ctx.log.say(&format!("{so_far} has the results so far; the controls come next, and `bnn train --resume {run}` goes on with them if it is stopped"));
         }
-        let reports = self.with_control(scored, ctx)?;
-        Place::of_evaluation(folder, None)?.write(&self.record(&reports)?)?;
+        let reports = self.with_controls(scored, ctx)?;
+        Place::of_evaluation(self.folder, None)?.write(&self.record(&reports)?)?;
         let val = found(&reports).unwrap_or(val);
         write(&reports, &val)
     }
@@ -275,6 +318,7 @@ pub fn eval_run(
         setting: &setting,
         store: &store,
         baseline: &baseline,
+        folder,
     };
     let reports = evaluation.evaluate(ctx);
     let reports = ctx.stopped_with(reports, "the same command")?;

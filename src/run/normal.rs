@@ -148,7 +148,7 @@ impl<'a> Fitted<'a> {
 
     /// Draws into the store, and scores the draws.
     fn draw_and_report(&mut self, baseline: &Baseline, ctx: &mut Context) -> Result<TrainReport> {
-        let (run, c, setting) = (self.run, self.run.config, self.run.setting);
+        let (run, c) = (self.run, self.run.config);
         let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
         expect_unedited(c, &store)?;
         run.say_foreign(&store, ctx);
@@ -157,16 +157,10 @@ impl<'a> Fitted<'a> {
             ctx.check_stop()?;
             store.append(0, i + 1, &self.session.draw(i)?)?;
         }
-        let tokens = evaluate::limited(c, setting, "val");
-        let block = setting.model.gpt.config().block_size;
-        let mean = self.session.mean()?;
-        let (be, gpt, look) = (&setting.model.backend, &setting.model.gpt, || {
-            ctx.stop.check()
-        });
-        let (at_mean, _) = split_loss_watched(be, gpt, mean, tokens, block, look)?;
+        let at_mean = self.loss_of_mean(ctx)?;
         let known = run.unscored(&store, hex(&store.hash()?), self.seconds);
         let (mut summary, scores) = (String::new(), run.evaluation(&store, baseline));
-        let report = scores.at_the_end(&run.folder, ctx, |reports, val| {
+        let report = scores.at_the_end(ctx, |reports, val| {
             let report = known.clone().scored(reports, val)?;
             let metrics = self.metrics(&report, evaluation(val, at_mean, self.sd), baseline)?;
             write_json(&run.folder.metrics(), &metrics)?;
@@ -179,6 +173,21 @@ impl<'a> Fitted<'a> {
         })?;
         ctx.log.keep(&summary);
         Ok(report)
+    }
+
+    /// Returns the loss of the normal's mean on the validation split, as far as that is evaluated.
+    fn loss_of_mean(&self, ctx: &Context) -> Result<f64> {
+        let (config, setting) = (self.run.config, self.run.setting);
+        let (be, gpt) = (&setting.model.backend, &setting.model.gpt);
+        let (mean, block) = (self.session.mean()?, gpt.config().block_size);
+        let (mut sum, mut count) = (0.0, 0);
+        for tokens in evaluate::held_out(config, setting).validation() {
+            let look = || ctx.stop.check();
+            let (loss, n) = split_loss_watched(be, gpt, mean, tokens, block, look)?;
+            sum += loss * n as f64;
+            count += n;
+        }
+        Ok(sum / count as f64)
     }
 
     /// Returns the metrics file, under the original's keys.

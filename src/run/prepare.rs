@@ -8,6 +8,7 @@ use super::{Context, hex};
 use crate::data::{Batches, Corpus};
 use crate::error::{Error, Result};
 use crate::inference::baseline_cache::{Training, Watch};
+use crate::inference::baseline_file::BaselineFile;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -51,17 +52,37 @@ impl Watch for Watched<'_> {
     }
 }
 
+/// Says which state of its training a model is.
+pub(super) fn state(file: &BaselineFile) -> String {
+    let Some(chosen) = &file.chosen else {
+        return format!("after {} steps", file.steps);
+    };
+    let of = match chosen.decay() {
+        Some(decay) => format!("moving average {decay}"),
+        None => "parameters".into(),
+    };
+    format!(
+        "{of} at step {}, best of {} (loss {:.4} on the choosing half)",
+        chosen.step(),
+        file.steps,
+        chosen.loss()
+    )
+}
+
 impl Setting {
     /// Reads the corpus and builds the model.
     ///
     /// # Errors
     /// When the text cannot be read or is too small for the block, or the shape cannot be built.
     pub fn new(config: &Config) -> Result<Self> {
-        let corpus = match (&config.data, &config.data_dir) {
+        let mut corpus = match (&config.data, &config.data_dir) {
             (Some(path), _) => Corpus::from_file(path)?,
             (None, Some(dir)) => Corpus::from_nanogpt(dir, config.meta_path.as_deref())?,
             (None, None) => Corpus::embedded()?,
         };
+        if let Some(path) = &config.test {
+            corpus.set_test(path)?;
+        }
         let model = Model::new(config, corpus.tokenizer.clone(), Some(corpus.sha256))?;
         corpus.check_block(model.trained.config().block_size)?;
         Ok(Self {
@@ -142,38 +163,47 @@ impl Setting {
         what: &str,
         ctx: &mut Context,
     ) -> Result<Baseline> {
-        let mut recipe = config.recipe();
+        let (mut recipe, selection) = (config.recipe(), config.selection());
         recipe.iters = iters;
+        let batch = config.baseline_batch(self.model.gpt.config());
         let training = Training {
-            corpus: &self.corpus,
-            gpt: &self.model.trained,
-            recipe: &recipe,
-            batch: config.baseline_batch(self.model.gpt.config()),
+            selection: selection.as_ref(),
+            ..Training::new(&self.corpus, &self.model.trained, &recipe, batch)
         };
         let folder = config.save_dir.join("baselines");
         ctx.check_stop()?;
-        let mut watch = Watched {
-            what,
-            iters,
-            ctx,
-            progress: None,
-        };
+        let mut watch = self.watched(what, iters, ctx);
         let every = config.checkpoint_every;
         let kept = training.once(&self.model.backend, &folder, every, &mut watch)?;
         drop(watch);
-        let (f, path) = (&kept.file, kept.path.display());
+        let (f, path, state) = (&kept.file, kept.path.display(), state(&kept.file));
         let line = if kept.cached {
             format!(
-                "{what}: {path} ({iters} steps, validation loss {:.4}), kept from before",
+                "{what}: {path} ({state}, validation loss {:.4}), kept from before",
                 f.val_loss
             )
         } else {
             format!(
-                "{what}: {iters} steps in {:.1} s, training loss {:.4}, validation loss {:.4}: {path}",
-                f.seconds, f.train_loss, f.val_loss
+                "{what}: {} steps in {:.1} s, {state}, training loss {:.4}, validation loss {:.4}: {path}",
+                f.steps, f.seconds, f.train_loss, f.val_loss
             )
         };
         ctx.log.say(&line);
         self.model.fitted(kept)
+    }
+
+    /// Returns who watches a training of at most `iters` steps for a person.
+    pub(super) fn watched<'a>(
+        &self,
+        what: &'a str,
+        iters: u64,
+        ctx: &'a mut Context,
+    ) -> impl Watch + 'a {
+        Watched {
+            what,
+            iters,
+            ctx,
+            progress: None,
+        }
     }
 }

@@ -34,8 +34,8 @@ impl RunFolder {
         config.to_record(corpus_sha256)
     }
 
-    /// Makes of the paths in a record those that are followed. Where models are kept depends on where the folder lies now, and a second copy of the log
-    /// goes only where a flag says so.
+    /// Makes of the paths in a record those that are followed. Where models are kept depends on where the folder lies now; a second copy of the log
+    /// goes, and a text to report on is read, only where a flag says so.
     pub(super) fn follow(&mut self, config: &mut Config) -> Result<()> {
         let text = [
             &mut config.data,
@@ -46,7 +46,7 @@ impl RunFolder {
             // An absolute path stays as it is.
             *path = self.path.join(&path);
         }
-        config.log_dir = None;
+        (config.log_dir, config.test) = (None, None);
         config.save_dir = self.keeps_in()?;
         config.model_path = Some(self.follow_baseline(config.model_path.as_deref())?);
         Ok(())

@@ -1,6 +1,7 @@
 //! The scores of a run's samples on one split, as the original's JSON has them and as text.
 
 use super::config::Config;
+use super::held_out_report::HeldOutReport;
 use crate::error::{Error, Result};
 use crate::inference::text_score::WrittenTexts;
 use crate::inference::{Comparison, Paired, counted};
@@ -83,15 +84,9 @@ pub struct SplitReport {
     pub loss_of_each_sample: Vec<f64>,
     /// Averaged prediction against baseline.
     pub against_baseline: Paired,
-    /// Loss of the deterministic model that took as many gradients as baseline and chains together.
+    /// The validation split's two parts, and the controls on them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub loss_deterministic_equal_gradients: Option<f64>,
-    /// How many those are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deterministic_gradients: Option<u64>,
-    /// Averaged prediction against that model.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub against_deterministic_equal_gradients: Option<Paired>,
+    pub held_out: Option<HeldOutReport>,
     /// Entropy of the averaged prediction at T = 1, nats.
     pub predictive_entropy: Range,
     /// Mean entropy of the samples' predictions.
@@ -111,8 +106,8 @@ pub struct SplitReport {
 }
 
 impl SplitReport {
-    /// From the scores; texts and the deterministic model of equal cost are not among them.
-    pub(super) fn new(config: &Config, split: &str, c: &Comparison, elapsed_seconds: f64) -> Self {
+    /// From the scores; texts, parts and the time that it took are not among them.
+    pub(super) fn new(config: &Config, split: &str, c: &Comparison) -> Self {
         let (averaged, base) = (&c.averaged, &c.baseline);
         Self {
             split: split.into(),
@@ -125,7 +120,7 @@ impl SplitReport {
             rouge2: None,
             rouge_l: None,
             examples: None,
-            elapsed_seconds,
+            elapsed_seconds: 0.0,
             perplexity_mean_nll: averaged.gibbs_perplexity,
             perplexity_baseline: base.perplexity,
             loss_baseline: mean(&base.nll),
@@ -133,9 +128,7 @@ impl SplitReport {
             loss_averaged_prediction: mean(&averaged.nll),
             loss_of_each_sample: averaged.sample_nll.clone(),
             against_baseline: c.paired,
-            loss_deterministic_equal_gradients: None,
-            deterministic_gradients: None,
-            against_deterministic_equal_gradients: None,
+            held_out: None,
             predictive_entropy: averaged.entropy_summary.into(),
             expected_entropy: averaged.expected_entropy,
             mutual_information: averaged.mutual_information_summary.into(),
@@ -196,17 +189,6 @@ impl SplitReport {
             self.loss_averaged_prediction,
             format!("  (gain {} against the baseline)", gain(p)),
         );
-        if let (Some(loss), Some(n), Some(p)) = (
-            self.loss_deterministic_equal_gradients,
-            self.deterministic_gradients,
-            &self.against_deterministic_equal_gradients,
-        ) {
-            row(
-                &format!("deterministic, {n} gradients"),
-                loss,
-                format!("  (gain of the average {})", gain(p)),
-            );
-        }
         s.push_str(&format!(
             "  entropy {:.4} = {:.4} expected + {:.4} mutual information; accuracy {:.4}, ECE {:.4} (baseline {:.4})\n",
             not_minus_0(self.predictive_entropy.mean),
@@ -216,6 +198,9 @@ impl SplitReport {
             self.ece,
             self.ece_baseline,
         ));
+        if let Some(parts) = &self.held_out {
+            s.push_str(&parts.text());
+        }
         if let (Some(bleu), Some(r1), Some(r2), Some(rl)) =
             (self.bleu, self.rouge1, self.rouge2, self.rouge_l)
         {
@@ -243,7 +228,7 @@ pub fn by_split(reports: &[SplitReport]) -> Result<Map<String, Value>> {
 }
 
 /// Returns how much better the average is, with its standard error: a comparison's `difference` with the other sign, which is that of `z`.
-fn gain(p: &Paired) -> String {
+pub(super) fn gain(p: &Paired) -> String {
     let (gain, z) = (-p.difference, p.z);
     format!("{gain:+.4} +- {:.4}, z {z:+.1}", p.std_error)
 }

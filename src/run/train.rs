@@ -106,6 +106,7 @@ fn absolute_paths(config: &Config) -> Result<Config> {
         ("data", &mut config.data),
         ("data_dir", &mut config.data_dir),
         ("meta_path", &mut config.meta_path),
+        ("test", &mut config.test),
     ] {
         if let Some(path) = path {
             // A text that is not there is refused where it is read.

@@ -85,7 +85,7 @@ impl Run<'_> {
             ..self.unscored(store, hash, spent.seconds)
         };
         let (mut summary, evaluation) = (String::new(), self.evaluation(store, baseline));
-        let report = evaluation.at_the_end(&self.folder, ctx, |reports, val| {
+        let report = evaluation.at_the_end(ctx, |reports, val| {
             let report = known.clone().scored(reports, val)?;
             let metrics = self.metrics(&report, val, baseline, ends, &spent);
             write_json(&self.folder.metrics(), &metrics)?;
@@ -132,6 +132,7 @@ impl Run<'_> {
             setting: self.setting,
             store,
             baseline,
+            folder: &self.folder,
         }
     }
 

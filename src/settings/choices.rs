@@ -98,6 +98,26 @@ pub enum PriorUnit {
     Absolute,
 }
 
+/// Which state of its training the baseline is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaselineChoice {
+    /// The one that predicts the choosing half of the validation split best, of the parameters and of their moving averages.
+    Best,
+    /// The parameters after the last step.
+    Last,
+}
+
+/// What a run's samples are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Controls {
+    /// What AdamW makes of as many gradients as the samples took, from the same start.
+    Basic,
+    /// Also models that are trained from scratch, and the chain without noise.
+    Full,
+}
+
 /// Where chains start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

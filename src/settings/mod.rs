@@ -14,7 +14,9 @@ mod table;
 mod typed;
 mod words;
 
-pub use choices::{Preset, PriorCenter, PriorUnit, SamplerChoice, Starts};
+pub use choices::{
+    BaselineChoice, Controls, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
+};
 pub use defaults::{Case, TargetKind};
 pub use describe::{default_text, markdown};
 pub use resolve::row;

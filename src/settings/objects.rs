@@ -1,6 +1,6 @@
 //! The configurations of the library's objects, filled from the settings: the one place where that happens.
 
-use super::choices::{Preset, PriorCenter, PriorUnit, SamplerChoice, Starts};
+use super::choices::{BaselineChoice, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts};
 use super::table::Settings;
 use super::words::Word;
 use crate::backend::PriorFamily;
@@ -8,6 +8,7 @@ use crate::baseline::Recipe;
 use crate::error::{Error, Result};
 use crate::generate::Options;
 use crate::gpt::{GptConfig, NAMED};
+use crate::inference::selection::Selection;
 use crate::posterior::Prior;
 use crate::samplers::{
     self, AutoStep, GaussianConfig, GaussianMethod, Preconditioner, Schedule, stability,
@@ -53,6 +54,15 @@ impl Settings {
             seed: self.seed,
             ..Recipe::default()
         }
+    }
+
+    /// Returns how the baseline's state is chosen; none where it is the last.
+    pub fn selection(&self) -> Option<Selection> {
+        let patience = self.baseline_patience;
+        (self.baseline_choice == BaselineChoice::Best).then(|| Selection {
+            patience,
+            ..Selection::default()
+        })
     }
 
     /// Returns the batch (B, T) of the baseline for a model.

@@ -1,6 +1,8 @@
 //! The table of settings. One more setting is one row here, and its use.
 
-use super::choices::{Preset, PriorCenter, PriorUnit, SamplerChoice, Starts};
+use super::choices::{
+    BaselineChoice, Controls, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
+};
 use super::defaults::{Case, word};
 use super::row::{Group, Range, Reader, Row};
 use super::typed::{Field, Typed};
@@ -10,6 +12,7 @@ use crate::baseline::Recipe;
 use crate::data::Order;
 use crate::generate::ContextOverflow;
 use crate::gpt::{Gelu, NAMED, Objective};
+use crate::inference::selection::Selection;
 use crate::samplers::{CovarianceStructure, CurvatureKind, Preconditioner, Schedule, defaults};
 use crate::store::Dtype;
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -129,6 +132,9 @@ settings! { case =>
         data_dir: Option<PathBuf> = None, ANY, TEXT;
         /// nanoGPT's `meta.pkl`. Without it the one in `data_dir` is read.
         meta_path: Option<PathBuf> = None, ANY, TEXT;
+        /// Text to report on, UTF-8, of the same characters. Without it, results are reported on the second half of the validation split, and its first
+        /// half is what is chosen by. A run that is resumed or evaluated takes it from the flag alone.
+        test: Option<PathBuf> = None, ANY, &[Train, Resume, Eval];
     }
     Model {
         /// Named shape of the model (layers, heads, width, block): tiny (2, 2, 32, 32), cpu (4, 4, 128, 64), baby and baby-full (6, 6, 384, 256),
@@ -154,7 +160,7 @@ settings! { case =>
     Baseline {
         /// Baseline file to start from, in place of training one. Of a run that is there, the file of its baseline, where the run lacks it.
         model_path: Option<PathBuf> = None, ANY, &[Train, Baseline, Resume, Eval, Generate];
-        /// Number of AdamW steps of the baseline, and length of its learning-rate schedule.
+        /// Largest number of AdamW steps of the baseline, and length of its learning-rate schedule.
         baseline_iters: u64 = Recipe::default().iters, COUNT, RECIPE, aliases: &["iters"], common: true;
         /// Peak learning rate of the baseline.
         baseline_learning_rate: f64 = Recipe::default().learning_rate, ABOVE_0, RECIPE;
@@ -166,6 +172,12 @@ settings! { case =>
         grad_clip: f64 = Recipe::default().grad_clip, FROM_0, RECIPE;
         /// Sequences per batch of the baseline. Without it the command takes the shape's usual number, and a trainer takes `batch_size`.
         baseline_batch_size: Option<usize> = None, COUNT, RECIPE;
+        /// Which state of its training the baseline is: best (on the choosing half of the validation split, of the parameters and their moving averages,
+        /// looked at every 100 steps) or last.
+        baseline_choice: BaselineChoice = case.preset(BaselineChoice::Best, BaselineChoice::Last), ANY, RECIPE, before: Some("last");
+        /// Number of steps without a better state after which the baseline's training ends; 0 makes all steps. With `baseline_choice` = last it does not
+        /// apply.
+        baseline_patience: u64 = Selection::default().patience, ANY, RECIPE, before: Some("0");
     }
     Sampler {
         /// Named set of defaults: default, or the Python original's.
@@ -311,8 +323,7 @@ settings! { case =>
         llc_every: u64 = 20, ANY, GPT, before: Some("0");
     }
     Evaluation {
-        /// After sampling also score the training split, a deterministic model of equal cost (`eval_control`) and generated texts. The validation split
-        /// is always scored.
+        /// After sampling also score the training split, models of equal cost (`controls`) and generated texts. The validation split is always scored.
         eval: bool = false, ANY, &[Train, Resume], common: true;
         /// Splits to evaluate on: val, train, or both.
         eval_splits: Vec<String> = vec!["val".into(), "train".into()], Range::Words(|| vec!["val", "train"]), SCORES;
@@ -324,8 +335,12 @@ settings! { case =>
         eval_prompt_length: usize = 20, COUNT, SCORES;
         /// Number of tokens generated for each text.
         eval_generation_length: usize = 30, COUNT, SCORES;
-        /// Train a deterministic model for as many gradients as baseline and chains together, and score it too.
+        /// Train models for as many gradients as the samples took, and compare the averaged prediction with theirs.
         eval_control: bool = true, ANY, SCORES;
+        /// Which models those are: basic (one run of AdamW from the same start, at a constant rate: its last and best state, its moving average, the mean
+        /// of its snapshots' weights, and the average of their predictions), or full (also a model trained from scratch for as many gradients in all, an
+        /// ensemble of several baselines, and the chain without noise).
+        controls: Controls = Controls::Basic, ANY, SCORES, before: Some("basic");
         /// Largest number of windows evaluated per split. Without it, all.
         eval_max_samples: Option<usize> = None, COUNT, SCORES;
         /// Largest number of tokens evaluated per split, at least one block. Without it, all.

@@ -1,6 +1,8 @@
 //! How a setting's type goes to and from the plain [`Value`] that flags, files and C options carry.
 
-use super::choices::{Preset, PriorCenter, PriorUnit, SamplerChoice, Starts};
+use super::choices::{
+    BaselineChoice, Controls, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
+};
 use super::row::{Kind, Value};
 use super::words::{Word, names};
 use crate::backend::{Precision, WeightType};
@@ -236,6 +238,8 @@ macro_rules! enums {
 }
 
 enums!(
+    BaselineChoice,
+    Controls,
     ContextOverflow,
     Dtype,
     Gelu,

@@ -327,7 +327,7 @@ count! {
         type Predictive = Predictive;
         fn Make predictive(n: usize, v: usize) -> Predictive;
         fn Launch predict(to: &mut Predictive, logits: &Act, targets: &Tokens, rows: usize) -> ();
-        fn Read read_predictive(from: &Predictive) -> Predicted;
+        fn Read read_predictive(from: &Predictive, temperatures: &[f64]) -> Predicted;
     }
     DrawOps {
         fn Read draw(out: &mut [Drawn], logits: &Act, v: usize, members: usize, how: Draw, u: &[f64]) -> Option<(usize, f32)>;

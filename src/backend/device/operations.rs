@@ -131,7 +131,7 @@ dispatch! {
         type Predictive = Predictive;
         fn predictive(n: usize, v: usize) -> Predictive;
         fn predict(to: &mut Predictive, logits: &Act, targets: &Tokens, rows: usize) -> ();
-        fn read_predictive(from: &Predictive) -> Predicted;
+        fn read_predictive(from: &Predictive, temperatures: &[f64]) -> Predicted;
     }
     DrawOps {
         fn draw(out: &mut [Drawn], logits: &Act, v: usize, members: usize, how: Draw, u: &[f64]) -> Option<(usize, f32)>;

@@ -145,11 +145,11 @@ impl PredictiveSums {
         Ok(())
     }
 
-    /// Returns what the average of the models so far predicts.
+    /// Returns what the average of the models so far predicts, and its losses at these temperatures.
     ///
     /// # Errors
-    /// Returns [`Error::Shape`] if there is no model, or if the last one lacks tokens.
-    pub fn read(&self) -> Result<Predicted> {
+    /// Returns [`Error::Shape`] if there is no model, or if the last one lacks tokens; [`Error::OutOfRange`] for a temperature that is not above 0.
+    pub fn read(&self, host: &HostPool, temperatures: &[f64]) -> Result<Predicted> {
         let (n, s) = (self.num_tokens(), self.num_samples());
         if self.next != 0 || s == 0 {
             let what = format!("tokens of sample {s}");
@@ -171,7 +171,36 @@ impl PredictiveSums {
         Ok(Predicted {
             tokens: memory::collect((0..n).map(token), "the predictions of tokens")?,
             sample_nll: memory::copy(&self.sample_nll, "the samples' losses")?,
+            tempered: self.tempered(host, temperatures)?,
         })
+    }
+
+    /// Returns each token's loss under the average's p^(1/T), at each temperature. The number of models has no part in it.
+    fn tempered(&self, host: &HostPool, temperatures: &[f64]) -> Result<Vec<Vec<f64>>> {
+        if let Some(t) = temperatures.iter().find(|&&t| !(t > 0.0 && t.is_finite())) {
+            return Err(Error::out_of_range("temperature", "a number above 0", t));
+        }
+        let (n, k, v) = (self.num_tokens(), temperatures.len(), self.v);
+        let of = "the losses of tokens at several temperatures";
+        let room = n.checked_mul(k).unwrap_or(usize::MAX);
+        let mut losses: Vec<f64> = memory::zeros(room, of)?; // (N, K)
+        if k > 0 {
+            let mut rows = memory::collect(losses.chunks_mut(ROWS * k), of)?;
+            host.each(&mut rows, |part, out| {
+                let mut log_p = memory::zeros(v, of)?;
+                for (i, out) in (part * ROWS..).zip(out.chunks_mut(k)) {
+                    let p_sum = &self.p_sum[i * v..][..v];
+                    log_p.iter_mut().zip(p_sum).for_each(|(l, p)| *l = p.ln());
+                    for (out, t) in out.iter_mut().zip(temperatures) {
+                        let normaliser = log_sum_exp(log_p.iter().map(|l| l / t));
+                        *out = normaliser - self.log_lik_sum[i] / t;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        let of_one = |at: usize| memory::collect(losses.iter().skip(at).step_by(k).copied(), of);
+        (0..k).map(of_one).collect()
     }
 }
 
@@ -248,7 +277,7 @@ impl PredictiveOps for Cpu {
         to.add(&self.host, &logits[..rows * to.v], &targets.ids[..rows])
     }
 
-    fn read_predictive(&self, from: &PredictiveSums) -> Result<Predicted> {
-        from.read()
+    fn read_predictive(&self, from: &PredictiveSums, temperatures: &[f64]) -> Result<Predicted> {
+        from.read(&self.host, temperatures)
     }
 }

@@ -31,6 +31,8 @@ pub struct Predicted {
     pub tokens: Vec<TokenPrediction>, // (N)
     /// Each model's mean negative log-likelihood over the tokens.
     pub sample_nll: Vec<f64>, // (S)
+    /// Each token's negative log-likelihood under the average at each of the K temperatures that were asked for: p^(1/T), normalised.
+    pub tempered: Vec<Vec<f64>>, // (K, N)
 }
 
 /// The operations that average predictions.
@@ -51,6 +53,7 @@ pub trait PredictiveOps: ActivationOps {
         rows: usize,
     ) -> Result<()>;
 
-    /// Returns what the average of the models so far predicts. It is an error if there is no model, or if the last one lacks tokens.
-    fn read_predictive(&self, from: &Self::Predictive) -> Result<Predicted>;
+    /// Returns what the average of the models so far predicts, and its losses at these temperatures, which are above 0. It is an error if there is no
+    /// model, or if the last one lacks tokens.
+    fn read_predictive(&self, from: &Self::Predictive, temperatures: &[f64]) -> Result<Predicted>;
 }
