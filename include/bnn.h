@@ -347,12 +347,13 @@ bnn_status bnn_agreement(const bnn_context *context,
                          bnn_error *err);
 
 /**
- * Trains a model as bnn_trainer_step does all baseline_iters steps, or takes the parameters that an earlier call kept: the file in the folder is named
- * by all that they depend on. The parameters become the model's. The training's state is kept in the folder every checkpoint_every steps and when
+ * Trains a model by bnn_trainer_step's steps, baseline_iters at most, or takes the parameters that an earlier call kept: the file in the folder is named
+ * by all that they depend on. With baseline_choice "best" they are those that predict the first half of the validation split best, of the trained
+ * parameters and two moving averages of them, and the training ends when baseline_patience steps brought no better ones. The parameters become the model's. The training's state is kept in the folder every checkpoint_every steps and when
  * the callback ends it: the next call goes on from there, bit for bit. While another process trains the same model there, the call waits for it.
  *
- * [in] model: its shape; corpus: the text; options: those of bnn_trainer_new, checkpoint_every; NULL for defaults; path: of the folder, which is made where it does not
- * exist, UTF-8, path_len bytes; callback: NULL or called after each step. [out] report: kept, 1 where the file was there; path, of the file; steps;
+ * [in] model: its shape; corpus: the text; options: those of bnn_trainer_new, baseline_choice, baseline_patience, checkpoint_every; NULL for defaults; path: of the folder, which is made where it does not
+ * exist, UTF-8, path_len bytes; callback: NULL or called after each step. [out] report: kept, 1 where the file was there; path, of the file; steps that were made;
  * train_loss, mean of the last 50 steps' losses; val_loss, on the whole validation split; nats per token; seconds, of the training when it was made.
  * Errors: those of bnn_trainer_new and bnn_trainer_step; BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file; BNN_ERR_BUSY; BNN_ERR_INTERRUPTED. The model is
  * then as it was.

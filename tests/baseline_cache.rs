@@ -56,12 +56,7 @@ impl Watch for Look {
 #[test]
 fn the_kept_model_is_that_of_the_trainer() {
     let (cpu, corpus, gpt, recipe) = setting();
-    let training = Training {
-        corpus: &corpus,
-        gpt: &gpt,
-        recipe: &recipe,
-        batch: (4, 8),
-    };
+    let training = Training::new(&corpus, &gpt, &recipe, (4, 8));
     let mut losses = Vec::new();
     let file = training
         .run(&cpu, &mut |step: u64, loss: f64| {
@@ -143,12 +138,7 @@ fn the_name_follows_from_all_that_the_parameters_depend_on() {
     let (cpu, corpus, gpt, recipe) = setting();
     let folder = std::path::Path::new("kept");
     let of = |corpus: &Corpus, gpt: &Gpt, recipe: &Recipe, batch| {
-        let training = Training {
-            corpus,
-            gpt,
-            recipe,
-            batch,
-        };
+        let training = Training::new(corpus, gpt, recipe, batch);
         training.path(&cpu, folder).unwrap()
     };
     let name = of(&corpus, &gpt, &recipe, (4, 8));
@@ -171,12 +161,7 @@ fn the_name_follows_from_all_that_the_parameters_depend_on() {
     }
     // Products that are no coarser on this machine make the same model.
     let rounded = cpu.clone().with_precision(Precision::Medium);
-    let training = Training {
-        corpus: &corpus,
-        gpt: &gpt,
-        recipe: &recipe,
-        batch: (4, 8),
-    };
+    let training = Training::new(&corpus, &gpt, &recipe, (4, 8));
     let same = rounded.gemm_precision() == cpu.gemm_precision();
     assert_eq!(training.path(&rounded, folder).unwrap() == names[0], same);
 }

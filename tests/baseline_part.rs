@@ -7,6 +7,7 @@ use bnn::data::Corpus;
 use bnn::gpt::{Gpt, GptConfig};
 use bnn::inference::baseline_cache::{Kept, Training, Watch};
 use bnn::inference::baseline_file::BaselineFile;
+use bnn::inference::selection::Selection;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,7 @@ struct Place {
     corpus: Corpus,
     gpt: Gpt,
     recipe: Recipe,
+    selection: Option<Selection>,
     folder: tempfile::TempDir,
 }
 
@@ -66,16 +68,15 @@ impl Place {
             corpus,
             gpt,
             recipe,
+            selection: None,
             folder: tempfile::tempdir().unwrap(),
         }
     }
 
     fn training(&self) -> Training<'_> {
         Training {
-            corpus: &self.corpus,
-            gpt: &self.gpt,
-            recipe: &self.recipe,
-            batch: (4, 8),
+            selection: self.selection.as_ref(),
+            ..Training::new(&self.corpus, &self.gpt, &self.recipe, (4, 8))
         }
     }
 
@@ -101,7 +102,7 @@ impl Place {
 }
 
 fn same(got: &BaselineFile, want: &BaselineFile) {
-    assert_eq!(got.params, want.params);
+    assert_eq!((&got.params, &got.chosen), (&want.params, &want.chosen));
     assert_eq!(
         (got.train_loss, got.val_loss, got.steps),
         (want.train_loss, want.val_loss, want.steps)
@@ -116,7 +117,22 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_stopped_training_goes_on_with_the_same_bits() {
-    let place = Place::new();
+    let mut place = Place::new();
+    goes_on_with_the_same_bits(&place);
+    place.selection = Some(looks(0));
+    goes_on_with_the_same_bits(&place);
+}
+
+/// Looks every 15 steps, so that there are some before and after each checkpoint, and one at the end.
+fn looks(patience: u64) -> Selection {
+    Selection {
+        every: 15,
+        patience,
+        decays: vec![0.5, 0.9],
+    }
+}
+
+fn goes_on_with_the_same_bits(place: &Place) {
     let want = place.whole();
     // Before and at a checkpoint, between two, with more losses than are averaged, at the last step.
     for stops in [vec![1], vec![20], vec![33], vec![3, 20, 47, 66], vec![70]] {
@@ -228,4 +244,32 @@ fn one_process_trains_a_model_twice_at_once_and_spoils_nothing() {
     let outer = (place.training()).once(&place.cpu, place.folder.path(), 20, &mut watch);
     same(&outer.unwrap().file, &want);
     same(&watch.1.unwrap(), &want);
+}
+
+/// One that is stopped while it looks at the held-out text has made its step, and looks again.
+#[test]
+fn a_training_that_is_stopped_in_a_look_looks_again() {
+    let mut place = Place::new();
+    place.selection = Some(looks(0));
+    let want = place.whole();
+    struct InLook(u64);
+    impl Watch for InLook {
+        fn step(&mut self, step: u64, _: f64) -> bnn::Result<()> {
+            self.0 = step;
+            Ok(())
+        }
+
+        fn look(&mut self) -> bnn::Result<()> {
+            match self.0 {
+                30 => Err(Error::Interrupted),
+                _ => Ok(()),
+            }
+        }
+    }
+    let folder = place.folder.path();
+    let stopped = (place.training()).once(&place.cpu, folder, 20, &mut InLook(0));
+    assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
+    let (done, heard) = place.until(0);
+    assert_eq!(heard.words, ["going on from step 30"]);
+    same(&done.unwrap().file, &want);
 }

@@ -391,7 +391,7 @@ fn every_choice_runs_and_makes_another_chain() {
 
 /// Without a sample there is no score, and that is what is said.
 fn nothing_to_score(run: &Path, folder: &Path) {
-    let (_, config) = RunFolder::open(run).expect("a run");
+    let (opened, config) = RunFolder::open(run).expect("a run");
     let setting = Setting::new(&config).expect("a setting");
     let samples = Store::open(run.join("samples")).expect("samples");
     let empty = Store::create(folder.join("empty"), samples.provenance().clone()).expect("a store");
@@ -411,6 +411,7 @@ fn nothing_to_score(run: &Path, folder: &Path) {
         setting: &setting,
         store: &empty,
         baseline: &baseline,
+        folder: &opened,
     };
     let scored = evaluation.losses("val", &mut ctx);
     let text = scored.map(|_| ()).expect_err("no score").to_string();

@@ -154,7 +154,7 @@ fn a_control_of_a_moved_run_is_kept_in_its_folder() {
         dir.path(),
         &["eval", path, "--json", "--eval-splits", "val"],
     ));
-    let of = |v: &Value| v["results"]["val"]["loss_deterministic_equal_gradients"].clone();
+    let of = |v: &Value| v["results"]["val"]["held_out"]["controls"].clone();
     assert_eq!(of(&scores), of(&report));
     assert_eq!(
         fs::read_dir(run.join("baselines"))
