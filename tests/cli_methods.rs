@@ -404,6 +404,7 @@ fn nothing_to_score(run: &Path, folder: &Path) {
         val_loss: 0.0,
         seconds: 0.0,
         cached: true,
+        chosen: None,
     };
     let mut ctx = Context::default();
     let evaluation = evaluate::Evaluation {

@@ -299,6 +299,7 @@ fn train_baseline(a: &Configured, given: Given, mut ctx: Context) -> Result<()> 
             "path": b.path,
             "sha256": hex(&b.sha256),
             "cached": b.cached,
+            "choice": b.json()["choice"],
         })),
         false => print(&format!(
             "validation loss {:.4}, training loss {:.4}, {:.1} s: {}\n",

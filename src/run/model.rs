@@ -13,6 +13,7 @@ use crate::gpt::Gpt;
 use crate::inference::baseline_cache::Kept;
 use crate::inference::baseline_file::{BaselineFile, baseline_sha256};
 use crate::inference::scoring::last_samples;
+use crate::inference::selection::Chosen;
 use crate::store::{Provenance, Store};
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,8 @@ pub struct Baseline {
     pub seconds: f64,
     /// Whether it was there before.
     pub cached: bool,
+    /// How its state was chosen; none where the last one was taken.
+    pub chosen: Option<Chosen>,
 }
 
 impl Baseline {
@@ -61,8 +64,22 @@ impl Baseline {
             "train_loss": self.train_loss,
             "val_loss": self.val_loss,
             "seconds": self.seconds,
+            "choice": self.chosen.as_ref().map(choice),
         })
     }
+}
+
+/// Returns what the looks at the choosing half saw, and which state they chose.
+fn choice(of: &Chosen) -> serde_json::Value {
+    let looks: Vec<_> = of.curve.chunks(1 + of.decays.len()).collect();
+    serde_json::json!({
+        "step": of.step(),
+        "decay": of.decay(),
+        "loss": of.loss(),
+        "every": of.every,
+        "decays": of.decays,
+        "losses": looks,
+    })
 }
 
 impl Model {
@@ -208,6 +225,7 @@ impl Model {
             val_loss: file.val_loss,
             seconds: file.seconds,
             cached,
+            chosen: file.chosen,
         })
     }
 }

@@ -9,6 +9,7 @@ use crate::data::{Batches, Corpus};
 use crate::error::{Error, Result};
 use crate::inference::baseline_cache::{Training, Watch};
 use crate::inference::baseline_file::BaselineFile;
+use crate::inference::selection::Chosen;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -67,6 +68,19 @@ pub(super) fn state(file: &BaselineFile) -> String {
         file.steps,
         chosen.loss()
     )
+}
+
+/// Returns at most ten points of what the looks saw: the best state of each.
+fn curve(chosen: &Chosen) -> String {
+    let looks: Vec<f64> = (chosen.curve.chunks(1 + chosen.decays.len()))
+        .map(|seen| seen.iter().copied().fold(f64::INFINITY, f64::min))
+        .collect();
+    let every = looks.len().div_ceil(10).max(1);
+    let points = (1..).zip(&looks).skip(every - 1).step_by(every);
+    let points: Vec<String> = points
+        .map(|(look, loss)| format!("{} {loss:.4}", (look * chosen.every).min(chosen.steps)))
+        .collect();
+    format!("loss on the choosing half by step: {}", points.join(", "))
 }
 
 impl Setting {
@@ -189,6 +203,9 @@ impl Setting {
             )
         };
         ctx.log.say(&line);
+        if let (Some(chosen), false) = (&kept.file.chosen, kept.cached) {
+            ctx.log.say(&format!("{what}: {}", curve(chosen)));
+        }
         self.model.fitted(kept)
     }
 
