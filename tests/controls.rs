@@ -236,6 +236,7 @@ fn the_best_control_is_chosen_by_the_first_part() {
         what: name.into(),
         gradients: 47,
         models,
+        first: None,
     };
     let all = [
         contender("start", Models::One(&of.start)),

@@ -668,3 +668,44 @@ fn the_bootstrap_refuses_what_it_cannot_resample() {
     bad[6] = f64::INFINITY;
     assert_says(run(&a, &bad, 2, 10), &["token 6", "inf"]);
 }
+
+/// Against every pair, with equal numbers and numbers of one kind only among them.
+#[test]
+fn the_area_under_the_curve_is_a_share_of_pairs() {
+    let negative = [0.1, 0.4, 0.35, 0.8, 0.4];
+    let positive = [0.4, 0.9, 0.1, 0.7];
+    let pair = |n: f64, p: f64| match p.total_cmp(&n) {
+        std::cmp::Ordering::Greater => 1.0,
+        std::cmp::Ordering::Equal => 0.5,
+        std::cmp::Ordering::Less => 0.0,
+    };
+    let pairs: f64 = (negative.iter())
+        .map(|&n| positive.iter().map(|&p| pair(n, p)).sum::<f64>())
+        .sum();
+    let got = bnn::metrics::auroc(&negative, &positive).unwrap();
+    assert!((got - pairs / 20.0).abs() < 1e-15);
+    let of = |a: &[f64], b: &[f64]| bnn::metrics::auroc(a, b);
+    assert_eq!(of(&[0.0, 1.0], &[2.0, 3.0]).unwrap(), 1.0);
+    assert_eq!(of(&[2.0], &[1.0]).unwrap(), 0.0);
+    assert_eq!(of(&[0.0], &[-0.0]).unwrap(), 0.5);
+    for bad in [of(&[], &[1.0]), of(&[1.0], &[]), of(&[f64::NAN], &[1.0])] {
+        assert!(matches!(bad, Err(bnn::Error::OutOfRange { .. })), "{bad:?}");
+    }
+}
+
+/// The loss of the average of the first s samples is what those alone give.
+#[test]
+fn the_losses_of_the_first_samples_are_theirs() {
+    let (n, v) = (23, 7);
+    let logits: Vec<f32> = (0..4 * n * v)
+        .map(|i| ((i * 37 % 101) as f32 - 50.0) / 11.0)
+        .collect();
+    let targets: Vec<u16> = (0..n).map(|i| (i * 5 % v) as u16).collect();
+    let all = bnn::metrics::predictive_scores(&logits, &targets, v).unwrap();
+    for s in 1..=4 {
+        let first = &logits[..s * n * v];
+        let some = bnn::metrics::predictive_scores(first, &targets, v).unwrap();
+        let mean = some.nll.iter().sum::<f64>() / n as f64;
+        assert!((all.average_nll[s - 1] - mean).abs() < 1e-14);
+    }
+}

@@ -120,6 +120,8 @@ pub struct Contender<'a> {
     pub gradients: u64,
     /// The models whose predictions are averaged.
     pub models: Models<'a>,
+    /// The name in files of the average of the first of them alone, as many as predict the part to choose by best, where that is compared too.
+    pub first: Option<&'static str>,
 }
 
 /// A contender's scores beside those of the samples' average.
@@ -143,6 +145,8 @@ pub struct Control {
     pub loss_choosing_scaled: f64,
     /// Loss on the part to report on at that temperature.
     pub loss_scaled: f64,
+    /// How well its models' mutual information tells the part to report on from its tokens in random order, 1/2 to 1; none for one model.
+    pub shuffled_auroc: Option<f64>,
     /// The average's losses minus these, on the part to report on.
     pub average_against: Paired,
     /// That difference with both at the temperatures that the part to choose by fits to them.
@@ -171,6 +175,7 @@ impl Control {
             temperature: scores.temperature,
             loss_choosing_scaled: scores.choosing_scaled,
             loss_scaled: scores.loss_scaled(),
+            shuffled_auroc: scores.shuffled_auroc,
             average_against: Paired::new(&a.nll, &b.nll, seed)?,
             average_against_scaled: Paired::new(
                 &average.reporting_scaled,
@@ -197,13 +202,32 @@ pub fn compare_with<B: Backend>(
     let block = gpt.config().block_size;
     let windows = |tokens: &[u16]| tokens.len().saturating_sub(1) / block;
     let all = windows(text.choosing) + windows(text.reporting);
-    let mut before = 0;
-    let each = contenders.iter().map(|of| {
+    let (mut before, mut controls) = (0, Vec::new());
+    for of in contenders {
         let scores = score_held_out(backend, gpt, text, &of.models, |n| done(before + n))?;
         before += all * of.models.count();
-        Control::new(of, &scores, average, seed)
-    });
-    each.collect()
+        controls.push(Control::new(of, &scores, average, seed)?);
+        let Some(name) = of.first else { continue };
+        let best = least(&scores.choosing.average_nll);
+        if let Some(models) = of.models.first(best) {
+            let first = Contender {
+                name,
+                what: format!("{}, of the first {best}", of.what),
+                models,
+                ..of.clone()
+            };
+            let scores = score_held_out(backend, gpt, text, &first.models, |_| done(before))?;
+            controls.push(Control::new(&first, &scores, average, seed)?);
+        }
+    }
+    Ok(controls)
+}
+
+/// Returns how many models' average loses least.
+fn least(average_nll: &[f64]) -> usize {
+    let each = average_nll.iter().enumerate();
+    let least = each.min_by(|a, b| a.1.total_cmp(b.1));
+    least.map_or(0, |(at, _)| at + 1)
 }
 
 /// Returns the control that loses least on the part to choose by, each at its own temperature: the one that the average has to beat.

@@ -1,6 +1,7 @@
 //! The scores of a prediction on the two parts of the held-out text, and the temperature that the first part fits to it.
 
 use super::scoring::{Models, score_tokens};
+use super::shuffled::shuffled_auroc;
 use crate::backend::Backend;
 use crate::data::HeldOut;
 use crate::error::Result;
@@ -26,6 +27,8 @@ pub struct HeldOutScores {
     pub choosing_scaled: f64,
     /// Each token's loss at that temperature on the part to report on, nats.
     pub reporting_scaled: Vec<f64>, // (N)
+    /// How well the mutual information tells the front of the part to report on from its tokens in random order: [`shuffled_auroc`].
+    pub shuffled_auroc: Option<f64>,
 }
 
 /// Scores a model, or the average of several, on both parts; `done` hears after each batch how many windows times models are scored.
@@ -42,16 +45,23 @@ pub fn score_held_out<B: Backend>(
     let tried: Vec<f64> = (-TRIED..=TRIED)
         .map(|i| (f64::from(i) / 8.0).exp2())
         .collect();
-    let windows = text.choosing.len().saturating_sub(1) / gpt.config().block_size;
+    let windows = |tokens: &[u16]| tokens.len().saturating_sub(1) / gpt.config().block_size;
     let choosing = score_tokens(backend, gpt, text.choosing, models, &tried, &mut done)?;
-    let before = windows * models.count();
+    let before = windows(text.choosing) * models.count();
     let reporting = match text.is_apart {
         true => score_tokens(backend, gpt, text.reporting, models, &tried, |n| {
             done(before + n)
         })?,
         false => choosing.clone(),
     };
-    of_tokens(choosing, reporting, &tried, text)
+    let mut scores = of_tokens(choosing, reporting, &tried, text)?;
+    let (tokens, all) = (
+        text.reporting,
+        before + windows(text.reporting) * models.count(),
+    );
+    let known = &scores.reporting.mutual_information;
+    scores.shuffled_auroc = shuffled_auroc(backend, gpt, tokens, models, known, || done(all))?;
+    Ok(scores)
 }
 
 fn of_tokens(
@@ -79,6 +89,7 @@ fn of_tokens(
         temperature: tried[at],
         choosing_scaled,
         reporting_scaled,
+        shuffled_auroc: None,
     })
 }
 

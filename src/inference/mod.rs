@@ -28,6 +28,7 @@ pub mod scoring;
 pub mod selection;
 mod series;
 mod session;
+pub mod shuffled;
 pub mod snapshots;
 mod steps;
 pub mod tensor_temperature;

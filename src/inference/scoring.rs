@@ -65,6 +65,18 @@ impl Models<'_> {
         }
     }
 
+    /// Returns the first `n` of several; none where that is all of them, or nothing.
+    pub fn first(&self, n: usize) -> Option<Self> {
+        if n == 0 || n >= self.count() {
+            return None;
+        }
+        match self {
+            Self::One(_) => None,
+            Self::Each(all) => Some(Self::Each(&all[..n])),
+            Self::Stored(store, used) => Some(Self::Stored(store, used.start..used.start + n)),
+        }
+    }
+
     /// Hands over each in turn, and all of them `times` times.
     fn for_each(&self, times: usize, mut f: impl FnMut(&[f32]) -> Result<()>) -> Result<()> {
         match self {

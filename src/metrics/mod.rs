@@ -1,6 +1,7 @@
 //! What predictions are worth: scores of averaged predictions, their calibration, texts against references, and the bootstrap that tells a
 //! difference from noise. What chains are worth: whether they agree, and how many independent draws they hold.
 
+mod auroc;
 mod bootstrap;
 mod calibration;
 mod chains;
@@ -16,6 +17,7 @@ mod tokens;
 use crate::error::Result;
 use crate::memory;
 
+pub use auroc::auroc;
 pub use bootstrap::{DEFAULT_BLOCK, PairedDifference, paired_block_bootstrap};
 pub use calibration::{brier_score, expected_calibration_error};
 pub use chains::{ChainDiagnostics, MIN_DRAWS, chain_diagnostics};

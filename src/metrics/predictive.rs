@@ -165,6 +165,8 @@ pub struct PredictiveScores {
     pub ece: f64,
     /// Each sample's mean negative log likelihood, in nats per token.
     pub sample_nll: Vec<f64>, // (S)
+    /// The mean negative log likelihood of the average of the first s samples, s = 1..S, in nats per token: whether more of them would help.
+    pub average_nll: Vec<f64>, // (S)
     /// The averaged prediction's negative log likelihood of each token, in nats.
     pub nll: Vec<f64>, // (N)
     /// The averaged prediction's entropy at each token, in nats.
@@ -179,6 +181,7 @@ pub struct PredictiveScores {
 pub struct TokenScores {
     tokens: Vec<TokenPrediction>, // (N)
     sample_nll: Vec<f64>,         // (S), means over tokens
+    average_nll: Vec<f64>,        // (S), means over tokens
     tempered: Vec<Vec<f64>>,      // (K, N)
 }
 
@@ -187,6 +190,7 @@ impl TokenScores {
         Self {
             tokens: predicted.tokens,
             sample_nll: predicted.sample_nll,
+            average_nll: predicted.average_nll,
             tempered: predicted.tempered,
         }
     }
@@ -209,6 +213,9 @@ impl TokenScores {
         }
         let (n, m) = (self.tokens.len() as f64, next.tokens.len() as f64);
         for (a, b) in self.sample_nll.iter_mut().zip(next.sample_nll) {
+            *a = (*a * n + b * m) / (n + m);
+        }
+        for (a, b) in self.average_nll.iter_mut().zip(next.average_nll) {
             *a = (*a * n + b * m) / (n + m);
         }
         memory::append(&mut self.tokens, &next.tokens, TOKENS)?;
@@ -237,6 +244,7 @@ impl TokenScores {
         Ok(Self {
             tokens: memory::copy(&self.tokens, TOKENS)?,
             sample_nll: memory::copy(&self.sample_nll, TOKENS)?,
+            average_nll: memory::copy(&self.average_nll, TOKENS)?,
             tempered: Vec::new(),
         })
     }
@@ -263,6 +271,7 @@ impl TokenScores {
             accuracy: correct.iter().filter(|&&hit| hit).count() as f64 / n,
             ece: expected_calibration_error(&confidence, &correct, ECE_BINS)?,
             sample_nll: self.sample_nll,
+            average_nll: self.average_nll,
             nll,
             entropy,
             mutual_information,

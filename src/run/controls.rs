@@ -46,6 +46,7 @@ impl Evaluation<'_> {
                 what: "the baseline, where the samples began".into(),
                 gradients: 0,
                 models: Models::One(&self.baseline.params),
+                first: None,
             },
         );
         let others = match self.config.controls {
@@ -248,12 +249,14 @@ impl Evaluation<'_> {
                 what: "AdamW from scratch, best state".into(),
                 gradients: all,
                 models: Models::One(&others.scratch.params),
+                first: None,
             },
             Contender {
                 name: "deep_ensemble",
                 what: "ensemble of baselines of other seeds".into(),
                 gradients: all,
                 models: Models::Each(&others.ensemble),
+                first: None,
             },
         ];
         if let Some(cold) = &others.cold {
@@ -262,6 +265,7 @@ impl Evaluation<'_> {
                 what: "the chain at T = 0".into(),
                 gradients,
                 models: Models::Stored(cold, 0..cold.len()),
+                first: None,
             });
         }
         made
@@ -286,6 +290,7 @@ fn of_adamw<'a>(states: &'a AdamwStates, last: &'a [f32], gradients: u64) -> Vec
         what,
         gradients,
         models: Models::One(params),
+        first: None,
     };
     vec![
         one("adamw_last", "AdamW, last state".into(), last),
@@ -300,6 +305,7 @@ fn of_adamw<'a>(states: &'a AdamwStates, last: &'a [f32], gradients: u64) -> Vec
             what: "AdamW, average of its states' predictions".into(),
             gradients,
             models: Models::Stored(&states.snapshots, 0..n),
+            first: Some("adamw_first_snapshots"),
         },
     ]
 }

@@ -27,6 +27,8 @@ pub struct HeldOutReport {
     pub temperature: f64,
     /// Loss at that temperature on the part to report on.
     pub loss_scaled: f64,
+    /// How well the samples' mutual information tells the part to report on from its tokens in random order; none for one sample.
+    pub shuffled_auroc: Option<f64>,
     /// Mean loss of the samples on the part to report on.
     pub loss_mean_of_samples: f64,
     /// Loss of the baseline there.
@@ -67,6 +69,7 @@ impl HeldOutReport {
             loss: average.loss(),
             temperature: average.temperature,
             loss_scaled: average.loss_scaled(),
+            shuffled_auroc: average.shuffled_auroc,
             loss_mean_of_samples: mean(&a.sample_nll),
             loss_baseline: baseline.loss(),
             against_baseline: Paired::new(&a.nll, &b.nll, seed)?,
@@ -84,39 +87,44 @@ impl HeldOutReport {
     /// Returns the report as lines for a person.
     pub fn text(&self) -> String {
         let mut s = format!(
-            "  {} tokens to choose by; the {}, {} tokens, to report on:\n  {:<50} {:>6}  {:>7}  {:>9}  gain of the average, both with T\n",
-            self.choosing_tokens,
-            self.reporting,
-            self.reporting_tokens,
-            "",
-            "models",
-            "loss",
-            "with T",
+            "  {} tokens to choose by; the {}, {} tokens, to report on:\n",
+            self.choosing_tokens, self.reporting, self.reporting_tokens,
         );
-        let mut row = |what: &str, models: usize, loss: f64, scaled: Option<f64>, note: String| {
-            let scaled = scaled.map_or(String::new(), |l| format!("{l:.4}"));
-            s.push_str(&format!(
-                "  {what:<50} {models:>6}  {loss:>7.4}  {scaled:>9}  {note}\n"
-            ));
+        let mut row = |what: &str, cells: [&str; 4], note: &str| {
+            let [models, loss, scaled, auroc] = cells;
+            let row =
+                format!("  {what:<62} {models:>6}  {loss:>7}  {scaled:>7}  {auroc:>6}  {note}");
+            s.push_str(row.trim_end());
+            s.push('\n');
         };
-        let none = String::new;
-        let of_samples = self.loss_mean_of_samples;
-        row("mean of the samples", 1, of_samples, None, none());
-        let scaled = Some(self.loss_scaled);
-        row(
-            "averaged prediction",
+        let number = |x: Option<f64>| x.map_or(String::new(), |x| format!("{x:.4}"));
+        let head = ["models", "loss", "with T", "AUROC"];
+        row("", head, "gain of the average, both with T");
+        let of_samples = number(Some(self.loss_mean_of_samples));
+        row("mean of the samples", ["1", &of_samples, "", ""], "");
+        let cells = |models: usize, loss: f64, scaled: f64, auroc: Option<f64>| {
+            let numbers = [Some(loss), Some(scaled), auroc].map(number);
+            (models.to_string(), numbers)
+        };
+        let (n, [loss, scaled, auroc]) = cells(
             self.models,
             self.loss,
-            scaled,
-            none(),
+            self.loss_scaled,
+            self.shuffled_auroc,
         );
+        row("averaged prediction", [&n, &loss, &scaled, &auroc], "");
         if self.controls.is_empty() {
-            let note = gain(&self.against_baseline);
-            row("baseline", 1, self.loss_baseline, None, note);
+            let (loss, note) = (
+                number(Some(self.loss_baseline)),
+                gain(&self.against_baseline),
+            );
+            row("baseline", ["1", &loss, "", ""], &note);
         }
         for c in &self.controls {
+            let (n, [loss, scaled, auroc]) =
+                cells(c.models, c.loss, c.loss_scaled, c.shuffled_auroc);
             let note = gain(&c.average_against_scaled);
-            row(&c.what, c.models, c.loss, Some(c.loss_scaled), note);
+            row(&c.what, [&n, &loss, &scaled, &auroc], &note);
         }
         if let Some(best) = self.best_control() {
             s.push_str(&format!(

@@ -22,6 +22,7 @@ pub struct PredictiveSums {
     log_lik_sum: Vec<f64>, // (N): ln sum_s p_s(target)
     entropy_sum: Vec<f64>, // (N): sum_s H(p_s)
     sample_nll: Vec<f64>,  // (S): mean over tokens
+    average_nll: Vec<f64>, // (S): that of the average of the first s
     nll: Vec<f64>,         // of the rows being added
     next: usize,           // where the running model's next rows begin
     nll_sum: f64,          // and its negative log-likelihood so far
@@ -59,6 +60,7 @@ impl PredictiveSums {
             log_lik_sum: memory::filled(n, f64::NEG_INFINITY, &of)?,
             entropy_sum: memory::zeros(n, &of)?,
             sample_nll: Vec::new(),
+            average_nll: Vec::new(),
             nll: Vec::new(),
             next: 0,
             nll_sum: 0.0,
@@ -118,6 +120,7 @@ impl PredictiveSums {
         self.nll.clear();
         memory::resize(&mut self.nll, n, 0.0, "a chunk's losses")?;
         memory::grow(&mut self.sample_nll, 1, "the samples' losses")?;
+        memory::grow(&mut self.average_nll, 1, "the averages' losses")?;
         let each = (self.p_sum[first * v..end * v].chunks_mut(ROWS * v))
             .zip(self.log_lik_sum[first..end].chunks_mut(ROWS))
             .zip(self.entropy_sum[first..end].chunks_mut(ROWS))
@@ -141,6 +144,9 @@ impl PredictiveSums {
         if end == self.num_tokens() {
             self.sample_nll.push(self.nll_sum / end as f64);
             (self.next, self.nll_sum) = (0, 0.0);
+            let log_lik = self.log_lik_sum.iter().sum::<f64>() / end as f64;
+            self.average_nll
+                .push((self.num_samples() as f64).ln() - log_lik);
         }
         Ok(())
     }
@@ -171,6 +177,7 @@ impl PredictiveSums {
         Ok(Predicted {
             tokens: memory::collect((0..n).map(token), "the predictions of tokens")?,
             sample_nll: memory::copy(&self.sample_nll, "the samples' losses")?,
+            average_nll: memory::copy(&self.average_nll, "the averages' losses")?,
             tempered: self.tempered(host, temperatures)?,
         })
     }

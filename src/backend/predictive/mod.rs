@@ -31,6 +31,8 @@ pub struct Predicted {
     pub tokens: Vec<TokenPrediction>, // (N)
     /// Each model's mean negative log-likelihood over the tokens.
     pub sample_nll: Vec<f64>, // (S)
+    /// Mean negative log-likelihood of the average of the first s models, s = 1..S.
+    pub average_nll: Vec<f64>, // (S)
     /// Each token's negative log-likelihood under the average at each of the K temperatures that were asked for: p^(1/T), normalised.
     pub tempered: Vec<Vec<f64>>, // (K, N)
 }
