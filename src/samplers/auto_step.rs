@@ -97,6 +97,9 @@ pub struct AutoStep {
 }
 
 impl AutoStep {
+    /// The shortest warm-up that a search has room in.
+    pub const FEWEST_STEPS: u64 = 50;
+
     /// Begins a search from the step size in `config`, with a budget of `tolerance`.
     ///
     /// # Errors
@@ -113,9 +116,10 @@ impl AutoStep {
                 config.temperature
             )));
         }
-        if config.warmup_steps < 50 {
+        if config.warmup_steps < Self::FEWEST_STEPS {
             return Err(Error::conflict(format!(
-                "warmup_steps: auto_step needs at least 50, not {}: set more, or give the step size",
+                "warmup_steps: auto_step needs at least {}, not {}: set more, or give the step size",
+                Self::FEWEST_STEPS,
                 config.warmup_steps
             )));
         }
@@ -247,7 +251,7 @@ impl AutoStep {
             self.state.steps += 1;
         }
         if at + 1 == window {
-            self.end_window(sampler);
+            self.end_window(sampler)?;
         }
         Ok(report)
     }
@@ -259,10 +263,12 @@ impl AutoStep {
         )
     }
 
-    fn end_window<V: Vectors>(&mut self, sampler: &mut Sampler<V>) {
+    fn end_window<V: Vectors>(&mut self, sampler: &mut Sampler<V>) -> Result<()> {
         let n = self.state.steps.max(1) as f64;
+        // What the step makes up for is no error of its.
+        let known = sampler.noise_heat()?.map_or(0.0, |heat| heat.per_mass);
         let (c, s) = (sampler.config(), &mut self.state);
-        let (kinetic, force) = (s.kinetic / n, s.force / n);
+        let (kinetic, force) = (s.kinetic / n, (s.force / n - known).max(0.0));
         let (h, scheme) = (c.step_size, c.method.scheme());
         let error = scheme.temperature_error(c, kinetic, force);
         // What is too large for a number is too large.
@@ -281,5 +287,6 @@ impl AutoStep {
             steps: 0,
             ..*s
         };
+        Ok(())
     }
 }

@@ -36,6 +36,7 @@ pub mod ekf;
 mod gaussian;
 mod gaussian_fit;
 mod gaussian_state;
+pub mod gradient_noise;
 pub mod laplace;
 pub mod last_layer;
 mod method;
@@ -67,6 +68,8 @@ pub use gaussian::{
 };
 pub use gaussian_fit::{FitReport, GaussianFit};
 pub use gaussian_state::{GaussianState, Values, ValuesMut};
+pub(crate) use gradient_noise::NoiseEstimation;
+pub use gradient_noise::{NoiseCorrection, NoiseHeat};
 pub use laplace::Laplace;
 pub use last_layer::LastLayer;
 pub use method::Method;

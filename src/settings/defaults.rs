@@ -3,7 +3,8 @@
 use super::choices::{Preset, SamplerChoice};
 use super::words::Word;
 use crate::samplers::{
-    CovarianceStructure, GaussianConfig, GaussianMethod, Method, Preconditioner, Schedule, defaults,
+    CovarianceStructure, GaussianConfig, GaussianMethod, Method, NoiseCorrection, Preconditioner,
+    Schedule, defaults,
 };
 
 /// Whose log posterior is sampled.
@@ -31,6 +32,10 @@ pub struct Case {
     pub structure: CovarianceStructure,
     /// Whether `alpha` or `momentum` is given: then the other has no default.
     pub friction_given: bool,
+    /// Whether a search for the step size can run, and none is given.
+    pub can_search: bool,
+    /// Whether enough gradients come before sampling to know their noise.
+    pub knows_noise: bool,
 }
 
 impl Case {
@@ -43,6 +48,8 @@ impl Case {
             shape: "cpu".into(),
             structure: CovarianceStructure::Diagonal,
             friction_given: false,
+            can_search: true,
+            knows_noise: true,
         }
     }
 
@@ -77,6 +84,24 @@ impl Case {
             (SamplerChoice::Gaussian(GaussianMethod::Vi), _) => 1e-4,
             (SamplerChoice::Gaussian(GaussianMethod::Ekf), _) => 5e-6,
             (SamplerChoice::Gaussian(GaussianMethod::Laplace), _) => 1e-5,
+        }
+    }
+
+    /// Returns the method of a chain with momenta on a GPT's posterior, but under the original's preset.
+    fn at_its_best(&self) -> Option<Method> {
+        let method = self.sampler.chain().filter(|m| m.has_momenta());
+        method.filter(|_| self.target == TargetKind::Gpt && !self.is_original())
+    }
+
+    pub(super) fn auto_step(&self) -> bool {
+        self.can_search && self.at_its_best().is_some()
+    }
+
+    pub(super) fn noise_correction(&self) -> NoiseCorrection {
+        let takes = |m: &Method| m.scheme().takes_gradient_noise();
+        match self.at_its_best().filter(takes) {
+            Some(_) if self.knows_noise => NoiseCorrection::Diagonal,
+            _ => NoiseCorrection::None,
         }
     }
 

@@ -10,7 +10,9 @@ use crate::baseline::Recipe;
 use crate::data::Order;
 use crate::generate::ContextOverflow;
 use crate::gpt::{Gelu, NAMED, Objective};
-use crate::samplers::{CovarianceStructure, CurvatureKind, Preconditioner, Schedule, defaults};
+use crate::samplers::{
+    CovarianceStructure, CurvatureKind, NoiseCorrection, Preconditioner, Schedule, defaults,
+};
 use crate::store::Dtype;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::path::PathBuf;
@@ -183,6 +185,9 @@ settings! { case =>
         sigma: f64 = 1.0, ABOVE_0, CHAIN;
         /// Gradient noise that sgld and sghmc take as given.
         beta: f64 = 0.0, FROM_0, CHAIN;
+        /// What a chain does about the noise of its minibatches' gradients: none, or diagonal, which estimates each parameter's noise variance until the warm-up
+        /// ends and makes up for its heat. For baoa.
+        noise_correction: NoiseCorrection = case.noise_correction(), ANY, CHAIN, before: Some("none");
         /// Friction of the thermostat at the start. Without it it is alpha.
         xi: Option<f64> = None, ANY, CHAIN;
         /// Mass of the thermostat: how slowly its friction follows the temperature of the momenta.
@@ -203,7 +208,7 @@ settings! { case =>
         chain: u32 = 0, Range::Whole(0, u32::MAX as u64), &[Reader::Sampler, Gradients];
         /// Tune the step size during warm-up, starting from `learning_rate`, to a relative temperature error of `step_tolerance`. The momentum is kept
         /// unless `alpha` is given.
-        auto_step: bool = false, ANY, CHAIN, before: Some("false");
+        auto_step: bool = case.auto_step(), ANY, CHAIN, before: Some("false");
         /// Relative temperature error that `auto_step` may leave.
         step_tolerance: f64 = 0.1, INSIDE, CHAIN, before: Some("0.1");
         /// Run a step that is provably unstable.

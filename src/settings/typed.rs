@@ -7,7 +7,7 @@ use crate::backend::{Precision, WeightType};
 use crate::data::Order;
 use crate::generate::ContextOverflow;
 use crate::gpt::{Gelu, Objective};
-use crate::samplers::{CovarianceStructure, CurvatureKind};
+use crate::samplers::{CovarianceStructure, CurvatureKind, NoiseCorrection};
 use crate::store::Dtype;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
@@ -240,6 +240,7 @@ enums!(
     Dtype,
     Gelu,
     CurvatureKind,
+    NoiseCorrection,
     Objective,
     Order,
     Precision,
