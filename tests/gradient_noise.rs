@@ -149,7 +149,7 @@ fn the_error_is_of_third_order_and_the_uncorrected_one_of_first() {
     let order = |known| (error(0.1, known) / error(0.05, known)).log2();
     assert!((order(true) - 3.0).abs() < 0.05, "{}", order(true));
     assert!((order(false) - 1.0).abs() < 0.05, "{}", order(false));
-    assert!(error(0.1, false) > 1000.0 * error(0.1, true));
+    assert!(error(0.1, false) > 100.0 * error(0.1, true));
 }
 
 /// Independent coordinates a direction, steps that are forgotten, steps that are averaged.
@@ -322,7 +322,7 @@ fn the_variance_is_the_running_mean_of_half_the_squared_differences() {
     for step in 0..warmup + 3 {
         let grad = gradient(n, step, 0.1);
         s.step_with_gradient(&grad, 0.0).unwrap();
-        if step > 0 && step < warmup {
+        if step > 0 {
             let share = (1.0 / step as f64).max(0.02);
             let before = gradient(n, step - 1, 0.1);
             for i in 0..n {

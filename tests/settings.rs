@@ -1,6 +1,7 @@
 //! The table of settings, and what is made from it: defaults, ranges, names, the docs, what a run records.
 
 use bnn::Error;
+use bnn::samplers::{Method, NoiseCorrection};
 use bnn::settings::{
     Case, Given, Kind, Preset, Reader, Row, SamplerChoice, Settings, TABLE, TargetKind, Value,
     default_text, markdown, row,
@@ -142,6 +143,41 @@ fn defaults_are_those_of_the_presets() {
         ),
         ("thinning", "baoa", default, TargetKind::Gpt, "40"),
         ("thinning", "baoa", original, TargetKind::Gpt, "10"),
+        ("auto_step", "baoa", default, TargetKind::Gpt, "true"),
+        ("auto_step", "sghmc", default, TargetKind::Gpt, "true"),
+        ("auto_step", "sgld", default, TargetKind::Gpt, "false"),
+        ("auto_step", "vi", default, TargetKind::Gpt, "false"),
+        ("auto_step", "baoa", original, TargetKind::Gpt, "false"),
+        ("auto_step", "baoa", default, TargetKind::Own, "false"),
+        (
+            "noise_correction",
+            "baoa",
+            default,
+            TargetKind::Gpt,
+            "diagonal",
+        ),
+        (
+            "noise_correction",
+            "sghmc",
+            default,
+            TargetKind::Gpt,
+            "none",
+        ),
+        (
+            "noise_correction",
+            "laplace",
+            default,
+            TargetKind::Gpt,
+            "none",
+        ),
+        (
+            "noise_correction",
+            "baoa",
+            original,
+            TargetKind::Gpt,
+            "none",
+        ),
+        ("noise_correction", "baoa", default, TargetKind::Own, "none"),
         ("seed", "baoa", default, TargetKind::Gpt, "42"),
         ("seed", "baoa", default, TargetKind::Own, "42"),
     ] {
@@ -219,6 +255,73 @@ fn every_word_makes_its_variant() {
                 ["cyclical", "rms", "adaptive", "fisher", "live", "student_t"].contains(&word);
             assert_eq!(fields, has_fields, "{made}");
         }
+    }
+}
+
+/// Where a search for the step, or an estimate of the noise, cannot run, nobody who did not ask for it hears of it; who asks is refused.
+#[test]
+fn what_cannot_run_is_off_by_default_and_refused_when_asked_for() {
+    let searches = |given: &Given| given.clone().defaulted(TargetKind::Gpt).auto_step;
+    assert!(searches(&Given::default()));
+    let short = Given {
+        warmup_steps: Some(49),
+        ..Given::default()
+    };
+    let frozen = Given {
+        temperature: Some(0.0),
+        ..Given::default()
+    };
+    for given in [short, frozen] {
+        assert!(!searches(&given));
+        given.clone().resolve().expect("no search");
+        let asked = Given {
+            auto_step: Some(true),
+            ..given
+        };
+        let said = asked.resolve().expect_err("a search").to_string();
+        assert!(said.contains("auto_step needs"), "{said}");
+    }
+    // A step that is given stays, unless a search is asked for too.
+    let mut given = Given {
+        learning_rate: Some(1e-3),
+        ..Given::default()
+    };
+    assert!(!searches(&given));
+    given.auto_step = Some(true);
+    assert!(searches(&given));
+    given.resolve().expect("both");
+
+    let few = |preconditioner_steps, warmup_steps| Given {
+        preconditioner_steps: Some(preconditioner_steps),
+        warmup_steps: Some(warmup_steps),
+        ..Given::default()
+    };
+    for (given, want) in [
+        (few(19, 0), NoiseCorrection::None),
+        (few(20, 0), NoiseCorrection::Diagonal),
+        (few(1, 19), NoiseCorrection::Diagonal),
+    ] {
+        let settings = given.resolve().expect("settings");
+        assert_eq!(settings.noise_correction, want);
+        let chain = settings.sampler_config(0).expect("a chain");
+        assert_eq!(chain.noise_correction, want);
+    }
+    for (given, part) in [
+        (few(1, 0), "at least 2 gradients"),
+        (
+            Given {
+                sampler: Some(SamplerChoice::Chain(Method::Sghmc)),
+                ..Given::default()
+            },
+            "sghmc cannot make up for",
+        ),
+    ] {
+        let asked = Given {
+            noise_correction: Some(NoiseCorrection::Diagonal),
+            ..given
+        };
+        let said = asked.resolve().expect_err(part).to_string();
+        assert!(said.contains(part), "{said}");
     }
 }
 

@@ -125,7 +125,7 @@ pub(super) fn on_gradients<B: Backend + 'static>(
                     let restored = Sampler::restore(backend.clone(), config, &state.sampler);
                     let sampler = restored.map_err(of_file)?;
                     let last = state.last_gradient.as_deref();
-                    let noise = NoiseEstimation::restore(&sampler, sampler.step(), last, false);
+                    let noise = NoiseEstimation::restore(&sampler, sampler.step(), last);
                     (noise.map_err(of_file)?, sampler)
                 }
                 None => (

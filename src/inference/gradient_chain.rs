@@ -27,7 +27,7 @@ impl<V: Vectors> GradientChain<V> {
             Some(auto) => auto.step(&mut self.sampler, grad, log_post),
             None => self.sampler.step_with_gradient(grad, log_post),
         }?;
-        self.noise.take(&mut self.sampler, grad, false)?;
+        self.noise.take(&mut self.sampler, grad)?;
         Ok(report)
     }
 

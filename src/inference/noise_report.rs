@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use super::{Report, Session};
 use crate::backend::{Backend, Transfer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::samplers::{ChainConfig, NoiseHeat};
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns what the gradient's noise does to the chain; none where its variances are neither given nor estimated.
     ///
     /// # Errors
-    /// When the device cannot be read, and [`Error::Conflict`](crate::Error::Conflict) for a fit.
+    /// When the device cannot be read, and [`Error::Conflict`] for a fit.
     pub fn gradient_noise(&self) -> Result<Option<NoiseReport>> {
         let sampler = self.sampler()?;
         let Some(variance) = sampler.gradient_noise() else {
@@ -42,6 +42,21 @@ impl<B: Backend + 'static> Session<B> {
             all: NoiseHeat::new(c, &variance, mass.as_deref()),
             worst: worst.filter(|(_, left)| *left > 0.0),
         }))
+    }
+}
+
+impl<B: Backend + 'static> Session<B> {
+    /// Returns [`Session::gradient_noise`] as a report.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Session::gradient_noise`], and [`Error::Conflict`] where the variances are not known.
+    pub fn gradient_noise_report(&self) -> Result<Report> {
+        let known = self.gradient_noise()?;
+        known.as_ref().map(Report::from).ok_or_else(|| {
+            Error::conflict(
+                "the gradient's noise is not known: choose noise_correction diagonal, or give the variances by set_gradient_noise",
+            )
+        })
     }
 }
 

@@ -39,7 +39,7 @@ pub struct ChainState {
     pub preconditioned: u64,
     /// The sum of squares for the mass, while it is still needed.
     pub squares: Option<Vec<f32>>,
-    /// The last gradient, while its noise is still estimated.
+    /// The last gradient, where its noise is estimated.
     pub last_gradient: Option<Vec<f32>>,
     /// The sampler's state.
     pub sampler: SamplerState,
@@ -95,12 +95,9 @@ impl<B: Backend> Chain<B> {
         let mass = MassEstimation::restore(backend, preconditioner, &config, state, b)?;
         let sampler = Sampler::restore(backend.clone(), config, &state.sampler)?;
         let taken = mass.taken() + sampler.step();
-        let (last, more) = (state.last_gradient.as_deref(), mass.is_running());
-        let noise = NoiseEstimation::restore(&sampler, taken, last, more)?;
-        let c = sampler.config();
-        let estimates = !c.noise_correction.is_none() && (more || sampler.step() < c.warmup_steps);
-        if estimates && !noise.is_running() {
-            let expected = "the last gradient while its noise is estimated";
+        let noise = NoiseEstimation::restore(&sampler, taken, state.last_gradient.as_deref())?;
+        if !sampler.config().noise_correction.is_none() && !noise.is_running() {
+            let expected = "the last gradient where its noise is estimated";
             return Err(Error::out_of_range("chain state", expected, "none"));
         }
         Self::join(posterior, sampler, (mass, noise), preconditioner)
@@ -192,7 +189,7 @@ impl<B: Backend> Chain<B> {
         })?;
         let at = scale.log_posterior(self.sampler.found());
         self.mass.adapt(&mut self.sampler, self.posterior.grad())?;
-        (self.noise).take(&mut self.sampler, self.posterior.grad(), false)?;
+        (self.noise).take(&mut self.sampler, self.posterior.grad())?;
         Ok(ChainReport {
             step,
             phase: r.phase,
@@ -240,8 +237,7 @@ impl<B: Backend> Chain<B> {
         }
         let sequences = self.posterior.sequences();
         self.mass.take(&mut self.sampler, grad, sequences)?;
-        let more = self.mass.is_running();
-        self.noise.take(&mut self.sampler, grad, more)?;
+        self.noise.take(&mut self.sampler, grad)?;
         Ok(ChainReport {
             step,
             phase: Phase::Warmup,
@@ -361,7 +357,7 @@ impl<B: Backend> Chain<B> {
         self.mass.squares()
     }
 
-    /// Returns the last gradient, while its noise is estimated.
+    /// Returns the last gradient, where its noise is estimated.
     pub fn last_gradient(&self) -> Option<&B::Vector> {
         self.noise.last()
     }

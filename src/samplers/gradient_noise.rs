@@ -2,18 +2,19 @@
 //!
 //! **Estimate.** Two gradients of one chain that follow each other have the same mean but for what one step moved it, and noise of their own:
 //! half the square of their difference estimates the noise's variance v, free of how the mean drifts. With g_n the gradients, those for the mass
-//! first and then the warm-up's,
+//! first and then one a step,
 //!
 //! ```text
 //! v += s_n ((g_n - g_(n-1))^2 / 2 - v),  s_n = max(1 / n, 1 / 50)
 //! ```
 //!
-//! which is the plain mean of the first 50 and then follows the chain: away from its start a chain's gradients are noisier. v is frozen
-//! with the warm-up. It then weighs about a hundred gradients, which leaves each parameter's v a relative error of about a sixth where the noise is
-//! normal; over the parameters of a tensor that averages out. Batches that overlap or avoid each other (an epoch's do) have noise that is not
-//! independent, and v is that of the differences alone.
+//! which is the plain mean of the first 50 and then follows the chain, while it samples too: away from its start a chain's gradients are noisier, and
+//! on a short run their variance can double. A friction may depend on where the chain is: with the fluctuation that belongs to it, it leaves the target as
+//! it is, which a mass would not. The running mean weighs about a hundred gradients, so that each parameter's v has a relative error of about a
+//! sixth where the noise is normal. It averages out over parameters but for its square, 0.03: so much too hot are those whose noise sets their
+//! friction. Batches that overlap or avoid each other (an epoch's do) have noise that is not independent, and v is that of the differences alone.
 //!
-//! **What it costs.** One vector on the device, and one more until the warm-up ends; no gradient.
+//! **What it costs.** Two vectors on the device: v and the last gradient. No gradient.
 
 use super::{ChainConfig, Sampler};
 use crate::backend::vectors::{Combine, Vectors};
@@ -30,7 +31,7 @@ pub enum NoiseCorrection {
     /// Nothing: the noise heats the chain, unless the caller gives its variance.
     #[default]
     None,
-    /// Estimates each parameter's noise variance until the warm-up ends, and lets the step make up for it.
+    /// Estimates each parameter's noise variance as the chain goes, and lets the step make up for it.
     Diagonal,
 }
 
@@ -72,27 +73,19 @@ impl<V: Vectors> NoiseEstimation<V> {
         }
     }
 
-    /// Goes on after `taken` gradients, the last of which was `last`; without it the estimate has ended. `more`: further gradients for the mass
-    /// will come.
+    /// Goes on after `taken` gradients, the last of which was `last`; without it the estimate has ended.
     ///
     /// # Errors
     /// When there is a gradient where none is needed, or it is of another length than the chain's.
-    pub fn restore(
-        sampler: &Sampler<V>,
-        taken: u64,
-        last: Option<&[f32]>,
-        more: bool,
-    ) -> Result<Self> {
+    pub fn restore(sampler: &Sampler<V>, taken: u64, last: Option<&[f32]>) -> Result<Self> {
         let mut new = Self::new(sampler.config());
         let Some(last) = last else {
             new.done |= taken > 0;
             return Ok(new);
         };
-        let step = sampler.step();
-        let over = !more && step >= sampler.config().warmup_steps;
-        if new.done || taken == 0 || over {
-            let got = format!("one after {taken} gradients, at step {step}");
-            let expected = "a gradient just while its noise is estimated";
+        if new.done || taken == 0 {
+            let got = format!("one after {taken} gradients");
+            let expected = "a last gradient just where its noise is estimated";
             return Err(Error::out_of_range("chain state", expected, got));
         }
         let v = sampler.vectors();
@@ -107,7 +100,7 @@ impl<V: Vectors> NoiseEstimation<V> {
         !self.done
     }
 
-    /// Returns the last gradient, while the estimate goes on.
+    /// Returns the last gradient, where the estimate goes on.
     pub fn last(&self) -> Option<&V::Vector> {
         self.last.as_ref()
     }
@@ -117,12 +110,11 @@ impl<V: Vectors> NoiseEstimation<V> {
         (self.last, self.done) = (None, true);
     }
 
-    /// Takes in the gradient of a step that was made, or of one for the mass. The estimate ends with the warm-up; `more`: further gradients
-    /// for the mass will come.
+    /// Takes in the gradient of a step that was made, or of one for the mass.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn take(&mut self, sampler: &mut Sampler<V>, grad: &V::Vector, more: bool) -> Result<()> {
+    pub fn take(&mut self, sampler: &mut Sampler<V>, grad: &V::Vector) -> Result<()> {
         if self.done {
             return Ok(());
         }
@@ -143,9 +135,6 @@ impl<V: Vectors> NoiseEstimation<V> {
             }
         }
         self.taken += 1;
-        if !more && sampler.step() >= sampler.config().warmup_steps {
-            self.end();
-        }
         Ok(())
     }
 }

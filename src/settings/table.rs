@@ -185,8 +185,8 @@ settings! { case =>
         sigma: f64 = 1.0, ABOVE_0, CHAIN;
         /// Gradient noise that sgld and sghmc take as given.
         beta: f64 = 0.0, FROM_0, CHAIN;
-        /// What a chain does about the noise of its minibatches' gradients: none, or diagonal, which estimates each parameter's noise variance until the warm-up
-        /// ends and makes up for its heat. For baoa.
+        /// What a chain does about the noise of its minibatches' gradients: none, or diagonal, which estimates each parameter's noise variance as the chain goes and
+        /// makes up for its heat. For baoa.
         noise_correction: NoiseCorrection = case.noise_correction(), ANY, CHAIN, before: Some("none");
         /// Friction of the thermostat at the start. Without it it is alpha.
         xi: Option<f64> = None, ANY, CHAIN;
