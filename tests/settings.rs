@@ -143,12 +143,6 @@ fn defaults_are_those_of_the_presets() {
         ),
         ("thinning", "baoa", default, TargetKind::Gpt, "40"),
         ("thinning", "baoa", original, TargetKind::Gpt, "10"),
-        ("auto_step", "baoa", default, TargetKind::Gpt, "true"),
-        ("auto_step", "sghmc", default, TargetKind::Gpt, "true"),
-        ("auto_step", "sgld", default, TargetKind::Gpt, "false"),
-        ("auto_step", "vi", default, TargetKind::Gpt, "false"),
-        ("auto_step", "baoa", original, TargetKind::Gpt, "false"),
-        ("auto_step", "baoa", default, TargetKind::Own, "false"),
         (
             "noise_correction",
             "baoa",
@@ -258,39 +252,9 @@ fn every_word_makes_its_variant() {
     }
 }
 
-/// Where a search for the step, or an estimate of the noise, cannot run, nobody who did not ask for it hears of it; who asks is refused.
+/// Where the gradient's noise cannot be estimated, nobody who did not ask for it hears of it; who asks is refused.
 #[test]
-fn what_cannot_run_is_off_by_default_and_refused_when_asked_for() {
-    let searches = |given: &Given| given.clone().defaulted(TargetKind::Gpt).auto_step;
-    assert!(searches(&Given::default()));
-    let short = Given {
-        warmup_steps: Some(49),
-        ..Given::default()
-    };
-    let frozen = Given {
-        temperature: Some(0.0),
-        ..Given::default()
-    };
-    for given in [short, frozen] {
-        assert!(!searches(&given));
-        given.clone().resolve().expect("no search");
-        let asked = Given {
-            auto_step: Some(true),
-            ..given
-        };
-        let said = asked.resolve().expect_err("a search").to_string();
-        assert!(said.contains("auto_step needs"), "{said}");
-    }
-    // A step that is given stays, unless a search is asked for too.
-    let mut given = Given {
-        learning_rate: Some(1e-3),
-        ..Given::default()
-    };
-    assert!(!searches(&given));
-    given.auto_step = Some(true);
-    assert!(searches(&given));
-    given.resolve().expect("both");
-
+fn an_estimate_that_cannot_be_made_is_off_by_default_and_refused_when_asked_for() {
     let few = |preconditioner_steps, warmup_steps| Given {
         preconditioner_steps: Some(preconditioner_steps),
         warmup_steps: Some(warmup_steps),

@@ -97,9 +97,6 @@ pub struct AutoStep {
 }
 
 impl AutoStep {
-    /// The shortest warm-up that a search has room in.
-    pub const FEWEST_STEPS: u64 = 50;
-
     /// Begins a search from the step size in `config`, with a budget of `tolerance`.
     ///
     /// # Errors
@@ -116,10 +113,9 @@ impl AutoStep {
                 config.temperature
             )));
         }
-        if config.warmup_steps < Self::FEWEST_STEPS {
+        if config.warmup_steps < 50 {
             return Err(Error::conflict(format!(
-                "warmup_steps: auto_step needs at least {}, not {}: set more, or give the step size",
-                Self::FEWEST_STEPS,
+                "warmup_steps: auto_step needs at least 50, not {}: set more, or give the step size",
                 config.warmup_steps
             )));
         }

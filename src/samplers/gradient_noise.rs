@@ -88,6 +88,10 @@ impl<V: Vectors> NoiseEstimation<V> {
             let expected = "a last gradient just where its noise is estimated";
             return Err(Error::out_of_range("chain state", expected, got));
         }
+        if taken > 1 && sampler.gradient_noise().is_none() {
+            let expected = "variances of the gradient's noise";
+            return Err(Error::out_of_range("chain state", expected, "none"));
+        }
         let v = sampler.vectors();
         let mut buf = v.zeros(sampler.len())?;
         v.upload(&mut buf, last)?;

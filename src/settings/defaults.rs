@@ -32,8 +32,6 @@ pub struct Case {
     pub structure: CovarianceStructure,
     /// Whether `alpha` or `momentum` is given: then the other has no default.
     pub friction_given: bool,
-    /// Whether a search for the step size can run, and none is given.
-    pub can_search: bool,
     /// Whether enough gradients come before sampling to know their noise.
     pub knows_noise: bool,
 }
@@ -48,7 +46,6 @@ impl Case {
             shape: "cpu".into(),
             structure: CovarianceStructure::Diagonal,
             friction_given: false,
-            can_search: true,
             knows_noise: true,
         }
     }
@@ -87,20 +84,13 @@ impl Case {
         }
     }
 
-    /// Returns the method of a chain with momenta on a GPT's posterior, but under the original's preset.
-    fn at_its_best(&self) -> Option<Method> {
-        let method = self.sampler.chain().filter(|m| m.has_momenta());
-        method.filter(|_| self.target == TargetKind::Gpt && !self.is_original())
-    }
-
-    pub(super) fn auto_step(&self) -> bool {
-        self.can_search && self.at_its_best().is_some()
-    }
-
     pub(super) fn noise_correction(&self) -> NoiseCorrection {
-        let takes = |m: &Method| m.scheme().takes_gradient_noise();
-        match self.at_its_best().filter(takes) {
-            Some(_) if self.knows_noise => NoiseCorrection::Diagonal,
+        let method = self.sampler.chain();
+        let takes = method.is_some_and(|m| m.scheme().takes_gradient_noise());
+        match self.target {
+            TargetKind::Gpt if takes && self.knows_noise && !self.is_original() => {
+                NoiseCorrection::Diagonal
+            }
             _ => NoiseCorrection::None,
         }
     }

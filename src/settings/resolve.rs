@@ -5,7 +5,6 @@ use super::defaults::{Case, TargetKind};
 use super::row::{Reader, Row};
 use super::table::{Given, Settings, TABLE};
 use crate::error::{Error, Result};
-use crate::samplers::AutoStep;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// Gradients before sampling from which on their noise is made up for where nobody says anything of it.
@@ -40,9 +39,6 @@ impl Given {
             ..usual
         };
         let all = self.clone().fill(&case);
-        case.can_search = self.learning_rate.is_none()
-            && all.temperature > 0.0
-            && all.warmup_steps >= AutoStep::FEWEST_STEPS;
         let before = all.mass().steps().saturating_add(all.warmup_steps);
         case.knows_noise = before >= FEWEST_FOR_NOISE;
         case

@@ -208,7 +208,7 @@ settings! { case =>
         chain: u32 = 0, Range::Whole(0, u32::MAX as u64), &[Reader::Sampler, Gradients];
         /// Tune the step size during warm-up, starting from `learning_rate`, to a relative temperature error of `step_tolerance`. The momentum is kept
         /// unless `alpha` is given.
-        auto_step: bool = case.auto_step(), ANY, CHAIN, before: Some("false");
+        auto_step: bool = false, ANY, CHAIN, before: Some("false");
         /// Relative temperature error that `auto_step` may leave.
         step_tolerance: f64 = 0.1, INSIDE, CHAIN, before: Some("0.1");
         /// Run a step that is provably unstable.
