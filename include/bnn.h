@@ -1165,7 +1165,7 @@ bnn_status bnn_report_get_f64s(const bnn_report *report,
 /**
  * Makes a sampler on a model's posterior that starts at the model's parameters.
  *
- * [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass, the schedules, warmup_steps,
+ * [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass, the schedules, warmup_steps,
  * sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi and
  * laplace num_epochs, step_size, init_sd, transition_sd, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
  * laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
@@ -1182,7 +1182,7 @@ bnn_status bnn_sampler_new(const bnn_model *model,
 /**
  * Makes a sampler on any differentiable log posterior, whose gradients the caller gives, that starts at theta0.
  *
- * [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass,
+ * [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass,
  * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, num_data (for
  * bnn_sampler_step_size alone); of ekf, vi and laplace step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
  * (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, init_sd, transition_sd, init_log_scale, vi_n_samples,
@@ -1281,6 +1281,16 @@ bnn_status bnn_sampler_set_mass(bnn_sampler *sampler,
                                 const float *mass,
                                 size_t n,
                                 bnn_error *err);
+
+/**
+ * Sets the variances of the gradient's noise of a chain on gradients of the caller's, before sampling begins: the step then makes up for their heat. An
+ * estimate of them (option noise_correction) ends. [in] variance: n floats of 0 or more. Errors: BNN_ERR_INVALID for methods but baoa and for a model's
+ * posterior, whose options have noise_correction.
+ */
+bnn_status bnn_sampler_set_gradient_noise(bnn_sampler *sampler,
+                                          const float *variance,
+                                          size_t n,
+                                          bnn_error *err);
 
 /**
  * Makes one step on a batch of the corpus, which is a function of (seed, chain, step).
@@ -1395,6 +1405,18 @@ bnn_status bnn_sampler_report(const bnn_sampler *sampler,
 bnn_status bnn_sampler_step_size(const bnn_sampler *sampler,
                                  bnn_report *report,
                                  bnn_error *err);
+
+/**
+ * Reports how noisy a chain's gradients are, where that was given or is estimated, and what heat of it is left at the chain's step and temperature.
+ *
+ * [out] report: noise_per_mass: mean of the noise's variance over the mass, v / M'; damped: share of the parameters whose noise is all of their
+ * fluctuation, and sets their friction; clamped: share of those whose noise is more than the strongest friction takes out; residual_heating: mean
+ * heating that is left, as a share of T; worst_tensor: of a model's the tensor with the most heat left, empty without one; worst_heating: the heating
+ * there. Errors: BNN_ERR_INVALID for normals, and where the noise is not known.
+ */
+bnn_status bnn_sampler_gradient_noise(const bnn_sampler *sampler,
+                                      bnn_report *report,
+                                      bnn_error *err);
 
 /**
  * Forecasts how far a chain can get with the step as it is now. Call it before the first step: a chain that ends before its momentum is forgotten

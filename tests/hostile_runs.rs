@@ -26,7 +26,7 @@ fn forged_checkpoints_are_refused() {
     assert_eq!(same["samples_hash"], v["samples_hash"]);
     // 5 gradients for the mass, 60 steps of warm-up in windows of 6 of which 3 count, 40 of sampling.
     type Change = fn(&mut Parts);
-    let cases: [(Change, &str); 11] = [
+    let cases: [(Change, &str); 14] = [
         // Broken: settings that are no JSON taken for those of a file of before, which are not compared.
         (|p| p.header.config.truncate(100), "no JSON"),
         (|p| p.header.config.clear(), "no JSON"),
@@ -42,6 +42,13 @@ fn forged_checkpoints_are_refused() {
             "105 steps in all",
         ),
         (|p| p.header.step = 104, "104 steps in all"),
+        // Broken: a chain that estimates its gradient's noise went on without what it knew.
+        (|p| _ = p.singles.remove("last_gradient"), "last gradient"),
+        (|p| _ = p.singles.remove("gradient_noise"), "variances"),
+        (
+            |p| p.singles.get_mut("gradient_noise").expect("one")[0] = -1.0,
+            "gradient_noise[0]",
+        ),
     ];
     for (change, part) in cases {
         let out = resume(change);

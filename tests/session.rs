@@ -12,8 +12,8 @@ use bnn::inference::{
 };
 use bnn::posterior::Posterior;
 use bnn::samplers::{
-    AutoStep, Chain, ChainConfig, CurvatureKind, GaussianConfig, GaussianMethod, Method, Phase,
-    Preconditioner, Sampler, Schedule, Temperatures,
+    AutoStep, Chain, ChainConfig, CurvatureKind, GaussianConfig, GaussianMethod, Method,
+    NoiseCorrection, Phase, Preconditioner, Sampler, Schedule, Temperatures,
 };
 use bnn::store::{Kind, Reader, params_sha256};
 use bnn::{Error, Result};
@@ -60,6 +60,14 @@ fn sampler(method: Method) -> ChainConfig {
         chain: 2,
         alpha: if method.has_momenta() { 0.8 } else { 0.0 },
         ..ChainConfig::new(method, 1e-3)
+    }
+}
+
+/// One that makes up for the noise of its gradients.
+fn noisy() -> ChainConfig {
+    ChainConfig {
+        noise_correction: NoiseCorrection::Diagonal,
+        ..sampler(Method::Baoa)
     }
 }
 
@@ -151,6 +159,8 @@ fn kinds() -> Vec<SessionConfig> {
         settings(chain(sampler(Method::Sgld), live)),
         settings(chain(sampler(Method::Baoa), adaptive)),
         settings(chain(sampler(Method::SgnhtEuler), Preconditioner::Prior)),
+        settings(chain(noisy(), RMS)),
+        settings(chain(noisy(), Preconditioner::None)),
         searched(),
     ];
     all.extend(GaussianMethod::ALL.map(fit));

@@ -1,6 +1,7 @@
 //! The table of settings, and what is made from it: defaults, ranges, names, the docs, what a run records.
 
 use bnn::Error;
+use bnn::samplers::{Method, NoiseCorrection};
 use bnn::settings::{
     Case, Given, Kind, Preset, Reader, Row, SamplerChoice, Settings, TABLE, TargetKind, Value,
     default_text, markdown, row,
@@ -142,6 +143,35 @@ fn defaults_are_those_of_the_presets() {
         ),
         ("thinning", "baoa", default, TargetKind::Gpt, "40"),
         ("thinning", "baoa", original, TargetKind::Gpt, "10"),
+        (
+            "noise_correction",
+            "baoa",
+            default,
+            TargetKind::Gpt,
+            "diagonal",
+        ),
+        (
+            "noise_correction",
+            "sghmc",
+            default,
+            TargetKind::Gpt,
+            "none",
+        ),
+        (
+            "noise_correction",
+            "laplace",
+            default,
+            TargetKind::Gpt,
+            "none",
+        ),
+        (
+            "noise_correction",
+            "baoa",
+            original,
+            TargetKind::Gpt,
+            "none",
+        ),
+        ("noise_correction", "baoa", default, TargetKind::Own, "none"),
         ("seed", "baoa", default, TargetKind::Gpt, "42"),
         ("seed", "baoa", default, TargetKind::Own, "42"),
     ] {
@@ -219,6 +249,43 @@ fn every_word_makes_its_variant() {
                 ["cyclical", "rms", "adaptive", "fisher", "live", "student_t"].contains(&word);
             assert_eq!(fields, has_fields, "{made}");
         }
+    }
+}
+
+/// Where the gradient's noise cannot be estimated, nobody who did not ask for it hears of it; who asks is refused.
+#[test]
+fn an_estimate_that_cannot_be_made_is_off_by_default_and_refused_when_asked_for() {
+    let few = |preconditioner_steps, warmup_steps| Given {
+        preconditioner_steps: Some(preconditioner_steps),
+        warmup_steps: Some(warmup_steps),
+        ..Given::default()
+    };
+    for (given, want) in [
+        (few(19, 0), NoiseCorrection::None),
+        (few(20, 0), NoiseCorrection::Diagonal),
+        (few(1, 19), NoiseCorrection::Diagonal),
+    ] {
+        let settings = given.resolve().expect("settings");
+        assert_eq!(settings.noise_correction, want);
+        let chain = settings.sampler_config(0).expect("a chain");
+        assert_eq!(chain.noise_correction, want);
+    }
+    for (given, part) in [
+        (few(1, 0), "at least 2 gradients"),
+        (
+            Given {
+                sampler: Some(SamplerChoice::Chain(Method::Sghmc)),
+                ..Given::default()
+            },
+            "sghmc cannot make up for",
+        ),
+    ] {
+        let asked = Given {
+            noise_correction: Some(NoiseCorrection::Diagonal),
+            ..given
+        };
+        let said = asked.resolve().expect_err(part).to_string();
+        assert!(said.contains(part), "{said}");
     }
 }
 

@@ -107,6 +107,7 @@ fn updates_match_f64_on_odd_lengths() {
                     grad: &grad,
                     center: &center,
                     mass: with_mass.then_some(&mass),
+                    gradient_noise: None,
                     noise: Noise::Counter { stream, step: 6 },
                 };
                 let mut record = cpu.record().unwrap();
@@ -168,6 +169,139 @@ fn updates_match_f64_on_odd_lengths() {
     }
 }
 
+/// The element's step under known noise, by the formulas of the method's file: c1 and c2 from rho.
+fn noisy_reference(
+    k: Coefficients,
+    v: f64,
+    t: f64,
+    m: f64,
+    g: f64,
+    mass: f64,
+    xi: f64,
+) -> [f64; 2] {
+    let all = 1.0 - k.friction as f64;
+    let thermal = (k.noise as f64).powi(2) / (1.0 - all * all);
+    let rho = (k.kick as f64).powi(2) * v / (4.0 * thermal * mass);
+    let c1 = ((1.0 - rho) / (1.0 + rho)).max(0.0);
+    let c2 = if all < c1 { all / c1 } else { 1.0 };
+    let half = c1 * m + 0.5 * (1.0 + c1) * k.kick as f64 * g;
+    let new = c2 * half + (thermal * (1.0 - c2 * c2) * mass).sqrt() * xi;
+    [t + k.drift as f64 / mass * (half + new), new]
+}
+
+#[test]
+fn the_update_under_known_noise_matches_f64_and_changes_no_bit_between_instruction_sets() {
+    let stream = Stream::new(9, StreamTag::Noise, 2);
+    for n in [1, 63, 64, 65, 4097, 3 * 4096 + 130] {
+        let (theta, momenta, grad, center) =
+            (normals(n, 0), normals(n, 1), normals(n, 2), normals(n, 3));
+        let mass: Vec<f32> = normals(n, 4).iter().map(|z| z.exp()).collect();
+        // From none over what the friction takes out to more than any does, and an estimate that has overflowed.
+        let noise = |(i, z): (usize, &f32)| match i % 9 {
+            0 => 0.0,
+            1 => f32::INFINITY,
+            _ => (3.0 * z).exp(),
+        };
+        let v: Vec<f32> = normals(n, 5).iter().enumerate().map(noise).collect();
+        for with_mass in [false, true] {
+            let run = |cpu: &Cpu| {
+                let (mut t, mut m) = (theta.clone(), momenta.clone());
+                let on = Langevin {
+                    theta: &mut t,
+                    momenta: &mut m,
+                    grad: &grad,
+                    center: &center,
+                    mass: with_mass.then_some(&mass),
+                    gradient_noise: Some(&v),
+                    noise: Noise::Counter { stream, step: 6 },
+                };
+                let mut found = Scalars::default();
+                cpu.langevin_update(Rule::Baoa(K), on, &mut found).unwrap();
+                (t, m, found)
+            };
+            let cpus = every_cpu();
+            let (t, m, found) = run(&cpus[0]);
+            let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            for cpu in &cpus[1..] {
+                let (other_t, other_m, other) = run(cpu);
+                assert!(
+                    bits(&t) == bits(&other_t) && bits(&m) == bits(&other_m),
+                    "{cpu:?}"
+                );
+                assert_eq!(found.kinetic.to_bits(), other.kinetic.to_bits());
+            }
+            let (mut kinetic, mut regimes) = (0.0, [0; 3]);
+            for i in 0..n {
+                let mass = if with_mass { mass[i] as f64 } else { 1.0 };
+                let (g, xi) = (grad[i] as f64, stream.normal(6, i as u64) as f64);
+                let v = (v[i] as f64).min(1e30);
+                let [want_t, want_m] =
+                    noisy_reference(K, v, theta[i] as f64, momenta[i] as f64, g, mass, xi);
+                let scale =
+                    (1.0 + 5.0 * g.abs() + xi.abs() + (momenta[i].abs() + theta[i].abs()) as f64)
+                        * mass.max(1.0 / mass);
+                assert!(
+                    (t[i] as f64 - want_t).abs() < 1e-6 * scale,
+                    "theta[{i}] of {n}"
+                );
+                assert!((m[i] as f64 - want_m).abs() < 1e-6 * scale, "m[{i}] of {n}");
+                kinetic += (m[i] as f64).powi(2) / mass;
+                let plain = reference(
+                    Rule::Baoa(K),
+                    theta[i] as f64,
+                    momenta[i] as f64,
+                    g,
+                    mass,
+                    xi,
+                );
+                regimes[0] += usize::from((plain.1 - want_m).abs() < 1e-9);
+                regimes[1] += usize::from((plain.1 - want_m).abs() > 1e-3);
+            }
+            assert!((found.kinetic / kinetic - 1.0).abs() < 1e-6);
+            assert!(
+                n < 63 || (regimes[0] >= n / 9 && regimes[1] > n / 4),
+                "{regimes:?}"
+            );
+        }
+    }
+    // A step that adds no noise has none to hold back: it is BAOA's own, to the bit. Other rules take no variance.
+    let cpu = Cpu::new(1).unwrap();
+    let run = |rule, v: Option<&Vec<f32>>| {
+        let (mut t, mut m) = (normals(70, 0), normals(70, 1));
+        let (grad, center) = (normals(70, 2), vec![0.0; 70]);
+        let on = Langevin {
+            theta: &mut t,
+            momenta: &mut m,
+            grad: &grad,
+            center: &center,
+            mass: None,
+            gradient_noise: v,
+            noise: Noise::Counter { stream, step: 6 },
+        };
+        let done = cpu.langevin_update(rule, on, &mut Scalars::default());
+        done.map(|()| (t, m))
+    };
+    let (v, frozen) = (vec![2.0; 70], Coefficients { noise: 0.0, ..K });
+    assert_eq!(
+        run(Rule::Baoa(frozen), Some(&v)).unwrap(),
+        run(Rule::Baoa(frozen), None).unwrap()
+    );
+    assert_ne!(
+        run(Rule::Baoa(K), Some(&v)).unwrap(),
+        run(Rule::Baoa(K), None).unwrap()
+    );
+    assert!(matches!(
+        run(Rule::Baoa(K), Some(&vec![2.0; 69])),
+        Err(Error::Shape { .. })
+    ));
+    for rule in RULES.into_iter().filter(|r| !matches!(r, Rule::Baoa(_))) {
+        assert!(
+            matches!(run(rule, Some(&v)), Err(Error::Conflict(_))),
+            "{rule:?}"
+        );
+    }
+}
+
 #[test]
 fn threads_and_instruction_sets_change_no_bit() {
     let n = 5 * 8 * 4096 + 77;
@@ -186,6 +320,7 @@ fn threads_and_instruction_sets_change_no_bit() {
                     grad: &grad,
                     center: &center,
                     mass: with_mass.then_some(&mass),
+                    gradient_noise: None,
                     noise: Noise::Counter { stream, step: 1 },
                 };
                 let mut found = Scalars::default();
@@ -339,6 +474,7 @@ fn the_first_bad_element_is_found() {
                 grad: &grad,
                 center: &zeros,
                 mass: None,
+                gradient_noise: None,
                 noise: Noise::Given(&zeros),
             };
             let mut found = Scalars::default();
@@ -386,6 +522,7 @@ fn an_unsound_record_lets_no_update_change_anything() {
                 grad: &grad,
                 center: &theta,
                 mass: None,
+                gradient_noise: None,
                 noise: noise(),
             };
             cpu.langevin_update(rule, on, &mut record).unwrap();
@@ -480,6 +617,7 @@ fn lengths_must_agree() {
             grad: &grad,
             center: &center,
             mass: Some(&mass),
+            gradient_noise: None,
             noise: Noise::Given(&xi),
         };
         shape(cpu.langevin_update(Rule::Baoa(K), on, &mut found));
@@ -611,6 +749,7 @@ proptest! {
                 grad: &g,
                 center: &center,
                 mass: None,
+                gradient_noise: None,
                 noise: Noise::Counter { stream, step: 2 },
             };
             let mut found = Scalars::default();

@@ -128,7 +128,7 @@ unsafe fn session(
 
 /// Makes a sampler on a model's posterior that starts at the model's parameters.
 ///
-/// [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass, the schedules, warmup_steps,
+/// [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass, the schedules, warmup_steps,
 /// sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi and
 /// laplace num_epochs, step_size, init_sd, transition_sd, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
 /// laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
@@ -154,7 +154,7 @@ pub unsafe extern "C" fn bnn_sampler_new(
 
 /// Makes a sampler on any differentiable log posterior, whose gradients the caller gives, that starts at theta0.
 ///
-/// [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, xi, thermostat_mass,
+/// [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass,
 /// the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, num_data (for
 /// bnn_sampler_step_size alone); of ekf, vi and laplace step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
 /// (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, init_sd, transition_sd, init_log_scale, vi_n_samples,
@@ -328,6 +328,25 @@ pub unsafe extern "C" fn bnn_sampler_set_mass(
         // SAFETY: both are NULL or the caller's live objects.
         let (s, mass) = unsafe { (get(sampler, "sampler")?, slice(mass, n, "mass")?) };
         lock(&s.inner, "sampler")?.session.set_mass(mass)?;
+        Ok(())
+    })
+}
+
+/// Sets the variances of the gradient's noise of a chain on gradients of the caller's, before sampling begins: the step then makes up for their heat. An
+/// estimate of them (option noise_correction) ends. [in] variance: n floats of 0 or more. Errors: BNN_ERR_INVALID for methods but baoa and for a model's
+/// posterior, whose options have noise_correction.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_set_gradient_noise(
+    sampler: *mut bnn_sampler,
+    variance: *const f32,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (s, variance) = unsafe { (get(sampler, "sampler")?, slice(variance, n, "variance")?) };
+        let i = &mut *lock(&s.inner, "sampler")?;
+        i.session.set_gradient_noise(variance)?;
         Ok(())
     })
 }

@@ -63,6 +63,24 @@ pub unsafe extern "C" fn bnn_sampler_step_size(
     })
 }
 
+/// Reports how noisy a chain's gradients are, where that was given or is estimated, and what heat of it is left at the chain's step and temperature.
+///
+/// [out] report: noise_per_mass: mean of the noise's variance over the mass, v / M'; damped: share of the parameters whose noise is all of their
+/// fluctuation, and sets their friction; clamped: share of those whose noise is more than the strongest friction takes out; residual_heating: mean
+/// heating that is left, as a share of T; worst_tensor: of a model's the tensor with the most heat left, empty without one; worst_heating: the heating
+/// there. Errors: BNN_ERR_INVALID for normals, and where the noise is not known.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_gradient_noise(
+    sampler: *const bnn_sampler,
+    report: *mut bnn_report,
+    err: *mut bnn_error,
+) -> bnn_status {
+    // SAFETY: passed on as the caller gave it.
+    guard(err, || unsafe {
+        fill(sampler, report, |i| i.session.gradient_noise_report())
+    })
+}
+
 /// Forecasts how far a chain can get with the step as it is now. Call it before the first step: a chain that ends before its momentum is forgotten
 /// once moves along one straight line, and its samples are worth about one.
 ///

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::posterior::Posterior;
 use crate::samplers::{
     AutoStep, Chain, ChainConfig, ChainState, GaussianApproximation, GaussianConfig, GaussianFit,
-    Preconditioner, Sampler,
+    NoiseEstimation, Preconditioner, Sampler, gradient_noise,
 };
 use crate::store::{Header, Kind, hex};
 use serde_json::Value;
@@ -110,8 +110,9 @@ pub(super) fn on_gradients<B: Backend + 'static>(
                     "preconditioner must be none for gradients of the caller's, who sets a mass by set_mass",
                 ));
             }
+            gradient_noise::check(sampler, 0)?;
             let (mut config, mut auto) = (sampler.clone(), auto_step.clone());
-            let sampler = match file.as_mut() {
+            let (noise, sampler) = match file.as_mut() {
                 Some(file) => {
                     resume_search(file, &mut auto, &mut config)?;
                     let state = file.chain(Start {
@@ -120,14 +121,22 @@ pub(super) fn on_gradients<B: Backend + 'static>(
                         sha256: None,
                     })?;
                     of_own_gradients(file, &state)?;
-                    Sampler::restore(backend.clone(), config, &state.sampler)
-                        .map_err(Error::of_file(file.path()))?
+                    let of_file = |e| Error::of_file(file.path())(e);
+                    let restored = Sampler::restore(backend.clone(), config, &state.sampler);
+                    let sampler = restored.map_err(of_file)?;
+                    let last = state.last_gradient.as_deref();
+                    let noise = NoiseEstimation::restore(&sampler, sampler.step(), last);
+                    (noise.map_err(of_file)?, sampler)
                 }
-                None => Sampler::new(backend.clone(), start, config)?,
+                None => (
+                    NoiseEstimation::new(&config),
+                    Sampler::new(backend.clone(), start, config)?,
+                ),
             };
             Engine::GradientChain(Box::new(GradientChain {
                 sampler,
                 auto_step: auto,
+                noise,
             }))
         }
         Inference::Fit { config, .. } => {

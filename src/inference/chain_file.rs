@@ -26,6 +26,8 @@ const AUTO_STEP: &str = "auto_step";
 const CURVATURE: &str = "curvature";
 const LIVE_SQUARES: &str = "live.squares";
 const LIVE: &str = "live";
+const GRADIENT_NOISE: &str = "gradient_noise";
+const LAST_GRADIENT: &str = "last_gradient";
 
 /// What a session writes beside the machine's own state.
 pub(super) struct Rest<'a, B: Backend + 'static> {
@@ -60,9 +62,13 @@ pub(super) fn write<B: Backend + 'static>(
         Engine::Fit(_) | Engine::GradientFit(_) => write_fit(path, header, engine, rest),
         Engine::Chain(c) => {
             let before = c.steps_made() - c.sampler().step();
-            write_chain(path, header, engine, (before, c.squares()), rest)
+            let making = [("squares", c.squares()), (LAST_GRADIENT, c.last_gradient())];
+            write_chain(path, header, engine, (before, &making), rest)
         }
-        Engine::GradientChain(_) => write_chain(path, header, engine, (0, None), rest),
+        Engine::GradientChain(c) => {
+            let making = [(LAST_GRADIENT, c.noise.last())];
+            write_chain(path, header, engine, (0, &making), rest)
+        }
     }
 }
 
@@ -89,13 +95,13 @@ fn write_fit<B: Backend + 'static>(
     store::write(path, &header, &tensors)
 }
 
-/// Writes a chain's vectors, one at a time on the host, its numbers, and what monitors keep. `mass`: gradients that the mass took, and the sum of
-/// their squares while it is still needed.
+/// Writes a chain's vectors, one at a time on the host, its numbers, and what monitors keep. `making`: gradients that the mass took, and
+/// the vectors that are there while something is estimated.
 fn write_chain<B: Backend + 'static>(
     path: &Path,
     mut header: Header,
     engine: &Engine<B>,
-    (preconditioned, squares): (u64, Option<&B::Vector>),
+    (preconditioned, making): (u64, &[(&'static str, Option<&B::Vector>)]),
     rest: &Rest<'_, B>,
 ) -> Result<()> {
     let s = engine.sampler()?;
@@ -109,10 +115,11 @@ fn write_chain<B: Backend + 'static>(
         ("momenta", s.momenta()),
         ("mass", s.mass().filter(|_| live.is_none())),
         ("center", rest.center.then(|| s.center())),
-        ("squares", squares),
         (LIVE_SQUARES, live.map(|l| &l.squares)),
+        (GRADIENT_NOISE, s.gradient_noise()),
     ]
     .into_iter()
+    .chain(making.iter().copied())
     .filter_map(|(name, v)| Some((name, v?)))
     .collect();
     let fetch: Vec<_> = (vectors.iter().map(|(_, v)| move || s.vectors().get(v))).collect();
@@ -407,12 +414,14 @@ impl ChainFile {
         Ok(ChainState {
             preconditioned,
             squares: self.vector("squares", n)?,
+            last_gradient: self.vector(LAST_GRADIENT, n)?,
             sampler: SamplerState {
                 step,
                 theta,
                 momenta: self.vector("momenta", n)?,
                 mass: self.vector("mass", n)?,
                 live,
+                gradient_noise: self.vector(GRADIENT_NOISE, n)?,
                 center,
                 thermostat: thermostat.map(|[xi, kinetic]| Thermostat { xi, kinetic }),
             },

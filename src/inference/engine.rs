@@ -162,6 +162,17 @@ impl<B: Backend + 'static> Engine<B> {
         }
     }
 
+    pub fn set_gradient_noise(&mut self, variance: &[f32]) -> Result<()> {
+        match self {
+            OwnChain(c) => c.set_gradient_noise(variance),
+            Self::Chain(_) => Err(Error::conflict(
+                "a model's chain estimates its gradient's noise: choose noise_correction in its settings",
+            )),
+            Fit(f) => Err(no_chain(f.config().method)),
+            OwnFit(f) => Err(no_chain(f.config().method)),
+        }
+    }
+
     pub fn extend(&mut self, steps: u64) -> Result<()> {
         match self {
             Self::Chain(c) => c.extend(steps),

@@ -2,12 +2,13 @@
 
 use crate::backend::Vectors;
 use crate::error::Result;
-use crate::samplers::{AutoStep, Sampler, StepReport};
+use crate::samplers::{AutoStep, NoiseEstimation, Sampler, StepReport};
 
 /// A chain whose gradients the caller gives. One thread at a time.
 pub(super) struct GradientChain<V: Vectors> {
     pub sampler: Sampler<V>,
     pub auto_step: Option<AutoStep>,
+    pub noise: NoiseEstimation<V>,
 }
 
 impl<V: Vectors> GradientChain<V> {
@@ -22,9 +23,21 @@ impl<V: Vectors> GradientChain<V> {
         look: impl FnOnce(&Sampler<V>, &V::Vector) -> Result<()>,
     ) -> Result<StepReport> {
         look(&self.sampler, grad)?;
-        match &mut self.auto_step {
+        let report = match &mut self.auto_step {
             Some(auto) => auto.step(&mut self.sampler, grad, log_post),
             None => self.sampler.step_with_gradient(grad, log_post),
-        }
+        }?;
+        self.noise.take(&mut self.sampler, grad)?;
+        Ok(report)
+    }
+
+    /// Sets the variances of the gradient's noise, which ends their estimate.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Sampler::set_gradient_noise`].
+    pub fn set_gradient_noise(&mut self, variance: &[f32]) -> Result<()> {
+        self.sampler.set_gradient_noise(variance)?;
+        self.noise.end();
+        Ok(())
     }
 }

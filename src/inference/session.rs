@@ -335,6 +335,15 @@ impl<B: Backend + 'static> Session<B> {
         self.engine.set_mass(mass)
     }
 
+    /// Sets the variances of the gradient's noise of a chain on gradients of the caller's, (n_params), before sampling begins; an estimate of them that
+    /// goes on ends.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Sampler::set_gradient_noise`], and [`Error::Conflict`] for fits and on a model's posterior.
+    pub fn set_gradient_noise(&mut self, variance: &[f32]) -> Result<()> {
+        self.engine.set_gradient_noise(variance)
+    }
+
     /// Sets factors on the step size and the temperature of all following steps, in place of the schedules'; of VI on the rate, where the
     /// temperature's must be 1. They are no part of the state.
     ///

@@ -59,8 +59,8 @@ impl Run<'_> {
             if made == mass_at {
                 self.say_stability(&session, ctx)?;
             }
-            if self.config.auto_step && made == session.inference().steps_before_sampling() {
-                self.say_step(&session, ctx)?;
+            if made == session.inference().steps_before_sampling() {
+                self.say_warmed(&session, ctx)?;
             }
             if report.sample_due {
                 session.read_params(&mut params)?;
@@ -110,9 +110,15 @@ impl Run<'_> {
         curvature_lines(found, settings, b * t)
     }
 
-    /// Says which step the warm-up found.
-    fn say_step(&self, session: &Session<Device>, ctx: &mut Context) -> Result<()> {
+    /// Says what the warm-up found: the step, and how noisy the gradients are.
+    fn say_warmed(&self, session: &Session<Device>, ctx: &mut Context) -> Result<()> {
         let found = session.sampler()?.config();
+        if let Some(noise) = session.gradient_noise()? {
+            noise.lines(found).iter().for_each(|line| ctx.log.say(line));
+        }
+        if !self.config.auto_step {
+            return Ok(());
+        }
         let line = format!(
             "the step was adapted from {:.3e} to {:.3e}",
             self.config.learning_rate, found.step_size

@@ -13,7 +13,7 @@
 //!
 //! On a Gaussian with curvature lambda, E grad^2 = T lambda + V with V the variance of the gradient's noise. So h^2 kappa / (4 T) is
 //! h^2 omega^2 / 4 + h^2 V / (4 M' T), omega^2 = lambda / M': the first is what a leapfrog (BAOAB) is off in the kinetic temperature at the middle of its
-//! kick. BAOA's own two temperatures are exact on a Gaussian whatever the step ([`super::baoa`]), which is why comparing those two alone could not
+//! kick. Of the noise that BAOA makes up for ([`super::gradient_noise`]) the mean of v / M' is taken off kappa: it is no error. BAOA's own two temperatures are exact on a Gaussian whatever the step ([`super::baoa`]), which is why comparing those two alone could not
 //! find a step for it. SGLD's variance is too large by 1 / (1 - e) there, and by V's part besides:
 //! epsilon lambda / 2 + epsilon V / (2 T M), which is e to first order.
 //!
@@ -247,7 +247,7 @@ impl AutoStep {
             self.state.steps += 1;
         }
         if at + 1 == window {
-            self.end_window(sampler);
+            self.end_window(sampler)?;
         }
         Ok(report)
     }
@@ -259,10 +259,12 @@ impl AutoStep {
         )
     }
 
-    fn end_window<V: Vectors>(&mut self, sampler: &mut Sampler<V>) {
+    fn end_window<V: Vectors>(&mut self, sampler: &mut Sampler<V>) -> Result<()> {
         let n = self.state.steps.max(1) as f64;
+        // What the step makes up for is no error of its.
+        let known = sampler.noise_heat()?.map_or(0.0, |heat| heat.per_mass);
         let (c, s) = (sampler.config(), &mut self.state);
-        let (kinetic, force) = (s.kinetic / n, s.force / n);
+        let (kinetic, force) = (s.kinetic / n, (s.force / n - known).max(0.0));
         let (h, scheme) = (c.step_size, c.method.scheme());
         let error = scheme.temperature_error(c, kinetic, force);
         // What is too large for a number is too large.
@@ -281,5 +283,6 @@ impl AutoStep {
             steps: 0,
             ..*s
         };
+        Ok(())
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Joins a [`Posterior`] to a [`Sampler`] and runs the preconditioner first. Everything is a function of the seed and of the batches.
 
+use super::gradient_noise::NoiseEstimation;
 use super::preconditioner::MassEstimation;
 use super::{
     AutoStep, ChainConfig, Diagonal, Factors, Phase, Preconditioner, Sampler, SamplerState,
-    StepReport, curvature,
+    StepReport, curvature, gradient_noise,
 };
 use crate::backend::vectors::{Combine, Transfer};
 use crate::backend::{Backend, Scalars};
@@ -38,6 +39,8 @@ pub struct ChainState {
     pub preconditioned: u64,
     /// The sum of squares for the mass, while it is still needed.
     pub squares: Option<Vec<f32>>,
+    /// The last gradient, where its noise is estimated.
+    pub last_gradient: Option<Vec<f32>>,
     /// The sampler's state.
     pub sampler: SamplerState,
 }
@@ -47,6 +50,7 @@ pub struct Chain<B: Backend> {
     posterior: Posterior<B>,
     sampler: Sampler<B>,
     mass: MassEstimation<B>,
+    noise: NoiseEstimation<B>,
     diagonal: Option<Diagonal<B>>, // of a live mass's divergence term
     auto_step: Option<AutoStep>,
 }
@@ -70,7 +74,9 @@ impl<B: Backend> Chain<B> {
         if preconditioner == Preconditioner::Prior {
             sampler.set_mass(&posterior.prior_curvature()?)?;
         }
-        Self::join(posterior, sampler, mass, preconditioner)
+        gradient_noise::check(sampler.config(), preconditioner.steps())?;
+        let noise = NoiseEstimation::new(sampler.config());
+        Self::join(posterior, sampler, (mass, noise), preconditioner)
     }
 
     /// Goes on from a saved state, bit for bit as it would have without the break.
@@ -88,13 +94,19 @@ impl<B: Backend> Chain<B> {
         let b = posterior.batch();
         let mass = MassEstimation::restore(backend, preconditioner, &config, state, b)?;
         let sampler = Sampler::restore(backend.clone(), config, &state.sampler)?;
-        Self::join(posterior, sampler, mass, preconditioner)
+        let taken = mass.taken() + sampler.step();
+        let noise = NoiseEstimation::restore(&sampler, taken, state.last_gradient.as_deref())?;
+        if !sampler.config().noise_correction.is_none() && !noise.is_running() {
+            let expected = "the last gradient where its noise is estimated";
+            return Err(Error::out_of_range("chain state", expected, "none"));
+        }
+        Self::join(posterior, sampler, (mass, noise), preconditioner)
     }
 
     fn join(
         mut posterior: Posterior<B>,
         sampler: Sampler<B>,
-        mass: MassEstimation<B>,
+        (mass, noise): (MassEstimation<B>, NoiseEstimation<B>),
         preconditioner: Preconditioner,
     ) -> Result<Self> {
         let mut diagonal = None;
@@ -108,6 +120,7 @@ impl<B: Backend> Chain<B> {
             posterior,
             sampler,
             mass,
+            noise,
             diagonal,
             auto_step: None,
         })
@@ -122,6 +135,7 @@ impl<B: Backend> Chain<B> {
         Ok(ChainState {
             preconditioned: self.mass.taken(),
             squares: self.mass.squares().map(get).transpose()?,
+            last_gradient: self.noise.last().map(get).transpose()?,
             sampler: self.sampler.state()?,
         })
     }
@@ -175,6 +189,7 @@ impl<B: Backend> Chain<B> {
         })?;
         let at = scale.log_posterior(self.sampler.found());
         self.mass.adapt(&mut self.sampler, self.posterior.grad())?;
+        (self.noise).take(&mut self.sampler, self.posterior.grad())?;
         Ok(ChainReport {
             step,
             phase: r.phase,
@@ -222,6 +237,7 @@ impl<B: Backend> Chain<B> {
         }
         let sequences = self.posterior.sequences();
         self.mass.take(&mut self.sampler, grad, sequences)?;
+        self.noise.take(&mut self.sampler, grad)?;
         Ok(ChainReport {
             step,
             phase: Phase::Warmup,
@@ -339,6 +355,11 @@ impl<B: Backend> Chain<B> {
     /// Returns the running sum of squared gradients, while the mass is estimated.
     pub fn squares(&self) -> Option<&B::Vector> {
         self.mass.squares()
+    }
+
+    /// Returns the last gradient, where its noise is estimated.
+    pub fn last_gradient(&self) -> Option<&B::Vector> {
+        self.noise.last()
     }
 
     /// Returns the sampler.

@@ -1,6 +1,6 @@
 //! A chain's settings: which method, its hyperparameters, how long.
 
-use super::{Method, Schedule, defaults};
+use super::{Method, NoiseCorrection, Schedule, defaults};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,10 @@ pub struct ChainConfig {
     /// Gradient noise that is already there and need not be added, >= 0: the variance of grad / T, in units of the
     /// mass. BAOA and SGLRW want 0.
     pub beta: f64,
+    /// Whether the variance of the gradient's noise is estimated and made up for, parameter by parameter; methods but BAOA want
+    /// [`NoiseCorrection::None`].
+    #[serde(default, skip_serializing_if = "NoiseCorrection::is_none")]
+    pub noise_correction: NoiseCorrection,
     /// Standard deviation of the momenta at T = 1 and M = 1, > 0: the mass is sigma^2 * M. Methods without momenta want 1.
     pub sigma: f64,
     /// SGNHT's thermostat at the start; `None` is alpha. Other methods want `None`.
@@ -78,6 +82,7 @@ impl ChainConfig {
             xi: None,
             thermostat_mass: defaults::THERMOSTAT_MASS,
             beta: 0.0,
+            noise_correction: NoiseCorrection::None,
             sigma: 1.0,
             temperature: defaults::TEMPERATURE,
             warmup_steps: defaults::WARMUP_STEPS,
@@ -130,6 +135,12 @@ impl ChainConfig {
         if self.xi.is_some() && !self.method.has_thermostat() {
             return Err(Error::conflict(format!(
                 "xi sets a thermostat, and {} has none: leave it out",
+                self.method
+            )));
+        }
+        if !self.noise_correction.is_none() && !self.method.scheme().takes_gradient_noise() {
+            return Err(Error::conflict(format!(
+                "noise_correction: {} cannot make up for the gradient's noise: choose none, or the method baoa",
                 self.method
             )));
         }

@@ -8,7 +8,7 @@
 //! | SGLD | [`sgld`] | variance too large by 1 / (1 - step_size * curvature / 2) |
 //! | SGHMC | [`sghmc`] | variance too large at second order in the step size |
 //! | SGHMC, explicit Euler | [`sghmc_euler`] | variance too large at first order: for comparison with other programs only |
-//! | BAOA | [`baoa`] | exact variance of the parameters |
+//! | BAOA | [`baoa`] | exact variance of the parameters; with gradient noise of known variance, exact up to third order in the step size |
 //! | SGNHT | [`sgnht`] | exact variance of the parameters; with gradient noise, exact up to third order in the step size |
 //! | SGNHT, Ding et al. | [`sgnht_ding`] | variance of the parameters too small at first order: for comparison only |
 //! | SGNHT, explicit Euler | [`sgnht_euler`] | that of SGHMC by explicit Euler, with the friction at which the momenta have T: for comparison only |
@@ -36,6 +36,7 @@ pub mod ekf;
 mod gaussian;
 mod gaussian_fit;
 mod gaussian_state;
+pub mod gradient_noise;
 pub mod laplace;
 pub mod last_layer;
 mod method;
@@ -67,6 +68,8 @@ pub use gaussian::{
 };
 pub use gaussian_fit::{FitReport, GaussianFit};
 pub use gaussian_state::{GaussianState, Values, ValuesMut};
+pub(crate) use gradient_noise::NoiseEstimation;
+pub use gradient_noise::{NoiseCorrection, NoiseHeat};
 pub use laplace::Laplace;
 pub use last_layer::LastLayer;
 pub use method::Method;

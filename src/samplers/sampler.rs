@@ -1,8 +1,8 @@
 //! The state machine of a chain: one gradient in, one step made, a report out.
 
-use super::{ChainConfig, Kinetic, Momenta, Psgld, PsgldMass, Thermostat};
+use super::{ChainConfig, Kinetic, Momenta, NoiseHeat, Psgld, PsgldMass, Thermostat};
 use crate::backend::vectors::{
-    ChainView, Langevin, Noise, PreconditionedUpdate, RangeMoments, Transfer, Vectors,
+    ChainView, Combine, Langevin, Noise, PreconditionedUpdate, RangeMoments, Transfer, Vectors,
 };
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
@@ -65,6 +65,9 @@ pub struct SamplerState {
     /// A mass that follows the chain, in place of one that stays.
     #[serde(default)]
     pub live: Option<PsgldMass>,
+    /// Variances of the gradient's noise, 0 or more, where the step makes up for it.
+    #[serde(default)]
+    pub gradient_noise: Option<Vec<f32>>,
     /// Where the chain started.
     pub center: Vec<f32>,
     /// The thermostat; `None` for a method without.
@@ -94,6 +97,7 @@ pub struct Sampler<V: Vectors> {
     momenta: V::Vector,      // empty without momenta
     mass: Option<V::Vector>, // under a live mass that of the last step
     live: Option<Psgld<V::Vector>>,
+    gradient_noise: Option<V::Vector>, // variances
     center: V::Vector,
     record: V::Record,
     found: Scalars, // by the last step
@@ -125,6 +129,7 @@ impl<V: Vectors> Sampler<V> {
             momenta,
             mass: None,
             live: None,
+            gradient_noise: None,
             center: memory::copy(theta0, "a chain's start")?,
             thermostat,
         };
@@ -181,6 +186,12 @@ impl<V: Vectors> Sampler<V> {
         if let Some(mass) = &state.mass {
             check_mass(mass, n)?;
         }
+        if let Some(variance) = &state.gradient_noise {
+            check_takes_noise(&config)?;
+            // An estimate may have overflowed; the step then adds no noise of its own.
+            let expected = "0 or a positive number";
+            check("gradient_noise", variance, n, expected, |v| v >= 0.0)?;
+        }
         if let Some(live) = &state.live {
             live.check(config.method, n)?;
             if state.mass.is_some() {
@@ -200,6 +211,7 @@ impl<V: Vectors> Sampler<V> {
             live: (state.live.as_ref())
                 .map(|l| on_device(&vectors, l))
                 .transpose()?,
+            gradient_noise: state.gradient_noise.as_deref().map(put).transpose()?,
             center: put(&state.center)?,
             record: vectors.record()?,
             found: Scalars::default(),
@@ -232,6 +244,7 @@ impl<V: Vectors> Sampler<V> {
                 }),
                 None => None,
             },
+            gradient_noise: self.gradient_noise.as_ref().map(get).transpose()?,
             center: get(&self.center)?,
             thermostat: self.thermostat,
         })
@@ -424,6 +437,7 @@ impl<V: Vectors> Sampler<V> {
             grad,
             center: &self.center,
             mass: self.mass.as_ref(),
+            gradient_noise: self.gradient_noise.as_ref(),
             noise,
         };
         self.vectors.langevin_update(rule, on, &mut self.record)
@@ -577,6 +591,61 @@ impl<V: Vectors> Sampler<V> {
             }
         }
         Ok(())
+    }
+
+    /// Sets the variance of each parameter's gradient noise, (n_params): the step then adds less noise of its own, or has more friction
+    /// ([`super::baoa`]).
+    ///
+    /// Allowed until the first sampling step is made, any number of times.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when sampling has begun or the method does not make up for such noise, [`Error::OutOfRange`] when a variance is below 0 or
+    /// not finite, [`Error::Shape`] for another length.
+    pub fn set_gradient_noise(&mut self, variance: &[f32]) -> Result<()> {
+        self.before_sampling("gradient_noise")?;
+        check_takes_noise(&self.config)?;
+        let expected = "0 or a positive number, and finite";
+        let ok = |v: f32| v.is_finite() && v >= 0.0;
+        check("gradient_noise", variance, self.len(), expected, ok)?;
+        self.gradient_noise = Some(self.vectors.put(variance)?);
+        Ok(())
+    }
+
+    /// Moves the variances towards another estimate: what is there keeps `keep` of itself, and the squares of `add` are added.
+    pub(super) fn average_gradient_noise(&mut self, keep: f32, add: &V::Vector) -> Result<()> {
+        let variance = match &mut self.gradient_noise {
+            Some(variance) => variance,
+            none => none.insert(self.vectors.zeros(self.vectors.len(&self.theta))?),
+        };
+        self.vectors.combine(variance, Combine::Scale(keep))?;
+        self.vectors.combine(variance, Combine::AddSquares(add))
+    }
+
+    /// Returns the variance of each parameter's gradient noise, where it was given or estimated.
+    pub fn gradient_noise(&self) -> Option<&V::Vector> {
+        self.gradient_noise.as_ref()
+    }
+
+    /// Returns what the gradient's noise does at the step size and temperature as they are set, over all parameters; none where its variances are not
+    /// known.
+    ///
+    /// # Errors
+    /// When the device cannot be read, or memory does not hold the variances and the mass.
+    pub fn noise_heat(&self) -> Result<Option<NoiseHeat>> {
+        let Some(variance) = &self.gradient_noise else {
+            return Ok(None);
+        };
+        let mass = self
+            .mass
+            .as_ref()
+            .map(|m| self.vectors.get(m))
+            .transpose()?;
+        let variance = self.vectors.get(variance)?;
+        Ok(Some(NoiseHeat::new(
+            &self.config,
+            &variance,
+            mass.as_deref(),
+        )))
     }
 
     /// Lets the mass follow the gradients of all following steps, sampling too: [`super::psgld`], which is biased.
@@ -743,6 +812,16 @@ fn kinetic(c: &ChainConfig, momenta: Option<&[f32]>, mass: Option<&[f32]>) -> f6
         .enumerate()
         .map(|(i, &m)| (m as f64).powi(2) / over(i));
     each.sum::<f64>() / m.len().max(1) as f64
+}
+
+fn check_takes_noise(c: &ChainConfig) -> Result<()> {
+    if c.method.scheme().takes_gradient_noise() {
+        return Ok(());
+    }
+    Err(Error::conflict(format!(
+        "gradient_noise: {} cannot make up for the gradient's noise: leave it out, or choose the method baoa",
+        c.method
+    )))
 }
 
 pub(super) fn check_finite(what: &str, x: &[f32], n: usize) -> Result<()> {

@@ -30,6 +30,11 @@ pub trait Scheme: Sync {
         !self.has_thermostat()
     }
 
+    /// Returns whether a step can make up for gradient noise of known variances, one per parameter.
+    fn takes_gradient_noise(&self) -> bool {
+        false
+    }
+
     /// Returns the friction coefficient where none is given.
     fn default_alpha(&self) -> f64;
 

@@ -4,7 +4,7 @@ use super::choices::{PriorCenter, PriorUnit, SamplerChoice};
 use super::row::Value;
 use super::table::{Settings, TABLE};
 use crate::error::{Error, Result};
-use crate::samplers::{GaussianMethod, Schedule};
+use crate::samplers::{GaussianMethod, Schedule, gradient_noise};
 
 /// More steps than any run makes: what goes over them one by one still ends in seconds.
 const MOST_STEPS: u64 = 1_000_000_000;
@@ -82,6 +82,7 @@ impl Settings {
             )));
         }
         self.mass().check_method(sampler.method)?;
+        gradient_noise::check(&sampler, self.mass().steps())?;
         if self.auto_step && self.preconditioner.name() == "live" {
             return Err(Error::conflict(
                 "auto_step needs a preconditioner that is frozen, and live follows every step: choose another one, or give the step size",

@@ -3,7 +3,8 @@
 use super::choices::{Preset, SamplerChoice};
 use super::words::Word;
 use crate::samplers::{
-    CovarianceStructure, GaussianConfig, GaussianMethod, Method, Preconditioner, Schedule, defaults,
+    CovarianceStructure, GaussianConfig, GaussianMethod, Method, NoiseCorrection, Preconditioner,
+    Schedule, defaults,
 };
 
 /// Whose log posterior is sampled.
@@ -31,6 +32,8 @@ pub struct Case {
     pub structure: CovarianceStructure,
     /// Whether `alpha` or `momentum` is given: then the other has no default.
     pub friction_given: bool,
+    /// Whether enough gradients come before sampling to know their noise.
+    pub knows_noise: bool,
 }
 
 impl Case {
@@ -43,6 +46,7 @@ impl Case {
             shape: "cpu".into(),
             structure: CovarianceStructure::Diagonal,
             friction_given: false,
+            knows_noise: true,
         }
     }
 
@@ -77,6 +81,17 @@ impl Case {
             (SamplerChoice::Gaussian(GaussianMethod::Vi), _) => 1e-4,
             (SamplerChoice::Gaussian(GaussianMethod::Ekf), _) => 5e-6,
             (SamplerChoice::Gaussian(GaussianMethod::Laplace), _) => 1e-5,
+        }
+    }
+
+    pub(super) fn noise_correction(&self) -> NoiseCorrection {
+        let method = self.sampler.chain();
+        let takes = method.is_some_and(|m| m.scheme().takes_gradient_noise());
+        match self.target {
+            TargetKind::Gpt if takes && self.knows_noise && !self.is_original() => {
+                NoiseCorrection::Diagonal
+            }
+            _ => NoiseCorrection::None,
         }
     }
 

@@ -51,14 +51,12 @@ fn cases(usual: &Case) -> Vec<(&'static str, Case)> {
     let laplace = SamplerChoice::Gaussian(GaussianMethod::Laplace);
     let mut cases = Vec::new();
     let mut add = |label, sampler, structure, shape: &str, target| {
-        let (preset, friction_given) = (usual.preset, usual.friction_given);
         let case = Case {
             target,
-            preset,
             sampler,
             shape: shape.into(),
             structure,
-            friction_given,
+            ..usual.clone()
         };
         cases.push((label, case));
     };

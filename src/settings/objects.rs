@@ -120,6 +120,7 @@ impl Settings {
         let mut c = samplers::ChainConfig {
             sigma: self.sigma,
             beta: self.beta,
+            noise_correction: self.noise_correction,
             temperature: self.temperature,
             warmup_steps: self.warmup_steps,
             sampling_steps: self.sampling_steps,

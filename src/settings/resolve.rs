@@ -7,6 +7,9 @@ use super::table::{Given, Settings, TABLE};
 use crate::error::{Error, Result};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+/// Gradients before sampling from which on their noise is made up for where nobody says anything of it.
+const FEWEST_FOR_NOISE: u64 = 20;
+
 /// Returns the row of a name or an alias, among those that `readers` accepts.
 ///
 /// # Errors
@@ -26,14 +29,19 @@ impl Given {
     /// Returns what the defaults of these settings depend on.
     pub fn case(&self, target: TargetKind) -> Case {
         let usual = Case::usual();
-        Case {
+        let mut case = Case {
             target,
             preset: self.preset.unwrap_or(Preset::Default),
             sampler: self.sampler.unwrap_or(usual.sampler),
             shape: self.shape.clone().unwrap_or(usual.shape),
             structure: self.laplace_structure.unwrap_or(usual.structure),
             friction_given: self.alpha.is_some() || self.momentum.is_some(),
-        }
+            ..usual
+        };
+        let all = self.clone().fill(&case);
+        let before = all.mass().steps().saturating_add(all.warmup_steps);
+        case.knows_noise = before >= FEWEST_FOR_NOISE;
+        case
     }
 
     /// Returns every value, from these and the defaults for a target. What depends on several settings is checked where it is used.

@@ -13,7 +13,9 @@ use crate::data::Order;
 use crate::generate::ContextOverflow;
 use crate::gpt::{Gelu, NAMED, Objective};
 use crate::inference::selection::Selection;
-use crate::samplers::{CovarianceStructure, CurvatureKind, Preconditioner, Schedule, defaults};
+use crate::samplers::{
+    CovarianceStructure, CurvatureKind, NoiseCorrection, Preconditioner, Schedule, defaults,
+};
 use crate::store::Dtype;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::path::PathBuf;
@@ -195,6 +197,9 @@ settings! { case =>
         sigma: f64 = 1.0, ABOVE_0, CHAIN;
         /// Gradient noise that sgld and sghmc take as given.
         beta: f64 = 0.0, FROM_0, CHAIN;
+        /// What a chain does about the noise of its minibatches' gradients: none, or diagonal, which estimates each parameter's noise variance as the chain goes and
+        /// makes up for its heat. For baoa.
+        noise_correction: NoiseCorrection = case.noise_correction(), ANY, CHAIN, before: Some("none");
         /// Friction of the thermostat at the start. Without it it is alpha.
         xi: Option<f64> = None, ANY, CHAIN;
         /// Mass of the thermostat: how slowly its friction follows the temperature of the momenta.

@@ -9,7 +9,7 @@ use crate::backend::{Precision, WeightType};
 use crate::data::Order;
 use crate::generate::ContextOverflow;
 use crate::gpt::{Gelu, Objective};
-use crate::samplers::{CovarianceStructure, CurvatureKind};
+use crate::samplers::{CovarianceStructure, CurvatureKind, NoiseCorrection};
 use crate::store::Dtype;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
@@ -244,6 +244,7 @@ enums!(
     Dtype,
     Gelu,
     CurvatureKind,
+    NoiseCorrection,
     Objective,
     Order,
     Precision,

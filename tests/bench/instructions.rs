@@ -65,6 +65,7 @@ fn main() {
                     grad: &grad,
                     center: &center,
                     mass: Some(&mass),
+                    gradient_noise: None,
                     noise: Noise::Counter {
                         stream: Stream::new(1, StreamTag::Noise, 0),
                         step,

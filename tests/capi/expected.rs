@@ -7,7 +7,7 @@ use bnn::metrics::{self, Unit};
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{
     AutoStep, Chain, ChainConfig, CovarianceStructure, GaussianConfig, GaussianFit, GaussianMethod,
-    Method, Phase, Preconditioner, RunningMean, Sampler, Temperatures, stability,
+    Method, NoiseCorrection, Phase, Preconditioner, RunningMean, Sampler, Temperatures, stability,
 };
 use bnn::store::{Kind, Reader};
 use std::path::Path;
@@ -62,6 +62,7 @@ pub fn alive(folder: &Path, out: &str) {
     config.alpha = stability::alpha_for_momentum(&config, 0.95).expect("a friction");
     (config.temperature, config.seed) = (t, 7);
     (config.warmup_steps, config.sampling_steps, config.thinning) = (warmup, sampling, 40);
+    config.noise_correction = NoiseCorrection::Diagonal;
     let auto = AutoStep::new(&config, 0.05, true).expect("a search");
     let rms = Preconditioner::Rms {
         steps: mass,

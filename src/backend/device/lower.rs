@@ -144,7 +144,7 @@ macro_rules! fields {
     )*};
 }
 fields! {
-    Langevin<Device => Cpu> { theta, momenta, grad, center, mass, noise }
+    Langevin<Device => Cpu> { theta, momenta, grad, center, mass, gradient_noise, noise }
     PreconditionedUpdate<Device => Cpu> { theta, squares, mass, grad, diagonal, center, noise }
     ChainView<Device => Cpu> { theta, momenta, grad, center, mass }
     WeightGrad<Device => Cpu> { grad, squares, rows, t }

@@ -12,8 +12,8 @@ use crate::backend::gaussian::cpu as gaussian;
 use crate::backend::preconditioned::cpu as preconditioned;
 use crate::backend::range_moments::cpu as moments;
 use crate::backend::vectors::{
-    AdamW, ChainView, Combine, EkfStep, Langevin, Noise, PreconditionedRule, PreconditionedUpdate,
-    Random, RangeMoments, Reduce, Rule, StdDev, Vectors, ViDraw,
+    AdamW, ChainView, Combine, EkfStep, Langevin, Noise, NoisyKick, PreconditionedRule,
+    PreconditionedUpdate, Random, RangeMoments, Reduce, Rule, StdDev, Vectors, ViDraw,
 };
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
@@ -112,6 +112,18 @@ impl Vectors for Cpu {
         if let Some(mass) = on.mass {
             same("mass", n, mass.len())?;
         }
+        let variance = match (on.gradient_noise, rule) {
+            (Some(v), Rule::Baoa(k)) => {
+                same("gradient_noise", n, v.len())?;
+                k.noisy_kick().map(|kick| (v, kick))
+            }
+            (Some(_), _) => {
+                return Err(Error::conflict(
+                    "gradient_noise: only BAOA's update takes the variance of the gradient's noise",
+                ));
+            }
+            (None, _) => None,
+        };
         if let Noise::Given(xi) = on.noise {
             same("noise", n, xi.len())?;
         }
@@ -131,16 +143,17 @@ impl Vectors for Cpu {
         };
         let leaf = |range: Range<usize>, [theta, momenta]: [&mut [f32]; 2]| {
             let draw = Draw::of(&on.noise, &range);
-            let (grad, center) = (&on.grad[range.clone()], &on.center[range.clone()]);
+            let given = [&on.grad[range.clone()], &on.center[range.clone()]];
             let mass = on.mass.map(|mass| &mass[range.clone()]);
+            let noisy = variance.map(|(v, kick)| (&v[range.clone()], kick));
             let sums = langevin_block(
                 self.isa(),
                 rule,
                 &mut *theta,
                 &mut *momenta,
-                grad,
-                center,
+                given,
                 mass,
+                noisy,
                 draw,
             );
             let bad = |i: &usize| {
@@ -279,8 +292,8 @@ struct Running {
     top: [u32; CHUNK], // the largest exponent field, which is full when a number is not finite
 }
 
-/// Updates one chunk in one loop: every number is read, moved and written once. `f` maps (theta, m, gradient, 1/M, sqrt M, noise) to
-/// (theta, m).
+/// Updates one chunk in one loop: every number is read, moved and written once. `f` maps (theta, m, gradient, 1/M, sqrt M, noise), and the
+/// element's place, to (theta, m).
 #[inline(always)]
 fn move_chunk(
     t: &mut [f32; CHUNK],
@@ -288,12 +301,12 @@ fn move_chunk(
     [g, c, xi]: [&[f32; CHUNK]; 3],
     mass: Option<&[f32; CHUNK]>,
     sums: &mut Running,
-    f: impl Fn(f32, f32, f32, f32, f32, f32) -> (f32, f32),
+    f: impl Fn(f32, f32, f32, f32, f32, f32, usize) -> (f32, f32),
 ) {
     let (mut virial, mut kinetic) = ([0.0; CHUNK], [0.0; CHUNK]);
     let mut one = |i: usize, inverse: f32, root: f32| {
         virial[i] = (t[i] - c[i]) * g[i];
-        (t[i], m[i]) = f(t[i], m[i], g[i], inverse, root, xi[i]);
+        (t[i], m[i]) = f(t[i], m[i], g[i], inverse, root, xi[i], i);
         kinetic[i] = m[i] * inverse * m[i]; // in this order neither a large nor a small mass leaves f32's range
         let bits = (t[i].to_bits() & EXPONENT).max(m[i].to_bits() & EXPONENT);
         sums.top[i] = bits.max(sums.top[i]);
@@ -313,37 +326,56 @@ fn apply(
     m: &mut [f32; CHUNK],
     given: [&[f32; CHUNK]; 3],
     mass: Option<&[f32; CHUNK]>,
+    noisy: Option<(&[f32; CHUNK], NoisyKick)>,
     sums: &mut Running,
 ) {
     match rule {
         Rule::Sgld { drift, noise } => {
-            move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi| {
+            move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi, _| {
                 (t + inverse * (drift * g + noise * root * xi), m)
             })
         }
         Rule::Sglrw { pull, length } => {
-            move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, u| {
+            move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, u, _| {
                 let over_root = inverse * root;
                 let up = 0.5 + 0.5 * (pull * over_root * g).clamp(-1.0, 1.0);
                 let step = length * over_root;
                 (if u < up { t + step } else { t - step }, m)
             })
         }
-        Rule::Sghmc(k) => move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi| {
+        Rule::Sghmc(k) => move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi, _| {
             let m = m + (k.kick * g - k.friction * m + k.noise * root * xi);
             (t + k.drift * inverse * m, m)
         }),
-        Rule::SghmcEuler(k) => move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi| {
-            let t = t + k.drift * inverse * m;
-            (t, m + (k.kick * g - k.friction * m + k.noise * root * xi))
-        }),
+        Rule::SghmcEuler(k) => {
+            move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi, _| {
+                let t = t + k.drift * inverse * m;
+                (t, m + (k.kick * g - k.friction * m + k.noise * root * xi))
+            })
+        }
         Rule::Badodab(_) => unreachable!("has become BAOA's"),
-        Rule::Baoa(k) => move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi| {
-            let half = m + k.kick * g;
-            let middle = t + k.drift * inverse * half;
-            let m = half + (k.noise * root * xi - k.friction * half);
-            (middle + k.drift * inverse * m, m)
-        }),
+        Rule::Baoa(k) => match noisy {
+            None => move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi, _| {
+                let half = m + k.kick * g;
+                let middle = t + k.drift * inverse * half;
+                let m = half + (k.noise * root * xi - k.friction * half);
+                (middle + k.drift * inverse * m, m)
+            }),
+            Some((v, n)) => {
+                move_chunk(t, m, given, mass, sums, |t, m, g, inverse, root, xi, i| {
+                    // Shares that are lost, not kept: 1 - c^2 of a c near 1 would have no digits left.
+                    let rho = (n.gain * v[i] * inverse).min(1.0);
+                    let lost = 2.0 * rho / (1.0 + rho);
+                    // Where all is lost, 0 / 0 would not be 0.
+                    let left = (k.friction - lost).max(0.0) / (1.0 - lost).max(f32::MIN_POSITIVE);
+                    let half = (m - lost * m) + k.kick * (1.0 - 0.5 * lost) * g;
+                    let middle = t + k.drift * inverse * half;
+                    let spread = (n.thermal * left * (2.0 - left)).sqrt();
+                    let m = half + (spread * root * xi - left * half);
+                    (middle + k.drift * inverse * m, m)
+                })
+            }
+        },
     }
 }
 
@@ -362,22 +394,24 @@ multiversion! {
         rule: Rule,
         theta: &mut [f32],
         momenta: &mut [f32],
-        grad: &[f32],
-        center: &[f32],
+        gradient_and_center: [&[f32]; 2],
         mass: Option<&[f32]>,
+        noisy: Option<(&[f32], NoisyKick)>,
         draw: Draw<'_>,
     ) -> Sums {
         let mut sums = Running { kinetic: [0.0; LANES], virial: [0.0; LANES], top: [0; CHUNK] };
+        let [grad, center] = gradient_and_center;
         let whole = theta.len() / CHUNK * CHUNK;
         for at in (0..whole).step_by(CHUNK) {
             let xi = noise(rule, draw, at);
             let given = [chunk(grad, at), chunk(center, at), &xi];
             let mass = mass.map(|mass| chunk(mass, at));
+            let noisy = noisy.map(|(v, kick)| (chunk(v, at), kick));
             let t = chunk_mut(theta, at);
             if momenta.is_empty() {
-                apply(rule, t, &mut [0.0; CHUNK], given, mass, &mut sums)
+                apply(rule, t, &mut [0.0; CHUNK], given, mass, noisy, &mut sums)
             } else {
-                apply(rule, t, chunk_mut(momenta, at), given, mass, &mut sums)
+                apply(rule, t, chunk_mut(momenta, at), given, mass, noisy, &mut sums)
             }
         }
         if whole < theta.len() {
@@ -386,7 +420,9 @@ multiversion! {
             xi[theta.len() - whole..].fill(0.0); // beyond the end momenta stay 0 and add nothing to the sums
             let given = [&load(grad, whole, 0.0), &load(center, whole, 0.0), &xi];
             let mass = mass.map(|mass| load(mass, whole, 1.0));
-            apply(rule, &mut t, &mut m, given, mass.as_ref(), &mut sums);
+            let noisy = noisy.map(|(v, kick)| (load(v, whole, 0.0), kick));
+            let noisy = noisy.as_ref().map(|(v, kick)| (v, *kick));
+            apply(rule, &mut t, &mut m, given, mass.as_ref(), noisy, &mut sums);
             store(theta, whole, &t);
             store(momenta, whole, &m);
         }

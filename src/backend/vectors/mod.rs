@@ -51,6 +51,8 @@ pub enum Rule {
     /// Both from the old state: theta += drift / M * m, m += kick * g - friction * m + noise * sqrt(M) * xi.
     SghmcEuler(Coefficients),
     /// m += kick * g; theta += drift / M * m; m += noise * sqrt(M) * xi - friction * m; theta += drift / M * m.
+    ///
+    /// Where the gradient's noise has a known variance ([`Langevin::gradient_noise`]), [`NoisyKick`] says what of the friction joins the kick.
     Baoa(Coefficients),
     /// [`Rule::Baoa`] with the friction and the noise that [`Badodab::coefficients`] makes of the sum of (m + kick * g)^2 / M.
     Badodab(Badodab),
@@ -75,6 +77,35 @@ pub struct Coefficients {
     pub noise: f32,
     /// What the momentum is multiplied by in the position, at M = 1.
     pub drift: f32,
+}
+
+/// How BAOA spends its friction where the gradient has noise of variance v: [`crate::samplers::baoa`] has the derivation. With
+/// rho = gain v / M, at most 1, each element's step becomes
+///
+/// ```text
+/// lost = 2 rho / (1 + rho),  left = max(friction - lost, 0) / (1 - lost), 0 where lost is 1
+/// m = (1 - lost) m + (1 - lost / 2) kick g;  theta += drift / M m
+/// m = (1 - left) m + sqrt(thermal left (2 - left) M) xi;  theta += drift / M m
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NoisyKick {
+    /// What v / M is multiplied by: h^2 / (4 T sigma^2).
+    pub gain: f32,
+    /// The variance of the momenta at M = 1, T sigma^2.
+    pub thermal: f32,
+}
+
+impl Coefficients {
+    /// Returns how the friction is spent under noise; none where the step adds no noise of its own, as at T = 0.
+    pub fn noisy_kick(&self) -> Option<NoisyKick> {
+        let (kick, friction, noise) = (self.kick as f64, self.friction as f64, self.noise as f64);
+        let thermal = noise * noise / (friction * (2.0 - friction));
+        let gain = kick * kick / (4.0 * thermal);
+        (thermal > 0.0 && gain.is_finite()).then_some(NoisyKick {
+            gain: gain as f32,
+            thermal: thermal as f32,
+        })
+    }
 }
 
 /// A step whose friction follows the temperature of the momenta that it has just kicked; [`crate::samplers::sgnht`] has the formulas.
@@ -130,6 +161,8 @@ pub struct Langevin<'a, V: Vectors> {
     pub center: &'a V::Vector,
     /// Diagonal mass, all positive; `None` is 1 everywhere.
     pub mass: Option<&'a V::Vector>,
+    /// Variance of each element's gradient noise, 0 or more and finite. [`Rule::Baoa`] alone takes one.
+    pub gradient_noise: Option<&'a V::Vector>,
     /// The standard normals.
     pub noise: Noise<'a, V>,
 }

@@ -202,6 +202,7 @@ impl<'a, 'b> Shape<'a, 'b> {
                 grad: &grad,
                 center: &center,
                 mass: None,
+                gradient_noise: None,
                 noise: Noise::Counter { stream, step },
             };
             device.langevin_update(rule, on, &mut record)

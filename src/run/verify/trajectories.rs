@@ -117,6 +117,7 @@ fn start(c: &ChainConfig, target: &Target, momenta: Option<Vec<f32>>) -> Sampler
         momenta,
         mass: None,
         live: None,
+        gradient_noise: None,
         center: target.theta0.clone(),
         thermostat: (c.method.has_thermostat()).then_some(Thermostat { xi, kinetic }),
     }

@@ -10,6 +10,8 @@ const NAMES: &[&str] = &[
     "mass",
     "squares",
     "live.squares",
+    "gradient_noise",
+    "last_gradient",
     "live",
     "center",
     "thermostat",
