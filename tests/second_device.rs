@@ -8,7 +8,7 @@ use bnn::backend::Cpu;
 use bnn::backend::ops::*;
 use bnn::baseline::{Recipe, Trainer};
 use bnn::data::{Batch, Windows};
-use bnn::generate::{Generator, Options};
+use bnn::generate::{Generator, Mode, Options};
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, WeightType};
 use bnn::metrics::{split_loss, text_scores};
 use bnn::posterior::{Posterior, Prior};
@@ -236,11 +236,12 @@ fn a_token_is_read_once() {
     let gpt = model(0.0);
     let cpu = Cpu::new(1).unwrap();
     let prompts: [&[u16]; 3] = [&[1, 2, 3], &[4], &[5, 6]];
-    let options = Options {
-        max_new_tokens: 9,
-        ..Options::default()
-    };
-    let write = |samples: u64| -> Vec<Counts> {
+    let write = |samples: u64, mode: Mode| -> Vec<Counts> {
+        let options = Options {
+            max_new_tokens: 9,
+            mode,
+            ..Options::default()
+        };
         let flat = || {
             (0..samples)
                 .map(|i| gpt.layout().init(i))
@@ -275,11 +276,13 @@ fn a_token_is_read_once() {
             })
             .to_vec()
     };
-    let (one, many) = (write(1), write(10));
-    for counts in [&one, &many] {
-        let of = |c: &Counts| [c.reads, c.uploads, c.made, c.copied];
-        assert_eq!(of(&counts[0]), [8, 8, 0, 0]);
-        assert_eq!(of(&counts[1]), [9, 9, 0, 0]);
+    for mode in [Mode::Average, Mode::Vote, Mode::Sequence] {
+        let (one, many) = (write(1, mode), write(10, mode));
+        for counts in [&one, &many] {
+            let of = |c: &Counts| [c.reads, c.uploads, c.made, c.copied];
+            assert_eq!(of(&counts[0]), [8, 8, 0, 0]);
+            assert_eq!(of(&counts[1]), [9, 9, 0, 0]);
+        }
+        assert_eq!(one, many);
     }
-    assert_eq!(one, many);
 }

@@ -1,7 +1,7 @@
 //! Scores of a run's samples on a split: the averaged prediction beside its samples, the baseline and a deterministic model of equal cost.
 
 use super::Context;
-use super::config::Config;
+use super::config::{Config, Preset};
 use super::folder::RunFolder;
 use super::prepare::{Baseline, Setting};
 use super::progress::Progress;
@@ -10,10 +10,10 @@ use super::split_report::mean;
 pub use super::split_report::{SplitReport, by_split};
 use crate::data::consecutive;
 use crate::error::Result;
-use crate::generate::Generator;
-use crate::inference::Paired;
-use crate::inference::scoring::{Models, compare, last_samples, score};
+use crate::generate::{Generator, Mode};
+use crate::inference::scoring::{Models, compare, score};
 use crate::inference::text_score::{TextPlan, write_and_score};
+use crate::inference::{Paired, describe, spread};
 use crate::metrics::eval_batch;
 use crate::store::Store;
 use serde_json::{Value, json};
@@ -60,12 +60,17 @@ impl Evaluation<'_> {
         Ok(self.scored(split, ctx)?.report)
     }
 
+    /// Returns the indices of the samples that are averaged.
+    fn used(&self) -> Result<Vec<usize>> {
+        spread(self.store.ids(), self.config.eval_num_posterior_samples)
+    }
+
     fn scored(&self, split: &str, ctx: &mut Context) -> Result<Scored> {
         let (config, setting, store) = (self.config, self.setting, self.store);
         let start = Instant::now();
         let tokens = limited(config, setting, split);
-        let used = last_samples(store, config.eval_num_posterior_samples);
-        let (gpt, models) = (&setting.model.gpt, Models::Stored(store, used.clone()));
+        let used = self.used()?;
+        let (gpt, models) = (&setting.model.gpt, Models::Stored(store, &used));
         // The baseline comes after the samples.
         let scored = used.len() + 1;
         let work = scored * consecutive(tokens, gpt.config().block_size)?.num_windows();
@@ -101,6 +106,7 @@ impl Evaluation<'_> {
 
     /// Scores every split but for the deterministic model of equal cost.
     fn of_samples(&self, ctx: &mut Context) -> Result<Vec<Scored>> {
+        self.say_samples(ctx)?;
         let each = self.config.eval_splits.iter().map(|split| {
             let start = Instant::now();
             let mut scored = self.scored(split, ctx)?;
@@ -109,6 +115,26 @@ impl Evaluation<'_> {
             Ok(scored)
         });
         each.collect()
+    }
+
+    /// Says which samples are averaged, and which ones write, where that is not all of them.
+    fn say_samples(&self, ctx: &mut Context) -> Result<()> {
+        let all = self.store.len();
+        let (scored, written) = (self.used()?, spread(self.store.ids(), self.writers())?);
+        for (what, used) in [("averaged", scored), ("averaged to write texts", written)] {
+            if used.len() < all {
+                ctx.log.say(&format!("{what}: {}", describe(&used, all)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns how many samples texts are averaged over.
+    fn writers(&self) -> usize {
+        match self.config.eval_num_posterior_samples {
+            0 => TEXT_SAMPLES,
+            n => n,
+        }
     }
 
     /// Adds the deterministic model of equal cost where it is asked for, which is trained or kept from before, and says the reports.
@@ -165,9 +191,9 @@ impl Evaluation<'_> {
     /// Returns what `bayesian_eval_<time>.json` keeps of an evaluation, under the original's keys.
     ///
     /// # Errors
-    /// Never in fact: reports are plain data.
+    /// When memory is short.
     pub fn record(&self, reports: &[SplitReport]) -> Result<Value> {
-        let (config, setting, store) = (self.config, self.setting, self.store);
+        let (config, setting, used) = (self.config, self.setting, self.used()?);
         let data = match (&config.data, &config.data_dir) {
             (Some(p), _) | (None, Some(p)) => p.display().to_string(),
             (None, None) => setting.corpus.name.clone(),
@@ -184,7 +210,8 @@ impl Evaluation<'_> {
                 "max_tokens": config.eval_max_tokens,
             },
             "sampler_type": config.sampler.name(),
-            "num_posterior_samples": last_samples(store, config.eval_num_posterior_samples).len(),
+            "num_posterior_samples": used.len(),
+            "posterior_samples": used,
             "temperature": config.temperature,
             "results": by_split(reports)?,
             "vocab_size": setting.model.gpt.config().vocab_size,
@@ -229,15 +256,15 @@ impl Evaluation<'_> {
     /// Generates texts as the original does (uniform starts, temperature 0.8, all tokens) and scores them against what follows in the split.
     fn texts(&self, split: &str, report: &mut SplitReport, ctx: &Context) -> Result<()> {
         let (config, setting, store) = (self.config, self.setting, self.store);
-        let count = match config.eval_num_posterior_samples {
-            0 => TEXT_SAMPLES,
-            n => n,
-        };
         let plan = TextPlan {
             texts: config.eval_num_text_samples,
             prompt: config.eval_prompt_length,
             length: config.eval_generation_length,
             temperature: 0.8,
+            mode: match config.preset {
+                Preset::Default => Mode::Average,
+                Preset::Original => Mode::Vote,
+            },
             seed: config.seed,
             split: u32::from(split == "train"),
         };
@@ -245,7 +272,8 @@ impl Evaluation<'_> {
         if plan.starts(tokens.len()).is_none() {
             return Ok(());
         }
-        let samples = setting.model.put_samples(store, count, &ctx.stop)?;
+        let used = spread(store.ids(), self.writers())?;
+        let samples = setting.model.put_samples(store, &used, &ctx.stop)?;
         let mut generator = Generator::new(&setting.model.backend, &setting.model.gpt, samples)?;
         let tokenizer = &setting.corpus.tokenizer;
         let look = || ctx.check_stop();

@@ -209,6 +209,7 @@ impl Settings {
             top_k: (self.top_k > 0).then_some(self.top_k),
             seed: self.seed,
             context: self.context,
+            mode: self.mode,
         };
         o.check()?;
         Ok(o)

@@ -8,7 +8,7 @@ use super::words::Word;
 use crate::backend::{Precision, PriorFamily, WeightType};
 use crate::baseline::Recipe;
 use crate::data::Order;
-use crate::generate::ContextOverflow;
+use crate::generate::{ContextOverflow, Mode};
 use crate::gpt::{Gelu, NAMED, Objective};
 use crate::samplers::{CovarianceStructure, CurvatureKind, Preconditioner, Schedule, defaults};
 use crate::store::Dtype;
@@ -316,7 +316,7 @@ settings! { case =>
         eval: bool = false, ANY, &[Train, Resume], common: true;
         /// Splits to evaluate on: val, train, or both.
         eval_splits: Vec<String> = vec!["val".into(), "train".into()], Range::Words(|| vec!["val", "train"]), SCORES;
-        /// Number of last samples that are averaged; 0 averages all.
+        /// Number of samples that are averaged, spread evenly over chains and steps; 0 averages all.
         eval_num_posterior_samples: usize = case.preset(0, 10), ANY, SCORES;
         /// Number of texts generated for BLEU and ROUGE, at most what the split has room for.
         eval_num_text_samples: usize = 20, ANY, SCORES;
@@ -334,10 +334,13 @@ settings! { case =>
     Generation {
         /// Number of tokens to generate.
         max_new_tokens: usize = 600, ANY, WRITER, common: true;
-        /// Temperature at which tokens are drawn. Uncertainty is always given at 1.
-        generation_temperature: f64 = 0.3, ABOVE_0, WRITER, flag: Some("temperature"), common: true;
+        /// Temperature T at which tokens are drawn; 0 takes the likeliest. Uncertainty is always given at 1.
+        generation_temperature: f64 = 0.3, FROM_0, WRITER, flag: Some("temperature"), common: true;
         /// Draw among this many likeliest tokens; 0 takes all.
         top_k: usize = 10, ANY, WRITER, common: true;
+        /// What tokens are drawn from: average (the samples' averaged prediction, to the power 1/T), vote (the average of the samples' tempered predictions),
+        /// or sequence (each text from one sample: at T = 1 and `top_k` = 0 texts are draws from the posterior predictive).
+        mode: Mode = Mode::Average, ANY, WRITER;
         /// What happens when the block is full: exact reads the last block again for each token; hop drops the older half and goes on.
         context: ContextOverflow = ContextOverflow::Exact, ANY, WRITER;
         /// How the samples' weights are kept: f32, or bf16, which rounds them to 8 significant bits and is up to twice as fast on large models.
