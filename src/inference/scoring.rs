@@ -41,7 +41,7 @@ pub enum Models<'a> {
     One(&'a [f32]),
     /// The average of these.
     Each(&'a [Vec<f32>]),
-    /// The average of the samples of a store with these indices, read one after the other: [`spread`](super::spread) chooses some.
+    /// The average of the samples of a store with these indices, read one after the other: [`spread`](fn@super::spread) chooses some.
     Stored(&'a Store, &'a [usize]),
 }
 

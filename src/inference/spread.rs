@@ -20,8 +20,9 @@ pub fn spread(ids: &[SampleId], n: usize) -> Result<Vec<usize>> {
     if n == 0 || n >= ids.len() {
         return memory::collect(0..ids.len(), INDICES);
     }
-    let chains = ids.chunk_by(|a, b| a.chain == b.chain).map(<[_]>::len);
-    let mut chains: Vec<(usize, usize)> = chains.map(|len| (len, 0)).collect(); // samples, and how many of them are used
+    let chains = ids.chunk_by(|a, b| a.chain == b.chain);
+    // Of each its samples, and how many of them are used.
+    let mut chains: Vec<(usize, usize)> = memory::collect(chains.map(|c| (c.len(), 0)), INDICES)?;
     for _ in 0..n {
         // The chain with the most samples for each that is used, and the first of such: one without any comes before all others.
         let mut next = 0;

@@ -170,9 +170,10 @@ settings! { case =>
     Sampler {
         /// Named set of defaults: default, or the Python original's.
         preset: Preset = Preset::Default, ANY, CHAIN;
-        /// Method: a chain's, or one that fits normals (ekf, vi, laplace).
+        /// Method: a chain's, or one that fits normals (ekf, vi, laplace, swag).
         sampler: SamplerChoice = Case::usual().sampler, ANY, CHAIN, common: true;
-        /// Step size per preconditioned unit: h, of time, for methods with momenta; epsilon, of squared time, for sgld and sglrw. For vi, Adam's rate.
+        /// Step size per preconditioned unit: h, of time, for methods with momenta; epsilon, of squared time, for sgld and sglrw. For vi and swag, the
+        /// optimiser's rate.
         /// For ekf, the weight of each batch's mean log-likelihood; 0 weights the batches so that the data count once in total.
         learning_rate: f64 = case.learning_rate(), FROM_0, CHAIN, aliases: &["step_size"], common: true;
         /// Friction alpha of methods with momenta. Without it `momentum` sets the friction.
@@ -195,7 +196,7 @@ settings! { case =>
         sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, &[Reader::Sampler, Gradients, Train, Resume], common: true;
         /// Keep one sample every N sampling steps, at most `sampling_steps`.
         thinning: u64 = case.preset(defaults::THINNING, 10), COUNT, CHAIN, common: true;
-        /// Number of independent chains of the same seed, run one after the other.
+        /// Number of independent chains of the same seed, or of fits, run one after the other.
         chains: u32 = 1, Range::Whole(1, 10_000), RUN, common: true;
         /// Where chains start: shared (at the baseline), or separate (each after the first at a baseline of its own, trained with seed + chain).
         starts: Starts = Starts::Shared, ANY, RUN, before: Some("shared");
@@ -271,14 +272,17 @@ settings! { case =>
         train_samples: Option<usize> = case.preset(None, Some(10_000)), COUNT, GPT;
     }
     Fits {
-        /// Number of passes over the data of ekf, vi and laplace; chains are counted in steps.
-        num_epochs: Option<u64> = case.kind(None, Some(case.preset(1, 15))), COUNT, &[Reader::Sampler, Train, Resume], aliases: &["epochs"];
-        /// Number of draws from the fitted normals that are stored.
+        /// Number of passes over the data of ekf, vi, laplace and swag; chains are counted in steps.
+        num_epochs: Option<u64> = case.epochs(), COUNT, &[Reader::Sampler, Train, Resume], aliases: &["epochs"];
+        /// Number of draws from the fitted normals that are stored, of each fit.
         num_samples: u64 = case.kind(25, case.preset(25, 10)), COUNT, RUN, before: Some("25");
         /// Standard deviation of ekf's normals before any data.
         init_sd: f64 = case.kind(case.fit().init_sd, case.preset(case.fit().init_sd, 1.0)), ABOVE_0, CHAIN, before: Some("0.01");
         /// Standard deviation that ekf adds to every parameter per step.
         transition_sd: f64 = case.fit().transition_sd, FROM_0, CHAIN, before: Some("0.0");
+        /// Labels of ekf's squared gradients: ggn (no labels: generalised Gauss-Newton), model (Fisher), or data (empirical Fisher: one gradient a step in place
+        /// of two, but far from the mode residuals inflate the squares, and the means stop too early).
+        ekf_labels: CurvatureKind = case.preset(CurvatureKind::Ggn, CurvatureKind::EmpiricalFisher), ANY, GPT, before: Some("data");
         /// Logarithm of the standard deviation that vi's normals begin with.
         init_log_scale: f64 = case.fit().init_log_scale, ANY, CHAIN, before: Some("-5.0");
         /// Number of draws, each with a gradient, per step of vi.
@@ -292,6 +296,10 @@ settings! { case =>
         laplace_labels: CurvatureKind = case.fit().laplace_labels, ANY, CHAIN, before: Some("data");
         /// Let the marginal likelihood choose the precision of laplace's prior, in place of `prior_std`.
         laplace_fit_prior: bool = case.fit().laplace_fit_prior, ANY, CHAIN, before: Some("false");
+        /// Number of steps between two snapshots of swag's path.
+        swag_every: u64 = 20, COUNT, CHAIN, before: Some("20");
+        /// Number of swag's latest snapshots that the low-rank part of its covariance is made of.
+        swag_rank: usize = 20, Range::Whole(2, 1000), CHAIN, before: Some("20");
     }
     Recording {
         /// How stored samples are rounded: f32 (not at all), or bf16 (to 8 significant bits, half the space).
