@@ -182,7 +182,8 @@ typedef int32_t (*bnn_gradient_callback)(void *user_data, const float *params, s
 /**
  * Called for each new token on the calling thread; 0 stops the text, anything else goes on.
  *
- * entropy: of the averaged prediction at temperature 1, nats; mutual_information: what the samples disagree about; log_prob: of the token.
+ * entropy: of the averaged prediction, nats; mutual_information: what the samples disagree about; log_prob: of the token under the averaged
+ * prediction: all at temperature 1 and before top_k, whatever the options' mode.
  * A call into the same generator from inside returns BNN_ERR_BUSY.
  */
 typedef int32_t (*bnn_token_callback)(void *user_data,
@@ -425,7 +426,7 @@ bnn_status bnn_check_checkpoint(const char *path,
  *
  * [in] sampler: made or loaded, of the store's model and settings; store, as it was opened and appended to since. [out] report: missing: how many; first:
  * the file name of the first, empty when none is missing. Samples that the store has from later steps than the sampler's are no holes: they are drawn again,
- * and bnn_store_append compares them. None is missing of ekf, vi and laplace, whose samples are drawn at the end. Errors: BNN_ERR_SHAPE for a sampler of
+ * and bnn_store_append compares them. None is missing of ekf, vi, laplace and swag, whose samples are drawn at the end. Errors: BNN_ERR_SHAPE for a sampler of
  * another number of parameters, BNN_ERR_MISMATCH for another seed (other settings are not compared); BNN_ERR_INVALID for more than a million, which no
  * chain has lost: its file was forged.
  */
@@ -652,7 +653,7 @@ void bnn_generator_free(bnn_generator *generator);
 /**
  * Goes on from a prompt.
  *
- * [in] prompt: UTF-8, prompt_len bytes, at least one character; options: max_new_tokens, generation_temperature, top_k, context, seed (NULL
+ * [in] prompt: UTF-8, prompt_len bytes, at least one character; options: max_new_tokens, generation_temperature, top_k, mode, context, seed (NULL
  * for defaults); number: which text of the seed; callback: NULL or called for each token. [out] chars: the new text, UTF-8 without NUL,
  * capacity bytes; needed: its bytes (4 * max_new_tokens is always enough); mean_entropy, mean_mutual_information: nats per token.
  * Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL (the same call with a larger
@@ -1166,9 +1167,9 @@ bnn_status bnn_report_get_f64s(const bnn_report *report,
  * Makes a sampler on a model's posterior that starts at the model's parameters.
  *
  * [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass, the schedules, warmup_steps,
- * sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi and
- * laplace num_epochs, step_size, init_sd, transition_sd, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
- * laplace_labels, laplace_fit_prior; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
+ * sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi,
+ * laplace and swag num_epochs, step_size, chain, init_sd, transition_sd, ekf_labels, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
+ * laplace_labels, laplace_fit_prior, swag_every, swag_rank, of vi and swag schedule; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
  * batch_order, window; NULL for defaults.
  * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE, BNN_ERR_DATA when the text is too short.
  * The sampler is a function of options, model and corpus: the same on any number of threads.
@@ -1184,9 +1185,9 @@ bnn_status bnn_sampler_new(const bnn_model *model,
  *
  * [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass,
  * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, num_data (for
- * bnn_sampler_step_size alone); of ekf, vi and laplace step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
- * (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, init_sd, transition_sd, init_log_scale, vi_n_samples,
- * stick_the_landing, prior_std, laplace_fit_prior; NULL for defaults.
+ * bnn_sampler_step_size alone); of ekf, vi, laplace and swag step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
+ * (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, chain, init_sd, transition_sd, init_log_scale, vi_n_samples,
+ * stick_the_landing, prior_std, laplace_fit_prior, swag_every, swag_rank; NULL for defaults.
  * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE.
  */
 bnn_status bnn_sampler_new_with_gradients(const bnn_context *context,
@@ -1361,7 +1362,7 @@ bnn_status bnn_sampler_get_params(const bnn_sampler *sampler,
                                   bnn_error *err);
 
 /**
- * Copies out the mean and the standard deviations of the normals that ekf, vi or laplace have fitted so far.
+ * Copies out the mean and the standard deviations of the normals that ekf, vi, laplace or swag have fitted so far.
  *
  * [out] mean, sd: n floats each; sd is infinite where laplace has no precision. Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
  */
@@ -1372,7 +1373,7 @@ bnn_status bnn_sampler_get_normals(const bnn_sampler *sampler,
                                    bnn_error *err);
 
 /**
- * Draws from the normals that ekf, vi or laplace have fitted so far, at any time.
+ * Draws from the normals that ekf, vi, laplace or swag have fitted so far, at any time.
  *
  * [in] index: which draw of the seed: the same index gives the same draw. [out] params: n floats.
  * Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
@@ -1500,7 +1501,7 @@ bnn_status bnn_sampler_prior_fit(const bnn_sampler *sampler,
  * by token.
  *
  * [in] model: of the samples' shape, its parameters now are what is compared with; corpus: whose characters the model knows; split: BNN_SPLIT_…;
- * last: how many of the last samples are averaged, 0 takes all; seed: of the bootstrap's resamples. [out] report: the rows of bnn_ensemble_evaluate;
+ * samples: how many are averaged, those of bnn_store_spread, 0 takes all; seed: of the bootstrap's resamples. [out] report: the rows of bnn_ensemble_evaluate;
  * those of the model's parameters under baseline.…; against_baseline.difference, nats per token, below 0 where the average is better, with .std_error,
  * .z (above 0 where it is better), .low and .high, the ends of the 95 % interval, .block and .resamples.
  * Errors: BNN_ERR_INVALID without a sample; BNN_ERR_SHAPE for samples of another shape; those of bnn_store_get; BNN_ERR_BUSY. Takes 64 MB beside the
@@ -1510,7 +1511,7 @@ bnn_status bnn_store_score(const bnn_store *store,
                            const bnn_model *model,
                            const bnn_corpus *corpus,
                            int32_t which,
-                           size_t last,
+                           size_t samples,
                            uint64_t seed,
                            bnn_report *report,
                            bnn_error *err);
@@ -1519,7 +1520,7 @@ bnn_status bnn_store_score(const bnn_store *store,
  * Writes texts from prompts that are drawn from a split, and scores them against what follows there.
  *
  * [in] split: BNN_SPLIT_…; texts: how many at most, fewer where the split has not 100 starts for each; prompt, length: characters of a prompt and of
- * what is written, at least 1 each; options: generation_temperature, seed; NULL for defaults. [out] report: texts; bleu, corpus BLEU of up to 4 characters;
+ * what is written, at least 1 each; options: generation_temperature, mode, seed; NULL for defaults. [out] report: texts; bleu, corpus BLEU of up to 4 characters;
  * rouge1, rouge2, rouge_l, means over the texts; all 0 to 1. Errors: BNN_ERR_DATA where the split is too short for a text; those of
  * bnn_generator_generate. The texts are a function of the samples, the split, the numbers and the seed.
  */
@@ -1602,6 +1603,20 @@ bnn_status bnn_store_get(const bnn_store *store,
                          float *params,
                          size_t n,
                          bnn_error *err);
+
+/**
+ * Gives the indices of some of the samples, spread evenly over the chains and over the steps of each; the last sample of a chain is among those that
+ * it gives.
+ *
+ * [in] n: how many, 0 for all. [out] indices: for bnn_store_get, ascending, capacity numbers; needed: how many there are, n at most. Errors:
+ * BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_store_spread(const bnn_store *store,
+                            size_t n,
+                            size_t *indices,
+                            size_t capacity,
+                            size_t *needed,
+                            bnn_error *err);
 
 /**
  * Reads and checks every sample, without keeping any. Errors: those of bnn_store_get for the first that cannot be read, with its file.

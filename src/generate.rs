@@ -1,11 +1,10 @@
 //! The next token from an average of posterior samples, and how uncertain it is.
 //!
-//! For samples s with logits z_s after the context, p = mean_s softmax(z_s) at temperature 1 is the posterior predictive. Its entropy H(p)
+//! For samples s with logits z_s after the context, p = mean_s softmax(z_s) is the posterior predictive of the token. Its entropy H(p)
 //! is the total uncertainty, mean_s H(p_s) the part that would remain if the parameters were known, and their difference the mutual
-//! information (Depeweg et al. 2018, eq. 3). The token is drawn from q = mean_s softmax(z_s / T): an average of probabilities, not of
-//! logits, so that the draw is from the posterior predictive of the tempered models.
+//! information (Depeweg et al. 2018, eq. 3). [`Mode`] says what a token is drawn from.
 
-use crate::backend::{Backend, Draw, Drawn};
+use crate::backend::{Backend, Draw, DrawFrom, Drawn};
 use crate::error::{Error, Result};
 use crate::gpt::{Ensemble, Gpt, Piece, WeightType};
 use crate::memory;
@@ -24,12 +23,26 @@ pub enum ContextOverflow {
     Hop,
 }
 
+/// What tokens are drawn from, at temperature T. At T = 0 a distribution is all on its likeliest token, and of several on the one with the lowest id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The averaged prediction, proportional to p^(1/T). At T = 1 each token is a draw from its posterior predictive given the tokens before it.
+    #[default]
+    Average,
+    /// The average of the samples' own, mean_s softmax(z_s / T): a vote among the samples, for one token each at T = 0.
+    Vote,
+    /// One sample's prediction, softmax(z_s / T), for all of a text: at T = 1, among all tokens, the whole text is a draw from the posterior predictive of
+    /// texts. The samples take turns, text by text, and the seed chooses the first.
+    Sequence,
+}
+
 /// How tokens are drawn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// Number of tokens.
     pub max_new_tokens: usize,
-    /// Temperature of the draw, above 0.
+    /// Temperature of the draw, 0 or more.
     pub temperature: f64,
     /// The number of likeliest tokens to draw from (ties go to the lowest ids); `None` draws from all.
     pub top_k: Option<usize>,
@@ -37,10 +50,12 @@ pub struct Options {
     pub seed: u64,
     /// What happens to the context when the block is full.
     pub context: ContextOverflow,
+    /// What tokens are drawn from.
+    pub mode: Mode,
 }
 
 impl Default for Options {
-    /// Returns 100 tokens at temperature 0.8 among all, seed 0, exact.
+    /// Returns 100 tokens of the average at temperature 0.8 among all, seed 0, exact.
     fn default() -> Self {
         Self {
             max_new_tokens: 100,
@@ -48,6 +63,7 @@ impl Default for Options {
             top_k: None,
             seed: 0,
             context: ContextOverflow::Exact,
+            mode: Mode::Average,
         }
     }
 }
@@ -58,10 +74,10 @@ impl Options {
     /// # Errors
     /// Returns an error that names the value out of range.
     pub fn check(&self) -> Result<()> {
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
             return Err(Error::out_of_range(
                 "temperature",
-                "above 0",
+                "0 or more",
                 self.temperature,
             ));
         }
@@ -72,7 +88,8 @@ impl Options {
     }
 }
 
-/// One new token and what the samples predicted before it was drawn, in nats, at temperature 1 and before top-k.
+/// One new token and what the samples predicted before it was drawn, in nats. But for `draw_log_prob` all numbers are of the predictions at temperature 1
+/// and before top-k, in every [`Mode`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TokenInfo {
     /// The drawn token.
@@ -85,6 +102,8 @@ pub struct TokenInfo {
     pub mutual_information: f64,
     /// Log probability of the token under the averaged prediction.
     pub log_prob: f64,
+    /// Logarithm of the probability with which it was drawn: under the mode's distribution, at the options' temperature, among the top k.
+    pub draw_log_prob: f64,
 }
 
 /// A generated text.
@@ -121,6 +140,7 @@ pub struct Generator<B: Backend> {
     ensemble: Ensemble<B>,
     drawn: Vec<Drawn>, // one per text that is still written
     uniforms: Vec<f64>,
+    writers: Vec<usize>, // the sample that writes each text alone
 }
 
 impl<B: Backend> Generator<B> {
@@ -147,6 +167,7 @@ impl<B: Backend> Generator<B> {
             ensemble: Ensemble::new(backend, gpt, samples, form, 1)?,
             drawn: Vec::new(),
             uniforms: Vec::new(),
+            writers: Vec::new(),
         })
     }
 
@@ -197,6 +218,8 @@ impl<B: Backend> Generator<B> {
         let mut active: Vec<usize> = memory::collect(0..texts.len(), TEXTS)?;
         self.uniforms.clear();
         memory::grow(&mut self.uniforms, texts.len(), TEXTS)?;
+        self.writers.clear();
+        memory::grow(&mut self.writers, texts.len(), TEXTS)?;
         for i in 0..options.max_new_tokens {
             if active.is_empty() {
                 break;
@@ -207,6 +230,10 @@ impl<B: Backend> Generator<B> {
             let uniform = |&t: &usize| stream.uniform(first.wrapping_add(t as u64), i as u64);
             self.uniforms.clear();
             self.uniforms.extend(active.iter().map(uniform));
+            let samples = self.num_samples();
+            let writer = |&t: &usize| writer(options.seed, first.wrapping_add(t as u64), samples);
+            self.writers.clear();
+            self.writers.extend(active.iter().map(writer));
             for &t in &active {
                 memory::grow(&mut texts[t].info, 1, TEXTS)?;
                 memory::grow(&mut texts[t].tokens, 1, TEXTS)?;
@@ -286,10 +313,6 @@ impl<B: Backend> Generator<B> {
             tokens: &texts[t].tokens[texts[t].read..],
         };
         let pieces: Vec<Piece> = memory::collect(active.iter().map(piece), TEXTS)?;
-        let how = Draw {
-            temperature: options.temperature,
-            top_k: options.top_k,
-        };
         self.drawn.clear();
         memory::resize(&mut self.drawn, pieces.len(), Drawn::default(), TEXTS)?;
         let mut at = 0;
@@ -301,6 +324,15 @@ impl<B: Backend> Generator<B> {
             });
             let now = at..at + fits.count();
             self.ensemble.read(&pieces[now.clone()])?;
+            let how = Draw {
+                from: match options.mode {
+                    Mode::Average => DrawFrom::Average,
+                    Mode::Vote => DrawFrom::Vote,
+                    Mode::Sequence => DrawFrom::Member(&self.writers[now.clone()]),
+                },
+                temperature: options.temperature,
+                top_k: options.top_k,
+            };
             let (drawn, u) = (&mut self.drawn[now.clone()], &self.uniforms[now.clone()]);
             if let Some((sample, value)) = self.ensemble.draw(drawn, how, u)? {
                 return Err(Error::NotFinite {
@@ -315,6 +347,13 @@ impl<B: Backend> Generator<B> {
     }
 }
 
+/// Returns which of the samples writes a text alone: they take turns, beginning with one that the seed chooses.
+pub fn writer(seed: u64, text: u64, samples: usize) -> usize {
+    let n = samples.max(1) as u64;
+    let first = Stream::new(seed, StreamTag::Generate, 1).below(n, 0, 0);
+    ((text % n + first) % n) as usize
+}
+
 impl TokenInfo {
     fn of(drawn: &Drawn) -> Self {
         Self {
@@ -323,6 +362,7 @@ impl TokenInfo {
             expected_entropy: drawn.expected_entropy,
             mutual_information: drawn.entropy - drawn.expected_entropy,
             log_prob: drawn.log_prob,
+            draw_log_prob: drawn.draw_log_prob,
         }
     }
 }

@@ -252,6 +252,18 @@ impl<B: Backend> Posterior<B> {
         Ok(self.scale(batch.count()))
     }
 
+    /// Launches the mean log-likelihood of a batch at `params`, without the prior; minus its gradient is then in [`Posterior::grad`], the scalars are in the
+    /// posterior's record, and how they make the log likelihood comes back.
+    ///
+    /// # Errors
+    /// When shapes or tokens do not fit.
+    pub(crate) fn launch_likelihood(&mut self, params: &B::Vector, batch: &Batch) -> Result<Scale> {
+        let batch = tokens(batch, self.objective);
+        let (be, ws, grad) = (&self.backend, &mut self.ws, &mut self.grad);
+        (self.gpt).launch_gradient(be, params, batch, None, ws, grad)?;
+        Ok(self.scale(batch.count()))
+    }
+
     fn scale(&self, count: usize) -> Scale {
         Scale {
             weight: self.likelihood_weight * self.num_data,

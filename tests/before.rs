@@ -10,8 +10,8 @@ use bnn::inference::monitors::TensorTemperatures;
 use bnn::inference::{BatchConfig, Inference, MonitorConfig, Session, SessionConfig, Target};
 use bnn::posterior::{Prior, PriorFamily};
 use bnn::samplers::{
-    AutoStep, ChainConfig, GaussianConfig, GaussianMethod, Method, Phase, Preconditioner, Schedule,
-    stability,
+    AutoStep, ChainConfig, CurvatureKind, GaussianConfig, GaussianMethod, Method, Phase,
+    Preconditioner, Schedule, stability,
 };
 use bnn::store::{Kind, Reader, params_sha256};
 use std::path::PathBuf;
@@ -262,6 +262,7 @@ fn fits_of_before_go_on() {
         learning_rate: 0.5,
         temperature: 0.1,
         seed: 7,
+        ekf_labels: CurvatureKind::EmpiricalFisher,
         ..GaussianConfig::new(GaussianMethod::Ekf, 1)
     };
     let c = settings(Inference::Fit { config, epochs: 1 }, 400, Order::Sweep);

@@ -60,6 +60,8 @@ fn fits_leave_the_originals_keys_and_draws_that_other_commands_read() {
             "--laplace-structure last_layer_full --temperature 0.05",
         ),
         ("ekf", "--preset original"),
+        ("ekf", "--ekf-labels data"),
+        ("swag", "--swag-every 3 --swag-rank 4 --learning-rate 1e-4"),
         ("vi", "--preset original --sample-dtype bf16"),
     ] {
         let out = train(
@@ -179,11 +181,75 @@ fn the_same_fit_is_the_same_on_any_threads_and_another_with_another_seed() {
         ));
         v["samples_hash"].as_str().expect("a hash").to_owned()
     };
-    for sampler in ["ekf", "vi", "laplace"] {
+    for sampler in ["ekf", "vi", "laplace", "swag"] {
         let first = hash(sampler, "--temperature 1e-3");
         assert_eq!(first, hash(sampler, "--temperature 1e-3 --threads 1"));
         assert_ne!(first, hash(sampler, "--temperature 2e-3"));
     }
+}
+
+/// Several fits of a seed: each with draws of its own, from one start or from several, and a run of them that is done can be resumed.
+#[test]
+fn several_fits_are_averaged() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let swag = "--sampler swag --swag-every 3 --swag-rank 4 --learning-rate 1e-4";
+    let mut hashes = Vec::new();
+    for more in ["--chains 2", "--chains 2 --starts separate"] {
+        let v = json(&train(dir.path(), &format!("{swag} {FIT} {more}")));
+        assert_eq!(v["samples_collected"], 8, "{more}");
+        assert_eq!(v["total_steps"], 120, "{more}");
+        let (run, m) = metrics(dir.path(), &v);
+        let fits = m["fits"].as_array().expect("fits");
+        assert_eq!(fits.len(), 2);
+        let of = |key: &'static str| fits.iter().map(move |f| f[key].as_f64().expect(key));
+        let mean = of("loss_at_mean").sum::<f64>() / 2.0;
+        let said = m["evaluation"]["posterior_mean"]["loss"].as_f64();
+        assert!((said.expect("a loss") - mean).abs() < 1e-12);
+        assert_ne!(fits[0]["training_losses"], fits[1]["training_losses"]);
+        assert_eq!(
+            fits[0]["training_losses"],
+            m["training_metrics"]["training_losses"]
+        );
+        assert!(of("avg_parameter_std").all(|sd| sd > 0.0));
+        let store = Store::open(run.join("samples")).expect("samples");
+        let chains: Vec<u32> = store.ids().iter().map(|id| id.chain).collect();
+        assert_eq!(chains, [0, 0, 0, 0, 1, 1, 1, 1]);
+        for file in ["swag_state.bnn", "swag_state_01.bnn"] {
+            assert!(run.join(file).exists(), "{file}");
+        }
+        let summary = std::fs::read_to_string(run.join("swag_summary.txt")).expect("a summary");
+        assert!(
+            summary.contains("2 fits            60 steps each"),
+            "{summary}"
+        );
+        let path = run.to_str().expect("UTF-8");
+        let check = json(&command::run(dir.path(), &["check", path, "--json"]));
+        assert_eq!(
+            check["checkpoints"].as_array().expect("checkpoints").len(),
+            2
+        );
+        let again = json(&command::run(
+            dir.path(),
+            &["train", "--resume", path, "--json"],
+        ));
+        assert_eq!(again["samples_hash"], v["samples_hash"]);
+        hashes.push(v["samples_hash"].clone());
+    }
+    assert_ne!(hashes[0], hashes[1]);
+    // The first of two is the one alone.
+    let one = json(&train(dir.path(), &format!("--sampler vi {FIT}")));
+    let two = json(&train(
+        dir.path(),
+        &format!("--sampler vi {FIT} --chains 2"),
+    ));
+    let load = |v: &Value, i: usize| {
+        let store = Store::open(metrics(dir.path(), v).0.join("samples")).expect("samples");
+        let mut params = vec![0.0; store.provenance().n_params as usize];
+        store.load(i, &mut params).expect("a sample");
+        params
+    };
+    assert_eq!(load(&one, 3), load(&two, 3));
+    assert_ne!(load(&two, 3), load(&two, 7));
 }
 
 #[test]
@@ -192,6 +258,7 @@ fn a_stopped_fit_goes_on_bit_for_bit() {
     for (i, (sampler, more)) in [
         ("ekf", ""),
         ("vi", ""),
+        ("swag", ""),
         ("laplace", ""),
         ("laplace", "--laplace-structure last_layer_kfac"),
         ("laplace", "--laplace-structure last_layer_full"),
@@ -347,7 +414,11 @@ fn every_choice_runs_and_makes_another_chain() {
     for (more, part) in [
         ("--sampler nuts", "one of sgld"),
         ("--sampler sgld --xi 1", "xi"),
-        ("--sampler vi --chains 2", "chains"),
+        (
+            "--sampler swag --train-samples 120 --num-epochs 1",
+            "swag_every",
+        ),
+        ("--sampler swag --swag-rank 1", "swag_rank"),
         ("--sampler laplace --prior-family student_t", "prior_family"),
         ("--prior-family student_t --prior-dof 0", "prior_dof"),
         ("--temperature-schedule cyclical", "temperature_schedule"),

@@ -5,7 +5,7 @@ use bnn::baseline::{Recipe, Trainer};
 use bnn::data::{Batch, Corpus, Windows};
 use bnn::gpt::{Gpt, GptConfig};
 use bnn::inference::baseline_cache::{BASELINE_CHAIN, Watch};
-use bnn::inference::controls::{AdamwRun, Contender, best, compare_with, spread};
+use bnn::inference::controls::{AdamwRun, Contender, best, compare_with, error_over_chains};
 use bnn::inference::held_out::score_held_out;
 use bnn::inference::scoring::{Models, score};
 use bnn::metrics::split_loss;
@@ -241,7 +241,7 @@ fn the_best_control_is_chosen_by_the_first_part() {
     let all = [
         contender("start", Models::One(&of.start)),
         contender("mean", Models::One(&states.mean)),
-        contender("snapshots", Models::Stored(&states.snapshots, 0..5)),
+        contender("snapshots", Models::Stored(&states.snapshots, &states.all)),
     ];
     let mut heard = Vec::new();
     let controls = compare_with(&of.cpu, &of.gpt, &text, &all, &average, 1, |n| {
@@ -271,9 +271,9 @@ fn the_best_control_is_chosen_by_the_first_part() {
 
 #[test]
 fn the_spread_over_chains_is_the_error_of_their_mean() {
-    assert_eq!(spread(&[1.5]), None);
-    assert_eq!(spread(&[]), None);
+    assert_eq!(error_over_chains(&[1.5]), None);
+    assert_eq!(error_over_chains(&[]), None);
     // Variance 1 over three, so that the mean's error is 1 / sqrt(3).
-    let e = spread(&[1.0, 2.0, 3.0]).unwrap();
+    let e = error_over_chains(&[1.0, 2.0, 3.0]).unwrap();
     assert!((e - 1.0 / 3f64.sqrt()).abs() < 1e-15);
 }

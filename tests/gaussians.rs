@@ -350,6 +350,7 @@ fn vi_reaches_the_posterior_of_a_linear_gaussian_model() {
             draws,
             stick_the_landing: true,
             seed: 4,
+            ..ViConfig::default()
         };
         let mut vi = Vi::new(cpu(), &vec![0.0; m.d], -3.0, config).unwrap();
         let steps = 3000;
@@ -384,6 +385,7 @@ fn the_plain_estimator_agrees_with_the_stuck_one_on_average() {
             draws,
             stick_the_landing,
             seed: 9,
+            ..ViConfig::default()
         };
         let mut vi = Vi::new(cpu(), &[0.3, -0.2, 0.1], -1.5, config).unwrap();
         loop {

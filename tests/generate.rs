@@ -4,7 +4,8 @@ mod common;
 
 use bnn::backend::Cpu;
 use bnn::backend::ops::*;
-use bnn::generate::{ContextOverflow, Generated, Generator, Options, TokenInfo};
+use bnn::backend::{Draw, DrawFrom, Drawn};
+use bnn::generate::{ContextOverflow, Generated, Generator, Mode, Options, TokenInfo, writer};
 use bnn::gpt::{Ensemble, Gelu, Gpt, GptConfig, Piece, WeightType, Workspace};
 use bnn::rng::{Stream, StreamTag};
 use bnn::{Error, Result};
@@ -81,8 +82,15 @@ fn logits(cpu: &Cpu, gpt: &Gpt, params: &Vec<f32>, window: &[u16]) -> Vec<f64> {
     wide(&out[(t - 1) * v..])
 }
 
+/// softmax(z / T), at T = 0 the first of the largest.
 fn probabilities(z: &[f64], temperature: f64) -> Vec<f64> {
     let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if temperature == 0.0 {
+        let first = z.iter().position(|&z| z == top);
+        return (0..z.len())
+            .map(|t| (Some(t) == first) as u8 as f64)
+            .collect();
+    }
     let e: Vec<f64> = z.iter().map(|z| ((z - top) / temperature).exp()).collect();
     let total: f64 = e.iter().sum();
     e.iter().map(|e| e / total).collect()
@@ -98,16 +106,25 @@ fn entropy(p: &[f64]) -> f64 {
     terms.sum()
 }
 
-/// The tempered average with all but its k likeliest tokens at 0, not normalised.
-fn kept(z: &[Vec<f64>], o: &Options) -> Vec<f64> {
-    let q: Vec<_> = z.iter().map(|z| probabilities(z, o.temperature)).collect();
-    let mut q = mean(&q);
+/// What a token is drawn from, with all but its k likeliest tokens at 0.
+fn kept(z: &[Vec<f64>], o: &Options, text: u64) -> Vec<f64> {
+    let tempered = |z: &Vec<f64>| probabilities(z, o.temperature);
+    let mut q = match o.mode {
+        Mode::Average => {
+            let each: Vec<_> = z.iter().map(|z| probabilities(z, 1.0)).collect();
+            let log: Vec<f64> = mean(&each).iter().map(|p| p.ln()).collect();
+            tempered(&log)
+        }
+        Mode::Vote => mean(&z.iter().map(tempered).collect::<Vec<_>>()),
+        Mode::Sequence => tempered(&z[writer(o.seed, text, z.len())]),
+    };
     let mut order: Vec<usize> = (0..q.len()).collect();
     order.sort_by(|&a, &b| q[b].partial_cmp(&q[a]).unwrap()); // stable: of equals the lower first
     for &t in order.iter().skip(o.top_k.unwrap_or(usize::MAX)) {
         q[t] = 0.0;
     }
-    q
+    let total: f64 = q.iter().sum();
+    q.iter().map(|q| q / total).collect()
 }
 
 fn plain(
@@ -137,7 +154,7 @@ fn plain(
             .collect();
         let each: Vec<_> = z.iter().map(|z| probabilities(z, 1.0)).collect();
         let p = mean(&each);
-        let q = kept(&z, o);
+        let q = kept(&z, o, text);
         let u = Stream::new(o.seed, StreamTag::Generate, 0).uniform(text, i as u64);
         let mut left = u * q.iter().sum::<f64>();
         let token = q
@@ -154,6 +171,7 @@ fn plain(
             expected_entropy,
             mutual_information: entropy(&p) - expected_entropy,
             log_prob: p[token].ln(),
+            draw_log_prob: q[token].ln(),
         });
         tokens.push(token as u16);
         window.push(token as u16);
@@ -175,6 +193,7 @@ fn close(a: &TokenInfo, b: &TokenInfo, tolerance: f64) {
         (a.expected_entropy, b.expected_entropy),
         (a.mutual_information, b.mutual_information),
         (a.log_prob, b.log_prob),
+        (a.draw_log_prob, b.draw_log_prob),
     ] {
         assert!((a - b).abs() < tolerance, "{a} and {b}");
     }
@@ -199,11 +218,21 @@ fn texts_are_those_of_the_plain_way() {
             assert_eq!(g.num_samples(), n as usize);
             for (text, len) in [1, block, block + 1, 3 * block].into_iter().enumerate() {
                 let prompt = common::tokens(len, 11, text as u64);
-                for top_k in [None, Some(1), Some(4), Some(11), Some(100)] {
+                let ways = [
+                    (None, Mode::Average),
+                    (Some(1), Mode::Vote),
+                    (Some(4), Mode::Average),
+                    (Some(4), Mode::Vote),
+                    (Some(4), Mode::Sequence),
+                    (Some(11), Mode::Vote),
+                    (Some(100), Mode::Sequence),
+                ];
+                for (top_k, mode) in ways {
                     let o = Options {
                         top_k,
+                        mode,
                         context,
-                        temperature: 0.5 + text as f64 / 2.0,
+                        temperature: text as f64 / 2.0,
                         ..options(3 * block + 2)
                     };
                     let text = text as u64;
@@ -341,10 +370,10 @@ fn different_models_disagree_by_at_most_ln_s() {
     }
 }
 
-/// As the temperature goes to 0, one sample takes its likeliest token; of two that differ, each has half the draws. (The mean of
-/// their logits has one likeliest token.)
+/// As the temperature of a vote goes to 0, one sample takes its likeliest token; of two that differ, each has half the draws. (The mean of
+/// their logits has one likeliest token, and so has the averaged prediction.)
 #[test]
-fn probabilities_are_averaged_not_logits() {
+fn a_vote_averages_probabilities_not_logits() {
     let gpt = Gpt::new(config(11, 8)).unwrap();
     let two = samples(&gpt, 2);
     let best = |z: &[f64]| z.iter().copied().enumerate().fold((0, f64::MIN), most).0 as u16;
@@ -354,9 +383,10 @@ fn probabilities_are_averaged_not_logits() {
     let of = |prompt: u16, s: usize| best(&logits(&cpu(), &gpt, &two[s], &[prompt]));
     let prompt = (0..11).find(|&p| of(p, 0) != of(p, 1)).unwrap();
     let mut g = generator(&cpu(), &gpt, two.clone());
-    for temperature in [1e-4, 1e-300, f64::MIN_POSITIVE] {
+    for temperature in [1e-4, 1e-300, f64::MIN_POSITIVE, 0.0] {
         let o = Options {
             temperature,
+            mode: Mode::Vote,
             ..options(1)
         };
         let n = 2000;
@@ -367,6 +397,170 @@ fn probabilities_are_averaged_not_logits() {
         });
         within(first.count(), n as usize, 0.5, 1.0);
     }
+}
+
+/// Every mode, temperature and number of tokens against its closed form: with numbers that are spread evenly over 0 to 1, each token comes as often as it
+/// is likely, but for one draw at either end of its stretch.
+#[test]
+fn draws_have_the_laws_of_their_modes() {
+    const DRAWS: usize = 4000;
+    let gpt = Gpt::new(config(11, 8)).unwrap();
+    let three = samples(&gpt, 3);
+    let z: Vec<_> = three
+        .iter()
+        .map(|s| logits(&cpu(), &gpt, s, &[1, 2]))
+        .collect();
+    let mut models = Ensemble::new(&cpu(), &gpt, three, WeightType::F32, 1).unwrap();
+    let tokens = [1, 2];
+    models
+        .read(&[Piece {
+            sequence: 0,
+            tokens: &tokens,
+        }])
+        .unwrap();
+    for mode in [Mode::Average, Mode::Vote, Mode::Sequence] {
+        for (temperature, top_k) in [0.0, 0.3, 1.0, 2.0, 1e9]
+            .into_iter()
+            .flat_map(|t| [None, Some(1), Some(3), Some(11)].map(|k| (t, k)))
+        {
+            let o = Options {
+                temperature,
+                top_k,
+                mode,
+                ..options(1)
+            };
+            for text in 0..3 {
+                let from = [writer(o.seed, text, 3)];
+                let how = Draw {
+                    from: match mode {
+                        Mode::Average => DrawFrom::Average,
+                        Mode::Vote => DrawFrom::Vote,
+                        Mode::Sequence => DrawFrom::Member(&from),
+                    },
+                    temperature,
+                    top_k,
+                };
+                let q = kept(&z, &o, text);
+                let mut seen = [0.0; 11];
+                for i in 0..DRAWS {
+                    let mut one = [Drawn::default()];
+                    let u = [(i as f64 + 0.5) / DRAWS as f64];
+                    assert_eq!(models.draw(&mut one, how, &u).unwrap(), None);
+                    let (token, log) = (one[0].token as usize, one[0].draw_log_prob);
+                    seen[token] += 1.0;
+                    assert!((log - q[token].ln()).abs() < TOLERANCE, "{how:?}");
+                }
+                for (seen, q) in seen.iter().zip(&q) {
+                    let off = (seen - q * DRAWS as f64).abs();
+                    // The logits are right to about 1e-5, which moves an end by less than one more draw.
+                    assert!(off <= 2.0, "{how:?}: {seen} of {DRAWS}, not {q}");
+                }
+            }
+        }
+    }
+}
+
+/// Where samples disagree about the likeliest token, a low temperature draws what the average finds the likeliest, and a vote does not.
+#[test]
+fn a_low_temperature_of_the_average_is_its_likeliest_token() {
+    let gpt = Gpt::new(config(11, 8)).unwrap();
+    let three = samples(&gpt, 3);
+    let of = |prompt: u16| -> Vec<Vec<f64>> {
+        let z = three.iter().map(|s| logits(&cpu(), &gpt, s, &[prompt]));
+        z.collect()
+    };
+    let likeliest = |q: &[f64]| {
+        probabilities(q, 0.0)
+            .iter()
+            .position(|&p| p == 1.0)
+            .unwrap()
+    };
+    let mut g = generator(&cpu(), &gpt, three.clone());
+    let mut disagree = 0;
+    for prompt in 0..11 {
+        let z = of(prompt);
+        let each: Vec<_> = z.iter().map(|z| probabilities(z, 1.0)).collect();
+        let best = likeliest(&mean(&each)) as u16;
+        let votes: Vec<_> = z.iter().map(|z| likeliest(z) as u16).collect();
+        let mut others = 0;
+        for text in 0..40 {
+            for temperature in [0.0, 1e-4] {
+                let o = |mode| Options {
+                    temperature,
+                    mode,
+                    ..options(1)
+                };
+                let mut token = |mode| write(&mut g, &[prompt], &o(mode), text).tokens[0];
+                assert_eq!(token(Mode::Average), best);
+                assert_eq!(token(Mode::Sequence), votes[writer(5, text, 3)]);
+                let vote = token(Mode::Vote);
+                assert!(votes.contains(&vote));
+                others += (vote != best) as usize;
+            }
+        }
+        // Of 40 texts a third at least is another's: none of them has a chance of (2/3)^40 = 1e-7.
+        let all_agree = votes.iter().all(|&v| v == best);
+        assert_eq!(others == 0, all_agree, "prompt {prompt}: {votes:?}, {best}");
+        disagree += !all_agree as usize;
+    }
+    assert!(disagree > 2);
+}
+
+/// Of equally likely tokens the first is taken at T = 0, in every mode.
+#[test]
+fn ties_go_to_the_lowest_id() {
+    let gpt = Gpt::new(config(7, 4)).unwrap();
+    let mut g = generator(&cpu(), &gpt, vec![uniform(&gpt), uniform(&gpt)]);
+    for mode in [Mode::Average, Mode::Vote, Mode::Sequence] {
+        let o = Options {
+            temperature: 0.0,
+            mode,
+            ..options(9)
+        };
+        assert_eq!(write(&mut g, &[3], &o, 1).tokens, [0; 9]);
+    }
+}
+
+/// A text of mode `sequence` is what its sample writes alone, the samples take turns, and the uncertainty is that of all of them.
+#[test]
+fn each_text_of_a_sequence_is_one_samples() {
+    let gpt = Gpt::new(config(11, 8)).unwrap();
+    let four = samples(&gpt, 4);
+    let mut together = generator(&cpu(), &gpt, four.clone());
+    for seed in [5, 6] {
+        let o = Options {
+            mode: Mode::Sequence,
+            temperature: 1.0,
+            seed,
+            ..options(20)
+        };
+        let prompts = [&[1u16, 2][..]; 8];
+        let made = together
+            .generate_batch(&prompts, &o, 3, |_, _| true)
+            .unwrap();
+        let mut turns = vec![];
+        for (text, made) in (3..).zip(&made) {
+            let s = writer(seed, text, 4);
+            turns.push(s);
+            let alone = vec![four[s].clone()];
+            let alone = write(&mut generator(&cpu(), &gpt, alone), &[1, 2], &o, text);
+            assert_eq!(made.tokens, alone.tokens);
+            for (a, b) in made.info.iter().zip(&alone.info) {
+                assert!((a.draw_log_prob - b.log_prob).abs() < 1e-9);
+                assert!(a.mutual_information > 0.0 && b.mutual_information == 0.0);
+            }
+        }
+        assert_eq!(turns[..4], turns[4..]);
+        turns.truncate(4);
+        turns.sort();
+        assert_eq!(turns, [0, 1, 2, 3]);
+    }
+    let first: Vec<_> = (0..100).map(|seed| writer(seed, 0, 4)).collect();
+    for s in 0..4 {
+        // 25 are expected, with a standard deviation of 4.3.
+        assert!((3..50).contains(&first.iter().filter(|&&f| f == s).count()));
+    }
+    assert_eq!(writer(9, u64::MAX, 1), 0);
 }
 
 /// The likeliest token each time, whatever the temperature; so does a low temperature.
@@ -381,9 +575,10 @@ fn one_token_to_choose_from_is_greedy() {
         ..options(30)
     };
     let first = write(&mut g, &[1], &greedy(1.0, Some(1), 0), 0);
-    for (temperature, top_k) in [(50.0, Some(1)), (0.3, Some(1)), (1e-300, None)] {
+    for (temperature, top_k) in [(50.0, Some(1)), (0.3, Some(1)), (1e-300, None), (0.0, None)] {
         let again = write(&mut g, &[1], &greedy(temperature, top_k, 9), 3);
         all_close(&again, &first, 1e-12);
+        assert!(again.info.iter().all(|t| t.draw_log_prob == 0.0));
     }
 }
 
@@ -451,7 +646,7 @@ fn tokens_are_drawn_with_their_probabilities() {
         for text in 0..n as u64 {
             counts[write(&mut g, &[2, 3], &o, text).tokens[0] as usize] += 1;
         }
-        let q = kept(&z, &o);
+        let q = kept(&z, &o, 0);
         let total: f64 = q.iter().sum();
         for (count, q) in counts.into_iter().zip(q) {
             // The 1e-5 between cached and uncached is far inside what 10,000 draws can tell.
@@ -656,12 +851,12 @@ fn options_out_of_range_are_refused() {
         assert_eq!(checked.err(), made.as_ref().err().map(|e| e.to_string()));
         made
     };
-    for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+    for temperature in [-1e-300, -1.0, f64::NAN, f64::INFINITY] {
         let o = Options {
             temperature,
             ..options(1)
         };
-        refused(of(o), &["temperature", "above 0"]);
+        refused(of(o), &["temperature", "0 or more"]);
     }
     let o = Options {
         top_k: Some(0),
@@ -671,8 +866,7 @@ fn options_out_of_range_are_refused() {
     of(options(1)).unwrap();
 
     let default = Options::default();
-    let json =
-        r#"{"max_new_tokens":100,"temperature":0.8,"top_k":null,"seed":0,"context":"exact"}"#;
+    let json = r#"{"max_new_tokens":100,"temperature":0.8,"top_k":null,"seed":0,"context":"exact","mode":"average"}"#;
     assert_eq!(serde_json::to_string(&default).unwrap(), json);
     let hop = json.replace("exact", "hop");
     let hop: Options = serde_json::from_str(&hop).unwrap();

@@ -2,10 +2,9 @@
 
 use bnn::Error;
 use bnn::backend::Cpu;
+use bnn::generate::Mode;
 use bnn::gpt::{Gelu, Gpt, GptConfig};
-use bnn::inference::scoring::{
-    Models, Paired, RESAMPLES, compare, last_samples, load_samples, score,
-};
+use bnn::inference::scoring::{Models, Paired, RESAMPLES, compare, load_samples, score};
 use bnn::inference::text_score::TextPlan;
 use bnn::inference::{Report, ReportValue};
 use bnn::metrics::{
@@ -88,16 +87,16 @@ fn samples_in_memory_and_in_a_store_score_alike() {
     let folder = tempfile::tempdir().unwrap();
     let store = stored(&gpt, &all, folder.path());
     assert_eq!(
-        (last_samples(&store, 0), last_samples(&store, 3)),
-        (0..4, 1..4)
+        load_samples(&store, &[3, 1]).unwrap(),
+        [&all[3..], &all[1..2]].concat()
     );
-    assert_eq!(last_samples(&store, 9), 0..4);
-    assert_eq!(load_samples(&store, 3).unwrap(), all[1..]);
 
     let of = |models: &Models<'_>| score(&cpu, &gpt, &text, models, |_| Ok(()));
-    let last = of(&Models::Stored(&store, last_samples(&store, 3))).unwrap();
+    let last = of(&Models::Stored(&store, &[1, 2, 3])).unwrap();
     assert_eq!(last, of(&Models::Each(&all[1..])).unwrap());
     assert_eq!(last.sample_nll.len(), 3);
+    let two = of(&Models::Stored(&store, &[1, 3])).unwrap();
+    assert_eq!(two.sample_nll, [last.sample_nll[0], last.sample_nll[2]]);
     let alone = of(&Models::One(&all[2])).unwrap();
     assert_eq!(alone.sample_nll[0], last.sample_nll[1]);
     assert!(matches!(
@@ -221,6 +220,7 @@ fn a_text_needs_a_hundred_starts() {
         prompt: 20,
         length: 80,
         temperature: 0.8,
+        mode: Mode::Average,
         seed: 1,
         split: 0,
     };

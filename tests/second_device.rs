@@ -8,12 +8,13 @@ use bnn::backend::Cpu;
 use bnn::backend::ops::*;
 use bnn::baseline::{Recipe, Trainer};
 use bnn::data::{Batch, Windows};
-use bnn::generate::{Generator, Options};
+use bnn::generate::{Generator, Mode, Options};
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective, WeightType};
 use bnn::metrics::{split_loss, text_scores};
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{
     Chain, ChainConfig, GaussianConfig, GaussianFit, GaussianMethod, Method, Phase, Preconditioner,
+    Snapshots,
 };
 use common::bits;
 use counted::{Counted, Counts};
@@ -187,6 +188,7 @@ fn fits_ask_little() {
         let (tokens, windows, mut batch) = text();
         let mut config = GaussianConfig::new(method, 4);
         (config.vi_n_samples, config.learning_rate) = (3, 1e-4);
+        config.snapshots = Some(Snapshots { every: 1, rank: 2 });
         let draws = match method {
             GaussianMethod::Vi => 3,
             _ => 1,
@@ -236,11 +238,12 @@ fn a_token_is_read_once() {
     let gpt = model(0.0);
     let cpu = Cpu::new(1).unwrap();
     let prompts: [&[u16]; 3] = [&[1, 2, 3], &[4], &[5, 6]];
-    let options = Options {
-        max_new_tokens: 9,
-        ..Options::default()
-    };
-    let write = |samples: u64| -> Vec<Counts> {
+    let write = |samples: u64, mode: Mode| -> Vec<Counts> {
+        let options = Options {
+            max_new_tokens: 9,
+            mode,
+            ..Options::default()
+        };
         let flat = || {
             (0..samples)
                 .map(|i| gpt.layout().init(i))
@@ -275,11 +278,13 @@ fn a_token_is_read_once() {
             })
             .to_vec()
     };
-    let (one, many) = (write(1), write(10));
-    for counts in [&one, &many] {
-        let of = |c: &Counts| [c.reads, c.uploads, c.made, c.copied];
-        assert_eq!(of(&counts[0]), [8, 8, 0, 0]);
-        assert_eq!(of(&counts[1]), [9, 9, 0, 0]);
+    for mode in [Mode::Average, Mode::Vote, Mode::Sequence] {
+        let (one, many) = (write(1, mode), write(10, mode));
+        for counts in [&one, &many] {
+            let of = |c: &Counts| [c.reads, c.uploads, c.made, c.copied];
+            assert_eq!(of(&counts[0]), [8, 8, 0, 0]);
+            assert_eq!(of(&counts[1]), [9, 9, 0, 0]);
+        }
+        assert_eq!(one, many);
     }
-    assert_eq!(one, many);
 }

@@ -13,7 +13,7 @@ use bnn::inference::{
 use bnn::posterior::Posterior;
 use bnn::samplers::{
     AutoStep, Chain, ChainConfig, CurvatureKind, GaussianConfig, GaussianMethod, Method,
-    NoiseCorrection, Phase, Preconditioner, Sampler, Schedule, Temperatures,
+    NoiseCorrection, Phase, Preconditioner, Sampler, Schedule, Snapshots, Temperatures,
 };
 use bnn::store::{Kind, Reader, params_sha256};
 use bnn::{Error, Result};
@@ -127,6 +127,7 @@ fn fit(method: GaussianMethod) -> SessionConfig {
             GaussianMethod::Laplace => CurvatureKind::Fisher,
             _ => CurvatureKind::EmpiricalFisher,
         },
+        snapshots: (method == GaussianMethod::Swag).then_some(Snapshots { every: 2, rank: 2 }),
         ..GaussianConfig::new(method, 1)
     };
     settings(Inference::Fit { config, epochs: 2 })
@@ -525,7 +526,7 @@ fn own_chain(n: u64) -> Inference {
     chain(sampler, Preconditioner::None)
 }
 
-/// Chains and VI on gradients of the caller's; a mass of the caller's goes on too.
+/// Chains, VI and SWAG on gradients of the caller's; a mass of the caller's goes on too.
 #[test]
 fn a_session_on_gradients_of_the_callers_goes_on_and_grows() {
     let (cpu, dir) = (Cpu::new(1).unwrap(), tempfile::tempdir().unwrap());
@@ -542,7 +543,18 @@ fn a_session_on_gradients_of_the_callers_goes_on_and_grows() {
         },
         epochs: 1,
     };
-    for (short, long) in [(own_chain(6), own_chain(36)), (own_vi(10), own_vi(40))] {
+    let own_swag = |steps| Inference::Fit {
+        config: GaussianConfig {
+            snapshots: Some(Snapshots { every: 3, rank: 4 }),
+            ..GaussianConfig::new(GaussianMethod::Swag, steps)
+        },
+        epochs: 1,
+    };
+    for (short, long) in [
+        (own_chain(6), own_chain(36)),
+        (own_vi(10), own_vi(40)),
+        (own_swag(10), own_swag(40)),
+    ] {
         let is_chain = matches!(short, Inference::Chain { .. });
         let new = |inference: &Inference| {
             let mut s = Session::with_gradients(&cpu, inference.clone(), 5.0, &start).unwrap();

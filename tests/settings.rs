@@ -178,7 +178,7 @@ fn defaults_are_those_of_the_presets() {
         assert_eq!(of(name, sampler, preset, target), value, "{name} {sampler}");
     }
     let temperature = default_text(find("temperature"), default);
-    let said = "0.1; 3e-3 for laplace (diagonal); 1 for a log posterior of your own";
+    let said = "0.1; 1 for swag, a log posterior of your own; 3e-3 for laplace (diagonal)";
     assert_eq!(temperature, said);
 }
 

@@ -32,7 +32,7 @@ pub use attention::{Attended, AttentionShape, CacheShape, PieceRows};
 pub use cpu::Cpu;
 pub use cross_entropy::{Cotangent, LossShape, Objective};
 pub use device::{Buffer, Device};
-pub use draw::{Draw, Drawn};
+pub use draw::{Draw, DrawFrom, Drawn};
 pub use dropout::Dropout;
 pub use embed::{HeadGrad, Positions, Tables};
 pub use ensemble::{EnsembleLayout, WeightType};

@@ -128,7 +128,7 @@ struct Generate {
     /// Text to go on from; may be given several times.
     #[arg(long, default_value = "\n")]
     prompt: Vec<String>,
-    /// Number of last samples that are averaged; 0 averages all.
+    /// Number of samples that write, spread evenly over chains and steps; 0 takes all.
     #[arg(long, default_value_t = 10)]
     samples: usize,
     /// Number of texts after each prompt.

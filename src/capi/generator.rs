@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex};
 
 /// Called for each new token on the calling thread; 0 stops the text, anything else goes on.
 ///
-/// entropy: of the averaged prediction at temperature 1, nats; mutual_information: what the samples disagree about; log_prob: of the token.
+/// entropy: of the averaged prediction, nats; mutual_information: what the samples disagree about; log_prob: of the token under the averaged
+/// prediction: all at temperature 1 and before top_k, whatever the options' mode.
 /// A call into the same generator from inside returns BNN_ERR_BUSY.
 pub type bnn_token_callback = Option<
     unsafe extern "C" fn(
@@ -113,7 +114,7 @@ pub unsafe extern "C" fn bnn_generator_free(generator: *mut bnn_generator) {
 
 /// Goes on from a prompt.
 ///
-/// [in] prompt: UTF-8, prompt_len bytes, at least one character; options: max_new_tokens, generation_temperature, top_k, context, seed (NULL
+/// [in] prompt: UTF-8, prompt_len bytes, at least one character; options: max_new_tokens, generation_temperature, top_k, mode, context, seed (NULL
 /// for defaults); number: which text of the seed; callback: NULL or called for each token. [out] chars: the new text, UTF-8 without NUL,
 /// capacity bytes; needed: its bytes (4 * max_new_tokens is always enough); mean_entropy, mean_mutual_information: nats per token.
 /// Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL (the same call with a larger

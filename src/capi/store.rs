@@ -4,9 +4,10 @@ use super::corpus::bnn_corpus;
 use super::guard::guard;
 use super::model::bnn_model;
 use super::options::{Set, bnn_options};
-use super::pointer::{Handle, get, hand_out, lock, out, room, slice, take_back, text};
+use super::pointer::{Handle, get, give, hand_out, lock, out, room, slice, take_back, text};
 use super::status::{bnn_error, bnn_status};
 use crate::error::Error;
+use crate::inference::spread;
 use crate::memory;
 use crate::store::{Provenance, Store};
 use std::ffi::c_char;
@@ -173,6 +174,30 @@ pub unsafe extern "C" fn bnn_store_get(
             step.write(id.step);
         }
         Ok(())
+    })
+}
+
+/// Gives the indices of some of the samples, spread evenly over the chains and over the steps of each; the last sample of a chain is among those that
+/// it gives.
+///
+/// [in] n: how many, 0 for all. [out] indices: for bnn_store_get, ascending, capacity numbers; needed: how many there are, n at most. Errors:
+/// BNN_ERR_TOO_SMALL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_store_spread(
+    store: *const bnn_store,
+    n: usize,
+    indices: *mut usize,
+    capacity: usize,
+    needed: *mut usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let s = get(store, "store")?;
+            let used = spread(lock(&s.inner, "store")?.ids(), n)?;
+            give(&used, indices, capacity, needed)
+        }
     })
 }
 

@@ -4,7 +4,9 @@ use super::block::{Attend, Pass};
 use super::forward::forward;
 use super::workspace::Workspace;
 use super::{Gpt, GptConfig};
-use crate::backend::{self, Backend, CacheShape, Draw, Drawn, EnsembleLayout, Params, WeightType};
+use crate::backend::{
+    self, Backend, CacheShape, Draw, DrawFrom, Drawn, EnsembleLayout, Params, WeightType,
+};
 use crate::error::{Error, Result};
 use crate::memory;
 
@@ -184,17 +186,36 @@ impl<B: Backend> Ensemble<B> {
         self.backend.download_act(&self.ws.logits, v, out)
     }
 
-    /// Draws a token after each piece of the last read from the models' average prediction, with one uniform number in [0, 1) per piece.
+    /// Draws a token after each piece of the last read, with one uniform number in [0, 1) per piece.
     /// Returns the first model with a logit that is not finite, and the logit; the tokens are then unspecified.
     ///
     /// # Errors
-    /// Returns an error when the numbers of tokens, uniform numbers and pieces differ.
-    pub fn draw(&self, out: &mut [Drawn], how: Draw, u: &[f64]) -> Result<Option<(usize, f32)>> {
+    /// Returns an error when the numbers of tokens, uniform numbers, pieces and members to draw from differ, or there is no such member.
+    pub fn draw(
+        &self,
+        out: &mut [Drawn],
+        how: Draw<'_>,
+        u: &[f64],
+    ) -> Result<Option<(usize, f32)>> {
         let n = self.pieces.len();
-        for (what, len) in [("tokens to draw", out.len()), ("uniform numbers", u.len())] {
+        let members = match how.from {
+            DrawFrom::Member(members) => members.len(),
+            DrawFrom::Average | DrawFrom::Vote => n,
+        };
+        for (what, len) in [
+            ("tokens to draw", out.len()),
+            ("uniform numbers", u.len()),
+            ("members to draw from", members),
+        ] {
             if len != n {
                 return Err(Error::shape(what, [n], [len]));
             }
+        }
+        if let DrawFrom::Member(members) = how.from
+            && let Some(bad) = members.iter().find(|&&m| m >= self.members)
+        {
+            let expected = format!("below {}, the number of members", self.members);
+            return Err(Error::out_of_range("member to draw from", expected, bad));
         }
         let (logits, v) = (&self.ws.logits, self.gpt.config.vocab_size);
         self.backend.draw(out, logits, v, self.members, how, u)

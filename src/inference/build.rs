@@ -244,7 +244,7 @@ fn model_fit<B: Backend + 'static>(
 ) -> Result<GaussianFit<B>> {
     let model = target.gpt.config();
     let head = [model.vocab_size, model.n_embd];
-    config.check_memory(head)?;
+    config.check_memory(target.gpt.n_params(), head)?;
     let Some(file) = file else {
         return GaussianFit::new(backend, posterior, target.start, config.clone());
     };

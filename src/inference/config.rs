@@ -41,11 +41,11 @@ impl Inference {
         }
     }
 
-    /// Returns which chain of the seed it is; a fit is number 0.
+    /// Returns which chain or which fit of the seed it is.
     pub fn chain(&self) -> u32 {
         match self {
             Self::Chain { sampler, .. } => sampler.chain,
-            Self::Fit { .. } => 0,
+            Self::Fit { config, .. } => config.chain,
         }
     }
 

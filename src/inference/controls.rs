@@ -43,6 +43,8 @@ pub struct AdamwStates {
     pub best: Kept,
     /// The states that were kept on the way.
     pub snapshots: Store,
+    /// The indices of all of them.
+    pub all: Vec<usize>,
     /// The mean of their weights, (n_params).
     pub mean: Vec<f32>,
 }
@@ -87,9 +89,11 @@ impl AdamwRun<'_> {
         let best = training.once(backend, folder, checkpoint_every, watch)?;
         let snapshots = Store::resume(&states, self.provenance.clone())?;
         let mean = mean_of(&snapshots, self.gpt.n_params())?;
+        let all = memory::collect(0..snapshots.len(), "indices")?;
         Ok(AdamwStates {
             best,
             snapshots,
+            all,
             mean,
         })
     }
@@ -238,7 +242,7 @@ pub fn best(controls: &[Control]) -> Option<&Control> {
 }
 
 /// Returns the standard error of a mean over independent chains, from each one's value: what the text's error does not know. None for one chain.
-pub fn spread(values: &[f64]) -> Option<f64> {
+pub fn error_over_chains(values: &[f64]) -> Option<f64> {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();

@@ -15,13 +15,16 @@ impl Settings {
         match self.sampler {
             SamplerChoice::Chain(_) => self.of_chain(chain, self.mass()),
             SamplerChoice::Gaussian(normal) => Ok(Inference::Fit {
-                config: self.gaussian_config(normal, u64::MAX),
+                config: GaussianConfig {
+                    chain,
+                    ..self.gaussian_config(normal, u64::MAX)
+                },
                 epochs: self.num_epochs.unwrap_or(1),
             }),
         }
     }
 
-    /// Returns the configuration of a session on the posterior of a model: of one chain of the seed, or of a fit.
+    /// Returns the configuration of a session on the posterior of a model: of one chain of the seed, or of one fit.
     ///
     /// # Errors
     /// When settings contradict each other, or the window is longer than the model's block.
@@ -63,7 +66,10 @@ impl Settings {
         match self.sampler {
             SamplerChoice::Chain(_) => self.of_chain(chain, Preconditioner::None),
             SamplerChoice::Gaussian(normal) => Ok(Inference::Fit {
-                config: self.fit_on_gradients(normal)?,
+                config: GaussianConfig {
+                    chain,
+                    ..self.fit_on_gradients(normal)?
+                },
                 epochs: 1,
             }),
         }
@@ -83,7 +89,7 @@ impl Settings {
         let counts = match method {
             GaussianMethod::Ekf => c.learning_rate == 0.0,
             GaussianMethod::Laplace => true,
-            GaussianMethod::Vi => false,
+            GaussianMethod::Vi | GaussianMethod::Swag => false,
         };
         match self.num_data {
             Some(n) => c.observations = self.likelihood_weight * n,

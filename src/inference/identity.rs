@@ -5,7 +5,7 @@ use super::config::{Inference, SessionConfig, Target};
 use crate::data::Windows;
 use crate::error::{Error, Result};
 use crate::posterior::PriorFamily;
-use crate::samplers::Method;
+use crate::samplers::{CurvatureKind, GaussianConfig, Method};
 use crate::store::{Header, hex, params_sha256};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -130,7 +130,12 @@ pub(super) fn of_model(
 
 fn of_inference(inference: &Inference, on_model: bool) -> Result<Value> {
     match inference {
-        Inference::Fit { config, .. } => to_json(config),
+        Inference::Fit { config, .. } if on_model => to_json(config),
+        // The caller gives the squares, of whatever labels.
+        Inference::Fit { config, .. } => to_json(GaussianConfig {
+            ekf_labels: CurvatureKind::EmpiricalFisher,
+            ..config.clone()
+        }),
         Inference::Chain {
             sampler,
             preconditioner,

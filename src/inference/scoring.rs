@@ -19,29 +19,19 @@ const PIECE: usize = 8 << 20;
 /// Resamples of the paired bootstrap.
 pub const RESAMPLES: usize = 2000;
 
-/// Returns which of a store's samples are used where `n` are asked for: the last `n`, or all of them for 0.
-pub fn last_samples(store: &Store, n: usize) -> Range<usize> {
-    let first = match n {
-        0 => 0,
-        n => store.len().saturating_sub(n),
-    };
-    first..store.len()
-}
-
-/// Loads the samples that [`last_samples`] names.
+/// Loads the samples of a store with these indices.
 ///
 /// # Errors
 /// When a sample cannot be read.
-pub fn load_samples(store: &Store, n: usize) -> Result<Vec<Vec<f32>>> {
+pub fn load_samples(store: &Store, indices: &[usize]) -> Result<Vec<Vec<f32>>> {
     let len = usize::try_from(store.provenance().n_params)
         .map_err(|e| Error::Unsupported(format!("a sample's parameters: {e}")))?;
-    last_samples(store, n)
-        .map(|i| {
-            let mut params = memory::zeros(len, "a sample")?;
-            store.load(i, &mut params)?;
-            Ok(params)
-        })
-        .collect()
+    let each = indices.iter().map(|&i| {
+        let mut params = memory::zeros(len, "a sample")?;
+        store.load(i, &mut params)?;
+        Ok(params)
+    });
+    each.collect()
 }
 
 /// What is scored: parameter vectors of one model, (n_params) each.
@@ -51,8 +41,8 @@ pub enum Models<'a> {
     One(&'a [f32]),
     /// The average of these.
     Each(&'a [Vec<f32>]),
-    /// The average of these samples of a store, read one after the other.
-    Stored(&'a Store, Range<usize>),
+    /// The average of the samples of a store with these indices, read one after the other: [`spread`](fn@super::spread) chooses some.
+    Stored(&'a Store, &'a [usize]),
 }
 
 impl Models<'_> {
@@ -73,7 +63,7 @@ impl Models<'_> {
         match self {
             Self::One(_) => None,
             Self::Each(all) => Some(Self::Each(&all[..n])),
-            Self::Stored(store, used) => Some(Self::Stored(store, used.start..used.start + n)),
+            Self::Stored(store, used) => Some(Self::Stored(store, &used[..n])),
         }
     }
 
@@ -83,7 +73,7 @@ impl Models<'_> {
             Self::One(params) => (0..times).try_for_each(|_| f(params)),
             Self::Each(all) => (0..times).try_for_each(|_| all.iter().try_for_each(|p| f(p))),
             Self::Stored(store, used) => {
-                let indices = (0..times).flat_map(|_| used.clone());
+                let indices = (0..times).flat_map(|_| used.iter().copied());
                 store.for_each(indices, |_, params| f(params))
             }
         }

@@ -4,7 +4,7 @@ use super::Report;
 use crate::backend::Backend;
 use crate::data::Tokenizer;
 use crate::error::{Error, Result};
-use crate::generate::{Generator, Options};
+use crate::generate::{Generator, Mode, Options};
 use crate::metrics::{Rouge, Unit, bleu, rouge_mean};
 use crate::rng::{Stream, StreamTag};
 
@@ -24,6 +24,8 @@ pub struct TextPlan {
     pub length: usize,
     /// Temperature of the choice of tokens.
     pub temperature: f64,
+    /// What tokens are drawn from.
+    pub mode: Mode,
     /// Seed of the starts and of the texts.
     pub seed: u64,
     /// Tells splits apart: each has starts of its own.
@@ -82,6 +84,7 @@ pub fn write_and_score<B: Backend>(
     let options = Options {
         max_new_tokens: length,
         temperature: plan.temperature,
+        mode: plan.mode,
         seed: plan.seed,
         ..Options::default()
     };

@@ -75,7 +75,9 @@ pub fn check(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
     let given_up = given_up(folder).unwrap_or_default();
     let has = |chain: u32| store.whole.iter().any(|id| id.chain == chain);
     if config.sampler.chain().is_none() {
-        found.checkpoint(&folder.fit())?;
+        for chain in 0..config.chains {
+            found.checkpoint(&folder.fit(chain))?;
+        }
         return Ok(found);
     }
     for chain in 0..config.chains {
@@ -110,8 +112,9 @@ pub fn repair(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
     for (path, _) in &first.damaged {
         done.push(put_aside(path, &folder.damaged())?);
     }
-    let chains = (0..config.chains).map(|chain| folder.chain(chain));
-    for path in chains.chain([folder.fit()]) {
+    let (chains, fits) = (0..config.chains, 0..config.chains);
+    let chains = chains.map(|chain| folder.chain(chain));
+    for path in chains.chain(fits.map(|chain| folder.fit(chain))) {
         done.extend(CheckpointCheck::repair(&path, &folder.damaged())?);
     }
     // What is missing depends on the checkpoints that are there now.

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 struct Others {
     scratch: Baseline,
     ensemble: Vec<Vec<f32>>,
-    cold: Option<Store>,
+    cold: Option<(Store, Vec<usize>)>,
 }
 
 impl Evaluation<'_> {
@@ -149,7 +149,10 @@ impl Evaluation<'_> {
         Ok(Others {
             scratch,
             ensemble: ensemble.collect::<Result<_>>()?,
-            cold: self.cold(ctx)?,
+            cold: self.cold(ctx)?.map(|store| {
+                let all = (0..store.len()).collect();
+                (store, all)
+            }),
         })
     }
 
@@ -259,12 +262,12 @@ impl Evaluation<'_> {
                 first: None,
             },
         ];
-        if let Some(cold) = &others.cold {
+        if let Some((cold, all)) = &others.cold {
             made.push(Contender {
                 name: "chain_without_noise",
                 what: "the chain at T = 0".into(),
                 gradients,
-                models: Models::Stored(cold, 0..cold.len()),
+                models: Models::Stored(cold, all),
                 first: None,
             });
         }
@@ -304,7 +307,7 @@ fn of_adamw<'a>(states: &'a AdamwStates, last: &'a [f32], gradients: u64) -> Vec
             name: "adamw_snapshots",
             what: "AdamW, average of its states' predictions".into(),
             gradients,
-            models: Models::Stored(&states.snapshots, 0..n),
+            models: Models::Stored(&states.snapshots, &states.all),
             first: Some("adamw_first_snapshots"),
         },
     ]

@@ -1,7 +1,7 @@
 //! Scores of a run's samples on a split: the averaged prediction beside its samples, the baseline and what else could be made of as many gradients.
 
 use super::Context;
-use super::config::Config;
+use super::config::{Config, Preset};
 use super::folder::RunFolder;
 use super::held_out_report::HeldOutReport;
 use super::prepare::{Baseline, Setting};
@@ -11,15 +11,14 @@ use super::split_report::mean;
 pub use super::split_report::{SplitReport, by_split};
 use crate::data::{HeldOut, consecutive};
 use crate::error::Result;
-use crate::generate::Generator;
-use crate::inference::Comparison;
+use crate::generate::{Generator, Mode};
 use crate::inference::held_out::{HeldOutScores, score_held_out};
-use crate::inference::scoring::{Models, compare, last_samples, score};
+use crate::inference::scoring::{Models, compare, score};
 use crate::inference::text_score::{TextPlan, write_and_score};
+use crate::inference::{Comparison, describe, spread};
 use crate::metrics::eval_batch;
 use crate::store::Store;
 use serde_json::{Value, json};
-use std::ops::Range;
 use std::time::Instant;
 
 /// Samples that texts are averaged over when all are asked for: the original's number.
@@ -67,6 +66,11 @@ impl Evaluation<'_> {
         Ok(self.scored(split, ctx)?.report)
     }
 
+    /// Returns the indices of the samples that are averaged.
+    fn used(&self) -> Result<Vec<usize>> {
+        spread(self.store.ids(), self.config.eval_num_posterior_samples)
+    }
+
     fn scored(&self, split: &str, ctx: &mut Context) -> Result<Scored> {
         let start = Instant::now();
         let mut scored = match split {
@@ -77,13 +81,9 @@ impl Evaluation<'_> {
         Ok(scored)
     }
 
-    fn used(&self) -> Range<usize> {
-        last_samples(self.store, self.config.eval_num_posterior_samples)
-    }
-
     /// Scores the average and the baseline on the front of a split.
     fn of_split(&self, split: &str, ctx: &mut Context) -> Result<Scored> {
-        let (config, setting, used) = (self.config, self.setting, self.used());
+        let (config, setting, used) = (self.config, self.setting, self.used()?);
         let (backend, gpt) = (&setting.model.backend, &setting.model.gpt);
         let (tokens, block) = (setting.split(split), gpt.config().block_size);
         let most =
@@ -92,7 +92,7 @@ impl Evaluation<'_> {
         // The baseline comes after the samples.
         let work = (used.len() + 1) * consecutive(tokens, block)?.num_windows();
         let mut progress = Progress::new(&format!("eval {split}"), 0, work as u64);
-        let models = Models::Stored(self.store, used);
+        let models = Models::Stored(self.store, &used);
         let (params, seed) = (&self.baseline.params, config.seed);
         let compared = compare(backend, gpt, tokens, &models, params, seed, |done| {
             ctx.check_stop()?;
@@ -109,7 +109,8 @@ impl Evaluation<'_> {
     fn of_held_out(&self, ctx: &mut Context) -> Result<Scored> {
         let (config, setting) = (self.config, self.setting);
         let text = held_out(config, setting);
-        let models = Models::Stored(self.store, self.used());
+        let used = self.used()?;
+        let models = Models::Stored(self.store, &used);
         let averaged = self.score(&text, &models, "eval val", ctx)?;
         let baseline = Models::One(&self.baseline.params);
         let baseline = self.score(&text, &baseline, "eval baseline", ctx)?;
@@ -146,17 +147,16 @@ impl Evaluation<'_> {
 
     /// Returns the loss of each chain's own average on the part to report on; nothing for one chain.
     fn by_chain(&self, text: &HeldOut<'_>, ctx: &mut Context) -> Result<Vec<f64>> {
-        let ids = &self.store.ids()[self.used()];
-        let first = self.used().start;
-        let chains: Vec<_> = ids.chunk_by(|a, b| a.chain == b.chain).collect();
+        let (ids, used) = (self.store.ids(), self.used()?);
+        let chains: Vec<_> = used
+            .chunk_by(|&a, &b| ids[a].chain == ids[b].chain)
+            .collect();
         if chains.len() < 2 {
             return Ok(Vec::new());
         }
         let (backend, gpt) = (&self.setting.model.backend, &self.setting.model.gpt);
-        let mut at = first;
         let each = chains.iter().map(|chain| {
-            let models = Models::Stored(self.store, at..at + chain.len());
-            at += chain.len();
+            let models = Models::Stored(self.store, chain);
             let scores = score(backend, gpt, text.reporting, &models, |_| ctx.check_stop())?;
             Ok(mean(&scores.nll))
         });
@@ -174,6 +174,7 @@ impl Evaluation<'_> {
 
     /// Scores every split but for the controls.
     fn of_samples(&self, ctx: &mut Context) -> Result<Vec<Scored>> {
+        self.say_samples(ctx)?;
         let each = self.config.eval_splits.iter().map(|split| {
             let start = Instant::now();
             let mut scored = self.scored(split, ctx)?;
@@ -182,6 +183,26 @@ impl Evaluation<'_> {
             Ok(scored)
         });
         each.collect()
+    }
+
+    /// Says which samples are averaged, and which ones write, where that is not all of them.
+    fn say_samples(&self, ctx: &mut Context) -> Result<()> {
+        let all = self.store.len();
+        let (scored, written) = (self.used()?, spread(self.store.ids(), self.writers())?);
+        for (what, used) in [("averaged", scored), ("averaged to write texts", written)] {
+            if used.len() < all {
+                ctx.log.say(&format!("{what}: {}", describe(&used, all)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns how many samples texts are averaged over.
+    fn writers(&self) -> usize {
+        match self.config.eval_num_posterior_samples {
+            0 => TEXT_SAMPLES,
+            n => n,
+        }
     }
 
     /// Compares with the controls where they are asked for, which are trained or kept from before, and says the reports.
@@ -209,9 +230,9 @@ impl Evaluation<'_> {
     /// Returns what `bayesian_eval_<time>.json` keeps of an evaluation, under the original's keys.
     ///
     /// # Errors
-    /// Never in fact: reports are plain data.
+    /// When memory is short.
     pub fn record(&self, reports: &[SplitReport]) -> Result<Value> {
-        let (config, setting, store) = (self.config, self.setting, self.store);
+        let (config, setting, used) = (self.config, self.setting, self.used()?);
         let data = match (&config.data, &config.data_dir) {
             (Some(p), _) | (None, Some(p)) => p.display().to_string(),
             (None, None) => setting.corpus.name.clone(),
@@ -228,7 +249,8 @@ impl Evaluation<'_> {
                 "max_tokens": config.eval_max_tokens,
             },
             "sampler_type": config.sampler.name(),
-            "num_posterior_samples": last_samples(store, config.eval_num_posterior_samples).len(),
+            "num_posterior_samples": used.len(),
+            "posterior_samples": used,
             "temperature": config.temperature,
             "results": by_split(reports)?,
             "vocab_size": setting.model.gpt.config().vocab_size,
@@ -272,15 +294,15 @@ impl Evaluation<'_> {
     /// Generates texts as the original does (uniform starts, temperature 0.8, all tokens) and scores them against what follows in the split.
     fn texts(&self, split: &str, report: &mut SplitReport, ctx: &Context) -> Result<()> {
         let (config, setting, store) = (self.config, self.setting, self.store);
-        let count = match config.eval_num_posterior_samples {
-            0 => TEXT_SAMPLES,
-            n => n,
-        };
         let plan = TextPlan {
             texts: config.eval_num_text_samples,
             prompt: config.eval_prompt_length,
             length: config.eval_generation_length,
             temperature: 0.8,
+            mode: match config.preset {
+                Preset::Default => Mode::Average,
+                Preset::Original => Mode::Vote,
+            },
             seed: config.seed,
             split: u32::from(split == "train"),
         };
@@ -288,7 +310,8 @@ impl Evaluation<'_> {
         if plan.starts(tokens.len()).is_none() {
             return Ok(());
         }
-        let samples = setting.model.put_samples(store, count, &ctx.stop)?;
+        let used = spread(store.ids(), self.writers())?;
+        let samples = setting.model.put_samples(store, &used, &ctx.stop)?;
         let mut generator = Generator::new(&setting.model.backend, &setting.model.gpt, samples)?;
         let tokenizer = &setting.corpus.tokenizer;
         let look = || ctx.check_stop();

@@ -131,8 +131,11 @@ impl RunFolder {
     }
 
     /// Returns the path of a fit's checkpoint.
-    pub fn fit(&self) -> PathBuf {
-        self.file(&format!("{}_state.bnn", self.sampler))
+    pub fn fit(&self, chain: u32) -> PathBuf {
+        self.file(&match chain {
+            0 => format!("{}_state.bnn", self.sampler),
+            chain => format!("{}_state_{chain:02}.bnn", self.sampler),
+        })
     }
 
     /// Returns the path of the list of samples that were given up.

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::generate::{self, Generated, Generator, Options};
 use crate::gpt::WeightType;
 use crate::inference::text_score::TEXTS_AT_ONCE;
+use crate::inference::{describe, spread};
 use serde_json::{Value, json};
 
 /// What to generate.
@@ -20,7 +21,7 @@ pub struct Request {
     pub prompts: Vec<String>,
     /// How tokens are drawn.
     pub options: Options,
-    /// How many of the last samples are averaged; 0 takes all.
+    /// How many of the samples are used, spread evenly over chains and steps; 0 takes all.
     pub samples: usize,
     /// How many texts after each prompt.
     pub texts: u64,
@@ -42,18 +43,26 @@ pub fn generate(
     mut on_text: impl FnMut(&str),
 ) -> Result<Value> {
     let (model, baseline) = Model::of_run(folder, config, ctx)?;
-    let samples = match request.baseline {
-        true => vec![model.backend.put(&baseline.params)?],
+    let (samples, used) = match request.baseline {
+        true => (vec![model.backend.put(&baseline.params)?], Vec::new()),
         false => {
             let store = model.samples(folder.samples(), config, &baseline)?;
-            model.put_samples(&store, request.samples, &ctx.stop)?
+            let used = spread(store.ids(), request.samples)?;
+            ctx.log.say(&describe(&used, store.len()));
+            (model.put_samples(&store, &used, &ctx.stop)?, used)
         }
     };
     let mut generator =
         Generator::with_weights(&model.backend, &model.gpt, samples, request.weights)?;
     let tokenizer = &model.tokenizer;
     let made = write_texts(&mut generator, tokenizer, request, ctx, &mut on_text)?;
-    entry(folder, request, &model, generator.num_samples(), &made)
+    entry(
+        folder,
+        request,
+        &model,
+        (generator.num_samples(), &used),
+        &made,
+    )
 }
 
 /// Writes all texts, several at a time, each with the number of its prompt.
@@ -119,7 +128,7 @@ fn entry(
     folder: &RunFolder,
     request: &Request,
     model: &Model,
-    num_samples: usize,
+    (num_samples, used): (usize, &[usize]),
     made: &[(Generated, usize)], // with the number of its prompt
 ) -> Result<Value> {
     let o = &request.options;
@@ -140,10 +149,12 @@ fn entry(
             "temperature": o.temperature,
             "top_k": o.top_k,
             "num_samples": num_samples,
+            "samples": used,
             "model_path": folder.path.display().to_string(),
             "has_collected_samples": !request.baseline,
             "seed": o.seed,
             "context": o.context,
+            "mode": o.mode,
             "weights": request.weights,
         },
     });
@@ -183,6 +194,7 @@ fn uncertainty(g: &Generated, num_samples: usize) -> Value {
         "token_expected_entropies": expected,
         "token_mutual_informations": mutual,
         "token_log_probs": each(|t| t.log_prob),
+        "token_draw_log_probs": each(|t| t.draw_log_prob),
         "tokens_read_again": g.rereads,
     })
 }

@@ -4,7 +4,7 @@ use super::split_report::{gain, mean, not_minus_0};
 use crate::data::HeldOut;
 use crate::error::Result;
 use crate::inference::Paired;
-use crate::inference::controls::{Control, best, spread};
+use crate::inference::controls::{Control, best, error_over_chains};
 use crate::inference::held_out::HeldOutScores;
 use serde::Serialize;
 
@@ -74,7 +74,7 @@ impl HeldOutReport {
             loss_baseline: baseline.loss(),
             against_baseline: Paired::new(&a.nll, &b.nll, seed)?,
             loss_of_each_chain: chains.to_vec(),
-            std_error_of_chains: spread(chains),
+            std_error_of_chains: error_over_chains(chains),
             controls: Vec::new(),
         })
     }

@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::gpt::Gpt;
 use crate::inference::baseline_cache::Kept;
 use crate::inference::baseline_file::{BaselineFile, baseline_sha256};
-use crate::inference::scoring::last_samples;
 use crate::inference::selection::Chosen;
 use crate::store::{Provenance, Store};
 use std::path::{Path, PathBuf};
@@ -140,18 +139,18 @@ impl Model {
         Ok(baseline)
     }
 
-    /// Reads the last `n` samples of a store, or all of them for 0, and moves them to the device one by one.
+    /// Reads the samples of a store with these indices, and moves them to the device one by one.
     ///
     /// # Errors
     /// When a sample cannot be read, or the work was asked to stop.
     pub(super) fn put_samples(
         &self,
         store: &Store,
-        n: usize,
+        indices: &[usize],
         stop: &Stop,
     ) -> Result<Vec<<Device as Vectors>::Vector>> {
         let mut params = vec![0.0; self.gpt.n_params()];
-        let each = last_samples(store, n).map(|i| {
+        let each = indices.iter().map(|&i| {
             stop.check()?;
             store.load(i, &mut params)?;
             self.backend.put(&params)

@@ -1,4 +1,4 @@
-//! Fitting independent normals on a GPT's posterior (ekf, vi, laplace): epochs of batches, a checkpoint, then draws into the store.
+//! Fitting normals on a GPT's posterior (ekf, vi, laplace, swag), one or several: epochs of batches, a checkpoint, then draws into the store.
 
 use super::chain::save;
 use super::config::{Config, CovarianceStructure, GaussianMethod, expect_unedited, word};
@@ -13,7 +13,7 @@ use super::{Context, hex};
 use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::Session;
-use crate::inference::monitors::FitRecorder;
+use crate::inference::monitors::{FitRecorder, FitTrace};
 use crate::metrics::split_loss_watched;
 use crate::samplers::GaussianFit;
 use crate::store::Store;
@@ -24,23 +24,50 @@ use std::time::Instant;
 /// Fits, draws, and reports.
 ///
 /// # Errors
-/// [`Error::NotFinite`] when the fit diverges; [`Error::Interrupted`] when it was stopped, with its state kept; damaged files.
+/// [`Error::NotFinite`] when a fit diverges; [`Error::Interrupted`] when it was stopped, with its state kept; damaged files.
 pub(super) fn fit(
     run: &Run<'_>,
     normal: GaussianMethod,
     baseline: &mut Baseline,
     ctx: &mut Context,
 ) -> Result<TrainReport> {
-    let path = run.folder.fit();
-    let mut session = run.session(0, &path)?;
-    run.record_config()?;
-    say_length(run, normal, &session, ctx)?;
     let mut meter = Meter::open(&run.folder, &run.setting.model.backend, ctx)?;
-    meter.begin(&session);
-    step_to_the_end(run, &mut session, (&path, &mut meter), ctx)?;
-    let seconds = meter.spent().seconds;
-    let mut fitted = Fitted::new(run, normal, session, seconds, ctx)?;
-    fitted.draw_and_report(baseline, ctx)
+    // It is begun when there is something to draw from.
+    let mut store = None;
+    let mut fits = Vec::new();
+    for chain in 0..run.config.chains {
+        let path = run.folder.fit(chain);
+        let mut session = run.session(chain, &path)?;
+        if chain == 0 {
+            run.record_config()?;
+            say_length(run, normal, &session, ctx)?;
+        }
+        meter.begin(&session);
+        step_to_the_end(run, &mut session, (&path, &mut meter), ctx)?;
+        let store = match &mut store {
+            Some(store) => store,
+            none => none.insert(open_store(run, ctx)?),
+        };
+        fits.push(Fit::new(run, session, store, ctx)?);
+    }
+    let store = match store {
+        Some(store) => store,
+        None => open_store(run, ctx)?,
+    };
+    let fitted = Fitted {
+        run,
+        normal,
+        fits,
+        seconds: meter.spent().seconds,
+    };
+    fitted.report(&store, baseline, ctx)
+}
+
+fn open_store(run: &Run<'_>, ctx: &mut Context) -> Result<Store> {
+    let store = Store::resume(run.folder.samples(), run.provenance()?)?;
+    expect_unedited(run.config, &store)?;
+    run.say_foreign(&store, ctx);
+    Ok(store)
 }
 
 /// Says how long the fit is, and what a batch counts for.
@@ -74,7 +101,11 @@ fn step_to_the_end(
     ctx: &mut Context,
 ) -> Result<()> {
     let (c, total, per_epoch) = (run.config, session.total_steps(), run.batches.per_sweep());
-    let mut progress = Progress::new(c.sampler.name(), session.steps_made(), total);
+    let name = match c.chains {
+        1 => c.sampler.name().to_owned(),
+        _ => format!("{} {}", c.sampler, session.inference().chain()),
+    };
+    let mut progress = Progress::new(&name, session.steps_made(), total);
     let mut epoch_start = Instant::now();
     while session.steps_made() < total {
         if ctx.stopped() {
@@ -98,27 +129,28 @@ fn step_to_the_end(
     Ok(())
 }
 
-/// A fit that is done, with what is said of it.
-struct Fitted<'a> {
-    run: &'a Run<'a>,
-    normal: GaussianMethod,
-    session: Session<Device>,
-    seconds: f64,
+/// What is said of one fit that is done and has left its draws.
+struct Fit {
+    steps: u64,
+    trace: FitTrace,
     /// Mean standard deviation, with the prior's precision that was fitted or given.
     sd: f64,
     /// What the marginal likelihood says of the prior, where it was asked.
     prior: Value,
+    /// Loss of the model at the mean, nats per token of the validation split.
+    at_mean: f64,
 }
 
-impl<'a> Fitted<'a> {
+impl Fit {
+    /// Draws into the store from a fit that is done.
     fn new(
-        run: &'a Run<'a>,
-        normal: GaussianMethod,
+        run: &Run<'_>,
         mut session: Session<Device>,
-        seconds: f64,
+        store: &mut Store,
         ctx: &mut Context,
     ) -> Result<Self> {
-        let mut precision = run.config.prior_std.powi(-2);
+        let c = run.config;
+        let mut precision = c.prior_std.powi(-2);
         let mut prior = Value::Null;
         if let Some(p) = session.prior_fit()? {
             precision = p.precision;
@@ -135,37 +167,80 @@ impl<'a> Fitted<'a> {
                 "log_evidence": p.log_evidence,
             });
         }
-        let sd = session.average_sd(precision)?;
+        store.set_target(session.identity()?)?;
+        let chain = session.inference().chain();
+        for i in 0..c.num_samples {
+            ctx.check_stop()?;
+            store.append(chain, i + 1, &session.draw(i)?)?;
+        }
+        let at_mean = loss_of_mean(run, &session, ctx)?;
         Ok(Self {
-            run,
-            normal,
-            session,
-            seconds,
-            sd,
+            steps: session.steps_made(),
+            trace: session.fit_trace()?.unwrap_or_default(),
+            sd: session.average_sd(precision)?,
             prior,
+            at_mean,
         })
     }
 
-    /// Draws into the store, and scores the draws.
-    fn draw_and_report(&mut self, baseline: &Baseline, ctx: &mut Context) -> Result<TrainReport> {
-        let (run, c) = (self.run, self.run.config);
-        let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
-        expect_unedited(c, &store)?;
-        run.say_foreign(&store, ctx);
-        store.set_target(self.session.identity()?)?;
-        for i in 0..c.num_samples {
-            ctx.check_stop()?;
-            store.append(0, i + 1, &self.session.draw(i)?)?;
-        }
-        let at_mean = self.loss_of_mean(ctx)?;
-        let known = run.unscored(&store, hex(&store.hash()?), self.seconds);
-        let (mut summary, scores) = (String::new(), run.evaluation(&store, baseline));
+    /// Returns what the metrics file says of the fit's course, under the original's keys.
+    fn course(&self) -> Value {
+        let trace = &self.trace;
+        let n = trace.epoch_sd.len();
+        let epochs: Vec<Value> = (0..)
+            .zip(&trace.epoch_sd)
+            .map(|(epoch, sd)| json!({"epoch": epoch, "avg_parameter_std": sd}))
+            .collect();
+        json!({
+            "training_losses": by_epoch(&trace.loss, n),
+            "log_posterior_values": by_epoch(&trace.log_post, n),
+            "epoch_times": trace.epoch_seconds,
+            "sampler_specific_metrics": epochs,
+            "total_steps": self.steps,
+        })
+    }
+}
+
+/// Returns the loss of a normal's mean on the validation split, as far as that is evaluated.
+fn loss_of_mean(run: &Run<'_>, session: &Session<Device>, ctx: &Context) -> Result<f64> {
+    let (config, setting) = (run.config, run.setting);
+    let (be, gpt) = (&setting.model.backend, &setting.model.gpt);
+    let (mean, block) = (session.mean()?, gpt.config().block_size);
+    let (mut sum, mut count) = (0.0, 0);
+    for tokens in evaluate::held_out(config, setting).validation() {
+        let look = || ctx.stop.check();
+        let (loss, n) = split_loss_watched(be, gpt, mean, tokens, block, look)?;
+        sum += loss * n as f64;
+        count += n;
+    }
+    Ok(sum / count as f64)
+}
+
+/// All fits of a run.
+struct Fitted<'a> {
+    run: &'a Run<'a>,
+    normal: GaussianMethod,
+    fits: Vec<Fit>,
+    seconds: f64,
+}
+
+impl Fitted<'_> {
+    /// Returns the mean over the fits.
+    fn mean(&self, of: fn(&Fit) -> f64) -> f64 {
+        self.fits.iter().map(of).sum::<f64>() / self.fits.len() as f64
+    }
+
+    /// Scores the draws.
+    fn report(&self, store: &Store, baseline: &Baseline, ctx: &mut Context) -> Result<TrainReport> {
+        let (run, at_mean) = (self.run, self.mean(|f| f.at_mean));
+        let known = run.unscored(store, hex(&store.hash()?), self.seconds);
+        let (mut summary, scores) = (String::new(), run.evaluation(store, baseline));
         let report = scores.at_the_end(ctx, |reports, val| {
             let report = known.clone().scored(reports, val)?;
-            let metrics = self.metrics(&report, evaluation(val, at_mean, self.sd), baseline)?;
+            let metrics = self.metrics(&report, val, baseline);
             write_json(&run.folder.metrics(), &metrics)?;
-            summary = self.summary(&report, baseline, at_mean);
-            let warning = warning(c, self.normal, val, at_mean);
+            summary = self.summary(&report, baseline);
+            let warning = warning(run.config, self.normal, val, at_mean);
             let splits = reports.iter().map(SplitReport::text).chain(warning);
             summary.extend(splits.map(|text| text + "\n"));
             write_text(&run.folder.summary(), &summary)?;
@@ -175,64 +250,40 @@ impl<'a> Fitted<'a> {
         Ok(report)
     }
 
-    /// Returns the loss of the normal's mean on the validation split, as far as that is evaluated.
-    fn loss_of_mean(&self, ctx: &Context) -> Result<f64> {
-        let (config, setting) = (self.run.config, self.run.setting);
-        let (be, gpt) = (&setting.model.backend, &setting.model.gpt);
-        let (mean, block) = (self.session.mean()?, gpt.config().block_size);
-        let (mut sum, mut count) = (0.0, 0);
-        for tokens in evaluate::held_out(config, setting).validation() {
-            let look = || ctx.stop.check();
-            let (loss, n) = split_loss_watched(be, gpt, mean, tokens, block, look)?;
-            sum += loss * n as f64;
-            count += n;
-        }
-        Ok(sum / count as f64)
-    }
-
-    /// Returns the metrics file, under the original's keys.
-    ///
-    /// # Errors
-    /// When the fit's trace cannot be read.
-    fn metrics(
-        &self,
-        report: &TrainReport,
-        evaluation: Value,
-        baseline: &Baseline,
-    ) -> Result<Value> {
-        let trace = self.session.fit_trace()?.unwrap_or_default();
-        let n = trace.epoch_sd.len();
-        let epochs: Vec<Value> = (0..)
-            .zip(&trace.epoch_sd)
-            .map(|(epoch, sd)| json!({"epoch": epoch, "avg_parameter_std": sd}))
-            .collect();
-        Ok(json!({
+    /// Returns the metrics file, under the original's keys: the course is the first fit's, and `fits` has that of each.
+    fn metrics(&self, report: &TrainReport, val: &SplitReport, baseline: &Baseline) -> Value {
+        let evaluation = evaluation(val, self.mean(|f| f.at_mean), self.mean(|f| f.sd));
+        let mut training = self.fits.first().map_or(Value::Null, Fit::course);
+        training["total_gradients"] = report.total_steps.into();
+        training["samples_collected"] = report.samples_collected.into();
+        training["sampling_seconds"] = self.seconds.into();
+        let each = self.fits.iter().map(|f| {
+            let mut fit = f.course();
+            fit["loss_at_mean"] = f.at_mean.into();
+            fit["avg_parameter_std"] = f.sd.into();
+            fit["fitted_prior"] = f.prior.clone();
+            fit
+        });
+        json!({
             "sampler_type": report.sampler_type,
             "config": self.run.original_config(),
             "timestamp": now(),
-            "training_metrics": {
-                "training_losses": by_epoch(&trace.loss, n),
-                "log_posterior_values": by_epoch(&trace.log_post, n),
-                "epoch_times": trace.epoch_seconds,
-                "sampler_specific_metrics": epochs,
-                "total_steps": self.session.steps_made(),
-                "total_gradients": report.total_steps,
-                "samples_collected": report.samples_collected,
-                "sampling_seconds": self.seconds,
-            },
+            "training_metrics": training,
             "evaluation": evaluation,
             "uncertainty": evaluation["uncertainty"],
-            "fitted_prior": self.prior,
+            "fitted_prior": self.fits.first().map(|f| f.prior.clone()),
+            "fits": each.collect::<Vec<_>>(),
             "num_data": self.run.num_data,
             "baseline": baseline.json(),
             "samples_hash": report.samples_hash,
             "results": report.results,
-        }))
+        })
     }
 
     /// Returns the summary's head.
-    fn summary(&self, report: &TrainReport, baseline: &Baseline, at_mean: f64) -> String {
-        let (run, c, sd) = (self.run, self.run.config, self.sd);
+    fn summary(&self, report: &TrainReport, baseline: &Baseline) -> String {
+        let (run, c) = (self.run, self.run.config);
+        let (sd, at_mean) = (self.mean(|f| f.sd), self.mean(|f| f.at_mean));
         let fitted = match (self.normal, c.laplace_structure) {
             (GaussianMethod::Laplace, CovarianceStructure::LastLayerFull) => {
                 ", the head's full covariance"
@@ -242,17 +293,23 @@ impl<'a> Fitted<'a> {
             }
             _ => "",
         };
+        let (fits, at, each) = match self.fits.len() {
+            1 => ("fit".to_owned(), "at the mean", ""),
+            n => (format!("{n} fits"), "at their means", " each"),
+        };
         format!(
             "{}\
              baseline          {} steps, validation loss {:.4}\n\
-             fit               {} steps, T {}, mean deviation {sd:.4e}{fitted}\n\
-             at the mean       validation loss {at_mean:.4}\n\
+             {:<17} {} steps{each}, T {}, mean deviation {sd:.4e}{fitted}\n\
+             {:<17} validation loss {at_mean:.4}\n\
              draws             {} in {}\n\n",
             run.head(),
             baseline.iters,
             baseline.val_loss,
-            self.session.steps_made(),
+            fits,
+            self.fits.first().map_or(0, |f| f.steps),
             c.temperature,
+            at,
             report.samples_collected,
             run.folder.samples().display(),
         )
@@ -298,11 +355,12 @@ fn warning(c: &Config, normal: GaussianMethod, val: &SplitReport, at_mean: f64) 
             GaussianMethod::Ekf => "a smaller --init-sd, or a longer run",
             GaussianMethod::Vi => "a smaller --init-log-scale, or a longer run",
             GaussianMethod::Laplace => "a lower --temperature, or a smaller --prior-std",
+            GaussianMethod::Swag => "a lower --temperature, or a smaller --learning-rate",
         };
-        let why = if c.unties() {
-            "this normal is too wide for the head's weights"
-        } else {
-            "independent normals are too wide for these weights, which depend on each other"
+        let why = match normal {
+            GaussianMethod::Swag => "the path's normal is too wide",
+            _ if c.unties() => "this normal is too wide for the head's weights",
+            _ => "independent normals are too wide for these weights, which depend on each other",
         };
         format!(
             "warning: a draw loses {lost:.4} nats against the mean, and their average predicts worse than the baseline: {why}; try {how}"

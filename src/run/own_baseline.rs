@@ -96,7 +96,7 @@ impl RunFolder {
 
     /// Returns the hash of the baseline that the run's checkpoints or samples name.
     fn baseline_sha256(&self) -> Option<[u8; 32]> {
-        let (chain, fit) = (self.chain(0), self.fit());
+        let (chain, fit) = (self.chain(0), self.fit(0));
         let checkpoints = [chain.clone(), previous(&chain), fit.clone(), previous(&fit)];
         // A file that is missing or damaged does not tell, and the next may.
         let of_checkpoint = checkpoints.iter().find_map(|path| {

@@ -120,7 +120,11 @@ fn absolute_paths(config: &Config) -> Result<Config> {
 /// Refuses before any training what could not run or could not be kept.
 fn refuse_early(config: &Config, setting: &Setting) -> Result<()> {
     RunFolder::check_place(&config.save_dir)?;
-    setting.batches(config)?;
+    let per_epoch = setting.batches(config)?.per_sweep();
+    if let Some(method) = config.gaussian() {
+        let steps = config.num_epochs.unwrap_or(1).saturating_mul(per_epoch);
+        config.gaussian_config(method, steps).validate()?;
+    }
     config.check_evaluation(setting.model.gpt.config())?;
     let absolute = config.prior_scale == PriorUnit::Absolute;
     if absolute && config.mass() == Preconditioner::None && config.sampler.chain().is_some() {

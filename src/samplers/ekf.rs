@@ -1,17 +1,21 @@
-//! EKF: the extended Kalman filter on independent normals, with the diagonal empirical Fisher information for the Hessian.
+//! EKF: the extended Kalman filter on independent normals, with the diagonal Fisher information for the Hessian.
 //!
 //! **Target.** pi(theta) ~ N(theta; mean_0, sd_0^2) prod_n p(y_n | theta)^lr, the data taken in batch by batch, each batch as if it were
 //! one observation of its mean log likelihood, lr times.
 //!
 //! **Update** (posteriors, `ekf.diag_fisher`; Ollivier 2018, "Online natural gradient as a Kalman filter", section 2, with an inverse
-//! temperature), for each coordinate, where the means run over the batch's observations and g_n is the gradient of one's log likelihood at
-//! the old mean:
+//! temperature), for each coordinate, where the means run over the batch's observations, g_n is the gradient of one's log likelihood at
+//! the old mean, and f_n estimates the diagonal of the Fisher information there:
 //!
 //! ```text
 //! predict: v = sd^2 + transition_sd^2
-//! update:  sd'^-2 = v^-1 + lr mean(g_n^2)
+//! update:  sd'^-2 = v^-1 + lr mean(f_n)
 //!          mean' = mean + lr sd'^2 mean(g_n)
 //! ```
+//!
+//! With the true Fisher information and coordinates that do not interact, one pass over the data of a linear-Gaussian model gives its posterior. f_n = g_n^2,
+//! with the data's own labels, is the empirical Fisher information: it holds the residuals, so that far from the mode the precision grows too fast and
+//! the mean stops too early.
 //!
 //! **Hyperparameters.**
 //! - `lr` > 0: how often an observation of the batch's mean counts. In one pass over N observations in batches of any size, N over the number of

@@ -1,11 +1,12 @@
-//! Gaussian approximations with independent parameters, by any of three methods: a state machine over a caller's gradients.
+//! Gaussian approximations of all parameters, by any of four methods: a state machine over a caller's gradients.
 //!
-//! The methods themselves are in [`ekf`](super::ekf), [`vi`](super::vi) and [`laplace`](super::laplace). Here is what a run needs around
+//! The methods themselves are in [`ekf`](super::ekf), [`vi`](super::vi), [`laplace`](super::laplace) and [`swag`](super::swag). Here is what a run needs around
 //! them: how many steps there are, and how often the data count.
 
 use super::ekf::{Ekf, EkfConfig, Squared};
 use super::gaussian_state::GaussianState;
 use super::laplace::{Laplace, PriorFit};
+use super::swag::{Swag, SwagConfig, SwagReport};
 use super::vi::{Vi, ViConfig, ViReport};
 use super::{Phase, Schedule};
 use crate::backend::{Scalars, Transfer, Vectors};
@@ -23,18 +24,21 @@ pub enum GaussianMethod {
     Vi,
     /// Laplace's approximation: [`crate::samplers::laplace`].
     Laplace,
+    /// SWAG, a normal around an optimiser's path: [`crate::samplers::swag`].
+    Swag,
 }
 
 impl GaussianMethod {
     /// Lists every method.
-    pub const ALL: [Self; 3] = [Self::Ekf, Self::Vi, Self::Laplace];
+    pub const ALL: [Self; 4] = [Self::Ekf, Self::Vi, Self::Laplace, Self::Swag];
 
-    /// Returns the name in flags and files: `ekf`, `vi` or `laplace`.
+    /// Returns the name in flags and files: `ekf`, `vi`, `laplace` or `swag`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ekf => "ekf",
             Self::Vi => "vi",
             Self::Laplace => "laplace",
+            Self::Swag => "swag",
         }
     }
 }
@@ -45,7 +49,7 @@ impl std::fmt::Display for GaussianMethod {
     }
 }
 
-/// Which approximation of the log likelihood's curvature a diagonal Laplace fit takes.
+/// Which approximation of the log likelihood's curvature EKF and a diagonal Laplace fit take.
 ///
 /// Settings name it by the labels of its gradients: `data`, `model` or `ggn`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +64,17 @@ pub enum CurvatureKind {
     /// posterior only.
     #[serde(rename = "ggn")]
     Ggn,
+}
+
+impl CurvatureKind {
+    /// Returns what fits had before they had a choice, and what files of theirs do not name.
+    fn empirical() -> Self {
+        Self::EmpiricalFisher
+    }
+
+    fn is_empirical(&self) -> bool {
+        *self == Self::EmpiricalFisher
+    }
 }
 
 /// The covariance structure of Laplace's approximation.
@@ -81,22 +96,31 @@ pub struct GaussianConfig {
     pub method: GaussianMethod,
     /// Steps of the whole fit, at least 1.
     pub steps: u64,
-    /// VI: Adam's rate, > 0. EKF: how often a step's mean observation counts, at T = 1; 0 counts every observation of the data once over
+    /// VI and SWAG: the optimiser's rate, > 0. EKF: how often a step's mean observation counts, at T = 1; 0 counts every observation of the data once over
     /// the fit. Laplace: none.
     pub learning_rate: f64,
-    /// VI: a factor on the rate.
+    /// VI and SWAG: a factor on the rate.
     pub schedule: Schedule,
-    /// Temperature T of the target, > 0.
+    /// Temperature T of the target, > 0. SWAG: the factor of its covariance.
     pub temperature: f64,
     /// Seed of VI's draws, of labels, and of the draws from the fit.
     pub seed: u64,
-    /// Observations that the data are, times the likelihood's weight, > 0: what EKF (at rate 0) and Laplace count the steps' means up to. A
-    /// fit on a GPT's posterior sets it to that posterior's sequences.
+    /// Which fit of the seed this is: each has numbers of its own.
+    #[serde(default, skip_serializing)]
+    pub chain: u32,
+    /// Observations that the data are, times the likelihood's weight, > 0: what EKF (at rate 0) and Laplace count the steps' means up to, and what SWAG
+    /// divides the log posterior by. A fit on a GPT's posterior sets it to that posterior's sequences.
     pub observations: f64,
     /// EKF: standard deviation before any data, > 0.
     pub init_sd: f64,
     /// EKF: standard deviation that every parameter gains per step, >= 0.
     pub transition_sd: f64,
+    /// EKF on a GPT's posterior: the approximation of the curvature. A caller of its own gradients gives the squares of its choice.
+    #[serde(
+        default = "CurvatureKind::empirical",
+        skip_serializing_if = "CurvatureKind::is_empirical"
+    )]
+    pub ekf_labels: CurvatureKind,
     /// VI: logarithm of the standard deviation at the start.
     pub init_log_scale: f64,
     /// VI: draws per step, each with a gradient; at least 1.
@@ -111,29 +135,60 @@ pub struct GaussianConfig {
     pub laplace_labels: CurvatureKind,
     /// Laplace: whether the marginal likelihood chooses the prior's precision, in place of `prior_std`.
     pub laplace_fit_prior: bool,
+    /// SWAG: the snapshots of its path; the other methods take none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<Snapshots>,
 }
 
+/// Which points of its path SWAG takes for the mean and the covariance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshots {
+    /// Steps between two of them, at least 1.
+    pub every: u64,
+    /// The most of them that the low-rank part of the covariance is made of, the latest; at least 2.
+    pub rank: usize,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Self {
+            every: 20,
+            rank: 20,
+        }
+    }
+}
+
+/// Snapshots that a covariance needs: the first is its own mean, and of the others there must be two.
+const LEAST_SNAPSHOTS: u64 = 3;
+
 impl GaussianConfig {
-    /// Returns the method's defaults: T = 0.1 (Laplace 0.003), seed 0, one observation, a prior of standard deviation 1.
+    /// Returns the method's defaults: T = 0.1 (Laplace 0.003, SWAG 1), seed 0, one observation, a prior of standard deviation 1.
     pub fn new(method: GaussianMethod, steps: u64) -> Self {
         Self {
             method,
             steps,
             learning_rate: match method {
-                GaussianMethod::Vi => 1e-3,
+                GaussianMethod::Vi | GaussianMethod::Swag => 1e-3,
                 GaussianMethod::Ekf | GaussianMethod::Laplace => 0.0,
             },
             schedule: match method {
                 GaussianMethod::Vi => Schedule::Linear {
                     final_fraction: 0.01,
                 },
-                GaussianMethod::Ekf | GaussianMethod::Laplace => Schedule::Constant,
+                GaussianMethod::Ekf | GaussianMethod::Laplace | GaussianMethod::Swag => {
+                    Schedule::Constant
+                }
             },
             temperature: Self::default_temperature(method, CovarianceStructure::Diagonal),
             seed: 0,
+            chain: 0,
             observations: 1.0,
             init_sd: 1e-3,
             transition_sd: 0.0,
+            ekf_labels: match method {
+                GaussianMethod::Ekf => CurvatureKind::Ggn,
+                _ => CurvatureKind::EmpiricalFisher,
+            },
             init_log_scale: -5.0,
             vi_n_samples: 1,
             stick_the_landing: true,
@@ -141,14 +196,16 @@ impl GaussianConfig {
             laplace_structure: CovarianceStructure::Diagonal,
             laplace_labels: CurvatureKind::EmpiricalFisher,
             laplace_fit_prior: false,
+            snapshots: (method == GaussianMethod::Swag).then(Snapshots::default),
         }
     }
 
-    /// Returns the default temperature: 0.003 for laplace's independent normals, 0.1 for all others. Only laplace reads the structure.
+    /// Returns the default temperature: 0.003 for laplace's independent normals, 1 for swag, 0.1 for all others. Only laplace reads the structure.
     pub fn default_temperature(method: GaussianMethod, structure: CovarianceStructure) -> f64 {
         match (method, structure) {
             // Independent normals of the Fisher information's widths are far too wide for weights that depend on each other.
             (GaussianMethod::Laplace, CovarianceStructure::Diagonal) => 3e-3,
+            (GaussianMethod::Swag, _) => 1.0,
             _ => 0.1,
         }
     }
@@ -181,6 +238,11 @@ impl GaussianConfig {
                 positive("learning_rate", self.learning_rate)?;
                 self.schedule.check(self.steps)
             }
+            GaussianMethod::Swag => {
+                positive("learning_rate", self.learning_rate)?;
+                self.schedule.check(self.steps)?;
+                self.check_snapshots()
+            }
             GaussianMethod::Ekf if self.learning_rate == 0.0 => Ok(()),
             GaussianMethod::Ekf => positive("learning_rate", self.learning_rate),
             GaussianMethod::Laplace => {
@@ -192,6 +254,24 @@ impl GaussianConfig {
                 positive("prior_std", self.prior_std)
             }
         }
+    }
+
+    /// Checks that SWAG's path has the snapshots that a covariance needs.
+    fn check_snapshots(&self) -> Result<()> {
+        let Snapshots { every, rank } = self.snapshots.unwrap_or_default();
+        if rank < 2 {
+            return Err(Error::out_of_range("swag_rank", "at least 2", rank));
+        }
+        let taken = self.steps / every.max(1);
+        if every == 0 || taken < LEAST_SNAPSHOTS {
+            return Err(Error::conflict(format!(
+                "swag_every: {} steps with a snapshot every {every} give {}, and a covariance needs {LEAST_SNAPSHOTS}: make more steps (num_epochs), or take \
+                 snapshots more often",
+                self.steps,
+                if every == 0 { 0 } else { taken },
+            )));
+        }
+        Ok(())
     }
 
     /// Returns the number of observations that a step's mean counts for.
@@ -221,7 +301,7 @@ impl GaussianConfig {
     /// Checks that the method has a rate and that it can be set to this one.
     pub(super) fn check_rate(&self, rate: Option<f64>) -> Result<()> {
         let Some(r) = rate else { return Ok(()) };
-        if self.method != GaussianMethod::Vi {
+        if !matches!(self.method, GaussianMethod::Vi | GaussianMethod::Swag) {
             return Err(Error::conflict(format!(
                 "{} has no step size to schedule, and a factor of {r} was set",
                 self.method
@@ -243,11 +323,14 @@ impl GaussianConfig {
             GaussianMethod::Vi if self.schedule.depends_on_steps() => {
                 Some("the schedule of vi's rate depends on it")
             }
+            GaussianMethod::Swag if self.schedule.depends_on_steps() => {
+                Some("the schedule of swag's rate depends on it")
+            }
             GaussianMethod::Ekf if self.learning_rate == 0.0 => {
                 Some("ekf at step_size 0 counts a step for its share of the data")
             }
             GaussianMethod::Laplace => Some("laplace counts a step for its share of the data"),
-            GaussianMethod::Vi | GaussianMethod::Ekf => None,
+            GaussianMethod::Vi | GaussianMethod::Ekf | GaussianMethod::Swag => None,
         }
     }
 
@@ -274,12 +357,17 @@ impl GaussianConfig {
         Ok(config)
     }
 
-    /// Checks that memory holds the covariance that the settings ask for, of a model's head of (V, C).
+    /// Checks that memory holds the covariance that the settings ask for, of a model of `n` parameters with a head of (V, C).
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] with how many numbers it has.
-    pub fn check_memory(&self, head: [usize; 2]) -> Result<()> {
+    pub fn check_memory(&self, n: usize, head: [usize; 2]) -> Result<()> {
         let [v, c] = head.map(|n| n as u128);
+        if self.method == GaussianMethod::Swag {
+            let rank = self.snapshots.unwrap_or_default().rank;
+            let what = format!("swag_rank: {rank} vectors of {n} parameters (choose fewer)");
+            return memory::probe::<f32>(rank.saturating_mul(n), &what);
+        }
         let numbers = match (self.fits_head(), self.laplace_structure) {
             (true, CovarianceStructure::LastLayerFull) => {
                 (v * v.saturating_sub(1) / 2) * (c * (c + 1) / 2)
@@ -294,12 +382,28 @@ impl GaussianConfig {
         memory::probe::<f64>(usize::try_from(numbers).unwrap_or(usize::MAX), &what)
     }
 
+    /// Returns the approximation of the curvature that EKF or Laplace takes.
+    pub(super) fn labels(&self) -> CurvatureKind {
+        match self.method {
+            GaussianMethod::Ekf => self.ekf_labels,
+            _ => self.laplace_labels,
+        }
+    }
+
     /// Returns how many gradients a step takes.
     pub fn gradients_per_step(&self) -> u64 {
         match self.method {
             GaussianMethod::Vi => self.vi_n_samples.into(),
-            GaussianMethod::Ekf | GaussianMethod::Laplace => 1,
+            // The squares of other labels than the data's have a pass of their own.
+            GaussianMethod::Ekf if !self.ekf_labels.is_empirical() => 2,
+            GaussianMethod::Ekf | GaussianMethod::Laplace | GaussianMethod::Swag => 1,
         }
+    }
+
+    /// Returns the number of a draw among those of all fits of the seed.
+    pub(super) fn numbered(&self, index: u64) -> u64 {
+        // No fit gives 2^32 draws, and no step has so many.
+        index.wrapping_add(u64::from(self.chain) << 32)
     }
 
     /// Returns how often EKF counts a step's mean observation, divided by T.
@@ -319,6 +423,17 @@ impl GaussianConfig {
             draws: self.vi_n_samples,
             stick_the_landing: self.stick_the_landing,
             seed: self.seed,
+            chain: self.chain,
+        }
+    }
+
+    pub(super) fn swag(&self) -> SwagConfig {
+        let Snapshots { every, rank } = self.snapshots.unwrap_or_default();
+        SwagConfig {
+            lr: self.learning_rate,
+            observations: self.observations,
+            every,
+            rank,
         }
     }
 }
@@ -328,11 +443,19 @@ impl GaussianConfig {
 pub struct GaussianReport {
     /// Which step this was, counted from 0.
     pub step: u64,
-    /// The value that was given with the gradient: VI's log posterior, its mean over the step's draws; a mean log likelihood otherwise.
+    /// The value that was given with the gradient: the log posterior of SWAG and of VI, there its mean over the step's draws; a mean log likelihood
+    /// otherwise.
     pub value: f64,
 }
 
 impl GaussianReport {
+    fn of_swag(r: SwagReport) -> Self {
+        Self {
+            step: r.step,
+            value: r.log_post,
+        }
+    }
+
     fn of_vi(r: ViReport) -> Self {
         Self {
             step: r.step,
@@ -357,9 +480,10 @@ enum Fit<V: Vectors> {
     Ekf(Ekf<V>),
     Vi(Vi<V>),
     Laplace(Laplace<V>),
+    Swag(Swag<V>),
 }
 
-/// A Gaussian approximation with independent parameters that is being fitted to a caller's gradients. For one thread at a time.
+/// A Gaussian approximation of all parameters that is being fitted to a caller's gradients. For one thread at a time.
 pub struct GaussianApproximation<V: Vectors> {
     vectors: V,
     config: GaussianConfig,
@@ -407,6 +531,10 @@ impl<V: Vectors> GaussianApproximation<V> {
             (GaussianMethod::Laplace, GaussianState::Laplace(s)) => {
                 (Fit::Laplace(Laplace::restore(v, s)?), s.mean.len())
             }
+            (GaussianMethod::Swag, GaussianState::Swag(s)) => (
+                Fit::Swag(Swag::restore(v, config.swag(), s)?),
+                s.params.len(),
+            ),
             (method, other) => {
                 return Err(Error::conflict(format!(
                     "the state is one of {}, and the settings ask for {method}",
@@ -435,21 +563,32 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Ekf(e) => GaussianState::Ekf(e.state()?),
             Fit::Vi(v) => GaussianState::Vi(v.state()?),
             Fit::Laplace(l) => GaussianState::Laplace(l.state()?),
+            Fit::Swag(s) => GaussianState::Swag(s.state()?),
         })
     }
 
-    /// Takes in, for VI, the gradient of the log posterior at [`GaussianApproximation::point`], and its value; `None` while draws of the step are left.
+    /// Takes in, for VI and SWAG, the gradient of the log posterior at [`GaussianApproximation::point`], and its value; `None` while draws of VI's step are left.
     ///
     /// # Errors
-    /// Returns the errors of [`Vi::step_with_gradient`]; [`Error::OutOfRange`] for the other methods and when every step was made.
+    /// Returns the errors of [`Vi::step_with_gradient`] and [`Swag::step_with_gradient`]; [`Error::Conflict`] for the other methods and when every step was
+    /// made.
     pub fn step_with_gradient(
         &mut self,
         grad: &V::Vector,
         log_post: f64,
     ) -> Result<Option<GaussianReport>> {
-        let (vi, rate) = self.vi()?;
-        let done = vi.step_with_gradient(grad, log_post, rate)?;
-        Ok(done.map(GaussianReport::of_vi))
+        let rate = self.next_rate()?;
+        match &mut self.fit {
+            Fit::Vi(vi) => {
+                let done = vi.step_with_gradient(grad, log_post, rate)?;
+                Ok(done.map(GaussianReport::of_vi))
+            }
+            Fit::Swag(s) => {
+                let r = s.step_with_gradient(grad, log_post, rate)?;
+                Ok(Some(GaussianReport::of_swag(r)))
+            }
+            Fit::Ekf(_) | Fit::Laplace(_) => Err(self.needs_squares()),
+        }
     }
 
     /// Does what [`GaussianApproximation::step_with_gradient`] does, with a gradient whose scalars are in `record`; `log_post` makes the log posterior of them.
@@ -459,30 +598,41 @@ impl<V: Vectors> GaussianApproximation<V> {
         record: &mut V::Record,
         log_post: &dyn Fn(&Scalars) -> f64,
     ) -> Result<Option<GaussianReport>> {
-        let (vi, rate) = self.vi()?;
-        let done = vi.step_recorded(grad, record, log_post, rate)?;
-        Ok(done.map(GaussianReport::of_vi))
+        let rate = self.next_rate()?;
+        match &mut self.fit {
+            Fit::Vi(vi) => {
+                let done = vi.step_recorded(grad, record, log_post, rate)?;
+                Ok(done.map(GaussianReport::of_vi))
+            }
+            Fit::Swag(s) => {
+                let r = s.step_recorded(grad, record, log_post, rate)?;
+                Ok(Some(GaussianReport::of_swag(r)))
+            }
+            Fit::Ekf(_) | Fit::Laplace(_) => Err(self.needs_squares()),
+        }
     }
 
-    /// Returns VI with a step left, and the factor on its rate.
-    fn vi(&mut self) -> Result<(&mut Vi<V>, f64)> {
-        self.config.refuse_when_done(self.steps_made())?;
-        let (c, rate) = (&self.config, self.rate);
-        let Fit::Vi(vi) = &mut self.fit else {
-            return Err(Error::conflict(format!(
-                "{} needs the gradient's squares: call step_with_squares",
-                c.method
-            )));
-        };
-        let rate = rate.unwrap_or_else(|| c.schedule.factor(vi.steps_made(), c.steps));
-        Ok((vi, rate))
+    /// Returns the factor on the next step's rate, of which there must be one left.
+    fn next_rate(&self) -> Result<f64> {
+        let (c, made) = (&self.config, self.steps_made());
+        c.refuse_when_done(made)?;
+        Ok(self
+            .rate
+            .unwrap_or_else(|| c.schedule.factor(made, c.steps)))
+    }
+
+    fn needs_squares(&self) -> Error {
+        Error::conflict(format!(
+            "{} needs the gradient's squares: call step_with_squares",
+            self.config.method
+        ))
     }
 
     /// Takes in, for EKF and Laplace, one batch at [`GaussianApproximation::point`]. `grad` times `gradient_scale` is the mean gradient of the observations'
     /// log likelihoods (Laplace does not read it), `squares` times `squares_scale` the mean of their squares, `log_lik` the mean itself.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] with step and element, the state as before; [`Error::OutOfRange`] for VI and when every step was made.
+    /// [`Error::NotFinite`] with step and element, the state as before; [`Error::Conflict`] for VI and SWAG, and when every step was made.
     pub fn step_with_squares(
         &mut self,
         grad: &V::Vector,
@@ -519,16 +669,17 @@ impl<V: Vectors> GaussianApproximation<V> {
                 self.prior = None;
                 l.step_recorded(of.squares, scale, record, log_lik)?
             }
-            Fit::Vi(_) => {
-                return Err(Error::conflict(
-                    "vi takes the gradient of the log posterior: call step_with_gradient",
-                ));
+            Fit::Vi(_) | Fit::Swag(_) => {
+                return Err(Error::conflict(format!(
+                    "{} takes the gradient of the log posterior: call step_with_gradient",
+                    self.config.method
+                )));
             }
         };
         Ok(GaussianReport { step, value })
     }
 
-    /// Sets, for VI, the factor on Adam's rate in all following steps, in place of the schedule's; `None` gives that its place back. No part of the
+    /// Sets, for VI and SWAG, the factor on the rate in all following steps, in place of the schedule's; `None` gives that its place back. No part of the
     /// state.
     ///
     /// # Errors
@@ -539,10 +690,11 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(())
     }
 
-    /// Returns where the next gradient is to be taken: VI's draw, or the mean.
+    /// Returns where the next gradient is to be taken: VI's draw, SWAG's optimiser, or the mean.
     pub fn point(&self) -> &V::Vector {
         match &self.fit {
             Fit::Vi(v) => v.point(),
+            Fit::Swag(s) => s.params(),
             _ => self.mean(),
         }
     }
@@ -553,6 +705,7 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Ekf(e) => e.mean(),
             Fit::Vi(v) => v.mean(),
             Fit::Laplace(l) => l.mean(),
+            Fit::Swag(s) => s.mean(),
         }
     }
 
@@ -576,6 +729,7 @@ impl<V: Vectors> GaussianApproximation<V> {
                     .for_each(|h| *h = (t / (*h as f64 + p)).sqrt() as f32);
                 sd
             }
+            Fit::Swag(s) => s.sd(t)?,
         })
     }
 
@@ -596,6 +750,7 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Ekf(e) => e.average_sd(),
             Fit::Vi(v) => v.average_sd(),
             Fit::Laplace(l) => l.average_sd(prior_precision, self.config.temperature),
+            Fit::Swag(s) => s.average_sd(self.config.temperature),
         }
     }
 
@@ -628,10 +783,12 @@ impl<V: Vectors> GaussianApproximation<V> {
             self.config.temperature,
             self.config.seed,
         );
+        let index = self.config.numbered(index);
         match &self.fit {
             Fit::Ekf(e) => e.draw(seed, index, out),
             Fit::Vi(v) => v.draw(seed, index, out),
             Fit::Laplace(l) => l.draw(p, t, seed, index, out),
+            Fit::Swag(s) => s.draw(t, seed, index, out),
         }
     }
 
@@ -641,6 +798,7 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Ekf(e) => e.steps_made(),
             Fit::Vi(v) => v.steps_made(),
             Fit::Laplace(l) => l.steps_made(),
+            Fit::Swag(s) => s.steps_made(),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Phase;
 use super::ekf::Squared;
 use super::gaussian::{CurvatureKind, GaussianApproximation, GaussianConfig, GaussianMethod};
-use super::gaussian_state::{GaussianState, Values};
+use super::gaussian_state::{DEVIATIONS, GaussianState, Values};
 use super::laplace::PriorFit;
 use super::last_layer::{HeadBatch, LastLayer};
 use crate::backend::vectors::Combine;
@@ -21,9 +21,9 @@ use std::cell::Cell;
 pub struct FitReport {
     /// Which step this was, counted from 0.
     pub step: u64,
-    /// Mean log likelihood of the batch, nats; VI's over its draws.
+    /// Mean log likelihood of the batch where the gradient was taken, nats; VI's over its draws.
     pub log_lik: f64,
-    /// VI's log posterior, mean over its draws; num_data * log_lik otherwise.
+    /// The log posterior of SWAG, and of VI its mean over the draws; num_data * log_lik otherwise.
     pub log_post: f64,
 }
 
@@ -31,7 +31,7 @@ enum Fit<B: Backend> {
     /// A fit of every parameter.
     Independent {
         normals: GaussianApproximation<B>,
-        squares: B::Vector, // (n_params); empty for VI
+        squares: B::Vector, // (n_params); empty for VI and SWAG
     },
     /// A fit of the head's weights.
     Head(Head<B>),
@@ -45,6 +45,25 @@ struct Head<B: Backend> {
 }
 
 impl<B: Backend> Head<B> {
+    fn step(&mut self, posterior: &mut Posterior<B>, batch: &Batch) -> Result<FitReport> {
+        let (inputs, logits) = posterior.head_inputs(self.fit.mean(), batch)?;
+        let head = HeadBatch {
+            inputs: &inputs,
+            logits: &logits,
+            labels: &batch.y,
+            t: batch.t,
+            objective: posterior.objective(),
+        };
+        let step = self.fit.steps_made();
+        let log_lik = self.fit.step(head, self.config.share() / batch.b as f64)?;
+        self.prior = None;
+        Ok(FitReport {
+            step,
+            log_lik,
+            log_post: posterior.num_data() * log_lik,
+        })
+    }
+
     fn prior_fit(&mut self) -> Result<Option<PriorFit>> {
         if self.config.laplace_fit_prior && self.prior.is_none() {
             self.prior = Some(self.fit.fit_prior(self.config.prior_std.powi(-2))?);
@@ -76,8 +95,83 @@ impl<B: Backend> Head<B> {
 
     fn draw(&mut self, index: u64, out: &mut B::Vector) -> Result<()> {
         let (p, c) = (self.precision()?, &self.config);
+        let index = c.numbered(index);
         self.fit.draw(p, c.temperature, c.seed, index, out)
     }
+}
+
+/// Makes a step of SWAG, or all draws of a step of VI.
+fn gradient_step<B: Backend>(
+    normals: &mut GaussianApproximation<B>,
+    posterior: &mut Posterior<B>,
+    batch: &Batch,
+) -> Result<FitReport> {
+    let (mut log_lik, gradients) = (0.0, normals.config().gradients_per_step() as f64);
+    loop {
+        let scale = posterior.launch(normals.point(), batch, None)?;
+        let (grad, record) = posterior.launched();
+        let found = Cell::new(0.0);
+        let log_post = |of: &Scalars| {
+            let at = scale.log_posterior(of);
+            found.set(at.log_lik);
+            at.log_post
+        };
+        let report = normals.step_recorded(grad, record, &log_post)?;
+        log_lik += found.get();
+        if let Some(r) = report {
+            return Ok(FitReport {
+                step: r.step,
+                log_lik: log_lik / gradients,
+                log_post: r.value,
+            });
+        }
+    }
+}
+
+/// Makes a step of EKF or Laplace; `squares` is 0.
+fn squares_step<B: Backend>(
+    normals: &mut GaussianApproximation<B>,
+    posterior: &mut Posterior<B>,
+    batch: &Batch,
+    squares: &mut B::Vector,
+) -> Result<FitReport> {
+    let (config, step, mean) = (normals.config(), normals.steps_made(), normals.mean());
+    let (seed, labels, own) = (config.seed, config.labels(), Squares::Gradients);
+    let draw = config.numbered(step);
+    let mut scale = match labels {
+        CurvatureKind::EmpiricalFisher => posterior.launch_squares(mean, batch, own, squares)?,
+        CurvatureKind::Fisher => {
+            let mut drawn = batch.clone();
+            posterior.draw_labels(mean, seed, draw, &mut drawn)?;
+            posterior.launch_squares(mean, &drawn, own, squares)?
+        }
+        CurvatureKind::Ggn => {
+            let stream = Stream::new(seed, StreamTag::Labels, 0);
+            let of = Squares::Curvature { stream, draw };
+            posterior.launch_squares(mean, batch, of, squares)?
+        }
+    };
+    if config.method == GaussianMethod::Ekf && labels != CurvatureKind::EmpiricalFisher {
+        // The pass left the gradient of other labels, and EKF's mean follows the data's.
+        scale = posterior.launch_likelihood(mean, batch)?;
+    }
+    // The gradient is of the mean loss over positions; an observation is a sequence.
+    let (to_windows, of_batch) = (-posterior.positions(), 1.0 / batch.b as f64);
+    let num_data = posterior.num_data();
+    let (grad, record) = posterior.launched();
+    let of = Squared {
+        grad,
+        gradient_scale: to_windows,
+        squares,
+        squares_scale: of_batch,
+    };
+    let log_lik = |found: &Scalars| scale.log_posterior(found).log_lik;
+    let r = normals.squares_recorded(of, record, &log_lik)?;
+    Ok(FitReport {
+        step: r.step,
+        log_lik: r.value,
+        log_post: num_data * r.value,
+    })
 }
 
 /// A Gaussian approximation that is being fitted to a GPT's posterior, one batch per step. For one thread at a time.
@@ -85,6 +179,21 @@ pub struct GaussianFit<B: Backend> {
     backend: B,
     posterior: Posterior<B>,
     fit: Fit<B>,
+}
+
+/// Checks that a state's arrays are of the model's size.
+fn check_size(gpt: &Gpt, state: &GaussianState) -> Result<()> {
+    let has_moments = matches!(state.method(), GaussianMethod::Vi | GaussianMethod::Swag);
+    for (name, v) in state.values() {
+        // Adam's moments may be left out, and of swag's columns there is any number.
+        if let Values::F32(v) = v
+            && !(v.is_empty() && has_moments)
+            && name != DEVIATIONS
+        {
+            gpt.layout().check(v)?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns (V, C) of a model's head.
@@ -119,14 +228,7 @@ impl<B: Backend> GaussianFit<B> {
         state: &GaussianState,
     ) -> Result<Self> {
         let gpt = posterior.gpt();
-        for (_, v) in state.values() {
-            // Adam's moments may be left out.
-            if let Values::F32(v) = v
-                && !(v.is_empty() && state.method() == GaussianMethod::Vi)
-            {
-                gpt.layout().check(v)?;
-            }
-        }
+        check_size(gpt, state)?;
         let laplace = config.method == GaussianMethod::Laplace;
         if laplace && !posterior.has_one_precision() {
             return Err(Error::conflict(
@@ -159,8 +261,8 @@ impl<B: Backend> GaussianFit<B> {
             }
             (false, state) => {
                 let n = match config.method {
-                    GaussianMethod::Vi => 0,
-                    _ => gpt.n_params(),
+                    GaussianMethod::Vi | GaussianMethod::Swag => 0,
+                    GaussianMethod::Ekf | GaussianMethod::Laplace => gpt.n_params(),
                 };
                 Fit::Independent {
                     normals: GaussianApproximation::restore(backend.clone(), config, state)?,
@@ -192,90 +294,19 @@ impl<B: Backend> GaussianFit<B> {
     /// [`Error::NotFinite`] with step and tensor; [`Error::Conflict`] when every step was made; [`Error::Shape`] or [`Error::OutOfRange`] when the batch does not fit.
     pub fn step(&mut self, batch: &Batch) -> Result<FitReport> {
         self.config().refuse_when_done(self.steps_made())?;
-        let posterior = &mut self.posterior;
-        let (normals, squares) = match &mut self.fit {
-            Fit::Independent { normals, squares } => (normals, squares),
-            Fit::Head(h) => {
-                let (inputs, logits) = posterior.head_inputs(h.fit.mean(), batch)?;
-                let head = HeadBatch {
-                    inputs: &inputs,
-                    logits: &logits,
-                    labels: &batch.y,
-                    t: batch.t,
-                    objective: posterior.objective(),
-                };
-                let step = h.fit.steps_made();
-                let log_lik = h.fit.step(head, h.config.share() / batch.b as f64)?;
-                h.prior = None;
-                return Ok(FitReport {
-                    step,
-                    log_lik,
-                    log_post: posterior.num_data() * log_lik,
-                });
-            }
-        };
-        let config = normals.config();
-        if config.method == GaussianMethod::Vi {
-            let (mut log_lik, draws) = (0.0, config.vi_n_samples as f64);
-            loop {
-                let scale = posterior.launch(normals.point(), batch, None)?;
-                let (grad, record) = posterior.launched();
-                let found = Cell::new(0.0);
-                let log_post = |of: &Scalars| {
-                    let at = scale.log_posterior(of);
-                    found.set(at.log_lik);
-                    at.log_post
-                };
-                let report = normals.step_recorded(grad, record, &log_post)?;
-                log_lik += found.get();
-                if let Some(r) = report {
-                    return Ok(FitReport {
-                        step: r.step,
-                        log_lik: log_lik / draws,
-                        log_post: r.value,
-                    });
+        let (posterior, backend) = (&mut self.posterior, &self.backend);
+        match &mut self.fit {
+            Fit::Head(h) => h.step(posterior, batch),
+            Fit::Independent { normals, squares } => match normals.config().method {
+                GaussianMethod::Vi | GaussianMethod::Swag => {
+                    gradient_step(normals, posterior, batch)
                 }
-            }
+                GaussianMethod::Ekf | GaussianMethod::Laplace => {
+                    backend.combine(squares, Combine::Fill(0.0))?;
+                    squares_step(normals, posterior, batch, squares)
+                }
+            },
         }
-        self.backend.combine(squares, Combine::Fill(0.0))?;
-        let (seed, step, mean) = (config.seed, normals.steps_made(), normals.mean());
-        let labels = match config.method {
-            GaussianMethod::Laplace => config.laplace_labels,
-            _ => CurvatureKind::EmpiricalFisher,
-        };
-        let own = Squares::Gradients;
-        let scale = match labels {
-            CurvatureKind::EmpiricalFisher => {
-                posterior.launch_squares(mean, batch, own, squares)?
-            }
-            CurvatureKind::Fisher => {
-                let mut drawn = batch.clone();
-                posterior.draw_labels(mean, seed, step, &mut drawn)?;
-                posterior.launch_squares(mean, &drawn, own, squares)?
-            }
-            CurvatureKind::Ggn => {
-                let stream = Stream::new(seed, StreamTag::Labels, 0);
-                let of = Squares::Curvature { stream, draw: step };
-                posterior.launch_squares(mean, batch, of, squares)?
-            }
-        };
-        // The gradient is of the mean loss over positions; an observation is a sequence.
-        let (to_windows, of_batch) = (-posterior.positions(), 1.0 / batch.b as f64);
-        let num_data = posterior.num_data();
-        let (grad, record) = posterior.launched();
-        let of = Squared {
-            grad,
-            gradient_scale: to_windows,
-            squares,
-            squares_scale: of_batch,
-        };
-        let log_lik = |found: &Scalars| scale.log_posterior(found).log_lik;
-        let r = normals.squares_recorded(of, record, &log_lik)?;
-        Ok(FitReport {
-            step: r.step,
-            log_lik: r.value,
-            log_post: num_data * r.value,
-        })
     }
 
     /// Sets the factor on VI's rate: see [`GaussianApproximation::set_rate`].

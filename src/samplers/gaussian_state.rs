@@ -5,10 +5,13 @@ use super::ekf::EkfState;
 use super::gaussian::{CovarianceStructure, GaussianMethod};
 use super::laplace::LaplaceState;
 use super::last_layer::{HeadHessian, LastLayerState};
+use super::swag::SwagState;
 use super::vi::ViState;
 use crate::error::Result;
 use crate::memory;
 
+/// The name of swag's columns, an array of any number of times (n_params).
+pub(super) const DEVIATIONS: &str = "deviations";
 /// What messages call a fit's mean.
 const MEAN: &str = "a fit's mean";
 
@@ -23,12 +26,14 @@ pub enum GaussianState {
     Laplace(LaplaceState),
     /// State of Laplace on the head only.
     LastLayer(LastLayerState),
+    /// State of SWAG.
+    Swag(SwagState),
 }
 
 /// An array of a state.
 #[derive(Debug)]
 pub enum Values<'a> {
-    /// Values of all parameters, (n_params).
+    /// Values of all parameters, (n_params), or several times as many.
     F32(&'a [f32]),
     /// Values of another size.
     F64(&'a [f64]),
@@ -37,7 +42,7 @@ pub enum Values<'a> {
 /// An array of a state, to be filled.
 #[derive(Debug)]
 pub enum ValuesMut<'a> {
-    /// Values of all parameters, (n_params).
+    /// Values of all parameters, (n_params), or several times as many.
     F32(&'a mut [f32]),
     /// Values of another size.
     F64(&'a mut [f64]),
@@ -65,6 +70,14 @@ impl GaussianState {
                 mean,
                 log_sd: filled(config.init_log_scale)?,
                 adam: Default::default(),
+            }),
+            (GaussianMethod::Swag, _) => Self::Swag(SwagState {
+                step,
+                params: mean,
+                adam: Default::default(),
+                mean: filled(0.0)?,
+                squares: filled(0.0)?,
+                deviations: Vec::new(),
             }),
             (GaussianMethod::Laplace, CovarianceStructure::Diagonal) => {
                 Self::Laplace(LaplaceState {
@@ -107,6 +120,14 @@ impl GaussianState {
             }
             Self::Laplace(s) => s.step = step,
             Self::LastLayer(s) => s.step = step,
+            Self::Swag(s) => {
+                s.step = step;
+                for v in &mut s.adam {
+                    *v = memory::zeros(n, "the averages of AdamW")?;
+                }
+                let (_, columns) = config.swag().collected(step);
+                s.deviations = memory::zeros(n.saturating_mul(columns), "swag's deviations")?;
+            }
         }
         Ok(state)
     }
@@ -117,6 +138,7 @@ impl GaussianState {
             Self::Ekf(_) => GaussianMethod::Ekf,
             Self::Vi(_) => GaussianMethod::Vi,
             Self::Laplace(_) | Self::LastLayer(_) => GaussianMethod::Laplace,
+            Self::Swag(_) => GaussianMethod::Swag,
         }
     }
 
@@ -127,11 +149,12 @@ impl GaussianState {
             Self::Vi(s) => s.step,
             Self::Laplace(s) => s.step,
             Self::LastLayer(s) => s.step,
+            Self::Swag(s) => s.step,
         }
     }
 
     /// Returns the arrays by name: `params` and `sd` (ekf); `params`, `log_sd`, `adam.0` to `adam.3` (vi); `params` and `precision` (laplace), or
-    /// `params` with `pairs`, or with `outputs` and `inputs` (of a head).
+    /// `params` with `pairs`, or with `outputs` and `inputs` (of a head); `params`, `adam.0`, `adam.1`, `mean`, `squares` and `deviations` (swag).
     pub fn values(&self) -> Vec<(&'static str, Values<'_>)> {
         use Values::{F32, F64};
         match self {
@@ -146,6 +169,17 @@ impl GaussianState {
                     ("adam.1", F32(b)),
                     ("adam.2", F32(c)),
                     ("adam.3", F32(d)),
+                ]
+            }
+            Self::Swag(s) => {
+                let [a, b] = &s.adam;
+                vec![
+                    ("params", F32(&s.params)),
+                    ("adam.0", F32(a)),
+                    ("adam.1", F32(b)),
+                    ("mean", F32(&s.mean)),
+                    ("squares", F32(&s.squares)),
+                    (DEVIATIONS, F32(&s.deviations)),
                 ]
             }
             Self::LastLayer(s) => {
@@ -175,6 +209,17 @@ impl GaussianState {
                     ("adam.1", F32(b)),
                     ("adam.2", F32(c)),
                     ("adam.3", F32(d)),
+                ]
+            }
+            Self::Swag(s) => {
+                let [a, b] = &mut s.adam;
+                vec![
+                    ("params", F32(&mut s.params)),
+                    ("adam.0", F32(a)),
+                    ("adam.1", F32(b)),
+                    ("mean", F32(&mut s.mean)),
+                    ("squares", F32(&mut s.squares)),
+                    (DEVIATIONS, F32(&mut s.deviations)),
                 ]
             }
             Self::LastLayer(s) => {

@@ -14,14 +14,15 @@
 //! | SGNHT, explicit Euler | [`sgnht_euler`] | that of SGHMC by explicit Euler, with the friction at which the momenta have T: for comparison only |
 //! | SGLRW | [`sglrw`] | exact variance of each parameter, whatever the gradient's noise |
 //!
-//! Three methods fit normals instead of sampling, and hand out draws from them:
+//! Four methods fit normals instead of sampling, and hand out draws from them:
 //!
 //! | method | file | the fit on a Gaussian |
 //! |---|---|---|
-//! | EKF, diagonal Fisher | [`ekf`] | mean and precision of the data seen once, where coordinates do not interact |
+//! | EKF, diagonal Fisher | [`ekf`] | mean and precision of the data seen once, where coordinates do not interact and the squares are the true Fisher information |
 //! | VI | [`vi`] | the mean, and the precision's diagonal |
 //! | Laplace | [`laplace`] | the precision's diagonal at the mode, from squared gradients |
 //! | Laplace of the head | [`last_layer`] | the precision, whole or as a Kronecker product, of the last layer's weights |
+//! | SWAG | [`swag`] | mean and covariance of an optimiser's path, which gradient noise makes |
 //!
 //! What a step size means, and which is too large, is in [`stability`]; the curvature that decides it is found by [`curvature`].
 
@@ -53,6 +54,7 @@ pub mod sgnht;
 pub mod sgnht_ding;
 pub mod sgnht_euler;
 pub mod stability;
+pub mod swag;
 mod temperatures;
 pub mod vi;
 
@@ -64,7 +66,7 @@ pub use curvature::{ExtremeEigenvalues, extreme_curvature};
 pub use ekf::Ekf;
 pub use gaussian::{
     CovarianceStructure, CurvatureKind, GaussianApproximation, GaussianConfig, GaussianMethod,
-    GaussianReport,
+    GaussianReport, Snapshots,
 };
 pub use gaussian_fit::{FitReport, GaussianFit};
 pub use gaussian_state::{GaussianState, Values, ValuesMut};
@@ -78,5 +80,6 @@ pub use psgld::{Diagonal, Psgld, PsgldMass};
 pub use sampler::{Factors, Phase, Sampler, SamplerState, StepReport};
 pub use schedule::Schedule;
 pub use scheme::{Kinetic, Scheme};
+pub use swag::Swag;
 pub use temperatures::Temperatures;
 pub use vi::Vi;

@@ -40,6 +40,8 @@ pub struct ViConfig {
     pub stick_the_landing: bool,
     /// Seed of the draws.
     pub seed: u64,
+    /// Which fit of the seed this is.
+    pub chain: u32,
 }
 
 impl Default for ViConfig {
@@ -50,6 +52,7 @@ impl Default for ViConfig {
             draws: 1,
             stick_the_landing: true,
             seed: 0,
+            chain: 0,
         }
     }
 }
@@ -154,7 +157,7 @@ impl<V: Vectors> Vi<V> {
             draw: 0,
             nelbo: 0.0,
             log_post: 0.0,
-            stream: Stream::new(config.seed, StreamTag::Noise, 0),
+            stream: Stream::new(config.seed, StreamTag::Noise, config.chain),
             vectors,
             config,
         };

@@ -92,12 +92,6 @@ impl Settings {
     }
 
     fn check_gaussian(&self, normal: GaussianMethod) -> Result<()> {
-        if self.chains != 1 {
-            return Err(Error::conflict(format!(
-                "chains: {} makes one fit, not {}: leave chains at 1",
-                self.sampler, self.chains
-            )));
-        }
         if normal == GaussianMethod::Laplace {
             self.check_laplace()?;
         }

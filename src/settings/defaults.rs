@@ -81,6 +81,8 @@ impl Case {
             (SamplerChoice::Gaussian(GaussianMethod::Vi), _) => 1e-4,
             (SamplerChoice::Gaussian(GaussianMethod::Ekf), _) => 5e-6,
             (SamplerChoice::Gaussian(GaussianMethod::Laplace), _) => 1e-5,
+            // The original has no such method.
+            (SamplerChoice::Gaussian(GaussianMethod::Swag), _) => 1e-3,
         }
     }
 
@@ -117,6 +119,15 @@ impl Case {
             (TargetKind::Gpt, Preset::Default) => defaults::MODEL_THERMOSTAT_MASS,
             _ => defaults::THERMOSTAT_MASS,
         })
+    }
+
+    /// Returns the passes over the data of a fit. SWAG's path needs more steps than a small text has in one.
+    pub(super) fn epochs(&self) -> Option<u64> {
+        let one = match self.sampler {
+            SamplerChoice::Gaussian(GaussianMethod::Swag) => 20,
+            _ => 1,
+        };
+        self.kind(None, Some(self.preset(one, 15)))
     }
 
     pub(super) fn temperature(&self) -> f64 {

@@ -11,7 +11,8 @@ use crate::gpt::{GptConfig, NAMED};
 use crate::inference::selection::Selection;
 use crate::posterior::Prior;
 use crate::samplers::{
-    self, AutoStep, GaussianConfig, GaussianMethod, Preconditioner, Schedule, stability,
+    self, AutoStep, CurvatureKind, GaussianConfig, GaussianMethod, Preconditioner, Schedule,
+    Snapshots, stability,
 };
 use serde_json::json;
 
@@ -159,6 +160,14 @@ impl Settings {
             seed: self.seed,
             init_sd: self.init_sd,
             transition_sd: self.transition_sd,
+            ekf_labels: match method {
+                GaussianMethod::Ekf => self.ekf_labels,
+                _ => CurvatureKind::EmpiricalFisher,
+            },
+            snapshots: (method == GaussianMethod::Swag).then_some(Snapshots {
+                every: self.swag_every,
+                rank: self.swag_rank,
+            }),
             init_log_scale: self.init_log_scale,
             vi_n_samples: self.vi_n_samples,
             stick_the_landing: self.stick_the_landing,
@@ -220,6 +229,7 @@ impl Settings {
             top_k: (self.top_k > 0).then_some(self.top_k),
             seed: self.seed,
             context: self.context,
+            mode: self.mode,
         };
         o.check()?;
         Ok(o)
@@ -233,12 +243,13 @@ impl Settings {
         }
     }
 
-    /// Returns the gradients of all chains together, or of a fit whose epochs have so many batches; the baseline's are not counted.
+    /// Returns the gradients of all chains together, or of all fits, whose epochs have so many batches; the baseline's are not counted.
     pub fn gradients(&self, per_epoch: u64) -> u64 {
         if let Some(method) = self.gaussian() {
             let steps = self.num_epochs.unwrap_or(1).saturating_mul(per_epoch);
             let config = self.gaussian_config(method, steps);
-            return steps.saturating_mul(config.gradients_per_step());
+            let each = steps.saturating_mul(config.gradients_per_step());
+            return each.saturating_mul(u64::from(self.chains));
         }
         let mass = self.mass();
         let moves = self.warmup_steps + self.sampling_steps;

@@ -10,7 +10,7 @@ use super::words::Word;
 use crate::backend::{Precision, PriorFamily, WeightType};
 use crate::baseline::Recipe;
 use crate::data::Order;
-use crate::generate::ContextOverflow;
+use crate::generate::{ContextOverflow, Mode};
 use crate::gpt::{Gelu, NAMED, Objective};
 use crate::inference::selection::Selection;
 use crate::samplers::{
@@ -184,9 +184,10 @@ settings! { case =>
     Sampler {
         /// Named set of defaults: default, or the Python original's.
         preset: Preset = Preset::Default, ANY, CHAIN;
-        /// Method: a chain's, or one that fits normals (ekf, vi, laplace).
+        /// Method: a chain's, or one that fits normals (ekf, vi, laplace, swag).
         sampler: SamplerChoice = Case::usual().sampler, ANY, CHAIN, common: true;
-        /// Step size per preconditioned unit: h, of time, for methods with momenta; epsilon, of squared time, for sgld and sglrw. For vi, Adam's rate.
+        /// Step size per preconditioned unit: h, of time, for methods with momenta; epsilon, of squared time, for sgld and sglrw. For vi and swag, the
+        /// optimiser's rate.
         /// For ekf, the weight of each batch's mean log-likelihood; 0 weights the batches so that the data count once in total.
         learning_rate: f64 = case.learning_rate(), FROM_0, CHAIN, aliases: &["step_size"], common: true;
         /// Friction alpha of methods with momenta. Without it `momentum` sets the friction.
@@ -212,7 +213,7 @@ settings! { case =>
         sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, &[Reader::Sampler, Gradients, Train, Resume], common: true;
         /// Keep one sample every N sampling steps, at most `sampling_steps`.
         thinning: u64 = case.preset(defaults::THINNING, 10), COUNT, CHAIN, common: true;
-        /// Number of independent chains of the same seed, run one after the other.
+        /// Number of independent chains of the same seed, or of fits, run one after the other.
         chains: u32 = 1, Range::Whole(1, 10_000), RUN, common: true;
         /// Where chains start: shared (at the baseline), or separate (each after the first at a baseline of its own, trained with seed + chain).
         starts: Starts = Starts::Shared, ANY, RUN, before: Some("shared");
@@ -288,14 +289,17 @@ settings! { case =>
         train_samples: Option<usize> = case.preset(None, Some(10_000)), COUNT, GPT;
     }
     Fits {
-        /// Number of passes over the data of ekf, vi and laplace; chains are counted in steps.
-        num_epochs: Option<u64> = case.kind(None, Some(case.preset(1, 15))), COUNT, &[Reader::Sampler, Train, Resume], aliases: &["epochs"];
-        /// Number of draws from the fitted normals that are stored.
+        /// Number of passes over the data of ekf, vi, laplace and swag; chains are counted in steps.
+        num_epochs: Option<u64> = case.epochs(), COUNT, &[Reader::Sampler, Train, Resume], aliases: &["epochs"];
+        /// Number of draws from the fitted normals that are stored, of each fit.
         num_samples: u64 = case.kind(25, case.preset(25, 10)), COUNT, RUN, before: Some("25");
         /// Standard deviation of ekf's normals before any data.
         init_sd: f64 = case.kind(case.fit().init_sd, case.preset(case.fit().init_sd, 1.0)), ABOVE_0, CHAIN, before: Some("0.01");
         /// Standard deviation that ekf adds to every parameter per step.
         transition_sd: f64 = case.fit().transition_sd, FROM_0, CHAIN, before: Some("0.0");
+        /// Labels of ekf's squared gradients: ggn (no labels: generalised Gauss-Newton), model (Fisher), or data (empirical Fisher: one gradient a step in place
+        /// of two, but far from the mode residuals inflate the squares, and the means stop too early).
+        ekf_labels: CurvatureKind = case.preset(CurvatureKind::Ggn, CurvatureKind::EmpiricalFisher), ANY, GPT, before: Some("data");
         /// Logarithm of the standard deviation that vi's normals begin with.
         init_log_scale: f64 = case.fit().init_log_scale, ANY, CHAIN, before: Some("-5.0");
         /// Number of draws, each with a gradient, per step of vi.
@@ -309,6 +313,10 @@ settings! { case =>
         laplace_labels: CurvatureKind = case.fit().laplace_labels, ANY, CHAIN, before: Some("data");
         /// Let the marginal likelihood choose the precision of laplace's prior, in place of `prior_std`.
         laplace_fit_prior: bool = case.fit().laplace_fit_prior, ANY, CHAIN, before: Some("false");
+        /// Number of steps between two snapshots of swag's path.
+        swag_every: u64 = 20, COUNT, CHAIN, before: Some("20");
+        /// Number of swag's latest snapshots that the low-rank part of its covariance is made of.
+        swag_rank: usize = 20, Range::Whole(2, 1000), CHAIN, before: Some("20");
     }
     Recording {
         /// How stored samples are rounded: f32 (not at all), or bf16 (to 8 significant bits, half the space).
@@ -332,7 +340,7 @@ settings! { case =>
         eval: bool = false, ANY, &[Train, Resume], common: true;
         /// Splits to evaluate on: val, train, or both.
         eval_splits: Vec<String> = vec!["val".into(), "train".into()], Range::Words(|| vec!["val", "train"]), SCORES;
-        /// Number of last samples that are averaged; 0 averages all.
+        /// Number of samples that are averaged, spread evenly over chains and steps; 0 averages all.
         eval_num_posterior_samples: usize = case.preset(0, 10), ANY, SCORES;
         /// Number of texts generated for BLEU and ROUGE, at most what the split has room for.
         eval_num_text_samples: usize = 20, ANY, SCORES;
@@ -354,10 +362,13 @@ settings! { case =>
     Generation {
         /// Number of tokens to generate.
         max_new_tokens: usize = 600, ANY, WRITER, common: true;
-        /// Temperature at which tokens are drawn. Uncertainty is always given at 1.
-        generation_temperature: f64 = 0.3, ABOVE_0, WRITER, flag: Some("temperature"), common: true;
+        /// Temperature T at which tokens are drawn; 0 takes the likeliest. Uncertainty is always given at 1.
+        generation_temperature: f64 = 0.3, FROM_0, WRITER, flag: Some("temperature"), common: true;
         /// Draw among this many likeliest tokens; 0 takes all.
         top_k: usize = 10, ANY, WRITER, common: true;
+        /// What tokens are drawn from: average (the samples' averaged prediction, to the power 1/T), vote (the average of the samples' tempered predictions),
+        /// or sequence (each text from one sample: at T = 1 and `top_k` = 0 texts are draws from the posterior predictive).
+        mode: Mode = Mode::Average, ANY, WRITER;
         /// What happens when the block is full: exact reads the last block again for each token; hop drops the older half and goes on.
         context: ContextOverflow = ContextOverflow::Exact, ANY, WRITER;
         /// How the samples' weights are kept: f32, or bf16, which rounds them to 8 significant bits and is up to twice as fast on large models.

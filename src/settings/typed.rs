@@ -7,7 +7,7 @@ use super::row::{Kind, Value};
 use super::words::{Word, names};
 use crate::backend::{Precision, WeightType};
 use crate::data::Order;
-use crate::generate::ContextOverflow;
+use crate::generate::{ContextOverflow, Mode};
 use crate::gpt::{Gelu, Objective};
 use crate::samplers::{CovarianceStructure, CurvatureKind, NoiseCorrection};
 use crate::store::Dtype;
@@ -244,6 +244,7 @@ enums!(
     Dtype,
     Gelu,
     CurvatureKind,
+    Mode,
     NoiseCorrection,
     Objective,
     Order,

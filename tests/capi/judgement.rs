@@ -2,7 +2,7 @@
 
 use super::expected::{letters, printed, same, small};
 use bnn::backend::Cpu;
-use bnn::generate::Generator;
+use bnn::generate::{Generator, Mode};
 use bnn::inference::agreement::{Called, judge};
 use bnn::inference::baseline_file::BaselineFile;
 use bnn::inference::scoring::{Models, compare, load_samples};
@@ -83,7 +83,7 @@ pub fn files(folder: &Path, out: &str) {
     same(&printed(out, "movement"), &want, "movement");
     assert_eq!(verdicts(out)[2], m.verdict);
 
-    let models = Models::Stored(&store, 0..4);
+    let models = Models::Stored(&store, &[0, 1, 2, 3]);
     let c = compare(&cpu, &gpt, &corpus.val, &models, &start, 5, |_| Ok(())).expect("scores");
     let want = [
         c.averaged.perplexity.ln(),
@@ -110,13 +110,14 @@ pub fn files(folder: &Path, out: &str) {
         same(&[row[1].parse().expect("a number")], &[*value], name);
     }
 
-    let samples = load_samples(&store, 0).expect("samples");
+    let samples = load_samples(&store, &[0, 1, 2, 3]).expect("samples");
     let mut generator = Generator::new(&cpu, &gpt, samples).expect("a generator");
     let plan = TextPlan {
         texts: 3,
         prompt: 4,
         length: 12,
         temperature: 0.8,
+        mode: Mode::Average,
         seed: 3,
         split: 1,
     };

@@ -1,4 +1,4 @@
-/* ekf, vi and laplace through the C interface: closed forms away from neutral settings, on a caller's gradients and on a GPT's posterior. */
+/* ekf, vi, laplace and swag through the C interface: closed forms away from neutral settings, on a caller's gradients and on a GPT's posterior. */
 #include "rows.h"
 
 static bnn_context *ctx;
@@ -194,6 +194,9 @@ static void gpt(void) {
   F64(o, "prior_std", 0.25);
   F64(o, "init_sd", 0.05);
   U64(o, "num_epochs", 2);
+  STR(o, "ekf_labels", "data");
+  U64(o, "swag_every", 2);
+  U64(o, "swag_rank", 3);
   OK(bnn_model_new(ctx, o, vocab, &model, &err));
   OK(bnn_model_sizes(model, &n, &t, &err));
   OK(bnn_model_get_params(model, theta, n, &err));
@@ -202,8 +205,8 @@ static void gpt(void) {
   double loss = 0, log_lik = 0, log_post = 0, kinetic = 0, conf = 0, xi = 0;
   OK(bnn_model_gradient(model, x, y, 1, t, 0, &loss, grad, n, &err));
   const double windows = 2.0 * 400.0 / 8, steps = 2.0 * (double)((n_train - t) / t);
-  const char *methods[3] = {"ekf", "laplace", "vi"};
-  for (int m = 0; m < 3; ++m) {
+  const char *methods[4] = {"ekf", "laplace", "vi", "swag"};
+  for (int m = 0; m < 4; ++m) {
     STR(o, "sampler", methods[m]);
     OK(bnn_sampler_new(model, corpus, o, &s, &err));
     OK(bnn_sampler_step_tokens(s, x, y, 8, &phase, &due, &err));
@@ -250,6 +253,21 @@ static void gpt(void) {
     bnn_ensemble_free(e), e = NULL;
     bnn_sampler_free(s), s = NULL;
   }
+  /* Without labels ekf has other squares, and its mean follows the data's gradient all the same. */
+  STR(o, "sampler", "ekf");
+  UNSET(o, "ekf_labels");
+  OK(bnn_sampler_new(model, corpus, o, &s, &err));
+  OK(bnn_sampler_step_tokens(s, x, y, 8, &phase, &due, &err));
+  OK(bnn_sampler_get_params(s, mean, n, &err));
+  OK(get_sd(s, sd, n, &err));
+  int others = 0;
+  for (size_t i = 0; i < n; ++i) {
+    double g = -8.0 * grad[i], rate = windows / steps, variance = (double)sd[i] * sd[i];
+    others += fabs(variance - 1 / (1 / (0.05 * 0.05) + rate / 0.5 * g * g)) > 1e-3 * variance;
+    HOLDS(fabs(mean[i] - (theta[i] + rate / 0.5 * g * variance)) < 1e-4 * fabs(rate * g * variance) + 1e-6);
+  }
+  HOLDS(others > 0);
+  bnn_sampler_free(s), s = NULL;
   /* Labels drawn from the model's prediction give other squares; a prior of another form is refused. */
   STR(o, "sampler", "laplace");
   STR(o, "laplace_labels", "model");

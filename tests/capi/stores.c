@@ -19,6 +19,15 @@ static void thinned(const bnn_model *model, const bnn_corpus *corpus, const floa
   IS(BNN_ERR_NULL, bnn_store_keep_every(s, 2, NULL, &err));
   IS(BNN_ERR_NULL, bnn_store_keep_last(NULL, 2, &deleted, &err));
   HOLDS(deleted == 77);
+  size_t used[9] = {77, 77, 77, 77}, needed = 77;
+  OK(bnn_store_spread(s, 3, used, 9, &needed, &err)); /* the fourth and the last of chain 0, the last of chain 5 */
+  HOLDS(needed == 3 && used[0] == 3 && used[1] == 6 && used[2] == 8 && used[3] == 77);
+  IS(BNN_ERR_TOO_SMALL, bnn_store_spread(s, 0, used, 8, &needed, &err));
+  HOLDS(needed == 9 && used[0] == 3);
+  OK(bnn_store_spread(s, 0, used, 9, &needed, &err));
+  for (size_t i = 0; i < 9; ++i) HOLDS(used[i] == i);
+  IS(BNN_ERR_NULL, bnn_store_spread(NULL, 0, used, 9, &needed, &err));
+  IS(BNN_ERR_NULL, bnn_store_spread(s, 0, used, 9, NULL, &err));
   OK(bnn_store_keep_every(s, 2, &deleted, &err)); /* steps 1, 3, 5, 7 and 1 are left */
   HOLDS(deleted == 4);
   OK(bnn_store_keep_last(s, 3, &deleted, &err)); /* steps 3, 5, 7 and 1 */

@@ -118,7 +118,7 @@ same!(
     Positions,
     PieceRows,
     Write,
-    Draw,
+    Draw<'_>,
     EnsembleLayout<'_>,
     StdDev<'_, Vector>,
     Combine<'_, Vector>,
@@ -330,6 +330,6 @@ count! {
         fn Read read_predictive(from: &Predictive, temperatures: &[f64]) -> Predicted;
     }
     DrawOps {
-        fn Read draw(out: &mut [Drawn], logits: &Act, v: usize, members: usize, how: Draw, u: &[f64]) -> Option<(usize, f32)>;
+        fn Read draw(out: &mut [Drawn], logits: &Act, v: usize, members: usize, how: Draw<'_>, u: &[f64]) -> Option<(usize, f32)>;
     }
 }

@@ -103,7 +103,7 @@ plain!(
     Positions,
     PieceRows,
     Write,
-    Draw,
+    Draw<'_>,
     EnsembleLayout<'_>,
     Input,
     PriorFamily,

@@ -134,6 +134,6 @@ dispatch! {
         fn read_predictive(from: &Predictive, temperatures: &[f64]) -> Predicted;
     }
     DrawOps {
-        fn draw(out: &mut [Drawn], logits: &Act, v: usize, members: usize, how: Draw, u: &[f64]) -> Option<(usize, f32)>;
+        fn draw(out: &mut [Drawn], logits: &Act, v: usize, members: usize, how: Draw<'_>, u: &[f64]) -> Option<(usize, f32)>;
     }
 }

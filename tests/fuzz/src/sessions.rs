@@ -26,7 +26,7 @@ const KINDS: [&str; 11] = [
     "sampler = \"sgld\"\npreconditioner = \"live\"\nlearning_rate = 1e-4",
     "own sampler = \"baoa\"",
     "sampler = \"vi\"\nepochs = 2\nvi_n_samples = 2",
-    "sampler = \"ekf\"\nepochs = 2",
+    "sampler = \"ekf\"\nekf_labels = \"data\"\nepochs = 2",
     "sampler = \"laplace\"\nepochs = 2",
     "sampler = \"laplace\"\nlaplace_structure = \"last_layer_full\"\nepochs = 2",
     "sampler = \"laplace\"\nlaplace_structure = \"last_layer_kfac\"\nepochs = 2",

@@ -154,6 +154,7 @@ fn step(s: &mut State) {
         bnn_store_len(1 2 3)
         bnn_store_append(1 2 3 4 5 6)
         bnn_store_get(1 2 3 4 5 6 7)
+        bnn_store_spread(1 2 3 4 5 6)
         bnn_store_verify(1 2)
         bnn_store_keep_last(1 2 3 4)
         bnn_store_keep_every(1 2 3 4)
