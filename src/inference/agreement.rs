@@ -4,6 +4,7 @@ use super::Report;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::metrics::quantiles::fisher_f;
 use crate::metrics::{ChainDiagnostics, MIN_DRAWS, chain_diagnostics};
 use serde::Serialize;
 
@@ -230,12 +231,11 @@ pub fn diagnose_each<B: Backend>(
 
 /// Returns the 95 % point of R-hat for independent draws of one law: what one quantity in 20 exceeds by chance.
 ///
-/// With m halves of n draws, R-hat^2 is about 1 + (F - 1) / n with (m - 1) F chi-squared of m - 1 degrees of freedom; the larger of two nearly
-/// independent ones is reported, so F's 97.5 % point, by Wilson and Hilferty (1931).
+/// With m halves of n draws, R-hat^2 is 1 + (F - 1) / n with F of m - 1 and m (n - 1) degrees of freedom; the larger of two nearly independent ones is
+/// reported, so F's 0.95^(1/2) point.
 pub fn rhat_by_chance(chains: usize, draws: usize) -> f64 {
-    let (k, n) = ((2 * chains - 1) as f64, (draws / 2) as f64);
-    let v = 2.0 / (9.0 * k);
-    let f = (1.0 - v + 1.96 * v.sqrt()).powi(3);
+    let (m, n) = ((2 * chains) as f64, (draws / 2) as f64);
+    let f = fisher_f(0.95f64.sqrt(), m - 1.0, m * (n - 1.0));
     (1.0 + (f - 1.0) / n).sqrt()
 }
 

@@ -10,6 +10,7 @@ mod llc;
 mod loss;
 mod predictive;
 mod probe;
+pub(crate) mod quantiles;
 mod text;
 mod tokens;
 

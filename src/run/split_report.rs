@@ -194,7 +194,7 @@ impl SplitReport {
         row(
             "averaged prediction",
             self.loss_averaged_prediction,
-            format!("  (gain {} against the baseline)", gain(p)),
+            format!("  (gain {} against the baseline)", p.gain_text()),
         );
         if let (Some(loss), Some(n), Some(p)) = (
             self.loss_deterministic_equal_gradients,
@@ -204,7 +204,7 @@ impl SplitReport {
             row(
                 &format!("deterministic, {n} gradients"),
                 loss,
-                format!("  (gain of the average {})", gain(p)),
+                format!("  (gain of the average {})", p.gain_text()),
             );
         }
         s.push_str(&format!(
@@ -240,12 +240,6 @@ pub fn by_split(reports: &[SplitReport]) -> Result<Map<String, Value>> {
             Ok((r.split.clone(), v))
         })
         .collect()
-}
-
-/// Returns how much better the average is, with its standard error: a comparison's `difference` with the other sign, which is that of `z`.
-fn gain(p: &Paired) -> String {
-    let (gain, z) = (-p.difference, p.z);
-    format!("{gain:+.4} +- {:.4}, z {z:+.1}", p.std_error)
 }
 
 /// Returns a number that is printed with four decimals, without the sign of one that rounds to 0.

@@ -188,6 +188,8 @@ impl Run<'_> {
     fn summaries(&self, store: &Store, ends: &[ChainEnd]) -> Result<Vec<ChainSummary>> {
         let each = ends.iter().zip(0u32..).map(|(end, chain)| {
             let movement = Movement::of_stored(store, chain, &self.start(chain)?)?;
+            let free = movement.steps.and_then(|steps| end.free_diffusion(steps));
+            let movement = movement.beside(free, self.prior.sd_at(self.config.temperature));
             Ok(end.summary(movement, self.setting.model.gpt.layout()))
         });
         each.collect()
