@@ -33,7 +33,9 @@ fn sums(p: f64, kinetic: f64, (a, b): (f64, f64), k: i32, n: i32) -> (f64, f64) 
         a * a * of(i, j) + a * b * (of(i, j + 1) + of(i + 1, j)) + b * b * of(i + 1, j + 1)
     };
     let total = |k: i32, n: i32| -> f64 {
-        (0..k).map(|i| (0..n).map(|j| covariance(i, j)).sum::<f64>()).sum()
+        (0..k)
+            .map(|i| (0..n).map(|j| covariance(i, j)).sum::<f64>())
+            .sum()
     };
     (total(n, n), total(k, n))
 }
@@ -133,7 +135,9 @@ fn like_a_simulated_one(c: &ChainConfig) {
     );
     let moved = |x: &[f32], y: &[f32]| -> f64 {
         let each = x.iter().zip(y);
-        each.map(|(x, y)| f64::from(x - 0.25) * f64::from(y - 0.25)).sum::<f64>() / N as f64
+        each.map(|(x, y)| f64::from(x - 0.25) * f64::from(y - 0.25))
+            .sum::<f64>()
+            / N as f64
     };
     let (a, b) = (&seen[0], &seen[1]);
     let light = Lightness::new(Some(&mass), N, c.sigma);
@@ -142,14 +146,21 @@ fn like_a_simulated_one(c: &ChainConfig) {
     assert!(off.abs() < 8.0, "{c:?}: {f:?}, {off}");
     let cosine = moved(a, b) / (moved(a, a) * moved(b, b)).sqrt();
     let spread = 8.0 / light.parameters.sqrt();
-    assert!((cosine - f.cosine.unwrap()).abs() < spread, "{c:?}: {f:?}, {cosine}");
+    assert!(
+        (cosine - f.cosine.unwrap()).abs() < spread,
+        "{c:?}: {f:?}, {cosine}"
+    );
     assert!(spread < 0.06);
     let expected = c.method.scheme().expected_kinetic(&c.at(59));
     assert_eq!(expected.is_some(), c.method.has_momenta());
     let constant = c.schedule == Schedule::Constant && c.temperature_schedule == Schedule::Constant;
     if let Some(expected) = expected.filter(|_| constant) {
         let off = kinetic.unwrap() / expected - 1.0;
-        assert!(off.abs() < 8.0 * (2.0 / N as f64).sqrt(), "{}: {off}", c.method);
+        assert!(
+            off.abs() < 8.0 * (2.0 / N as f64).sqrt(),
+            "{}: {off}",
+            c.method
+        );
     }
 }
 
@@ -160,7 +171,12 @@ fn expected_temperatures_are_those_of_the_frictions_step() {
     for method in [Method::Sghmc, Method::SghmcEuler] {
         assert!((of(method).unwrap() - 0.7 / (1.0 - 0.09375)).abs() < 1e-12);
     }
-    for method in [Method::Baoa, Method::Sgnht, Method::SgnhtDing, Method::SgnhtEuler] {
+    for method in [
+        Method::Baoa,
+        Method::Sgnht,
+        Method::SgnhtDing,
+        Method::SgnhtEuler,
+    ] {
         assert_eq!(of(method), Some(0.7));
     }
     assert_eq!((of(Method::Sgld), of(Method::Sglrw)), (None, None));

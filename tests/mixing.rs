@@ -84,13 +84,20 @@ fn samples_on_one_ray_are_worth_about_one_and_small_moves_are_not_called_none() 
         cosine: Some(cosine),
         relative_sd: 0.01,
     };
-    for (cosine, why) in [(0.999, "momentum is not forgotten"), (0.3, "a force carries")] {
+    for (cosine, why) in [
+        (0.999, "momentum is not forgotten"),
+        (0.3, "a force carries"),
+    ] {
         let text = at(0.9901).beside(Some(free(cosine)), None).verdict;
         assert!(text.contains(why), "{text}");
     }
     // However small a displacement is beside the weights, a turn is a turn.
     let m = Movement::new(5, &[1.0, 0.0], &[1.0 + 1e-5, 0.0], &[1.0, 1e-5]).unwrap();
-    assert!(!m.worth_about_one && !m.verdict.contains("not moved"), "{}", m.verdict);
+    assert!(
+        !m.worth_about_one && !m.verdict.contains("not moved"),
+        "{}",
+        m.verdict
+    );
     assert!(!m.verdict.contains("same way"), "{}", m.verdict);
 }
 

@@ -8,9 +8,7 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::gpt::Layout;
 use crate::metrics::LocalLearningCoefficient;
-use crate::samplers::{
-    ChainConfig, ExtremeEigenvalues, FreeDiffusion, Lightness, Temperatures,
-};
+use crate::samplers::{ChainConfig, ExtremeEigenvalues, FreeDiffusion, Lightness, Temperatures};
 
 /// What is read off a chain that is done; the session may then be dropped.
 #[derive(Clone, Debug)]

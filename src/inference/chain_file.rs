@@ -14,13 +14,13 @@ use crate::samplers::{
 use crate::store::{self, Dtype, Fetch, Header, Kind, Reader, TensorData, hex, params_sha256};
 use std::path::{Path, PathBuf};
 
-/// The counter that names this form of the file; files of before have none.
+/// The counter that names this form of the file; older files have none.
 const FORMAT: &str = "chain_format";
 /// The form that is written without a trace file: whatever was recorded lies in the file itself.
 const WHOLE: u64 = 1;
 /// The form that is written with one, and the newest that is read.
 const NEWEST: u64 = 2;
-/// The counter that says how many bits of each product are right on the device; files of before have none, nor have those without a model.
+/// The counter that says how many bits of each product are right on the device; older files have none, nor have those without a model.
 pub(super) const PRECISION: &str = "product_bits";
 const AUTO_STEP: &str = "auto_step";
 const CURVATURE: &str = "curvature";

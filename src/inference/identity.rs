@@ -1,4 +1,4 @@
-//! What a saved chain or fit says that it is of, as JSON with canonical names: a session goes on only with the same. Files of before are brought to
+//! What a saved chain or fit says that it is of, as JSON with canonical names: a session goes on only with the same. Older files are brought to
 //! today's form first.
 
 use super::config::{Inference, SessionConfig, Target};
@@ -151,7 +151,7 @@ fn of_inference(inference: &Inference, on_model: bool) -> Result<Value> {
     }
 }
 
-/// Returns the settings that a file was saved with, in today's form; none for a run's file of before, whose settings were TOML and stood beside it.
+/// Returns the settings that a file was saved with, in today's form; none for an older run's file, whose settings were TOML and stood beside it.
 pub(super) fn saved(header: &Header, format: u64) -> Option<Value> {
     let mut is: Value = serde_json::from_str(&header.config).ok()?;
     if format > 0 {

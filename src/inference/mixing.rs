@@ -1,10 +1,10 @@
 //! All that is said of one chain when it is done.
 
+use super::StepFound;
 use super::movement::Movement;
 use super::readings::no_one_law;
 use super::temperature_band::{Kind, TemperatureBand, expected_kinetic, temperatures_at_t};
 use super::tensor_temperature::{self, TensorTemperature};
-use super::StepFound;
 use crate::metrics::{Energy, LocalLearningCoefficient};
 use crate::samplers::{ChainConfig, ExtremeEigenvalues};
 use serde::Serialize;
@@ -72,9 +72,8 @@ impl ChainSummary {
         d: usize,
         trace: TraceView<'_>,
     ) -> Self {
-        let band = |series, expected| {
-            TemperatureBand::new(&temperatures_at_t(c, series), expected, d)
-        };
+        let band =
+            |series, expected| TemperatureBand::new(&temperatures_at_t(c, series), expected, d);
         let kinetic = expected_kinetic(c).and_then(|expected| band(trace.kinetic, expected));
         Self {
             chain: c.chain,

@@ -30,6 +30,8 @@ mod steps;
 pub mod temperature_band;
 pub mod tensor_temperature;
 pub mod text_score;
+pub mod verdict;
+mod verdict_facts;
 
 /// Returns a number with its noun, `one` or several of it: `1 chain`, `2 chains`.
 pub(crate) fn counted(n: usize, one: &str) -> String {
@@ -53,3 +55,5 @@ pub use series::{check_series, forget_series};
 pub use session::Session;
 pub use temperature_band::TemperatureBand;
 pub use tensor_temperature::TensorTemperature;
+pub use verdict::Verdict;
+pub use verdict_facts::{Compared, Facts, NUMBERS};

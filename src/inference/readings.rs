@@ -1,7 +1,7 @@
 //! What can be read off a session, as numbers and as rows of a report.
 
-use super::temperature_band::{equilibrium_sd, expected_kinetic};
 use super::monitors::TensorTemperatures;
+use super::temperature_band::{equilibrium_sd, expected_kinetic};
 use super::{Report, Session, StepReport, TrajectoryForecast};
 use crate::backend::Backend;
 use crate::error::{Error, Result};

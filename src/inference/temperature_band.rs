@@ -69,7 +69,9 @@ impl TemperatureBand {
     pub(super) fn text(&self, kind: Kind) -> String {
         let said = format!("{:.4} +- {:.4}", self.mean, self.std_error);
         if self.expected == 0.0 {
-            return format!("{said}: at T = 0 the chain optimises, and this says how fast it still moves");
+            return format!(
+                "{said}: at T = 0 the chain optimises, and this says how fast it still moves"
+            );
         }
         let why = match (self.is_off(), self.mean > self.expected) {
             (false, _) => String::new(),
@@ -141,7 +143,10 @@ pub fn expected_kinetic(c: &ChainConfig) -> Option<f64> {
     if constant(&c.schedule) && constant(&c.temperature_schedule) {
         return scheme.expected_kinetic(c);
     }
-    let steps = (c.warmup_steps..c.total_steps()).filter(|step| !c.explores(*step));
+    // Of a long run, a million steps at equal distances.
+    let stride = (c.sampling_steps / 1_000_000).max(1) as usize;
+    let steps = (c.warmup_steps..c.total_steps()).step_by(stride);
+    let steps = steps.filter(|step| !c.explores(*step));
     let (mut sum, mut count) = (0.0, 0u64);
     for step in steps {
         // A step at T says what the momenta of its size do; its own temperature is divided out.

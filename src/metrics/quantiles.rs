@@ -88,7 +88,10 @@ mod tests {
     fn closed_forms_of_t() {
         for p in [0.6, 0.9, 0.975, 0.9999] {
             near(student_t(p, 1.0), (std::f64::consts::PI * (p - 0.5)).tan());
-            near(student_t(p, 2.0), (2.0 * p - 1.0) / (2.0 * p * (1.0 - p)).sqrt());
+            near(
+                student_t(p, 2.0),
+                (2.0 * p - 1.0) / (2.0 * p * (1.0 - p)).sqrt(),
+            );
         }
         // Many degrees are the normal's 1.959964.
         assert!((student_t(0.975, 1e7) - 1.959_964).abs() < 2e-6);
@@ -101,8 +104,11 @@ mod tests {
         for below in [1.0, 3.0, 48.0, 1000.0] {
             near(fisher_f(0.95, 1.0, below), student_t(0.975, below).powi(2));
             let p: f64 = 0.975;
-            near(fisher_f(p, 2.0, below), 0.5 * below * ((1.0 - p).powf(-2.0 / below) - 1.0));
+            near(
+                fisher_f(p, 2.0, below),
+                0.5 * below * ((1.0 - p).powf(-2.0 / below) - 1.0),
+            );
         }
-        near(fisher_f(0.975, 7.0, 96.0) , 1.0 / fisher_f(0.025, 96.0, 7.0));
+        near(fisher_f(0.975, 7.0, 96.0), 1.0 / fisher_f(0.025, 96.0, 7.0));
     }
 }

@@ -85,7 +85,9 @@ impl Prior {
         let scale = match &self.relative_to {
             None => f64::from(self.std),
             Some(w) => {
-                let each = w.iter().map(|w| f64::from(self.std) * f64::from(w.abs() + PRIOR_FLOOR));
+                let each = w
+                    .iter()
+                    .map(|w| f64::from(self.std) * f64::from(w.abs() + PRIOR_FLOOR));
                 (each.map(|s| s * s).sum::<f64>() / w.len() as f64).sqrt()
             }
         };

@@ -122,7 +122,7 @@ impl Evaluation<'_> {
             if let Some(control) = &control {
                 self.compare_with(control, &mut split, ctx)?;
             }
-            ctx.log.say(split.report.text().trim_end());
+            ctx.log.keep(split.report.text().trim_end());
             reports.push(split.report);
         }
         Ok(reports)

@@ -43,7 +43,7 @@ pub fn netcdf(runs: &[RunDraws], path: &Path) -> Result<()> {
     })
 }
 
-/// A group in the making: its dimensions by name.
+/// A group that is being built: its dimensions by name.
 struct Group<'a> {
     file: &'a mut NcFileBuilder,
     name: &'static str,

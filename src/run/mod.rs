@@ -3,6 +3,7 @@
 pub mod bench;
 mod chain;
 pub mod check;
+pub mod command_line;
 pub mod config;
 pub mod diagnose;
 pub mod environment;
@@ -16,6 +17,7 @@ pub mod normal;
 mod own_baseline;
 pub mod prepare;
 pub mod progress;
+pub mod quantities;
 mod record;
 pub mod recover;
 pub mod results;

@@ -8,7 +8,7 @@ use super::prepare::Baseline;
 use super::progress::Progress;
 use super::spent::Meter;
 use super::train::Run;
-use super::train_report::TrainReport;
+use super::train_report::{TrainReport, said};
 use super::{Context, hex};
 use crate::backend::Device;
 use crate::error::{Error, Result};
@@ -167,7 +167,7 @@ impl<'a> Fitted<'a> {
         let known = run.unscored(&store, hex(&store.hash()?), self.seconds);
         let (mut summary, scores) = (String::new(), run.evaluation(&store, baseline));
         let report = scores.at_the_end(&run.folder, ctx, |reports, val| {
-            let report = known.clone().scored(reports, val)?;
+            let mut report = known.clone().scored(c, reports, val)?;
             let metrics = self.metrics(&report, evaluation(val, at_mean, self.sd), baseline)?;
             write_json(&run.folder.metrics(), &metrics)?;
             summary = self.summary(&report, baseline, at_mean);
@@ -175,6 +175,7 @@ impl<'a> Fitted<'a> {
             let splits = reports.iter().map(SplitReport::text).chain(warning);
             summary.extend(splits.map(|text| text + "\n"));
             write_text(&run.folder.summary(), &summary)?;
+            report.short.clone_from(&summary);
             Ok(report)
         })?;
         ctx.log.keep(&summary);
@@ -217,6 +218,7 @@ impl<'a> Fitted<'a> {
             "num_data": self.run.num_data,
             "baseline": baseline.json(),
             "samples_hash": report.samples_hash,
+            "verdict": report.verdict,
             "results": report.results,
         }))
     }
@@ -234,11 +236,12 @@ impl<'a> Fitted<'a> {
             _ => "",
         };
         format!(
-            "{}\
+            "{}{}\
              baseline          {} steps, validation loss {:.4}\n\
              fit               {} steps, T {}, mean deviation {sd:.4e}{fitted}\n\
              at the mean       validation loss {at_mean:.4}\n\
              draws             {} in {}\n\n",
+            said(report),
             run.head(),
             baseline.iters,
             baseline.val_loss,

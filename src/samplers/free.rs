@@ -22,9 +22,12 @@
 //!
 //! A chain whose displacement has this size has not met a force that holds it: its target could be flat.
 
-use super::ChainConfig;
+use super::{ChainConfig, Schedule};
 use crate::error::{Error, Result};
 use serde::Serialize;
+
+/// The most steps that are followed one by one, where a schedule makes each different.
+const MOST_SCHEDULED: u64 = 100_000_000;
 
 /// How one step moves a parameter of unit mass without a force.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,29 +64,69 @@ impl FreeMotion {
     }
 }
 
+/// Second moments: of m with m, of D with m, of D with D, and a 1 for what noise adds.
+type State = [f64; 4];
+/// What a step makes of them.
+type Step = [State; 4];
+
 /// Second moments of displacement and momentum, and of the displacement at an earlier step with both.
-#[derive(Clone, Copy, Default)]
 struct Moments {
-    dd: f64,
-    dm: f64,
-    mm: f64,
-    /// Of the earlier displacement with D and with m.
+    state: State,
+    /// The earlier displacement's variance, and its covariances with D and m.
+    first: f64,
     first_d: f64,
     first_m: f64,
 }
 
 impl Moments {
-    fn step(&mut self, f: &FreeMotion) {
+    /// Makes `n` equal steps.
+    fn advance(&mut self, f: &FreeMotion, n: u64) {
         let (p, a, b) = (f.keep, f.before, f.after);
-        let mm = p * p * self.mm + f.kinetic * (1.0 - p * p).max(0.0);
-        self.dd += a * a * self.mm
-            + b * b * mm
-            + 2.0 * (a * self.dm + b * p * self.dm + a * b * p * self.mm);
-        self.dm = p * self.dm + a * p * self.mm + b * mm;
-        self.mm = mm;
-        self.first_d += (a + b * p) * self.first_m;
-        self.first_m *= p;
+        let (noise, follows) = (f.kinetic * (1.0 - p * p).max(0.0), a + b * p);
+        let once: Step = [
+            [p * p, 0.0, 0.0, noise],
+            [p * follows, p, 0.0, b * noise],
+            [follows * follows, 2.0 * follows, 1.0, b * b * noise],
+            [0.0, 0.0, 0.0, 1.0],
+        ];
+        self.state = applied(&power(once, n), &self.state);
+        let kept = p.powf(n as f64);
+        let times = if p == 1.0 {
+            n as f64
+        } else {
+            (1.0 - kept) / (1.0 - p)
+        };
+        self.first_d += follows * times * self.first_m;
+        self.first_m *= kept;
     }
+
+    /// Takes the displacement as it is for the earlier one.
+    fn remember(&mut self) {
+        let [_, dm, dd, _] = self.state;
+        (self.first, self.first_d, self.first_m) = (dd, dd, dm);
+    }
+}
+
+fn applied(step: &Step, to: &State) -> State {
+    step.map(|row| row.iter().zip(to).map(|(a, b)| a * b).sum())
+}
+
+/// Returns `step` made `n` times, by squaring.
+fn power(mut step: Step, mut n: u64) -> Step {
+    let product = |a: &Step, b: &Step| -> Step {
+        let columns: Step = std::array::from_fn(|j| b.map(|row| row[j]));
+        a.map(|row| columns.map(|c| row.iter().zip(c).map(|(a, b)| a * b).sum()))
+    };
+    let mut all: Step =
+        std::array::from_fn(|i| std::array::from_fn(|j| f64::from(u8::from(i == j))));
+    while n > 0 {
+        if n % 2 == 1 {
+            all = product(&step, &all);
+        }
+        step = product(&step, &step);
+        n /= 2;
+    }
+    all
 }
 
 /// What a mass says of a chain's freedom: how far a unit of displacement goes, and over how many parameters.
@@ -142,19 +185,35 @@ impl FreeDiffusion {
         }
         let scheme = c.method.scheme();
         let mut all = Moments {
-            mm: c.temperature,
-            ..Moments::default()
+            state: [c.temperature, 0.0, 0.0, 1.0],
+            first: 0.0,
+            first_d: 0.0,
+            first_m: 0.0,
         };
-        let mut then = 0.0;
-        for step in 0..last {
-            all.step(&scheme.free_motion(&c.at(step)));
-            if step + 1 == first {
-                (then, all.first_d, all.first_m) = (all.dd, all.dd, all.dm);
+        let constant = [&c.schedule, &c.temperature_schedule];
+        if constant.into_iter().all(|s| *s == Schedule::Constant) {
+            let motion = scheme.free_motion(c);
+            all.advance(&motion, first);
+            all.remember();
+            all.advance(&motion, last - first);
+        } else if last > MOST_SCHEDULED {
+            let expected = format!("at most {MOST_SCHEDULED} where a schedule changes every step");
+            return Err(Error::out_of_range("last step", expected, last));
+        } else {
+            for step in 0..last {
+                if step == first {
+                    all.remember();
+                }
+                all.advance(&scheme.free_motion(&c.at(step)), 1);
+            }
+            if first == last {
+                all.remember();
             }
         }
-        let both = then * all.dd;
+        let dd = all.state[2];
+        let both = all.first * dd;
         Ok(Self {
-            rms: (light.mean * all.dd).sqrt(),
+            rms: (light.mean * dd).sqrt(),
             cosine: (both > 0.0).then(|| all.first_d / both.sqrt()),
             relative_sd: (0.5 / light.parameters).sqrt(),
         })
