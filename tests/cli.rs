@@ -482,7 +482,13 @@ fn errors_end_with_1_or_2_and_say_what_and_where() {
         (&["verify", "missing.safetensors"], "missing.safetensors"),
     ];
     // A flag that is wrong by itself has the code of wrong usage.
-    let usage = ["nuts", "temperature", "no-such-flag", "thinning", "eval_splits"];
+    let usage = [
+        "nuts",
+        "temperature",
+        "no-such-flag",
+        "thinning",
+        "eval_splits",
+    ];
     for (args, says) in cases {
         let out = run(dir.path(), args);
         let code = if usage.contains(says) { 2 } else { 1 };

@@ -111,8 +111,8 @@ fn a_cold_chain_that_diffuses_freely_is_called_so() {
         Standing::LocalEnsemble,
         &[
             "A cold (T = 0.1) local ensemble, not the posterior: R-hat 2.03, and it moved as far as free diffusion would.",
-            "Their average predicts better than the baseline by 0.0620 +- 0.0070 nats per token.",
-            "For the same cost snapshots (25 models) loses 1.5500: the average predicts worse than it by 0.0310 +- 0.0060 nats per token.",
+            "Its average predicts better than the baseline by 0.0620 +- 0.0070 nats per token.",
+            "For the same cost snapshots (25 models) has a loss of 1.5500: the average predicts worse than it by 0.0310 +- 0.0060 nats per token.",
             "`--chains 4`",
             "`--sampling-steps 8000`",
         ],
@@ -211,6 +211,16 @@ fn differences_are_named_by_their_size_and_error() {
     assert!(of(-0.01, 0.006).contains("as far as this text can tell"));
     assert!(of(-0.013, 0.006).contains("better than the baseline by 0.0130 +- 0.0060"));
     assert!(of(0.013, 0.006).contains("worse than the baseline by 0.0130"));
+    // The best single model may be the control itself, which is then named once.
+    let control = compared("a model of 3200 gradients", -0.139, 0.012);
+    let both = Facts {
+        single: Some(control.clone()),
+        control: Some(control),
+        ..good(1.0)
+    };
+    let said = "Their average predicts better than a model of 3200 gradients by 0.1390 +- 0.0120 nats per token, which cost as much.";
+    let v = says(both, Standing::Posterior, &[said]);
+    assert!(!v.text.contains("For the same cost"), "{}", v.text);
     let f = Facts {
         single: None,
         control: None,

@@ -299,7 +299,9 @@ fn agree(f: &Agreement, chains: usize, Called { one, many }: Called) -> String {
 
 /// Says why nothing can be said of so few draws.
 pub fn too_few(draws: usize) -> String {
-    format!("nothing can be said: {draws} draws per chain, and R-hat needs {MIN_DRAWS}")
+    format!(
+        "nothing can be said: {draws} draws per chain, and R-hat needs {MIN_DRAWS}: more --sampling-steps or a smaller --probe-every records more"
+    )
 }
 
 /// What some chains say of each other.

@@ -251,6 +251,8 @@ impl ChainFile {
         // Last: what else differs says more.
         if let (Some((want, is)), Some(why)) = (lengths, length.fixed) {
             let name = length.setting.trim_start_matches('/').replace('/', ".");
+            let want =
+                format!("{want}: go on with the length that it has, or begin anew with this one");
             return Err(file.mismatch(&format!("{name} ({why})"), want, is));
         }
         let made = file.reader.header().step;
@@ -319,7 +321,10 @@ impl ChainFile {
             lengths = Some((want.to_string(), is.to_string()));
         }
         match identity::difference("", &want, &is) {
-            Some((name, want, is)) => Err(self.mismatch(&name, want.to_string(), is.to_string())),
+            Some((name, want, is)) => {
+                let (what, want) = identity::other_setting(&name, &want);
+                Err(self.mismatch(&what, want, is.to_string()))
+            }
             None => Ok(lengths),
         }
     }

@@ -209,6 +209,17 @@ fn old_family(text: &str) -> Option<PriorFamily> {
     }
 }
 
+/// Returns how an error names a setting that a file was saved with another value of, and what it says of the one that was asked for.
+pub(super) fn other_setting(name: &str, want: &Value) -> (String, String) {
+    let word = name.rsplit('.').next().unwrap_or(name);
+    let what = match word == name {
+        true => name.to_owned(),
+        false => format!("{word} ({name})"),
+    };
+    let way = "go on with the setting that it was saved with, or begin anew with this one";
+    (what, format!("{want}: {way}"))
+}
+
 /// Returns the first place at which two JSON values differ, with what stands there.
 pub(super) fn difference(at: &str, a: &Value, b: &Value) -> Option<(String, Value, Value)> {
     if let (Value::Object(x), Value::Object(y)) = (a, b) {

@@ -66,8 +66,8 @@ impl Verdict {
         let standing = standing(&facts, passes);
         let sentences = [
             Some(what_they_are(&facts, standing)),
-            gain(&facts),
-            Some(beside_the_control(&facts)),
+            gain(&facts, standing),
+            beside_the_control(&facts),
         ];
         let sentences: Vec<String> = sentences.into_iter().flatten().collect();
         Self {
@@ -282,29 +282,43 @@ fn compared(c: &Compared) -> String {
 }
 
 /// Returns the sentence about the best single model.
-fn gain(f: &Facts) -> Option<String> {
-    let subject = if f.samples > 1 { "Their average" } else { "It" };
+fn gain(f: &Facts, standing: Standing) -> Option<String> {
     let single = f.single.as_ref().filter(|_| f.samples > 0)?;
-    Some(format!("{subject} predicts {}.", compared(single)))
+    let subject = match standing {
+        Standing::OneModel => "It",
+        Standing::LocalEnsemble => "Its average",
+        _ => "Their average",
+    };
+    let cost = match is_control(f, single) {
+        true => ", which cost as much",
+        false => "",
+    };
+    Some(format!("{subject} predicts {}{cost}.", compared(single)))
 }
 
-/// Returns the sentence about the control of equal cost.
-fn beside_the_control(f: &Facts) -> String {
-    match &f.control {
-        None => "Nothing of equal cost was compared.".into(),
-        Some(c) => {
-            let models = counted(c.models, "model");
-            format!(
-                "For the same cost {} ({models}) loses {:.4}: the average predicts {}.",
-                c.name,
-                c.loss,
-                compared(&Compared {
-                    name: "it".into(),
-                    ..c.clone()
-                })
-            )
-        }
+/// Returns whether the best single model is the best control of equal cost, too.
+fn is_control(f: &Facts, single: &Compared) -> bool {
+    f.control.as_ref().is_some_and(|c| c == single)
+}
+
+/// Returns the sentence about the control of equal cost, unless it was named before.
+fn beside_the_control(f: &Facts) -> Option<String> {
+    let Some(c) = &f.control else {
+        return Some("Nothing of equal cost was compared.".into());
+    };
+    if f.single.as_ref().is_some_and(|single| is_control(f, single)) {
+        return None;
     }
+    let it = Compared {
+        name: "it".into(),
+        ..c.clone()
+    };
+    let (name, models) = (&c.name, counted(c.models, "model"));
+    Some(format!(
+        "For the same cost {name} ({models}) has a loss of {:.4}: the average predicts {}.",
+        c.loss,
+        compared(&it)
+    ))
 }
 
 /// Returns what to try next.

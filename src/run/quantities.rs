@@ -162,9 +162,15 @@ impl Text {
         let tokenizer = &self.setting.corpus.tokenizer;
         let before = tokenizer.decode(&split[at.saturating_sub(BEFORE)..at])?;
         let token = tokenizer.decode(&split[at..at + 1])?;
-        Ok((
-            Some(at),
-            format!("{}[{}]", before.escape_debug(), token.escape_debug()),
-        ))
+        Ok((Some(at), format!("{}[{}]", shown(&before), shown(&token))))
     }
+}
+
+/// Returns text in one line: characters that a terminal would obey are written as Rust writes them.
+fn shown(text: &str) -> String {
+    let each = text.chars().map(|c| match c.is_control() {
+        true => c.escape_debug().to_string(),
+        false => c.to_string(),
+    });
+    each.collect()
 }

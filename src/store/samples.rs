@@ -1,4 +1,4 @@
-//! The posterior samples of one run: a folder with a file each.
+//! The samples of one run: a folder with a file each.
 
 use std::path::{Path, PathBuf};
 
