@@ -261,7 +261,10 @@ fn the_pages_python_program_runs() {
         return;
     }
     let page = std::fs::read_to_string(root().join("docs/c-api.md")).expect("the page");
-    let section = page.split("\n## From Python\n").nth(1).expect("the section");
+    let section = page
+        .split("\n## From Python\n")
+        .nth(1)
+        .expect("the section");
     let section = section.split("\n## ").next().expect("its text");
     let program: Vec<&str> = section
         .lines()
@@ -278,7 +281,10 @@ fn the_pages_python_program_runs() {
         .filter_map(|w| w.parse().ok())
         .collect();
     assert_eq!(numbers.len(), 2, "{out}");
-    assert!((numbers[0] - 3.0).abs() < 0.6 && (numbers[1] - 2.0).abs() < 0.3, "{out}");
+    assert!(
+        (numbers[0] - 3.0).abs() < 0.6 && (numbers[1] - 2.0).abs() < 0.3,
+        "{out}"
+    );
 }
 
 #[test]

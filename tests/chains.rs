@@ -219,3 +219,22 @@ fn rhat_of_independent_draws_is_as_stated() {
         );
     }
 }
+
+/// Mean, deviation and quantiles of 8 draws by hand, and of numbers whose sum no f64 holds.
+#[test]
+fn moments_and_quantiles_are_those_of_all_draws() {
+    let d = of(&[vec![1.0, 5.0, 2.0, 8.0], vec![3.0, 7.0, 4.0, 6.0]]);
+    let near = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-12, "{a}, not {b}");
+    near(d.mean, 4.5);
+    near(d.sd, 6f64.sqrt()); // 42 over 7
+    near(d.q05, 1.35);
+    near(d.q50, 4.5);
+    near(d.q95, 7.65);
+    let wide = of(&[vec![1e308, -1e308, 1.5e308, -1.5e308]]);
+    assert!(wide.mean.abs() < 1e300 && wide.sd.is_finite() && wide.sd > 1e308);
+    let same = of(&[vec![-3.0; 4]]);
+    assert_eq!(
+        (same.mean, same.sd, same.q05, same.q95),
+        (-3.0, 0.0, -3.0, -3.0)
+    );
+}

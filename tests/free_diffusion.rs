@@ -100,7 +100,7 @@ fn simulated_chains_move_as_far() {
     for method in Method::ALL {
         for (of_step, of_temperature) in &schedules {
             let mut c = config(method);
-            (c.schedule, c.temperature_schedule) = (of_step.clone(), of_temperature.clone());
+            (c.schedule, c.temperature_schedule) = (*of_step, *of_temperature);
             if method.has_thermostat() && *of_step != Schedule::Constant {
                 continue; // its friction would have to move with the step
             }

@@ -187,6 +187,27 @@ fn a_forecast_counts_time_and_friction() {
     assert!(Report::from(&sgld).f64("friction_times").unwrap().is_nan());
 }
 
+/// 4.5e-3 over 20 is warned of, a little more is not; and only where the unit is the default's.
+#[test]
+fn a_step_far_below_the_default_is_warned_of_with_the_number() {
+    let warns = |step: f64, mass| {
+        let c = ChainConfig::new(Method::Baoa, step);
+        let lines = TrajectoryForecast::new(&c, 500.0).lines(&c, mass);
+        lines.into_iter().find(|l| l.contains("of the default"))
+    };
+    let rms = Preconditioner::Rms {
+        steps: 5,
+        floor: 0.1,
+    };
+    let text = warns(2e-5, rms).expect("a warning");
+    assert!(
+        text.contains("2.000e-5 is 1/225 of the default 4.5e-3"),
+        "{text}"
+    );
+    assert!(warns(2.2e-4, rms).is_some() && warns(2.3e-4, rms).is_none());
+    assert!(warns(2e-5, Preconditioner::None).is_none());
+}
+
 #[test]
 fn the_priors_limit_is_that_of_its_precision() {
     // Precision 1 / 0.25^2 = 16: BAOA is stable below 2 / sqrt(16), and over a mass of 4 below 2 / sqrt(4).
@@ -271,7 +292,7 @@ fn the_expected_temperature_follows_the_step_and_not_the_schedule_of_t() {
     let half = Schedule::Linear {
         final_fraction: 0.5,
     };
-    c.temperature_schedule = half.clone();
+    c.temperature_schedule = half;
     near(expected_kinetic(&c).unwrap(), 2.0 / 0.75);
     let series: Vec<f64> = (10..70).map(|step| c.temperature_at(step) / 0.75).collect();
     let at_t = temperatures_at_t(&c, &series);

@@ -306,7 +306,10 @@ fn beside_the_control(f: &Facts) -> Option<String> {
     let Some(c) = &f.control else {
         return Some("Nothing of equal cost was compared.".into());
     };
-    if f.single.as_ref().is_some_and(|single| is_control(f, single)) {
+    if f.single
+        .as_ref()
+        .is_some_and(|single| is_control(f, single))
+    {
         return None;
     }
     let it = Compared {
