@@ -390,7 +390,7 @@ bnn_status bnn_paired_bootstrap(const double *a,
  * Reads every sample in a folder whole, also where bnn_store_open refuses the folder, and mends what can be mended.
  *
  * [in] path: the folder, UTF-8, path_len bytes; repair: 0 changes nothing; else damaged samples are moved to the folder `damaged` beside it, with a
- * number where their name is taken there, and what killed processes left of samples in the making is taken away: no other process may write the samples
+ * number where their name is taken there, and what killed processes left of unfinished samples is taken away: no other process may write the samples
  * meanwhile. [out] report: whole: 1 when every sample was read and none is damaged, after the repair, also where there is none; samples: that are whole;
  * damaged, unreadable, foreign, leftovers: how many files of each there are, foreign ones being no samples and passed over; message: what is wrong with
  * samples, a line each; repaired: what was done, a line each. Whether the samples belong together, bnn_store_open says, and which are missing,
@@ -780,7 +780,9 @@ bnn_status bnn_chain_diagnostics(const double *draws,
  * [in] samples: how many there are; start, first, last: n parameters each, of the start and of the first and the last sample; n: at least 1.
  * [out] report: rms_move, root mean square per parameter of the last sample's displacement; relative_move, its norm over the start's;
  * cosine_first_last, between the first and the last sample's displacement, NaN for a single sample; worth_about_one, 1 where the samples lie on one
- * ray (a cosine above 0.99) or within a thousandth of the start's norm; verdict, a sentence; samples. Errors: BNN_ERR_SHAPE for n = 0.
+ * ray (a cosine above 0.99) or have not moved at all; reach, what the displacement says of the force, a word; verdict, a sentence; samples; free.rms,
+ * free.cosine, over_free and prior_sd, which are NaN here: bnn_sampler_free_diffusion has what rms_move is to be compared with.
+ * Errors: BNN_ERR_SHAPE for n = 0.
  */
 bnn_status bnn_movement(size_t samples,
                         const float *start,
@@ -805,9 +807,10 @@ bnn_status bnn_store_movement(const bnn_store *store,
 /**
  * Says whether a chain's temperatures are the target's: of all its parameters or of some.
  *
- * [in] series: a temperature per sampling step, as bnn_sampler_report gives them, n of them, at least 20; temperature: the target's; parameters: how
- * many they are of, at least 1. [out] report: mean; std_error, from 20 batches; equilibrium_sd, the standard deviation of one step's value in
- * equilibrium; off, 1 where the mean is further from the target's than five standard errors and 5 %. Errors: BNN_ERR_INVALID.
+ * [in] series: a temperature per sampling step, as bnn_sampler_report gives them, n of them, at least 20; temperature: what their mean is in
+ * equilibrium: the target's, and for momenta kinetic.expected of bnn_sampler_temperature; parameters: how many they are of, at least 1.
+ * [out] report: mean; std_error, from 20 batches; expected, the temperature that was given; equilibrium_sd, the standard deviation of one step's
+ * value in equilibrium; off, 1 where the mean is further from it than five standard errors and 5 %, 0 at temperature 0. Errors: BNN_ERR_INVALID.
  */
 bnn_status bnn_temperature_band(const double *series,
                                 size_t n,
@@ -1432,13 +1435,27 @@ bnn_status bnn_sampler_forecast(const bnn_sampler *sampler,
                                 bnn_error *err);
 
 /**
+ * Reports how far a chain would lie from its start if there were no force: with the mass, the step and the friction that it has now.
+ *
+ * A chain whose rms_move (bnn_movement) is about this has met no force yet that holds it. Where the warm-up looks for a step, or the mass adapts, it is
+ * an approximation. [in] first, last: the steps that gave the first and the last sample, those that estimate the mass counted; first at most last.
+ * [out] report: rms, root mean square per parameter after the last; cosine, between the displacements after both, NaN where one is 0; relative_sd,
+ * the relative standard deviation of one chain's rms. Errors: BNN_ERR_INVALID for normals, for a mass that follows the chain, and past the run.
+ */
+bnn_status bnn_sampler_free_diffusion(const bnn_sampler *sampler,
+                                      uint64_t first,
+                                      uint64_t last,
+                                      bnn_report *report,
+                                      bnn_error *err);
+
+/**
  * Reports the temperatures of one tensor, or of one of bnn_sampler_watch's ranges, over the sampling steps so far: taken every temperature_every
  * (an option) of them, or as often as the ranges are watched. Each must show the options' temperature by itself: a mean over all can hide a hot one
  * behind a cold one. Under a schedule of the temperature each value is times the options' temperature over that of its step.
  *
  * [in] index: as bnn_model_tensor has it, or the range's. [out] report: kinetic.mean, kinetic.sd, kinetic.std_error: the mean of m^2 / M' over the
  * momenta: mean over the steps, standard deviation of one step's value, standard error of the mean by batch means (NaN with fewer than 2 and
- * 10 values; all NaN without momenta); configurational.mean, .sd, .std_error: those of minus the mean of (theta - theta_0) * grad;
+ * 10 values; all NaN without momenta); kinetic.expected: what that mean is in equilibrium; configurational.mean, .sd, .std_error: those of minus the mean of (theta - theta_0) * grad;
  * equilibrium_sd: of one step's value if the target were Gaussian about the start and the chain in equilibrium, T sqrt(2 / d); count: how
  * often they were taken. Errors: BNN_ERR_INVALID for normals, where none are taken, and past the last.
  */
@@ -1676,6 +1693,32 @@ bnn_status bnn_trainer_step(bnn_trainer *trainer,
  * Puts the trained parameters into the model that the trainer was made from. Errors: BNN_ERR_BUSY.
  */
 bnn_status bnn_trainer_finish(const bnn_trainer *trainer, bnn_error *err);
+
+/**
+ * Says in two or three sentences what samples are, what their average gains, and what to try next: what a run's summary begins with.
+ *
+ * [in] names, name_lens, values: n facts, each a name with its number; what is not known is left out. temperature; chains; samples; sampling_steps;
+ * fit, 1 for draws from a fitted normal; rhat and ess, the worst that was recorded (rhat.worst, and the smaller of ess_bulk.draws.worst and
+ * ess_tail.draws.worst of bnn_agreement); kinetic and configurational, mean temperatures over the expected ones, kinetic_off and configurational_off,
+ * 0 or 1 (bnn_temperature_band); over_free, rms_move of bnn_movement over rms of bnn_sampler_free_diffusion; one_ray, 1 where all samples lie on one
+ * ray; mutual_information, nats per token; single.loss, single.models, single.difference and single.std_error, of the best single model (the average's
+ * loss minus its); control.loss, .models, .difference, .std_error, of the best control of equal cost. sampler, single, control: what these are called; a
+ * length of 0 is a name of the library's. [out] report: text, the sentences; next, what to try; passes, 1 where every check is known and passes;
+ * check.*, of each check 1 or 0, NaN where it is not known, with the numbers as its meaning. Errors: BNN_ERR_INVALID for an unknown name and a number that is
+ * not finite.
+ */
+bnn_status bnn_verdict(const char *const *names,
+                       const size_t *name_lens,
+                       const double *values,
+                       size_t n,
+                       const char *sampler,
+                       size_t sampler_len,
+                       const char *single,
+                       size_t single_len,
+                       const char *control,
+                       size_t control_len,
+                       bnn_report *report,
+                       bnn_error *err);
 
 /**
  * Returns major * 1000000 + minor * 1000 + patch of the library that is linked. Never fails.

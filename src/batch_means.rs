@@ -21,7 +21,7 @@ pub struct BatchMeans {
     count: u64,
     mean: Vec<f64>,    // (width)
     squares: Vec<f64>, // (width), sums of squared deviations from the mean
-    sums: Vec<f64>,    // (batches, width), the last may be in the making
+    sums: Vec<f64>,    // (batches, width), the last may be unfinished
 }
 
 /// What is known of one of the numbers.

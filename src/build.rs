@@ -1,10 +1,19 @@
-//! Gives the shared library a SONAME that carries the ABI number, so that programs bind to the ABI and not to a file name.
+//! Gives the shared library a SONAME that carries the ABI number, so that programs bind to the ABI and not to a file name; and tells the command how it
+//! was built.
 
 /// Keep equal to `BNN_ABI` in `src/capi/version.rs`; `tests/capi.rs` compares the built library with it.
 const ABI: u32 = 4;
 
 fn main() {
     println!("cargo::rerun-if-changed=src/build.rs");
+    for name in ["TARGET", "PROFILE"] {
+        let value = std::env::var(name).unwrap_or_default();
+        println!("cargo::rustc-env=BNN_{name}={value}");
+    }
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    let version = std::process::Command::new(rustc).arg("--version").output();
+    let version = version.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
+    println!("cargo::rustc-env=BNN_RUSTC={}", version.unwrap_or_default());
     let os = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     if os == "linux" || os == "android" || os.ends_with("bsd") {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libbnn.so.{ABI}");

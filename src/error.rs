@@ -88,7 +88,7 @@ pub enum Error {
         got: u64,
     },
     /// The bytes are not those that were written.
-    #[error("{path}: checksum of {what} is {got}, expected {expected}: the file is damaged", path = path.display())]
+    #[error("{path}: checksum of {what} is {got}, expected {expected}: the file is damaged; take it from a copy that is whole, and of a run's file `bnn check RUN --repair` goes on without it", path = path.display())]
     BadChecksum {
         /// The file.
         path: PathBuf,

@@ -1,5 +1,5 @@
 //! Bayesian inference for GPT language models: a model with its own forward and backward pass, samplers that a caller steps
-//! one batch at a time, generation that averages over posterior samples, and metrics.
+//! one batch at a time, generation that averages over samples, and metrics.
 //!
 //! A text is loaded; a baseline is trained; a chain samples the posterior around it; the average of the samples predicts and generates
 //! text:

@@ -253,6 +253,40 @@ fn python_sets_a_schedule_and_reads_diagnostics() {
     assert_eq!(printed_diagnostics(&out), expected_diagnostics());
 }
 
+/// The program in docs/c-api.md, as it stands there: 20,000 draws at a momentum of exp(-1/2), whose mean has a standard error below 0.1 and whose
+/// deviation below 0.05.
+#[test]
+fn the_pages_python_program_runs() {
+    if !ensure::has("python") {
+        return;
+    }
+    let page = std::fs::read_to_string(root().join("docs/c-api.md")).expect("the page");
+    let section = page
+        .split("\n## From Python\n")
+        .nth(1)
+        .expect("the section");
+    let section = section.split("\n## ").next().expect("its text");
+    let program: Vec<&str> = section
+        .lines()
+        .filter_map(|l| l.strip_prefix("    ").or(l.is_empty().then_some("")))
+        .collect();
+    let dir = tempfile::tempdir().expect("a folder");
+    let app = dir.path().join("app.py");
+    std::fs::write(&app, program.join("\n")).expect("a program");
+    let mut python = Command::new("python3");
+    let out = python.arg(&app).arg(libraries().join("libbnn.so")).output();
+    let out = text(&out.expect("python3"));
+    let numbers: Vec<f64> = out
+        .split(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .filter_map(|w| w.parse().ok())
+        .collect();
+    assert_eq!(numbers.len(), 2, "{out}");
+    assert!(
+        (numbers[0] - 3.0).abs() < 0.6 && (numbers[1] - 2.0).abs() < 0.3,
+        "{out}"
+    );
+}
+
 #[test]
 fn misuse_ends_in_a_status() {
     let dir = tempfile::tempdir().expect("a folder");

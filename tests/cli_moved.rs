@@ -223,7 +223,7 @@ fn a_record_does_not_lead_out_of_its_run() {
     fs::rename(&own, &outside).expect("moved");
     moved.edit("model_path", "model_path = \"../outside.bnn\"");
     moved.refused(WRITE, &["leads out of the run", "--model-path FILE"]);
-    // A run of before names an absolute path: it is taken where the hash agrees, which is said.
+    // An older run names an absolute path: it is taken where the hash agrees, which is said.
     let line = format!("model_path = {:?}", outside.to_str().expect("UTF-8"));
     moved.edit("model_path", &line);
     let out = moved.bnn(WRITE);

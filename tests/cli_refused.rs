@@ -63,7 +63,7 @@ fn a_path_that_no_configuration_can_hold_is_refused() {
     flag.args(["train", "--save-dir"])
         .arg(OsStr::from_bytes(b"na\xefve"));
     let out = flag.output().expect("the command starts");
-    assert_eq!(out.status.code(), Some(1));
+    assert_eq!(out.status.code(), Some(2));
     assert!(words(&out).contains("UTF-8"), "{}", words(&out));
 }
 
@@ -83,7 +83,7 @@ fn the_environment_is_named_where_it_is_wrong_and_flags_win_over_it() {
         let flag = format!("--{}", name.to_lowercase().replace('_', "-"));
         assert!(of(&[&flag, "."]).status.success(), "{name}");
     }
-    let help = run(folder.path(), &["train", "--help"]);
+    let help = run(folder.path(), &["train", "--help-all"]);
     let help = String::from_utf8(help.stdout).expect("UTF-8");
     for name in ["DATA_DIR", "META_PATH", "MODEL_PATH", "BASE_DIR", "DEVICE"] {
         assert!(help.contains(name), "{name}");
@@ -118,7 +118,7 @@ fn errors_say_what_to_give() {
     }
     let out = run(dir, &["eval", "--eval", "."]);
     assert_eq!(out.status.code(), Some(1));
-    let help = run(dir, &["eval", "--help"]);
+    let help = run(dir, &["eval", "--help-all"]);
     let help = String::from_utf8(help.stdout).expect("UTF-8");
     assert!(!help.contains("--eval["), "{help}");
     assert!(help.contains("one or more of val, train"), "{help}");

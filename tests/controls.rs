@@ -266,7 +266,7 @@ fn the_best_control_is_chosen_by_the_first_part() {
     let least = controls.iter().map(|c| c.loss_choosing_scaled);
     let least = least.fold(f64::INFINITY, f64::min);
     assert_eq!(best(&controls).unwrap().loss_choosing_scaled, least);
-    assert!(best(&[]).is_none());
+    assert!(best(&[] as &[bnn::inference::controls::Control]).is_none());
 }
 
 #[test]

@@ -121,3 +121,34 @@ fn a_prior_that_cannot_be_is_refused() {
         .starts_with("prior's weights")
     );
 }
+
+/// A normal's deviation at T is sd T^1/2, a double exponential's 2^1/2 b T. A Student-t of 3 degrees at T = 1/2 is one of 7, (3 / 5)^1/2 wide; at T = 1 its
+/// deviation is 3^1/2, and at T = 2 there is none. A relative scale is a root mean square.
+#[test]
+fn the_deviation_at_t_is_that_of_the_tempered_density() {
+    let of = |family, t| {
+        let prior = Prior {
+            family,
+            ..Prior::isotropic(0.5)
+        };
+        prior.sd_at(t)
+    };
+    let near = |got: Option<f64>, want: f64| {
+        let got = got.expect("a deviation");
+        assert!((got / want - 1.0).abs() < 1e-6, "{got}, not {want}");
+    };
+    near(of(PriorFamily::Normal, 0.09), 0.15);
+    near(of(PriorFamily::Laplace, 0.3), 0.15 * 2f64.sqrt());
+    let t = PriorFamily::StudentT { dof: 3.0 };
+    near(of(t, 1.0), 0.5 * 3f64.sqrt());
+    near(of(t, 0.5), 0.5 * (3.0f64 / 5.0).sqrt());
+    assert_eq!(of(t, 2.0), None);
+    let relative = Prior {
+        relative_to: Some(vec![1.0, -3.0]),
+        ..Prior::isotropic(0.5)
+    };
+    near(
+        relative.sd_at(4.0),
+        2.0 * 0.5 * (((1.0001f64).powi(2) + 3.0001f64.powi(2)) / 2.0).sqrt(),
+    );
+}

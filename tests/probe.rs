@@ -4,7 +4,7 @@ mod common;
 
 use bnn::backend::Cpu;
 use bnn::gpt::{Gpt, GptConfig, Workspace};
-use bnn::metrics::{PROJECTIONS, Probe, random_projections, split_loss};
+use bnn::metrics::{PROJECTIONS, Probe, probe_places, random_projections, split_loss};
 use common::{bits, normals, tokens, wide};
 
 fn model(v: usize) -> (Cpu, Gpt, Vec<f32>) {
@@ -29,6 +29,9 @@ fn probe_tokens_are_spread_and_scored_as_the_model_scores_them() {
         .flat_map(|&s| split[s + 1..=s + t].to_vec())
         .collect();
     assert_eq!(probe.targets(), &targets[..20]);
+    let places = probe_places(&split, t, 20).unwrap();
+    let there: Vec<u16> = places.iter().map(|&p| split[p]).collect();
+    assert_eq!((there, places[8]), (targets[..20].to_vec(), 8 * t + 1));
     let got = wide(probe.log_prob(&cpu, &gpt, &params).unwrap());
     assert_eq!(got.len(), 20);
     let mut ws = Workspace::for_prediction(&cpu, gpt.config(), 1, t).unwrap();

@@ -211,6 +211,30 @@ fn a_difference_below_0_is_better() {
     assert_eq!(p.block, 25);
     assert!(p.low < p.difference && p.difference < p.high);
     assert!(Paired::new(&a, &b[1..], 3).is_err());
+    // No longer block fits eight times, so the second is half as long.
+    assert_eq!(p.other_block, 12);
+    let want = paired_block_bootstrap(&a, &b, 12, RESAMPLES, 3).unwrap();
+    assert_eq!(p.std_error_other_block, want.std_error);
+    let text = p.gain_text();
+    assert!(
+        text.starts_with("+0.1") && text.contains("by blocks of 12"),
+        "{text}"
+    );
+    // Losses that depend on each other over 1,000 tokens: four times the block sees more of it. Of 8,192 tokens eight blocks of 1,024 are there, of
+    // 4,672 eight of 512.
+    let slow = |n: usize| -> Vec<f64> { (0..n).map(|i| (i as f64 / 600.0).sin()).collect() };
+    let of = |n: usize| Paired::new(&slow(n), &vec![0.0; n], 3).unwrap();
+    let long = of(8192);
+    assert_eq!(
+        (long.block, long.other_block, of(4672).other_block),
+        (256, 1024, 512)
+    );
+    assert!(
+        long.std_error_other_block > 1.3 * long.std_error,
+        "{long:?}"
+    );
+    let close = Paired::new(&vec![1.0; 100], &vec![1.0005; 100], 3).unwrap();
+    assert!(close.gain_text().ends_with("no practical difference"));
 }
 
 #[test]

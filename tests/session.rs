@@ -1,4 +1,4 @@
-//! A session steps, is saved, goes on and grows, bit for bit; its file serves whoever drives it; files of before stay readable.
+//! A session steps, is saved, goes on and grows, bit for bit; its file serves whoever drives it; older files stay readable.
 
 mod common;
 

@@ -486,7 +486,7 @@ mod command {
             ("verify", Reader::Verify),
             ("bench", Reader::Bench),
         ] {
-            let help = said(&[command, "--help"]);
+            let help = said(&[command, "--help-all"]);
             let read = TABLE.iter().filter(|row| row.is_read_by(reader));
             let read: HashSet<String> = read.map(Row::flag).collect();
             for row in TABLE {
@@ -502,7 +502,7 @@ mod command {
                 }
             }
         }
-        let help = said(&["train", "--help"]);
+        let help = said(&["train", "--help-all"]);
         assert!(
             flat(&help).contains("default: 4.5e-3; 2e-4 for sgld, sglrw;"),
             "{help}"

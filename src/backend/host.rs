@@ -58,13 +58,14 @@ impl Drop for Pool {
 }
 
 impl HostPool {
-    /// Creates a pool of `threads` threads; 0 means as many as the machine has. With one thread, everything runs on the caller's.
+    /// Creates a pool of `threads` threads; 0 means as many as `RAYON_NUM_THREADS` or else `OMP_NUM_THREADS` say, and without either as many as the
+    /// machine has. With one thread, everything runs on the caller's.
     ///
     /// # Errors
     /// Returns an error when the threads cannot be started.
     pub fn new(threads: usize) -> Result<Self> {
         let threads = match threads {
-            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            0 => usual_threads(),
             n => n,
         };
         if threads > 1024 {
@@ -159,4 +160,13 @@ fn halves<T: Send>(
             a.and(b)
         }
     }
+}
+
+/// Returns the threads that the environment asks for, or those of the machine. A value that is no number of 1 or more, such as OpenMP's list for nested
+/// regions, is passed over.
+fn usual_threads() -> usize {
+    let mut asked = ["RAYON_NUM_THREADS", "OMP_NUM_THREADS"].into_iter();
+    let asked = asked.find_map(|name| std::env::var(name).ok()?.trim().parse().ok());
+    let machine = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    asked.filter(|n| *n > 0).unwrap_or_else(machine)
 }

@@ -1,207 +1,38 @@
-//! The command `bnn`: flags to library calls. Exit code 0, 1 on an error, 128 and the number of a signal that stopped it.
+//! The command `bnn`: flags to library calls. Exit code 0; 1 on an error; 2 on a wrong flag; 3 where a check of `--strict` fails; 128 and the number of
+//! a signal that stopped it.
 
 use bnn::backend::Device;
 use bnn::error::{Error, Result};
-use bnn::inference;
-use bnn::run::config::{self, Config};
+use bnn::inference::{self, Verdict};
+use bnn::run::command_line::{
+    Bench, Check, Cli, Command, Configured, Diagnose, Eval, Generate, Train, Verify, completions,
+    manual, parse,
+};
+use bnn::run::config::Config;
 use bnn::run::environment::Environment;
 use bnn::run::folder::RunFolder;
 use bnn::run::prepare::Setting;
 use bnn::run::progress::Log;
+use bnn::run::quantities::Quantities;
 use bnn::run::recover::Broken;
 use bnn::run::results::Place;
 use bnn::run::stop::Stop;
 use bnn::run::terminal::{self, Output, print};
-use bnn::run::{
-    Context, bench, check, diagnose, evaluate, export, flags, generate, hex, train, verify,
-};
+use bnn::run::{Context, bench, check, diagnose, evaluate, export, generate, hex, train, verify};
 use bnn::settings::{Given, Reader, TargetKind};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::{Value, json};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Bayesian inference for GPT language models, honest about what its samples are worth.
-#[derive(Parser)]
-#[command(name = "bnn", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Sample a posterior around a baseline, which is trained first when there is none.
-    #[command(args_override_self = true, allow_negative_numbers = true, after_long_help = bnn::run::environment::ENVIRONMENT)]
-    Train(Train),
-    /// Train the deterministic model alone and keep it.
-    #[command(args_override_self = true, allow_negative_numbers = true)]
-    Baseline(Configured),
-    /// Score a run's samples: averaged prediction, baseline, a deterministic model of equal cost, texts.
-    #[command(args_override_self = true, allow_negative_numbers = true)]
-    Eval(Eval),
-    /// Whether the chains of one or several runs agree on what they predict, and what their draws are worth.
-    Diagnose(Diagnose),
-    /// Check that a run's checkpoints and samples are whole and complete; --repair lets a damaged run go on.
-    Check(Check),
-    /// Write text from a run's samples, with each token's uncertainty.
-    #[command(args_override_self = true, allow_negative_numbers = true)]
-    Generate(Generate),
-    /// Print every setting of a run with its value as TOML that --config reads.
-    #[command(args_override_self = true, allow_negative_numbers = true)]
-    Config(Configured),
-    /// Check this build on this machine against reference files.
-    Verify(Verify),
-    /// Measure this machine: gradients, updates, generation; one row a piece of work.
-    #[command(args_override_self = true)]
-    Bench(Bench),
-}
-
-/// What the flags of settings are added to.
-#[derive(Args)]
-struct Configured {
-    /// Settings from a TOML file; flags win over it.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// The result as one JSON object on standard output; everything else goes to standard error.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-struct Train {
-    #[command(flatten)]
-    with: Configured,
-    /// Go on with a run that was stopped, or make it longer with --sampling-steps or --epochs; --threads, --log-dir and the flags under Evaluation may be
-    /// given anew, too.
-    #[arg(long, value_name = "RUN")]
-    resume: Option<PathBuf>,
-    /// With --resume: chains whose checkpoint or samples are missing begin anew. The samples that are there stay, and each is compared with the one
-    /// that is drawn.
-    #[arg(long, requires = "resume")]
-    restart_chain: bool,
-    /// Accepted for the original's sake: nothing is sent anywhere.
-    #[arg(long)]
-    no_wandb: bool,
-}
-
-#[derive(Args)]
-struct Eval {
-    /// The run's folder.
-    run: PathBuf,
-    /// The result as one JSON object on standard output.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-struct Diagnose {
-    /// Folders of runs of one model, text and target, done or not.
-    #[arg(required = true, value_name = "RUN")]
-    runs: Vec<PathBuf>,
-    /// Write the draws to a NetCDF file that `arviz.from_netcdf` opens, too.
-    #[arg(long, value_name = "FILE")]
-    export: Option<PathBuf>,
-    /// The result as one JSON object on standard output, every quantity's own numbers among it.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-struct Check {
-    /// The run's folder.
-    run: PathBuf,
-    /// Move damaged files to the run's folder `damaged`, go back to the checkpoint before a damaged one or one whose trace is not whole, give up the samples that are missing, and take
-    /// away what killed processes left behind.
-    #[arg(long)]
-    repair: bool,
-    /// The result as one JSON object on standard output.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-struct Generate {
-    /// The run's folder.
-    run: PathBuf,
-    /// Text to go on from; may be given several times.
-    #[arg(long, default_value = "\n")]
-    prompt: Vec<String>,
-    /// Number of samples that write, spread evenly over chains and steps; 0 takes all.
-    #[arg(long, default_value_t = 10)]
-    samples: usize,
-    /// Number of texts after each prompt.
-    #[arg(long, default_value_t = 1)]
-    texts: u64,
-    /// Generate from the baseline only, without averaging.
-    #[arg(long)]
-    baseline: bool,
-    /// The result as one JSON object on standard output.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-struct Bench {
-    /// Named shapes.
-    #[arg(long, value_delimiter = ',', default_value = "cpu,baby")]
-    shapes: Vec<String>,
-    /// What to measure.
-    #[arg(long, value_delimiter = ',', default_values_t = bench::WORK.iter().map(|w| w.to_string()))]
-    only: Vec<String>,
-    /// Seconds for each row.
-    #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
-    /// One JSON object a row on standard output.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-struct Verify {
-    /// Reference files: gpt_*.safetensors, samplers.safetensors, gaussians.safetensors, predictive.safetensors, chains.safetensors, text_scores.json or
-    /// others of these formats. These lie in `tests/data` of the source, whose README.md says which program computed each.
-    #[arg(required = true)]
-    files: Vec<PathBuf>,
-    /// The result as one JSON object on standard output.
-    #[arg(long)]
-    json: bool,
-}
-
-/// The command line, with the flags of the settings that each command reads.
-fn command_line() -> clap::Command {
-    let readers = [
-        ("train", Reader::Train),
-        ("baseline", Reader::Baseline),
-        ("eval", Reader::Eval),
-        ("generate", Reader::Generate),
-        ("config", Reader::Train),
-        ("diagnose", Reader::Diagnose),
-        ("verify", Reader::Verify),
-        ("bench", Reader::Bench),
-    ];
-    readers
-        .into_iter()
-        .fold(Cli::command(), |cli, (name, reader)| {
-            cli.mut_subcommand(name, |command| flags::add(command, reader))
-        })
-}
-
-/// What was asked for, and the settings that were given as flags.
-fn parse() -> std::result::Result<(Cli, Result<Given>), clap::Error> {
-    let matches = command_line().try_get_matches()?;
-    let given = matches.subcommand().map(|(_, m)| flags::given(m));
-    let given = given.unwrap_or_else(|| Ok(Given::default()));
-    Ok((Cli::from_arg_matches(&matches)?, given))
-}
+/// The exit code where a check of `--strict` fails.
+const NOT_STRICT: u8 = 3;
 
 fn main() -> ExitCode {
     let (cli, given) = match parse() {
         Ok(parsed) => parsed,
         Err(e) => {
-            // Help and version are no errors; a bad flag is one like any other.
-            let code = if e.use_stderr() { 1 } else { 0 };
+            // Help and version are no errors; a wrong flag has a code of its own.
+            let code = if e.use_stderr() { 2 } else { 0 };
             return match e.print() {
                 Ok(()) => ExitCode::from(code),
                 Err(said) if !e.use_stderr() && said.kind() == ErrorKind::BrokenPipe => {
@@ -212,7 +43,7 @@ fn main() -> ExitCode {
         }
     };
     let stop = Stop::default();
-    match given.and_then(|given| go(cli.command, given, &stop)) {
+    match given.and_then(|given| go(cli, given, &stop)) {
         Ok(code) => code,
         Err(Error::Interrupted) => ExitCode::from(stop.exit_code()),
         Err(e) if terminal::is_broken_output(&e) => terminal::end_by_broken_output(),
@@ -224,23 +55,26 @@ fn main() -> ExitCode {
 }
 
 /// Lets a signal ask the work to stop at its next step, where it keeps what it has.
-fn listening(stop: &Stop) -> Result<Context> {
+fn listening(stop: &Stop, quiet: bool) -> Result<Context> {
     stop.listen()?;
     Ok(Context {
-        log: Log::default(),
+        log: Log::new(quiet),
         stop: stop.clone(),
     })
 }
 
-fn go(command: Command, given: Given, stop: &Stop) -> Result<ExitCode> {
+fn go(cli: Cli, given: Given, stop: &Stop) -> Result<ExitCode> {
     // What leaves nothing half done ends at the first signal.
     let at_once = || stop.end_at_once();
-    match command {
-        Command::Train(a) => train_run(&a, given, listening(stop)?)?,
-        Command::Baseline(a) => train_baseline(&a, given, listening(stop)?)?,
-        Command::Eval(a) => return evaluate_run(&a, given, listening(stop)?),
-        Command::Generate(a) => return generate_text(&a, given, listening(stop)?),
-        Command::Diagnose(a) => at_once().and_then(|()| diagnose_runs(&a, given))?,
+    let quiet = cli.quiet;
+    match cli.command {
+        Command::Train(a) => return train_run(&a, given, listening(stop, quiet)?),
+        Command::Baseline(a) => train_baseline(&a, given, listening(stop, quiet)?)?,
+        Command::Eval(a) => return evaluate_run(&a, given, listening(stop, quiet)?),
+        Command::Generate(a) => return generate_text(&a, given, listening(stop, quiet)?),
+        Command::Diagnose(a) => return at_once().and_then(|()| diagnose_runs(&a, given)),
+        Command::Completions(a) => print_bytes(&completions(a.shell))?,
+        Command::Man(a) => print_bytes(&manual(a.subcommand.as_deref())?)?,
         Command::Check(a) => return at_once().and_then(|()| check_run(&a)),
         Command::Config(a) => at_once().and_then(|()| show_config(&a, given))?,
         Command::Verify(a) => return at_once().and_then(|()| verify_files(&a, given)),
@@ -258,7 +92,7 @@ fn show_config(a: &Configured, given: Given) -> Result<()> {
     }
 }
 
-fn train_run(a: &Train, given: Given, mut ctx: Context) -> Result<()> {
+fn train_run(a: &Train, given: Given, mut ctx: Context) -> Result<ExitCode> {
     // Nothing is sent anywhere, with or without the flag.
     let _ = a.no_wandb;
     let environment = Environment::with_file(&mut ctx.log)?;
@@ -275,13 +109,30 @@ fn train_run(a: &Train, given: Given, mut ctx: Context) -> Result<()> {
         }
         None => train::train(&resolve(&a.with, given, &environment)?, &mut ctx)?,
     };
+    let end = format!(
+        "{}details: {}/{}_summary.txt\n",
+        report.short, report.run_dir, report.sampler_type
+    );
     if a.with.json {
-        return print_json(&serde_json::to_value(&report).map_err(not_json)?);
+        if !ctx.log.is_quiet() {
+            say(&end);
+        }
+        print_json(&serde_json::to_value(&report).map_err(not_json)?)?;
+    } else {
+        print(&end)?;
     }
-    let (folder, _) = RunFolder::open(Path::new(&report.run_dir))?;
-    let path = folder.summary();
-    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-    print(&format!("{text}\nrun folder: {}\n", report.run_dir))
+    Ok(strictly(a.strict, report.verdict.as_ref()))
+}
+
+/// Returns the exit code by a verdict; says which checks fail where they are to count.
+fn strictly(strict: bool, verdict: Option<&Verdict>) -> ExitCode {
+    if !strict || verdict.is_some_and(Verdict::passes) {
+        return ExitCode::SUCCESS;
+    }
+    say("--strict: not every check passes");
+    let lines = verdict.map(Verdict::check_lines).unwrap_or_default();
+    lines.iter().for_each(|line| say(&format!("  {line}")));
+    ExitCode::from(NOT_STRICT)
 }
 
 fn train_baseline(a: &Configured, given: Given, mut ctx: Context) -> Result<()> {
@@ -371,18 +222,29 @@ fn check_run(a: &Check) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!found.is_whole())))
 }
 
-fn diagnose_runs(a: &Diagnose, given: Given) -> Result<()> {
+fn diagnose_runs(a: &Diagnose, given: Given) -> Result<ExitCode> {
     let runs = a.runs.iter().map(|path| diagnose::open(path));
     let runs = runs.collect::<Result<Vec<_>>>()?;
     let diagnosis = inference::diagnose(&Device::cpu(given.threads.unwrap_or(0))?, &runs)?;
     if let Some(path) = &a.export {
         export::netcdf(&runs, path)?;
     }
-    if a.json {
-        print_json(&serde_json::to_value(&diagnosis).map_err(not_json)?)
-    } else {
-        print(&diagnosis.text())
+    let verdict = diagnose::verdict(&runs, &diagnosis)?;
+    let quantities = Quantities::new(&diagnosis, &a.runs[0])?;
+    if let Some(path) = &a.csv {
+        quantities.write_csv(path)?;
     }
+    if a.json {
+        let mut result = serde_json::to_value(&diagnosis).map_err(not_json)?;
+        result["checks"] = serde_json::to_value(&verdict.checks).map_err(not_json)?;
+        result["passes"] = verdict.passes().into();
+        print_json(&result)?;
+    } else {
+        let checks = verdict.check_lines().join("\n");
+        let table = quantities.table(a.rows);
+        print(&format!("{}{table}{checks}\n", diagnosis.text()))?;
+    }
+    Ok(strictly(a.strict, Some(&verdict)))
 }
 
 fn generate_text(a: &Generate, given: Given, mut ctx: Context) -> Result<ExitCode> {
@@ -483,16 +345,6 @@ fn resolve(a: &Configured, given: Given, environment: &Environment) -> Result<Co
     given.or(environment).resolve()
 }
 
-impl Configured {
-    /// Returns what `--config` gives.
-    fn file(&self) -> Result<Given> {
-        match &self.config {
-            Some(path) => config::from_toml(path),
-            None => Ok(Given::default()),
-        }
-    }
-}
-
 fn not_json(e: serde_json::Error) -> Error {
     Error::out_of_range("result", "JSON", e)
 }
@@ -504,6 +356,10 @@ fn line(v: &Value) -> String {
 
 fn print_json(v: &Value) -> Result<()> {
     print(&line(v))
+}
+
+fn print_bytes(bytes: &[u8]) -> Result<()> {
+    print(&String::from_utf8_lossy(bytes))
 }
 
 /// Says a line to whoever reads standard error; when nobody does, there is nobody to tell.

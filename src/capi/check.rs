@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Reads every sample in a folder whole, also where bnn_store_open refuses the folder, and mends what can be mended.
 ///
 /// [in] path: the folder, UTF-8, path_len bytes; repair: 0 changes nothing; else damaged samples are moved to the folder `damaged` beside it, with a
-/// number where their name is taken there, and what killed processes left of samples in the making is taken away: no other process may write the samples
+/// number where their name is taken there, and what killed processes left of unfinished samples is taken away: no other process may write the samples
 /// meanwhile. [out] report: whole: 1 when every sample was read and none is damaged, after the repair, also where there is none; samples: that are whole;
 /// damaged, unreadable, foreign, leftovers: how many files of each there are, foreign ones being no samples and passed over; message: what is wrong with
 /// samples, a line each; repaired: what was done, a line each. Whether the samples belong together, bnn_store_open says, and which are missing,

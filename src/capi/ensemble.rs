@@ -1,4 +1,4 @@
-//! bnn_ensemble: posterior samples in memory, and what their average predicts.
+//! bnn_ensemble: samples in memory, and what their average predicts.
 
 use super::corpus::{bnn_corpus, split};
 use super::guard::guard;

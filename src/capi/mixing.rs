@@ -13,7 +13,9 @@ use crate::inference::{Movement, TemperatureBand};
 /// [in] samples: how many there are; start, first, last: n parameters each, of the start and of the first and the last sample; n: at least 1.
 /// [out] report: rms_move, root mean square per parameter of the last sample's displacement; relative_move, its norm over the start's;
 /// cosine_first_last, between the first and the last sample's displacement, NaN for a single sample; worth_about_one, 1 where the samples lie on one
-/// ray (a cosine above 0.99) or within a thousandth of the start's norm; verdict, a sentence; samples. Errors: BNN_ERR_SHAPE for n = 0.
+/// ray (a cosine above 0.99) or have not moved at all; reach, what the displacement says of the force, a word; verdict, a sentence; samples; free.rms,
+/// free.cosine, over_free and prior_sd, which are NaN here: bnn_sampler_free_diffusion has what rms_move is to be compared with.
+/// Errors: BNN_ERR_SHAPE for n = 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_movement(
     samples: usize,
@@ -65,9 +67,10 @@ pub unsafe extern "C" fn bnn_store_movement(
 
 /// Says whether a chain's temperatures are the target's: of all its parameters or of some.
 ///
-/// [in] series: a temperature per sampling step, as bnn_sampler_report gives them, n of them, at least 20; temperature: the target's; parameters: how
-/// many they are of, at least 1. [out] report: mean; std_error, from 20 batches; equilibrium_sd, the standard deviation of one step's value in
-/// equilibrium; off, 1 where the mean is further from the target's than five standard errors and 5 %. Errors: BNN_ERR_INVALID.
+/// [in] series: a temperature per sampling step, as bnn_sampler_report gives them, n of them, at least 20; temperature: what their mean is in
+/// equilibrium: the target's, and for momenta kinetic.expected of bnn_sampler_temperature; parameters: how many they are of, at least 1.
+/// [out] report: mean; std_error, from 20 batches; expected, the temperature that was given; equilibrium_sd, the standard deviation of one step's
+/// value in equilibrium; off, 1 where the mean is further from it than five standard errors and 5 %, 0 at temperature 0. Errors: BNN_ERR_INVALID.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_temperature_band(
     series: *const f64,
@@ -80,8 +83,7 @@ pub unsafe extern "C" fn bnn_temperature_band(
     guard(err, || {
         // SAFETY: both are NULL or the caller's live objects of those lengths.
         let (series, mut report) = unsafe { (slice(series, n, "series")?, report_of(report)?) };
-        let band = TemperatureBand::checked(series, temperature, parameters)?;
-        *report = band.report(temperature);
+        *report = TemperatureBand::checked(series, temperature, parameters)?.report();
         Ok(())
     })
 }

@@ -34,6 +34,7 @@ mod scoring;
 mod status;
 mod store;
 mod trainer;
+mod verdict;
 mod version;
 
 pub use agreement::*;
@@ -60,4 +61,5 @@ pub use scoring::*;
 pub use status::*;
 pub use store::*;
 pub use trainer::*;
+pub use verdict::*;
 pub use version::*;

@@ -99,13 +99,35 @@ pub unsafe extern "C" fn bnn_sampler_forecast(
     })
 }
 
+/// Reports how far a chain would lie from its start if there were no force: with the mass, the step and the friction that it has now.
+///
+/// A chain whose rms_move (bnn_movement) is about this has met no force yet that holds it. Where the warm-up looks for a step, or the mass adapts, it is
+/// an approximation. [in] first, last: the steps that gave the first and the last sample, those that estimate the mass counted; first at most last.
+/// [out] report: rms, root mean square per parameter after the last; cosine, between the displacements after both, NaN where one is 0; relative_sd,
+/// the relative standard deviation of one chain's rms. Errors: BNN_ERR_INVALID for normals, for a mass that follows the chain, and past the run.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_free_diffusion(
+    sampler: *const bnn_sampler,
+    first: u64,
+    last: u64,
+    report: *mut bnn_report,
+    err: *mut bnn_error,
+) -> bnn_status {
+    // SAFETY: passed on as the caller gave it.
+    guard(err, || unsafe {
+        fill(sampler, report, |i| {
+            Ok((&i.session.free_diffusion(first, last)?).into())
+        })
+    })
+}
+
 /// Reports the temperatures of one tensor, or of one of bnn_sampler_watch's ranges, over the sampling steps so far: taken every temperature_every
 /// (an option) of them, or as often as the ranges are watched. Each must show the options' temperature by itself: a mean over all can hide a hot one
 /// behind a cold one. Under a schedule of the temperature each value is times the options' temperature over that of its step.
 ///
 /// [in] index: as bnn_model_tensor has it, or the range's. [out] report: kinetic.mean, kinetic.sd, kinetic.std_error: the mean of m^2 / M' over the
 /// momenta: mean over the steps, standard deviation of one step's value, standard error of the mean by batch means (NaN with fewer than 2 and
-/// 10 values; all NaN without momenta); configurational.mean, .sd, .std_error: those of minus the mean of (theta - theta_0) * grad;
+/// 10 values; all NaN without momenta); kinetic.expected: what that mean is in equilibrium; configurational.mean, .sd, .std_error: those of minus the mean of (theta - theta_0) * grad;
 /// equilibrium_sd: of one step's value if the target were Gaussian about the start and the chain in equilibrium, T sqrt(2 / d); count: how
 /// often they were taken. Errors: BNN_ERR_INVALID for normals, where none are taken, and past the last.
 #[unsafe(no_mangle)]

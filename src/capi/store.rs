@@ -1,4 +1,4 @@
-//! bnn_store: posterior samples on disk, a file each in a folder, as the command keeps and reads them.
+//! bnn_store: samples on disk, a file each in a folder, as the command keeps and reads them.
 
 use super::corpus::bnn_corpus;
 use super::guard::guard;

@@ -419,7 +419,7 @@ fn lock(kept: &Path, watch: &mut impl Watch) -> Result<Option<FileLock>> {
     }
 }
 
-/// Takes away what killed processes left of this model's files in the making. Whoever calls holds the model's lock.
+/// Takes away what killed processes left of this model's unfinished files. Whoever calls holds the model's lock.
 fn sweep(path: &Path) -> Result<()> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let of_model = |name: &str| name.split('.').next() == Some(&stem);

@@ -14,13 +14,13 @@ use crate::samplers::{
 use crate::store::{self, Dtype, Fetch, Header, Kind, Reader, TensorData, hex, params_sha256};
 use std::path::{Path, PathBuf};
 
-/// The counter that names this form of the file; files of before have none.
+/// The counter that names this form of the file; older files have none.
 const FORMAT: &str = "chain_format";
 /// The form that is written without a trace file: whatever was recorded lies in the file itself.
 const WHOLE: u64 = 1;
 /// The form that is written with one, and the newest that is read.
 const NEWEST: u64 = 2;
-/// The counter that says how many bits of each product are right on the device; files of before have none, nor have those without a model.
+/// The counter that says how many bits of each product are right on the device; older files have none, nor have those without a model.
 pub(super) const PRECISION: &str = "product_bits";
 const AUTO_STEP: &str = "auto_step";
 const CURVATURE: &str = "curvature";
@@ -258,6 +258,8 @@ impl ChainFile {
         // Last: what else differs says more.
         if let (Some((want, is)), Some(why)) = (lengths, length.fixed) {
             let name = length.setting.trim_start_matches('/').replace('/', ".");
+            let want =
+                format!("{want}: go on with the length that it has, or begin anew with this one");
             return Err(file.mismatch(&format!("{name} ({why})"), want, is));
         }
         let made = file.reader.header().step;
@@ -326,7 +328,10 @@ impl ChainFile {
             lengths = Some((want.to_string(), is.to_string()));
         }
         match identity::difference("", &want, &is) {
-            Some((name, want, is)) => Err(self.mismatch(&name, want.to_string(), is.to_string())),
+            Some((name, want, is)) => {
+                let (what, want) = identity::other_setting(&name, &want);
+                Err(self.mismatch(&what, want, is.to_string()))
+            }
             None => Ok(lengths),
         }
     }

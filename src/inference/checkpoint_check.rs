@@ -211,7 +211,7 @@ impl CheckpointCheck {
             .row(
                 "leftovers",
                 self.leftovers.len(),
-                "files that killed processes left in the making",
+                "files that killed processes left unfinished",
             )
             .row(
                 "message",
@@ -247,7 +247,7 @@ impl StoreCheck {
             .row(
                 "leftovers",
                 self.leftovers.len(),
-                "files that killed processes left in the making",
+                "files that killed processes left unfinished",
             )
             .row(
                 "message",

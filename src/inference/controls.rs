@@ -235,10 +235,10 @@ fn least(average_nll: &[f64]) -> usize {
 }
 
 /// Returns the control that loses least on the part to choose by, each at its own temperature: the one that the average has to beat.
-pub fn best(controls: &[Control]) -> Option<&Control> {
+pub fn best<'a>(controls: impl IntoIterator<Item = &'a Control>) -> Option<&'a Control> {
     let by_loss =
         |a: &&Control, b: &&Control| a.loss_choosing_scaled.total_cmp(&b.loss_choosing_scaled);
-    controls.iter().min_by(by_loss)
+    controls.into_iter().min_by(by_loss)
 }
 
 /// Returns the standard error of a mean over independent chains, from each one's value: what the text's error does not know. None for one chain.

@@ -5,6 +5,9 @@ use crate::posterior::Prior;
 use crate::samplers::{ChainConfig, ExtremeEigenvalues, Preconditioner, stability};
 use serde::Serialize;
 
+/// A step that is this many times smaller than the default is warned of.
+const SMALL_STEP: f64 = 20.0;
+
 /// How far a chain can get.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct TrajectoryForecast {
@@ -56,6 +59,7 @@ impl TrajectoryForecast {
                 "warning: the mass follows the chain, which biases it: for comparison only".into(),
             );
         }
+        lines.extend(small_step(c, mass));
         if self.is_one_line() {
             lines.push(
                 "warning: the run ends before momentum is forgotten once: the chain will move along one straight line"
@@ -91,6 +95,23 @@ impl TrajectoryForecast {
             self.optimizer_momentum
         )
     }
+}
+
+/// Warns of a step that is a small part of the method's default, per unit of the mass that the default is for.
+fn small_step(c: &ChainConfig, mass: Preconditioner) -> Option<String> {
+    let usual = c.method.scheme().model_step_size();
+    let share = usual / c.step_size;
+    let same_unit = matches!(
+        mass,
+        Preconditioner::Rms { .. } | Preconditioner::Adaptive { .. }
+    );
+    (same_unit && share >= SMALL_STEP).then(|| {
+        format!(
+            "warning: the step {:.3e} is 1/{share:.0} of the default {usual:.1e}: the chain will hardly leave its start; steps are per preconditioned \
+             unit here, and the Python original's belong to --preset original",
+            c.step_size
+        )
+    })
 }
 
 impl From<&TrajectoryForecast> for Report {

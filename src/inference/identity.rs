@@ -1,4 +1,4 @@
-//! What a saved chain or fit says that it is of, as JSON with canonical names: a session goes on only with the same. Files of before are brought to
+//! What a saved chain or fit says that it is of, as JSON with canonical names: a session goes on only with the same. Older files are brought to
 //! today's form first.
 
 use super::config::{Inference, SessionConfig, Target};
@@ -156,7 +156,7 @@ fn of_inference(inference: &Inference, on_model: bool) -> Result<Value> {
     }
 }
 
-/// Returns the settings that a file was saved with, in today's form; none for a run's file of before, whose settings were TOML and stood beside it.
+/// Returns the settings that a file was saved with, in today's form; none for an older run's file, whose settings were TOML and stood beside it.
 pub(super) fn saved(header: &Header, format: u64) -> Option<Value> {
     let mut is: Value = serde_json::from_str(&header.config).ok()?;
     if format > 0 {
@@ -212,6 +212,17 @@ fn old_family(text: &str) -> Option<PriorFamily> {
         (_, Some(dof)) => dof.parse().ok().map(|dof| PriorFamily::StudentT { dof }),
         _ => None,
     }
+}
+
+/// Returns how an error names a setting that a file was saved with another value of, and what it says of the one that was asked for.
+pub(super) fn other_setting(name: &str, want: &Value) -> (String, String) {
+    let word = name.rsplit('.').next().unwrap_or(name);
+    let what = match word == name {
+        true => name.to_owned(),
+        false => format!("{word} ({name})"),
+    };
+    let way = "go on with the setting that it was saved with, or begin anew with this one";
+    (what, format!("{want}: {way}"))
 }
 
 /// Returns the first place at which two JSON values differ, with what stands there.

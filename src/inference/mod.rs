@@ -21,6 +21,7 @@ mod identity;
 pub mod mixing;
 mod monitor;
 pub mod monitors;
+mod movement;
 mod noise_report;
 mod readings;
 pub mod report;
@@ -33,8 +34,11 @@ pub mod shuffled;
 pub mod snapshots;
 mod spread;
 mod steps;
+pub mod temperature_band;
 pub mod tensor_temperature;
 pub mod text_score;
+pub mod verdict;
+mod verdict_facts;
 
 /// Returns a number with its noun, `one` or several of it: `1 chain`, `2 chains`.
 pub(crate) fn counted(n: usize, one: &str) -> String {
@@ -48,8 +52,9 @@ pub use checkpoint_check::CheckpointCheck;
 pub use config::{BatchConfig, Inference, MonitorConfig, SessionConfig, Target, count_data};
 pub use diagnosis::{Diagnosis, Each, diagnose};
 pub use forecast::{PriorStability, StepFound, TrajectoryForecast};
-pub use mixing::{ChainSummary, Movement, TemperatureBand, TraceView};
+pub use mixing::{ChainSummary, TraceView};
 pub use monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
+pub use movement::{Movement, Reach};
 pub use noise_report::NoiseReport;
 pub use report::{Report, ReportRow, ReportValue};
 pub use run_draws::{ChainDraws, RunDraws, check_together, select, shortest};
@@ -57,4 +62,7 @@ pub use scoring::{Comparison, Models, Paired};
 pub use series::{check_series, forget_series};
 pub use session::Session;
 pub use spread::{describe, spread};
+pub use temperature_band::TemperatureBand;
 pub use tensor_temperature::TensorTemperature;
+pub use verdict::Verdict;
+pub use verdict_facts::{Compared, Facts, NUMBERS};

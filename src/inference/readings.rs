@@ -1,7 +1,7 @@
 //! What can be read off a session, as numbers and as rows of a report.
 
-use super::mixing::equilibrium_sd;
 use super::monitors::TensorTemperatures;
+use super::temperature_band::{equilibrium_sd, expected_kinetic};
 use super::{Report, Session, StepReport, TrajectoryForecast};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
@@ -173,8 +173,10 @@ impl<B: Backend + 'static> Session<B> {
         })?;
         let kinetic = taken.kinetic(index).filter(|_| c.method.has_momenta());
         let band = equilibrium_sd(c.temperature, range.len());
+        let expected = expected_kinetic(c);
         Ok(Report::new()
             .group("kinetic", running(kinetic, "m^2 / M'"))
+            .row("kinetic.expected", expected, "what that mean is in equilibrium at T; NaN without momenta")
             .group("configurational", running(taken.configurational(index), "-(theta - start) * grad"))
             .row("equilibrium_sd", band, "standard deviation of one step's value in equilibrium on a Gaussian, T sqrt(2 / d)")
             .row("count", taken.count(), "how often they were taken"))

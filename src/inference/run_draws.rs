@@ -58,17 +58,17 @@ impl RunDraws {
     /// When the run's method is no chain's, it recorded nothing (`probe_tokens` 0, or before there were probes), has no chain, or is damaged.
     pub fn read(path: &Path, settings: Settings, file: impl Fn(u32) -> PathBuf) -> Result<Self> {
         if settings.sampler.chain().is_none() {
-            let what = format!("sampler of {}", path.display());
-            let expected = "a chain's method: draws from fitted normals are independent";
-            return Err(Error::out_of_range(what, expected, settings.sampler));
+            return Err(Error::conflict(format!(
+                "{}: {} fits a normal, whose draws are independent, so there is no chain to diagnose: its summary and its metrics say what the fit is worth",
+                path.display(),
+                settings.sampler
+            )));
         }
         if settings.probe_tokens == 0 {
-            let what = format!("probe_tokens of {}", path.display());
-            return Err(Error::out_of_range(
-                what,
-                "above 0: nothing was recorded",
-                0,
-            ));
+            return Err(Error::conflict(format!(
+                "{}: nothing was recorded, as its probe_tokens are 0: a new run with --probe-tokens 4096 records what R-hat needs",
+                path.display()
+            )));
         }
         let (mut chains, mut of) = (Vec::<ChainDraws>::new(), None);
         for file in (0..settings.chains).map(file) {
@@ -276,11 +276,11 @@ pub fn check_together(runs: &[RunDraws]) -> Result<()> {
             for (x, y) in a.chains.iter().zip(&b.chains) {
                 let n = x.draws.len().min(y.draws.len()) * PROJECTIONS;
                 if n > 0 && x.draws.projection[..n] == y.draws.projection[..n] {
-                    return Err(Error::out_of_range(
-                        format!("draws of {}", x.path.display()),
-                        "other ones than another chain's: one chain twice says nothing",
-                        format!("those of {}", y.path.display()),
-                    ));
+                    return Err(Error::conflict(format!(
+                        "{} and {} hold the same draws, and one chain twice says nothing: name each run once, and give runs seeds of their own",
+                        x.path.display(),
+                        y.path.display()
+                    )));
                 }
             }
         }

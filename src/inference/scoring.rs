@@ -199,7 +199,14 @@ pub struct Paired {
     pub block: usize,
     /// Resamples.
     pub resamples: usize,
+    /// Tokens per block of a second bootstrap, which shows whether the losses depend on each other further than a block reaches.
+    pub other_block: usize,
+    /// The standard error by that one.
+    pub std_error_other_block: f64,
 }
+
+/// Below this difference in nats per token no reader would notice which of two predictions is used.
+pub const PRACTICAL: f64 = 1e-3;
 
 impl Paired {
     /// Compares the losses of the same tokens under two predictions, (N) each, nats; `seed` fixes the resamples.
@@ -210,6 +217,8 @@ impl Paired {
         // A split shorter than two blocks still holds two shorter ones.
         let block = DEFAULT_BLOCK.min(a.len() / 2).max(1);
         let d = paired_block_bootstrap(a, b, block, RESAMPLES, seed)?;
+        let other_block = other_block(block, a.len());
+        let other = paired_block_bootstrap(a, b, other_block, RESAMPLES, seed)?;
         Ok(Self {
             difference: d.mean,
             std_error: d.std_error,
@@ -218,8 +227,31 @@ impl Paired {
             high: d.high,
             block,
             resamples: RESAMPLES,
+            other_block,
+            std_error_other_block: other.std_error,
         })
     }
+
+    /// Returns the gain, minus the difference, with its standard errors in words.
+    pub fn gain_text(&self) -> String {
+        let gain = -self.difference;
+        let note = if gain.abs() < PRACTICAL {
+            "; no practical difference"
+        } else {
+            ""
+        };
+        format!(
+            "{gain:+.4} +- {:.4} ({:.4} by blocks of {}), z {:+.1}{note}",
+            self.std_error, self.std_error_other_block, self.other_block, self.z
+        )
+    }
+}
+
+/// Returns the length of a second bootstrap's blocks: four times or twice the first's, where at least eight of them fit into `n` tokens, else half of it.
+fn other_block(block: usize, n: usize) -> usize {
+    let longer = [4 * block, 2 * block];
+    let fits = longer.into_iter().find(|b| n / b >= 8);
+    fits.unwrap_or((block / 2).max(1))
 }
 
 impl From<&Paired> for Report {
@@ -232,6 +264,8 @@ impl From<&Paired> for Report {
             .row("high", p.high, "upper end of the 95 % interval of the difference")
             .row("block", p.block, "tokens per block of the bootstrap")
             .row("resamples", p.resamples, "resamples of the bootstrap")
+            .row("other_block", p.other_block, "tokens per block of a second bootstrap")
+            .row("std_error_other_block", p.std_error_other_block, "standard error of the difference by that one")
     }
 }
 

@@ -1,11 +1,15 @@
 //! Whether one model predicts better than another: a paired block bootstrap over per-token losses.
 
+use super::quantiles::student_t;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::rng::{Stream, StreamTag};
 
 /// The default block, in tokens: longer than the context that neighbouring losses share.
 pub const DEFAULT_BLOCK: usize = 256;
+
+/// The normal's 97.5 % point.
+const NORMAL_97_5: f64 = 1.959_963_984_540_054;
 
 /// A mean difference and its uncertainty.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,7 +20,7 @@ pub struct PairedDifference {
     pub std_error: f64,
     /// `mean` / `std_error`: about standard normal if there is no difference; 0 where `mean` is 0.
     pub z: f64,
-    /// The lower end of the 95 % interval.
+    /// The lower end of the 95 % interval, by Student's t for few blocks.
     pub low: f64,
     /// The upper end of the 95 % interval.
     pub high: f64,
@@ -31,7 +35,8 @@ pub struct PairedDifference {
 /// differences' autocorrelation: a block should be many times longer than the dependence, and fit many times into the series.
 ///
 /// Differs from the paper: deviations from the mean are scaled by sqrt(N / (N - `block`)), which makes the variance
-/// unbiased for independent losses. Without it few blocks look surer than they are: by sqrt(2) for two.
+/// unbiased for independent losses. Without it few blocks look surer than they are: by sqrt(2) for two. The interval's ends are moreover widened from the
+/// mean by what Student's t with N / `block` - 1 degrees of freedom has over the normal: few blocks know their own spread badly.
 ///
 /// # Errors
 /// Returns [`Error::Shape`] if the lengths differ; [`Error::OutOfRange`] if `block` is 0, if the series is shorter than two
@@ -93,12 +98,13 @@ pub fn paired_block_bootstrap(
     let squares: f64 = deviations.iter().map(|d| (d - centre) * (d - centre)).sum();
     let std_error = (squares / (n_resamples - 1) as f64).sqrt();
     deviations.sort_unstable_by(f64::total_cmp);
+    let wider = student_t(0.975, n as f64 / block as f64 - 1.0) / NORMAL_97_5;
     Ok(PairedDifference {
         mean,
         std_error,
         z: if mean == 0.0 { 0.0 } else { mean / std_error },
-        low: mean + quantile(&deviations, 0.025),
-        high: mean + quantile(&deviations, 0.975),
+        low: mean + wider * quantile(&deviations, 0.025),
+        high: mean + wider * quantile(&deviations, 0.975),
     })
 }
 

@@ -24,6 +24,16 @@ pub struct ChainDiagnostics {
     pub ess_mean: f64,
     /// Monte Carlo standard error of the mean, in the quantity's unit: sd / sqrt(`ess_mean`). 0 for a constant quantity.
     pub mcse_mean: f64,
+    /// Mean of all draws.
+    pub mean: f64,
+    /// Standard deviation of all draws, with the divisor S - 1.
+    pub sd: f64,
+    /// 5 % quantile of all draws, linear between neighbours.
+    pub q05: f64,
+    /// Median of all draws.
+    pub q50: f64,
+    /// 95 % quantile of all draws.
+    pub q95: f64,
 }
 
 /// Diagnoses one scalar quantity from its draws in every chain: `chains` is M slices of n.
@@ -63,6 +73,11 @@ pub fn chain_diagnostics<C: AsRef<[f64]>>(chains: &[C]) -> Result<ChainDiagnosti
             ess_tail: s,
             ess_mean: s,
             mcse_mean: 0.0,
+            mean: low,
+            sd: 0.0,
+            q05: low,
+            q50: low,
+            q95: low,
         });
     }
 
@@ -81,7 +96,8 @@ pub fn chain_diagnostics<C: AsRef<[f64]>>(chains: &[C]) -> Result<ChainDiagnosti
         .map(|x| (x / 2.0 - low / 2.0) / half_range)
         .collect();
     let ess_mean = ess(&split(&unit, n), half);
-    let sd = (moments(&unit).1 / (s - 1.0)).sqrt();
+    let (mean, squares) = moments(&unit);
+    let sd = (squares / (s - 1.0)).sqrt();
 
     let chain_major = pooled.clone();
     pooled.sort_unstable_by(f64::total_cmp);
@@ -99,7 +115,12 @@ pub fn chain_diagnostics<C: AsRef<[f64]>>(chains: &[C]) -> Result<ChainDiagnosti
         ess_bulk: ess(&z, half),
         ess_tail: ess_of_quantile(0.05).min(ess_of_quantile(0.95)),
         ess_mean,
-        mcse_mean: 2.0 * half_range * sd / ess_mean.sqrt(),
+        mcse_mean: half_range * (2.0 * sd / ess_mean.sqrt()),
+        mean: 2.0 * (low / 2.0 + half_range * mean),
+        sd: half_range * (2.0 * sd),
+        q05: quantile(&pooled, 0.05),
+        q50: quantile(&pooled, 0.5),
+        q95: quantile(&pooled, 0.95),
     })
 }
 

@@ -11,6 +11,7 @@ mod llc;
 mod loss;
 mod predictive;
 mod probe;
+pub(crate) mod quantiles;
 mod text;
 mod tokens;
 
@@ -29,7 +30,7 @@ pub use predictive::{
     ECE_BINS, PredictiveAccumulator, PredictiveScores, Summary, TokenScores, log_mean_exp,
     predictive_scores,
 };
-pub use probe::{PROJECTIONS, Probe, random_projections};
+pub use probe::{PROJECTIONS, Probe, probe_places, random_projections};
 pub use text::{
     ROUGE_MOST, ROUGE_RESAMPLES, Rouge, Unit, bleu, rouge, rouge_bootstrap, rouge_mean,
 };

@@ -1,4 +1,4 @@
-//! What an average over posterior samples predicts, and how uncertain it is: perplexity, entropy, mutual information.
+//! What an average over samples predicts, and how uncertain it is: perplexity, entropy, mutual information.
 //!
 //! For samples s = 1..S with probabilities `p_s`, the averaged prediction is `p = (1/S) sum_s p_s`. Its entropy H(p)
 //! is the total uncertainty; the mean of the samples' entropies H(p_s) is what remains if the parameters were known;

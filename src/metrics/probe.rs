@@ -34,9 +34,9 @@ impl<B: Backend> Probe<B> {
             return Err(Error::out_of_range("probe tokens", "at least 1", 0));
         }
         let windows = consecutive(split, t)?;
-        let (all, tokens) = (windows.num_windows(), tokens.min(windows.num_tokens()));
+        let tokens = tokens.min(windows.num_tokens());
         let count = tokens.div_ceil(t);
-        let starts = (0..count).map(|i| i * all / count * t);
+        let starts = starts(windows.num_windows(), count, t);
         let mut x = memory::room(count * t, "probe tokens")?;
         let mut y = memory::room(count * t, "probe tokens")?;
         for start in starts {
@@ -84,6 +84,23 @@ impl<B: Backend> Probe<B> {
             None => Ok(scores),
         }
     }
+}
+
+/// Returns where `count` of `all` windows of `t` tokens begin, spread evenly.
+fn starts(all: usize, count: usize, t: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |i| i * all / count * t)
+}
+
+/// Returns the places, from 0, of the tokens of a split that [`Probe::new`] chooses, in the order of its log-probabilities.
+///
+/// # Errors
+/// Returns an error when `t` is 0 or the split is shorter than a window.
+pub fn probe_places(split: &[u16], t: usize, tokens: usize) -> Result<Vec<usize>> {
+    let windows = consecutive(split, t)?;
+    let tokens = tokens.min(windows.num_tokens());
+    let windows_used = starts(windows.num_windows(), tokens.div_ceil(t), t);
+    let places = windows_used.flat_map(|start| start + 1..start + t + 1);
+    memory::collect(places.take(tokens), "probe places")
 }
 
 /// Returns the number of sequences per pass.

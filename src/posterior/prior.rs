@@ -66,6 +66,34 @@ impl Prior {
         one.into_iter().chain(each)
     }
 
+    /// Returns the root mean square over the parameters of the prior's standard deviation at temperature T, of the density prior^(1/T); `None` where it
+    /// has none, as a Student-t with few degrees of freedom.
+    pub fn sd_at(&self, temperature: f64) -> Option<f64> {
+        let t = temperature;
+        // Of a scale of 1.
+        let unit = match self.family {
+            PriorFamily::Normal => t.sqrt(),
+            // exp(-|x| / T) has the variance 2 T^2.
+            PriorFamily::Laplace => 2f64.sqrt() * t,
+            // (1 + x^2 / nu)^(-(nu + 1) / (2 T)) is a Student-t of n = (nu + 1) / T - 1 degrees of freedom, its scale squared nu / n.
+            PriorFamily::StudentT { dof } => {
+                let nu = f64::from(dof);
+                let n = (nu + 1.0) / t - 1.0;
+                (n > 2.0).then(|| (nu / (n - 2.0)).sqrt())?
+            }
+        };
+        let scale = match &self.relative_to {
+            None => f64::from(self.std),
+            Some(w) => {
+                let each = w
+                    .iter()
+                    .map(|w| f64::from(self.std) * f64::from(w.abs() + PRIOR_FLOOR));
+                (each.map(|s| s * s).sum::<f64>() / w.len() as f64).sqrt()
+            }
+        };
+        Some(unit * scale)
+    }
+
     /// Checks the scale and the degrees of freedom.
     pub(super) fn validate(&self) -> Result<()> {
         if !(self.std > 0.0 && self.std.is_finite()) {

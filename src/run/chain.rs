@@ -7,7 +7,8 @@ use super::train::{Run, stable};
 use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::forecast::curvature_lines;
-use crate::inference::{ChainEnd, Session, StepReport, TrajectoryForecast, mixing};
+use crate::inference::temperature_band::equilibrium_sd;
+use crate::inference::{ChainEnd, Session, StepReport, TrajectoryForecast};
 use crate::samplers::{ChainConfig, ExtremeEigenvalues, Phase};
 use crate::store::{Store, keep_generation};
 use std::path::Path;
@@ -137,7 +138,7 @@ impl Run<'_> {
     /// Returns a line with one step's values, and how far equilibrium at T lets them stray.
     fn progress_line(&self, report: &StepReport) -> String {
         let temperature = self.config.temperature;
-        let band = mixing::equilibrium_sd(temperature, self.setting.model.gpt.n_params());
+        let band = equilibrium_sd(temperature, self.setting.model.gpt.n_params());
         let show =
             |what: &str, t: Option<f64>| t.map_or(String::new(), |t| format!("  {what} T {t:.4}"));
         format!(

@@ -26,7 +26,7 @@ const CORPUS_KEY: &str = "corpus_sha256";
 pub(super) struct Recorded {
     /// The settings that it gives.
     pub given: Given,
-    /// SHA-256 of the run's text; none where it is no run's, or a run's of before.
+    /// SHA-256 of the run's text; none where it is no run's, or an older run's.
     pub corpus_sha256: Option<[u8; 32]>,
 }
 

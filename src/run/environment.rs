@@ -26,6 +26,7 @@ Environment, for train, baseline and eval also in `.env` in the working folder; 
   MODEL_PATH  as --model-path
   BASE_DIR    runs and baselines are kept in BASE_DIR/checkpoints/samplers, as --save-dir
   DEVICE      the device; this build has the CPU alone, so it may only be cpu
+  RAYON_NUM_THREADS, OMP_NUM_THREADS  threads where --threads is 0, from the process alone
   BNN_ISA     instruction set of the kernels: portable, avx2, avx512 or amx, from the process alone; the best there is otherwise";
 
 /// Values of environment names: the process's own win over those of a file.

@@ -221,7 +221,7 @@ impl Evaluation<'_> {
                 parts.controls = self.controls(&text, averaged, ctx)?;
                 report.elapsed_seconds += start.elapsed().as_secs_f64();
             }
-            ctx.log.say(report.text().trim_end());
+            ctx.log.keep(report.text().trim_end());
             reports.push(report);
         }
         Ok(reports)

@@ -28,7 +28,9 @@ pub fn netcdf(runs: &[RunDraws], path: &Path) -> Result<()> {
     let (_, chains) = select(runs);
     let n = shortest(&chains);
     if n == 0 {
-        return Err(Error::out_of_range("draws to export", "at least one", 0));
+        return Err(Error::conflict(
+            "there are no draws to export: more --sampling-steps, or a smaller --probe-every in a new run, records some",
+        ));
     }
     let file = build(runs, &chains, n)
         .map_err(|e| Error::data(path.display().to_string(), e.to_string()))?;
@@ -43,7 +45,7 @@ pub fn netcdf(runs: &[RunDraws], path: &Path) -> Result<()> {
     })
 }
 
-/// A group in the making: its dimensions by name.
+/// A group that is being built: its dimensions by name.
 struct Group<'a> {
     file: &'a mut NcFileBuilder,
     name: &'static str,

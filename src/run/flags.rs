@@ -2,19 +2,35 @@
 
 use crate::error::{Error, Result};
 use crate::gpt::{GptConfig, NAMED};
-use crate::settings::{Given, Kind, Preset, Reader, Row, TABLE, Value, default_text};
+use crate::settings::{Case, Given, Kind, Preset, Reader, Row, TABLE, Value, default_text};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::path::Path;
 
-/// Adds the flags of what a command reads, under their headings.
+/// Adds the flags of what a command reads. With `all` they stand under their headings; without it in one list, of which the short help shows the common
+/// ones.
 ///
 /// A command that takes or makes a run's settings knows the others too, without showing them: it says why it does not take them, or lets them pass.
-pub fn add(command: Command, reader: Reader) -> Command {
+pub fn add(command: Command, reader: Reader, all: bool) -> Command {
     let of_runs = matches!(reader, Reader::Train | Reader::Baseline | Reader::Eval);
     let known = |row: &&Row| row.is_read_by(reader) || (of_runs && row.is_recorded());
     let args = TABLE.iter().filter(known);
-    command.args(args.map(|row| arg(row, reader).hide(!row.is_read_by(reader))))
+    command.args(args.map(|row| {
+        let arg = arg(row, reader).hide(!row.is_read_by(reader));
+        match all {
+            true => arg.help_heading(row.group.title()),
+            false => arg.help(brief(row, reader)),
+        }
+    }))
+}
+
+/// Returns the short help: a few words, and the default where there is one.
+fn brief(row: &Row, reader: Reader) -> String {
+    let words = row.brief.unwrap_or(row.help.trim());
+    match row.default(&Case::usual()) {
+        Some(default) if reader != Reader::Eval => format!("{words} [{default}]"),
+        _ => words.into(),
+    }
 }
 
 fn arg(row: &'static Row, reader: Reader) -> Arg {
@@ -28,8 +44,7 @@ fn arg(row: &'static Row, reader: Reader) -> Arg {
     let arg = Arg::new(row.name)
         .long(row.flag())
         .visible_aliases(row.aliases.iter().map(dashed))
-        .help_heading(row.group.title())
-        .hide_short_help(!row.common)
+        .hide_short_help(row.brief.is_none())
         .value_parser(ValueParser::from(move |text: &str| row.parse(text)))
         .help(help);
     match row.kind {

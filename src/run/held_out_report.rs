@@ -1,6 +1,6 @@
 //! What a run's average is worth on the held-out text, beside the controls: the part that was not chosen by decides.
 
-use super::split_report::{gain, mean, not_minus_0};
+use super::split_report::{mean, not_minus_0};
 use crate::data::HeldOut;
 use crate::error::Result;
 use crate::inference::Paired;
@@ -116,14 +116,14 @@ impl HeldOutReport {
         if self.controls.is_empty() {
             let (loss, note) = (
                 number(Some(self.loss_baseline)),
-                gain(&self.against_baseline),
+                self.against_baseline.gain_text(),
             );
             row("baseline", ["1", &loss, "", ""], &note);
         }
         for c in &self.controls {
             let (n, [loss, scaled, auroc]) =
                 cells(c.models, c.loss, c.loss_scaled, c.shuffled_auroc);
-            let note = gain(&c.average_against_scaled);
+            let note = c.average_against_scaled.gain_text();
             row(&c.what, [&n, &loss, &scaled, &auroc], &note);
         }
         if let Some(best) = self.best_control() {
@@ -131,7 +131,7 @@ impl HeldOutReport {
                 "  the best control by the choosing part: {} (T {:.3}); the average's gain over it: {}\n",
                 best.what,
                 best.temperature,
-                gain(&best.average_against_scaled)
+                best.average_against_scaled.gain_text()
             ));
         }
         match self.std_error_of_chains {

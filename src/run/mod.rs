@@ -3,6 +3,7 @@
 pub mod bench;
 mod chain;
 pub mod check;
+pub mod command_line;
 pub mod config;
 mod controls;
 pub mod diagnose;
@@ -18,6 +19,7 @@ pub mod normal;
 mod own_baseline;
 pub mod prepare;
 pub mod progress;
+pub mod quantities;
 mod record;
 pub mod recover;
 pub mod results;

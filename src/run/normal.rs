@@ -8,7 +8,7 @@ use super::prepare::Baseline;
 use super::progress::Progress;
 use super::spent::Meter;
 use super::train::Run;
-use super::train_report::TrainReport;
+use super::train_report::{TrainReport, said};
 use super::{Context, hex};
 use crate::backend::Device;
 use crate::error::{Error, Result};
@@ -236,7 +236,7 @@ impl Fitted<'_> {
         let known = run.unscored(store, hex(&store.hash()?), self.seconds);
         let (mut summary, scores) = (String::new(), run.evaluation(store, baseline));
         let report = scores.at_the_end(ctx, |reports, val| {
-            let report = known.clone().scored(reports, val)?;
+            let mut report = known.clone().scored(run.config, reports, val)?;
             let metrics = self.metrics(&report, val, baseline);
             write_json(&run.folder.metrics(), &metrics)?;
             summary = self.summary(&report, baseline);
@@ -244,6 +244,7 @@ impl Fitted<'_> {
             let splits = reports.iter().map(SplitReport::text).chain(warning);
             summary.extend(splits.map(|text| text + "\n"));
             write_text(&run.folder.summary(), &summary)?;
+            report.short.clone_from(&summary);
             Ok(report)
         })?;
         ctx.log.keep(&summary);
@@ -276,6 +277,7 @@ impl Fitted<'_> {
             "num_data": self.run.num_data,
             "baseline": baseline.json(),
             "samples_hash": report.samples_hash,
+            "verdict": report.verdict,
             "results": report.results,
         })
     }
@@ -298,11 +300,12 @@ impl Fitted<'_> {
             n => (format!("{n} fits"), "at their means", " each"),
         };
         format!(
-            "{}\
+            "{}{}\
              baseline          {} steps, validation loss {:.4}\n\
              {:<17} {} steps{each}, T {}, mean deviation {sd:.4e}{fitted}\n\
              {:<17} validation loss {at_mean:.4}\n\
              draws             {} in {}\n\n",
+            said(report),
             run.head(),
             baseline.iters,
             baseline.val_loss,

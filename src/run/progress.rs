@@ -8,8 +8,10 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Between two plain lines.
+/// Between two plain lines, and two lines of the log.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
+/// Between two states that a bar shows.
+const BAR_EVERY: Duration = Duration::from_millis(200);
 
 /// Where the run's words go: standard error, and the log files once there are any. What cannot be written is remarked once, and the work goes on.
 #[derive(Default)]
@@ -19,6 +21,10 @@ pub struct Log {
     early: String,
     /// Whether standard error has failed.
     unheard: bool,
+    /// Whether only warnings are said.
+    quiet: bool,
+    /// The bar that stands on the terminal now.
+    bar: Option<ProgressBar>,
 }
 
 struct LogFile {
@@ -39,9 +45,29 @@ impl LogFile {
 }
 
 impl Log {
+    /// Creates a log without files; a quiet one says warnings alone, and keeps everything.
+    pub fn new(quiet: bool) -> Self {
+        Self {
+            quiet,
+            ..Self::default()
+        }
+    }
+
+    /// Returns whether only warnings are said.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Says a line.
     pub fn say(&mut self, line: &str) {
-        if let Err(e) = terminal::say(line)
+        let heard = !self.quiet || line.starts_with("warning");
+        let said = match &self.bar {
+            _ if !heard => Ok(()),
+            // The bar makes room, and comes back below the line.
+            Some(bar) => bar.suspend(|| terminal::say(line)),
+            None => terminal::say(line),
+        };
+        if let Err(e) = said
             && !std::mem::replace(&mut self.unheard, true)
         {
             self.keep(&format!(
@@ -51,9 +77,10 @@ impl Log {
         self.keep(line);
     }
 
-    /// Writes a line to the log files alone.
-    pub fn keep(&mut self, line: &str) {
-        let line = format!("{line}\n");
+    /// Writes lines to the log files alone, each with the time in UTC.
+    pub fn keep(&mut self, lines: &str) {
+        let time = jiff::Timestamp::now().strftime("%H:%M:%S");
+        let line: String = lines.lines().map(|l| format!("{time} {l}\n")).collect();
         if self.files.is_empty() {
             self.early.push_str(&line);
         }
@@ -91,15 +118,19 @@ pub struct Progress {
     total: u64,
     first: u64,
     started: Instant,
-    last: Instant,
+    /// When the state was shown last, and when it was logged.
+    shown: Instant,
+    logged: Instant,
 }
 
 impl Progress {
     /// Begins the display of a piece of work, of which `first` steps were made before.
     pub fn new(what: &str, first: u64, total: u64) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let moves = std::env::var("TERM").is_ok_and(|t| t != "dumb");
+        let bar = (moves && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(total).with_position(first);
-            let style = "{prefix:>10} {bar:30} {pos}/{len} {per_sec} {eta} left  {msg}";
+            // Short, and cut at the terminal's edge: a line that wraps could not be taken back.
+            let style = "{prefix} {bar:10} {pos}/{len} {eta} left  {wide_msg}";
             // The template is a constant; the default bar is what remains if it were wrong.
             if let Ok(style) = ProgressStyle::with_template(style) {
                 bar.set_style(style);
@@ -115,39 +146,48 @@ impl Progress {
             total,
             first,
             started: now,
-            last: now,
+            shown: now,
+            logged: now,
         }
     }
 
     /// Shows that `done` steps are made; `state` says how it goes (loss, temperature).
     pub fn at(&mut self, log: &mut Log, done: u64, state: impl FnOnce() -> String) {
+        if log.quiet {
+            self.bar = None;
+        }
+        log.bar.clone_from(&self.bar);
         if let Some(bar) = &self.bar {
             bar.set_position(done);
         }
-        let due = match &self.bar {
-            Some(_) => Duration::from_millis(200),
-            None => PLAIN_EVERY,
-        };
-        if self.last.elapsed() < due && done != self.total {
+        let due = |since: Instant, every| since.elapsed() >= every || done == self.total;
+        let show = self.bar.is_some() && due(self.shown, BAR_EVERY);
+        let keep = due(self.logged, PLAIN_EVERY);
+        if !show && !keep {
             return;
         }
-        self.last = Instant::now();
+        let state = state();
+        if let Some(bar) = self.bar.as_ref().filter(|_| show) {
+            bar.set_message(state.clone());
+            self.shown = Instant::now();
+        }
+        if keep {
+            self.logged = Instant::now();
+            let line = self.line(done, &state);
+            match self.bar {
+                Some(_) => log.keep(&line),
+                None => log.say(&line),
+            }
+        }
+    }
+
+    /// Returns a plain line: how far it is, how fast, how long it takes, and how it goes.
+    fn line(&self, done: u64, state: &str) -> String {
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = (done - self.first) as f64 / seconds.max(1e-9);
         let left = (self.total - done) as f64 / rate.max(1e-9);
-        let line = format!(
-            "{} {done}/{}  {rate:.1}/s  {left:.0} s left  {}",
-            self.what,
-            self.total,
-            state()
-        );
-        match &self.bar {
-            Some(bar) => {
-                bar.set_message(line.rsplit("left  ").next().unwrap_or_default().to_owned());
-                log.keep(&line);
-            }
-            None => log.say(&line),
-        }
+        let (what, total) = (&self.what, self.total);
+        format!("{what} {done}/{total}  {rate:.1}/s  {left:.0} s left  {state}")
     }
 
     /// Seconds since the beginning.

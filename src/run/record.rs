@@ -1,7 +1,7 @@
 //! Paths in a run's `config.toml`: which are written, and which are followed when the run is opened.
 //!
 //! A record comes with its folder, from wherever that was: what it names outside the folder is followed only where it is compared by hash, as the text is
-//! and a baseline of before.
+//! and an older baseline.
 
 use super::config::Config;
 use super::folder::RunFolder;

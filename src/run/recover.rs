@@ -18,7 +18,7 @@ pub enum Broken {
     Restart,
 }
 
-/// Locks the folder, and takes away what killed processes left in the making.
+/// Locks the folder, and takes away what killed processes left unfinished.
 ///
 /// # Errors
 /// Returns [`Error::Conflict`] when another process writes the run, and [`Error::Io`].

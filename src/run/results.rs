@@ -151,7 +151,12 @@ fn index(run: &Path) -> Result<()> {
             texts.display()
         ))
     };
-    let known: Option<Map<String, Value>> = read_json(&path).map_err(advice)?;
+    // A file without a byte, as an editor or `touch` leaves it, says nothing that could be lost.
+    let empty = disk::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == 0);
+    let known: Option<Map<String, Value>> = match empty {
+        true => None,
+        false => read_json(&path).map_err(advice)?,
+    };
     let mut all = known.unwrap_or_default();
     let files = files(&texts)?;
     all.retain(|_, entry| {

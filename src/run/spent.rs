@@ -18,7 +18,7 @@ const NAME: &str = "spent.json";
 pub(super) struct Spent {
     pub seconds: f64,
     pub gradients: u64,
-    /// Devices with their instruction sets, in the order in which they came; runs of before do not say.
+    /// Devices with their instruction sets, in the order in which they came; older runs do not say.
     #[serde(default)]
     pub devices: Vec<String>,
 }

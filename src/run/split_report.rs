@@ -187,7 +187,7 @@ impl SplitReport {
         row(
             "averaged prediction",
             self.loss_averaged_prediction,
-            format!("  (gain {} against the baseline)", gain(p)),
+            format!("  (gain {} against the baseline)", p.gain_text()),
         );
         s.push_str(&format!(
             "  entropy {:.4} = {:.4} expected + {:.4} mutual information; accuracy {:.4}, ECE {:.4} (baseline {:.4})\n",
@@ -225,12 +225,6 @@ pub fn by_split(reports: &[SplitReport]) -> Result<Map<String, Value>> {
             Ok((r.split.clone(), v))
         })
         .collect()
-}
-
-/// Returns how much better the average is, with its standard error: a comparison's `difference` with the other sign, which is that of `z`.
-pub(super) fn gain(p: &Paired) -> String {
-    let (gain, z) = (-p.difference, p.z);
-    format!("{gain:+.4} +- {:.4}, z {z:+.1}", p.std_error)
 }
 
 /// Returns a number that is printed with four decimals, without the sign of one that rounds to 0.

@@ -45,7 +45,7 @@ pub fn train(config: &Config, ctx: &mut Context) -> Result<TrainReport> {
     let setting = Setting::new(config)?;
     if config.num_epochs.is_some() && config.sampler.chain().is_some() {
         ctx.log.say(&format!(
-            "note: --epochs does not apply to {}, which is counted in --warmup-steps and --sampling-steps",
+            "note: --epochs does not apply to {}, which is counted in steps: --warmup-steps and --sampling-steps set them",
             config.sampler
         ));
     }

@@ -1,13 +1,18 @@
 //! What `bnn train` says at the end: the chains' summaries, the metrics file, the text.
 
+use super::config::Config;
 use super::evaluate::{Evaluation, SplitReport, by_split};
 use super::folder::{now, write_json, write_text};
+use super::held_out_report::HeldOutReport;
 use super::prepare::Baseline;
 use super::spent::Spent;
 use super::train::Run;
 use super::{Context, hex};
 use crate::error::{Error, Result};
-use crate::inference::{ChainEnd, ChainSummary, Diagnosis, Movement, counted, diagnose};
+use crate::inference::controls::{Control, best};
+use crate::inference::{
+    ChainEnd, ChainSummary, Compared, Diagnosis, Facts, Movement, Verdict, counted, diagnose,
+};
 use crate::store::Store;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -39,18 +44,29 @@ pub struct TrainReport {
     pub chains: Vec<ChainSummary>,
     /// Whether the chains agree on what they predict, by the probes; none where those are off.
     pub diagnostics: Option<Diagnosis>,
+    /// What the samples are, what they gain and what to try next.
+    pub verdict: Option<Verdict>,
     /// The validation split's scores; with `--eval`, of every split asked for.
     pub results: Map<String, Value>,
+    /// The summary without its details, for a person who waits for the command.
+    #[serde(skip)]
+    pub short: String,
 }
 
 impl TrainReport {
-    /// Returns the report with its samples' scores.
-    pub(super) fn scored(self, reports: &[SplitReport], val: &SplitReport) -> Result<Self> {
+    /// Returns the report with its samples' scores, and what they come to.
+    pub(super) fn scored(
+        self,
+        config: &Config,
+        reports: &[SplitReport],
+        val: &SplitReport,
+    ) -> Result<Self> {
         Ok(Self {
             loss_baseline: val.loss_baseline,
             loss_mean_of_samples: val.loss_mean_of_samples,
             loss_averaged_prediction: val.loss_averaged_prediction,
             results: by_split(reports)?,
+            verdict: Some(verdict(&self, config, val)),
             ..self
         })
     }
@@ -69,7 +85,7 @@ impl Run<'_> {
         let config = self.config;
         let chains = self.summaries(store, ends)?;
         for line in chains.iter().flat_map(|m| m.lines(config.temperature)) {
-            ctx.log.say(&line);
+            ctx.log.keep(&line);
         }
         if store.is_empty() {
             return Err(Error::conflict(format!(
@@ -86,10 +102,11 @@ impl Run<'_> {
         };
         let (mut summary, evaluation) = (String::new(), self.evaluation(store, baseline));
         let report = evaluation.at_the_end(ctx, |reports, val| {
-            let report = known.clone().scored(reports, val)?;
+            let mut report = known.clone().scored(config, reports, val)?;
             let metrics = self.metrics(&report, val, baseline, ends, &spent);
             write_json(&self.folder.metrics(), &metrics)?;
-            summary = self.summary(&report, baseline, reports);
+            report.short = self.summary(&report, baseline, reports);
+            summary = format!("{}{}", report.short, details(&report, config.temperature));
             write_text(&self.folder.summary(), &summary)?;
             Ok(report)
         })?;
@@ -117,6 +134,7 @@ impl Run<'_> {
             "samples_hash": report.samples_hash,
             "chains": report.chains,
             "diagnostics": report.diagnostics,
+            "verdict": report.verdict,
             "results": report.results,
         })
     }
@@ -151,7 +169,9 @@ impl Run<'_> {
             temperature: self.config.temperature,
             chains: Vec::new(),
             diagnostics: None,
+            verdict: None,
             results: Map::new(),
+            short: String::new(),
         }
     }
 
@@ -189,6 +209,8 @@ impl Run<'_> {
     fn summaries(&self, store: &Store, ends: &[ChainEnd]) -> Result<Vec<ChainSummary>> {
         let each = ends.iter().zip(0u32..).map(|(end, chain)| {
             let movement = Movement::of_stored(store, chain, &self.start(chain)?)?;
+            let free = movement.steps.and_then(|steps| end.free_diffusion(steps));
+            let movement = movement.beside(free, self.prior.sd_at(self.config.temperature));
             Ok(end.summary(movement, self.setting.model.gpt.layout()))
         });
         each.collect()
@@ -226,11 +248,12 @@ impl Run<'_> {
     fn summary(&self, r: &TrainReport, baseline: &Baseline, splits: &[SplitReport]) -> String {
         let (c, model) = (self.config, self.setting.model.gpt.config());
         let mut text = format!(
-            "{}\
+            "{}{}\
              model             {} layers, {} heads, {} wide, block {}: {} parameters\n\
              baseline          {} steps, validation loss {:.4}\n\
              sampler           step {}, T {}, {} of {} gradients\n\
              samples           {} in {}\n\n",
+            said(r),
             self.head(),
             model.n_layer,
             model.n_head,
@@ -250,16 +273,79 @@ impl Run<'_> {
             text.push_str(&split.text());
             text.push('\n');
         }
-        for line in r.chains.iter().flat_map(|m| m.lines(c.temperature)) {
-            text.push_str(&line);
-            text.push('\n');
-        }
-        if let Some(d) = &r.diagnostics {
-            text.push('\n');
-            text.push_str(&d.text());
-        }
         text
     }
+}
+
+/// Returns what a summary has beside its front: the chains' own lines, and whether they agree.
+fn details(r: &TrainReport, temperature: f64) -> String {
+    let mut text = String::from("Details\n\n");
+    let checks = r.verdict.iter().flat_map(Verdict::check_lines);
+    let chains = r.chains.iter().flat_map(|m| m.lines(temperature));
+    for line in checks.chain(std::iter::once(String::new())).chain(chains) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    if let Some(d) = &r.diagnostics {
+        text.push('\n');
+        text.push_str(&d.text());
+    }
+    text
+}
+
+/// Returns what a run's samples come to, by its chains, its probes and the validation split's scores.
+fn verdict(report: &TrainReport, config: &Config, val: &SplitReport) -> Verdict {
+    let fit = config.sampler.gaussian().is_some();
+    let mut facts = Facts {
+        sampler: report.sampler_type.clone(),
+        fit,
+        temperature: config.temperature,
+        chains: if fit { 0 } else { config.chains as usize },
+        samples: report.samples_collected,
+        sampling_steps: (!fit).then_some(config.sampling_steps as f64),
+        mutual_information: Some(val.mutual_information.mean),
+        ..Facts::default()
+    };
+    facts.add_chains(&report.chains);
+    if let Some(a) = report
+        .diagnostics
+        .as_ref()
+        .and_then(|d| d.log_prob.as_ref())
+    {
+        facts.add_agreement(a);
+    }
+    let parts = val.held_out.as_ref();
+    let of =
+        |c: &Control| Compared::new(named(c), c.loss_scaled, c.models, &c.average_against_scaled);
+    facts.single = match parts.and_then(|p| best(p.controls.iter().filter(|c| c.models == 1))) {
+        Some(best) => Some(of(best)),
+        None => Some(baseline(val)),
+    };
+    facts.control = parts.and_then(HeldOutReport::best_control).map(of);
+    Verdict::new(facts)
+}
+
+/// Returns the average beside the baseline, on the part of the text that nothing was chosen by.
+fn baseline(val: &SplitReport) -> Compared {
+    let (loss, against) = match &val.held_out {
+        Some(parts) => (parts.loss_baseline, &parts.against_baseline),
+        None => (val.loss_baseline, &val.against_baseline),
+    };
+    Compared::new("the baseline", loss, 1, against)
+}
+
+/// Returns what a sentence calls a control.
+fn named(c: &Control) -> String {
+    match c.name {
+        "baseline" => "the baseline".into(),
+        _ => c.what.clone(),
+    }
+}
+
+/// Returns the verdict and what to try next as the front of a summary.
+pub(super) fn said(report: &TrainReport) -> String {
+    let said = report.verdict.as_ref();
+    said.map_or(String::new(), |v| v.text_and_next() + "\n")
 }
 
 /// Returns the step that was sampled with: the given one, or those that the chains' warm-ups found.

@@ -8,8 +8,8 @@
 //! | with momenta | max(abs(K / K_0 - 1), h^2 kappa / (4 T)) | heating by the gradient's noise; the step |
 //! | SGLD | epsilon kappa / (2 T), M for M' | both |
 //!
-//! K_0 is what momenta without a force have: T; with SGHMC T / (1 - gamma h / 2), whose friction step is Euler's. That part does not reach the
-//! positions and no step size mends it while the momentum stays, so it is no error here.
+//! K_0 is what momenta without a force have ([`Scheme::expected_kinetic`](super::Scheme::expected_kinetic)): T; with SGHMC
+//! T / (1 - gamma h / 2), whose friction step is Euler's. That part does not reach the positions and no step size mends it while the momentum stays, so it is no error here.
 //!
 //! On a Gaussian with curvature lambda, E grad^2 = T lambda + V with V the variance of the gradient's noise. So h^2 kappa / (4 T) is
 //! h^2 omega^2 / 4 + h^2 V / (4 M' T), omega^2 = lambda / M': the first is what a leapfrog (BAOAB) is off in the kinetic temperature at the middle of its

@@ -52,7 +52,7 @@
 //! have the target's variance, and the covariance h T / 2 in place of 0.
 
 use super::stability::OptimizerPair;
-use super::{ChainConfig, NoiseHeat, Scheme};
+use super::{ChainConfig, FreeMotion, NoiseHeat, Scheme};
 use crate::backend::vectors::{Coefficients, Rule};
 use crate::error::{Error, Result};
 
@@ -100,6 +100,14 @@ impl Scheme for Baoa {
         })
     }
 
+    fn expected_kinetic(&self, c: &ChainConfig) -> Option<f64> {
+        Some(c.temperature)
+    }
+
+    fn free_motion(&self, c: &ChainConfig) -> FreeMotion {
+        free_motion(c)
+    }
+
     fn stability_limit(&self, c: &ChainConfig, lambda_over_mass: f64) -> f64 {
         stability_limit(c, lambda_over_mass)
     }
@@ -117,6 +125,13 @@ impl Scheme for Baoa {
 /// that is not known of, and a step that is too long for the target, are not in it.
 pub fn expected_kinetic(temperature: f64, heat: Option<&NoiseHeat>) -> f64 {
     temperature * (1.0 + heat.map_or(0.0, |h| h.residual))
+}
+
+/// Returns the motion of half a drift on either side of an exact friction.
+pub(super) fn free_motion(c: &ChainConfig) -> FreeMotion {
+    let keep = (-c.step_size * c.friction_rate().unwrap_or(0.0)).exp();
+    let half = 0.5 * c.step_size;
+    FreeMotion::with_momenta(c.temperature, keep, half, half)
 }
 
 /// Returns the largest stable step size, from h^2 omega^2 < 4.

@@ -217,6 +217,15 @@ impl ChainConfig {
         (gamma, lambda_over_mass / (self.sigma * self.sigma))
     }
 
+    /// Returns the settings of one step of the run, counted from 0: with the step size and the temperature that it has by the schedules.
+    pub fn at(&self, step: u64) -> Self {
+        Self {
+            step_size: self.step_size_at(step),
+            temperature: self.temperature_at(step),
+            ..self.clone()
+        }
+    }
+
     /// Returns the step size at a step of the run, counted from 0.
     pub fn step_size_at(&self, step: u64) -> f64 {
         match step.checked_sub(self.warmup_steps) {

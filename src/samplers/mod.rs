@@ -34,6 +34,7 @@ pub mod curvature;
 pub mod defaults;
 mod dense;
 pub mod ekf;
+pub mod free;
 mod gaussian;
 mod gaussian_fit;
 mod gaussian_state;
@@ -64,6 +65,7 @@ pub use chain::{Chain, ChainReport, ChainState};
 pub use config::{ChainConfig, Momenta, Thermostat};
 pub use curvature::{ExtremeEigenvalues, extreme_curvature};
 pub use ekf::Ekf;
+pub use free::{FreeDiffusion, FreeMotion, Lightness};
 pub use gaussian::{
     CovarianceStructure, CurvatureKind, GaussianApproximation, GaussianConfig, GaussianMethod,
     GaussianReport, Snapshots,

@@ -175,7 +175,7 @@ impl Preconditioner {
     }
 }
 
-/// The mass in the making: gradients at the chain's start, and for an adaptive mass those of the warm-up.
+/// The mass while it is estimated: gradients at the chain's start, and for an adaptive mass those of the warm-up.
 pub(super) struct MassEstimation<V: Vectors> {
     kind: Preconditioner,
     taken: u64, // gradients at the start

@@ -1,7 +1,7 @@
 //! What a sampling method is: the questions that a chain asks of it, each answered in the method's own file.
 
 use super::stability::OptimizerPair;
-use super::{ChainConfig, Thermostat};
+use super::{ChainConfig, FreeMotion, Thermostat};
 use crate::backend::vectors::Rule;
 use crate::error::{Error, Result};
 
@@ -57,6 +57,13 @@ pub trait Scheme: Sync {
         now
     }
 
+    /// Returns the kinetic temperature after a step, of momenta that have settled where there is no force: T, but for an error of the friction's own
+    /// step, which does not reach the positions. Thermostats steer towards it, and verdicts compare with it. `None` without momenta.
+    fn expected_kinetic(&self, c: &ChainConfig) -> Option<f64>;
+
+    /// Returns how a step moves a parameter where there is no force: [`super::free`].
+    fn free_motion(&self, c: &ChainConfig) -> FreeMotion;
+
     /// Returns the largest stable step size in a direction of curvature lambda over the mass M (without sigma), 0 or more; infinite where nothing
     /// limits it. The friction is 0 or more.
     fn stability_limit(&self, c: &ChainConfig, lambda_over_mass: f64) -> f64;
@@ -70,11 +77,8 @@ pub trait Scheme: Sync {
     /// Returns the relative error of a temperature that the step makes, by the mean kinetic temperature and the mean of grad^2 / M' over some
     /// steps: [`super::auto_step`]. `None` where a step is not too long for a large gradient, so that no step size can be found by it.
     fn temperature_error(&self, c: &ChainConfig, kinetic: f64, force: f64) -> Option<f64> {
-        Some(
-            (kinetic / c.temperature - 1.0)
-                .abs()
-                .max(leapfrog_error(c, force)),
-        )
+        let heat = kinetic / self.expected_kinetic(c)? - 1.0;
+        Some(heat.abs().max(leapfrog_error(c, force)))
     }
 }
 

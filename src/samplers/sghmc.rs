@@ -30,9 +30,8 @@
 //! beta has the place of the paper's estimate B-hat. The form with *both* updates from the old state, which several
 //! libraries ship under this name, is another scheme with an error of first order in h: [`super::sghmc_euler`].
 
-use super::scheme::leapfrog_error;
 use super::stability::OptimizerPair;
-use super::{ChainConfig, Scheme};
+use super::{ChainConfig, FreeMotion, Scheme};
 use crate::backend::vectors::{Coefficients, Rule};
 use crate::error::{Error, Result};
 
@@ -72,8 +71,12 @@ impl Scheme for Sghmc {
         Some(1.0 - momentum)
     }
 
-    fn temperature_error(&self, c: &ChainConfig, kinetic: f64, force: f64) -> Option<f64> {
-        Some(temperature_error(c, kinetic, force))
+    fn expected_kinetic(&self, c: &ChainConfig) -> Option<f64> {
+        Some(expected_kinetic(c))
+    }
+
+    fn free_motion(&self, c: &ChainConfig) -> FreeMotion {
+        FreeMotion::with_momenta(expected_kinetic(c), kept(c), 0.0, c.step_size)
     }
 }
 
@@ -127,15 +130,21 @@ pub(super) fn optimizer_pair(c: &ChainConfig, num_data: f64) -> OptimizerPair {
     let h = c.step_size;
     OptimizerPair {
         lr: h * h * num_data / (c.sigma * c.sigma),
-        momentum: 1.0 - h * c.friction_rate().unwrap_or(0.0),
+        momentum: kept(c),
     }
 }
 
-/// Returns the temperature's relative error. The momenta have T / (1 - gamma h / 2) where the step has no other error.
-pub(super) fn temperature_error(c: &ChainConfig, kinetic: f64, force: f64) -> f64 {
-    let (h, t) = (c.step_size, c.temperature);
-    let free = 1.0 - 0.5 * h * c.friction_rate().unwrap_or_default();
-    (kinetic * free / t - 1.0)
-        .abs()
-        .max(leapfrog_error(c, force))
+/// Returns the temperature of momenta that only the friction and its noise move, T / (1 - gamma h / 2); infinite where they grow.
+pub(super) fn expected_kinetic(c: &ChainConfig) -> f64 {
+    let left = 1.0 - 0.5 * (1.0 - kept(c));
+    if left > 0.0 {
+        c.temperature / left
+    } else {
+        f64::INFINITY
+    }
+}
+
+/// Returns the share of the momentum that a step keeps, 1 - gamma h.
+pub(super) fn kept(c: &ChainConfig) -> f64 {
+    1.0 - c.step_size * c.friction_rate().unwrap_or(0.0)
 }

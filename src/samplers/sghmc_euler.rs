@@ -16,7 +16,7 @@
 //! **State, init.** As [`super::sghmc`].
 
 use super::stability::OptimizerPair;
-use super::{ChainConfig, Scheme, sghmc};
+use super::{ChainConfig, FreeMotion, Scheme, sghmc};
 use crate::backend::vectors::Rule;
 use crate::error::Result;
 
@@ -57,8 +57,13 @@ impl Scheme for SghmcEuler {
         Some(1.0 - momentum)
     }
 
-    fn temperature_error(&self, c: &ChainConfig, kinetic: f64, force: f64) -> Option<f64> {
-        Some(sghmc::temperature_error(c, kinetic, force))
+    fn expected_kinetic(&self, c: &ChainConfig) -> Option<f64> {
+        Some(sghmc::expected_kinetic(c))
+    }
+
+    fn free_motion(&self, c: &ChainConfig) -> FreeMotion {
+        let (kinetic, keep) = (sghmc::expected_kinetic(c), sghmc::kept(c));
+        FreeMotion::with_momenta(kinetic, keep, c.step_size, 0.0)
     }
 }
 

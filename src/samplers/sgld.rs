@@ -23,7 +23,7 @@
 //! divergence term of a preconditioner that follows theta (Girolami & Calderhead 2011) is 0; [`super::psgld`] has it.
 
 use super::stability::OptimizerPair;
-use super::{ChainConfig, Scheme};
+use super::{ChainConfig, FreeMotion, Scheme};
 use crate::backend::vectors::Rule;
 use crate::error::{Error, Result};
 
@@ -69,6 +69,14 @@ impl Scheme for Sgld {
             drift: h as f32,
             noise: noise(c),
         }
+    }
+
+    fn expected_kinetic(&self, _c: &ChainConfig) -> Option<f64> {
+        None
+    }
+
+    fn free_motion(&self, c: &ChainConfig) -> FreeMotion {
+        FreeMotion::overdamped(c)
     }
 
     fn stability_limit(&self, _c: &ChainConfig, lambda_over_mass: f64) -> f64 {

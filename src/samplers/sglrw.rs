@@ -23,7 +23,7 @@
 //! uncorrelated only given the gradient: between coordinates the error is of first order, as SGLD's.
 
 use super::stability::OptimizerPair;
-use super::{ChainConfig, Scheme, sgld};
+use super::{ChainConfig, FreeMotion, Scheme, sgld};
 use crate::backend::vectors::Rule;
 use crate::error::{Error, Result};
 
@@ -76,6 +76,14 @@ impl Scheme for Sglrw {
             pull: (h / (2.0 * c.temperature)).sqrt() as f32,
             length: (2.0 * c.temperature * h).sqrt() as f32,
         }
+    }
+
+    fn expected_kinetic(&self, _c: &ChainConfig) -> Option<f64> {
+        None
+    }
+
+    fn free_motion(&self, c: &ChainConfig) -> FreeMotion {
+        FreeMotion::overdamped(c)
     }
 
     /// Returns the step size from which, at epsilon lambda / M = 2, clamped steps only jump back and forth; they cannot diverge.

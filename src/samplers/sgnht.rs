@@ -45,7 +45,7 @@
 
 use super::scheme::{Kinetic, validate_thermostat};
 use super::stability::OptimizerPair;
-use super::{ChainConfig, Scheme, Thermostat, baoa, sghmc};
+use super::{ChainConfig, FreeMotion, Scheme, Thermostat, baoa, sghmc};
 use crate::backend::vectors::{Badodab, Rule};
 use crate::error::Result;
 
@@ -89,11 +89,20 @@ impl Scheme for Sgnht {
     }
 
     fn follow(&self, c: &ChainConfig, now: Thermostat, kinetic: Kinetic) -> Thermostat {
-        let (t, follow) = (c.temperature, 0.5 * c.step_size / c.thermostat_mass);
+        let t = self.expected_kinetic(c).unwrap_or(c.temperature);
+        let follow = 0.5 * c.step_size / c.thermostat_mass;
         Thermostat {
             xi: now.xi + follow * (kinetic.kicked - t) + follow * (kinetic.after - t),
             kinetic: kinetic.after,
         }
+    }
+
+    fn expected_kinetic(&self, c: &ChainConfig) -> Option<f64> {
+        Some(c.temperature)
+    }
+
+    fn free_motion(&self, c: &ChainConfig) -> FreeMotion {
+        baoa::free_motion(c)
     }
 
     fn stability_limit(&self, c: &ChainConfig, lambda_over_mass: f64) -> f64 {

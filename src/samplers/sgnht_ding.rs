@@ -33,7 +33,7 @@
 
 use super::scheme::{Kinetic, validate_thermostat};
 use super::stability::OptimizerPair;
-use super::{ChainConfig, Scheme, Thermostat, sghmc};
+use super::{ChainConfig, FreeMotion, Scheme, Thermostat, sghmc};
 use crate::backend::vectors::{Coefficients, Rule};
 use crate::error::Result;
 
@@ -67,11 +67,23 @@ impl Scheme for SgnhtDing {
     }
 
     fn follow(&self, c: &ChainConfig, now: Thermostat, kinetic: Kinetic) -> Thermostat {
-        let h = c.step_size;
+        let (h, t) = (
+            c.step_size,
+            self.expected_kinetic(c).unwrap_or(c.temperature),
+        );
         Thermostat {
-            xi: now.xi + h * (kinetic.after - c.temperature) / c.thermostat_mass,
+            xi: now.xi + h * (kinetic.after - t) / c.thermostat_mass,
             kinetic: kinetic.after,
         }
+    }
+
+    /// Returns T, at which the thermostat holds the momenta, and not what momenta of that friction would have by themselves.
+    fn expected_kinetic(&self, c: &ChainConfig) -> Option<f64> {
+        Some(c.temperature)
+    }
+
+    fn free_motion(&self, c: &ChainConfig) -> FreeMotion {
+        FreeMotion::with_momenta(c.temperature, sghmc::kept(c), 0.0, c.step_size)
     }
 
     /// Returns [`sghmc`]'s limit at the friction that the chain starts with.

@@ -14,7 +14,7 @@
 
 use super::scheme::Kinetic;
 use super::stability::OptimizerPair;
-use super::{ChainConfig, Scheme, Thermostat, sghmc, sghmc_euler, sgnht_ding};
+use super::{ChainConfig, FreeMotion, Scheme, Thermostat, sghmc, sghmc_euler, sgnht_ding};
 use crate::backend::vectors::Rule;
 use crate::error::Result;
 
@@ -47,11 +47,23 @@ impl Scheme for SgnhtEuler {
     }
 
     fn follow(&self, c: &ChainConfig, now: Thermostat, kinetic: Kinetic) -> Thermostat {
-        let h = c.step_size;
+        let (h, t) = (
+            c.step_size,
+            self.expected_kinetic(c).unwrap_or(c.temperature),
+        );
         Thermostat {
-            xi: now.xi + h * (now.kinetic - c.temperature) / c.thermostat_mass,
+            xi: now.xi + h * (now.kinetic - t) / c.thermostat_mass,
             kinetic: kinetic.after,
         }
+    }
+
+    /// Returns T, at which the thermostat holds the momenta.
+    fn expected_kinetic(&self, c: &ChainConfig) -> Option<f64> {
+        Some(c.temperature)
+    }
+
+    fn free_motion(&self, c: &ChainConfig) -> FreeMotion {
+        FreeMotion::with_momenta(c.temperature, sghmc::kept(c), c.step_size, 0.0)
     }
 
     /// Returns [`sghmc_euler`]'s limit at the friction that the chain starts with.

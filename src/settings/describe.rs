@@ -141,8 +141,8 @@ you give it, at T = 1, without a mass, and with a thermostat of mass 1.
 
 ## Environment
 
-`bnn train`, `bnn baseline` and `bnn config` read the original's variables, also from a file `.env`; flags and `--config` win over them. A run that is resumed or evaluated reads none
-of them but `BNN_ISA`.
+`bnn train`, `bnn baseline` and `bnn config` read the original's variables, also from a file `.env`; flags and `--config` win over them. A run that is resumed or evaluated takes no
+setting from them: it looks at `DEVICE`, which must be one that this build has, and every command at `BNN_ISA` and the numbers of threads.
 
 | variable | meaning |
 |---|---|
@@ -152,4 +152,5 @@ of them but `BNN_ISA`.
 | `DEVICE` | the device: only `cpu`, which this build has alone |
 | `WANDB_AVAILABLE` | nothing: nothing is sent anywhere |
 | `BNN_ISA` | instruction set of the kernels: portable, avx2, avx512 or amx; the best there is otherwise |
+| `RAYON_NUM_THREADS`, else `OMP_NUM_THREADS` | threads where `threads` is 0; from the process alone |
 ";

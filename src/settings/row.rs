@@ -25,8 +25,8 @@ pub struct Row {
     pub range: Range,
     /// Who reads it.
     pub readers: &'static [Reader],
-    /// Whether it is among the few that most users need.
-    pub common: bool,
+    /// The few words of the short help, which has only the settings that most users need.
+    pub brief: Option<&'static str>,
     /// What runs did before the setting was there.
     pub before: Option<&'static str>,
     pub(super) words: fn() -> Vec<&'static str>,

@@ -80,7 +80,7 @@ macro_rules! settings {
                 kind: <Inner<$type> as Typed>::KIND,
                 range: $range,
                 readers: $readers,
-                common: false,
+                brief: None,
                 before: None,
                 words: <Inner<$type> as Typed>::words,
                 set: |given, value| {
@@ -129,7 +129,7 @@ const WRITER: &[Reader] = &[Generator, Generate];
 settings! { case =>
     Corpus {
         /// Plain text to learn from, UTF-8. Without it, and without `data_dir`, the embedded play is read.
-        data: Option<PathBuf> = None, ANY, TEXT, common: true;
+        data: Option<PathBuf> = None, ANY, TEXT, brief: Some("Plain text to learn from, UTF-8 (without it, an embedded play)");
         /// Folder with nanoGPT's `train.bin` and `val.bin`, in place of `data`.
         data_dir: Option<PathBuf> = None, ANY, TEXT;
         /// nanoGPT's `meta.pkl`. Without it the one in `data_dir` is read.
@@ -139,9 +139,10 @@ settings! { case =>
         test: Option<PathBuf> = None, ANY, &[Train, Resume, Eval];
     }
     Model {
-        /// Named shape of the model (layers, heads, width, block): tiny (2, 2, 32, 32), cpu (4, 4, 128, 64), baby and baby-full (6, 6, 384, 256),
-        /// gpt2 (12, 12, 768, 1024).
-        shape: String = "cpu".into(), SHAPES, SHAPE, common: true;
+        /// Named shape of the model (layers, heads, width, block): tiny (2, 2, 32, 32), for tests; cpu (4, 4, 128, 64), which trains in minutes on a few
+        /// cores; baby (6, 6, 384, 256), nanoGPT's character model, with batches of 16 x 128, and baby-full with nanoGPT's 64 x 256; gpt2
+        /// (12, 12, 768, 1024).
+        shape: String = "cpu".into(), SHAPES, SHAPE, brief: Some("Size: tiny, cpu, baby, baby-full or gpt2");
         /// Number of layers, in place of the shape's.
         n_layer: Option<usize> = None, Range::Whole(1, 1024), SHAPE;
         /// Number of attention heads, a divisor of `n_embd`, in place of the shape's.
@@ -163,7 +164,7 @@ settings! { case =>
         /// Baseline file to start from, in place of training one. Of a run that is there, the file of its baseline, where the run lacks it.
         model_path: Option<PathBuf> = None, ANY, &[Train, Baseline, Resume, Eval, Generate];
         /// Largest number of AdamW steps of the baseline, and length of its learning-rate schedule.
-        baseline_iters: u64 = Recipe::default().iters, COUNT, RECIPE, aliases: &["iters"], common: true;
+        baseline_iters: u64 = Recipe::default().iters, COUNT, RECIPE, aliases: &["iters"], brief: Some("Most AdamW steps of the baseline");
         /// Peak learning rate of the baseline.
         baseline_learning_rate: f64 = Recipe::default().learning_rate, ABOVE_0, RECIPE;
         /// Warm-up steps of the baseline's learning rate.
@@ -185,11 +186,11 @@ settings! { case =>
         /// Named set of defaults: default, or the Python original's.
         preset: Preset = Preset::Default, ANY, CHAIN;
         /// Method: a chain's, or one that fits normals (ekf, vi, laplace, swag).
-        sampler: SamplerChoice = Case::usual().sampler, ANY, CHAIN, common: true;
+        sampler: SamplerChoice = Case::usual().sampler, ANY, CHAIN, brief: Some("Method: baoa, sghmc, sgld, sgnht, ..., or a fit: vi, ekf, laplace, swag");
         /// Step size per preconditioned unit: h, of time, for methods with momenta; epsilon, of squared time, for sgld and sglrw. For vi and swag, the
         /// optimiser's rate.
         /// For ekf, the weight of each batch's mean log-likelihood; 0 weights the batches so that the data count once in total.
-        learning_rate: f64 = case.learning_rate(), FROM_0, CHAIN, aliases: &["step_size"], common: true;
+        learning_rate: f64 = case.learning_rate(), FROM_0, CHAIN, aliases: &["step_size"], brief: Some("Step size; 1e-3 for vi, 2e-4 for sgld");
         /// Friction alpha of methods with momenta. Without it `momentum` sets the friction.
         alpha: Option<f64> = case.alpha(), FROM_0, CHAIN;
         /// Momentum of the same step in an optimiser's terms, which sets the friction alpha.
@@ -206,15 +207,15 @@ settings! { case =>
         /// Mass of the thermostat: how slowly its friction follows the temperature of the momenta.
         thermostat_mass: Option<f64> = case.thermostat_mass(), ABOVE_0, CHAIN;
         /// Temperature T of the target exp(log posterior / T). At 0 a chain is an optimiser, whose samples are no draws; fits need it above 0.
-        temperature: f64 = case.temperature(), FROM_0, CHAIN, common: true;
+        temperature: f64 = case.temperature(), FROM_0, CHAIN, brief: Some("Temperature T of the target; the posterior is at 1, and at 0 a chain optimises");
         /// Number of steps before sampling, after the mass is set.
         warmup_steps: u64 = case.preset(defaults::WARMUP_STEPS, 200), ANY, CHAIN;
         /// Number of sampling steps. For a fit to a caller's own log posterior, all its steps.
-        sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, &[Reader::Sampler, Gradients, Train, Resume], common: true;
+        sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, &[Reader::Sampler, Gradients, Train, Resume], brief: Some("Sampling steps of each chain");
         /// Keep one sample every N sampling steps, at most `sampling_steps`.
-        thinning: u64 = case.preset(defaults::THINNING, 10), COUNT, CHAIN, common: true;
+        thinning: u64 = case.preset(defaults::THINNING, 10), COUNT, CHAIN, brief: Some("Keep one sample every N steps");
         /// Number of independent chains of the same seed, or of fits, run one after the other.
-        chains: u32 = 1, Range::Whole(1, 10_000), RUN, common: true;
+        chains: u32 = 1, Range::Whole(1, 10_000), RUN, brief: Some("Independent chains");
         /// Where chains start: shared (at the baseline), or separate (each after the first at a baseline of its own, trained with seed + chain).
         starts: Starts = Starts::Shared, ANY, RUN, before: Some("shared");
         /// Which chain of the seed this is.
@@ -264,7 +265,7 @@ settings! { case =>
         /// Form of the prior; laplace is the double exponential.
         prior_family: Word<PriorFamily> = word("normal"), ANY, GPT, before: Some("normal");
         /// Scale of the prior: of a normal one its standard deviation.
-        prior_std: f64 = 1.0, ABOVE_0, &[Reader::Sampler, Gradients, Train], common: true;
+        prior_std: f64 = 1.0, ABOVE_0, &[Reader::Sampler, Gradients, Train], brief: Some("Standard deviation of the prior");
         /// Degrees of freedom of a student_t prior.
         prior_dof: f64 = 3.0, ABOVE_0, GPT, before: Some("3.0");
         /// Centre of the prior: zero, or the parameters that the chain starts from (pretrained).
@@ -337,7 +338,7 @@ settings! { case =>
     }
     Evaluation {
         /// After sampling also score the training split, models of equal cost (`controls`) and generated texts. The validation split is always scored.
-        eval: bool = false, ANY, &[Train, Resume], common: true;
+        eval: bool = false, ANY, &[Train, Resume], brief: Some("Score the training split, what else equal cost gives, and texts, too");
         /// Splits to evaluate on: val, train, or both.
         eval_splits: Vec<String> = vec!["val".into(), "train".into()], Range::Words(|| vec!["val", "train"]), SCORES;
         /// Number of samples that are averaged, spread evenly over chains and steps; 0 averages all.
@@ -361,11 +362,11 @@ settings! { case =>
     }
     Generation {
         /// Number of tokens to generate.
-        max_new_tokens: usize = 600, ANY, WRITER, common: true;
+        max_new_tokens: usize = 600, ANY, WRITER, brief: Some("Tokens to generate");
         /// Temperature T at which tokens are drawn; 0 takes the likeliest. Uncertainty is always given at 1.
-        generation_temperature: f64 = 0.3, FROM_0, WRITER, flag: Some("temperature"), common: true;
+        generation_temperature: f64 = 0.3, FROM_0, WRITER, flag: Some("temperature"), brief: Some("Temperature at which tokens are drawn");
         /// Draw among this many likeliest tokens; 0 takes all.
-        top_k: usize = 10, ANY, WRITER, common: true;
+        top_k: usize = 10, ANY, WRITER, brief: Some("Draw among this many likeliest tokens; 0 takes all");
         /// What tokens are drawn from: average (the samples' averaged prediction, to the power 1/T), vote (the average of the samples' tempered predictions),
         /// or sequence (each text from one sample: at T = 1 and `top_k` = 0 texts are draws from the posterior predictive).
         mode: Mode = Mode::Average, ANY, WRITER;
@@ -376,16 +377,16 @@ settings! { case =>
     }
     Running {
         /// Seed of everything random.
-        seed: u64 = 42, ANY, &[Model, Trainer, Reader::Sampler, Gradients, Store, Generator, Train, Baseline, Generate], common: true;
+        seed: u64 = 42, ANY, &[Model, Trainer, Reader::Sampler, Gradients, Store, Generator, Train, Baseline, Generate], brief: Some("Seed of everything random");
         /// Number of threads; 0 takes all. It changes no bit of any result.
-        threads: usize = 0, ANY, &[Train, Resume, Baseline, Eval, Generate, Diagnose, Verify, Bench], common: true;
+        threads: usize = 0, ANY, &[Train, Resume, Baseline, Eval, Generate, Diagnose, Verify, Bench], brief: Some("Threads; 0 takes all");
         /// Precision of matrix products: highest (f32), high (two bf16s per number with AMX, else f32), or medium (bf16 with AMX or AVX512_BF16, else f32).
         precision: Precision = Precision::Highest, ANY, &[Model, Train, Baseline, Verify], before: Some("highest");
         /// Folder where runs and baselines are kept.
-        save_dir: PathBuf = "checkpoints/samplers".into(), ANY, &[Train, Baseline], common: true;
+        save_dir: PathBuf = "checkpoints/samplers".into(), ANY, &[Train, Baseline], brief: Some("Where runs and baselines are kept");
         /// Folder for a second copy of the run's log. A run that is resumed takes it from the flag alone.
         log_dir: Option<PathBuf> = None, ANY, &[Train, Resume];
         /// File that the result is written to as JSON, in place of a new file in the run's folder.
-        output: Option<PathBuf> = None, ANY, &[Eval, Generate], common: true;
+        output: Option<PathBuf> = None, ANY, &[Eval, Generate], brief: Some("Write the result as JSON to this file");
     }
 }

@@ -81,7 +81,7 @@ pub(crate) fn unread(why: impl std::fmt::Display) -> Error {
     ))
 }
 
-/// Lists the files in a folder that killed processes left in the making, of those files whose names `of` takes. Links, folders and other programs' files
+/// Lists the files in a folder that killed processes left unfinished, of those files whose names `of` takes. Links, folders and other programs' files
 /// are none.
 ///
 /// # Errors
@@ -99,7 +99,7 @@ pub fn leftovers(folder: &Path, of: impl Fn(&str) -> bool) -> Result<Vec<PathBuf
     Ok(found)
 }
 
-/// Returns the name of the file of which this is one in the making, as [`replace_file`](super::replace_file) names it: `.<name>.<process>.<count>.tmp`.
+/// Returns the name of the file of which this is an unfinished one, as [`replace_file`](super::replace_file) names it: `.<name>.<process>.<count>.tmp`.
 fn in_the_making(name: &str) -> Option<&str> {
     let made = name.strip_prefix('.')?.strip_suffix(TEMP_SUFFIX)?;
     let (rest, count) = made.rsplit_once('.')?;

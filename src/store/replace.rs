@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Error, Result};
 
-/// How the name of a file in the making ends; it begins with a dot.
+/// How the name of an unfinished file ends; it begins with a dot.
 pub(super) const TEMP_SUFFIX: &str = ".tmp";
 
 /// Puts a file with what `write` writes at `path`, in the place of what may be there.
@@ -37,7 +37,7 @@ pub fn replace_file(
     disk::sync_folder(folder).map_err(Error::io(folder))
 }
 
-/// The path of a file in the making, removed when it is dropped; empty when it has its name.
+/// The path of an unfinished file, removed when it is dropped; empty when it has its name.
 pub(super) struct Temporary(PathBuf);
 
 impl Temporary {

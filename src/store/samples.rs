@@ -1,4 +1,4 @@
-//! The posterior samples of one run: a folder with a file each.
+//! The samples of one run: a folder with a file each.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use super::replace::TEMP_SUFFIX;
 use crate::disk;
 use crate::{Error, Result};
 
-/// The counter that identifies target and settings; samples of before have none.
+/// The counter that identifies target and settings; older samples have none.
 const TARGET: &str = "target";
 
 /// The name of a sample's only tensor.

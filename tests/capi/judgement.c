@@ -14,7 +14,7 @@ static const char *in(const char *folder, const char *name) {
 }
 
 static void show(const char *name) {
-  char text[512];
+  char text[2048];
   size_t needed = 0;
   OK(bnn_report_get_str(r, name, strlen(name), text, sizeof text, &needed, &err));
   printf("%s: %.*s\n", name, (int)needed, text);
@@ -74,6 +74,27 @@ static void agreement(void) {
   IS(BNN_ERR_NULL, bnn_temperature_band(NULL, 60, 0.9, 50, r, &err));
 }
 
+/* What a summary begins with: from facts by name. */
+static void verdict(void) {
+  const char *names[] = {"temperature", "chains", "samples", "rhat", "ess", "over_free", "kinetic", "kinetic_off", "configurational",
+                         "configurational_off", "mutual_information", "single.loss", "single.difference", "single.std_error", "control.loss",
+                         "control.models", "control.difference", "control.std_error", "sampling_steps"};
+  const double values[] = {0.1, 1, 25, 2.03, 1.5, 1.01, 1.08, 1, 0.1, 1, 0.08, 1.64, -0.06, 0.007, 1.55, 25, 0.03, 0.006, 1000};
+  enum { FACTS = sizeof values / sizeof *values };
+  size_t lens[FACTS];
+  for (int i = 0; i < FACTS; ++i) lens[i] = strlen(names[i]);
+  OK(bnn_verdict(names, lens, values, FACTS, "baoa", 4, NULL, 0, "snapshots", 9, r, &err));
+  show("text");
+  show("next");
+  HOLDS(ROW(r, "passes") == 0 && ROW(r, "check.rhat") == 0 && ROW(r, "check.disagreement") == 1);
+  IS(BNN_ERR_INVALID, bnn_verdict(names, lens, values, 12, "baoa", 4, NULL, 0, NULL, 0, r, &err)); /* a loss without its difference */
+  OK(bnn_verdict(NULL, NULL, NULL, 0, NULL, 0, NULL, 0, NULL, 0, r, &err));
+  show("text");
+  names[3] = "r-hat", lens[3] = 5;
+  IS(BNN_ERR_INVALID, bnn_verdict(names, lens, values, FACTS, "baoa", 4, NULL, 0, NULL, 0, r, &err));
+  IS(BNN_ERR_NULL, bnn_verdict(names, lens, NULL, FACTS, "baoa", 4, NULL, 0, NULL, 0, r, &err));
+}
+
 static int32_t counts(void *user_data, uint64_t step, double loss) {
   HOLDS(isfinite(loss));
   *(uint64_t *)user_data = step;
@@ -101,6 +122,7 @@ int main(int argc, char **argv) {
   OK(bnn_context_new(1, &ctx, &err));
   OK(bnn_report_new(&r, &err));
   agreement();
+  verdict();
 
   for (int i = 0; i < 2400; ++i) text[i] = "abcdefgh"[(i * i / 3 + i) % 8];
   OK(bnn_corpus_from_text(text, 2400, &corpus, &err));

@@ -7,7 +7,7 @@ use bnn::inference::agreement::{Called, judge};
 use bnn::inference::baseline_file::BaselineFile;
 use bnn::inference::scoring::{Models, compare, load_samples};
 use bnn::inference::text_score::{TextPlan, write_and_score};
-use bnn::inference::{Cost, Movement, Report, TemperatureBand};
+use bnn::inference::{Compared, Cost, Facts, Movement, Report, TemperatureBand, Verdict};
 use bnn::store::Store;
 use std::path::{Path, PathBuf};
 
@@ -56,9 +56,45 @@ pub fn draws(out: &str) {
 
     let series: Vec<f64> = (0..60).map(|_| 0.5 + uniform()).collect();
     let b = TemperatureBand::checked(&series, 0.9, 50).expect("a band");
-    let off = f64::from(u8::from(b.is_off(0.9)));
+    let off = f64::from(u8::from(b.is_off()));
     let want = [b.mean, b.std_error, b.equilibrium_sd, off];
     same(&printed(out, "band"), &want, "band");
+    said(out);
+}
+
+/// The sentences that the facts of the program make.
+fn said(out: &str) {
+    let compared = |name: &str, loss, models, difference, std_error| Compared {
+        name: name.into(),
+        loss,
+        models,
+        difference,
+        std_error,
+    };
+    let facts = Facts {
+        sampler: "baoa".into(),
+        temperature: 0.1,
+        chains: 1,
+        samples: 25,
+        sampling_steps: Some(1000.0),
+        rhat: Some(2.03),
+        ess: Some(1.5),
+        kinetic: Some(1.08),
+        kinetic_off: Some(true),
+        configurational: Some(0.1),
+        configurational_off: Some(true),
+        over_free: Some(1.01),
+        mutual_information: Some(0.08),
+        single: Some(compared("the best single model", 1.64, 1, -0.06, 0.007)),
+        control: Some(compared("snapshots", 1.55, 25, 0.03, 0.006)),
+        ..Facts::default()
+    };
+    let lines = |name: &'static str| out.lines().filter_map(move |l| l.strip_prefix(name));
+    let v = Verdict::new(facts);
+    let none = Verdict::new(Facts::default());
+    let texts: Vec<&str> = lines("text: ").collect();
+    assert_eq!(texts, [&*v.text, &*none.text]);
+    assert_eq!(lines("next: ").next(), Some(&*v.next.join("; ")));
 }
 
 /// The baseline and the samples that the program left in the folder.

@@ -430,6 +430,19 @@ static void forecast(void) {
   OK(bnn_sampler_forecast(s, r, &err));
   HOLDS(isnan(ROW(r, "friction_times")));
   IS(BNN_ERR_NULL, bnn_sampler_forecast(s, NULL, &err));
+  /* SGLD with h = STEP moves by 2 T h per step; a later step is at most the last. */
+  double at_once = 0;
+  OK(bnn_sampler_free_diffusion(s, 0, 1, r, &err));
+  at_once = ROW(r, "rms");
+  HOLDS(at_once > 0 && isnan(ROW(r, "cosine")));
+  OK(bnn_sampler_free_diffusion(s, 4, 16, r, &err));
+  NEAR(ROW(r, "rms"), 4 * at_once, 1e-9);
+  NEAR(ROW(r, "cosine"), 0.5, 1e-9);
+  OK(bnn_sampler_free_diffusion(s, 1000000000, 4000000000, r, &err));
+  NEAR(ROW(r, "cosine"), 0.5, 1e-6);
+  IS(BNN_ERR_INVALID, bnn_sampler_free_diffusion(s, 5, 4, r, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_free_diffusion(s, 5, 4000000001, r, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_free_diffusion(NULL, 4, 16, r, &err));
   IS(BNN_ERR_NULL, bnn_sampler_forecast(NULL, r, &err));
   bnn_sampler_free(s), s = NULL;
   STR(o, "sampler", "ekf");

@@ -40,6 +40,7 @@ calls! {
     A B C D E F G H;
     A B C D E F G H I;
     A B C D E F G H I J;
+    A B C D E F G H I J K L;
     A B C D E F G H I J K L M;
     A B C D E F G H I J K L M N O;
 }
@@ -142,12 +143,14 @@ fn step(s: &mut State) {
         bnn_sampler_step_size(1 2 3)
         bnn_sampler_gradient_noise(1 2 3)
         bnn_sampler_forecast(1 2 3)
+        bnn_sampler_free_diffusion(1 2 3 4 5)
         bnn_sampler_temperature(1 2 3 4)
         bnn_sampler_watch(1 2 3 4 5 6)
         bnn_sampler_llc(1 2 3)
         bnn_sampler_energy(1 2 3)
         bnn_sampler_prior_fit(1 2 3)
         bnn_store_movement(1 2 3 4 5 6)
+        bnn_verdict(1 2 3 4 5 6 7 8 9 10 11 12)
         bnn_store_score(1 2 3 4 5 6 7 8)
         bnn_store_new(1 2 3 4 5 6 7)
         bnn_store_open(1 2 3 4 5 6)
