@@ -466,6 +466,19 @@ fn it_is_refused_where_it_has_no_use() {
             "{said}"
         );
     }
+    for (method, variance) in [
+        (Method::Sghmc, 1.0),
+        (Method::Baoa, -1.0),
+        (Method::Baoa, f32::NAN),
+    ] {
+        let c = ChainConfig::new(method, 1e-3);
+        let new = Sampler::new(Cpu::new(1).unwrap(), &[0.0; 2], c.clone()).unwrap();
+        let mut state = new.state().unwrap();
+        state.gradient_noise = Some(vec![1.0, variance]);
+        let restored = Sampler::restore(Cpu::new(1).unwrap(), c, &state);
+        let said = restored.err().expect("refused").to_string();
+        assert!(said.contains("gradient_noise"), "{said}");
+    }
     let none = Session::with_gradients(&Cpu::new(1).unwrap(), inference(estimated(1)), 1.0, &[0.0]);
     let said = none.err().expect("refused").to_string();
     assert!(said.contains("at least 2 gradients"), "{said}");

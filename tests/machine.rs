@@ -736,6 +736,7 @@ fn times_and_schedules() {
         momenta: Some(vec![0.0]),
         mass: None,
         live: None,
+        gradient_noise: None,
         center: vec![0.0],
         thermostat: None,
     };

@@ -88,6 +88,7 @@ fn replay(fixture: &Fixture, method: Method, name: &str) -> f64 {
         momenta: momenta.as_ref().map(|m| m[0].clone()),
         mass: None,
         live: None,
+        gradient_noise: None,
         center: theta[0].clone(),
         thermostat: method.has_thermostat().then(|| {
             let m = &momenta.as_ref().unwrap()[0];

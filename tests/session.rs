@@ -196,6 +196,40 @@ fn a_session_that_was_saved_goes_on_bit_for_bit() {
     }
 }
 
+/// The heat that gradient noise leaves is reported over all parameters, and of the tensor that has most of it.
+#[test]
+fn the_heat_that_gradient_noise_leaves_is_reported() {
+    let place = Place::new();
+    let cold = ChainConfig {
+        temperature: 1e-7,
+        ..noisy()
+    };
+    let mut s = place.new_session(&settings(chain(cold, RMS)));
+    assert_eq!(s.gradient_noise().unwrap(), None);
+    steps(&mut s, 7);
+    let report = s.gradient_noise().unwrap().expect("an estimate");
+    let sampler = s.sampler().unwrap();
+    let (v, mass) = (sampler.gradient_noise().unwrap(), sampler.mass().unwrap());
+    let left = |i: usize| (1e-6 * v[i] as f64 / (4e-7 * mass[i] as f64) - 1.0).max(0.0);
+    let mean = |range: std::ops::Range<usize>| {
+        let n = range.len() as f64;
+        range.map(left).sum::<f64>() / n
+    };
+    let all = mean(0..v.len());
+    assert!(all > 0.0 && (report.all.residual / all - 1.0).abs() < 1e-9);
+    let tensors = place.gpt.layout().tensors();
+    let each = tensors.iter().map(|t| (mean(t.range.clone()), &t.name));
+    let (most, name) = each.max_by(|a, b| a.0.total_cmp(&b.0)).expect("a tensor");
+    let (worst, heat) = report.worst.clone().expect("one");
+    assert!(worst == *name && (heat / most - 1.0).abs() < 1e-9 && most > all);
+    let line = report.line("at the end", 1e-7);
+    let short = name.trim_start_matches("transformer.");
+    assert!(
+        line.contains(short) && line.contains("at the end"),
+        "{line}"
+    );
+}
+
 /// The session's own batches, posterior and chain are those that a caller assembles.
 #[test]
 fn a_session_is_the_chain_that_a_caller_assembles() {

@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::{Report, Session};
 use crate::backend::{Backend, Transfer};
 use crate::error::{Error, Result};
-use crate::samplers::{ChainConfig, NoiseHeat};
+use crate::samplers::NoiseHeat;
 use serde::Serialize;
 
 /// The noise of a chain's gradients as it is known, at the chain's step size and temperature.
@@ -61,28 +61,23 @@ impl<B: Backend + 'static> Session<B> {
 }
 
 impl NoiseReport {
-    /// Returns the report as lines for a person.
-    pub fn lines(&self, c: &ChainConfig) -> Vec<String> {
-        let a = &self.all;
+    /// Returns the report as a line for a person, with T and when the chain was looked at.
+    pub fn line(&self, when: &str, temperature: f64) -> String {
+        let (a, percent) = (&self.all, |share: f64| format!("{:.2} %", 100.0 * share));
         let worst = match &self.worst {
             Some((name, left)) => {
                 let name = name.trim_start_matches("transformer.");
-                format!(", most in {name}: {:.2} %", 100.0 * left)
+                format!(", most in {name}: {}", percent(*left))
             }
             None => String::new(),
         };
-        vec![
-            format!(
-                "gradient noise: made up for; it sets the friction of {:.2} % of the parameters, where it is all of their fluctuation at T = {}",
-                100.0 * a.damped,
-                c.temperature
-            ),
-            format!(
-                "residual heating: {:.2} % of T on average{worst}; {:.2} % of the parameters have more noise than any friction takes out",
-                100.0 * a.residual,
-                100.0 * a.clamped
-            ),
-        ]
+        format!(
+            "gradient noise {when}: it is all of the fluctuation at T = {temperature} for {} of the parameters, whose friction it sets, and for {} \
+             more than any friction takes out; residual heating {} of T on average{worst}",
+            percent(a.damped),
+            percent(a.clamped),
+            percent(a.residual),
+        )
     }
 }
 

@@ -75,6 +75,7 @@ impl Run<'_> {
             progress.at(&mut ctx.log, made, || self.progress_line(&report));
         }
         drop(progress);
+        self.say_noise(&session, "at the end", ctx)?;
         session.end()
     }
 
@@ -114,9 +115,7 @@ impl Run<'_> {
     /// Says what the warm-up found: the step, and how noisy the gradients are.
     fn say_warmed(&self, session: &Session<Device>, ctx: &mut Context) -> Result<()> {
         let found = session.sampler()?.config();
-        if let Some(noise) = session.gradient_noise()? {
-            noise.lines(found).iter().for_each(|line| ctx.log.say(line));
-        }
+        self.say_noise(session, "after the warm-up", ctx)?;
         if !self.config.auto_step {
             return Ok(());
         }
@@ -132,6 +131,14 @@ impl Run<'_> {
             (curvature.iter()).flat_map(|c| self.curvature_lines(c, found).into_iter().skip(1));
         let lines = std::iter::once(line).chain(forecast).chain(beyond);
         lines.for_each(|line| ctx.log.say(&line));
+        Ok(())
+    }
+
+    /// Says how noisy the gradients are, where the chain makes up for that.
+    fn say_noise(&self, session: &Session<Device>, when: &str, ctx: &mut Context) -> Result<()> {
+        if let Some(noise) = session.gradient_noise()? {
+            ctx.log.say(&noise.line(when, self.config.temperature));
+        }
         Ok(())
     }
 

@@ -172,7 +172,7 @@ impl Case {
         }
     }
 
-    /// Returns 0 for large models: the estimate takes five vectors of the model's size beside the sampler's five.
+    /// Returns 0 for large models: the estimate takes five vectors of the model's size beside the sampler's seven.
     pub(super) fn curvature_iterations(&self) -> u64 {
         match self.shape.as_str() {
             "baby" | "baby-full" | "gpt2" => 0,

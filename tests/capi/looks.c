@@ -74,6 +74,40 @@ static void curvature(void) {
   bnn_sampler_free(of.s), bnn_options_free(o);
 }
 
+/* rho = h^2 v / (4 T sigma^2) = v / 16 is 0, 0.1, 0.25, 3 and 1, and the friction alone tanh(0.9 h / 2) = 0.22. */
+static void noise(void) {
+  static const float THETA[N] = {1, -1, 2, 0.5f, 1}, V[N] = {0, 1.6f, 4, 48, 16}, BAD[N] = {0, 1, -1, 1, 1};
+  bnn_options *o = NULL;
+  bnn_sampler *s = NULL;
+  double per_mass = 7, damped = 7, clamped = 7, left = 7, worst = 7;
+#define NOISE(want) IS(want, gradient_noise(s, &per_mass, &damped, &clamped, &left, &worst, &err))
+  OK(bnn_options_new(&o, &err));
+  F64(o, "step_size", 0.5);
+  F64(o, "alpha", 0.9);
+  OK(bnn_sampler_new_with_gradients(ctx, o, THETA, N, &s, &err));
+  NOISE(BNN_ERR_INVALID);
+  HOLDS(strstr(err.message, "noise_correction") != NULL && per_mass == 7);
+  IS(BNN_ERR_INVALID, bnn_sampler_set_gradient_noise(s, BAD, N, &err));
+  HOLDS(strstr(err.message, "gradient_noise[2]") != NULL);
+  IS(BNN_ERR_INVALID, bnn_sampler_set_gradient_noise(s, V, N - 1, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_set_gradient_noise(NULL, V, N, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_set_gradient_noise(s, NULL, N, &err));
+  OK(bnn_sampler_set_gradient_noise(s, V, N, &err));
+  NOISE(BNN_OK);
+  NEAR(per_mass, 13.92, 1e-6), NEAR(damped, 0.6, 1e-12), NEAR(clamped, 0.2, 1e-12), NEAR(left, 0.4, 1e-6);
+  HOLDS(worst == 0); /* there are no tensors */
+  bnn_sampler_free(s), s = NULL;
+  STR(o, "sampler", "sghmc");
+  OK(bnn_sampler_new_with_gradients(ctx, o, THETA, N, &s, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_set_gradient_noise(s, V, N, &err));
+  HOLDS(strstr(err.message, "baoa") != NULL);
+  bnn_sampler_free(s), s = NULL;
+  STR(o, "noise_correction", "diagonal");
+  IS(BNN_ERR_INVALID, bnn_sampler_new_with_gradients(ctx, o, THETA, N, &s, &err));
+  HOLDS(strstr(err.message, "noise_correction") != NULL);
+  bnn_options_free(o);
+}
+
 static void step(bnn_sampler *s, const double *lambda, float *x, float *grad, size_t n) {
   double lp = 0;
   int32_t phase = -1, due = -1;
@@ -508,6 +542,7 @@ int main(int argc, char **argv) {
   OK(bnn_context_new(1, &ctx, &err));
   OK(bnn_corpus_from_text(text, 1200, &corpus, &err));
   curvature();
+  noise();
   friction();
   found(argv[1]);
   prior();

@@ -35,6 +35,11 @@ bnn_status step_size(const bnn_sampler *s, double *h, double *alpha, double *lr,
 bnn_status step_size(const bnn_sampler *s, double *h, double *alpha, double *lr, double *momentum, double *error, bnn_error *e) {
   ROWS(bnn_sampler_step_size(s, report, e), D("step_size", h), D("alpha", alpha), D("learning_rate", lr), D("momentum", momentum), D("error", error));
 }
+bnn_status gradient_noise(const bnn_sampler *s, double *per_mass, double *damped, double *clamped, double *left, double *worst, bnn_error *e);
+bnn_status gradient_noise(const bnn_sampler *s, double *per_mass, double *damped, double *clamped, double *left, double *worst, bnn_error *e) {
+  ROWS(bnn_sampler_gradient_noise(s, report, e), D("noise_per_mass", per_mass), D("damped", damped), D("clamped", clamped), D("residual_heating", left),
+       D("worst_heating", worst));
+}
 bnn_status last_step(const bnn_sampler *s, uint64_t *step, double *log_lik, double *log_post, double *kinetic, double *conf, double *xi, bnn_error *e);
 bnn_status last_step(const bnn_sampler *s, uint64_t *step, double *log_lik, double *log_post, double *kinetic, double *conf, double *xi, bnn_error *e) {
   ROWS(bnn_sampler_report(s, report, e), U("step", step), D("log_lik", log_lik), D("log_post", log_post), D("kinetic_temperature", kinetic),
