@@ -21,6 +21,11 @@ fn diagnostics(rhat: f64, ess: f64) -> ChainDiagnostics {
         ess_tail: 2.0 * ess,
         ess_mean: ess,
         mcse_mean: 1.0 / ess,
+        mean: 0.0,
+        sd: 1.0,
+        q05: -1.6,
+        q50: 0.0,
+        q95: 1.6,
     }
 }
 

@@ -64,16 +64,7 @@ pub fn paired_block_bootstrap(
         ));
     }
     let mut deviations = super::room("bootstrap resamples", n_resamples)?;
-    let difference = a.iter().zip(b).map(|(a, b)| a - b);
-    let difference: Vec<f64> = memory::collect(difference, "differences")?;
-    if let Some(at) = difference.iter().position(|d| !d.is_finite()) {
-        let got = format!("{} and {}", a[at], b[at]);
-        return Err(Error::out_of_range(
-            format!("losses of token {at}"),
-            "finite numbers",
-            got,
-        ));
-    }
+    let difference = differences(a, b)?;
     let mean = difference.iter().sum::<f64>() / n as f64;
 
     // Prefix sums of the deviations over the ring's first lap and the block that may run into the second.
@@ -106,6 +97,20 @@ pub fn paired_block_bootstrap(
         low: mean + wider * quantile(&deviations, 0.025),
         high: mean + wider * quantile(&deviations, 0.975),
     })
+}
+
+/// Returns a - b.
+fn differences(a: &[f64], b: &[f64]) -> Result<Vec<f64>> {
+    let difference = a.iter().zip(b).map(|(a, b)| a - b);
+    let difference: Vec<f64> = memory::collect(difference, "differences")?;
+    match difference.iter().position(|d| !d.is_finite()) {
+        None => Ok(difference),
+        Some(at) => Err(Error::out_of_range(
+            format!("losses of token {at}"),
+            "finite numbers",
+            format!("{} and {}", a[at], b[at]),
+        )),
+    }
 }
 
 /// Returns the q-quantile of one or more values in ascending order, linear between neighbours (Hyndman and Fan 1996, type 7).

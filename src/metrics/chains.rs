@@ -67,18 +67,7 @@ pub fn chain_diagnostics<C: AsRef<[f64]>>(chains: &[C]) -> Result<ChainDiagnosti
     // Halved, because the range of finite numbers need not be finite.
     let half_range = high / 2.0 - low / 2.0;
     if half_range < f64::MIN_POSITIVE / 2.0 {
-        return Ok(ChainDiagnostics {
-            rhat: f64::NAN,
-            ess_bulk: s,
-            ess_tail: s,
-            ess_mean: s,
-            mcse_mean: 0.0,
-            mean: low,
-            sd: 0.0,
-            q05: low,
-            q50: low,
-            q95: low,
-        });
+        return Ok(constant(low, s));
     }
 
     let half = n / 2;
@@ -122,6 +111,22 @@ pub fn chain_diagnostics<C: AsRef<[f64]>>(chains: &[C]) -> Result<ChainDiagnosti
         q50: quantile(&pooled, 0.5),
         q95: quantile(&pooled, 0.95),
     })
+}
+
+/// Returns what is said of `s` equal draws.
+fn constant(at: f64, s: f64) -> ChainDiagnostics {
+    ChainDiagnostics {
+        rhat: f64::NAN,
+        ess_bulk: s,
+        ess_tail: s,
+        ess_mean: s,
+        mcse_mean: 0.0,
+        mean: at,
+        sd: 0.0,
+        q05: at,
+        q50: at,
+        q95: at,
+    }
 }
 
 /// Returns the number of draws per chain.

@@ -165,8 +165,8 @@ pub struct Diagnose {
 pub struct Check {
     /// The run's folder.
     pub run: PathBuf,
-    /// Move damaged files to the run's folder `damaged`, go back to the checkpoint before a damaged one or one whose trace is not whole, give up the samples that are missing, and take
-    /// away what killed processes left behind.
+    /// Move damaged files to the run's folder `damaged`, go back to the checkpoint before a damaged one or one whose trace is not whole, give up the
+    /// samples that are missing, and take away what killed processes left behind.
     #[arg(long)]
     pub repair: bool,
     /// Print the result as one JSON object.
