@@ -198,3 +198,19 @@ fn the_baseline_is_its_best_or_its_last_state() {
     );
     assert!(last["choice"].is_null());
 }
+
+/// A first answer has few steps, but for what other flags say.
+#[test]
+fn a_quick_run_is_short_and_compared() {
+    let dir = folder();
+    let shape = ["--shape", "tiny", "--n-layer", "1", "--n-embd", "16"];
+    let few = ["--baseline-iters", "40", "--warmup-steps", "60"];
+    let args = [&["train", "--json", "--quick"], &shape[..], &few[..]].concat();
+    let v = json(&self::run(dir.path(), &args));
+    assert_eq!(v["samples_collected"], 25);
+    assert_eq!(v["total_steps"], 50 + 60 + 500);
+    assert!(names(held_out(&v)).contains(&"adamw_snapshots"));
+    assert!(v["results"]["train"].is_null());
+    let config = fs::read_to_string(dir.path().join(run_dir(&v)).join("config.toml"));
+    assert!(config.expect("settings").contains("baseline_iters = 40"));
+}

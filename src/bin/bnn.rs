@@ -107,7 +107,13 @@ fn train_run(a: &Train, given: Given, mut ctx: Context) -> Result<ExitCode> {
             };
             train::resume(&config, folder, broken, &mut ctx)?
         }
-        None => train::train(&resolve(&a.with, given, &environment)?, &mut ctx)?,
+        None => {
+            let given = match a.quick {
+                true => given.or(a.with.file()?).or(Given::quick()),
+                false => given,
+            };
+            train::train(&resolve(&a.with, given, &environment)?, &mut ctx)?
+        }
     };
     let end = format!(
         "{}details: {}/{}_summary.txt\n",

@@ -119,6 +119,9 @@ pub struct Train {
     /// that is drawn.
     #[arg(long, requires = "resume", hide_short_help = true)]
     pub restart_chain: bool,
+    /// Give a first answer in about a minute: few steps, scored on the validation split. Other flags win over it.
+    #[arg(long, conflicts_with = "resume")]
+    pub quick: bool,
     /// Exit with 3 unless R-hat, effective sizes and temperatures of every chain pass.
     #[arg(long)]
     pub strict: bool,

@@ -50,6 +50,20 @@ impl Given {
         self.fill(&case)
     }
 
+    /// Returns the settings of a run that gives a first answer: a baseline of 500 steps, a chain of 650 gradients with 25 samples, and controls.
+    pub fn quick() -> Self {
+        Self {
+            baseline_iters: Some(500),
+            preconditioner_steps: Some(50),
+            warmup_steps: Some(100),
+            sampling_steps: Some(500),
+            thinning: Some(20),
+            eval: Some(true),
+            eval_splits: Some(vec!["val".into()]),
+            ..Self::default()
+        }
+    }
+
     /// Returns every value of a run, from these and the defaults.
     ///
     /// # Errors
