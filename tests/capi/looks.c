@@ -89,7 +89,7 @@ static void noise(void) {
   HOLDS(strstr(err.message, "noise_correction") != NULL && per_mass == 7);
   IS(BNN_ERR_INVALID, bnn_sampler_set_gradient_noise(s, BAD, N, &err));
   HOLDS(strstr(err.message, "gradient_noise[2]") != NULL);
-  IS(BNN_ERR_INVALID, bnn_sampler_set_gradient_noise(s, V, N - 1, &err));
+  IS(BNN_ERR_SHAPE, bnn_sampler_set_gradient_noise(s, V, N - 1, &err));
   IS(BNN_ERR_NULL, bnn_sampler_set_gradient_noise(NULL, V, N, &err));
   IS(BNN_ERR_NULL, bnn_sampler_set_gradient_noise(s, NULL, N, &err));
   OK(bnn_sampler_set_gradient_noise(s, V, N, &err));
