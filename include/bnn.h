@@ -765,8 +765,9 @@ bnn_status bnn_calibration_error(const double *confidence,
  *
  * [in] draws: (chains, n), the draws of one chain after the other, all finite; chains: at least 1; n: draws of each chain, at least 4.
  * [out] report: rhat, rank-normalised split R-hat, about 1 where the halves of all chains agree; NaN for a constant quantity; ess_bulk, ess_tail,
- * effective sample sizes of the middle and of the 5 % and 95 % quantiles; ess_mean, of the mean; mcse_mean, Monte Carlo standard error of the mean,
- * in the quantity's unit. Errors: BNN_ERR_INVALID for too few chains or draws, and for a draw that is not finite.
+ * effective sample sizes of the middle and of the 5 % and 95 % quantiles; ess_mean, of the mean; mcse_mean, Monte Carlo standard error of the mean;
+ * mean, sd, q05, q50, q95: mean, standard deviation and quantiles of all draws; the last six in the quantity's unit.
+ * Errors: BNN_ERR_INVALID for too few chains or draws, and for a draw that is not finite.
  */
 bnn_status bnn_chain_diagnostics(const double *draws,
                                  size_t chains,

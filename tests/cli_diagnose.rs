@@ -86,9 +86,15 @@ fn diagnose_judges_runs_that_belong_together_and_refuses_others() {
     assert_eq!(m["diagnostics"]["verdict"], d["verdict"]);
     assert_eq!(two["diagnostics"], m["diagnostics"]);
     let summary = std::fs::read_to_string(dir.path().join(&two_dir).join("baoa_summary.txt"));
-    let text = command::run(dir.path(), &["diagnose", &two_dir]).stdout;
+    let text = command::run(dir.path(), &["diagnose", &two_dir, "--rows", "0"]).stdout;
     let text = String::from_utf8(text).expect("UTF-8");
-    assert!(summary.expect("summary").contains(&text), "{text}");
+    // The checks follow.
+    let (text, checks) = text.split_once("\nR-hat ").expect("checks");
+    assert!(
+        checks.contains("ESS ") && checks.contains("kinetic "),
+        "{checks}"
+    );
+    assert!(summary.expect("summary").contains(text), "{text}");
     assert!(text.contains("R-hat") && text.contains("draws per chain are few"));
     assert!(!text.contains("with one chain"), "{text}");
 

@@ -124,7 +124,7 @@ fn fits_leave_the_originals_keys_and_draws_that_other_commands_read() {
         let judged = command::run(dir.path(), &["diagnose", path]);
         assert_eq!(judged.status.code(), Some(1));
         assert!(
-            words(&judged).contains("a chain's method"),
+            words(&judged).contains("no chain to diagnose"),
             "{}",
             words(&judged)
         );

@@ -28,9 +28,12 @@ int main(void) {
 
   OK(bnn_chain_diagnostics(DRAWS, 2, 4, r, &err));
   OK(bnn_report_count(r, &n, &err));
-  HOLDS(n == 5);
+  HOLDS(n == 10);
   described(r, 0, "rhat", BNN_TYPE_F64);
   described(r, 4, "mcse_mean", BNN_TYPE_F64);
+  described(r, 9, "q95", BNN_TYPE_F64);
+  NEAR(ROW(r, "mean"), 2.5, 1e-12);
+  NEAR(ROW(r, "sd"), sqrt(10.0 / 7), 1e-12);
   HOLDS(isfinite(ROW(r, "rhat")) && ROW(r, "ess_mean") > 0);
   /* A call that fails leaves the rows. */
   double before = ROW(r, "rhat");
