@@ -48,6 +48,10 @@ fn fits_leave_the_originals_keys_and_draws_that_other_commands_read() {
         ("ekf", "--init-sd 0.003 --transition-sd 1e-4"),
         ("vi", "--vi-n-samples 2 --init-log-scale -6"),
         ("vi", "--stick-the-landing=false"),
+        (
+            "ivon",
+            "--vi-n-samples 2 --ivon-decay 0.99 --learning-rate 0.01",
+        ),
         ("laplace", "--laplace-fit-prior --temperature 1e-3"),
         ("laplace", "--laplace-labels model --temperature 1e-3"),
         ("laplace", "--laplace-labels ggn --temperature 1e-3"),
@@ -181,7 +185,7 @@ fn the_same_fit_is_the_same_on_any_threads_and_another_with_another_seed() {
         ));
         v["samples_hash"].as_str().expect("a hash").to_owned()
     };
-    for sampler in ["ekf", "vi", "laplace", "swag"] {
+    for sampler in ["ekf", "vi", "laplace", "swag", "ivon"] {
         let first = hash(sampler, "--temperature 1e-3");
         assert_eq!(first, hash(sampler, "--temperature 1e-3 --threads 1"));
         assert_ne!(first, hash(sampler, "--temperature 2e-3"));
@@ -258,6 +262,7 @@ fn a_stopped_fit_goes_on_bit_for_bit() {
     for (i, (sampler, more)) in [
         ("ekf", ""),
         ("vi", ""),
+        ("ivon", ""),
         ("swag", ""),
         ("laplace", ""),
         ("laplace", "--laplace-structure last_layer_kfac"),

@@ -190,7 +190,7 @@ fn fits_ask_little() {
         (config.vi_n_samples, config.learning_rate) = (3, 1e-4);
         config.snapshots = Some(Snapshots { every: 1, rank: 2 });
         let draws = match method {
-            GaussianMethod::Vi => 3,
+            GaussianMethod::Vi | GaussianMethod::Ivon => 3,
             _ => 1,
         };
         let start = gpt.layout().init(2);

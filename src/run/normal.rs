@@ -1,4 +1,4 @@
-//! Fitting normals on a GPT's posterior (ekf, vi, laplace, swag), one or several: epochs of batches, a checkpoint, then draws into the store.
+//! Fitting normals on a GPT's posterior (ekf, vi, laplace, swag, ivon), one or several: epochs of batches, a checkpoint, then draws into the store.
 
 use super::chain::save;
 use super::config::{Config, CovarianceStructure, GaussianMethod, expect_unedited, word};
@@ -356,7 +356,7 @@ fn warning(c: &Config, normal: GaussianMethod, val: &SplitReport, at_mean: f64) 
     worse.then(|| {
         let how = match normal {
             GaussianMethod::Ekf => "a smaller --init-sd, or a longer run",
-            GaussianMethod::Vi => "a smaller --init-log-scale, or a longer run",
+            GaussianMethod::Vi | GaussianMethod::Ivon => "a smaller --init-log-scale, or a longer run",
             GaussianMethod::Laplace => "a lower --temperature, or a smaller --prior-std",
             GaussianMethod::Swag => "a lower --temperature, or a smaller --learning-rate",
         };

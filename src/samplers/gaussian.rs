@@ -1,10 +1,11 @@
-//! Gaussian approximations of all parameters, by any of four methods: a state machine over a caller's gradients.
+//! Gaussian approximations of all parameters, by any of five methods: a state machine over a caller's gradients.
 //!
-//! The methods themselves are in [`ekf`](super::ekf), [`vi`](super::vi), [`laplace`](super::laplace) and [`swag`](super::swag). Here is what a run needs around
+//! The methods themselves are in [`ekf`](super::ekf), [`vi`](super::vi), [`laplace`](super::laplace), [`swag`](super::swag) and [`ivon`](super::ivon). Here is what a run needs around
 //! them: how many steps there are, and how often the data count.
 
 use super::ekf::{Ekf, EkfConfig, Squared};
 use super::gaussian_state::GaussianState;
+use super::ivon::{Ivon, IvonConfig, IvonReport};
 use super::laplace::{Laplace, PriorFit};
 use super::swag::{Swag, SwagConfig, SwagReport};
 use super::vi::{Vi, ViConfig, ViReport};
@@ -26,19 +27,22 @@ pub enum GaussianMethod {
     Laplace,
     /// SWAG, a normal around an optimiser's path: [`crate::samplers::swag`].
     Swag,
+    /// IVON, variational inference by natural gradients: [`crate::samplers::ivon`].
+    Ivon,
 }
 
 impl GaussianMethod {
     /// Lists every method.
-    pub const ALL: [Self; 4] = [Self::Ekf, Self::Vi, Self::Laplace, Self::Swag];
+    pub const ALL: [Self; 5] = [Self::Ekf, Self::Vi, Self::Laplace, Self::Swag, Self::Ivon];
 
-    /// Returns the name in flags and files: `ekf`, `vi`, `laplace` or `swag`.
+    /// Returns the name in flags and files: `ekf`, `vi`, `laplace`, `swag` or `ivon`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ekf => "ekf",
             Self::Vi => "vi",
             Self::Laplace => "laplace",
             Self::Swag => "swag",
+            Self::Ivon => "ivon",
         }
     }
 }
@@ -96,14 +100,14 @@ pub struct GaussianConfig {
     pub method: GaussianMethod,
     /// Steps of the whole fit, at least 1.
     pub steps: u64,
-    /// VI and SWAG: the optimiser's rate, > 0. EKF: how often a step's mean observation counts, at T = 1; 0 counts every observation of the data once over
+    /// VI, SWAG and IVON: the optimiser's rate, > 0. EKF: how often a step's mean observation counts, at T = 1; 0 counts every observation of the data once over
     /// the fit. Laplace: none.
     pub learning_rate: f64,
-    /// VI and SWAG: a factor on the rate.
+    /// VI, SWAG and IVON: a factor on the rate.
     pub schedule: Schedule,
     /// Temperature T of the target, > 0. SWAG: the factor of its covariance.
     pub temperature: f64,
-    /// Seed of VI's draws, of labels, and of the draws from the fit.
+    /// Seed of VI's and IVON's draws, of labels, and of the draws from the fit.
     pub seed: u64,
     /// Which fit of the seed this is: each has numbers of its own.
     #[serde(default, skip_serializing)]
@@ -121,9 +125,9 @@ pub struct GaussianConfig {
         skip_serializing_if = "CurvatureKind::is_empirical"
     )]
     pub ekf_labels: CurvatureKind,
-    /// VI: logarithm of the standard deviation at the start.
+    /// VI and IVON: logarithm of the standard deviation at the start.
     pub init_log_scale: f64,
-    /// VI: draws per step, each with a gradient; at least 1.
+    /// VI and IVON: draws per step, each with a gradient; at least 1.
     pub vi_n_samples: u32,
     /// VI: whether the gradient leaves out the part whose expectation is 0.
     pub stick_the_landing: bool,
@@ -138,7 +142,13 @@ pub struct GaussianConfig {
     /// SWAG: the snapshots of its path; the other methods take none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<Snapshots>,
+    /// IVON: the share of the curvature that a step keeps, inside (0, 1); the other methods have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ivon_decay: Option<f64>,
 }
+
+/// The share of the curvature that a step of IVON keeps by default.
+const IVON_DECAY: f64 = 0.999;
 
 /// Which points of its path SWAG takes for the mean and the covariance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,10 +179,11 @@ impl GaussianConfig {
             steps,
             learning_rate: match method {
                 GaussianMethod::Vi | GaussianMethod::Swag => 1e-3,
+                GaussianMethod::Ivon => 0.1,
                 GaussianMethod::Ekf | GaussianMethod::Laplace => 0.0,
             },
             schedule: match method {
-                GaussianMethod::Vi => Schedule::Linear {
+                GaussianMethod::Vi | GaussianMethod::Ivon => Schedule::Linear {
                     final_fraction: 0.01,
                 },
                 GaussianMethod::Ekf | GaussianMethod::Laplace | GaussianMethod::Swag => {
@@ -197,6 +208,7 @@ impl GaussianConfig {
             laplace_labels: CurvatureKind::EmpiricalFisher,
             laplace_fit_prior: false,
             snapshots: (method == GaussianMethod::Swag).then(Snapshots::default),
+            ivon_decay: (method == GaussianMethod::Ivon).then_some(IVON_DECAY),
         }
     }
 
@@ -234,7 +246,7 @@ impl GaussianConfig {
         positive("temperature", self.temperature)?;
         positive("observations", self.observations)?;
         match self.method {
-            GaussianMethod::Vi => {
+            GaussianMethod::Vi | GaussianMethod::Ivon => {
                 positive("learning_rate", self.learning_rate)?;
                 self.schedule.check(self.steps)
             }
@@ -301,7 +313,7 @@ impl GaussianConfig {
     /// Checks that the method has a rate and that it can be set to this one.
     pub(super) fn check_rate(&self, rate: Option<f64>) -> Result<()> {
         let Some(r) = rate else { return Ok(()) };
-        if !matches!(self.method, GaussianMethod::Vi | GaussianMethod::Swag) {
+        if matches!(self.method, GaussianMethod::Ekf | GaussianMethod::Laplace) {
             return Err(Error::conflict(format!(
                 "{} has no step size to schedule, and a factor of {r} was set",
                 self.method
@@ -326,11 +338,14 @@ impl GaussianConfig {
             GaussianMethod::Swag if self.schedule.depends_on_steps() => {
                 Some("the schedule of swag's rate depends on it")
             }
+            GaussianMethod::Ivon if self.schedule.depends_on_steps() => {
+                Some("the schedule of ivon's rate depends on it")
+            }
             GaussianMethod::Ekf if self.learning_rate == 0.0 => {
                 Some("ekf at step_size 0 counts a step for its share of the data")
             }
             GaussianMethod::Laplace => Some("laplace counts a step for its share of the data"),
-            GaussianMethod::Vi | GaussianMethod::Ekf | GaussianMethod::Swag => None,
+            _ => None,
         }
     }
 
@@ -393,7 +408,7 @@ impl GaussianConfig {
     /// Returns how many gradients a step takes.
     pub fn gradients_per_step(&self) -> u64 {
         match self.method {
-            GaussianMethod::Vi => self.vi_n_samples.into(),
+            GaussianMethod::Vi | GaussianMethod::Ivon => self.vi_n_samples.into(),
             // The squares of other labels than the data's have a pass of their own.
             GaussianMethod::Ekf if !self.ekf_labels.is_empirical() => 2,
             GaussianMethod::Ekf | GaussianMethod::Laplace | GaussianMethod::Swag => 1,
@@ -427,6 +442,18 @@ impl GaussianConfig {
         }
     }
 
+    pub(super) fn ivon(&self) -> IvonConfig {
+        IvonConfig {
+            lr: self.learning_rate,
+            decay: self.ivon_decay.unwrap_or(IVON_DECAY),
+            temperature: self.temperature,
+            observations: self.observations,
+            draws: self.vi_n_samples,
+            seed: self.seed,
+            chain: self.chain,
+        }
+    }
+
     pub(super) fn swag(&self) -> SwagConfig {
         let Snapshots { every, rank } = self.snapshots.unwrap_or_default();
         SwagConfig {
@@ -443,12 +470,19 @@ impl GaussianConfig {
 pub struct GaussianReport {
     /// Which step this was, counted from 0.
     pub step: u64,
-    /// The value that was given with the gradient: the log posterior of SWAG and of VI, there its mean over the step's draws; a mean log likelihood
-    /// otherwise.
+    /// The value that was given with the gradient: of VI and IVON the log posterior, its mean over the step's draws; of SWAG the log posterior; a mean log
+    /// likelihood otherwise.
     pub value: f64,
 }
 
 impl GaussianReport {
+    fn of_ivon(r: IvonReport) -> Self {
+        Self {
+            step: r.step,
+            value: r.log_post,
+        }
+    }
+
     fn of_swag(r: SwagReport) -> Self {
         Self {
             step: r.step,
@@ -462,6 +496,18 @@ impl GaussianReport {
             value: r.log_post,
         }
     }
+}
+
+/// Returns the log posterior if it is finite.
+pub(super) fn finite_log_post(log_post: f64, step: u64) -> Result<f64> {
+    if log_post.is_finite() {
+        return Ok(log_post);
+    }
+    Err(Error::NotFinite {
+        step,
+        tensor: "log_posterior".into(),
+        value: log_post as f32,
+    })
 }
 
 /// Returns the mean log likelihood if it is finite.
@@ -481,6 +527,7 @@ enum Fit<V: Vectors> {
     Vi(Vi<V>),
     Laplace(Laplace<V>),
     Swag(Swag<V>),
+    Ivon(Ivon<V>),
 }
 
 /// A Gaussian approximation of all parameters that is being fitted to a caller's gradients. For one thread at a time.
@@ -535,6 +582,9 @@ impl<V: Vectors> GaussianApproximation<V> {
                 Fit::Swag(Swag::restore(v, config.swag(), s)?),
                 s.params.len(),
             ),
+            (GaussianMethod::Ivon, GaussianState::Ivon(s)) => {
+                (Fit::Ivon(Ivon::restore(v, config.ivon(), s)?), s.mean.len())
+            }
             (method, other) => {
                 return Err(Error::conflict(format!(
                     "the state is one of {}, and the settings ask for {method}",
@@ -564,13 +614,15 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Vi(v) => GaussianState::Vi(v.state()?),
             Fit::Laplace(l) => GaussianState::Laplace(l.state()?),
             Fit::Swag(s) => GaussianState::Swag(s.state()?),
+            Fit::Ivon(i) => GaussianState::Ivon(i.state()?),
         })
     }
 
-    /// Takes in, for VI and SWAG, the gradient of the log posterior at [`GaussianApproximation::point`], and its value; `None` while draws of VI's step are left.
+    /// Takes in, for VI, SWAG and IVON, the gradient of the log posterior at [`GaussianApproximation::point`], and its value; `None` while draws of the step are
+    /// left.
     ///
     /// # Errors
-    /// Returns the errors of [`Vi::step_with_gradient`] and [`Swag::step_with_gradient`]; [`Error::Conflict`] for the other methods and when every step was
+    /// Returns the errors of the methods' own steps; [`Error::Conflict`] for the other methods and when every step was
     /// made.
     pub fn step_with_gradient(
         &mut self,
@@ -586,6 +638,10 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Swag(s) => {
                 let r = s.step_with_gradient(grad, log_post, rate)?;
                 Ok(Some(GaussianReport::of_swag(r)))
+            }
+            Fit::Ivon(i) => {
+                let done = i.step_with_gradient(grad, log_post, rate)?;
+                Ok(done.map(GaussianReport::of_ivon))
             }
             Fit::Ekf(_) | Fit::Laplace(_) => Err(self.needs_squares()),
         }
@@ -607,6 +663,10 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Swag(s) => {
                 let r = s.step_recorded(grad, record, log_post, rate)?;
                 Ok(Some(GaussianReport::of_swag(r)))
+            }
+            Fit::Ivon(i) => {
+                let done = i.step_recorded(grad, record, log_post, rate)?;
+                Ok(done.map(GaussianReport::of_ivon))
             }
             Fit::Ekf(_) | Fit::Laplace(_) => Err(self.needs_squares()),
         }
@@ -632,7 +692,7 @@ impl<V: Vectors> GaussianApproximation<V> {
     /// log likelihoods (Laplace does not read it), `squares` times `squares_scale` the mean of their squares, `log_lik` the mean itself.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] with step and element, the state as before; [`Error::Conflict`] for VI and SWAG, and when every step was made.
+    /// [`Error::NotFinite`] with step and element, the state as before; [`Error::Conflict`] for VI, SWAG and IVON, and when every step was made.
     pub fn step_with_squares(
         &mut self,
         grad: &V::Vector,
@@ -669,7 +729,7 @@ impl<V: Vectors> GaussianApproximation<V> {
                 self.prior = None;
                 l.step_recorded(of.squares, scale, record, log_lik)?
             }
-            Fit::Vi(_) | Fit::Swag(_) => {
+            Fit::Vi(_) | Fit::Swag(_) | Fit::Ivon(_) => {
                 return Err(Error::conflict(format!(
                     "{} takes the gradient of the log posterior: call step_with_gradient",
                     self.config.method
@@ -679,7 +739,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(GaussianReport { step, value })
     }
 
-    /// Sets, for VI and SWAG, the factor on the rate in all following steps, in place of the schedule's; `None` gives that its place back. No part of the
+    /// Sets, for VI, SWAG and IVON, the factor on the rate in all following steps, in place of the schedule's; `None` gives that its place back. No part of the
     /// state.
     ///
     /// # Errors
@@ -690,11 +750,12 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(())
     }
 
-    /// Returns where the next gradient is to be taken: VI's draw, SWAG's optimiser, or the mean.
+    /// Returns where the next gradient is to be taken: the draw of VI or IVON, SWAG's optimiser, or the mean.
     pub fn point(&self) -> &V::Vector {
         match &self.fit {
             Fit::Vi(v) => v.point(),
             Fit::Swag(s) => s.params(),
+            Fit::Ivon(i) => i.point(),
             _ => self.mean(),
         }
     }
@@ -706,6 +767,7 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Vi(v) => v.mean(),
             Fit::Laplace(l) => l.mean(),
             Fit::Swag(s) => s.mean(),
+            Fit::Ivon(i) => i.mean(),
         }
     }
 
@@ -730,6 +792,7 @@ impl<V: Vectors> GaussianApproximation<V> {
                 sd
             }
             Fit::Swag(s) => s.sd(t)?,
+            Fit::Ivon(i) => i.sd()?,
         })
     }
 
@@ -751,6 +814,7 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Vi(v) => v.average_sd(),
             Fit::Laplace(l) => l.average_sd(prior_precision, self.config.temperature),
             Fit::Swag(s) => s.average_sd(self.config.temperature),
+            Fit::Ivon(i) => i.average_sd(),
         }
     }
 
@@ -789,6 +853,7 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Vi(v) => v.draw(seed, index, out),
             Fit::Laplace(l) => l.draw(p, t, seed, index, out),
             Fit::Swag(s) => s.draw(t, seed, index, out),
+            Fit::Ivon(i) => i.draw(seed, index, out),
         }
     }
 
@@ -799,6 +864,7 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Vi(v) => v.steps_made(),
             Fit::Laplace(l) => l.steps_made(),
             Fit::Swag(s) => s.steps_made(),
+            Fit::Ivon(i) => i.steps_made(),
         }
     }
 

@@ -31,7 +31,7 @@ enum Fit<B: Backend> {
     /// A fit of every parameter.
     Independent {
         normals: GaussianApproximation<B>,
-        squares: B::Vector, // (n_params); empty for VI and SWAG
+        squares: B::Vector, // (n_params) for EKF and Laplace; else empty
     },
     /// A fit of the head's weights.
     Head(Head<B>),
@@ -100,7 +100,7 @@ impl<B: Backend> Head<B> {
     }
 }
 
-/// Makes a step of SWAG, or all draws of a step of VI.
+/// Makes a step of SWAG, or all draws of a step of VI or IVON.
 fn gradient_step<B: Backend>(
     normals: &mut GaussianApproximation<B>,
     posterior: &mut Posterior<B>,
@@ -261,8 +261,8 @@ impl<B: Backend> GaussianFit<B> {
             }
             (false, state) => {
                 let n = match config.method {
-                    GaussianMethod::Vi | GaussianMethod::Swag => 0,
                     GaussianMethod::Ekf | GaussianMethod::Laplace => gpt.n_params(),
+                    _ => 0,
                 };
                 Fit::Independent {
                     normals: GaussianApproximation::restore(backend.clone(), config, state)?,
@@ -298,13 +298,11 @@ impl<B: Backend> GaussianFit<B> {
         match &mut self.fit {
             Fit::Head(h) => h.step(posterior, batch),
             Fit::Independent { normals, squares } => match normals.config().method {
-                GaussianMethod::Vi | GaussianMethod::Swag => {
-                    gradient_step(normals, posterior, batch)
-                }
                 GaussianMethod::Ekf | GaussianMethod::Laplace => {
                     backend.combine(squares, Combine::Fill(0.0))?;
                     squares_step(normals, posterior, batch, squares)
                 }
+                _ => gradient_step(normals, posterior, batch),
             },
         }
     }

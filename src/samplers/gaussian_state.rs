@@ -3,6 +3,7 @@
 use super::GaussianConfig;
 use super::ekf::EkfState;
 use super::gaussian::{CovarianceStructure, GaussianMethod};
+use super::ivon::IvonState;
 use super::laplace::LaplaceState;
 use super::last_layer::{HeadHessian, LastLayerState};
 use super::swag::SwagState;
@@ -28,6 +29,8 @@ pub enum GaussianState {
     LastLayer(LastLayerState),
     /// State of SWAG.
     Swag(SwagState),
+    /// State of IVON between two steps.
+    Ivon(IvonState),
 }
 
 /// An array of a state.
@@ -70,6 +73,12 @@ impl GaussianState {
                 mean,
                 log_sd: filled(config.init_log_scale)?,
                 adam: Default::default(),
+            }),
+            (GaussianMethod::Ivon, _) => Self::Ivon(IvonState {
+                step,
+                mean,
+                curvature: filled(config.ivon().curvature(config.init_log_scale))?,
+                momentum: filled(0.0)?,
             }),
             (GaussianMethod::Swag, _) => Self::Swag(SwagState {
                 step,
@@ -120,6 +129,7 @@ impl GaussianState {
             }
             Self::Laplace(s) => s.step = step,
             Self::LastLayer(s) => s.step = step,
+            Self::Ivon(s) => s.step = step,
             Self::Swag(s) => {
                 s.step = step;
                 for v in &mut s.adam {
@@ -139,6 +149,7 @@ impl GaussianState {
             Self::Vi(_) => GaussianMethod::Vi,
             Self::Laplace(_) | Self::LastLayer(_) => GaussianMethod::Laplace,
             Self::Swag(_) => GaussianMethod::Swag,
+            Self::Ivon(_) => GaussianMethod::Ivon,
         }
     }
 
@@ -150,11 +161,13 @@ impl GaussianState {
             Self::Laplace(s) => s.step,
             Self::LastLayer(s) => s.step,
             Self::Swag(s) => s.step,
+            Self::Ivon(s) => s.step,
         }
     }
 
     /// Returns the arrays by name: `params` and `sd` (ekf); `params`, `log_sd`, `adam.0` to `adam.3` (vi); `params` and `precision` (laplace), or
-    /// `params` with `pairs`, or with `outputs` and `inputs` (of a head); `params`, `adam.0`, `adam.1`, `mean`, `squares` and `deviations` (swag).
+    /// `params` with `pairs`, or with `outputs` and `inputs` (of a head); `params`, `adam.0`, `adam.1`, `mean`, `squares` and `deviations` (swag); `params`, `hessian`
+    /// and `momentum` (ivon).
     pub fn values(&self) -> Vec<(&'static str, Values<'_>)> {
         use Values::{F32, F64};
         match self {
@@ -171,6 +184,11 @@ impl GaussianState {
                     ("adam.3", F32(d)),
                 ]
             }
+            Self::Ivon(s) => vec![
+                ("params", F32(&s.mean)),
+                ("hessian", F32(&s.curvature)),
+                ("momentum", F32(&s.momentum)),
+            ],
             Self::Swag(s) => {
                 let [a, b] = &s.adam;
                 vec![
@@ -211,6 +229,11 @@ impl GaussianState {
                     ("adam.3", F32(d)),
                 ]
             }
+            Self::Ivon(s) => vec![
+                ("params", F32(&mut s.mean)),
+                ("hessian", F32(&mut s.curvature)),
+                ("momentum", F32(&mut s.momentum)),
+            ],
             Self::Swag(s) => {
                 let [a, b] = &mut s.adam;
                 vec![

@@ -14,7 +14,7 @@
 //! | SGNHT, explicit Euler | [`sgnht_euler`] | that of SGHMC by explicit Euler, with the friction at which the momenta have T: for comparison only |
 //! | SGLRW | [`sglrw`] | exact variance of each parameter, whatever the gradient's noise |
 //!
-//! Four methods fit normals instead of sampling, and hand out draws from them:
+//! Five methods fit normals instead of sampling, and hand out draws from them:
 //!
 //! | method | file | the fit on a Gaussian |
 //! |---|---|---|
@@ -22,6 +22,7 @@
 //! | VI | [`vi`] | the mean, and the precision's diagonal |
 //! | Laplace | [`laplace`] | the precision's diagonal at the mode, from squared gradients |
 //! | Laplace of the head | [`last_layer`] | the precision, whole or as a Kronecker product, of the last layer's weights |
+//! | IVON | [`ivon`] | as VI |
 //! | SWAG | [`swag`] | mean and covariance of an optimiser's path, which gradient noise makes |
 //!
 //! What a step size means, and which is too large, is in [`stability`]; the curvature that decides it is found by [`curvature`].
@@ -39,6 +40,7 @@ mod gaussian;
 mod gaussian_fit;
 mod gaussian_state;
 pub mod gradient_noise;
+pub mod ivon;
 pub mod laplace;
 pub mod last_layer;
 mod method;
@@ -74,6 +76,7 @@ pub use gaussian_fit::{FitReport, GaussianFit};
 pub use gaussian_state::{GaussianState, Values, ValuesMut};
 pub(crate) use gradient_noise::NoiseEstimation;
 pub use gradient_noise::{NoiseCorrection, NoiseHeat};
+pub use ivon::Ivon;
 pub use laplace::Laplace;
 pub use last_layer::LastLayer;
 pub use method::Method;

@@ -81,8 +81,10 @@ impl Case {
             (SamplerChoice::Gaussian(GaussianMethod::Vi), _) => 1e-4,
             (SamplerChoice::Gaussian(GaussianMethod::Ekf), _) => 5e-6,
             (SamplerChoice::Gaussian(GaussianMethod::Laplace), _) => 1e-5,
-            // The original has no such method.
-            (SamplerChoice::Gaussian(GaussianMethod::Swag), _) => 1e-3,
+            // The original has no such methods.
+            (SamplerChoice::Gaussian(n @ (GaussianMethod::Swag | GaussianMethod::Ivon)), _) => {
+                GaussianConfig::new(n, 1).learning_rate
+            }
         }
     }
 
@@ -141,8 +143,12 @@ impl Case {
     }
 
     pub(super) fn schedule(&self) -> Word<Schedule> {
-        let linear = self.sampler == SamplerChoice::Gaussian(GaussianMethod::Vi);
-        word(if linear { "linear" } else { "constant" })
+        let linear = [GaussianMethod::Vi, GaussianMethod::Ivon].map(SamplerChoice::Gaussian);
+        word(if linear.contains(&self.sampler) {
+            "linear"
+        } else {
+            "constant"
+        })
     }
 
     pub(super) fn exploration(&self) -> f64 {

@@ -168,6 +168,7 @@ impl Settings {
                 every: self.swag_every,
                 rank: self.swag_rank,
             }),
+            ivon_decay: (method == GaussianMethod::Ivon).then_some(self.ivon_decay),
             init_log_scale: self.init_log_scale,
             vi_n_samples: self.vi_n_samples,
             stick_the_landing: self.stick_the_landing,

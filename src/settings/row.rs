@@ -311,7 +311,7 @@ pub enum Group {
     Prior,
     /// What a step sees of the data.
     Batches,
-    /// EKF, VI, Laplace and SWAG.
+    /// EKF, VI, Laplace, SWAG and IVON.
     Fits,
     /// What is recorded while a chain runs.
     Recording,
@@ -335,7 +335,7 @@ impl Group {
             Self::Mass => "Mass",
             Self::Prior => "Prior",
             Self::Batches => "Data and batches",
-            Self::Fits => "Fits of normals (ekf, vi, laplace, swag)",
+            Self::Fits => "Fits of normals (ekf, vi, laplace, swag, ivon)",
             Self::Recording => "Samples and probes",
             Self::Evaluation => "Evaluation",
             Self::Generation => "Generation",

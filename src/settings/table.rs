@@ -185,10 +185,10 @@ settings! { case =>
     Sampler {
         /// Named set of defaults: default, or the Python original's.
         preset: Preset = Preset::Default, ANY, CHAIN;
-        /// Method: a chain's, or one that fits normals (ekf, vi, laplace, swag).
-        sampler: SamplerChoice = Case::usual().sampler, ANY, CHAIN, brief: Some("Method: baoa, sghmc, sgld, sgnht, ..., or a fit: vi, ekf, laplace, swag");
+        /// Method: a chain's, or one that fits normals (ekf, vi, laplace, swag, ivon).
+        sampler: SamplerChoice = Case::usual().sampler, ANY, CHAIN, brief: Some("Method: baoa, sghmc, sgld, sgnht, ..., or a fit: vi, ekf, laplace, swag, ivon");
         /// Step size per preconditioned unit: h, of time, for methods with momenta; epsilon, of squared time, for sgld and sglrw. For vi and swag, the
-        /// optimiser's rate.
+        /// optimiser's rate; for ivon, a share of Newton's step.
         /// For ekf, the weight of each batch's mean log-likelihood; 0 weights the batches so that the data count once in total.
         learning_rate: f64 = case.learning_rate(), FROM_0, CHAIN, aliases: &["step_size"], brief: Some("Step size; 1e-3 for vi, 2e-4 for sgld");
         /// Friction alpha of methods with momenta. Without it `momentum` sets the friction.
@@ -290,7 +290,7 @@ settings! { case =>
         train_samples: Option<usize> = case.preset(None, Some(10_000)), COUNT, GPT;
     }
     Fits {
-        /// Number of passes over the data of ekf, vi, laplace and swag; chains are counted in steps.
+        /// Number of passes over the data of a fit (ekf, vi, laplace, swag, ivon); chains are counted in steps.
         num_epochs: Option<u64> = case.epochs(), COUNT, &[Reader::Sampler, Train, Resume], aliases: &["epochs"];
         /// Number of draws from the fitted normals that are stored, of each fit.
         num_samples: u64 = case.kind(25, case.preset(25, 10)), COUNT, RUN, before: Some("25");
@@ -301,9 +301,9 @@ settings! { case =>
         /// Labels of ekf's squared gradients: ggn (no labels: generalised Gauss-Newton), model (Fisher), or data (empirical Fisher: one gradient a step in place
         /// of two, but far from the mode residuals inflate the squares, and the means stop too early).
         ekf_labels: CurvatureKind = case.preset(CurvatureKind::Ggn, CurvatureKind::EmpiricalFisher), ANY, GPT, before: Some("data");
-        /// Logarithm of the standard deviation that vi's normals begin with.
+        /// Logarithm of the standard deviation that the normals of vi and ivon begin with.
         init_log_scale: f64 = case.fit().init_log_scale, ANY, CHAIN, before: Some("-5.0");
-        /// Number of draws, each with a gradient, per step of vi.
+        /// Number of draws, each with a gradient, per step of vi and ivon.
         vi_n_samples: u32 = case.fit().vi_n_samples, Range::Whole(1, u32::MAX as u64), CHAIN, before: Some("1");
         /// Whether vi's gradient leaves out the part whose expectation is 0 (sticking the landing).
         stick_the_landing: bool = case.fit().stick_the_landing, ANY, CHAIN, before: Some("true");
@@ -314,6 +314,8 @@ settings! { case =>
         laplace_labels: CurvatureKind = case.fit().laplace_labels, ANY, CHAIN, before: Some("data");
         /// Let the marginal likelihood choose the precision of laplace's prior, in place of `prior_std`.
         laplace_fit_prior: bool = case.fit().laplace_fit_prior, ANY, CHAIN, before: Some("false");
+        /// Share of its estimate of the curvature that a step of ivon keeps.
+        ivon_decay: f64 = 0.999, INSIDE, CHAIN, before: Some("0.999");
         /// Number of steps between two snapshots of swag's path.
         swag_every: u64 = 20, COUNT, CHAIN, before: Some("20");
         /// Number of swag's latest snapshots that the low-rank part of its covariance is made of.

@@ -1,4 +1,4 @@
-/* ekf, vi, laplace and swag through the C interface: closed forms away from neutral settings, on a caller's gradients and on a GPT's posterior. */
+/* ekf, vi, laplace, swag and ivon through the C interface: closed forms away from neutral settings, on a caller's gradients and on a GPT's posterior. */
 #include "rows.h"
 
 static bnn_context *ctx;
@@ -205,8 +205,8 @@ static void gpt(void) {
   double loss = 0, log_lik = 0, log_post = 0, kinetic = 0, conf = 0, xi = 0;
   OK(bnn_model_gradient(model, x, y, 1, t, 0, &loss, grad, n, &err));
   const double windows = 2.0 * 400.0 / 8, steps = 2.0 * (double)((n_train - t) / t);
-  const char *methods[4] = {"ekf", "laplace", "vi", "swag"};
-  for (int m = 0; m < 4; ++m) {
+  const char *methods[5] = {"ekf", "laplace", "vi", "swag", "ivon"};
+  for (int m = 0; m < 5; ++m) {
     STR(o, "sampler", methods[m]);
     OK(bnn_sampler_new(model, corpus, o, &s, &err));
     OK(bnn_sampler_step_tokens(s, x, y, 8, &phase, &due, &err));

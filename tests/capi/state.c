@@ -2,9 +2,9 @@
 #include "rows.h"
 #include "files.h"
 
-#define N_METHODS 12
+#define N_METHODS 13
 #define N_CHAINS 8
-static const char *METHODS[N_METHODS] = {"sgld", "sghmc", "sghmc_euler", "baoa", "sgnht", "sgnht_ding", "sgnht_euler", "sglrw", "ekf", "vi", "swag", "laplace"};
+static const char *METHODS[N_METHODS] = {"sgld", "sghmc", "sghmc_euler", "baoa", "sgnht", "sgnht_ding", "sgnht_euler", "sglrw", "ekf", "vi", "swag", "ivon", "laplace"};
 static const char *MASSES[5] = {"rms", "adaptive", "fisher", "prior", "none"};
 static char path[512];
 static bnn_context *ctx;
@@ -27,7 +27,11 @@ static bnn_options *settings(const char *method) {
   F64(o, "num_data", 500.0);
   STR(o, "prior_center", "pretrained");
   if (!strncmp(method, "sgnht", 5)) F64(o, "thermostat_mass", 0.01);
-  if (!strcmp(method, "swag")) U64(o, "num_epochs", 1), U64(o, "swag_every", 1), U64(o, "swag_rank", 2);
+  if (!strcmp(method, "swag")) {
+    U64(o, "num_epochs", 1);
+    U64(o, "swag_every", 1);
+    U64(o, "swag_rank", 2);
+  }
   return o;
 }
 
@@ -232,7 +236,7 @@ static void vector_of(const char *method, uint64_t loaded, int breaks_after) {
     }
     if (s[1]) HOLDS(memcmp(at[0], at[1], sizeof at[0]) == 0);
   }
-  HOLDS(s[1] != NULL && steps == (int)loaded + (strcmp(method, "ekf") && strcmp(method, "vi") && strcmp(method, "swag") ? 2 : 0));
+  HOLDS(s[1] != NULL && steps == (int)loaded + (strcmp(method, "ekf") && strcmp(method, "vi") && strcmp(method, "swag") && strcmp(method, "ivon") ? 2 : 0));
   bnn_sampler_free(first), bnn_sampler_free(s[0]), bnn_sampler_free(s[1]), bnn_options_free(o);
 }
 
@@ -422,7 +426,7 @@ int main(int argc, char **argv) {
   }
   refused();
   live();
-  for (int m = 0; m < N_CHAINS + 3; ++m) {
+  for (int m = 0; m < N_CHAINS + 4; ++m) {
     const char *length = m < N_CHAINS ? "sampling_steps" : "num_epochs";
     /* While the mass is estimated, while sampling, and when all is done; to more steps and to fewer. */
     for (int k = 1; k < 8; k += 2) gpt_of(METHODS[m], MASSES[(m + k) % 5], length, m < N_CHAINS ? 4 : 1, m < N_CHAINS ? 9 : 2, k == 7 ? -1 : k);
