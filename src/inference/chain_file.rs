@@ -95,13 +95,16 @@ fn write_fit<B: Backend + 'static>(
     store::write(path, &header, &tensors)
 }
 
+/// Vectors that are there while something is estimated, by name.
+type Making<'a, B> = &'a [(&'static str, Option<&'a <B as Vectors>::Vector>)];
+
 /// Writes a chain's vectors, one at a time on the host, its numbers, and what monitors keep. `making`: gradients that the mass took, and
 /// the vectors that are there while something is estimated.
 fn write_chain<B: Backend + 'static>(
     path: &Path,
     mut header: Header,
     engine: &Engine<B>,
-    (preconditioned, making): (u64, &[(&'static str, Option<&B::Vector>)]),
+    (preconditioned, making): (u64, Making<'_, B>),
     rest: &Rest<'_, B>,
 ) -> Result<()> {
     let s = engine.sampler()?;
