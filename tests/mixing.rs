@@ -53,6 +53,18 @@ fn a_chain_that_turned_is_compared_with_free_diffusion() {
         assert!(text.contains("2.000 times that"), "{text}");
         assert!(!movement.worth_about_one);
     }
+    // At T = 0 the prior has no width to be compared with, and there is no free diffusion.
+    let still = FreeDiffusion {
+        rms: 0.0,
+        cosine: None,
+        relative_sd: 0.01,
+    };
+    let cold = m.clone().beside(Some(still), Some(0.0));
+    assert!(
+        cold.over_free.is_none() && !cold.verdict.contains("prior"),
+        "{}",
+        cold.verdict
+    );
     let r = Report::from(&beside(1.2, 0.01));
     assert_eq!(r.u64("samples").unwrap(), 9);
     assert_eq!(r.u64("worth_about_one").unwrap(), 0);

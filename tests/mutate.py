@@ -124,11 +124,10 @@ for by in [2.0, 0.5]:
     mutants(f"alive step {by}", SAMPLERS + "auto_step.rs", "fn end_window<", [],
             ("budget", "([[self.tolerance]] / error)"), ("friction", "/ [[friction]];"), by=by)
 
-    mutants(f"alive step {by}", SAMPLERS + "scheme.rs", "fn temperature_error(", [], ("kinetic error", "[[(kinetic / c.temperature - 1.0)]]"), by=by)
+    mutants(f"alive step {by}", SAMPLERS + "scheme.rs", "fn temperature_error(", [], ("kinetic error", "Some([[heat]].abs()"), by=by)
     mutants(f"alive step {by}", SAMPLERS + "scheme.rs", "fn leapfrog_error(", [], ("force error", "[[c.step_size]] * c.step_size"), by=by)
     mutants(f"alive step {by}", SAMPLERS + "sgld.rs", "fn temperature_error(", [], ("sgld error", "[[h]] * force"), by=by)
-    mutants(f"alive step {by}", SAMPLERS + "sghmc.rs", "pub(super) fn temperature_error(", [],
-            ("sghmc error", "[[(kinetic * free / t - 1.0)]]"), ("friction step", "- [[0.5]] * h"), by=by)
+    mutants(f"alive step {by}", SAMPLERS + "sghmc.rs", "pub(super) fn expected_kinetic(", [], ("friction step", "- [[0.5]] * (1.0"), by=by)
 
 # A mass that follows the chain.
 for by in [2.0, 0.5]:

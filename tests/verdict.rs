@@ -251,6 +251,9 @@ fn advice_is_for_what_fails() {
     assert!(next(&f).contains("--momentum"));
     f.rhat = None;
     assert!(next(&f).contains("--probe-tokens"));
+    assert!(!next(&f).contains("--learning-rate"));
+    f.mutual_information = Some(1e-5);
+    assert!(next(&f).contains("a larger `--learning-rate`"));
 }
 
 #[test]

@@ -214,7 +214,7 @@ impl Movement {
         };
         let free = self.free.and_then(|f| f.cosine);
         let free = free.map_or(String::new(), |c| format!(" ({c:.3} if free)"));
-        let prior = match self.prior_sd.filter(|_| self.rms_move > 0.0) {
+        let prior = match self.prior_sd.filter(|sd| *sd > 0.0 && self.rms_move > 0.0) {
             Some(sd) => format!(
                 "; the prior's standard deviation at T is {sd:.2e}, {:.3} times that",
                 sd / self.rms_move

@@ -335,6 +335,9 @@ fn next(f: &Facts, standing: Standing) -> Vec<String> {
                 .into(),
         );
     }
+    if failed && f.mutual_information.is_some_and(|m| m <= ALIKE) {
+        all.push("a larger `--learning-rate`, since the samples predict alike".into());
+    }
     if failed && f.chains == 1 {
         all.push("`--chains 4`, since one chain cannot see where it has not been".into());
     }
