@@ -264,7 +264,12 @@ fn the_update_under_known_noise_matches_f64_and_changes_no_bit_between_instructi
             );
         }
     }
-    // A step that adds no noise has none to hold back: it is BAOA's own, to the bit. Other rules take no variance.
+}
+
+/// A step that adds no noise has none to hold back: it is BAOA's own, to the bit. Other rules take no variance.
+#[test]
+fn known_noise_is_for_baoa_and_changes_no_step_without_a_fluctuation() {
+    let stream = Stream::new(9, StreamTag::Noise, 2);
     let cpu = Cpu::new(1).unwrap();
     let run = |rule, v: Option<&Vec<f32>>| {
         let (mut t, mut m) = (normals(70, 0), normals(70, 1));

@@ -100,44 +100,9 @@ pub(super) fn on_gradients<B: Backend + 'static>(
         Err((n, _)) => (n, &[][..]),
     };
     let engine = match &inference {
-        Inference::Chain {
-            sampler,
-            preconditioner,
-            auto_step,
-        } => {
-            if *preconditioner != Preconditioner::None {
-                return Err(Error::conflict(
-                    "preconditioner must be none for gradients of the caller's, who sets a mass by set_mass",
-                ));
-            }
-            gradient_noise::check(sampler, 0)?;
-            let (mut config, mut auto) = (sampler.clone(), auto_step.clone());
-            let (noise, sampler) = match file.as_mut() {
-                Some(file) => {
-                    resume_search(file, &mut auto, &mut config)?;
-                    let state = file.chain(Start {
-                        n,
-                        params: start,
-                        sha256: None,
-                    })?;
-                    of_own_gradients(file, &state)?;
-                    let of_file = |e| Error::of_file(file.path())(e);
-                    let restored = Sampler::restore(backend.clone(), config, &state.sampler);
-                    let sampler = restored.map_err(of_file)?;
-                    let last = state.last_gradient.as_deref();
-                    let noise = NoiseEstimation::restore(&sampler, sampler.step(), last);
-                    (noise.map_err(of_file)?, sampler)
-                }
-                None => (
-                    NoiseEstimation::new(&config),
-                    Sampler::new(backend.clone(), start, config)?,
-                ),
-            };
-            Engine::GradientChain(Box::new(GradientChain {
-                sampler,
-                auto_step: auto,
-                noise,
-            }))
+        Inference::Chain { .. } => {
+            let chain = gradient_chain(backend, &inference, (n, start), file.as_mut())?;
+            Engine::GradientChain(Box::new(chain))
         }
         Inference::Fit { config, .. } => {
             let normals = match file.as_mut() {
@@ -198,6 +163,57 @@ fn open(path: Option<&Path>, header: &Header, inference: &Inference) -> Result<O
         .transpose()
 }
 
+fn gradient_chain<B: Backend + 'static>(
+    backend: &B,
+    inference: &Inference,
+    (n, start): (usize, &[f32]),
+    file: Option<&mut ChainFile>,
+) -> Result<GradientChain<B>> {
+    let Inference::Chain {
+        sampler,
+        preconditioner,
+        auto_step,
+    } = inference
+    else {
+        return Err(no_chain());
+    };
+    if *preconditioner != Preconditioner::None {
+        return Err(Error::conflict(
+            "preconditioner must be none for gradients of the caller's, who sets a mass by set_mass",
+        ));
+    }
+    gradient_noise::check(sampler, 0)?;
+    let (mut config, mut auto_step) = (sampler.clone(), auto_step.clone());
+    let Some(file) = file else {
+        return Ok(GradientChain {
+            noise: NoiseEstimation::new(&config),
+            sampler: Sampler::new(backend.clone(), start, config)?,
+            auto_step,
+        });
+    };
+    resume_search(file, &mut auto_step, &mut config)?;
+    let state = file.chain(Start {
+        n,
+        params: start,
+        sha256: None,
+    })?;
+    of_own_gradients(file, &state)?;
+    let of_file = |e| Error::of_file(file.path())(e);
+    let sampler = Sampler::restore(backend.clone(), config, &state.sampler).map_err(of_file)?;
+    let last = state.last_gradient.as_deref();
+    let noise = NoiseEstimation::restore(&sampler, sampler.step(), last).map_err(of_file)?;
+    Ok(GradientChain {
+        sampler,
+        auto_step,
+        noise,
+    })
+}
+
+/// Says that a chain was expected.
+fn no_chain() -> Error {
+    Error::conflict("the settings are those of a fit, where a chain is needed")
+}
+
 fn model_chain<B: Backend + 'static>(
     backend: &B,
     posterior: Posterior<B>,
@@ -211,9 +227,7 @@ fn model_chain<B: Backend + 'static>(
         auto_step,
     } = inference
     else {
-        return Err(Error::conflict(
-            "the settings are those of a fit, where a chain is needed",
-        ));
+        return Err(no_chain());
     };
     let (mut config, mut auto) = (sampler.clone(), auto_step.clone());
     let mut chain = match file {

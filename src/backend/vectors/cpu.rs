@@ -101,32 +101,13 @@ impl Vectors for Cpu {
         record: &mut Scalars,
     ) -> Result<()> {
         let n = on.theta.len();
+        let variance = checked(rule, n, &on)?;
         let momenta = if rule.has_momenta() {
             same("momenta", n, on.momenta.len())?;
             &mut on.momenta[..]
         } else {
             &mut [][..]
         };
-        same("grad", n, on.grad.len())?;
-        same("center", n, on.center.len())?;
-        if let Some(mass) = on.mass {
-            same("mass", n, mass.len())?;
-        }
-        let variance = match (on.gradient_noise, rule) {
-            (Some(v), Rule::Baoa(k)) => {
-                same("gradient_noise", n, v.len())?;
-                k.noisy_kick().map(|kick| (v, kick))
-            }
-            (Some(_), _) => {
-                return Err(Error::conflict(
-                    "gradient_noise: only BAOA's update takes the variance of the gradient's noise",
-                ));
-            }
-            (None, _) => None,
-        };
-        if let Noise::Given(xi) = on.noise {
-            same("noise", n, xi.len())?;
-        }
         if !record.is_sound() {
             return Ok(());
         }
@@ -275,6 +256,32 @@ impl Vectors for Cpu {
         record: &mut Scalars,
     ) -> Result<()> {
         gaussian::vi_gradient(self, [d_mean, d_log_sd], grad, log_sd, noise, draw, record)
+    }
+}
+
+/// Checks the lengths of what an update of `n` elements reads, and returns the noise's variances with what the rule makes of them, if it adds noise.
+fn checked<'a>(
+    rule: Rule,
+    n: usize,
+    on: &Langevin<'a, Cpu>,
+) -> Result<Option<(&'a Vec<f32>, NoisyKick)>> {
+    same("grad", n, on.grad.len())?;
+    same("center", n, on.center.len())?;
+    if let Some(mass) = on.mass {
+        same("mass", n, mass.len())?;
+    }
+    if let Noise::Given(xi) = on.noise {
+        same("noise", n, xi.len())?;
+    }
+    match (on.gradient_noise, rule) {
+        (Some(v), Rule::Baoa(k)) => {
+            same("gradient_noise", n, v.len())?;
+            Ok(k.noisy_kick().map(|kick| (v, kick)))
+        }
+        (Some(_), _) => Err(Error::conflict(
+            "gradient_noise: only BAOA's update takes the variance of the gradient's noise",
+        )),
+        (None, _) => Ok(None),
     }
 }
 
