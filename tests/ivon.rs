@@ -4,8 +4,10 @@ mod common;
 
 use bnn::Error;
 use bnn::backend::Cpu;
+use bnn::gpt::{Gelu, Gpt, Objective};
+use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::ivon::{Ivon, IvonConfig};
-use bnn::samplers::{GaussianApproximation, GaussianConfig, GaussianMethod, Schedule};
+use bnn::samplers::{GaussianApproximation, GaussianConfig, GaussianFit, GaussianMethod, Schedule};
 use common::{every_cpu, normals, relative_error, wide};
 
 const N: usize = 131;
@@ -131,6 +133,27 @@ fn it_reaches_the_posterior_of_independent_coordinates() {
             assert!(off.abs() < 0.1, "{off} of coordinate {i}");
         }
     }
+}
+
+/// On a model's posterior too the fit begins with the standard deviation that it is told.
+#[test]
+fn a_models_fit_begins_as_wide_as_it_is_told() {
+    let cpu = Cpu::new(1).unwrap();
+    let gpt = Gpt::new(common::model::config([7, 5, 1, 2, 8], true, Gelu::Exact)).unwrap();
+    let prior = Prior::isotropic(1.0);
+    let posterior = Posterior::new(&cpu, &gpt, &prior, 200.0, Objective::All, 3, 5).unwrap();
+    let config = GaussianConfig {
+        init_log_scale: -3.0,
+        ..GaussianConfig::new(GaussianMethod::Ivon, 9)
+    };
+    let mut fit = GaussianFit::new(&cpu, posterior, &gpt.layout().init(1), config).unwrap();
+    let want = (-3.0f32).exp();
+    assert!(
+        fit.sd()
+            .unwrap()
+            .iter()
+            .all(|sd| (sd / want - 1.0).abs() < 1e-5)
+    );
 }
 
 #[test]

@@ -179,7 +179,7 @@ impl GaussianConfig {
             steps,
             learning_rate: match method {
                 GaussianMethod::Vi | GaussianMethod::Swag => 1e-3,
-                GaussianMethod::Ivon => 0.1,
+                GaussianMethod::Ivon => 1e-2,
                 GaussianMethod::Ekf | GaussianMethod::Laplace => 0.0,
             },
             schedule: match method {

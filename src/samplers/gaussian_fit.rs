@@ -213,6 +213,11 @@ impl<B: Backend> GaussianFit<B> {
         start: &[f32],
         config: GaussianConfig,
     ) -> Result<Self> {
+        // What a state begins with may depend on how many observations there are.
+        let config = GaussianConfig {
+            observations: posterior.sequences(),
+            ..config
+        };
         let state = GaussianState::start(&config, start, head(posterior.gpt()))?;
         Self::restore(backend, posterior, config, &state)
     }
