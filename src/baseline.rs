@@ -3,6 +3,10 @@
 //! AdamW (Loshchilov & Hutter 2019, algorithm 2) with decay on matrices only, the gradient clipped to norm 1, a linear
 //! warm-up and a cosine to a tenth of the learning rate, as nanoGPT's `train.py`.
 
+mod selection;
+
+pub use selection::Selection;
+
 use crate::backend::vectors::{AdamW, Combine};
 use crate::backend::{Backend, Objective, Transfer};
 use crate::data::Batch;

@@ -1,4 +1,4 @@
-//! The next token from an average of posterior samples, and how uncertain it is.
+//! The next token from an average of samples, and how uncertain it is.
 //!
 //! For samples s with logits z_s after the context, p = mean_s softmax(z_s) is the posterior predictive of the token. Its entropy H(p)
 //! is the total uncertainty, mean_s H(p_s) the part that would remain if the parameters were known, and their difference the mutual

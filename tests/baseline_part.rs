@@ -2,12 +2,11 @@
 
 use bnn::Error;
 use bnn::backend::Cpu;
-use bnn::baseline::Recipe;
+use bnn::baseline::{Recipe, Selection};
 use bnn::data::Corpus;
 use bnn::gpt::{Gpt, GptConfig};
 use bnn::inference::baseline_cache::{Kept, Training, Watch};
 use bnn::inference::baseline_file::BaselineFile;
-use bnn::inference::selection::Selection;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -26,8 +26,8 @@ fn help_fits_a_screen_and_help_all_has_every_flag() {
     for part in [
         "--data",
         "--sampler",
-        "[4.5e-3]",
-        "[0.1]",
+        "[1.4e-2]",
+        "[0.15]",
         "Example",
         "--help-all",
     ] {
@@ -113,7 +113,7 @@ fn a_quiet_run_says_its_result_alone() {
     assert!(out.status.success());
     assert_eq!(words(&out), "");
     let text = String::from_utf8(out.stdout).expect("UTF-8");
-    assert_eq!(text.matches("averaged prediction").count(), 1, "{text}");
+    assert_eq!(text.matches("\ncorpus ").count(), 1, "{text}");
     assert!(text.contains("local ensemble, not the posterior"), "{text}");
     let folder = text.split("details: ").nth(1).expect("a place");
     let folder = dir

@@ -2,12 +2,12 @@
 
 use bnn::Error;
 use bnn::backend::{Cpu, Transfer};
-use bnn::baseline::{Recipe, Trainer};
+use bnn::baseline::{Recipe, Selection, Trainer};
 use bnn::data::{Batch, Corpus, Windows};
 use bnn::gpt::{Gpt, GptConfig};
 use bnn::inference::baseline_cache::{BASELINE_CHAIN, Training};
 use bnn::inference::baseline_file::BaselineFile;
-use bnn::inference::selection::{CHECK_TOKENS, Selection};
+use bnn::inference::selection::CHECK_TOKENS;
 use bnn::metrics::split_loss;
 
 struct Setting {

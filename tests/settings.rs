@@ -334,6 +334,8 @@ fn a_run_takes_some_settings_anew_and_no_others() {
             "data",
             "meta_path",
             "model_path",
+            "test",
+            "controls",
         ]
         .iter()
         .any(|p| row.name.starts_with(p));

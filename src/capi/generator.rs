@@ -238,18 +238,9 @@ pub unsafe extern "C" fn bnn_generator_generate_batch(
             let tokens = tokens.iter().map(Vec::as_slice);
             let tokens: Vec<&[u16]> = memory::collect(tokens, "prompts")?;
             let made = lock(&inner, "generator")?.generate_batch(&tokens, &o, first, |i, t| {
-                callback.is_none_or(|f| {
-                    call_back(|| {
-                        f(
-                            user_data,
-                            i,
-                            t.token,
-                            t.entropy,
-                            t.mutual_information,
-                            t.log_prob,
-                        )
-                    }) != 0
-                })
+                let (h, mi) = (t.entropy, t.mutual_information);
+                callback
+                    .is_none_or(|f| call_back(|| f(user_data, i, t.token, h, mi, t.log_prob)) != 0)
             })?;
             let mut written = String::new();
             let mut at = memory::room(ends, "the texts' offsets")?;

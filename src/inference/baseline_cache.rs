@@ -3,10 +3,10 @@
 use super::Report;
 use super::baseline_file::BaselineFile;
 use super::baseline_part::{self, Part, Record};
-use super::selection::{Chosen, Selection, Selector};
+use super::selection::{Chosen, Selector};
 use super::snapshots::Snapshots;
 use crate::backend::{Backend, GemmPrecision, Transfer};
-use crate::baseline::{Recipe, Trainer};
+use crate::baseline::{Recipe, Selection, Trainer};
 use crate::data::{Batch, Corpus, Windows};
 use crate::disk;
 use crate::error::{Error, Result};

@@ -3,10 +3,9 @@
 use super::baseline_cache::{Kept, Training, Watch};
 use super::held_out::{HeldOutScores, score_held_out};
 use super::scoring::{Models, Paired};
-use super::selection::Selection;
 use super::snapshots::Snapshots;
 use crate::backend::Backend;
-use crate::baseline::Recipe;
+use crate::baseline::{Recipe, Selection};
 use crate::data::{Corpus, HeldOut};
 use crate::error::Result;
 use crate::gpt::Gpt;

@@ -1,57 +1,15 @@
 //! Which state of a training is kept: the one that predicts a held-out text best, of the parameters and of their moving averages.
 
 use crate::backend::{Backend, Transfer};
-use crate::baseline::Trainer;
+use crate::baseline::{Selection, Trainer};
 use crate::error::{Error, Result};
 use crate::gpt::Gpt;
 use crate::memory;
 use crate::metrics::split_loss_watched;
-use serde::Serialize;
 use std::path::Path;
 
 /// The most tokens of the held-out text that a look reads, from its front.
 pub const CHECK_TOKENS: usize = 16_384;
-
-/// How a training's best state is found, and when it has been found.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Selection {
-    /// Steps between two looks at the held-out text, at least 1. The last step has a look too.
-    pub every: u64,
-    /// The training ends when the best state is so many steps old; 0 makes all steps.
-    pub patience: u64,
-    /// Decays of the averages that are looked at beside the parameters, each in [0, 1): [`Trainer::average`].
-    pub decays: Vec<f64>,
-}
-
-impl Default for Selection {
-    fn default() -> Self {
-        Self {
-            every: 100,
-            patience: 1000,
-            decays: vec![0.99, 0.998],
-        }
-    }
-}
-
-impl Selection {
-    /// Checks that every value is in its range.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`] with the first that is not.
-    pub fn check(&self) -> Result<()> {
-        if self.every == 0 {
-            return Err(Error::out_of_range("steps between looks", "at least 1", 0));
-        }
-        match self.decays.iter().find(|d| !(0.0..1.0).contains(*d)) {
-            Some(d) => Err(Error::out_of_range(
-                "decay of an average",
-                "0 to below 1",
-                d,
-            )),
-            None => Ok(()),
-        }
-    }
-}
 
 /// What the looks at a held-out text saw, and which state they chose.
 #[derive(Clone, Debug, PartialEq)]

@@ -76,6 +76,11 @@ impl Scheme for Baoa {
         0.01
     }
 
+    /// Returns a longer step than others have: the heat of the gradient's noise is made up for.
+    fn model_step_size(&self) -> f64 {
+        1.4e-2
+    }
+
     fn validate(&self, c: &ChainConfig) -> Result<()> {
         if c.alpha <= 0.0 {
             return Err(Error::out_of_range("alpha", "a positive number", c.alpha));

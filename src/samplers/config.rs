@@ -70,7 +70,7 @@ pub struct ChainConfig {
 }
 
 impl ChainConfig {
-    /// Creates the settings of a method with its default hyperparameters at T = 1 for 100 steps of warm-up and 1000 of sampling, of which every 40th is
+    /// Creates the settings of a method with its default hyperparameters at T = 1 for 100 steps of warm-up and 5000 of sampling, of which every 100th is
     /// kept, with seed 0: see [`defaults`].
     pub fn new(method: Method, step_size: f64) -> Self {
         Self {
@@ -132,6 +132,24 @@ impl ChainConfig {
                 self.method
             )));
         }
+        self.validate_for_the_method()?;
+        if self.thinning == 0 || (self.sampling_steps > 0 && self.thinning > self.sampling_steps) {
+            let expected = format!("1 to sampling_steps ({})", self.sampling_steps);
+            return Err(Error::out_of_range("thinning", expected, self.thinning));
+        }
+        if self.warmup_steps.checked_add(self.sampling_steps).is_none() {
+            let expected = "warmup_steps + sampling_steps below 2^64";
+            return Err(Error::out_of_range(
+                "sampling_steps",
+                expected,
+                self.sampling_steps,
+            ));
+        }
+        self.method.scheme().validate(self)
+    }
+
+    /// Checks that the method has what is set.
+    fn validate_for_the_method(&self) -> Result<()> {
         if self.xi.is_some() && !self.method.has_thermostat() {
             return Err(Error::conflict(format!(
                 "xi sets a thermostat, and {} has none: leave it out",
@@ -155,19 +173,7 @@ impl ChainConfig {
                 return Err(Error::out_of_range("momenta", "a finite number", value));
             }
         }
-        if self.thinning == 0 || (self.sampling_steps > 0 && self.thinning > self.sampling_steps) {
-            let expected = format!("1 to sampling_steps ({})", self.sampling_steps);
-            return Err(Error::out_of_range("thinning", expected, self.thinning));
-        }
-        if self.warmup_steps.checked_add(self.sampling_steps).is_none() {
-            let expected = "warmup_steps + sampling_steps below 2^64";
-            return Err(Error::out_of_range(
-                "sampling_steps",
-                expected,
-                self.sampling_steps,
-            ));
-        }
-        self.method.scheme().validate(self)
+        Ok(())
     }
 
     /// Returns why a longer run begins with other steps; `None` where it begins with the same, bit for bit.

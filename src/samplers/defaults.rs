@@ -7,7 +7,9 @@
 /// Temperature T for a caller's own log posterior.
 pub const TEMPERATURE: f64 = 1.0;
 /// Temperature T for a GPT's posterior.
-pub const MODEL_TEMPERATURE: f64 = 0.1;
+pub const MODEL_TEMPERATURE: f64 = 0.15;
+/// Standard deviation of the prior on a GPT's weights, for chains.
+pub const MODEL_PRIOR_STD: f64 = 0.4;
 /// A thermostat's mass Q for a caller's own log posterior.
 pub const THERMOSTAT_MASS: f64 = 1.0;
 /// A thermostat's mass Q for a GPT's posterior: with the friction of [`MOMENTUM`] near 23, xi relaxes within a fiftieth of the run.
@@ -17,6 +19,6 @@ pub const MOMENTUM: f64 = 0.9;
 /// Steps before sampling.
 pub const WARMUP_STEPS: u64 = 100;
 /// Steps of sampling.
-pub const SAMPLING_STEPS: u64 = 1000;
+pub const SAMPLING_STEPS: u64 = 5000;
 /// Sampling steps per sample that is kept.
-pub const THINNING: u64 = 40;
+pub const THINNING: u64 = 100;

@@ -12,7 +12,8 @@
 //! on a short run their variance can double. A friction may depend on where the chain is: with the fluctuation that belongs to it, it leaves the target as
 //! it is, which a mass would not. The running mean weighs about a hundred gradients, so that each parameter's v has a relative error of about a
 //! sixth where the noise is normal. It averages out over parameters but for its square, 0.03: so much too hot are those whose noise sets their
-//! friction. Batches that overlap or avoid each other (an epoch's do) have noise that is not independent, and v is that of the differences alone.
+//! friction. What a step itself changes in the gradient counts as noise too, rho = (h omega)^4 / 8 in a direction of frequency omega: stiff ones are sampled too cold.
+//! By these formulas that is 15 % at h omega = 1/2 and momentum 0.9, and 1 % at 1/4. Batches that overlap or avoid each other (an epoch's do) have noise that is not independent, and v is that of the differences alone.
 //!
 //! **What it costs.** Two vectors on the device: v and the last gradient. No gradient.
 

@@ -143,63 +143,7 @@ impl<V: Vectors> Sampler<V> {
     /// itself.
     pub fn restore(vectors: V, config: ChainConfig, state: &SamplerState) -> Result<Self> {
         config.validate()?;
-        let n = state.theta.len();
-        if n == 0 {
-            return Err(Error::out_of_range("params", "at least one", n));
-        }
-        if state.step > config.total_steps() {
-            let expected = format!("at most the run's {} steps", config.total_steps());
-            return Err(Error::out_of_range("step", expected, state.step));
-        }
-        match (&state.momenta, config.method.has_momenta()) {
-            (None, true) => return Err(Error::shape("momenta", [n], [0])),
-            (Some(m), false) => return Err(Error::shape("momenta", [0], [m.len()])),
-            _ => {}
-        }
-        match (state.thermostat, config.method.has_thermostat()) {
-            (None, true) => {
-                return Err(Error::conflict(format!(
-                    "the state has no thermostat, and {} needs one",
-                    config.method
-                )));
-            }
-            (Some(_), false) => {
-                return Err(Error::conflict(format!(
-                    "the state has a thermostat, and {} has none",
-                    config.method
-                )));
-            }
-            (Some(t), true) if !(t.xi.is_finite() && t.kinetic.is_finite()) => {
-                return Err(Error::out_of_range(
-                    "thermostat",
-                    "finite numbers",
-                    format!("{t:?}"),
-                ));
-            }
-            _ => {}
-        }
-        check_finite("params", &state.theta, n)?;
-        check_finite("center", &state.center, n)?;
-        if let Some(momenta) = &state.momenta {
-            check_finite("momenta", momenta, n)?;
-        }
-        if let Some(mass) = &state.mass {
-            check_mass(mass, n)?;
-        }
-        if let Some(variance) = &state.gradient_noise {
-            check_takes_noise(&config)?;
-            // An estimate may have overflowed; the step then adds no noise of its own.
-            let expected = "0 or a positive number";
-            check("gradient_noise", variance, n, expected, |v| v >= 0.0)?;
-        }
-        if let Some(live) = &state.live {
-            live.check(config.method, n)?;
-            if state.mass.is_some() {
-                return Err(Error::conflict(
-                    "the state has a frozen mass and one that follows the chain: keep one of them",
-                ));
-            }
-        }
+        check_state(&config, state)?;
         let put = |from: &[f32]| vectors.put(from);
         let mass = state.live.as_ref().map(PsgldMass::mass).transpose()?;
         Ok(Self {
@@ -776,6 +720,68 @@ impl<V: Vectors> Sampler<V> {
     pub fn non_finite_index(&self) -> Option<usize> {
         self.nonfinite
     }
+}
+
+/// Checks that a state is one that a chain of these settings has.
+fn check_state(config: &ChainConfig, state: &SamplerState) -> Result<()> {
+    let n = state.theta.len();
+    if n == 0 {
+        return Err(Error::out_of_range("params", "at least one", n));
+    }
+    if state.step > config.total_steps() {
+        let expected = format!("at most the run's {} steps", config.total_steps());
+        return Err(Error::out_of_range("step", expected, state.step));
+    }
+    match (&state.momenta, config.method.has_momenta()) {
+        (None, true) => return Err(Error::shape("momenta", [n], [0])),
+        (Some(m), false) => return Err(Error::shape("momenta", [0], [m.len()])),
+        _ => {}
+    }
+    match (state.thermostat, config.method.has_thermostat()) {
+        (None, true) => {
+            return Err(Error::conflict(format!(
+                "the state has no thermostat, and {} needs one",
+                config.method
+            )));
+        }
+        (Some(_), false) => {
+            return Err(Error::conflict(format!(
+                "the state has a thermostat, and {} has none",
+                config.method
+            )));
+        }
+        (Some(t), true) if !(t.xi.is_finite() && t.kinetic.is_finite()) => {
+            return Err(Error::out_of_range(
+                "thermostat",
+                "finite numbers",
+                format!("{t:?}"),
+            ));
+        }
+        _ => {}
+    }
+    check_finite("params", &state.theta, n)?;
+    check_finite("center", &state.center, n)?;
+    if let Some(momenta) = &state.momenta {
+        check_finite("momenta", momenta, n)?;
+    }
+    if let Some(mass) = &state.mass {
+        check_mass(mass, n)?;
+    }
+    if let Some(variance) = &state.gradient_noise {
+        check_takes_noise(config)?;
+        // An estimate may have overflowed; the step then adds no noise of its own.
+        let expected = "0 or a positive number";
+        check("gradient_noise", variance, n, expected, |v| v >= 0.0)?;
+    }
+    if let Some(live) = &state.live {
+        live.check(config.method, n)?;
+        if state.mass.is_some() {
+            return Err(Error::conflict(
+                "the state has a frozen mass and one that follows the chain: keep one of them",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn on_device<V: Vectors>(vectors: &V, live: &PsgldMass) -> Result<Psgld<V::Vector>> {

@@ -10,7 +10,7 @@ use crate::samplers::{
 /// Whose log posterior is sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetKind {
-    /// That of a GPT around its baseline. It is sampled at T = 0.1: at T = 1 single samples predict worse than the baseline, and in the steps
+    /// That of a GPT around its baseline. It is sampled at T = 0.15: at T = 1 single samples predict worse than the baseline, and in the steps
     /// that a run has their average gains less (`docs/tuning.md`).
     Gpt,
     /// The caller's own, by its gradients. It is sampled as it is given: at T = 1.
@@ -139,6 +139,15 @@ impl Case {
             (.., SamplerChoice::Gaussian(n)) => {
                 GaussianConfig::default_temperature(n, self.structure)
             }
+        }
+    }
+
+    pub(super) fn prior_std(&self) -> f64 {
+        match (self.target, self.preset, self.sampler) {
+            (TargetKind::Gpt, Preset::Default, SamplerChoice::Chain(_)) => {
+                defaults::MODEL_PRIOR_STD
+            }
+            _ => 1.0,
         }
     }
 

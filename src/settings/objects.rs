@@ -4,11 +4,10 @@ use super::choices::{BaselineChoice, Preset, PriorCenter, PriorUnit, SamplerChoi
 use super::table::Settings;
 use super::words::Word;
 use crate::backend::PriorFamily;
-use crate::baseline::Recipe;
+use crate::baseline::{Recipe, Selection};
 use crate::error::{Error, Result};
 use crate::generate::Options;
 use crate::gpt::{GptConfig, NAMED};
-use crate::inference::selection::Selection;
 use crate::posterior::Prior;
 use crate::samplers::{
     self, AutoStep, CurvatureKind, GaussianConfig, GaussianMethod, Preconditioner, Schedule,

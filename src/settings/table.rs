@@ -8,11 +8,10 @@ use super::row::{Group, Range, Reader, Row};
 use super::typed::{Field, Typed};
 use super::words::Word;
 use crate::backend::{Precision, PriorFamily, WeightType};
-use crate::baseline::Recipe;
+use crate::baseline::{Recipe, Selection};
 use crate::data::Order;
 use crate::generate::{ContextOverflow, Mode};
 use crate::gpt::{Gelu, NAMED, Objective};
-use crate::inference::selection::Selection;
 use crate::samplers::{
     CovarianceStructure, CurvatureKind, NoiseCorrection, Preconditioner, Schedule, defaults,
 };
@@ -265,7 +264,7 @@ settings! { case =>
         /// Form of the prior; laplace is the double exponential.
         prior_family: Word<PriorFamily> = word("normal"), ANY, GPT, before: Some("normal");
         /// Scale of the prior: of a normal one its standard deviation.
-        prior_std: f64 = 1.0, ABOVE_0, &[Reader::Sampler, Gradients, Train], brief: Some("Standard deviation of the prior");
+        prior_std: f64 = case.prior_std(), ABOVE_0, &[Reader::Sampler, Gradients, Train], brief: Some("Standard deviation of the prior");
         /// Degrees of freedom of a student_t prior.
         prior_dof: f64 = 3.0, ABOVE_0, GPT, before: Some("3.0");
         /// Centre of the prior: zero, or the parameters that the chain starts from (pretrained).
