@@ -26,7 +26,7 @@ fn help_fits_a_screen_and_help_all_has_every_flag() {
     for part in [
         "--data",
         "--sampler",
-        "[1.4e-2]",
+        "[0.014]",
         "[0.15]",
         "Example",
         "--help-all",

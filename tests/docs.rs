@@ -236,7 +236,7 @@ fn the_readmes_commands_run() {
         let mut typed = line.replace("RUN…", &run).replace("RUN", &run);
         typed = typed.replace("FILE…", fixture.to_str().unwrap());
         typed = typed.replace("cpu,baby", "tiny --only sgld --seconds 0.01");
-        if typed.contains("FILE.txt") {
+        if typed.contains("FILE.txt") || typed.contains("--quick") {
             typed = format!("{typed} {small}");
         }
         let bin = Path::new(env!("CARGO_BIN_EXE_bnn")).parent().unwrap();

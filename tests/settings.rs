@@ -108,14 +108,19 @@ fn defaults_are_those_of_the_presets() {
     };
     let (default, original) = (Preset::Default, Preset::Original);
     for (name, sampler, preset, target, value) in [
-        ("learning_rate", "baoa", default, TargetKind::Gpt, "4.5e-3"),
+        ("learning_rate", "baoa", default, TargetKind::Gpt, "0.014"),
+        ("learning_rate", "sghmc", default, TargetKind::Gpt, "4.5e-3"),
         ("learning_rate", "sgld", default, TargetKind::Gpt, "2e-4"),
         ("learning_rate", "sghmc", original, TargetKind::Gpt, "1e-5"),
         ("learning_rate", "baoa", original, TargetKind::Gpt, "1e-6"),
         ("learning_rate", "vi", default, TargetKind::Gpt, "1e-3"),
         ("learning_rate", "ekf", default, TargetKind::Gpt, "0"),
         ("learning_rate", "ekf", original, TargetKind::Gpt, "5e-6"),
-        ("temperature", "baoa", default, TargetKind::Gpt, "0.1"),
+        ("temperature", "baoa", default, TargetKind::Gpt, "0.15"),
+        ("prior_std", "baoa", default, TargetKind::Gpt, "0.4"),
+        ("prior_std", "vi", default, TargetKind::Gpt, "1"),
+        ("prior_std", "baoa", default, TargetKind::Own, "1"),
+        ("prior_std", "baoa", original, TargetKind::Gpt, "1"),
         ("temperature", "laplace", default, TargetKind::Gpt, "3e-3"),
         ("temperature", "baoa", original, TargetKind::Gpt, "1"),
         ("temperature", "baoa", default, TargetKind::Own, "1"),
@@ -141,7 +146,7 @@ fn defaults_are_those_of_the_presets() {
             TargetKind::Gpt,
             "independent",
         ),
-        ("thinning", "baoa", default, TargetKind::Gpt, "40"),
+        ("thinning", "baoa", default, TargetKind::Gpt, "100"),
         ("thinning", "baoa", original, TargetKind::Gpt, "10"),
         (
             "noise_correction",
@@ -178,7 +183,7 @@ fn defaults_are_those_of_the_presets() {
         assert_eq!(of(name, sampler, preset, target), value, "{name} {sampler}");
     }
     let temperature = default_text(find("temperature"), default);
-    let said = "0.1; 1 for swag, a log posterior of your own; 3e-3 for laplace (diagonal)";
+    let said = "0.15; 0.1 for ekf, vi, ivon, laplace (last_layer_full), laplace (last_layer_kfac); 1 for swag, a log posterior of your own; 3e-3 for laplace (diagonal)";
     assert_eq!(temperature, said);
 }
 
@@ -506,7 +511,7 @@ mod command {
         }
         let help = said(&["train", "--help-all"]);
         assert!(
-            flat(&help).contains("default: 4.5e-3; 2e-4 for sgld, sglrw;"),
+            flat(&help).contains("default: 0.014; 2e-4 for sgld, sglrw; 4.5e-3 for sghmc,"),
             "{help}"
         );
         assert!(help.contains("[alias: --epochs]") && help.contains("[alias: --step-size]"));

@@ -135,7 +135,7 @@ Every setting, once. The command takes them as flags (`thinning` is `--thinning`
 run's `config.toml` have them under the names below. `chain` is C's alone, since a run counts its `chains`. This page is made from
 `src/settings/table.rs`, and a test compares the two.
 
-A default that depends on the method, the named shape or the target says so. A GPT's posterior is sampled at T = 0.1: at T = 1 single samples predict
+A default that depends on the method, the named shape or the target says so. A GPT's posterior is sampled at T = 0.15: at T = 1 single samples predict
 worse than the baseline, and in the steps that a run has, their average gains less ([tuning.md](tuning.md)). A log posterior of your own is sampled as
 you give it, at T = 1, without a mass, and with a thermostat of mass 1.
 
