@@ -144,7 +144,7 @@ fn what_a_structure_sets_is_laplaces_alone() {
         ("default", "laplace", "diagonal", 3e-3, false),
         ("default", "laplace", "last_layer_kfac", 0.1, true),
         ("default", "vi", "last_layer_kfac", 0.1, false),
-        ("default", "baoa", "last_layer_full", 0.1, false),
+        ("default", "baoa", "last_layer_full", 0.15, false),
         ("original", "laplace", "diagonal", 1.0, false),
         ("original", "laplace", "last_layer_full", 1.0, true),
         ("original", "ekf", "last_layer_full", 1.0, false),

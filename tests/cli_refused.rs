@@ -38,6 +38,8 @@ fn what_cannot_run_is_refused_before_a_baseline_is_trained() {
             "3",
             "--sampler",
             "sgld",
+            "--prior-std",
+            "1",
         ],
         &["unstable", "--learning-rate below 2.0", "--force"],
     );
@@ -176,6 +178,6 @@ fn every_key_of_the_json_stands_on_its_page_and_a_found_step_in_the_summary() {
     let step = trained["chains"][0]["step"]["step_size"].as_f64();
     let summary = dir.join(&run_dir).join("baoa_summary.txt");
     let summary = std::fs::read_to_string(summary).expect("a summary");
-    let line = format!("step {:.3e} (found from 4.500e-3)", step.expect("a step"));
+    let line = format!("step {:.3e} (found from 1.400e-2)", step.expect("a step"));
     assert!(summary.contains(&line), "{summary}");
 }

@@ -10,7 +10,7 @@ use common::command::*;
 fn temperatures_by_tensor_follow_the_schedule() {
     let dir = folder();
     let more = "--sampling-steps 1000 --warmup-steps 100 --thinning 50 --likelihood-weight 1e-12 --preconditioner prior --prior-std 0.05 \
-                --learning-rate 0.5 --noise-correction none --temperature-schedule linear --probe-tokens 0 --curvature-iterations 0";
+                --learning-rate 0.5 --temperature 0.1 --noise-correction none --temperature-schedule linear --probe-tokens 0 --curvature-iterations 0";
     let more: Vec<&str> = more.split_whitespace().collect();
     let v = json(&train(dir.path(), &more));
     let tensors = v["chains"][0]["tensors"].as_array().expect("a list");

@@ -213,10 +213,10 @@ fn a_step_far_below_the_default_is_warned_of_with_the_number() {
     };
     let text = warns(2e-5, rms).expect("a warning");
     assert!(
-        text.contains("2.000e-5 is 1/225 of the default 4.5e-3"),
+        text.contains("2.000e-5 is 1/700 of the default 1.4e-2"),
         "{text}"
     );
-    assert!(warns(2.2e-4, rms).is_some() && warns(2.3e-4, rms).is_none());
+    assert!(warns(6.9e-4, rms).is_some() && warns(7.1e-4, rms).is_none());
     assert!(warns(2e-5, Preconditioner::None).is_none());
 }
 

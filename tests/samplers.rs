@@ -476,7 +476,7 @@ fn temperatures_are_the_temperature() {
             .iter_mut()
             .for_each(|x| *x *= exact[0][0].sqrt() as f32);
         let mass_scale = c.sigma.powi(2);
-        (c.warmup_steps, c.sampling_steps) = (150, 50);
+        (c.warmup_steps, c.sampling_steps, c.thinning) = (150, 50, 40);
         let mut sampler = Sampler::new(cpu(), &theta0, c).unwrap();
         sampler.set_mass(&vec![direction.mass as f32; d]).unwrap();
         let mut first = None;

@@ -30,6 +30,8 @@ pub struct Case {
     pub shape: String,
     /// The covariance of laplace.
     pub structure: CovarianceStructure,
+    /// Number of sampling steps.
+    pub sampling_steps: u64,
     /// Whether `alpha` or `momentum` is given: then the other has no default.
     pub friction_given: bool,
     /// Whether enough gradients come before sampling to know their noise.
@@ -44,6 +46,7 @@ impl Case {
             preset: Preset::Default,
             sampler: SamplerChoice::Chain(Method::Baoa),
             shape: "cpu".into(),
+            sampling_steps: defaults::SAMPLING_STEPS,
             structure: CovarianceStructure::Diagonal,
             friction_given: false,
             knows_noise: true,
@@ -140,6 +143,12 @@ impl Case {
                 GaussianConfig::default_temperature(n, self.structure)
             }
         }
+    }
+
+    /// Returns a fiftieth of the steps, so that a shorter run keeps as many samples, and at most the usual number.
+    pub(super) fn thinning(&self) -> u64 {
+        let usual = (self.sampling_steps / 50).clamp(1, defaults::THINNING);
+        self.preset(usual, 10)
     }
 
     pub(super) fn prior_std(&self) -> f64 {

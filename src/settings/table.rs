@@ -211,8 +211,8 @@ settings! { case =>
         warmup_steps: u64 = case.preset(defaults::WARMUP_STEPS, 200), ANY, CHAIN;
         /// Number of sampling steps. For a fit to a caller's own log posterior, all its steps.
         sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, &[Reader::Sampler, Gradients, Train, Resume], brief: Some("Sampling steps of each chain");
-        /// Keep one sample every N sampling steps, at most `sampling_steps`.
-        thinning: u64 = case.preset(defaults::THINNING, 10), COUNT, CHAIN, brief: Some("Keep one sample every N steps");
+        /// Keep one sample every N sampling steps, at most `sampling_steps`. Without it a fiftieth of `sampling_steps`, 1 to 100.
+        thinning: u64 = case.thinning(), COUNT, CHAIN, brief: Some("Keep one sample every N steps");
         /// Number of independent chains of the same seed, or of fits, run one after the other.
         chains: u32 = 1, Range::Whole(1, 10_000), RUN, brief: Some("Independent chains");
         /// Where chains start: shared (at the baseline), or separate (each after the first at a baseline of its own, trained with seed + chain).
