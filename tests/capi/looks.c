@@ -507,8 +507,8 @@ static void nowhere(void) {
   IS(BNN_ERR_INVALID, bnn_sampler_energy(s, r, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_curvature(s, 1, 1, r, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_step(s, &(int32_t){0}, &(int32_t){0}, &err));
-  OK(bnn_sampler_extend(s, 80, &err));
-  IS(BNN_ERR_INVALID, bnn_sampler_extend(s, 39, &err)); /* below the thinning */
+  OK(bnn_sampler_extend(s, 120, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_extend(s, 99, &err)); /* below the thinning */
   bnn_report_free(r), bnn_sampler_free(s);
 }
 
