@@ -129,7 +129,7 @@ fn read_chosen(r: &mut Reader, path: &Path) -> Result<Option<Chosen>> {
     };
     let (every, steps) = (r.scalar(EVERY)?, r.header().step);
     let (decays, looks) = (r.tensor(DECAYS)?.len, r.tensor(CURVE)?.len);
-    if !(every >= 1.0 && every <= MOST_STEPS && every.fract() == 0.0) {
+    if !((1.0..=MOST_STEPS).contains(&every) && every.fract() == 0.0) {
         let message = format!("{every} steps between looks, expected a whole number from 1");
         return Err(bad(message));
     }

@@ -235,7 +235,7 @@ impl Evaluation<'_> {
             };
             let settings = self.config.session(0, setting.model.gpt.config())?;
             let be = &setting.model.backend;
-            let session = Session::resume(be, &target, &settings, &self.folder.chain(0))?;
+            let session = Session::resume(be, &target, &settings, self.folder.chain(0))?;
             let found = session.sampler()?.config();
             config.auto_step = false;
             (config.learning_rate, config.momentum) = (found.step_size, None);

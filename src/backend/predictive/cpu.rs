@@ -189,7 +189,7 @@ impl PredictiveSums {
         }
         let (n, k, v) = (self.num_tokens(), temperatures.len(), self.v);
         let of = "the losses of tokens at several temperatures";
-        let room = n.checked_mul(k).unwrap_or(usize::MAX);
+        let room = n.saturating_mul(k);
         let mut losses: Vec<f64> = memory::zeros(room, of)?; // (N, K)
         if k > 0 {
             let mut rows = memory::collect(losses.chunks_mut(ROWS * k), of)?;
