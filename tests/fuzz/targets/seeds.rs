@@ -57,6 +57,7 @@ impl Seeds {
             train_loss: 1.5,
             val_loss: f64::NAN,
             seconds: 0.25,
+            chosen: None,
         };
         let path = self.place.path("baseline.bnn");
         file.write(&path).expect("a file");
