@@ -14,7 +14,7 @@ use bnn::metrics::{split_loss, text_scores};
 use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::{
     Chain, ChainConfig, GaussianConfig, GaussianFit, GaussianMethod, Method, Phase, Preconditioner,
-    Snapshots,
+    SwagSnapshots,
 };
 use common::bits;
 use counted::{Counted, Counts};
@@ -188,7 +188,7 @@ fn fits_ask_little() {
         let (tokens, windows, mut batch) = text();
         let mut config = GaussianConfig::new(method, 4);
         (config.vi_n_samples, config.learning_rate) = (3, 1e-4);
-        config.snapshots = Some(Snapshots { every: 1, rank: 2 });
+        config.snapshots = Some(SwagSnapshots { every: 1, rank: 2 });
         let draws = match method {
             GaussianMethod::Vi | GaussianMethod::Ivon => 3,
             _ => 1,

@@ -13,7 +13,7 @@ use bnn::inference::{
 use bnn::posterior::Posterior;
 use bnn::samplers::{
     AutoStep, Chain, ChainConfig, CurvatureKind, GaussianConfig, GaussianMethod, Method,
-    NoiseCorrection, Phase, Preconditioner, Sampler, Schedule, Snapshots, Temperatures,
+    NoiseCorrection, Phase, Preconditioner, Sampler, Schedule, SwagSnapshots, Temperatures,
 };
 use bnn::store::{Kind, Reader, params_sha256};
 use bnn::{Error, Result};
@@ -127,7 +127,7 @@ fn fit(method: GaussianMethod) -> SessionConfig {
             GaussianMethod::Laplace => CurvatureKind::Fisher,
             _ => CurvatureKind::EmpiricalFisher,
         },
-        snapshots: (method == GaussianMethod::Swag).then_some(Snapshots { every: 2, rank: 2 }),
+        snapshots: (method == GaussianMethod::Swag).then_some(SwagSnapshots { every: 2, rank: 2 }),
         ..GaussianConfig::new(method, 1)
     };
     settings(Inference::Fit { config, epochs: 2 })
@@ -579,7 +579,7 @@ fn a_session_on_gradients_of_the_callers_goes_on_and_grows() {
     };
     let own_swag = |steps| Inference::Fit {
         config: GaussianConfig {
-            snapshots: Some(Snapshots { every: 3, rank: 4 }),
+            snapshots: Some(SwagSnapshots { every: 3, rank: 4 }),
             ..GaussianConfig::new(GaussianMethod::Swag, steps)
         },
         epochs: 1,

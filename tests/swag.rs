@@ -6,7 +6,9 @@ mod common;
 use bnn::Error;
 use bnn::backend::Cpu;
 use bnn::samplers::swag::{Swag, SwagConfig};
-use bnn::samplers::{GaussianApproximation, GaussianConfig, GaussianMethod, Schedule, Snapshots};
+use bnn::samplers::{
+    GaussianApproximation, GaussianConfig, GaussianMethod, Schedule, SwagSnapshots,
+};
 use common::{every_cpu, normals, relative_error, wide};
 
 const N: usize = 131;
@@ -331,7 +333,7 @@ fn fit(config: GaussianConfig) -> bnn::Result<GaussianApproximation<Cpu>> {
 #[test]
 fn a_fit_counts_its_steps() {
     let config = GaussianConfig {
-        snapshots: Some(Snapshots { every: 2, rank: 2 }),
+        snapshots: Some(SwagSnapshots { every: 2, rank: 2 }),
         schedule: Schedule::Linear {
             final_fraction: 0.5,
         },
@@ -383,9 +385,9 @@ fn a_fit_counts_its_steps() {
         .unwrap_err();
     assert!(e.to_string().contains("swag takes the gradient"), "{e}");
     for (snapshots, part) in [
-        (Snapshots { every: 3, rank: 2 }, "swag_every: 6 steps"),
-        (Snapshots { every: 0, rank: 2 }, "swag_every"),
-        (Snapshots { every: 1, rank: 1 }, "swag_rank"),
+        (SwagSnapshots { every: 3, rank: 2 }, "swag_every: 6 steps"),
+        (SwagSnapshots { every: 0, rank: 2 }, "swag_every"),
+        (SwagSnapshots { every: 1, rank: 1 }, "swag_rank"),
     ] {
         let e = fit(GaussianConfig {
             snapshots: Some(snapshots),

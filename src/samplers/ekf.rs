@@ -104,8 +104,8 @@ impl<V: Vectors> Ekf<V> {
             ));
         }
         let n = state.mean.len();
-        super::sampler::check_finite("mean", &state.mean, n)?;
-        super::sampler::check("sd", &state.sd, n, "a positive number", |s| {
+        super::sampler_state::check_finite("mean", &state.mean, n)?;
+        super::sampler_state::check("sd", &state.sd, n, "a positive number", |s| {
             s > 0.0 && s.is_finite()
         })?;
         Ok(Self {

@@ -2,7 +2,8 @@
 
 use super::Phase;
 use super::ekf::Squared;
-use super::gaussian::{CurvatureKind, GaussianApproximation, GaussianConfig, GaussianMethod};
+use super::gaussian::GaussianApproximation;
+use super::gaussian_config::{CurvatureKind, GaussianConfig, GaussianMethod};
 use super::gaussian_state::{DEVIATIONS, GaussianState, Values};
 use super::laplace::PriorFit;
 use super::last_layer::{HeadBatch, LastLayer};

@@ -2,7 +2,7 @@
 
 use super::GaussianConfig;
 use super::ekf::EkfState;
-use super::gaussian::{CovarianceStructure, GaussianMethod};
+use super::gaussian_config::{CovarianceStructure, GaussianMethod};
 use super::ivon::IvonState;
 use super::laplace::LaplaceState;
 use super::last_layer::{HeadHessian, LastLayerState};

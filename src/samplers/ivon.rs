@@ -147,9 +147,9 @@ impl<V: Vectors> Ivon<V> {
             return Err(Error::out_of_range("draws", "at least 1", 0));
         }
         let n = state.mean.len();
-        super::sampler::check_finite("mean", &state.mean, n)?;
-        super::sampler::check_finite("momentum", &state.momentum, n)?;
-        super::sampler::check("curvature", &state.curvature, n, "a positive number", |h| {
+        super::sampler_state::check_finite("mean", &state.mean, n)?;
+        super::sampler_state::check_finite("momentum", &state.momentum, n)?;
+        super::sampler_state::check("curvature", &state.curvature, n, "a positive number", |h| {
             h > 0.0 && h.is_finite()
         })?;
         let zeros = || vectors.zeros(n);

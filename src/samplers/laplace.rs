@@ -80,9 +80,9 @@ impl<V: Vectors> Laplace<V> {
     /// Returns the errors of [`Laplace::new`], and an error when a precision is negative or not finite.
     pub fn restore(vectors: V, state: &LaplaceState) -> Result<Self> {
         let n = state.mean.len();
-        super::sampler::check_finite("mean", &state.mean, n)?;
+        super::sampler_state::check_finite("mean", &state.mean, n)?;
         let what = "0 or a positive number";
-        super::sampler::check("precision", &state.precision, n, what, |p| {
+        super::sampler_state::check("precision", &state.precision, n, what, |p| {
             p >= 0.0 && p.is_finite()
         })?;
         Ok(Self {

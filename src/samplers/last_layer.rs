@@ -171,7 +171,7 @@ impl<B: Backend> LastLayer<B> {
         state: &LastLayerState,
     ) -> Result<Self> {
         let n = vocab * width;
-        super::sampler::check_finite("mean", &state.mean, state.mean.len())?;
+        super::sampler_state::check_finite("mean", &state.mean, state.mean.len())?;
         if state.mean.len() < n {
             let expected = format!("at least the head's {n}");
             return Err(Error::shape("parameters", expected, state.mean.len()));

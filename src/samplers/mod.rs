@@ -37,6 +37,7 @@ mod dense;
 pub mod ekf;
 pub mod free;
 mod gaussian;
+mod gaussian_config;
 mod gaussian_fit;
 mod gaussian_state;
 pub mod gradient_noise;
@@ -47,6 +48,7 @@ mod method;
 mod preconditioner;
 pub mod psgld;
 mod sampler;
+mod sampler_state;
 mod schedule;
 mod scheme;
 pub mod sghmc;
@@ -68,9 +70,9 @@ pub use config::{ChainConfig, Momenta, Thermostat};
 pub use curvature::{ExtremeEigenvalues, extreme_curvature};
 pub use ekf::Ekf;
 pub use free::{FreeDiffusion, FreeMotion, Lightness};
-pub use gaussian::{
-    CovarianceStructure, CurvatureKind, GaussianApproximation, GaussianConfig, GaussianMethod,
-    GaussianReport, Snapshots,
+pub use gaussian::{GaussianApproximation, GaussianReport};
+pub use gaussian_config::{
+    CovarianceStructure, CurvatureKind, GaussianConfig, GaussianMethod, SwagSnapshots,
 };
 pub use gaussian_fit::{FitReport, GaussianFit};
 pub use gaussian_state::{GaussianState, Values, ValuesMut};
@@ -82,7 +84,8 @@ pub use last_layer::LastLayer;
 pub use method::Method;
 pub use preconditioner::Preconditioner;
 pub use psgld::{Diagonal, Psgld, PsgldMass};
-pub use sampler::{Factors, Phase, Sampler, SamplerState, StepReport};
+pub use sampler::{Factors, Phase, Sampler, StepReport};
+pub use sampler_state::SamplerState;
 pub use schedule::Schedule;
 pub use scheme::{Kinetic, Scheme};
 pub use swag::Swag;

@@ -15,7 +15,7 @@
 //! lr = h^2 num_data / M_i = h^2 / rms_i(mean loss): the step size is per preconditioned unit, whatever the data's size. Under Fisher and
 //! prior M is a curvature, and a step of methods with momenta is stable below about 2.
 
-use super::sampler::check_mass;
+use super::sampler_state::check_mass;
 use super::{ChainConfig, ChainState, Method, PsgldMass, Sampler};
 use crate::backend::vectors::{Combine, Transfer, Vectors};
 use crate::error::{Error, Result};

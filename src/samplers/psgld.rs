@@ -50,7 +50,7 @@
 //! order in 1 - decay the drift is off by `-(1 - decay) E[g^3] / (2 sqrt(V) M^2)` where `E[g] = 0`: none if gradients are symmetric, and Gamma
 //! knows nothing of it.
 
-use super::sampler::check;
+use super::sampler_state::check;
 use super::{ChainConfig, Method, sgld};
 use crate::backend::vectors::{Combine, PreconditionedRule, Random, Reduce, Vectors};
 use crate::error::{Error, Result};

@@ -134,19 +134,23 @@ impl<V: Vectors> Swag<V> {
             return Err(Error::out_of_range("rank", "at least 2", config.rank));
         }
         let n = state.params.len();
-        super::sampler::check_finite("params", &state.params, n)?;
-        super::sampler::check_finite("mean", &state.mean, n)?;
+        super::sampler_state::check_finite("params", &state.params, n)?;
+        super::sampler_state::check_finite("mean", &state.mean, n)?;
         let what = "0 or a positive number";
-        super::sampler::check("squares", &state.squares, n, what, |s| {
+        super::sampler_state::check("squares", &state.squares, n, what, |s| {
             s >= 0.0 && s.is_finite()
         })?;
         let (_, columns) = config.collected(state.step);
-        super::sampler::check_finite("deviations", &state.deviations, columns.saturating_mul(n))?;
+        super::sampler_state::check_finite(
+            "deviations",
+            &state.deviations,
+            columns.saturating_mul(n),
+        )?;
         let moment = |from: &[f32]| -> Result<V::Vector> {
             if from.is_empty() {
                 return vectors.zeros(n);
             }
-            super::sampler::check_finite("adam", from, n)?;
+            super::sampler_state::check_finite("adam", from, n)?;
             vectors.put(from)
         };
         let [m, v] = &state.adam;

@@ -134,13 +134,13 @@ impl<V: Vectors> Vi<V> {
             return Err(Error::out_of_range("draws", "at least 1", 0));
         }
         let n = state.mean.len();
-        super::sampler::check_finite("mean", &state.mean, n)?;
-        super::sampler::check_finite("log_sd", &state.log_sd, n)?;
+        super::sampler_state::check_finite("mean", &state.mean, n)?;
+        super::sampler_state::check_finite("log_sd", &state.log_sd, n)?;
         let moment = |from: &[f32]| -> Result<V::Vector> {
             if from.is_empty() {
                 vectors.zeros(n)
             } else {
-                super::sampler::check_finite("adam", from, n)?;
+                super::sampler_state::check_finite("adam", from, n)?;
                 vectors.put(from)
             }
         };

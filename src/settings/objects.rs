@@ -11,7 +11,7 @@ use crate::gpt::{GptConfig, NAMED};
 use crate::posterior::Prior;
 use crate::samplers::{
     self, AutoStep, CurvatureKind, GaussianConfig, GaussianMethod, Preconditioner, Schedule,
-    Snapshots, stability,
+    SwagSnapshots, stability,
 };
 use serde_json::json;
 
@@ -163,7 +163,7 @@ impl Settings {
                 GaussianMethod::Ekf => self.ekf_labels,
                 _ => CurvatureKind::EmpiricalFisher,
             },
-            snapshots: (method == GaussianMethod::Swag).then_some(Snapshots {
+            snapshots: (method == GaussianMethod::Swag).then_some(SwagSnapshots {
                 every: self.swag_every,
                 rank: self.swag_rank,
             }),
