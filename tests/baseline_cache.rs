@@ -1,10 +1,13 @@
 //! A baseline is trained once and kept: what names its file, what the file holds, and the checksum that samples name it by.
 
+#[path = "common/letters.rs"]
+mod letters;
+
 use bnn::Error;
 use bnn::backend::{Cpu, Precision};
 use bnn::baseline::{Recipe, Trainer};
 use bnn::data::{Batch, Corpus, Windows};
-use bnn::gpt::{Gpt, GptConfig};
+use bnn::gpt::Gpt;
 use bnn::inference::Report;
 use bnn::inference::baseline_cache::{BASELINE_CHAIN, Training, Watch};
 use bnn::inference::baseline_file::{BaselineFile, baseline_sha256};
@@ -12,18 +15,8 @@ use bnn::metrics::split_loss;
 use bnn::store::params_sha256;
 
 fn setting() -> (Cpu, Corpus, Gpt, Recipe) {
-    let text: String = (0..3000)
-        .map(|i| ['a', 'b', 'c', 'd'][(i * i / 7 + i) % 4])
-        .collect();
-    let corpus = Corpus::from_text("letters", &text).unwrap();
-    let gpt = Gpt::new(GptConfig {
-        n_layer: 1,
-        n_head: 2,
-        n_embd: 8,
-        block_size: 8,
-        ..GptConfig::named("tiny", corpus.tokenizer.vocab_size()).unwrap()
-    })
-    .unwrap();
+    let corpus = letters::corpus(3000, 4, |i| i * i / 7 + i);
+    let gpt = letters::gpt(&corpus, 8, 0.0);
     let recipe = Recipe {
         iters: 60,
         warmup_iters: 5,

@@ -1,10 +1,13 @@
 //! A baseline that is stopped while it is trained goes on from its checkpoint with the same bits, and what it cannot go on from is set aside.
 
+#[path = "common/letters.rs"]
+mod letters;
+
 use bnn::Error;
 use bnn::backend::Cpu;
 use bnn::baseline::{Recipe, Selection};
 use bnn::data::Corpus;
-use bnn::gpt::{Gpt, GptConfig};
+use bnn::gpt::Gpt;
 use bnn::inference::baseline_cache::{Kept, Training, Watch};
 use bnn::inference::baseline_file::BaselineFile;
 use std::fs;
@@ -43,19 +46,8 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let text: String = (0..3000)
-            .map(|i| ['a', 'b', 'c', 'd'][(i * i / 7 + i) % 4])
-            .collect();
-        let corpus = Corpus::from_text("letters", &text).unwrap();
-        let gpt = Gpt::new(GptConfig {
-            n_layer: 1,
-            n_head: 2,
-            n_embd: 8,
-            block_size: 8,
-            dropout: 0.1,
-            ..GptConfig::named("tiny", corpus.tokenizer.vocab_size()).unwrap()
-        })
-        .unwrap();
+        let corpus = letters::corpus(3000, 4, |i| i * i / 7 + i);
+        let gpt = letters::gpt(&corpus, 8, 0.1);
         let recipe = Recipe {
             iters: 70,
             warmup_iters: 5,

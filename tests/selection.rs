@@ -1,10 +1,13 @@
 //! The state of a training that is kept: the best by a held-out text, of the parameters and their moving averages, and when the training ends.
 
+#[path = "common/letters.rs"]
+mod letters;
+
 use bnn::Error;
 use bnn::backend::{Cpu, Transfer};
 use bnn::baseline::{Recipe, Selection, Trainer};
 use bnn::data::{Batch, Corpus, Windows};
-use bnn::gpt::{Gpt, GptConfig};
+use bnn::gpt::Gpt;
 use bnn::inference::baseline_cache::{BASELINE_CHAIN, Training};
 use bnn::inference::baseline_file::BaselineFile;
 use bnn::inference::selection::CHECK_TOKENS;
@@ -21,18 +24,8 @@ const BATCH: (usize, usize) = (4, 8);
 
 impl Setting {
     fn new(letters: usize, iters: u64) -> Self {
-        let text: String = (0..letters)
-            .map(|i| ['a', 'b', 'c', 'd'][(i * i / 7 + i * i * i / 31 + i) % 4])
-            .collect();
-        let corpus = Corpus::from_text("letters", &text).unwrap();
-        let gpt = Gpt::new(GptConfig {
-            n_layer: 1,
-            n_head: 2,
-            n_embd: 16,
-            block_size: 8,
-            ..GptConfig::named("tiny", corpus.tokenizer.vocab_size()).unwrap()
-        })
-        .unwrap();
+        let corpus = letters::corpus(letters, 4, |i| i * i / 7 + i * i * i / 31 + i);
+        let gpt = letters::gpt(&corpus, 16, 0.0);
         let recipe = Recipe {
             iters,
             learning_rate: 2e-2,

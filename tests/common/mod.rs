@@ -17,6 +17,7 @@ pub mod reference;
 pub mod replicas;
 pub mod series;
 pub mod simulated_disk;
+pub mod writing;
 
 use bnn::backend::Cpu;
 use bnn::rng::{Stream, StreamTag};
