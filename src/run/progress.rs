@@ -121,6 +121,8 @@ pub struct Progress {
     /// When the state was shown last, and when it was logged.
     shown: Instant,
     logged: Instant,
+    /// Steps that were made when the state was asked for last.
+    last: u64,
 }
 
 impl Progress {
@@ -148,6 +150,7 @@ impl Progress {
             started: now,
             shown: now,
             logged: now,
+            last: first,
         }
     }
 
@@ -160,7 +163,10 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
         }
-        let due = |since: Instant, every| since.elapsed() >= every || done == self.total;
+        // The end is said once, however often the work looks whether it is to stop after it.
+        let ends = done == self.total && self.last != done;
+        self.last = done;
+        let due = |since: Instant, every| since.elapsed() >= every || ends;
         let show = self.bar.is_some() && due(self.shown, BAR_EVERY);
         let keep = due(self.logged, PLAIN_EVERY);
         if !show && !keep {
