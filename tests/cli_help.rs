@@ -168,7 +168,7 @@ fn strict_exits_with_3_where_a_check_fails() {
     );
     let v: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
     let place = v["run_dir"].as_str().expect("run_dir");
-    assert_eq!(v["verdict"]["standing"], "local_ensemble");
+    assert_eq!(v["verdict"]["kind"], "local_ensemble");
     let csv = dir.path().join("rows.csv");
     let file = csv.to_str().expect("UTF-8");
     let of = |more: &[&str]| run(dir.path(), &[&["diagnose", place][..], more].concat());

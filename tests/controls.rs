@@ -1,9 +1,12 @@
 //! The controls: AdamW's run from the samples' start, its kept states, the fitted temperature, and which control the average has to beat.
 
+#[path = "common/letters.rs"]
+mod letters;
+
 use bnn::backend::{Cpu, Transfer};
 use bnn::baseline::{Recipe, Trainer};
 use bnn::data::{Batch, Corpus, Windows};
-use bnn::gpt::{Gpt, GptConfig};
+use bnn::gpt::Gpt;
 use bnn::inference::baseline_cache::{BASELINE_CHAIN, Watch};
 use bnn::inference::controls::{AdamwRun, Contender, best, compare_with, error_over_chains};
 use bnn::inference::held_out::score_held_out;
@@ -24,18 +27,8 @@ struct Setting {
 
 impl Setting {
     fn new() -> Self {
-        let text: String = (0..3000)
-            .map(|i| ['a', 'b', 'c', 'd', 'e'][(i * i / 7 + i * i * i / 31 + i) % 5])
-            .collect();
-        let corpus = Corpus::from_text("letters", &text).unwrap();
-        let gpt = Gpt::new(GptConfig {
-            n_layer: 1,
-            n_head: 2,
-            n_embd: 8,
-            block_size: 8,
-            ..GptConfig::named("tiny", corpus.tokenizer.vocab_size()).unwrap()
-        })
-        .unwrap();
+        let corpus = letters::corpus(3000, 5, |i| i * i / 7 + i * i * i / 31 + i);
+        let gpt = letters::gpt(&corpus, 8, 0.0);
         let provenance = Provenance {
             config: String::new(),
             model: gpt.config().json().unwrap(),
@@ -241,7 +234,10 @@ fn the_best_control_is_chosen_by_the_first_part() {
     let all = [
         contender("start", Models::One(&of.start)),
         contender("mean", Models::One(&states.mean)),
-        contender("snapshots", Models::Stored(&states.snapshots, &states.all)),
+        contender(
+            "snapshots",
+            Models::Stored(&states.snapshots, &[0, 1, 2, 3, 4]),
+        ),
     ];
     let mut heard = Vec::new();
     let controls = compare_with(&of.cpu, &of.gpt, &text, &all, &average, 1, |n| {

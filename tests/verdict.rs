@@ -1,6 +1,6 @@
-//! What a run's samples are called: every standing, every reason and what to try, from facts alone.
+//! What a run's samples are called: every kind, every reason and what to try, from facts alone.
 
-use bnn::inference::verdict::Standing;
+use bnn::inference::verdict::SampleKind;
 use bnn::inference::{Compared, Facts, NUMBERS, Report, Verdict};
 
 fn compared(name: &str, difference: f64, std_error: f64) -> Compared {
@@ -36,9 +36,9 @@ fn good(temperature: f64) -> Facts {
     }
 }
 
-fn says(f: Facts, standing: Standing, parts: &[&str]) -> Verdict {
+fn says(f: Facts, kind: SampleKind, parts: &[&str]) -> Verdict {
     let v = Verdict::new(f);
-    assert_eq!(v.standing, standing, "{}", v.text);
+    assert_eq!(v.kind, kind, "{}", v.text);
     for part in parts {
         let all = v.text_and_next();
         assert!(all.contains(part), "{all} lacks {part}");
@@ -53,10 +53,10 @@ fn posterior_samples_are_those_of_chains_at_t_1_that_pass() {
         "at most 1.008",
         "412 effective",
     ];
-    let v = says(good(1.0), Standing::Posterior, &parts);
+    let v = says(good(1.0), SampleKind::Posterior, &parts);
     assert!(v.passes() && v.next.is_empty(), "{v:?}");
     let tempered = "samples of a tempered chain (T = 0.1;";
-    let cold = says(good(0.1), Standing::Tempered, &[tempered]);
+    let cold = says(good(0.1), SampleKind::Tempered, &[tempered]);
     assert!(cold.passes() && !cold.text.contains("posterior samples"));
     // Each check by itself takes the name away.
     type Break = fn(&mut Facts);
@@ -85,13 +85,13 @@ fn posterior_samples_are_those_of_chains_at_t_1_that_pass() {
     for (spoil, reason) in breaks {
         let mut f = good(1.0);
         spoil(&mut f);
-        let v = says(f, Standing::LocalEnsemble, &["not the posterior", reason]);
+        let v = says(f, SampleKind::LocalEnsemble, &["not the posterior", reason]);
         assert!(!v.passes() && !v.text.contains("posterior samples"));
     }
     // Just inside the limits.
     let mut f = good(1.0);
     (f.rhat, f.ess) = (Some(1.0499), Some(400.0));
-    says(f, Standing::Posterior, &[]);
+    says(f, SampleKind::Posterior, &[]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_cold_chain_that_diffuses_freely_is_called_so() {
     };
     let v = says(
         f,
-        Standing::LocalEnsemble,
+        SampleKind::LocalEnsemble,
         &[
             "A cold (T = 0.1) local ensemble, not the posterior: R-hat 2.03, and it moved as far as free diffusion would.",
             "Its average predicts better than the baseline by 0.0620 +- 0.0070 nats per token.",
@@ -130,7 +130,7 @@ fn a_cold_chain_that_diffuses_freely_is_called_so() {
     };
     says(
         hot,
-        Standing::LocalEnsemble,
+        SampleKind::LocalEnsemble,
         &["A hot (T = 2) local ensemble"],
     );
     let one = Facts {
@@ -139,7 +139,7 @@ fn a_cold_chain_that_diffuses_freely_is_called_so() {
     };
     says(
         one,
-        Standing::LocalEnsemble,
+        SampleKind::LocalEnsemble,
         &["A local ensemble (T = 1), not the posterior"],
     );
 }
@@ -152,7 +152,7 @@ fn what_is_no_chain_is_not_judged_as_one() {
     };
     let v = says(
         path,
-        Standing::OptimiserPath,
+        SampleKind::OptimiserPath,
         &[
             "100 points on an optimiser's path (T = 0)",
             "nothing was sampled",
@@ -172,7 +172,7 @@ fn what_is_no_chain_is_not_judged_as_one() {
     };
     let v = says(
         fit,
-        Standing::Fit,
+        SampleKind::Fit,
         &[
             "100 draws from the normal that laplace fitted",
             "not samples of the posterior",
@@ -183,7 +183,7 @@ fn what_is_no_chain_is_not_judged_as_one() {
         samples: 0,
         ..good(1.0)
     };
-    let v = says(none, Standing::OneModel, &["There is no sample."]);
+    let v = says(none, SampleKind::OneModel, &["There is no sample."]);
     assert!(!v.text.contains("predicts better"), "{}", v.text);
     let one = Facts {
         samples: 1,
@@ -191,7 +191,7 @@ fn what_is_no_chain_is_not_judged_as_one() {
     };
     says(
         one,
-        Standing::OneModel,
+        SampleKind::OneModel,
         &["One model", "It predicts better"],
     );
 }
@@ -219,7 +219,7 @@ fn differences_are_named_by_their_size_and_error() {
         ..good(1.0)
     };
     let said = "Their average predicts better than a model of 3200 gradients by 0.1390 +- 0.0120 nats per token, which cost as much.";
-    let v = says(both, Standing::Posterior, &[said]);
+    let v = says(both, SampleKind::Posterior, &[said]);
     assert!(!v.text.contains("For the same cost"), "{}", v.text);
     let f = Facts {
         single: None,
@@ -228,7 +228,7 @@ fn differences_are_named_by_their_size_and_error() {
     };
     let v = says(
         f,
-        Standing::Posterior,
+        SampleKind::Posterior,
         &["Nothing of equal cost was compared.", "`bnn eval RUN`"],
     );
     assert!(!v.text.contains("predicts"));

@@ -31,6 +31,11 @@ impl Corpus {
 }
 
 impl<'a> HeldOut<'a> {
+    /// Returns the number of windows of `block` tokens of each part, the part to choose by first.
+    pub fn windows(&self, block: usize) -> [usize; 2] {
+        [self.choosing, self.reporting].map(|tokens| windows(tokens, block))
+    }
+
     /// Returns the validation split's tokens, as far as they are among the parts: both halves, or one piece.
     pub fn validation(&self) -> impl Iterator<Item = &'a [u16]> {
         let second = (self.is_apart && self.is_halved).then_some(self.reporting);
@@ -38,9 +43,8 @@ impl<'a> HeldOut<'a> {
     }
 
     fn new(val: &'a [u16], test: Option<&'a [u16]>, block: usize, most: Option<usize>) -> Self {
-        let windows = |tokens: &[u16]| tokens.len().saturating_sub(1) / block.max(1);
         let most = most.unwrap_or(usize::MAX).max(1);
-        let front = |tokens: &'a [u16], n: usize| match n < windows(tokens) {
+        let front = |tokens: &'a [u16], n: usize| match n < windows(tokens, block) {
             true => &tokens[..n * block + 1],
             false => tokens,
         };
@@ -52,7 +56,8 @@ impl<'a> HeldOut<'a> {
                 is_halved: false,
             };
         }
-        let (all, used) = (windows(val), windows(val).min(most));
+        let all = windows(val, block);
+        let used = all.min(most);
         if used < 2 {
             let tokens = front(val, used);
             return Self {
@@ -70,6 +75,11 @@ impl<'a> HeldOut<'a> {
             is_halved: true,
         }
     }
+}
+
+/// Returns how many windows of `block` tokens, each with the target after it, lie one after the other.
+fn windows(tokens: &[u16], block: usize) -> usize {
+    tokens.len().saturating_sub(1) / block.max(1)
 }
 
 #[cfg(test)]

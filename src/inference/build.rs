@@ -169,14 +169,7 @@ fn gradient_chain<B: Backend + 'static>(
     (n, start): (usize, &[f32]),
     file: Option<&mut ChainFile>,
 ) -> Result<GradientChain<B>> {
-    let Inference::Chain {
-        sampler,
-        preconditioner,
-        auto_step,
-    } = inference
-    else {
-        return Err(no_chain());
-    };
+    let (sampler, preconditioner, auto_step) = of_chain(inference)?;
     if *preconditioner != Preconditioner::None {
         return Err(Error::conflict(
             "preconditioner must be none for gradients of the caller's, who sets a mass by set_mass",
@@ -209,9 +202,18 @@ fn gradient_chain<B: Backend + 'static>(
     })
 }
 
-/// Says that a chain was expected.
-fn no_chain() -> Error {
-    Error::conflict("the settings are those of a fit, where a chain is needed")
+/// Returns a chain's own settings.
+fn of_chain(inference: &Inference) -> Result<(&ChainConfig, &Preconditioner, &Option<AutoStep>)> {
+    match inference {
+        Inference::Chain {
+            sampler,
+            preconditioner,
+            auto_step,
+        } => Ok((sampler, preconditioner, auto_step)),
+        _ => Err(Error::conflict(
+            "the settings are those of a fit, where a chain is needed",
+        )),
+    }
 }
 
 fn model_chain<B: Backend + 'static>(
@@ -221,14 +223,7 @@ fn model_chain<B: Backend + 'static>(
     inference: &Inference,
     file: Option<&mut ChainFile>,
 ) -> Result<Chain<B>> {
-    let Inference::Chain {
-        sampler,
-        preconditioner,
-        auto_step,
-    } = inference
-    else {
-        return Err(no_chain());
-    };
+    let (sampler, preconditioner, auto_step) = of_chain(inference)?;
     let (mut config, mut auto) = (sampler.clone(), auto_step.clone());
     let mut chain = match file {
         Some(file) => {

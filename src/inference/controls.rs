@@ -42,8 +42,6 @@ pub struct AdamwStates {
     pub best: Kept,
     /// The states that were kept on the way.
     pub snapshots: Store,
-    /// The indices of all of them.
-    pub all: Vec<usize>,
     /// The mean of their weights, (n_params).
     pub mean: Vec<f32>,
 }
@@ -88,11 +86,9 @@ impl AdamwRun<'_> {
         let best = training.once(backend, folder, checkpoint_every, watch)?;
         let snapshots = Store::resume(&states, self.provenance.clone())?;
         let mean = mean_of(&snapshots, self.gpt.n_params())?;
-        let all = memory::collect(0..snapshots.len(), "indices")?;
         Ok(AdamwStates {
             best,
             snapshots,
-            all,
             mean,
         })
     }
@@ -123,8 +119,8 @@ pub struct Contender<'a> {
     pub gradients: u64,
     /// The models whose predictions are averaged.
     pub models: Models<'a>,
-    /// The name in files of the average of the first of them alone, as many as predict the part to choose by best, where that is compared too.
-    pub first: Option<&'static str>,
+    /// The name in files, and what it is, of the average of the first of them alone, as many as predict the part to choose by best, where that is compared too.
+    pub first: Option<(&'static str, fn(usize) -> String)>,
 }
 
 /// A contender's scores beside those of the samples' average.
@@ -202,20 +198,20 @@ pub fn compare_with<B: Backend>(
     seed: u64,
     mut done: impl FnMut(usize) -> Result<()>,
 ) -> Result<Vec<Control>> {
-    let block = gpt.config().block_size;
-    let windows = |tokens: &[u16]| tokens.len().saturating_sub(1) / block;
-    let all = windows(text.choosing) + windows(text.reporting);
+    let all: usize = text.windows(gpt.config().block_size).iter().sum();
     let (mut before, mut controls) = (0, Vec::new());
     for of in contenders {
         let scores = score_held_out(backend, gpt, text, &of.models, |n| done(before + n))?;
         before += all * of.models.count();
         controls.push(Control::new(of, &scores, average, seed)?);
-        let Some(name) = of.first else { continue };
+        let Some((name, what)) = of.first else {
+            continue;
+        };
         let best = least(&scores.choosing.average_nll);
         if let Some(models) = of.models.first(best) {
             let first = Contender {
                 name,
-                what: format!("{}, of the first {best}", of.what),
+                what: what(best),
                 models,
                 ..of.clone()
             };

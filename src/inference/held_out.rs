@@ -45,9 +45,9 @@ pub fn score_held_out<B: Backend>(
     let tried: Vec<f64> = (-TRIED..=TRIED)
         .map(|i| (f64::from(i) / 8.0).exp2())
         .collect();
-    let windows = |tokens: &[u16]| tokens.len().saturating_sub(1) / gpt.config().block_size;
+    let [first, second] = text.windows(gpt.config().block_size);
     let choosing = score_tokens(backend, gpt, text.choosing, models, &tried, &mut done)?;
-    let before = windows(text.choosing) * models.count();
+    let before = first * models.count();
     let reporting = match text.is_apart {
         true => score_tokens(backend, gpt, text.reporting, models, &tried, |n| {
             done(before + n)
@@ -55,10 +55,7 @@ pub fn score_held_out<B: Backend>(
         false => choosing.clone(),
     };
     let mut scores = of_tokens(choosing, reporting, &tried, text)?;
-    let (tokens, all) = (
-        text.reporting,
-        before + windows(text.reporting) * models.count(),
-    );
+    let (tokens, all) = (text.reporting, before + second * models.count());
     let known = &scores.reporting.mutual_information;
     scores.shuffled_auroc = shuffled_auroc(backend, gpt, tokens, models, known, || done(all))?;
     Ok(scores)

@@ -17,7 +17,7 @@ const LIKE_FREE: f64 = 0.1;
 /// What samples may be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum SampleKind {
     /// Samples of the posterior: T is 1 and every check passes.
     Posterior,
     /// Samples of a tempered chain: T is not 1 and every check passes.
@@ -47,7 +47,7 @@ pub struct Check {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
     /// What the samples may be called.
-    pub standing: Standing,
+    pub kind: SampleKind,
     /// Two or three sentences.
     pub text: String,
     /// What to try next, as flags with their reason.
@@ -63,17 +63,17 @@ impl Verdict {
     pub fn new(facts: Facts) -> Self {
         let checks = checks(&facts);
         let passes = checks.iter().all(|c| c.passes == Some(true));
-        let standing = standing(&facts, passes);
+        let kind = kind(&facts, passes);
         let sentences = [
-            Some(what_they_are(&facts, standing)),
-            gain(&facts, standing),
+            Some(what_they_are(&facts, kind)),
+            gain(&facts, kind),
             beside_the_control(&facts),
         ];
         let sentences: Vec<String> = sentences.into_iter().flatten().collect();
         Self {
             text: sentences.join(" "),
-            next: next(&facts, standing),
-            standing,
+            next: next(&facts, kind),
+            kind,
             checks,
             facts,
         }
@@ -165,19 +165,19 @@ fn checks(f: &Facts) -> Vec<Check> {
     all
 }
 
-fn standing(f: &Facts, passes: bool) -> Standing {
+fn kind(f: &Facts, passes: bool) -> SampleKind {
     match f {
-        _ if f.samples <= 1 => Standing::OneModel,
-        _ if f.fit => Standing::Fit,
-        _ if f.temperature == 0.0 => Standing::OptimiserPath,
-        _ if !passes => Standing::LocalEnsemble,
-        _ if f.temperature == 1.0 => Standing::Posterior,
-        _ => Standing::Tempered,
+        _ if f.samples <= 1 => SampleKind::OneModel,
+        _ if f.fit => SampleKind::Fit,
+        _ if f.temperature == 0.0 => SampleKind::OptimiserPath,
+        _ if !passes => SampleKind::LocalEnsemble,
+        _ if f.temperature == 1.0 => SampleKind::Posterior,
+        _ => SampleKind::Tempered,
     }
 }
 
 /// Returns the first sentence.
-fn what_they_are(f: &Facts, standing: Standing) -> String {
+fn what_they_are(f: &Facts, kind: SampleKind) -> String {
     let (n, t) = (f.samples, f.temperature);
     let ess = f.ess.unwrap_or(f64::NAN);
     let evidence = || {
@@ -186,23 +186,23 @@ fn what_they_are(f: &Facts, standing: Standing) -> String {
             f.rhat.unwrap_or(f64::NAN)
         )
     };
-    match standing {
-        Standing::OneModel if n == 0 => "There is no sample.".into(),
-        Standing::OneModel => "One model: a single sample says nothing of uncertainty.".into(),
-        Standing::Fit => format!(
+    match kind {
+        SampleKind::OneModel if n == 0 => "There is no sample.".into(),
+        SampleKind::OneModel => "One model: a single sample says nothing of uncertainty.".into(),
+        SampleKind::Fit => format!(
             "{} from the normal that {} fitted at T = {t}: an approximation around one point, not samples of the posterior.",
             counted(n, "draw"),
             f.sampler
         ),
-        Standing::OptimiserPath => format!(
+        SampleKind::OptimiserPath => format!(
             "{n} points on an optimiser's path (T = 0): no noise was added, and nothing was sampled."
         ),
-        Standing::Posterior => format!("{n} posterior samples (T = 1): {}.", evidence()),
-        Standing::Tempered => format!(
+        SampleKind::Posterior => format!("{n} posterior samples (T = 1): {}.", evidence()),
+        SampleKind::Tempered => format!(
             "{n} samples of a tempered chain (T = {t}; the posterior has T = 1): {}.",
             evidence()
         ),
-        Standing::LocalEnsemble => {
+        SampleKind::LocalEnsemble => {
             let what = match t {
                 t if t < 1.0 => format!("A cold (T = {t}) local ensemble"),
                 t if t > 1.0 => format!("A hot (T = {t}) local ensemble"),
@@ -282,11 +282,11 @@ fn compared(c: &Compared) -> String {
 }
 
 /// Returns the sentence about the best single model.
-fn gain(f: &Facts, standing: Standing) -> Option<String> {
+fn gain(f: &Facts, kind: SampleKind) -> Option<String> {
     let single = f.single.as_ref().filter(|_| f.samples > 0)?;
-    let subject = match standing {
-        Standing::OneModel => "It",
-        Standing::LocalEnsemble => "Its average",
+    let subject = match kind {
+        SampleKind::OneModel => "It",
+        SampleKind::LocalEnsemble => "Its average",
         _ => "Their average",
     };
     let cost = match is_control(f, single) {
@@ -325,10 +325,10 @@ fn beside_the_control(f: &Facts) -> Option<String> {
 }
 
 /// Returns what to try next.
-fn next(f: &Facts, standing: Standing) -> Vec<String> {
+fn next(f: &Facts, kind: SampleKind) -> Vec<String> {
     let mut all = Vec::new();
     let chain = !f.fit && f.temperature > 0.0;
-    let failed = chain && matches!(standing, Standing::LocalEnsemble | Standing::OneModel);
+    let failed = chain && matches!(kind, SampleKind::LocalEnsemble | SampleKind::OneModel);
     if failed && f.one_ray == Some(true) {
         all.push(
             "`--momentum 0.9`, which sets a friction that forgets the momentum within the run"

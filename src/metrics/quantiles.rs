@@ -1,4 +1,6 @@
 //! Quantiles of Student's t and of Fisher's F, by the inverse of the regularised incomplete beta function.
+//!
+//! They are our own because they must hold for many degrees: statrs 0.19.1 gives 1.8266 for the 97.5 % point of t with 10^7 degrees, which is 1.95996.
 
 use std::f64::consts::PI;
 

@@ -8,20 +8,48 @@ use crate::backend::Device;
 use crate::data::HeldOut;
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::inference::controls::{AdamwRun, AdamwStates, Contender, Control, compare_with};
+use crate::inference::baseline_file::BaselineFile;
+use crate::inference::controls::{AdamwRun, Contender, Control, compare_with};
 use crate::inference::held_out::HeldOutScores;
 use crate::inference::scoring::Models;
-use crate::inference::{Session, Target, counted};
+use crate::inference::{Session, Target, counted, spread};
+use crate::posterior::Prior;
 use crate::samplers::Phase;
 use crate::settings::{Controls, Settings};
 use crate::store::{Dtype, FolderLock, Provenance, Store, keep_generation};
 use std::path::{Path, PathBuf};
 
+/// A store, and which of its states predict.
+struct States {
+    store: Store,
+    used: Vec<usize>,
+}
+
+impl States {
+    /// Takes `n` of a store's states, spread evenly, or all that there are.
+    fn new(store: Store, n: usize) -> Result<Self> {
+        let used = spread(store.ids(), n)?;
+        Ok(Self { store, used })
+    }
+
+    fn models(&self) -> Models<'_> {
+        Models::Stored(&self.store, &self.used)
+    }
+}
+
+/// What AdamW makes of as many gradients.
+struct Adamw {
+    best: BaselineFile,
+    mean: Vec<f32>,
+    last: Vec<f32>,
+    states: States,
+}
+
 /// Contenders that were trained from scratch, and the chain without noise.
 struct Others {
     scratch: Baseline,
     ensemble: Vec<Vec<f32>>,
-    cold: Option<(Store, Vec<usize>)>,
+    cold: Option<States>,
 }
 
 impl Evaluation<'_> {
@@ -35,31 +63,21 @@ impl Evaluation<'_> {
         average: &HeldOutScores,
         ctx: &mut Context,
     ) -> Result<Vec<Control>> {
-        let gradients = self.gradients()?;
-        let states = self.adamw(gradients, ctx)?;
-        let last = self.last(&states)?;
-        let mut all = of_adamw(&states, &last, gradients);
-        all.insert(
-            0,
-            Contender {
-                name: "baseline",
-                what: "the baseline, where the samples began".into(),
-                gradients: 0,
-                models: Models::One(&self.baseline.params),
-                first: None,
-            },
-        );
+        let (gradients, members) = (self.gradients()?, average.reporting.sample_nll.len());
+        let adamw = self.adamw(gradients, members, ctx)?;
+        let baseline = Models::One(&self.baseline.params);
+        let mut all = vec![contender("baseline", "the baseline", 0, baseline)];
+        all.extend(of_adamw(&adamw, gradients));
         let others = match self.config.controls {
             Controls::Basic => None,
-            Controls::Full => Some(self.others(gradients, ctx)?),
+            Controls::Full => Some(self.others(gradients, members, ctx)?),
         };
         if let Some(others) = &others {
             all.extend(self.of_others(others, gradients));
         }
-        let t = self.setting.model.gpt.config().block_size;
-        let windows = |tokens: &[u16]| (tokens.len() - 1) / t;
+        let windows = text.windows(self.setting.model.gpt.config().block_size);
         let models: usize = all.iter().map(|c| c.models.count()).sum();
-        let work = models * (windows(text.choosing) + windows(text.reporting));
+        let work = models * windows.iter().sum::<usize>();
         let mut progress = Progress::new("eval controls", 0, work as u64);
         let (backend, gpt) = (&self.setting.model.backend, &self.setting.model.gpt);
         let seed = self.config.seed;
@@ -95,8 +113,8 @@ impl Evaluation<'_> {
         })
     }
 
-    /// Makes AdamW's run of as many gradients, which keeps as many states as there are samples.
-    fn adamw(&self, gradients: u64, ctx: &mut Context) -> Result<AdamwStates> {
+    /// Makes AdamW's run of as many gradients, which keeps as many states as there are samples; `members` of them predict together.
+    fn adamw(&self, gradients: u64, members: usize, ctx: &mut Context) -> Result<Adamw> {
         let (config, setting) = (self.config, self.setting);
         let samples = self.store.len() as u64;
         let after = match config.sampler.chain() {
@@ -121,39 +139,46 @@ impl Evaluation<'_> {
         let folder = self.place(&format!("adamw_{gradients}_{samples}"));
         let mut watch = setting.watched("control", gradients, ctx);
         let every = config.checkpoint_every;
-        run.once(&setting.model.backend, &folder, every, &mut watch)
+        let made = run.once(&setting.model.backend, &folder, every, &mut watch)?;
+        let mut last = vec![0.0; setting.model.gpt.n_params()];
+        let at = made.snapshots.len().saturating_sub(1);
+        made.snapshots.load(at, &mut last)?;
+        Ok(Adamw {
+            best: made.best.file,
+            mean: made.mean,
+            last,
+            states: States::new(made.snapshots, members)?,
+        })
     }
 
-    /// Returns the last state that was kept.
-    fn last(&self, states: &AdamwStates) -> Result<Vec<f32>> {
-        let mut params = vec![0.0; self.setting.model.gpt.n_params()];
-        let last = states.snapshots.len().saturating_sub(1);
-        states.snapshots.load(last, &mut params)?;
-        Ok(params)
-    }
-
-    fn others(&self, gradients: u64, ctx: &mut Context) -> Result<Others> {
+    fn others(&self, gradients: u64, members: usize, ctx: &mut Context) -> Result<Others> {
+        let budget = self.baseline.iters + gradients;
         let (config, setting) = (self.config, self.setting);
-        let iters = self.baseline.iters + gradients;
-        let scratch = setting.deterministic(config, iters, "control from scratch", ctx)?;
-        let members = (iters / self.baseline.iters.max(1)).max(2);
-        let ensemble = (0..members).map(|i| {
+        let cold = self.cold(ctx)?.map(|store| States::new(store, members));
+        Ok(Others {
+            scratch: setting.deterministic(config, budget, "control from scratch", ctx)?,
+            ensemble: self.ensemble(budget, ctx)?,
+            cold: cold.transpose()?,
+        })
+    }
+
+    /// Returns as many baselines of other seeds as so many gradients pay for, and two at least.
+    fn ensemble(&self, budget: u64, ctx: &mut Context) -> Result<Vec<Vec<f32>>> {
+        let (mut members, mut spent, mut last) = (Vec::new(), 0, 0);
+        while members.len() < 2 || spent + last <= budget {
+            let i = members.len() as u64;
             let own = Settings {
-                seed: config.seed.wrapping_add(i),
-                ..config.clone()
+                seed: self.config.seed.wrapping_add(i),
+                ..self.config.clone()
             };
             let what = format!("control, member {i}");
-            let member = setting.deterministic(&own, config.baseline_iters, &what, ctx)?;
-            Ok(member.params)
-        });
-        Ok(Others {
-            scratch,
-            ensemble: ensemble.collect::<Result<_>>()?,
-            cold: self.cold(ctx)?.map(|store| {
-                let all = (0..store.len()).collect();
-                (store, all)
-            }),
-        })
+            let member = (self.setting).deterministic(&own, own.baseline_iters, &what, ctx)?;
+            // A training may end early.
+            last = member.iters.max(1);
+            spent += last;
+            members.push(member.params);
+        }
+        Ok(members)
     }
 
     /// Returns the states of the first chain run again without noise; none of a fit.
@@ -166,13 +191,7 @@ impl Evaluation<'_> {
         let _lock = FolderLock::acquire(&folder)?;
         let config = self.without_noise()?;
         let prior = config.prior(&self.baseline.params);
-        let target = Target {
-            gpt: &setting.model.gpt,
-            corpus: &setting.corpus,
-            prior: &prior,
-            start: &self.baseline.params,
-            start_sha256: Some(self.baseline.sha256),
-        };
+        let target = self.target(&prior);
         let (be, path) = (&setting.model.backend, folder.join("chain.bnn"));
         let settings = config.session(0, setting.model.gpt.config())?;
         let mut session = match disk::exists(&path).map_err(Error::io(&path))? {
@@ -183,6 +202,16 @@ impl Evaluation<'_> {
         let mut store = Store::resume(folder.join("samples"), provenance)?;
         self.run_cold(&mut session, &mut store, &path, ctx)?;
         Ok(Some(store))
+    }
+
+    fn target<'a>(&'a self, prior: &'a Prior) -> Target<'a> {
+        Target {
+            gpt: &self.setting.model.gpt,
+            corpus: &self.setting.corpus,
+            prior,
+            start: &self.baseline.params,
+            start_sha256: Some(self.baseline.sha256),
+        }
     }
 
     fn run_cold(
@@ -225,17 +254,11 @@ impl Evaluation<'_> {
             ..self.config.clone()
         };
         if config.auto_step {
-            let (setting, prior) = (self.setting, self.config.prior(&self.baseline.params));
-            let target = Target {
-                gpt: &setting.model.gpt,
-                corpus: &setting.corpus,
-                prior: &prior,
-                start: &self.baseline.params,
-                start_sha256: Some(self.baseline.sha256),
-            };
-            let settings = self.config.session(0, setting.model.gpt.config())?;
-            let be = &setting.model.backend;
-            let session = Session::resume(be, &target, &settings, self.folder.chain(0))?;
+            let prior = self.config.prior(&self.baseline.params);
+            let model = &self.setting.model;
+            let settings = self.config.session(0, model.gpt.config())?;
+            let (target, path) = (self.target(&prior), self.folder.chain(0));
+            let session = Session::resume(&model.backend, &target, &settings, path)?;
             let found = session.sampler()?.config();
             config.auto_step = false;
             (config.learning_rate, config.momentum) = (found.step_size, None);
@@ -246,69 +269,71 @@ impl Evaluation<'_> {
 
     fn of_others<'a>(&self, others: &'a Others, gradients: u64) -> Vec<Contender<'a>> {
         let all = self.baseline.iters + gradients;
+        let scratch = Models::One(&others.scratch.params);
+        let ensemble = Models::Each(&others.ensemble);
+        let several = format!("an ensemble of {} baselines", others.ensemble.len());
         let mut made = vec![
-            Contender {
-                name: "adamw_scratch",
-                what: "AdamW from scratch, best state".into(),
-                gradients: all,
-                models: Models::One(&others.scratch.params),
-                first: None,
-            },
-            Contender {
-                name: "deep_ensemble",
-                what: "ensemble of baselines of other seeds".into(),
-                gradients: all,
-                models: Models::Each(&others.ensemble),
-                first: None,
-            },
+            contender(
+                "adamw_scratch",
+                "a model trained from scratch",
+                all,
+                scratch,
+            ),
+            contender("deep_ensemble", several, all, ensemble),
         ];
-        if let Some((cold, all)) = &others.cold {
-            made.push(Contender {
-                name: "chain_without_noise",
-                what: "the chain at T = 0".into(),
+        if let Some(cold) = &others.cold {
+            let what = "the chain without noise (T = 0)";
+            made.push(contender(
+                "chain_without_noise",
+                what,
                 gradients,
-                models: Models::Stored(cold, all),
-                first: None,
-            });
+                cold.models(),
+            ));
         }
         made
     }
 }
 
-/// Returns what AdamW's run gives for nothing more.
-fn of_adamw<'a>(states: &'a AdamwStates, last: &'a [f32], gradients: u64) -> Vec<Contender<'a>> {
-    let best = match &states.best.file.chosen {
-        Some(c) => match c.decay() {
-            Some(decay) => format!(
-                "AdamW, moving average {decay} at its best, step {}",
-                c.step()
-            ),
-            None => format!("AdamW, best step {}", c.step()),
-        },
-        None => "AdamW, best state".into(),
-    };
-    let n = states.snapshots.len();
-    let one = |name, what: String, params| Contender {
+fn contender<'a>(
+    name: &'static str,
+    what: impl Into<String>,
+    gradients: u64,
+    models: Models<'a>,
+) -> Contender<'a> {
+    Contender {
         name,
-        what,
+        what: what.into(),
         gradients,
-        models: Models::One(params),
+        models,
         first: None,
+    }
+}
+
+/// Returns what AdamW's run gives for nothing more.
+fn of_adamw(adamw: &Adamw, gradients: u64) -> Vec<Contender<'_>> {
+    let n = adamw.states.used.len();
+    let best = match &adamw.best.chosen {
+        Some(c) => match c.decay() {
+            Some(decay) => format!("AdamW's moving average (decay {decay}, step {})", c.step()),
+            None => format!("AdamW's best state (step {})", c.step()),
+        },
+        None => "AdamW's best state".into(),
     };
+    let mean = format!(
+        "the mean of AdamW's {} (SWA)",
+        counted(adamw.states.store.len(), "state")
+    );
+    let one = |name, what: String, params| contender(name, what, gradients, Models::One(params));
+    let first: fn(usize) -> String =
+        |n| format!("the average of AdamW's first {}", counted(n, "state"));
+    let average = format!("the average of AdamW's {}", counted(n, "state"));
     vec![
-        one("adamw_last", "AdamW, last state".into(), last),
-        one("adamw_best", best, &states.best.file.params),
-        one(
-            "adamw_mean",
-            format!("AdamW, mean of {} (SWA)", counted(n, "state")),
-            &states.mean,
-        ),
+        one("adamw_last", "AdamW's last state".into(), &adamw.last),
+        one("adamw_best", best, &adamw.best.params),
+        one("adamw_mean", mean, &adamw.mean),
         Contender {
-            name: "adamw_snapshots",
-            what: "AdamW, average of its states' predictions".into(),
-            gradients,
-            models: Models::Stored(&states.snapshots, &states.all),
-            first: Some("adamw_first_snapshots"),
+            first: Some(("adamw_first_snapshots", first)),
+            ..contender("adamw_snapshots", average, gradients, adamw.states.models())
         },
     ]
 }

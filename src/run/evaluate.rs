@@ -135,8 +135,7 @@ impl Evaluation<'_> {
         ctx: &mut Context,
     ) -> Result<HeldOutScores> {
         let (backend, gpt) = (&self.setting.model.backend, &self.setting.model.gpt);
-        let block = gpt.config().block_size;
-        let windows = (text.choosing.len() - 1) / block + (text.reporting.len() - 1) / block;
+        let windows: usize = text.windows(gpt.config().block_size).iter().sum();
         let mut progress = Progress::new(what, 0, (windows * models.count()) as u64);
         score_held_out(backend, gpt, text, models, |done| {
             ctx.check_stop()?;

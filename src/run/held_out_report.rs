@@ -93,7 +93,7 @@ impl HeldOutReport {
         let mut row = |what: &str, cells: [&str; 4], note: &str| {
             let [models, loss, scaled, auroc] = cells;
             let row =
-                format!("  {what:<62} {models:>6}  {loss:>7}  {scaled:>7}  {auroc:>6}  {note}");
+                format!("  {what:<52} {models:>6}  {loss:>7}  {scaled:>7}  {auroc:>6}  {note}");
             s.push_str(row.trim_end());
             s.push('\n');
         };

@@ -315,8 +315,14 @@ fn verdict(report: &TrainReport, config: &Config, val: &SplitReport) -> Verdict 
         facts.add_agreement(a);
     }
     let parts = val.held_out.as_ref();
-    let of =
-        |c: &Control| Compared::new(named(c), c.loss_scaled, c.models, &c.average_against_scaled);
+    let of = |c: &Control| {
+        Compared::new(
+            c.what.clone(),
+            c.loss_scaled,
+            c.models,
+            &c.average_against_scaled,
+        )
+    };
     facts.single = match parts.and_then(|p| best(p.controls.iter().filter(|c| c.models == 1))) {
         Some(best) => Some(of(best)),
         None => Some(baseline(val)),
@@ -332,14 +338,6 @@ fn baseline(val: &SplitReport) -> Compared {
         None => (val.loss_baseline, &val.against_baseline),
     };
     Compared::new("the baseline", loss, 1, against)
-}
-
-/// Returns what a sentence calls a control.
-fn named(c: &Control) -> String {
-    match c.name {
-        "baseline" => "the baseline".into(),
-        _ => c.what.clone(),
-    }
 }
 
 /// Returns the verdict and what to try next as the front of a summary.
