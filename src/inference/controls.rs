@@ -119,8 +119,17 @@ pub struct Contender<'a> {
     pub gradients: u64,
     /// The models whose predictions are averaged.
     pub models: Models<'a>,
-    /// The name in files, and what it is, of the average of the first of them alone, as many as predict the part to choose by best, where that is compared too.
-    pub first: Option<(&'static str, fn(usize) -> String)>,
+    /// The average of its first models alone, as many as predict the part to choose by best, where that is compared too.
+    pub first: Option<FirstModels>,
+}
+
+/// How the average of a contender's first models is called.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstModels {
+    /// Its name in files.
+    pub name: &'static str,
+    /// Returns what it is, for people, from how many models it has.
+    pub what: fn(usize) -> String,
 }
 
 /// A contender's scores beside those of the samples' average.
@@ -204,7 +213,7 @@ pub fn compare_with<B: Backend>(
         let scores = score_held_out(backend, gpt, text, &of.models, |n| done(before + n))?;
         before += all * of.models.count();
         controls.push(Control::new(of, &scores, average, seed)?);
-        let Some((name, what)) = of.first else {
+        let Some(FirstModels { name, what }) = of.first else {
             continue;
         };
         let best = least(&scores.choosing.average_nll);

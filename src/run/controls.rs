@@ -9,7 +9,7 @@ use crate::data::HeldOut;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::inference::baseline_file::BaselineFile;
-use crate::inference::controls::{AdamwRun, Contender, Control, compare_with};
+use crate::inference::controls::{AdamwRun, Contender, Control, FirstModels, compare_with};
 use crate::inference::held_out::HeldOutScores;
 use crate::inference::scoring::Models;
 use crate::inference::{Session, Target, counted, spread};
@@ -324,15 +324,17 @@ fn of_adamw(adamw: &Adamw, gradients: u64) -> Vec<Contender<'_>> {
         counted(adamw.states.store.len(), "state")
     );
     let one = |name, what: String, params| contender(name, what, gradients, Models::One(params));
-    let first: fn(usize) -> String =
-        |n| format!("the average of AdamW's first {}", counted(n, "state"));
+    let first = FirstModels {
+        name: "adamw_first_snapshots",
+        what: |n| format!("the average of AdamW's first {}", counted(n, "state")),
+    };
     let average = format!("the average of AdamW's {}", counted(n, "state"));
     vec![
         one("adamw_last", "AdamW's last state".into(), &adamw.last),
         one("adamw_best", best, &adamw.best.params),
         one("adamw_mean", mean, &adamw.mean),
         Contender {
-            first: Some(("adamw_first_snapshots", first)),
+            first: Some(first),
             ..contender("adamw_snapshots", average, gradients, adamw.states.models())
         },
     ]
