@@ -3,8 +3,8 @@
 use bnn::Error;
 use bnn::samplers::{Method, NoiseCorrection};
 use bnn::settings::{
-    Case, Given, Kind, Preset, Reader, Row, SamplerChoice, Settings, TABLE, TargetKind, Value,
-    default_text, markdown, row,
+    Case, Given, Group, Kind, Preset, Reader, Row, SamplerChoice, Settings, TABLE, TargetKind,
+    Value, default_text, markdown, row,
 };
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -518,4 +518,109 @@ mod command {
         let few = said(&["train", "-h"]);
         assert!(few.contains("--thinning") && !few.contains("--xi"), "{few}");
     }
+}
+
+/// Returns a value of a setting that is not its default in a case.
+fn another(row: &Row, case: &Case) -> Value {
+    let default = row.default(case);
+    let words = row.words();
+    match (row.kind, &default) {
+        (Kind::Bool, Some(Value::Bool(b))) => Value::Bool(!b),
+        (Kind::U64, Some(Value::U64(n))) => Value::U64(n + 1),
+        (Kind::U64, _) => Value::U64(3),
+        (Kind::F64, Some(Value::F64(x))) if *x > 0.0 => Value::F64(0.5 * x),
+        (Kind::F64, _) => Value::F64(0.25),
+        (Kind::Text, _) => {
+            let differs = |w: &&&str| default != Some(Value::Text((**w).into()));
+            let word = words.iter().find(differs);
+            Value::Text((*word.expect(row.name)).into())
+        }
+        _ => panic!("{}: no other value is known", row.name),
+    }
+}
+
+#[test]
+fn every_setting_of_a_method_is_named_where_the_method_does_not_read_it() {
+    // What every method reads.
+    let always = [
+        "preset",
+        "sampler",
+        "temperature",
+        "chains",
+        "starts",
+        "chain",
+    ];
+    let groups = [Group::Sampler, Group::Schedule, Group::Mass, Group::Fits];
+    let rows = || TABLE.iter().filter(|row| groups.contains(&row.group));
+    for row in rows().filter(|row| !always.contains(&row.name)) {
+        let (mut read, mut unread) = (0, 0);
+        for sampler in SamplerChoice::all() {
+            for schedule in ["constant", "linear", "polynomial", "cyclical"] {
+                for mass in ["none", "rms", "adaptive", "live"] {
+                    for auto_step in [false, true] {
+                        let mut given = Given {
+                            sampler: Some(sampler),
+                            ..Given::default()
+                        };
+                        for (name, value) in [
+                            ("schedule", Value::Text(schedule.into())),
+                            ("preconditioner", Value::Text(mass.into())),
+                            ("auto_step", Value::Bool(auto_step)),
+                        ] {
+                            find(name).set(&mut given, &value).unwrap();
+                        }
+                        let value = another(row, &given.case(TargetKind::Gpt));
+                        row.set(&mut given, &value).unwrap();
+                        let settings = given.clone().defaulted(TargetKind::Gpt);
+                        let said = given.without_effect(&settings);
+                        match said
+                            .iter()
+                            .any(|s| s.starts_with(&format!("{} =", row.name)))
+                        {
+                            true => unread += 1,
+                            false => read += 1,
+                        }
+                    }
+                }
+            }
+        }
+        assert!(read > 0, "{}: no method reads it", row.name);
+        assert!(unread > 0, "{}: is it read by every method?", row.name);
+    }
+}
+
+#[test]
+fn a_setting_without_effect_is_named_with_what_it_is_for() {
+    let said = |settings: &[(&str, Value)]| {
+        let mut given = Given::default();
+        for (name, value) in settings {
+            find(name).set(&mut given, value).expect(name);
+        }
+        given.without_effect(&given.clone().defaulted(TargetKind::Gpt))
+    };
+    let word = |w: &str| Value::Text(w.into());
+    let laplace = ("sampler", word("laplace"));
+    let rate = ("learning_rate", Value::F64(0.1));
+    assert_eq!(
+        said(&[laplace, rate.clone()]),
+        ["learning_rate = 0.1 has no effect: it is for methods with a step size"]
+    );
+    assert!(said(&[rate]).is_empty());
+    let dof = ("prior_dof", Value::F64(5.0));
+    assert_eq!(
+        said(std::slice::from_ref(&dof)),
+        ["prior_dof = 5 has no effect: it is for a student_t prior"]
+    );
+    assert!(said(&[dof, ("prior_family", word("student_t"))]).is_empty());
+    let patience = ("baseline_patience", Value::U64(7));
+    assert!(said(std::slice::from_ref(&patience)).is_empty());
+    let last = ("baseline_choice", word("last"));
+    let both = said(&[patience, last]);
+    assert_eq!(
+        both,
+        ["baseline_patience = 7 has no effect: it is for baseline_choice = best"]
+    );
+    // At its default it asks for nothing.
+    let tolerance = ("step_tolerance", Value::F64(0.1));
+    assert!(said(&[tolerance]).is_empty());
 }

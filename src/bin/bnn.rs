@@ -84,7 +84,9 @@ fn go(cli: Cli, given: Given, stop: &Stop) -> Result<ExitCode> {
 }
 
 fn show_config(a: &Configured, given: Given) -> Result<()> {
-    let config = resolve(a, given, &Environment::default())?;
+    let given = given.or(a.file()?);
+    let config = resolve(given.clone(), &Environment::default())?;
+    say_idle(&given, &config, &mut Log::default());
     if a.json {
         print_json(&serde_json::to_value(&config).map_err(not_json)?)
     } else {
@@ -100,7 +102,9 @@ fn train_run(a: &Train, given: Given, mut ctx: Context) -> Result<ExitCode> {
         Some(run) => {
             environment.check_device()?;
             let (folder, config) = RunFolder::open(run)?;
-            let config = config.overlaid(given.or(a.with.file()?), Reader::Resume)?;
+            let given = given.or(a.with.file()?);
+            let config = config.overlaid(given.clone(), Reader::Resume)?;
+            say_idle(&given, &config, &mut ctx.log);
             let broken = match a.restart_chain {
                 true => Broken::Restart,
                 false => Broken::Refuse,
@@ -108,11 +112,14 @@ fn train_run(a: &Train, given: Given, mut ctx: Context) -> Result<ExitCode> {
             train::resume(&config, folder, broken, &mut ctx)?
         }
         None => {
-            let given = match a.quick {
-                true => given.or(a.with.file()?).or(Given::quick()),
-                false => given,
+            let given = given.or(a.with.file()?);
+            let more = match a.quick {
+                true => Given::quick(),
+                false => Given::default(),
             };
-            train::train(&resolve(&a.with, given, &environment)?, &mut ctx)?
+            let config = resolve(given.clone().or(more), &environment)?;
+            say_idle(&given, &config, &mut ctx.log);
+            train::train(&config, &mut ctx)?
         }
     };
     let end = format!(
@@ -143,7 +150,7 @@ fn strictly(strict: bool, verdict: Option<&Verdict>) -> ExitCode {
 
 fn train_baseline(a: &Configured, given: Given, mut ctx: Context) -> Result<()> {
     let environment = Environment::with_file(&mut ctx.log)?;
-    let config = resolve(a, given, &environment)?;
+    let config = resolve(given.or(a.file()?), &environment)?;
     RunFolder::check_place(&config.save_dir)?;
     let b = Setting::new(&config)?.baseline(&config, &mut ctx);
     let b = ctx.stopped_with(b, "the same command")?;
@@ -344,9 +351,15 @@ fn verify_files(a: &Verify, given: Given) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-/// Flags over `--config` over the environment over the preset.
-fn resolve(a: &Configured, given: Given, environment: &Environment) -> Result<Config> {
-    let given = given.or(a.file()?);
+/// Says which of the given settings have no effect.
+fn say_idle(given: &Given, config: &Config, log: &mut Log) {
+    for line in given.without_effect(config) {
+        log.say(&format!("note: {line}"));
+    }
+}
+
+/// Returns every setting: those of flags and `--config` over the environment over the preset.
+fn resolve(given: Given, environment: &Environment) -> Result<Config> {
     let environment = environment.given(&given)?;
     given.or(environment).resolve()
 }

@@ -86,8 +86,12 @@ impl Evaluation<'_> {
         let (config, setting, used) = (self.config, self.setting, self.used()?);
         let (backend, gpt) = (&setting.model.backend, &setting.model.gpt);
         let (tokens, block) = (setting.split(split), gpt.config().block_size);
-        let most =
-            most_windows(config, block).map_or(tokens.len(), |n| n.saturating_mul(block) + 1);
+        let most = match most_windows(config, block) {
+            Some(n) => n.saturating_mul(block) + 1,
+            None if config.preset == Preset::Original => tokens.len(),
+            // The training text is there to be compared with the validation split, and may be ten times as long.
+            None => setting.split("val").len(),
+        };
         let tokens = &tokens[..most.min(tokens.len())];
         // The baseline comes after the samples.
         let work = (used.len() + 1) * consecutive(tokens, block)?.num_windows();

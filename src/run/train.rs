@@ -43,12 +43,6 @@ pub(super) struct Run<'a> {
 /// before stays readable.
 pub fn train(config: &Config, ctx: &mut Context) -> Result<TrainReport> {
     let setting = Setting::new(config)?;
-    if config.num_epochs.is_some() && config.sampler.chain().is_some() {
-        ctx.log.say(&format!(
-            "note: --epochs does not apply to {}, which is counted in steps: --warmup-steps and --sampling-steps set them",
-            config.sampler
-        ));
-    }
     let mut config = absolute_paths(config)?;
     refuse_early(&config, &setting)?;
     let baseline = setting.baseline(&config, ctx);

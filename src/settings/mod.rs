@@ -12,6 +12,7 @@ mod resolve;
 mod row;
 mod table;
 mod typed;
+mod without_effect;
 mod words;
 
 pub use choices::{

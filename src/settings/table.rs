@@ -356,9 +356,9 @@ settings! { case =>
         /// of its snapshots' weights, and the average of their predictions), or full (also a model trained from scratch for as many gradients in all, an
         /// ensemble of several baselines, and the chain without noise).
         controls: Controls = Controls::Basic, ANY, SCORES, before: Some("basic");
-        /// Largest number of windows evaluated per split. Without it, all.
+        /// Largest number of windows evaluated per split. Without it, all; of the training split, as much text as the validation split has.
         eval_max_samples: Option<usize> = None, COUNT, SCORES;
-        /// Largest number of tokens evaluated per split, at least one block. Without it, all.
+        /// Largest number of tokens evaluated per split, at least one block. Without it, all; of the training split, as many as the validation split has.
         eval_max_tokens: Option<usize> = None, COUNT, SCORES;
     }
     Generation {
