@@ -35,6 +35,7 @@ warmup_steps = 4
 sampling_steps = 12
 thinning = 3
 chains = 2
+chains_at_once = 1
 checkpoint_every = 4
 probe_tokens = 16
 probe_every = 2

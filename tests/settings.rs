@@ -333,6 +333,7 @@ fn a_run_takes_some_settings_anew_and_no_others() {
         let anew = [
             "eval",
             "threads",
+            "chains_at_once",
             "log_dir",
             "sampling_steps",
             "num_epochs",

@@ -21,19 +21,20 @@ impl Run<'_> {
     pub fn chain(
         &self,
         index: u32,
+        device: &Device,
         store: &mut Store,
-        meter: &mut Meter,
+        meter: &Meter,
         ctx: &mut Context,
     ) -> Result<ChainEnd> {
         let path = self.folder.chain(index);
         self.check_begun(index, store)?;
-        let session = self.session(index, &path)?;
+        let session = self.session(index, device, &path)?;
         store.set_target(session.identity()?)?;
         if index == 0 {
             self.record_config()?;
         }
         // Samples after the checkpoint are drawn again and compared with those that are there.
-        let mut session = self.fill_holes(index, session, store, ctx)?;
+        let mut session = self.fill_holes(session, device, store, ctx)?;
         meter.begin(&session);
         let mass_at = session.inference().mass_steps();
         if session.steps_made() == 0 && mass_at == 0 {
@@ -75,6 +76,7 @@ impl Run<'_> {
             progress.at(&mut ctx.log, made, || self.progress_line(&report));
         }
         drop(progress);
+        meter.end();
         self.say_noise(&session, "at the end", ctx)?;
         session.end()
     }
@@ -159,7 +161,7 @@ impl Run<'_> {
 }
 
 /// Writes a chain's file, and what it has cost; the file before is kept beside it.
-pub(super) fn save(session: &mut Session<Device>, path: &Path, meter: &mut Meter) -> Result<()> {
+pub(super) fn save(session: &mut Session<Device>, path: &Path, meter: &Meter) -> Result<()> {
     keep_generation(path)?;
     session.save(path)?;
     meter.keep(session)

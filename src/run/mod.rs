@@ -17,6 +17,7 @@ mod held_out_report;
 pub mod model;
 pub mod normal;
 mod own_baseline;
+mod parallel;
 pub mod prepare;
 pub mod progress;
 pub mod quantities;

@@ -31,19 +31,20 @@ pub(super) fn fit(
     baseline: &mut Baseline,
     ctx: &mut Context,
 ) -> Result<TrainReport> {
-    let mut meter = Meter::open(&run.folder, &run.setting.model.backend, ctx)?;
+    let meter = Meter::open(&run.folder, &run.setting.model.backend, ctx)?;
     // It is begun when there is something to draw from.
     let mut store = None;
     let mut fits = Vec::new();
     for chain in 0..run.config.chains {
         let path = run.folder.fit(chain);
-        let mut session = run.session(chain, &path)?;
+        let mut session = run.session(chain, &run.setting.model.backend, &path)?;
         if chain == 0 {
             run.record_config()?;
             say_length(run, normal, &session, ctx)?;
         }
         meter.begin(&session);
-        step_to_the_end(run, &mut session, (&path, &mut meter), ctx)?;
+        step_to_the_end(run, &mut session, (&path, &meter), ctx)?;
+        meter.end();
         let store = match &mut store {
             Some(store) => store,
             none => none.insert(open_store(run, ctx)?),
@@ -64,7 +65,7 @@ pub(super) fn fit(
 }
 
 fn open_store(run: &Run<'_>, ctx: &mut Context) -> Result<Store> {
-    let store = Store::resume(run.folder.samples(), run.provenance()?)?;
+    let store = run.open_store()?;
     expect_unedited(run.config, &store)?;
     run.say_foreign(&store, ctx);
     Ok(store)
@@ -97,7 +98,7 @@ fn say_length(
 fn step_to_the_end(
     run: &Run<'_>,
     session: &mut Session<Device>,
-    (path, meter): (&Path, &mut Meter),
+    (path, meter): (&Path, &Meter),
     ctx: &mut Context,
 ) -> Result<()> {
     let (c, total, per_epoch) = (run.config, session.total_steps(), run.batches.per_sweep());

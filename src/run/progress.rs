@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 /// Between two plain lines, and two lines of the log.
@@ -13,9 +14,45 @@ const PLAIN_EVERY: Duration = Duration::from_secs(10);
 /// Between two states that a bar shows.
 const BAR_EVERY: Duration = Duration::from_millis(200);
 
+/// A word of a chain that runs beside others, for the log that speaks for all.
+pub enum Word {
+    /// A line for everybody.
+    Say(String),
+    /// Lines for the log files alone.
+    Keep(String),
+    /// How far the chain is.
+    At {
+        /// The chain.
+        chain: u32,
+        /// Steps that were made before.
+        first: u64,
+        /// Steps that are made.
+        done: u64,
+        /// Steps that it makes in all.
+        total: u64,
+        /// How it goes.
+        state: String,
+    },
+}
+
+/// The way from a chain's log to the one that speaks for all.
+struct Relay {
+    chain: u32,
+    words: Sender<Word>,
+}
+
+impl Relay {
+    /// Passes a word on. Where nobody listens any more, there is nobody to tell.
+    fn pass(&self, word: Word) {
+        let _ = self.words.send(word);
+    }
+}
+
 /// Where the run's words go: standard error, and the log files once there are any. What cannot be written is remarked once, and the work goes on.
 #[derive(Default)]
 pub struct Log {
+    /// Another log that says everything in this one's place.
+    relay: Option<Relay>,
     files: Vec<LogFile>,
     /// What was said before the first file was opened.
     early: String,
@@ -53,6 +90,14 @@ impl Log {
         }
     }
 
+    /// Creates the log of a chain that runs beside others: another log says its words.
+    pub fn of_chain(chain: u32, words: Sender<Word>) -> Self {
+        Self {
+            relay: Some(Relay { chain, words }),
+            ..Self::default()
+        }
+    }
+
     /// Returns whether only warnings are said.
     pub fn is_quiet(&self) -> bool {
         self.quiet
@@ -60,6 +105,9 @@ impl Log {
 
     /// Says a line.
     pub fn say(&mut self, line: &str) {
+        if let Some(relay) = &self.relay {
+            return relay.pass(Word::Say(of_chain(relay.chain, line)));
+        }
         let heard = !self.quiet || line.starts_with("warning");
         let said = match &self.bar {
             _ if !heard => Ok(()),
@@ -79,6 +127,9 @@ impl Log {
 
     /// Writes lines to the log files alone, each with the time in UTC.
     pub fn keep(&mut self, lines: &str) {
+        if let Some(relay) = &self.relay {
+            return relay.pass(Word::Keep(of_chain(relay.chain, lines)));
+        }
         let time = jiff::Timestamp::now().strftime("%H:%M:%S");
         let line: String = lines.lines().map(|l| format!("{time} {l}\n")).collect();
         if self.files.is_empty() {
@@ -108,6 +159,14 @@ impl Log {
             self.say(&remark);
         }
         Ok(())
+    }
+}
+
+/// Returns a chain's line with its number; a warning stays one.
+fn of_chain(chain: u32, line: &str) -> String {
+    match line.strip_prefix("warning: ") {
+        Some(rest) => format!("warning: chain {chain}: {rest}"),
+        None => format!("chain {chain}: {line}"),
     }
 }
 
@@ -154,8 +213,27 @@ impl Progress {
         }
     }
 
+    /// Takes in that `steps` more of them were made before.
+    pub fn made_before(&mut self, steps: u64) {
+        self.first += steps;
+    }
+
     /// Shows that `done` steps are made; `state` says how it goes (loss, temperature).
     pub fn at(&mut self, log: &mut Log, done: u64, state: impl FnOnce() -> String) {
+        if let Some(relay) = &log.relay {
+            self.bar = None;
+            if self.shown.elapsed() >= BAR_EVERY || done == self.total {
+                self.shown = Instant::now();
+                relay.pass(Word::At {
+                    chain: relay.chain,
+                    first: self.first,
+                    done,
+                    total: self.total,
+                    state: state(),
+                });
+            }
+            return;
+        }
         if log.quiet {
             self.bar = None;
         }

@@ -69,12 +69,12 @@ impl Run<'_> {
     /// Returns [`Error::Conflict`] with the first sample that is missing and was not given up with `bnn check --repair`.
     pub(super) fn fill_holes(
         &self,
-        chain: u32,
         session: Session<Device>,
+        device: &Device,
         store: &Store,
         ctx: &mut Context,
     ) -> Result<Session<Device>> {
-        let made = session.steps_made();
+        let (chain, made) = (session.inference().chain(), session.steps_made());
         let mut missing = session.inference().missing(chain, made, store.ids())?;
         if self.broken == Broken::Refuse {
             let given_up = given_up(&self.folder)?;
@@ -88,7 +88,7 @@ impl Run<'_> {
             ctx.log.say(&format!(
                 "chain {chain} begins anew: it had made {made} steps, and {n} of its samples are missing, {first} first"
             ));
-            return self.new_session(chain);
+            return self.session_from(chain, device, None);
         }
         Err(Error::conflict(format!(
             "chain {chain} has made {made} steps, but {n} of its samples are missing, {first} first: put them back into {}, draw them again with \

@@ -6,7 +6,9 @@ use crate::backend::Device;
 use crate::error::Result;
 use crate::inference::Session;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The name of the file in the run's folder.
@@ -38,12 +40,20 @@ impl Spent {
     }
 }
 
-/// Adds up what is spent, and keeps it in the run's folder.
+/// Adds up what is spent, and keeps it in the run's folder. Chains that run side by side share it: their time counts once.
 pub(super) struct Meter {
     path: PathBuf,
+    count: Mutex<Count>,
+}
+
+/// What is spent, and up to where it was counted.
+struct Count {
     spent: Spent,
+    /// Sessions that are running.
+    running: usize,
     since: Instant,
-    counted: u64,
+    /// Gradients that were counted, by chain.
+    gradients: BTreeMap<u32, u64>,
 }
 
 impl Meter {
@@ -62,33 +72,53 @@ impl Meter {
         spent.devices.retain(|device| *device != now);
         spent.devices.push(now);
         Ok(Self {
-            spent,
             path: folder.file(NAME),
-            since: Instant::now(),
-            counted: 0,
+            count: Mutex::new(Count {
+                spent,
+                running: 0,
+                since: Instant::now(),
+                gradients: BTreeMap::new(),
+            }),
         })
     }
 
     /// Begins to count a session's gradients, from where it is.
-    pub fn begin(&mut self, session: &Session<Device>) {
-        self.since = Instant::now();
-        self.counted = session.gradients_made();
+    pub fn begin(&self, session: &Session<Device>) {
+        let mut count = self.count();
+        if count.running == 0 {
+            count.since = Instant::now();
+        }
+        count.running += 1;
+        let (chain, made) = (session.inference().chain(), session.gradients_made());
+        count.gradients.insert(chain, made);
     }
 
     /// Adds what was spent since the last call, and writes the sum.
     ///
     /// # Errors
     /// Returns an error when the file cannot be written.
-    pub fn keep(&mut self, session: &Session<Device>) -> Result<()> {
+    pub fn keep(&self, session: &Session<Device>) -> Result<()> {
+        let mut count = self.count();
         let (now, made) = (Instant::now(), session.gradients_made());
-        self.spent.seconds += (now - self.since).as_secs_f64();
-        self.spent.gradients += made - self.counted;
-        (self.since, self.counted) = (now, made);
-        write_json(&self.path, &self.spent)
+        let before = count.gradients.insert(session.inference().chain(), made);
+        count.spent.seconds += (now - count.since).as_secs_f64();
+        count.spent.gradients += made - before.unwrap_or(made);
+        count.since = now;
+        write_json(&self.path, &count.spent)
+    }
+
+    /// Ends the count of one session.
+    pub fn end(&self) {
+        self.count().running -= 1;
     }
 
     /// Returns the sum.
     pub fn spent(&self) -> Spent {
-        self.spent.clone()
+        self.count().spent.clone()
+    }
+
+    /// Returns the count; one that a panic left behind is whole, since nothing in it is half done.
+    fn count(&self) -> MutexGuard<'_, Count> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use signal_hook::consts::signal;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The signals that ask for an end: Ctrl-C, `kill`, and a terminal that is closed.
 #[cfg(unix)]
@@ -19,6 +19,8 @@ const OF_SIGNALS: usize = 128;
 pub struct Stop {
     /// The number of the signal that asked; 0 before one came.
     signal: Arc<AtomicUsize>,
+    /// Whether the work is to end because a part of it failed.
+    failed: Arc<AtomicBool>,
 }
 
 impl Stop {
@@ -49,7 +51,20 @@ impl Stop {
 
     /// Returns whether the work was asked to stop.
     pub fn is_asked(&self) -> bool {
-        self.signal.load(Ordering::Relaxed) != 0
+        self.signal.load(Ordering::Relaxed) != 0 || self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Returns what stops parts of the work: what stops all of it, and the failure of one of them.
+    pub fn of_parts(&self) -> Self {
+        Self {
+            signal: Arc::clone(&self.signal),
+            failed: Arc::default(),
+        }
+    }
+
+    /// Asks the other parts of the work to stop, since one has failed.
+    pub fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
     }
 
     /// Checks that the work was not asked to stop.

@@ -183,7 +183,7 @@ fn run(
     for line in forecast.lines(&sampler, config.mass()) {
         ctx.log.say(&line);
     }
-    let mut store = Store::resume(run.folder.samples(), run.provenance()?)?;
+    let mut store = run.open_store()?;
     expect_unedited(config, &store)?;
     run.say_foreign(&store, ctx);
     // While chains run nobody needs the baseline's vector: a large model's is as large as one of the sampler's.
@@ -310,24 +310,31 @@ impl<'a> Run<'a> {
 
     /// Runs all chains, and returns what they have cost so far. When one fails, says what is kept.
     fn sample(&self, store: &mut Store, ctx: &mut Context) -> Result<(Vec<ChainEnd>, Spent)> {
-        let (mut ends, mut meter) = (
-            Vec::new(),
-            Meter::open(&self.folder, &self.setting.model.backend, ctx)?,
-        );
-        for chain in 0..self.config.chains {
-            match self.chain(chain, store, &mut meter, ctx) {
-                Ok(end) => ends.push(end),
-                Err(e) => {
-                    ctx.log.say(&format!(
-                        "the samples are kept ({} of them) in {}",
-                        store.len(),
-                        self.folder.samples().display()
-                    ));
-                    return Err(e);
-                }
+        let device = &self.setting.model.backend;
+        let meter = Meter::open(&self.folder, device, ctx)?;
+        let ends = match self.chains_at_once() {
+            1 => (0..self.config.chains)
+                .map(|chain| self.chain(chain, device, store, &meter, ctx))
+                .collect(),
+            n => {
+                let ends = self.side_by_side(n, &meter, ctx);
+                *store = self.open_store()?;
+                ends
             }
+        };
+        if ends.is_err() {
+            ctx.log.say(&format!(
+                "the samples are kept ({} of them) in {}",
+                store.len(),
+                self.folder.samples().display()
+            ));
         }
-        Ok((ends, meter.spent()))
+        Ok((ends?, meter.spent()))
+    }
+
+    /// Returns the run's samples as they are now.
+    pub fn open_store(&self) -> Result<Store> {
+        Store::resume(self.folder.samples(), self.provenance()?)
     }
 
     pub fn provenance(&self) -> Result<Provenance> {
@@ -362,17 +369,18 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// Returns [`Error::Io`] when the system does not say whether there is a file: a chain never begins anew because of that.
-    pub fn session(&self, chain: u32, path: &Path) -> Result<Session<Device>> {
+    pub fn session(&self, chain: u32, device: &Device, path: &Path) -> Result<Session<Device>> {
         let there = disk::exists(path).map_err(Error::io(path))?;
-        self.session_from(chain, there.then_some(path))
+        self.session_from(chain, device, there.then_some(path))
     }
 
-    /// Returns a chain's session at its start.
-    pub fn new_session(&self, chain: u32) -> Result<Session<Device>> {
-        self.session_from(chain, None)
-    }
-
-    fn session_from(&self, chain: u32, file: Option<&Path>) -> Result<Session<Device>> {
+    /// Returns a chain's session from its file, or at its start.
+    pub fn session_from(
+        &self,
+        chain: u32,
+        device: &Device,
+        file: Option<&Path>,
+    ) -> Result<Session<Device>> {
         let target = Target {
             gpt: &self.setting.model.gpt,
             corpus: &self.setting.corpus,
@@ -380,13 +388,12 @@ impl<'a> Run<'a> {
             start: &self.start(chain)?,
             start_sha256: Some(self.starts[chain as usize].1),
         };
-        let be = &self.setting.model.backend;
         let config = self
             .config
             .session(chain, self.setting.model.gpt.config())?;
         match file {
-            Some(path) => Session::resume(be, &target, &config, path),
-            None => Session::new(be, &target, &config),
+            Some(path) => Session::resume(device, &target, &config, path),
+            None => Session::new(device, &target, &config),
         }
     }
 }

@@ -213,8 +213,11 @@ settings! { case =>
         sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, &[Reader::Sampler, Gradients, Train, Resume], brief: Some("Sampling steps of each chain");
         /// Keep one sample every N sampling steps, at most `sampling_steps`. Without it a fiftieth of `sampling_steps`, 1 to 100.
         thinning: u64 = case.thinning(), COUNT, CHAIN, brief: Some("Keep one sample every N steps");
-        /// Number of independent chains of the same seed, or of fits, run one after the other.
+        /// Number of independent chains of the same seed, or of fits.
         chains: u32 = 1, Range::Whole(1, 10_000), RUN, brief: Some("Independent chains");
+        /// Number of chains that run at a time, each on its share of the threads; 0 takes one per thread for models of up to two million parameters, and else
+        /// one. It changes no bit of any result; memory grows with it. Fits run one after the other.
+        chains_at_once: usize = 0, ANY, &[Train, Resume], before: Some("0");
         /// Where chains start: shared (at the baseline), or separate (each after the first at a baseline of its own, trained with seed + chain).
         starts: Starts = Starts::Shared, ANY, RUN, before: Some("shared");
         /// Which chain of the seed this is.

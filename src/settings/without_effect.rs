@@ -50,7 +50,8 @@ impl Settings {
             "schedule" => (rate, "chains, vi, swag and ivon"),
             "alpha" | "momentum" | "sigma" => (momenta, "chains with momenta"),
             "xi" | "thermostat_mass" => (thermostat, "chains with a thermostat"),
-            "beta"
+            "chains_at_once"
+            | "beta"
             | "noise_correction"
             | "warmup_steps"
             | "sampling_steps"
