@@ -44,6 +44,10 @@ fn forged_checkpoints_are_refused() {
         (|p| p.header.step = 104, "104 steps in all"),
         // Broken: a chain that estimates its gradient's noise went on without what it knew.
         (|p| _ = p.singles.remove("last_gradient"), "last gradient"),
+        (
+            |p| _ = p.singles.insert("gradient_before".into(), vec![0.0; 3]),
+            "gradient_before",
+        ),
         (|p| _ = p.singles.remove("gradient_noise"), "variances"),
         (
             |p| p.singles.get_mut("gradient_noise").expect("one")[0] = -1.0,

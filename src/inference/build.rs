@@ -193,8 +193,8 @@ fn gradient_chain<B: Backend + 'static>(
     of_own_gradients(file, &state)?;
     let of_file = |e| Error::of_file(file.path())(e);
     let sampler = Sampler::restore(backend.clone(), config, &state.sampler).map_err(of_file)?;
-    let last = state.last_gradient.as_deref();
-    let noise = NoiseEstimation::restore(&sampler, sampler.step(), last).map_err(of_file)?;
+    let noise = NoiseEstimation::restore(&sampler, sampler.step(), state.gradients());
+    let noise = noise.map_err(of_file)?;
     Ok(GradientChain {
         sampler,
         auto_step,

@@ -28,6 +28,7 @@ const LIVE_SQUARES: &str = "live.squares";
 const LIVE: &str = "live";
 const GRADIENT_NOISE: &str = "gradient_noise";
 const LAST_GRADIENT: &str = "last_gradient";
+const GRADIENT_BEFORE: &str = "gradient_before";
 
 /// What a session writes beside the machine's own state.
 pub(super) struct Rest<'a, B: Backend + 'static> {
@@ -62,11 +63,20 @@ pub(super) fn write<B: Backend + 'static>(
         Engine::Fit(_) | Engine::GradientFit(_) => write_fit(path, header, engine, rest),
         Engine::Chain(c) => {
             let before = c.steps_made() - c.sampler().step();
-            let making = [("squares", c.squares()), (LAST_GRADIENT, c.last_gradient())];
+            let gradients = c.last_gradients();
+            let making = [
+                ("squares", c.squares()),
+                (LAST_GRADIENT, gradients.last),
+                (GRADIENT_BEFORE, gradients.before),
+            ];
             write_chain(path, header, engine, (before, &making), rest)
         }
         Engine::GradientChain(c) => {
-            let making = [(LAST_GRADIENT, c.noise.last())];
+            let gradients = c.noise.gradients();
+            let making = [
+                (LAST_GRADIENT, gradients.last),
+                (GRADIENT_BEFORE, gradients.before),
+            ];
             write_chain(path, header, engine, (0, &making), rest)
         }
     }
@@ -423,6 +433,7 @@ impl ChainFile {
             preconditioned,
             squares: self.vector("squares", n)?,
             last_gradient: self.vector(LAST_GRADIENT, n)?,
+            gradient_before: self.vector(GRADIENT_BEFORE, n)?,
             sampler: SamplerState {
                 step,
                 theta,

@@ -2,7 +2,7 @@
 //!
 //! Joins a [`Posterior`] to a [`Sampler`] and runs the preconditioner first. Everything is a function of the seed and of the batches.
 
-use super::gradient_noise::NoiseEstimation;
+use super::gradient_noise::{LastGradients, NoiseEstimation};
 use super::preconditioner::MassEstimation;
 use super::{
     AutoStep, ChainConfig, Diagonal, Factors, Phase, Preconditioner, Sampler, SamplerState,
@@ -41,8 +41,20 @@ pub struct ChainState {
     pub squares: Option<Vec<f32>>,
     /// The last gradient, where its noise is estimated.
     pub last_gradient: Option<Vec<f32>>,
+    /// The gradient before it, where the noise is estimated and there was one.
+    pub gradient_before: Option<Vec<f32>>,
     /// The sampler's state.
     pub sampler: SamplerState,
+}
+
+impl ChainState {
+    /// Returns the gradients that the estimate of their noise goes on from.
+    pub(crate) fn gradients(&self) -> LastGradients<&[f32]> {
+        LastGradients {
+            last: self.last_gradient.as_deref(),
+            before: self.gradient_before.as_deref(),
+        }
+    }
 }
 
 /// A chain. One thread at a time.
@@ -95,7 +107,7 @@ impl<B: Backend> Chain<B> {
         let mass = MassEstimation::restore(backend, preconditioner, &config, state, b)?;
         let sampler = Sampler::restore(backend.clone(), config, &state.sampler)?;
         let taken = mass.taken() + sampler.step();
-        let noise = NoiseEstimation::restore(&sampler, taken, state.last_gradient.as_deref())?;
+        let noise = NoiseEstimation::restore(&sampler, taken, state.gradients())?;
         if !sampler.config().noise_correction.is_none() && !noise.is_running() {
             let expected = "the last gradient where its noise is estimated";
             return Err(Error::out_of_range("chain state", expected, "none"));
@@ -135,7 +147,8 @@ impl<B: Backend> Chain<B> {
         Ok(ChainState {
             preconditioned: self.mass.taken(),
             squares: self.mass.squares().map(get).transpose()?,
-            last_gradient: self.noise.last().map(get).transpose()?,
+            last_gradient: self.last_gradients().last.map(get).transpose()?,
+            gradient_before: self.last_gradients().before.map(get).transpose()?,
             sampler: self.sampler.state()?,
         })
     }
@@ -357,9 +370,9 @@ impl<B: Backend> Chain<B> {
         self.mass.squares()
     }
 
-    /// Returns the last gradient, where its noise is estimated.
-    pub fn last_gradient(&self) -> Option<&B::Vector> {
-        self.noise.last()
+    /// Returns the last gradients, where their noise is estimated.
+    pub(crate) fn last_gradients(&self) -> LastGradients<&B::Vector> {
+        self.noise.gradients()
     }
 
     /// Returns the sampler.

@@ -1,29 +1,47 @@
 //! How noisy a minibatch's gradient is, parameter by parameter, and what of its heat a chain's friction cannot take out.
 //!
-//! **Estimate.** Two gradients of one chain that follow each other have the same mean but for what one step moved it, and noise of their own:
-//! half the square of their difference estimates the noise's variance v, free of how the mean drifts. With g_n the gradients, those for the mass
-//! first and then one a step,
+//! **Estimate.** Gradients of one chain that follow each other have means that change smoothly, and noise of their own. A second difference of them
+//! cancels what is constant and what drifts at a constant rate, and has six times the noise's variance v. With g_n the gradients, those for the
+//! mass first and then one a step, and n counting the differences,
 //!
 //! ```text
-//! v += s_n ((g_n - g_(n-1))^2 / 2 - v),  s_n = max(1 / n, 1 / 50)
+//! v += s_n ((g_n - 2 g_(n-1) + g_(n-2))^2 / 6 - v),  s_n = max(1 / n, 1 / 64)
 //! ```
 //!
-//! which is the plain mean of the first 50 and then follows the chain, while it samples too: away from its start a chain's gradients are noisier, and
+//! which is the plain mean of the first 64 and then follows the chain, while it samples too: away from its start a chain's gradients are noisier, and
 //! on a short run their variance can double. A friction may depend on where the chain is: with the fluctuation that belongs to it, it leaves the target as
-//! it is, which a mass would not. The running mean weighs about a hundred gradients, so that each parameter's v has a relative error of about a
-//! sixth where the noise is normal. It averages out over parameters but for its square, 0.03: so much too hot are those whose noise sets their
-//! friction. What a step itself changes in the gradient counts as noise too, rho = (h omega)^4 / 8 in a direction of frequency omega: stiff ones are sampled too cold.
-//! By these formulas that is 15 % at h omega = 1/2 and momentum 0.9, and 1 % at 1/4. Batches that overlap or avoid each other (an epoch's do) have noise that is not independent, and v is that of the differences alone.
+//! it is, which a mass would not.
 //!
-//! **What it costs.** Two vectors on the device: v and the last gradient. No gradient.
+//! **Its own error.** Successive differences share gradients: where the noise is normal their squares have correlations (2/3)^2 and (1/6)^2 at distances 1 and 2, so that a
+//! mean of n has the relative variance 2 (1 + 2 (4/9 + 1/36)) / n = 3.9 / n (for halved squares of first differences it is 3 / n). The running mean weighs
+//! 2 * 64 - 1 differences, and each parameter's v has a relative error of about a sixth. It averages out over parameters but for its square, 0.03: so much too hot are
+//! those whose noise sets their friction.
+//!
+//! **What is left of the motion.** In a direction of frequency omega, c the share of the momentum that a step keeps, a second difference of the
+//! parameters has the variance h^2 T / M' ((1 - c^2) / 2 + h^2 omega^2) to leading order: the friction's own fluctuation, and the force. That counts as noise,
+//!
+//! ```text
+//! rho = (h omega)^4 / 24 ((1 - c^2) / 2 + (h omega)^2)
+//! ```
+//!
+//! where first differences have (h omega)^4 / 8, the momentum itself. And the noise of a gradient moves the chain, which changes the next two gradients against it: v is
+//! overestimated by the factor 1 + (3 - c) (1 + c) (h omega)^2 / 6, where first differences have 1 + (1 + c) (h omega)^2 / 2. Stiff directions are sampled
+//! too cold, at c = 0.9 and without noise by 1.6 % at h omega = 1/2 (first differences: 12 %) and by 44 % at 1 (69 %), from
+//! the law of the step with the estimate that it gives rise to. Batches that overlap or avoid each other (an epoch's do) have noise that is not
+//! independent, and v is that of the differences alone.
+//!
+//! **What it costs.** Three vectors on the device: v and the last two gradients. No gradient.
 
 use super::{ChainConfig, Sampler};
 use crate::backend::vectors::{Combine, Vectors};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The least weight of a new pair of gradients.
-const SHARE: f64 = 0.02;
+/// The least weight of a new difference.
+const SHARE: f64 = 1.0 / 64.0;
+
+/// Gradients that one difference takes.
+const SPAN: u64 = 3;
 
 /// What a chain does about the noise of its gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,21 +64,40 @@ impl NoiseCorrection {
 /// Checks that there are gradients to estimate the noise from, where the settings ask for that: `for_mass` of them before the warm-up.
 ///
 /// # Errors
-/// [`Error::Conflict`] where fewer than two come before sampling.
+/// [`Error::Conflict`] where fewer than three come before sampling.
 pub fn check(config: &ChainConfig, for_mass: u64) -> Result<()> {
     let before = for_mass.saturating_add(config.warmup_steps);
-    if config.noise_correction.is_none() || before >= 2 {
+    if config.noise_correction.is_none() || before >= SPAN {
         return Ok(());
     }
     Err(Error::conflict(format!(
-        "noise_correction: it is estimated from at least 2 gradients before sampling, and there are {before}: set more warmup_steps, or choose none"
+        "noise_correction: it is estimated from at least {SPAN} gradients before sampling, and there are {before}: set more warmup_steps, or choose none"
     )))
+}
+
+/// The gradients that the next difference needs.
+#[derive(Debug)]
+pub(crate) struct LastGradients<G> {
+    /// The last one.
+    pub last: Option<G>,
+    /// The one before it.
+    pub before: Option<G>,
+}
+
+impl<G> LastGradients<G> {
+    /// Returns that there are none.
+    pub fn none() -> Self {
+        Self {
+            last: None,
+            before: None,
+        }
+    }
 }
 
 /// The estimate in the making.
 pub(crate) struct NoiseEstimation<V: Vectors> {
     taken: u64, // gradients
-    last: Option<V::Vector>,
+    gradients: LastGradients<V::Vector>,
     done: bool,
 }
 
@@ -69,34 +106,53 @@ impl<V: Vectors> NoiseEstimation<V> {
     pub fn new(config: &ChainConfig) -> Self {
         Self {
             taken: 0,
-            last: None,
+            gradients: LastGradients::none(),
             done: config.noise_correction.is_none(),
         }
     }
 
-    /// Goes on after `taken` gradients, the last of which was `last`; without it the estimate has ended.
+    /// Goes on after `taken` gradients, the last of which are `gradients`; without a last one the estimate has ended. Without the one before it, as in
+    /// files from when differences were of two gradients, the variances that are there stay until two more gradients have come.
     ///
     /// # Errors
-    /// When there is a gradient where none is needed, or it is of another length than the chain's.
-    pub fn restore(sampler: &Sampler<V>, taken: u64, last: Option<&[f32]>) -> Result<Self> {
+    /// When there is a gradient where none is needed or none where one is, or one is of another length than the chain's.
+    pub fn restore(
+        sampler: &Sampler<V>,
+        taken: u64,
+        gradients: LastGradients<&[f32]>,
+    ) -> Result<Self> {
+        let bad = |expected: &str, got: String| Error::out_of_range("chain state", expected, got);
         let mut new = Self::new(sampler.config());
+        let LastGradients { last, before } = gradients;
+        if before.is_some() && (last.is_none() || taken < 2) {
+            let got = format!("one before it after {taken} gradients");
+            return Err(bad("a last gradient of at least two", got));
+        }
         let Some(last) = last else {
             new.done |= taken > 0;
             return Ok(new);
         };
         if new.done || taken == 0 {
             let got = format!("one after {taken} gradients");
-            let expected = "a last gradient just where its noise is estimated";
-            return Err(Error::out_of_range("chain state", expected, got));
+            return Err(bad(
+                "a last gradient just where its noise is estimated",
+                got,
+            ));
         }
-        if taken > 1 && sampler.gradient_noise().is_none() {
-            let expected = "variances of the gradient's noise";
-            return Err(Error::out_of_range("chain state", expected, "none"));
+        let known = sampler.gradient_noise().is_some();
+        if !known && (taken >= SPAN || (taken == SPAN - 1 && before.is_none())) {
+            return Err(bad("variances of the gradient's noise", "none".into()));
         }
-        let v = sampler.vectors();
-        let mut buf = v.zeros(sampler.len())?;
-        v.upload(&mut buf, last)?;
-        (new.taken, new.last) = (taken, Some(buf));
+        let put = |from: &[f32]| {
+            let mut to = sampler.vectors().zeros(sampler.len())?;
+            sampler.vectors().upload(&mut to, from)?;
+            Ok(to)
+        };
+        new.taken = taken;
+        new.gradients = LastGradients {
+            last: Some(put(last)?),
+            before: before.map(put).transpose()?,
+        };
         Ok(new)
     }
 
@@ -105,14 +161,17 @@ impl<V: Vectors> NoiseEstimation<V> {
         !self.done
     }
 
-    /// Returns the last gradient, where the estimate goes on.
-    pub fn last(&self) -> Option<&V::Vector> {
-        self.last.as_ref()
+    /// Returns the last gradients, as far as they are there.
+    pub fn gradients(&self) -> LastGradients<&V::Vector> {
+        LastGradients {
+            last: self.gradients.last.as_ref(),
+            before: self.gradients.before.as_ref(),
+        }
     }
 
     /// Ends the estimate: what the sampler has stays.
     pub fn end(&mut self) {
-        (self.last, self.done) = (None, true);
+        (self.gradients, self.done) = (LastGradients::none(), true);
     }
 
     /// Takes in the gradient of a step that was made, or of one for the mass.
@@ -124,21 +183,20 @@ impl<V: Vectors> NoiseEstimation<V> {
             return Ok(());
         }
         let v = sampler.vectors().clone();
-        match &mut self.last {
-            Some(last) => {
-                let share = (1.0 / self.taken as f64).max(SHARE);
-                let scale = (0.5 * share).sqrt() as f32;
-                v.combine(last, Combine::Scale(-scale))?;
-                v.combine(last, Combine::Axpy(scale, grad))?;
-                sampler.average_gradient_noise((1.0 - share) as f32, last)?;
-                v.combine(last, Combine::Copy(grad))?;
+        let mut oldest = match (&self.gradients.last, self.gradients.before.take()) {
+            (Some(last), Some(mut difference)) => {
+                let share = (1.0 / (self.taken - 1) as f64).max(SHARE);
+                let scale = (share / 6.0).sqrt() as f32;
+                v.combine(&mut difference, Combine::Scale(scale))?;
+                v.combine(&mut difference, Combine::Axpy(-2.0 * scale, last))?;
+                v.combine(&mut difference, Combine::Axpy(scale, grad))?;
+                sampler.average_gradient_noise((1.0 - share) as f32, &difference)?;
+                difference
             }
-            None => {
-                let mut last = v.zeros(v.len(grad))?;
-                v.combine(&mut last, Combine::Copy(grad))?;
-                self.last = Some(last);
-            }
-        }
+            _ => v.zeros(v.len(grad))?,
+        };
+        v.combine(&mut oldest, Combine::Copy(grad))?;
+        self.gradients.before = self.gradients.last.replace(oldest);
         self.taken += 1;
         Ok(())
     }

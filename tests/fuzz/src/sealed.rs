@@ -12,6 +12,7 @@ const NAMES: &[&str] = &[
     "live.squares",
     "gradient_noise",
     "last_gradient",
+    "gradient_before",
     "live",
     "center",
     "thermostat",
