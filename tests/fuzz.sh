@@ -7,7 +7,7 @@ here=$PWD
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 base=${CARGO_TARGET_DIR:-$PWD/target}
-all="container chain samples baseline verify meta config text run capi"
+all="container chain samples baseline verify meta config text run trace capi"
 
 # libFuzzer's instrumentation, as cargo-fuzz asks for it; every toolchain has these options. With --target, build scripts go without.
 export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
