@@ -137,6 +137,48 @@ fn fits_leave_the_originals_keys_and_draws_that_other_commands_read() {
     }
 }
 
+/// Laplace's draws are averaged as those of the linearised model unless their weights are asked for; at a temperature where the two differ.
+#[test]
+fn laplace_predicts_by_the_linearised_model() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let more = "--temperature 0.1 --eval-splits val --eval-control=false";
+    let v = json(&train(
+        dir.path(),
+        &format!("--sampler laplace {FIT} {more}"),
+    ));
+    let (run, m) = metrics(dir.path(), &v);
+    let summary = std::fs::read_to_string(run.join("laplace_summary.txt")).expect("a summary");
+    assert!(
+        summary.contains("averaged linearised prediction"),
+        "{summary}"
+    );
+    let path = run.to_str().expect("UTF-8");
+    let eval = |words: &[&str]| {
+        let all = [&["eval", path, "--json"], words].concat();
+        let v = json(&command::run(dir.path(), &all));
+        v["results"]["val"].clone()
+    };
+    let (linear, weights) = (eval(&[]), eval(&["--predictive", "weights"]));
+    assert_eq!(linear["predictive"], "linearised");
+    assert_eq!(weights["predictive"], "weights");
+    let loss = |v: &Value, of: &str| v[of].as_f64().expect("a loss");
+    for of in ["loss_averaged_prediction", "loss_mean_of_samples"] {
+        assert!(loss(&linear, of) < loss(&weights, of), "{linear} {weights}");
+    }
+    let trained = &m["evaluation"]["posterior_sampling"]["mean_loss"];
+    assert_eq!(*trained, linear["loss_mean_of_samples"]);
+    // Other methods, and fits with a mean each, have no such model.
+    for more in [
+        "--sampler vi",
+        "--sampler laplace --chains 2 --starts separate",
+    ] {
+        let v = json(&train(dir.path(), &format!("{more} {FIT}")));
+        let (run, _) = metrics(dir.path(), &v);
+        let record = std::fs::read_to_string(run.join("config.toml")).expect("a record");
+        assert!(record.contains("predictive = \"weights\""), "{record}");
+    }
+}
+
 /// The temperature where none is said, and whether the head is untied: only laplace asks for the structure, and the original's T is 1.
 #[test]
 fn what_a_structure_sets_is_laplaces_alone() {
@@ -424,6 +466,15 @@ fn every_choice_runs_and_makes_another_chain() {
             "swag_every",
         ),
         ("--sampler swag --swag-rank 1", "swag_rank"),
+        ("--predictive linearised", "predictive"),
+        (
+            "--sampler laplace --laplace-structure last_layer_kfac --predictive linearised",
+            "linear in the head's weights",
+        ),
+        (
+            "--sampler laplace --starts separate --predictive linearised",
+            "have a mean each",
+        ),
         ("--sampler laplace --prior-family student_t", "prior_family"),
         ("--prior-family student_t --prior-dof 0", "prior_dof"),
         ("--temperature-schedule cyclical", "temperature_schedule"),

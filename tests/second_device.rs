@@ -21,7 +21,7 @@ use counted::{Counted, Counts};
 use std::path::Path;
 
 /// Methods of all traits of the seam.
-const METHODS: usize = 44;
+const METHODS: usize = 45;
 
 /// Arguments of each, beside the device.
 const ARGUMENTS: usize = 7;

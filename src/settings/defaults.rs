@@ -1,6 +1,6 @@
 //! What a setting is when nobody sets it: the defaults that depend on preset, method, model and target.
 
-use super::choices::{Preset, SamplerChoice};
+use super::choices::{Predictive, Preset, SamplerChoice, Starts};
 use super::words::Word;
 use crate::samplers::{
     CovarianceStructure, GaussianConfig, GaussianMethod, Method, NoiseCorrection, Preconditioner,
@@ -30,6 +30,8 @@ pub struct Case {
     pub shape: String,
     /// The covariance of laplace.
     pub structure: CovarianceStructure,
+    /// Where chains, or fits, start.
+    pub starts: Starts,
     /// Number of sampling steps.
     pub sampling_steps: u64,
     /// Whether `alpha` or `momentum` is given: then the other has no default.
@@ -48,6 +50,7 @@ impl Case {
             shape: "cpu".into(),
             sampling_steps: defaults::SAMPLING_STEPS,
             structure: CovarianceStructure::Diagonal,
+            starts: Starts::Shared,
             friction_given: false,
             knows_noise: true,
         }
@@ -149,6 +152,17 @@ impl Case {
     pub(super) fn thinning(&self) -> u64 {
         let usual = (self.sampling_steps / 50).clamp(1, defaults::THINNING);
         self.preset(usual, 10)
+    }
+
+    /// Returns the predictive whose law a diagonal Laplace approximation is of, where its fits have one mean.
+    pub(super) fn predictive(&self) -> Predictive {
+        let linear = self.sampler == SamplerChoice::Gaussian(GaussianMethod::Laplace)
+            && self.structure == CovarianceStructure::Diagonal
+            && self.starts == Starts::Shared;
+        match linear {
+            true => self.preset(Predictive::Linearised, Predictive::Weights),
+            false => Predictive::Weights,
+        }
     }
 
     pub(super) fn prior_std(&self) -> f64 {

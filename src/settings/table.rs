@@ -1,7 +1,7 @@
 //! The table of settings. One more setting is one row here, and its use.
 
 use super::choices::{
-    BaselineChoice, Controls, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
+    BaselineChoice, Controls, Predictive, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
 };
 use super::defaults::{Case, word};
 use super::row::{Group, Range, Reader, Row};
@@ -344,6 +344,9 @@ settings! { case =>
         eval_splits: Vec<String> = vec!["val".into(), "train".into()], Range::Words(|| vec!["val", "train"]), SCORES;
         /// Number of samples that are averaged, spread evenly over chains and steps; 0 averages all.
         eval_num_posterior_samples: usize = case.preset(0, 10), ANY, SCORES;
+        /// What the averaged prediction is made of: weights (the samples as they are), or linearised (the model's logits, linear in the parameters around the
+        /// mean of the fit, at the samples), for a diagonal laplace whose fits share their start. Texts are written by the samples as they are.
+        predictive: Predictive = case.predictive(), ANY, SCORES, before: Some("weights");
         /// Number of texts generated for BLEU and ROUGE, at most what the split has room for.
         eval_num_text_samples: usize = 20, ANY, SCORES;
         /// Number of tokens in each text's prompt.
