@@ -189,6 +189,7 @@ fn fits_ask_little() {
         let mut config = GaussianConfig::new(method, 4);
         (config.vi_n_samples, config.learning_rate) = (3, 1e-4);
         config.snapshots = Some(SwagSnapshots { every: 1, rank: 2 });
+        config.states = Some(2);
         let draws = match method {
             GaussianMethod::Vi | GaussianMethod::Ivon => 3,
             _ => 1,

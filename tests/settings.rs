@@ -183,7 +183,7 @@ fn defaults_are_those_of_the_presets() {
         assert_eq!(of(name, sampler, preset, target), value, "{name} {sampler}");
     }
     let temperature = default_text(find("temperature"), default);
-    let said = "0.15; 0.1 for ekf, vi, ivon, laplace (last_layer_full), laplace (last_layer_kfac); 1 for swag, a log posterior of your own; 3e-3 for laplace (diagonal)";
+    let said = "0.15; 0.1 for ekf, vi, ivon, laplace (last_layer_full), laplace (last_layer_kfac); 1 for swag, ema, snapshots, a log posterior of your own; 3e-3 for laplace (diagonal)";
     assert_eq!(temperature, said);
 }
 
@@ -341,6 +341,7 @@ fn a_run_takes_some_settings_anew_and_no_others() {
             "model_path",
             "test",
             "controls",
+            "predictive",
         ]
         .iter()
         .any(|p| row.name.starts_with(p));

@@ -112,6 +112,12 @@ impl Settings {
         if normal == GaussianMethod::Laplace {
             self.check_laplace()?;
         }
+        if normal == GaussianMethod::Ema && self.num_samples != 1 {
+            return Err(Error::conflict(format!(
+                "num_samples: a moving average is one model, and {} are asked for: choose 1, or more chains",
+                self.num_samples
+            )));
+        }
         // How many steps there are depends on the text; a schedule is checked against them where the fit begins.
         self.gaussian_config(normal, u64::MAX).validate()
     }

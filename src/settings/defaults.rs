@@ -88,9 +88,7 @@ impl Case {
             (SamplerChoice::Gaussian(GaussianMethod::Ekf), _) => 5e-6,
             (SamplerChoice::Gaussian(GaussianMethod::Laplace), _) => 1e-5,
             // The original has no such methods.
-            (SamplerChoice::Gaussian(n @ (GaussianMethod::Swag | GaussianMethod::Ivon)), _) => {
-                GaussianConfig::new(n, 1).learning_rate
-            }
+            (SamplerChoice::Gaussian(n), _) => GaussianConfig::new(n, 1).learning_rate,
         }
     }
 
@@ -129,10 +127,12 @@ impl Case {
         })
     }
 
-    /// Returns the passes over the data of a fit. SWAG's path needs more steps than a small text has in one.
+    /// Returns the passes over the data of a fit. An optimiser's path needs more steps than a small text has in one.
     pub(super) fn epochs(&self) -> Option<u64> {
         let one = match self.sampler {
-            SamplerChoice::Gaussian(GaussianMethod::Swag) => 20,
+            SamplerChoice::Gaussian(
+                GaussianMethod::Swag | GaussianMethod::Ema | GaussianMethod::Snapshots,
+            ) => 20,
             _ => 1,
         };
         self.kind(None, Some(self.preset(one, 15)))
@@ -152,6 +152,14 @@ impl Case {
     pub(super) fn thinning(&self) -> u64 {
         let usual = (self.sampling_steps / 50).clamp(1, defaults::THINNING);
         self.preset(usual, 10)
+    }
+
+    /// Returns the stored draws of a fit; a moving average is one model.
+    pub(super) fn num_samples(&self) -> u64 {
+        match self.sampler {
+            SamplerChoice::Gaussian(GaussianMethod::Ema) => 1,
+            _ => self.kind(25, self.preset(25, 10)),
+        }
     }
 
     /// Returns the predictive whose law a diagonal Laplace approximation is of, where its fits have one mean.
