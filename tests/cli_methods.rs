@@ -371,7 +371,7 @@ fn a_stopped_fit_goes_on_bit_for_bit() {
     {
         // The long fit: 40 epochs of 30 batches.
         let args = format!(
-            "--sampler {sampler} {more} {FIT} --num-epochs 40 --checkpoint-every 50 --temperature 1e-3"
+            "--sampler {sampler} {FIT} {more} --num-epochs 40 --checkpoint-every 50 --temperature 1e-3"
         );
         let (to_whole, to_broken) = (format!("whole{i}"), format!("broken{i}"));
         let whole = json(&train(dir.path(), &format!("{args} --save-dir {to_whole}")));

@@ -94,9 +94,9 @@ fn the_head_is_linear_by_itself() {
     let mut model = Model::random(&cpu, &config, B, T, 3);
     let x = tokens(B * T, V, 3);
     let mut network = |params: &Vec<f32>| {
-        let (mut ws, mut out) = (&mut model.ws, vec![0.0; x.len() * V]);
+        let (ws, mut out) = (&mut model.ws, vec![0.0; x.len() * V]);
         let gpt = &model.gpt;
-        gpt.logits(&cpu, params, &x, T, &mut ws, &mut out).unwrap();
+        gpt.logits(&cpu, params, &x, T, ws, &mut out).unwrap();
         out
     };
     let at_mean = network(&model.flat.clone());

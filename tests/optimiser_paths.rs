@@ -183,18 +183,20 @@ fn a_trainer_goes_the_same_way() {
             states.push(cpu.get(trainer.params()).unwrap());
         }
     }
-    let close = |a: &[f32], b: &[f32]| {
+    let apart = |a: &[f32], b: &[f32]| {
         let moved: Vec<f64> = b.iter().zip(&start).map(|(b, s)| (b - s) as f64).collect();
         let got: Vec<f32> = a.iter().zip(&start).map(|(a, s)| a - s).collect();
-        let error = relative_error(&got, &moved);
-        assert!(error < 1e-3, "{error:e}");
+        relative_error(&got, &moved)
     };
+    // The biases of keys have no gradient but rounding, of which Adam makes steps: some 0.004 of the way.
     let (_, average) = trainer.averages().next().unwrap();
-    close(fits[0].mean(), average);
+    assert!(apart(fits[0].mean(), average) < 0.02);
+    assert!(apart(trainer.params(), average) > 0.1);
     let mut out = vec![0.0; start.len()];
     for (i, state) in states.iter().enumerate() {
         fits[1].draw(i as u64, &mut out).unwrap();
-        close(&out, state);
+        assert!(apart(&out, state) < 0.02);
+        assert!(apart(&states[(i + 1) % 4], state) > 0.1);
     }
 }
 
