@@ -7,7 +7,7 @@ mod selection;
 
 pub use selection::Selection;
 
-use crate::backend::vectors::{AdamW, Combine};
+use crate::backend::vectors::{AdamW, Combine, Vectors};
 use crate::backend::{Backend, Objective, Transfer};
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -336,13 +336,24 @@ impl<B: Backend> Trainer<B> {
 
     /// Moves the averages to the parameters that a step has made.
     fn follow(&mut self) -> Result<()> {
-        let t = self.step as f64;
         for average in &mut self.averages {
-            let kept = average.decay.min(t / (t + 9.0)) as f32;
             let (be, to) = (&self.backend, &mut average.params);
-            be.combine(to, Combine::Scale(kept))?;
-            be.combine(to, Combine::Axpy(1.0 - kept, &self.params))?;
+            follow(be, to, &self.params, average.decay, self.step)?;
         }
         Ok(())
     }
+}
+
+/// Moves an average to the parameters that step `step`, counted from 1, has made, by 1 - min(decay, t / (t + 9)).
+pub(crate) fn follow<V: Vectors>(
+    vectors: &V,
+    average: &mut V::Vector,
+    params: &V::Vector,
+    decay: f64,
+    step: u64,
+) -> Result<()> {
+    let t = step as f64;
+    let kept = decay.min(t / (t + 9.0)) as f32;
+    vectors.combine(average, Combine::Scale(kept))?;
+    vectors.combine(average, Combine::Axpy(1.0 - kept, params))
 }

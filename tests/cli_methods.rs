@@ -137,6 +137,102 @@ fn fits_leave_the_originals_keys_and_draws_that_other_commands_read() {
     }
 }
 
+/// An optimiser's average is one model, and its states are as many as are asked for, the last at the end of the path; several paths give several. They are
+/// what they are called, and not draws.
+#[test]
+fn points_of_an_optimisers_path_are_samples() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = "--num-epochs 2 --train-samples 120 --learning-rate 1e-3";
+    let mut losses = Vec::new();
+    for (more, samples) in [
+        ("--sampler ema --ema-decay 0.9", 1),
+        (
+            "--sampler ema --ema-decay 0.5 --chains 3 --starts separate",
+            3,
+        ),
+        ("--sampler snapshots --num-samples 7", 7),
+        ("--sampler snapshots --num-samples 4 --chains 2", 8),
+    ] {
+        let v = json(&train(dir.path(), &format!("{more} {path}")));
+        assert_eq!(v["samples_collected"], samples, "{more}");
+        let kind = if samples == 1 {
+            "one_model"
+        } else {
+            "optimiser_path"
+        };
+        assert_eq!(v["verdict"]["kind"], kind, "{more}: {}", v["verdict"]);
+        let (run, m) = metrics(dir.path(), &v);
+        let sd = m["fits"][0]["avg_parameter_std"]
+            .as_f64()
+            .expect("a number");
+        assert_eq!(sd > 0.0, more.contains("snapshots"), "{more}");
+        if samples == 1 {
+            // The average's loss is that of its one sample.
+            let at_mean = m["fits"][0]["loss_at_mean"].as_f64().expect("a loss");
+            let loss = v["loss_mean_of_samples"].as_f64().expect("a loss");
+            assert!((at_mean - loss).abs() < 1e-6, "{at_mean} {loss}");
+        }
+        losses.push(m["fits"][0]["loss_at_mean"].clone());
+        let again = ["train", "--resume", run.to_str().expect("UTF-8"), "--json"];
+        let again = json(&command::run(dir.path(), &again));
+        assert_eq!(again["samples_hash"], v["samples_hash"]);
+    }
+    assert_ne!(losses[0], losses[1]);
+    for (more, part) in [
+        ("--sampler ema --num-samples 2", "one model"),
+        (
+            "--sampler snapshots --num-samples 61 --num-epochs 2 --train-samples 120",
+            "num_samples",
+        ),
+    ] {
+        let out = train(dir.path(), more);
+        assert_eq!(out.status.code(), Some(1), "{more}");
+        assert!(words(&out).contains(part), "{more}: {}", words(&out));
+    }
+}
+
+/// Laplace's draws are averaged as those of the linearised model unless their weights are asked for; at a temperature where the two differ.
+#[test]
+fn laplace_predicts_by_the_linearised_model() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let more = "--temperature 0.1 --eval-splits val --eval-control=false";
+    let v = json(&train(
+        dir.path(),
+        &format!("--sampler laplace {FIT} {more}"),
+    ));
+    let (run, m) = metrics(dir.path(), &v);
+    let summary = std::fs::read_to_string(run.join("laplace_summary.txt")).expect("a summary");
+    assert!(
+        summary.contains("averaged linearised prediction"),
+        "{summary}"
+    );
+    let path = run.to_str().expect("UTF-8");
+    let eval = |words: &[&str]| {
+        let all = [&["eval", path, "--json"], words].concat();
+        let v = json(&command::run(dir.path(), &all));
+        v["results"]["val"].clone()
+    };
+    let (linear, weights) = (eval(&[]), eval(&["--predictive", "weights"]));
+    assert_eq!(linear["predictive"], "linearised");
+    assert_eq!(weights["predictive"], "weights");
+    let loss = |v: &Value, of: &str| v[of].as_f64().expect("a loss");
+    for of in ["loss_averaged_prediction", "loss_mean_of_samples"] {
+        assert!(loss(&linear, of) < loss(&weights, of), "{linear} {weights}");
+    }
+    let trained = &m["evaluation"]["posterior_sampling"]["mean_loss"];
+    assert_eq!(*trained, linear["loss_mean_of_samples"]);
+    // Other methods, and fits with a mean each, have no such model.
+    for more in [
+        "--sampler vi",
+        "--sampler laplace --chains 2 --starts separate",
+    ] {
+        let v = json(&train(dir.path(), &format!("{more} {FIT}")));
+        let (run, _) = metrics(dir.path(), &v);
+        let record = std::fs::read_to_string(run.join("config.toml")).expect("a record");
+        assert!(record.contains("predictive = \"weights\""), "{record}");
+    }
+}
+
 /// The temperature where none is said, and whether the head is untied: only laplace asks for the structure, and the original's T is 1.
 #[test]
 fn what_a_structure_sets_is_laplaces_alone() {
@@ -264,6 +360,8 @@ fn a_stopped_fit_goes_on_bit_for_bit() {
         ("vi", ""),
         ("ivon", ""),
         ("swag", ""),
+        ("ema", "--num-samples 1"),
+        ("snapshots", ""),
         ("laplace", ""),
         ("laplace", "--laplace-structure last_layer_kfac"),
         ("laplace", "--laplace-structure last_layer_full"),
@@ -273,7 +371,7 @@ fn a_stopped_fit_goes_on_bit_for_bit() {
     {
         // The long fit: 40 epochs of 30 batches.
         let args = format!(
-            "--sampler {sampler} {more} {FIT} --num-epochs 40 --checkpoint-every 50 --temperature 1e-3"
+            "--sampler {sampler} {FIT} {more} --num-epochs 40 --checkpoint-every 50 --temperature 1e-3"
         );
         let (to_whole, to_broken) = (format!("whole{i}"), format!("broken{i}"));
         let whole = json(&train(dir.path(), &format!("{args} --save-dir {to_whole}")));
@@ -424,6 +522,15 @@ fn every_choice_runs_and_makes_another_chain() {
             "swag_every",
         ),
         ("--sampler swag --swag-rank 1", "swag_rank"),
+        ("--predictive linearised", "predictive"),
+        (
+            "--sampler laplace --laplace-structure last_layer_kfac --predictive linearised",
+            "linear in the head's weights",
+        ),
+        (
+            "--sampler laplace --starts separate --predictive linearised",
+            "have a mean each",
+        ),
         ("--sampler laplace --prior-family student_t", "prior_family"),
         ("--prior-family student_t --prior-dof 0", "prior_dof"),
         ("--temperature-schedule cyclical", "temperature_schedule"),

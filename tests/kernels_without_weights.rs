@@ -347,6 +347,28 @@ fn posterior_gradient() {
 // ---------------------------------------------------------------- the seam itself
 
 #[test]
+fn a_difference_is_added() {
+    for n in [1, 17, 4099, 9001] {
+        let [to, plus, minus] = [82, 83, 84].map(|what| normals(n, what));
+        let each = (0..n).map(|i| {
+            let [to, plus, minus] = [&to, &plus, &minus].map(|x| f64::from(x[i]));
+            to - 2.5 * (plus - minus)
+        });
+        let want: Vec<f64> = each.collect();
+        for [got] in everywhere(true, |cpu| {
+            let mut out = [&to[..], &rubbish(3)].concat();
+            let [plus, minus] = [&plus, &minus].map(|x| [&x[..], &rubbish(3)].concat());
+            cpu.add_difference(&mut out, -2.5, &plus, &minus, n)
+                .unwrap();
+            assert_eq!(bits(&out[n..]), bits(&rubbish(3)), "beyond the end");
+            [front(out, n)]
+        }) {
+            assert!(distance(&got, &want) < 1e-6 * (n as f64).sqrt());
+        }
+    }
+}
+
+#[test]
 fn rows_come_back_from_the_device() {
     let cpu = Cpu::new(2).unwrap();
     let mut x = cpu.act(3, 4).unwrap();

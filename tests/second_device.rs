@@ -21,7 +21,7 @@ use counted::{Counted, Counts};
 use std::path::Path;
 
 /// Methods of all traits of the seam.
-const METHODS: usize = 44;
+const METHODS: usize = 45;
 
 /// Arguments of each, beside the device.
 const ARGUMENTS: usize = 7;
@@ -189,6 +189,7 @@ fn fits_ask_little() {
         let mut config = GaussianConfig::new(method, 4);
         (config.vi_n_samples, config.learning_rate) = (3, 1e-4);
         config.snapshots = Some(SwagSnapshots { every: 1, rank: 2 });
+        config.states = Some(2);
         let draws = match method {
             GaussianMethod::Vi | GaussianMethod::Ivon => 3,
             _ => 1,

@@ -128,6 +128,7 @@ fn fit(method: GaussianMethod) -> SessionConfig {
             _ => CurvatureKind::EmpiricalFisher,
         },
         snapshots: (method == GaussianMethod::Swag).then_some(SwagSnapshots { every: 2, rank: 2 }),
+        states: (method == GaussianMethod::Snapshots).then_some(2),
         ..GaussianConfig::new(method, 1)
     };
     settings(Inference::Fit { config, epochs: 2 })

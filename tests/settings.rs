@@ -183,7 +183,7 @@ fn defaults_are_those_of_the_presets() {
         assert_eq!(of(name, sampler, preset, target), value, "{name} {sampler}");
     }
     let temperature = default_text(find("temperature"), default);
-    let said = "0.15; 0.1 for ekf, vi, ivon, laplace (last_layer_full), laplace (last_layer_kfac); 1 for swag, a log posterior of your own; 3e-3 for laplace (diagonal)";
+    let said = "0.15; 0.1 for ekf, vi, ivon, laplace (last_layer_full), laplace (last_layer_kfac); 1 for swag, ema, snapshots, a log posterior of your own; 3e-3 for laplace (diagonal)";
     assert_eq!(temperature, said);
 }
 
@@ -342,6 +342,7 @@ fn a_run_takes_some_settings_anew_and_no_others() {
             "model_path",
             "test",
             "controls",
+            "predictive",
         ]
         .iter()
         .any(|p| row.name.starts_with(p));
@@ -543,14 +544,7 @@ fn another(row: &Row, case: &Case) -> Value {
 #[test]
 fn every_setting_of_a_method_is_named_where_the_method_does_not_read_it() {
     // What every method reads.
-    let always = [
-        "preset",
-        "sampler",
-        "temperature",
-        "chains",
-        "starts",
-        "chain",
-    ];
+    let always = ["preset", "sampler", "chains", "starts", "chain"];
     let groups = [Group::Sampler, Group::Schedule, Group::Mass, Group::Fits];
     let rows = || TABLE.iter().filter(|row| groups.contains(&row.group));
     for row in rows().filter(|row| !always.contains(&row.name)) {

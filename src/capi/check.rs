@@ -77,7 +77,7 @@ pub unsafe extern "C" fn bnn_check_checkpoint(
 ///
 /// [in] sampler: made or loaded, of the store's model and settings; store, as it was opened and appended to since. [out] report: missing: how many; first:
 /// the file name of the first, empty when none is missing. Samples that the store has from later steps than the sampler's are no holes: they are drawn again,
-/// and bnn_store_append compares them. None is missing of ekf, vi, laplace, swag and ivon, whose samples are drawn at the end. Errors: BNN_ERR_SHAPE for a sampler of
+/// and bnn_store_append compares them. None is missing of ekf, vi, laplace, swag, ivon, ema and snapshots, whose samples are drawn at the end. Errors: BNN_ERR_SHAPE for a sampler of
 /// another number of parameters, BNN_ERR_MISMATCH for another seed (other settings are not compared); BNN_ERR_INVALID for more than a million, which no
 /// chain has lost: its file was forged.
 #[unsafe(no_mangle)]

@@ -32,7 +32,7 @@ macro_rules! of_fit {
 /// Says that a call is for fits alone.
 pub(super) fn no_fit() -> Error {
     Error::conflict(
-        "this needs a sampler that fits a normal (ekf, vi, laplace, swag or ivon), and this one is a chain",
+        "this needs a sampler that fits (ekf, vi, laplace, swag, ivon, ema or snapshots), and this one is a chain",
     )
 }
 

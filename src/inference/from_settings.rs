@@ -89,7 +89,7 @@ impl Settings {
         let counts = match method {
             GaussianMethod::Ekf => c.learning_rate == 0.0,
             GaussianMethod::Laplace => true,
-            GaussianMethod::Vi | GaussianMethod::Swag | GaussianMethod::Ivon => false,
+            _ => false,
         };
         match self.num_data {
             Some(n) => c.observations = self.likelihood_weight * n,

@@ -4,7 +4,7 @@ use super::Report;
 use crate::backend::Backend;
 use crate::data::consecutive;
 use crate::error::{Error, Result};
-use crate::gpt::{Gpt, Workspace};
+use crate::gpt::{Gpt, Linearised, Workspace};
 use crate::memory;
 use crate::metrics::{
     DEFAULT_BLOCK, EnsembleScores, PairedDifference, PredictiveScores, Rouge, Summary, TokenScores,
@@ -43,6 +43,13 @@ pub enum Models<'a> {
     Each(&'a [Vec<f32>]),
     /// The average of the samples of a store with these indices, read one after the other: [`spread`](fn@super::spread) chooses some.
     Stored(&'a Store, &'a [usize]),
+    /// The average of these, each linearised around a mean: [`Linearised`]. Each takes three passes in place of one.
+    Linearised {
+        /// The mean, (n_params).
+        mean: &'a [f32],
+        /// The parameters, as draws from a normal about it.
+        draws: &'a Models<'a>,
+    },
 }
 
 impl Models<'_> {
@@ -52,18 +59,27 @@ impl Models<'_> {
             Self::One(_) => 1,
             Self::Each(all) => all.len(),
             Self::Stored(_, used) => used.len(),
+            Self::Linearised { draws, .. } => draws.count(),
         }
     }
 
-    /// Returns the first `n` of several; none where that is all of them, or nothing.
+    /// Returns the first `n` of several; none where that is all of them, or nothing, and of linearised ones.
     pub fn first(&self, n: usize) -> Option<Self> {
         if n == 0 || n >= self.count() {
             return None;
         }
         match self {
-            Self::One(_) => None,
+            Self::One(_) | Self::Linearised { .. } => None,
             Self::Each(all) => Some(Self::Each(&all[..n])),
             Self::Stored(store, used) => Some(Self::Stored(store, &used[..n])),
+        }
+    }
+
+    /// Returns what they are linearised around, where they are.
+    fn mean(&self) -> Option<&[f32]> {
+        match self {
+            Self::Linearised { mean, .. } => Some(mean),
+            _ => None,
         }
     }
 
@@ -76,6 +92,7 @@ impl Models<'_> {
                 let indices = (0..times).flat_map(|_| used.iter().copied());
                 store.for_each(indices, |_, params| f(params))
             }
+            Self::Linearised { draws, .. } => draws.for_each(times, f),
         }
     }
 }
@@ -150,6 +167,8 @@ pub fn score_tokens<B: Backend>(
     let rows = eval_batch(t).min(pieces.windows);
     let mut ws = Workspace::for_prediction(backend, gpt.config(), rows, t)?;
     let mut on_device = backend.zeros(gpt.n_params())?;
+    let linearise = |mean: &[f32]| Linearised::new(backend, gpt, mean, &ws);
+    let mut linearised = models.mean().map(linearise).transpose()?;
     let mut total: Option<TokenScores> = None;
     // How many times a model has scored a piece: all of them the first piece, then the second.
     let (mut made, mut sums) = (0, None);
@@ -163,11 +182,18 @@ pub fn score_tokens<B: Backend>(
             Some(acc) => acc,
             none => none.insert(EnsembleScores::new(backend, gpt, n * t)?),
         };
-        gpt.layout().check(params)?;
-        backend.upload(&mut on_device, params)?;
-        acc.add_watched(&on_device, piece, t, &mut ws, |windows| {
-            done(before + windows)
-        })?;
+        let done = |windows| done(before + windows);
+        match &mut linearised {
+            Some(model) => {
+                model.set(params)?;
+                acc.add_linearised(model, piece, t, &mut ws, done)?;
+            }
+            None => {
+                gpt.layout().check(params)?;
+                backend.upload(&mut on_device, params)?;
+                acc.add_watched(&on_device, piece, t, &mut ws, done)?;
+            }
+        }
         made += 1;
         let whole = made % count == 0;
         if let Some(acc) = sums.take_if(|_| whole) {

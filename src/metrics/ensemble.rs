@@ -4,7 +4,7 @@ use super::{PredictiveScores, TokenScores, eval_batch};
 use crate::backend::Backend;
 use crate::data::{Batch, consecutive};
 use crate::error::Result;
-use crate::gpt::{Gpt, Objective, TokenBatch, Workspace};
+use crate::gpt::{Gpt, Linearised, Objective, TokenBatch, Workspace};
 
 /// Collects the scores of models one after the other, each over the same N tokens.
 pub struct EnsembleScores<B: Backend> {
@@ -53,18 +53,28 @@ impl<B: Backend> EnsembleScores<B> {
         tokens: &[u16],
         t: usize,
         ws: &mut Workspace<B>,
-        mut done: impl FnMut(usize) -> Result<()>,
+        done: impl FnMut(usize) -> Result<()>,
     ) -> Result<()> {
-        let (windows, rows) = (consecutive(tokens, t)?, eval_batch(t));
-        let mut batch = Batch::new(rows, t)?;
-        let mut first = 0;
-        while first < windows.num_windows() {
-            first += windows.fill(first, rows, &mut batch)?;
-            let of = TokenBatch::new(&batch.x, &batch.y, t, Objective::All);
-            (self.gpt).predict(&self.backend, params, of, ws, &mut self.sums)?;
-            done(first)?;
-        }
-        Ok(())
+        let (gpt, backend) = (&self.gpt, &self.backend);
+        let predict =
+            |of: TokenBatch<'_>, ws: &mut _, to: &mut _| gpt.predict(backend, params, of, ws, to);
+        each_batch(&mut self.sums, tokens, t, ws, predict, done)
+    }
+
+    /// Scores a linearised model, as [`EnsembleScores::add_watched`] does a model. It must have been made with this workspace.
+    ///
+    /// # Errors
+    /// Fails as [`EnsembleScores::add_watched`] does.
+    pub fn add_linearised(
+        &mut self,
+        model: &mut Linearised<B>,
+        tokens: &[u16],
+        t: usize,
+        ws: &mut Workspace<B>,
+        done: impl FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
+        let predict = |of: TokenBatch<'_>, ws: &mut _, to: &mut _| model.predict(of, ws, to);
+        each_batch(&mut self.sums, tokens, t, ws, predict, done)
     }
 
     /// Returns the scores of each token, to which those of further tokens can be added.
@@ -91,4 +101,25 @@ impl<B: Backend> EnsembleScores<B> {
     pub fn finish(self) -> Result<PredictiveScores> {
         self.finish_tokens()?.scores()
     }
+}
+
+/// Adds the predictions for consecutive windows of `t` tokens, batch by batch.
+fn each_batch<B: Backend>(
+    sums: &mut B::Predictive,
+    tokens: &[u16],
+    t: usize,
+    ws: &mut Workspace<B>,
+    mut predict: impl FnMut(TokenBatch<'_>, &mut Workspace<B>, &mut B::Predictive) -> Result<()>,
+    mut done: impl FnMut(usize) -> Result<()>,
+) -> Result<()> {
+    let (windows, rows) = (consecutive(tokens, t)?, eval_batch(t));
+    let mut batch = Batch::new(rows, t)?;
+    let mut first = 0;
+    while first < windows.num_windows() {
+        first += windows.fill(first, rows, &mut batch)?;
+        let of = TokenBatch::new(&batch.x, &batch.y, t, Objective::All);
+        predict(of, ws, sums)?;
+        done(first)?;
+    }
+    Ok(())
 }

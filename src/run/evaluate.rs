@@ -17,6 +17,7 @@ use crate::inference::scoring::{Models, compare, score};
 use crate::inference::text_score::{TextPlan, write_and_score};
 use crate::inference::{Comparison, describe, spread};
 use crate::metrics::eval_batch;
+use crate::settings::Predictive;
 use crate::store::Store;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -71,6 +72,17 @@ impl Evaluation<'_> {
         spread(self.store.ids(), self.config.eval_num_posterior_samples)
     }
 
+    /// Returns what is averaged: samples of the store, or the model linearised around the baseline at these.
+    fn averaged<'b>(&'b self, samples: &'b Models<'b>) -> Models<'b> {
+        match self.config.predictive {
+            Predictive::Weights => samples.clone(),
+            Predictive::Linearised => Models::Linearised {
+                mean: &self.baseline.params,
+                draws: samples,
+            },
+        }
+    }
+
     fn scored(&self, split: &str, ctx: &mut Context) -> Result<Scored> {
         let start = Instant::now();
         let mut scored = match split {
@@ -96,7 +108,8 @@ impl Evaluation<'_> {
         // The baseline comes after the samples.
         let work = (used.len() + 1) * consecutive(tokens, block)?.num_windows();
         let mut progress = Progress::new(&format!("eval {split}"), 0, work as u64);
-        let models = Models::Stored(self.store, &used);
+        let samples = Models::Stored(self.store, &used);
+        let models = self.averaged(&samples);
         let (params, seed) = (&self.baseline.params, config.seed);
         let compared = compare(backend, gpt, tokens, &models, params, seed, |done| {
             ctx.check_stop()?;
@@ -114,7 +127,8 @@ impl Evaluation<'_> {
         let (config, setting) = (self.config, self.setting);
         let text = held_out(config, setting);
         let used = self.used()?;
-        let models = Models::Stored(self.store, &used);
+        let samples = Models::Stored(self.store, &used);
+        let models = self.averaged(&samples);
         let averaged = self.score(&text, &models, "eval val", ctx)?;
         let baseline = Models::One(&self.baseline.params);
         let baseline = self.score(&text, &baseline, "eval baseline", ctx)?;
@@ -159,7 +173,8 @@ impl Evaluation<'_> {
         }
         let (backend, gpt) = (&self.setting.model.backend, &self.setting.model.gpt);
         let each = chains.iter().map(|chain| {
-            let models = Models::Stored(self.store, chain);
+            let samples = Models::Stored(self.store, chain);
+            let models = self.averaged(&samples);
             let scores = score(backend, gpt, text.reporting, &models, |_| ctx.check_stop())?;
             Ok(mean(&scores.nll))
         });
@@ -192,6 +207,9 @@ impl Evaluation<'_> {
     fn say_samples(&self, ctx: &mut Context) -> Result<()> {
         let all = self.store.len();
         let (scored, written) = (self.used()?, spread(self.store.ids(), self.writers())?);
+        if self.config.predictive == Predictive::Linearised {
+            ctx.log.say("the averaged prediction is that of the model linearised around the baseline; texts are written by the samples as they are");
+        }
         for (what, used) in [("averaged", scored), ("averaged to write texts", written)] {
             if used.len() < all {
                 ctx.log.say(&format!("{what}: {}", describe(&used, all)));

@@ -1,4 +1,4 @@
-//! Fitting normals on a GPT's posterior (ekf, vi, laplace, swag, ivon), one or several: epochs of batches, a checkpoint, then draws into the store.
+//! Fits on a GPT's posterior (ekf, vi, laplace, swag, ivon, ema, snapshots), one or several: epochs of batches, a checkpoint, then draws into the store.
 
 use super::chain::save;
 use super::config::{Config, CovarianceStructure, GaussianMethod, expect_unedited, word};
@@ -360,9 +360,11 @@ fn warning(c: &Config, normal: GaussianMethod, val: &SplitReport, at_mean: f64) 
             GaussianMethod::Vi | GaussianMethod::Ivon => "a smaller --init-log-scale, or a longer run",
             GaussianMethod::Laplace => "a lower --temperature, or a smaller --prior-std",
             GaussianMethod::Swag => "a lower --temperature, or a smaller --learning-rate",
+            GaussianMethod::Ema | GaussianMethod::Snapshots => "a smaller --learning-rate, or fewer --num-epochs",
         };
         let why = match normal {
             GaussianMethod::Swag => "the path's normal is too wide",
+            GaussianMethod::Ema | GaussianMethod::Snapshots => "the optimiser has gone on for too long, or too fast",
             _ if c.unties() => "this normal is too wide for the head's weights",
             _ => "independent normals are too wide for these weights, which depend on each other",
         };

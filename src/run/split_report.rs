@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::inference::text_score::WrittenTexts;
 use crate::inference::{Comparison, Paired, counted};
 use crate::metrics::Summary;
+use crate::settings::Predictive;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -50,6 +51,8 @@ pub struct SplitReport {
     pub sampler_type: String,
     /// Samples averaged.
     pub num_posterior_samples: usize,
+    /// What was averaged: the samples' weights, or the model linearised around the baseline at them.
+    pub predictive: Predictive,
     /// exp of the averaged prediction's loss.
     pub perplexity: f64,
     /// Character BLEU-4 of generated texts.
@@ -114,6 +117,7 @@ impl SplitReport {
             total_tokens: averaged.nll.len(),
             sampler_type: config.sampler.name().into(),
             num_posterior_samples: averaged.sample_nll.len(),
+            predictive: config.predictive,
             perplexity: averaged.perplexity,
             bleu: None,
             rouge1: None,
@@ -182,10 +186,17 @@ impl SplitReport {
         };
         row("baseline", self.loss_baseline, String::new());
         let mean = self.loss_mean_of_samples;
-        row("mean of the samples", mean, String::new());
+        let [of_samples, averaged] = match self.predictive {
+            Predictive::Weights => ["mean of the samples", "averaged prediction"],
+            Predictive::Linearised => [
+                "mean of the samples, linearised",
+                "averaged linearised prediction",
+            ],
+        };
+        row(of_samples, mean, String::new());
         let p = &self.against_baseline;
         row(
-            "averaged prediction",
+            averaged,
             self.loss_averaged_prediction,
             format!("  (gain {} against the baseline)", p.gain_text()),
         );

@@ -13,6 +13,7 @@ use crate::inference::controls::{Control, best};
 use crate::inference::{
     ChainEnd, ChainSummary, Compared, Diagnosis, Facts, Movement, Verdict, counted, diagnose,
 };
+use crate::samplers::GaussianMethod;
 use crate::store::Store;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -295,11 +296,14 @@ fn details(r: &TrainReport, temperature: f64) -> String {
 
 /// Returns what a run's samples come to, by its chains, its probes and the validation split's scores.
 fn verdict(report: &TrainReport, config: &Config, val: &SplitReport) -> Verdict {
-    let fit = config.sampler.gaussian().is_some();
+    let method = config.sampler.gaussian();
+    let fit = method.is_some();
+    // What an optimiser went through is what a chain without noise is.
+    let normal = method.is_none_or(GaussianMethod::fits_normal);
     let mut facts = Facts {
         sampler: report.sampler_type.clone(),
-        fit,
-        temperature: config.temperature,
+        fit: fit && normal,
+        temperature: if normal { config.temperature } else { 0.0 },
         chains: if fit { 0 } else { config.chains as usize },
         samples: report.samples_collected,
         sampling_steps: (!fit).then_some(config.sampling_steps as f64),

@@ -1,25 +1,30 @@
-//! Gaussian approximations of all parameters, by any of five methods: a state machine over a caller's gradients.
+//! Gaussian approximations of all parameters, by any of seven methods: a state machine over a caller's gradients.
 //!
-//! The methods themselves are in [`ekf`](super::ekf), [`vi`](super::vi), [`laplace`](super::laplace), [`swag`](super::swag) and [`ivon`](super::ivon). Here is what a run needs around
+//! The methods themselves are in [`ekf`](super::ekf), [`vi`](super::vi), [`laplace`](super::laplace), [`swag`](super::swag), [`ivon`](super::ivon), [`ema`](super::ema) and
+//! [`snapshots`](super::snapshots). Here is what a run needs around
 //! them: how many steps there are, and how often the data count.
 
 use super::Phase;
+use super::adam_path::PathReport;
 use super::ekf::{Ekf, EkfConfig, Squared};
+use super::ema::Ema;
 use super::gaussian_config::{GaussianConfig, GaussianMethod};
 use super::gaussian_state::GaussianState;
 use super::ivon::{Ivon, IvonReport};
 use super::laplace::{Laplace, PriorFit};
-use super::swag::{Swag, SwagReport};
+use super::snapshots::Snapshots;
+use super::swag::Swag;
 use super::vi::{Vi, ViReport};
 use crate::backend::{Scalars, Transfer, Vectors};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GaussianReport {
     /// Which step this was, counted from 0.
     pub step: u64,
-    /// The value that was given with the gradient: of VI and IVON the log posterior, its mean over the step's draws; of SWAG the log posterior; a mean log
+    /// The value that was given with the gradient: of VI and IVON the log posterior, its mean over the step's draws; of an optimiser's path the log posterior; a mean log
     /// likelihood otherwise.
     pub value: f64,
 }
@@ -32,7 +37,7 @@ impl GaussianReport {
         }
     }
 
-    fn of_swag(r: SwagReport) -> Self {
+    fn of_path(r: PathReport) -> Self {
         Self {
             step: r.step,
             value: r.log_post,
@@ -77,6 +82,8 @@ enum Fit<V: Vectors> {
     Laplace(Laplace<V>),
     Swag(Swag<V>),
     Ivon(Ivon<V>),
+    Ema(Ema<V>),
+    Snapshots(Snapshots<V>),
 }
 
 /// A Gaussian approximation of all parameters that is being fitted to a caller's gradients. For one thread at a time.
@@ -134,6 +141,13 @@ impl<V: Vectors> GaussianApproximation<V> {
             (GaussianMethod::Ivon, GaussianState::Ivon(s)) => {
                 (Fit::Ivon(Ivon::restore(v, config.ivon(), s)?), s.mean.len())
             }
+            (GaussianMethod::Ema, GaussianState::Ema(s)) => {
+                (Fit::Ema(Ema::restore(v, config.ema(), s)?), s.params.len())
+            }
+            (GaussianMethod::Snapshots, GaussianState::Snapshots(s)) => (
+                Fit::Snapshots(Snapshots::restore(v, config.snapshots(), s)?),
+                s.params.len(),
+            ),
             (method, other) => {
                 return Err(Error::conflict(format!(
                     "the state is one of {}, and the settings ask for {method}",
@@ -164,10 +178,12 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Laplace(l) => GaussianState::Laplace(l.state()?),
             Fit::Swag(s) => GaussianState::Swag(s.state()?),
             Fit::Ivon(i) => GaussianState::Ivon(i.state()?),
+            Fit::Ema(e) => GaussianState::Ema(e.state()?),
+            Fit::Snapshots(s) => GaussianState::Snapshots(s.state()?),
         })
     }
 
-    /// Takes in, for VI, SWAG and IVON, the gradient of the log posterior at [`GaussianApproximation::point`], and its value; `None` while draws of the step are
+    /// Takes in, for VI, IVON and an optimiser's path, the gradient of the log posterior at [`GaussianApproximation::point`], and its value; `None` while draws of the step are
     /// left.
     ///
     /// # Errors
@@ -186,7 +202,15 @@ impl<V: Vectors> GaussianApproximation<V> {
             }
             Fit::Swag(s) => {
                 let r = s.step_with_gradient(grad, log_post, rate)?;
-                Ok(Some(GaussianReport::of_swag(r)))
+                Ok(Some(GaussianReport::of_path(r)))
+            }
+            Fit::Ema(e) => {
+                let r = e.step_with_gradient(grad, log_post, rate)?;
+                Ok(Some(GaussianReport::of_path(r)))
+            }
+            Fit::Snapshots(s) => {
+                let r = s.step_with_gradient(grad, log_post, rate)?;
+                Ok(Some(GaussianReport::of_path(r)))
             }
             Fit::Ivon(i) => {
                 let done = i.step_with_gradient(grad, log_post, rate)?;
@@ -211,7 +235,15 @@ impl<V: Vectors> GaussianApproximation<V> {
             }
             Fit::Swag(s) => {
                 let r = s.step_recorded(grad, record, log_post, rate)?;
-                Ok(Some(GaussianReport::of_swag(r)))
+                Ok(Some(GaussianReport::of_path(r)))
+            }
+            Fit::Ema(e) => {
+                let r = e.step_recorded(grad, record, log_post, rate)?;
+                Ok(Some(GaussianReport::of_path(r)))
+            }
+            Fit::Snapshots(s) => {
+                let r = s.step_recorded(grad, record, log_post, rate)?;
+                Ok(Some(GaussianReport::of_path(r)))
             }
             Fit::Ivon(i) => {
                 let done = i.step_recorded(grad, record, log_post, rate)?;
@@ -241,7 +273,7 @@ impl<V: Vectors> GaussianApproximation<V> {
     /// log likelihoods (Laplace does not read it), `squares` times `squares_scale` the mean of their squares, `log_lik` the mean itself.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] with step and element, the state as before; [`Error::Conflict`] for VI, SWAG and IVON, and when every step was made.
+    /// [`Error::NotFinite`] with step and element, the state as before; [`Error::Conflict`] for VI, IVON and an optimiser's path, and when every step was made.
     pub fn step_with_squares(
         &mut self,
         grad: &V::Vector,
@@ -278,7 +310,7 @@ impl<V: Vectors> GaussianApproximation<V> {
                 self.prior = None;
                 l.step_recorded(of.squares, scale, record, log_lik)?
             }
-            Fit::Vi(_) | Fit::Swag(_) | Fit::Ivon(_) => {
+            Fit::Vi(_) | Fit::Swag(_) | Fit::Ivon(_) | Fit::Ema(_) | Fit::Snapshots(_) => {
                 return Err(Error::conflict(format!(
                     "{} takes the gradient of the log posterior: call step_with_gradient",
                     self.config.method
@@ -288,7 +320,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(GaussianReport { step, value })
     }
 
-    /// Sets, for VI, SWAG and IVON, the factor on the rate in all following steps, in place of the schedule's; `None` gives that its place back. No part of the
+    /// Sets, for VI, IVON and an optimiser's path, the factor on the rate in all following steps, in place of the schedule's; `None` gives that its place back. No part of the
     /// state.
     ///
     /// # Errors
@@ -299,12 +331,14 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(())
     }
 
-    /// Returns where the next gradient is to be taken: the draw of VI or IVON, SWAG's optimiser, or the mean.
+    /// Returns where the next gradient is to be taken: the draw of VI or IVON, an optimiser on its path, or the mean.
     pub fn point(&self) -> &V::Vector {
         match &self.fit {
             Fit::Vi(v) => v.point(),
             Fit::Swag(s) => s.params(),
             Fit::Ivon(i) => i.point(),
+            Fit::Ema(e) => e.params(),
+            Fit::Snapshots(s) => s.params(),
             _ => self.mean(),
         }
     }
@@ -317,6 +351,8 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Laplace(l) => l.mean(),
             Fit::Swag(s) => s.mean(),
             Fit::Ivon(i) => i.mean(),
+            Fit::Ema(e) => e.mean(),
+            Fit::Snapshots(s) => s.mean(),
         }
     }
 
@@ -342,6 +378,8 @@ impl<V: Vectors> GaussianApproximation<V> {
             }
             Fit::Swag(s) => s.sd(t)?,
             Fit::Ivon(i) => i.sd()?,
+            Fit::Ema(e) => memory::zeros(v.len(e.mean()), "standard deviations")?,
+            Fit::Snapshots(s) => s.sd()?,
         })
     }
 
@@ -364,6 +402,8 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Laplace(l) => l.average_sd(prior_precision, self.config.temperature),
             Fit::Swag(s) => s.average_sd(self.config.temperature),
             Fit::Ivon(i) => i.average_sd(),
+            Fit::Ema(_) => Ok(0.0),
+            Fit::Snapshots(s) => s.average_sd(),
         }
     }
 
@@ -386,7 +426,7 @@ impl<V: Vectors> GaussianApproximation<V> {
         Ok(fitted.unwrap_or(self.config.prior_std.powi(-2)))
     }
 
-    /// Writes draw number `index` of the seed from the normals as they are, into `out`.
+    /// Writes draw number `index` of the seed from the normals as they are, into `out`; of snapshots the state of that number, and of a moving average that.
     ///
     /// # Errors
     /// When `out` has another length; as [`GaussianApproximation::prior_fit`] and [`Laplace::draw`].
@@ -396,13 +436,15 @@ impl<V: Vectors> GaussianApproximation<V> {
             self.config.temperature,
             self.config.seed,
         );
-        let index = self.config.numbered(index);
+        let (state, index) = (index, self.config.numbered(index));
         match &self.fit {
             Fit::Ekf(e) => e.draw(seed, index, out),
             Fit::Vi(v) => v.draw(seed, index, out),
             Fit::Laplace(l) => l.draw(p, t, seed, index, out),
             Fit::Swag(s) => s.draw(t, seed, index, out),
             Fit::Ivon(i) => i.draw(seed, index, out),
+            Fit::Ema(e) => e.draw(out),
+            Fit::Snapshots(s) => s.draw(state, out),
         }
     }
 
@@ -414,6 +456,8 @@ impl<V: Vectors> GaussianApproximation<V> {
             Fit::Laplace(l) => l.steps_made(),
             Fit::Swag(s) => s.steps_made(),
             Fit::Ivon(i) => i.steps_made(),
+            Fit::Ema(e) => e.steps_made(),
+            Fit::Snapshots(s) => s.steps_made(),
         }
     }
 

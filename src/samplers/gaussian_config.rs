@@ -1,14 +1,16 @@
 //! The settings of a fit: its method, how many steps there are, and how often the data count.
 
 use super::Schedule;
+use super::ema::EmaConfig;
 use super::ivon::IvonConfig;
+use super::snapshots::SnapshotsConfig;
 use super::swag::SwagConfig;
 use super::vi::ViConfig;
 use crate::error::{Error, Result};
 use crate::memory;
 use serde::{Deserialize, Serialize};
 
-/// The methods that fit a Gaussian approximation.
+/// The methods that fit: a Gaussian approximation, or an optimiser's average or states, to be compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GaussianMethod {
@@ -22,13 +24,30 @@ pub enum GaussianMethod {
     Swag,
     /// IVON, variational inference by natural gradients: [`crate::samplers::ivon`].
     Ivon,
+    /// The moving average of an optimiser: [`crate::samplers::ema`].
+    Ema,
+    /// States of an optimiser, an ensemble: [`crate::samplers::snapshots`].
+    Snapshots,
 }
 
 impl GaussianMethod {
     /// Lists every method.
-    pub const ALL: [Self; 5] = [Self::Ekf, Self::Vi, Self::Laplace, Self::Swag, Self::Ivon];
+    pub const ALL: [Self; 7] = [
+        Self::Ekf,
+        Self::Vi,
+        Self::Laplace,
+        Self::Swag,
+        Self::Ivon,
+        Self::Ema,
+        Self::Snapshots,
+    ];
 
-    /// Returns the name in flags and files: `ekf`, `vi`, `laplace`, `swag` or `ivon`.
+    /// Returns whether it fits a normal, and draws from it: not so `ema` and `snapshots`, which are points of an optimiser's path.
+    pub fn fits_normal(self) -> bool {
+        !matches!(self, Self::Ema | Self::Snapshots)
+    }
+
+    /// Returns the name in flags and files: `ekf`, `vi`, `laplace`, `swag`, `ivon`, `ema` or `snapshots`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ekf => "ekf",
@@ -36,6 +55,8 @@ impl GaussianMethod {
             Self::Laplace => "laplace",
             Self::Swag => "swag",
             Self::Ivon => "ivon",
+            Self::Ema => "ema",
+            Self::Snapshots => "snapshots",
         }
     }
 }
@@ -93,20 +114,20 @@ pub struct GaussianConfig {
     pub method: GaussianMethod,
     /// Steps of the whole fit, at least 1.
     pub steps: u64,
-    /// VI, SWAG and IVON: the optimiser's rate, > 0. EKF: how often a step's mean observation counts, at T = 1; 0 counts every observation of the data once over
+    /// VI, SWAG, IVON, and the optimiser's average and states: the optimiser's rate, > 0. EKF: how often a step's mean observation counts, at T = 1; 0 counts every observation of the data once over
     /// the fit. Laplace: none.
     pub learning_rate: f64,
-    /// VI, SWAG and IVON: a factor on the rate.
+    /// A factor on the rate, where there is an optimiser's.
     pub schedule: Schedule,
-    /// Temperature T of the target, > 0. SWAG: the factor of its covariance.
+    /// Temperature T of the target, > 0. SWAG: the factor of its covariance. The optimiser's average and states do not read it.
     pub temperature: f64,
     /// Seed of VI's and IVON's draws, of labels, and of the draws from the fit.
     pub seed: u64,
     /// Which fit of the seed this is: each has numbers of its own.
     #[serde(default, skip_serializing)]
     pub chain: u32,
-    /// Observations that the data are, times the likelihood's weight, > 0: what EKF (at rate 0) and Laplace count the steps' means up to, and what SWAG
-    /// divides the log posterior by. A fit on a GPT's posterior sets it to that posterior's sequences.
+    /// Observations that the data are, times the likelihood's weight, > 0: what EKF (at rate 0) and Laplace count the steps' means up to, and what SWAG and
+    /// the optimiser's average and states divide the log posterior by. A fit on a GPT's posterior sets it to that posterior's sequences.
     pub observations: f64,
     /// EKF: standard deviation before any data, > 0.
     pub init_sd: f64,
@@ -138,7 +159,18 @@ pub struct GaussianConfig {
     /// IVON: the share of the curvature that a step keeps, inside (0, 1); the other methods have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ivon_decay: Option<f64>,
+    /// The optimiser's average: the share of it that a step keeps, in [0, 1); the other methods have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
+    /// The optimiser's states: how many are kept, at equal distances, 1 to `steps`; the other methods keep none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub states: Option<u64>,
 }
+
+/// The share of an optimiser's average that a step keeps by default.
+pub(crate) const EMA_DECAY: f64 = 0.99;
+/// The states of an optimiser that are kept by default.
+const STATES: u64 = 25;
 
 /// The share of the curvature that a step of IVON keeps by default.
 const IVON_DECAY: f64 = 0.999;
@@ -165,13 +197,16 @@ impl Default for SwagSnapshots {
 const LEAST_SNAPSHOTS: u64 = 3;
 
 impl GaussianConfig {
-    /// Returns the method's defaults: T = 0.1 (Laplace 0.003, SWAG 1), seed 0, one observation, a prior of standard deviation 1.
+    /// Returns the method's defaults: T = 0.1 (Laplace 0.003, SWAG and the optimiser's average and states 1), seed 0, one observation, a prior of standard deviation 1.
     pub fn new(method: GaussianMethod, steps: u64) -> Self {
         Self {
             method,
             steps,
             learning_rate: match method {
-                GaussianMethod::Vi | GaussianMethod::Swag => 1e-3,
+                GaussianMethod::Vi
+                | GaussianMethod::Swag
+                | GaussianMethod::Ema
+                | GaussianMethod::Snapshots => 1e-3,
                 GaussianMethod::Ivon => 1e-2,
                 GaussianMethod::Ekf | GaussianMethod::Laplace => 0.0,
             },
@@ -179,9 +214,7 @@ impl GaussianConfig {
                 GaussianMethod::Vi | GaussianMethod::Ivon => Schedule::Linear {
                     final_fraction: 0.01,
                 },
-                GaussianMethod::Ekf | GaussianMethod::Laplace | GaussianMethod::Swag => {
-                    Schedule::Constant
-                }
+                _ => Schedule::Constant,
             },
             temperature: Self::default_temperature(method, CovarianceStructure::Diagonal),
             seed: 0,
@@ -202,15 +235,17 @@ impl GaussianConfig {
             laplace_fit_prior: false,
             snapshots: (method == GaussianMethod::Swag).then(SwagSnapshots::default),
             ivon_decay: (method == GaussianMethod::Ivon).then_some(IVON_DECAY),
+            ema_decay: (method == GaussianMethod::Ema).then_some(EMA_DECAY),
+            states: (method == GaussianMethod::Snapshots).then_some(STATES),
         }
     }
 
-    /// Returns the default temperature: 0.003 for laplace's independent normals, 1 for swag, 0.1 for all others. Only laplace reads the structure.
+    /// Returns the default temperature: 0.003 for laplace's independent normals, 1 for swag, ema and snapshots, 0.1 for all others. Only laplace reads the structure.
     pub fn default_temperature(method: GaussianMethod, structure: CovarianceStructure) -> f64 {
         match (method, structure) {
             // Independent normals of the Fisher information's widths are far too wide for weights that depend on each other.
             (GaussianMethod::Laplace, CovarianceStructure::Diagonal) => 3e-3,
-            (GaussianMethod::Swag, _) => 1.0,
+            (GaussianMethod::Swag | GaussianMethod::Ema | GaussianMethod::Snapshots, _) => 1.0,
             _ => 0.1,
         }
     }
@@ -248,6 +283,19 @@ impl GaussianConfig {
                 self.schedule.check(self.steps)?;
                 self.check_snapshots()
             }
+            GaussianMethod::Ema => {
+                positive("learning_rate", self.learning_rate)?;
+                let decay = self.ema().decay;
+                if !(0.0..1.0).contains(&decay) {
+                    return Err(Error::out_of_range("ema_decay", "0 to below 1", decay));
+                }
+                self.schedule.check(self.steps)
+            }
+            GaussianMethod::Snapshots => {
+                positive("learning_rate", self.learning_rate)?;
+                self.schedule.check(self.steps)?;
+                self.check_states()
+            }
             GaussianMethod::Ekf if self.learning_rate == 0.0 => Ok(()),
             GaussianMethod::Ekf => positive("learning_rate", self.learning_rate),
             GaussianMethod::Laplace => {
@@ -274,6 +322,18 @@ impl GaussianConfig {
                  snapshots more often",
                 self.steps,
                 if every == 0 { 0 } else { taken },
+            )));
+        }
+        Ok(())
+    }
+
+    /// Checks that an optimiser's path has as many states as are kept.
+    fn check_states(&self) -> Result<()> {
+        let states = self.states.unwrap_or(STATES);
+        if states == 0 || states > self.steps {
+            return Err(Error::conflict(format!(
+                "num_samples: a path of {} steps has 1 to {0} states to keep, and {states} are asked for: make more steps (num_epochs), or keep fewer",
+                self.steps
             )));
         }
         Ok(())
@@ -334,6 +394,10 @@ impl GaussianConfig {
             GaussianMethod::Ivon if self.schedule.depends_on_steps() => {
                 Some("the schedule of ivon's rate depends on it")
             }
+            GaussianMethod::Ema if self.schedule.depends_on_steps() => {
+                Some("the schedule of ema's rate depends on it")
+            }
+            GaussianMethod::Snapshots => Some("the distance of snapshots' states depends on it"),
             GaussianMethod::Ekf if self.learning_rate == 0.0 => {
                 Some("ekf at step_size 0 counts a step for its share of the data")
             }
@@ -376,6 +440,11 @@ impl GaussianConfig {
             let what = format!("swag_rank: {rank} vectors of {n} parameters (choose fewer)");
             return memory::probe::<f32>(rank.saturating_mul(n), &what);
         }
+        if self.method == GaussianMethod::Snapshots {
+            let states = usize::try_from(self.states.unwrap_or(STATES)).unwrap_or(usize::MAX);
+            let what = format!("num_samples: {states} states of {n} parameters (choose fewer)");
+            return memory::probe::<f32>(states.saturating_mul(n), &what);
+        }
         let numbers = match (self.fits_head(), self.laplace_structure) {
             (true, CovarianceStructure::LastLayerFull) => {
                 (v * v.saturating_sub(1) / 2) * (c * (c + 1) / 2)
@@ -404,7 +473,7 @@ impl GaussianConfig {
             GaussianMethod::Vi | GaussianMethod::Ivon => self.vi_n_samples.into(),
             // The squares of other labels than the data's have a pass of their own.
             GaussianMethod::Ekf if !self.ekf_labels.is_empirical() => 2,
-            GaussianMethod::Ekf | GaussianMethod::Laplace | GaussianMethod::Swag => 1,
+            _ => 1,
         }
     }
 
@@ -444,6 +513,23 @@ impl GaussianConfig {
             draws: self.vi_n_samples,
             seed: self.seed,
             chain: self.chain,
+        }
+    }
+
+    pub(super) fn ema(&self) -> EmaConfig {
+        EmaConfig {
+            lr: self.learning_rate,
+            observations: self.observations,
+            decay: self.ema_decay.unwrap_or(EMA_DECAY),
+        }
+    }
+
+    pub(super) fn snapshots(&self) -> SnapshotsConfig {
+        SnapshotsConfig {
+            lr: self.learning_rate,
+            observations: self.observations,
+            steps: self.steps,
+            states: self.states.unwrap_or(STATES),
         }
     }
 

@@ -4,7 +4,7 @@ use super::Phase;
 use super::ekf::Squared;
 use super::gaussian::GaussianApproximation;
 use super::gaussian_config::{CurvatureKind, GaussianConfig, GaussianMethod};
-use super::gaussian_state::{DEVIATIONS, GaussianState, Values};
+use super::gaussian_state::{DEVIATIONS, GaussianState, STATES, Values};
 use super::laplace::PriorFit;
 use super::last_layer::{HeadBatch, LastLayer};
 use crate::backend::vectors::Combine;
@@ -24,7 +24,7 @@ pub struct FitReport {
     pub step: u64,
     /// Mean log likelihood of the batch where the gradient was taken, nats; VI's over its draws.
     pub log_lik: f64,
-    /// The log posterior of SWAG, and of VI its mean over the draws; num_data * log_lik otherwise.
+    /// The log posterior of an optimiser on its path, and of VI its mean over the draws; num_data * log_lik otherwise.
     pub log_post: f64,
 }
 
@@ -101,7 +101,7 @@ impl<B: Backend> Head<B> {
     }
 }
 
-/// Makes a step of SWAG, or all draws of a step of VI or IVON.
+/// Makes a step of an optimiser on its path, or all draws of a step of VI or IVON.
 fn gradient_step<B: Backend>(
     normals: &mut GaussianApproximation<B>,
     posterior: &mut Posterior<B>,
@@ -184,12 +184,14 @@ pub struct GaussianFit<B: Backend> {
 
 /// Checks that a state's arrays are of the model's size.
 fn check_size(gpt: &Gpt, state: &GaussianState) -> Result<()> {
-    let has_moments = matches!(state.method(), GaussianMethod::Vi | GaussianMethod::Swag);
+    use GaussianMethod::{Ema, Snapshots, Swag, Vi};
+    let has_moments = matches!(state.method(), Vi | Swag | Ema | Snapshots);
     for (name, v) in state.values() {
-        // Adam's moments may be left out, and of swag's columns there is any number.
+        // Adam's moments may be left out, and of columns and states there is any number.
         if let Values::F32(v) = v
             && !(v.is_empty() && has_moments)
             && name != DEVIATIONS
+            && name != STATES
         {
             gpt.layout().check(v)?;
         }

@@ -2,10 +2,12 @@
 
 use super::GaussianConfig;
 use super::ekf::EkfState;
+use super::ema::EmaState;
 use super::gaussian_config::{CovarianceStructure, GaussianMethod};
 use super::ivon::IvonState;
 use super::laplace::LaplaceState;
 use super::last_layer::{HeadHessian, LastLayerState};
+use super::snapshots::SnapshotsState;
 use super::swag::SwagState;
 use super::vi::ViState;
 use crate::error::Result;
@@ -13,6 +15,8 @@ use crate::memory;
 
 /// The name of swag's columns, an array of any number of times (n_params).
 pub(super) const DEVIATIONS: &str = "deviations";
+/// The name of the states of snapshots, likewise.
+pub(super) const STATES: &str = "states";
 /// What messages call a fit's mean.
 const MEAN: &str = "a fit's mean";
 
@@ -31,6 +35,10 @@ pub enum GaussianState {
     Swag(SwagState),
     /// State of IVON between two steps.
     Ivon(IvonState),
+    /// State of an optimiser's average.
+    Ema(EmaState),
+    /// State of an optimiser that keeps states.
+    Snapshots(SnapshotsState),
 }
 
 /// An array of a state.
@@ -88,6 +96,18 @@ impl GaussianState {
                 squares: filled(0.0)?,
                 deviations: Vec::new(),
             }),
+            (GaussianMethod::Ema, _) => Self::Ema(EmaState {
+                step,
+                params: memory::copy(&mean, MEAN)?,
+                adam: Default::default(),
+                mean,
+            }),
+            (GaussianMethod::Snapshots, _) => Self::Snapshots(SnapshotsState {
+                step,
+                params: mean,
+                adam: Default::default(),
+                states: Vec::new(),
+            }),
             (GaussianMethod::Laplace, CovarianceStructure::Diagonal) => {
                 Self::Laplace(LaplaceState {
                     step,
@@ -119,22 +139,34 @@ impl GaussianState {
     /// Returns [`Error::OutOfMemory`](crate::Error::OutOfMemory) where memory does not hold it.
     pub fn blank(config: &GaussianConfig, n: usize, head: [usize; 2], step: u64) -> Result<Self> {
         let mut state = Self::at(config, memory::zeros(n, MEAN)?, head)?;
+        let averages = |of: &mut [Vec<f32>]| {
+            of.iter_mut().try_for_each(|v| {
+                *v = memory::zeros(n, "the averages of AdamW")?;
+                Ok(())
+            })
+        };
         match &mut state {
             Self::Ekf(s) => s.step = step,
             Self::Vi(s) => {
                 s.step = step;
-                for v in &mut s.adam {
-                    *v = memory::zeros(n, "the averages of AdamW")?;
-                }
+                averages(&mut s.adam)?;
+            }
+            Self::Ema(s) => {
+                s.step = step;
+                averages(&mut s.adam)?;
+            }
+            Self::Snapshots(s) => {
+                s.step = step;
+                averages(&mut s.adam)?;
+                let kept = config.snapshots().kept(step);
+                s.states = memory::zeros(n.saturating_mul(kept), "an ensemble's states")?;
             }
             Self::Laplace(s) => s.step = step,
             Self::LastLayer(s) => s.step = step,
             Self::Ivon(s) => s.step = step,
             Self::Swag(s) => {
                 s.step = step;
-                for v in &mut s.adam {
-                    *v = memory::zeros(n, "the averages of AdamW")?;
-                }
+                averages(&mut s.adam)?;
                 let (_, columns) = config.swag().collected(step);
                 s.deviations = memory::zeros(n.saturating_mul(columns), "swag's deviations")?;
             }
@@ -150,6 +182,8 @@ impl GaussianState {
             Self::Laplace(_) | Self::LastLayer(_) => GaussianMethod::Laplace,
             Self::Swag(_) => GaussianMethod::Swag,
             Self::Ivon(_) => GaussianMethod::Ivon,
+            Self::Ema(_) => GaussianMethod::Ema,
+            Self::Snapshots(_) => GaussianMethod::Snapshots,
         }
     }
 
@@ -162,12 +196,14 @@ impl GaussianState {
             Self::LastLayer(s) => s.step,
             Self::Swag(s) => s.step,
             Self::Ivon(s) => s.step,
+            Self::Ema(s) => s.step,
+            Self::Snapshots(s) => s.step,
         }
     }
 
     /// Returns the arrays by name: `params` and `sd` (ekf); `params`, `log_sd`, `adam.0` to `adam.3` (vi); `params` and `precision` (laplace), or
     /// `params` with `pairs`, or with `outputs` and `inputs` (of a head); `params`, `adam.0`, `adam.1`, `mean`, `squares` and `deviations` (swag); `params`, `hessian`
-    /// and `momentum` (ivon).
+    /// and `momentum` (ivon); `params`, `adam.0`, `adam.1` and `mean` (ema) or `states` (snapshots).
     pub fn values(&self) -> Vec<(&'static str, Values<'_>)> {
         use Values::{F32, F64};
         match self {
@@ -198,6 +234,24 @@ impl GaussianState {
                     ("mean", F32(&s.mean)),
                     ("squares", F32(&s.squares)),
                     (DEVIATIONS, F32(&s.deviations)),
+                ]
+            }
+            Self::Ema(s) => {
+                let [a, b] = &s.adam;
+                vec![
+                    ("params", F32(&s.params)),
+                    ("adam.0", F32(a)),
+                    ("adam.1", F32(b)),
+                    ("mean", F32(&s.mean)),
+                ]
+            }
+            Self::Snapshots(s) => {
+                let [a, b] = &s.adam;
+                vec![
+                    ("params", F32(&s.params)),
+                    ("adam.0", F32(a)),
+                    ("adam.1", F32(b)),
+                    (STATES, F32(&s.states)),
                 ]
             }
             Self::LastLayer(s) => {
@@ -243,6 +297,24 @@ impl GaussianState {
                     ("mean", F32(&mut s.mean)),
                     ("squares", F32(&mut s.squares)),
                     (DEVIATIONS, F32(&mut s.deviations)),
+                ]
+            }
+            Self::Ema(s) => {
+                let [a, b] = &mut s.adam;
+                vec![
+                    ("params", F32(&mut s.params)),
+                    ("adam.0", F32(a)),
+                    ("adam.1", F32(b)),
+                    ("mean", F32(&mut s.mean)),
+                ]
+            }
+            Self::Snapshots(s) => {
+                let [a, b] = &mut s.adam;
+                vec![
+                    ("params", F32(&mut s.params)),
+                    ("adam.0", F32(a)),
+                    ("adam.1", F32(b)),
+                    (STATES, F32(&mut s.states)),
                 ]
             }
             Self::LastLayer(s) => {

@@ -14,7 +14,7 @@
 //! | SGNHT, explicit Euler | [`sgnht_euler`] | that of SGHMC by explicit Euler, with the friction at which the momenta have T: for comparison only |
 //! | SGLRW | [`sglrw`] | exact variance of each parameter, whatever the gradient's noise |
 //!
-//! Five methods fit normals instead of sampling, and hand out draws from them:
+//! Seven methods fit instead of sampling: five of them normals, of which they hand out draws, and two an average or states of an optimiser:
 //!
 //! | method | file | the fit on a Gaussian |
 //! |---|---|---|
@@ -24,9 +24,12 @@
 //! | Laplace of the head | [`last_layer`] | the precision, whole or as a Kronecker product, of the last layer's weights |
 //! | IVON | [`ivon`] | as VI |
 //! | SWAG | [`swag`] | mean and covariance of an optimiser's path, which gradient noise makes |
+//! | moving average | [`ema`] | one point near the mode: no spread |
+//! | snapshots | [`snapshots`] | points of an optimiser's path, whose spread gradient noise makes |
 //!
 //! What a step size means, and which is too large, is in [`stability`]; the curvature that decides it is found by [`curvature`].
 
+mod adam_path;
 pub mod auto_step;
 pub mod baoa;
 mod chain;
@@ -35,6 +38,7 @@ pub mod curvature;
 pub mod defaults;
 mod dense;
 pub mod ekf;
+pub mod ema;
 pub mod free;
 mod gaussian;
 mod gaussian_config;
@@ -58,19 +62,23 @@ pub mod sglrw;
 pub mod sgnht;
 pub mod sgnht_ding;
 pub mod sgnht_euler;
+pub mod snapshots;
 pub mod stability;
 pub mod swag;
 mod temperatures;
 pub mod vi;
 
 pub use crate::batch_means::{BatchMeans, RunningMean};
+pub use adam_path::PathReport;
 pub use auto_step::{AutoStep, AutoStepState};
 pub use chain::{Chain, ChainReport, ChainState};
 pub use config::{ChainConfig, Momenta, Thermostat};
 pub use curvature::{ExtremeEigenvalues, extreme_curvature};
 pub use ekf::Ekf;
+pub use ema::Ema;
 pub use free::{FreeDiffusion, FreeMotion, Lightness};
 pub use gaussian::{GaussianApproximation, GaussianReport};
+pub(crate) use gaussian_config::EMA_DECAY;
 pub use gaussian_config::{
     CovarianceStructure, CurvatureKind, GaussianConfig, GaussianMethod, SwagSnapshots,
 };
@@ -88,6 +96,7 @@ pub use sampler::{Factors, Phase, Sampler, StepReport};
 pub use sampler_state::SamplerState;
 pub use schedule::Schedule;
 pub use scheme::{Kinetic, Scheme};
+pub use snapshots::Snapshots;
 pub use swag::Swag;
 pub use temperatures::Temperatures;
 pub use vi::Vi;

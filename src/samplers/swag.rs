@@ -4,7 +4,7 @@
 //! covariance of points of that path (Maddox et al. 2019, "A simple baseline for Bayesian uncertainty in deep learning", algorithm 1). Fits of several
 //! chains make MultiSWAG (Wilson & Izmailov 2020).
 //!
-//! **Update.** Every step moves theta by AdamW without weight decay, down minus the log posterior over the observations. Every `every` steps theta
+//! **Update.** Every step moves theta by AdamW ([`AdamPath`]). Every `every` steps theta
 //! is a snapshot, number n = 1, 2, …:
 //!
 //! ```text
@@ -19,7 +19,7 @@
 //! mean + sqrt(T / 2) sqrt(squares / n) z1 + sqrt(T / (2 (K - 1))) D z2
 //! ```
 //!
-//! **Hyperparameters.** `lr` > 0, times the caller's factor of a step; betas 0.9 and 0.99, eps 1e-8. `every` >= 1. `rank` >= 2. `temperature` T > 0 multiplies
+//! **Hyperparameters.** `lr` > 0, times the caller's factor of a step; `every` >= 1. `rank` >= 2. `temperature` T > 0 multiplies
 //! the covariance; 1 is the paper's, and the path does not depend on it.
 //!
 //! **State.** theta, AdamW's two means, mean, squares, D, steps. **Init.** As given.
@@ -27,8 +27,9 @@
 //! **Where it differs.** The paper moves by SGD and counts the start as a snapshot. It keeps the mean of the squares, from which small variances
 //! cannot be told in f32; the sums here are of squared distances (Welford 1962) and equal it but for rounding.
 
-use crate::backend::vectors::{AdamW, Combine, Noise, StdDev, Transfer, Vectors};
-use crate::backend::{Input, Scalars};
+use super::adam_path::{AdamPath, PathReport};
+use crate::backend::Scalars;
+use crate::backend::vectors::{Combine, Noise, StdDev, Transfer, Vectors};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::rng::{Stream, StreamTag};
@@ -75,27 +76,14 @@ pub struct SwagState {
     pub deviations: Vec<f32>,
 }
 
-/// The outcome of a step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SwagReport {
-    /// Which step this was, counted from 0.
-    pub step: u64,
-    /// The log posterior before it.
-    pub log_post: f64,
-}
-
 /// A fit by SWAG. One thread at a time.
 pub struct Swag<V: Vectors> {
-    vectors: V,
+    path: AdamPath<V>,
     config: SwagConfig,
-    step: u64,
-    params: V::Vector,
-    adam: [V::Vector; 2],
     mean: V::Vector,
     squares: V::Vector,
     columns: Vec<V::Vector>, // of D, and room for those to come: (rank)
     room: V::Vector,
-    record: V::Record,
 }
 
 impl<V: Vectors> Swag<V> {
@@ -121,12 +109,6 @@ impl<V: Vectors> Swag<V> {
     /// # Errors
     /// Returns the errors of [`Swag::new`], and an error when there are not as many columns as the steps made.
     pub fn restore(vectors: V, config: SwagConfig, state: &SwagState) -> Result<Self> {
-        let positive = |what, v: f64| match v > 0.0 && v.is_finite() {
-            true => Ok(()),
-            false => Err(Error::out_of_range(what, "a positive number", v)),
-        };
-        positive("lr", config.lr)?;
-        positive("observations", config.observations)?;
         if config.every == 0 {
             return Err(Error::out_of_range("every", "at least 1", 0));
         }
@@ -134,7 +116,6 @@ impl<V: Vectors> Swag<V> {
             return Err(Error::out_of_range("rank", "at least 2", config.rank));
         }
         let n = state.params.len();
-        super::sampler_state::check_finite("params", &state.params, n)?;
         super::sampler_state::check_finite("mean", &state.mean, n)?;
         let what = "0 or a positive number";
         super::sampler_state::check("squares", &state.squares, n, what, |s| {
@@ -146,28 +127,17 @@ impl<V: Vectors> Swag<V> {
             &state.deviations,
             columns.saturating_mul(n),
         )?;
-        let moment = |from: &[f32]| -> Result<V::Vector> {
-            if from.is_empty() {
-                return vectors.zeros(n);
-            }
-            super::sampler_state::check_finite("adam", from, n)?;
-            vectors.put(from)
-        };
-        let [m, v] = &state.adam;
         let there = state.deviations.chunks_exact(n.max(1));
         let columns = there.map(|column| vectors.put(column));
         let room = (columns.len()..config.rank).map(|_| vectors.zeros(n));
+        let rates = (config.lr, config.observations);
         Ok(Self {
             config,
-            step: state.step,
-            params: vectors.put(&state.params)?,
-            adam: [moment(m)?, moment(v)?],
             mean: vectors.put(&state.mean)?,
             squares: vectors.put(&state.squares)?,
             columns: memory::try_collect(columns.chain(room), COLUMNS)?,
             room: vectors.zeros(n)?,
-            record: vectors.record()?,
-            vectors,
+            path: AdamPath::restore(vectors, rates, state.step, &state.params, &state.adam)?,
         })
     }
 
@@ -176,17 +146,17 @@ impl<V: Vectors> Swag<V> {
     /// # Errors
     /// When the device cannot be read.
     pub fn state(&self) -> Result<SwagState> {
-        let v = &self.vectors;
-        let [m, v2] = &self.adam;
-        let n = v.len(&self.params);
+        let v = self.path.vectors();
+        let (params, adam) = self.path.state()?;
+        let n = params.len();
         let mut deviations = memory::zeros(n.saturating_mul(self.columns().len()), COLUMNS)?;
         for (to, column) in deviations.chunks_exact_mut(n.max(1)).zip(self.columns()) {
             v.download(column, to)?;
         }
         Ok(SwagState {
-            step: self.step,
-            params: v.get(&self.params)?,
-            adam: [v.get(m)?, v.get(v2)?],
+            step: self.path.steps_made(),
+            params,
+            adam,
             mean: v.get(&self.mean)?,
             squares: v.get(&self.squares)?,
             deviations,
@@ -204,10 +174,9 @@ impl<V: Vectors> Swag<V> {
         grad: &V::Vector,
         log_post: f64,
         rate: f64,
-    ) -> Result<SwagReport> {
-        self.check_log_post(log_post)?;
-        (self.vectors).check_finite(grad, Input::Gradient, &mut self.record)?;
-        self.advance(grad, &|_| log_post, rate)
+    ) -> Result<PathReport> {
+        let report = self.path.step_with_gradient(grad, log_post, rate)?;
+        self.look(report)
     }
 
     /// Does what [`Swag::step_with_gradient`] does, with a gradient whose scalars are in `record`; `log_post` makes the log posterior of them.
@@ -217,58 +186,25 @@ impl<V: Vectors> Swag<V> {
         record: &mut V::Record,
         log_post: &dyn Fn(&Scalars) -> f64,
         rate: f64,
-    ) -> Result<SwagReport> {
-        std::mem::swap(&mut self.record, record);
-        let report = self.advance(grad, log_post, rate);
-        std::mem::swap(&mut self.record, record);
-        report
+    ) -> Result<PathReport> {
+        let report = self.path.step_recorded(grad, record, log_post, rate)?;
+        self.look(report)
     }
 
-    fn advance(
-        &mut self,
-        grad: &V::Vector,
-        log_post: &dyn Fn(&Scalars) -> f64,
-        rate: f64,
-    ) -> Result<SwagReport> {
-        let adam = AdamW {
-            lr: self.config.lr * rate,
-            beta1: 0.9,
-            beta2: 0.99,
-            eps: 1e-8,
-            weight_decay: 0.0,
-            step: self.step + 1,
-            grad_scale: -1.0 / self.config.observations,
-            clip: 0.0,
-        };
-        let (v, record) = (&self.vectors, &mut self.record);
-        let [m, v2] = &mut self.adam;
-        v.adamw_update(&mut self.params, grad, m, v2, &[], &adam, record)?;
-        let found = v.read(record)?;
-        let log_post = log_post(&found);
-        self.check_log_post(log_post)?;
-        for (what, x, at) in [
-            ("gradient", grad, found.gradient),
-            ("params", &self.params, found.state),
-        ] {
-            if let Some(at) = at {
-                let value = self.vectors.element(x, at)?;
-                return Err(self.not_finite(format!("{what}[{at}]"), value));
-            }
-        }
-        let step = self.step;
-        self.step += 1;
-        if self.step.is_multiple_of(self.config.every) {
+    /// Takes a snapshot where one is due.
+    fn look(&mut self, report: PathReport) -> Result<PathReport> {
+        if (report.step + 1).is_multiple_of(self.config.every) {
             self.take_snapshot()?;
         }
-        Ok(SwagReport { step, log_post })
+        Ok(report)
     }
 
     /// Takes the parameters into mean, squares and columns.
     fn take_snapshot(&mut self) -> Result<()> {
-        let (v, room) = (&self.vectors, &mut self.room);
-        let (snapshots, _) = self.config.collected(self.step);
+        let (v, room, params) = (self.path.vectors(), &mut self.room, self.path.params());
+        let (snapshots, _) = self.config.collected(self.path.steps_made());
         let share = 1.0 / snapshots as f64;
-        v.combine(room, Combine::Copy(&self.params))?;
+        v.combine(room, Combine::Copy(params))?;
         v.combine(room, Combine::Axpy(-1.0, &self.mean))?;
         v.combine(&mut self.mean, Combine::Axpy(share as f32, room))?;
         if snapshots == 1 {
@@ -278,46 +214,31 @@ impl<V: Vectors> Swag<V> {
         v.combine(&mut self.squares, Combine::AddSquares(room))?;
         let place = ((snapshots - 2) % self.config.rank as u64) as usize;
         let column = &mut self.columns[place];
-        v.combine(column, Combine::Copy(&self.params))?;
+        v.combine(column, Combine::Copy(params))?;
         v.combine(column, Combine::Axpy(-1.0, &self.mean))
-    }
-
-    fn check_log_post(&self, log_post: f64) -> Result<()> {
-        if log_post.is_finite() {
-            return Ok(());
-        }
-        Err(self.not_finite("log_posterior".into(), log_post as f32))
-    }
-
-    fn not_finite(&self, tensor: String, value: f32) -> Error {
-        Error::NotFinite {
-            step: self.step,
-            tensor,
-            value,
-        }
     }
 
     /// Returns where the optimiser is: where the next gradient is to be taken.
     pub fn params(&self) -> &V::Vector {
-        &self.params
+        self.path.params()
     }
 
     /// Returns the mean of the snapshots; before the first one where the optimiser is.
     pub fn mean(&self) -> &V::Vector {
-        match self.config.collected(self.step).0 {
-            0 => &self.params,
+        match self.config.collected(self.path.steps_made()).0 {
+            0 => self.path.params(),
             _ => &self.mean,
         }
     }
 
     /// Returns the number of steps made.
     pub fn steps_made(&self) -> u64 {
-        self.step
+        self.path.steps_made()
     }
 
     /// Returns the columns of D that there are.
     fn columns(&self) -> &[V::Vector] {
-        &self.columns[..self.config.collected(self.step).1]
+        &self.columns[..self.config.collected(self.path.steps_made()).1]
     }
 
     /// Returns the factor of D z2 in a draw: 0 where there are too few columns for a covariance.
@@ -330,9 +251,9 @@ impl<V: Vectors> Swag<V> {
 
     /// Returns the standard deviations of the diagonal part.
     fn diagonal(&self, temperature: f64) -> Result<Vec<f32>> {
-        let (snapshots, _) = self.config.collected(self.step);
+        let (snapshots, _) = self.config.collected(self.path.steps_made());
         let share = temperature / (2.0 * snapshots.max(1) as f64);
-        let mut sd = self.vectors.get(&self.squares)?;
+        let mut sd = self.path.vectors().get(&self.squares)?;
         sd.iter_mut()
             .for_each(|s| *s = (share * *s as f64).sqrt() as f32);
         Ok(sd)
@@ -348,7 +269,7 @@ impl<V: Vectors> Swag<V> {
             memory::collect(sd.iter().map(|&s| (s as f64).powi(2)), "a fit's spread")?;
         let factor = self.low_rank(temperature).powi(2);
         for column in self.columns() {
-            let column = self.vectors.get(column)?;
+            let column = self.path.vectors().get(column)?;
             for (v, d) in variance.iter_mut().zip(column) {
                 *v += factor * (d as f64).powi(2);
             }
@@ -373,7 +294,7 @@ impl<V: Vectors> Swag<V> {
     /// # Errors
     /// When `out` has another length, or the device has no room for one more vector.
     pub fn draw(&self, temperature: f64, seed: u64, index: u64, out: &mut V::Vector) -> Result<()> {
-        let v = &self.vectors;
+        let v = self.path.vectors();
         let noise = Noise::Counter {
             stream: Stream::new(seed, StreamTag::Posterior, 0),
             step: index,

@@ -1,10 +1,10 @@
 //! What the settings of a run must fulfil together.
 
-use super::choices::{PriorCenter, PriorUnit, SamplerChoice};
+use super::choices::{Predictive, PriorCenter, PriorUnit, SamplerChoice, Starts};
 use super::row::Value;
 use super::table::{Settings, TABLE};
 use crate::error::{Error, Result};
-use crate::samplers::{GaussianMethod, Schedule, gradient_noise};
+use crate::samplers::{CovarianceStructure, GaussianMethod, Schedule, gradient_noise};
 
 /// More steps than any run makes: what goes over them one by one still ends in seconds.
 const MOST_STEPS: u64 = 1_000_000_000;
@@ -50,6 +50,7 @@ impl Settings {
             ));
         }
         self.check_friction()?;
+        self.check_predictive()?;
         match self.sampler {
             SamplerChoice::Chain(_) => self.check_chain(),
             SamplerChoice::Gaussian(normal) => self.check_gaussian(normal),
@@ -64,6 +65,22 @@ impl Settings {
         } else {
             Ok(())
         }
+    }
+
+    fn check_predictive(&self) -> Result<()> {
+        let diagonal = self.sampler == SamplerChoice::Gaussian(GaussianMethod::Laplace)
+            && self.laplace_structure == CovarianceStructure::Diagonal;
+        let why = match (self.predictive, diagonal, self.starts) {
+            (Predictive::Weights, ..) | (_, true, Starts::Shared) => return Ok(()),
+            (_, true, Starts::Separate) => "the fits of starts = separate have a mean each",
+            (_, false, _) if self.sampler.gaussian() == Some(GaussianMethod::Laplace) => {
+                "the logits are linear in the head's weights as they are"
+            }
+            _ => "only the draws of laplace are of a linearised model",
+        };
+        Err(Error::conflict(format!(
+            "predictive: linearised does not apply, since {why}: choose weights"
+        )))
     }
 
     fn check_chain(&self) -> Result<()> {
@@ -94,6 +111,12 @@ impl Settings {
     fn check_gaussian(&self, normal: GaussianMethod) -> Result<()> {
         if normal == GaussianMethod::Laplace {
             self.check_laplace()?;
+        }
+        if normal == GaussianMethod::Ema && self.num_samples != 1 {
+            return Err(Error::conflict(format!(
+                "num_samples: a moving average is one model, and {} are asked for: choose 1, or more chains",
+                self.num_samples
+            )));
         }
         // How many steps there are depends on the text; a schedule is checked against them where the fit begins.
         self.gaussian_config(normal, u64::MAX).validate()

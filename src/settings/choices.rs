@@ -108,6 +108,16 @@ pub enum BaselineChoice {
     Last,
 }
 
+/// What is averaged in a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Predictive {
+    /// The samples as they are: weights of the network.
+    Weights,
+    /// The network linearised around the mean of the fit, at the samples.
+    Linearised,
+}
+
 /// What a run's samples are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

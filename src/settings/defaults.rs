@@ -1,6 +1,6 @@
 //! What a setting is when nobody sets it: the defaults that depend on preset, method, model and target.
 
-use super::choices::{Preset, SamplerChoice};
+use super::choices::{Predictive, Preset, SamplerChoice, Starts};
 use super::words::Word;
 use crate::samplers::{
     CovarianceStructure, GaussianConfig, GaussianMethod, Method, NoiseCorrection, Preconditioner,
@@ -30,6 +30,8 @@ pub struct Case {
     pub shape: String,
     /// The covariance of laplace.
     pub structure: CovarianceStructure,
+    /// Where chains, or fits, start.
+    pub starts: Starts,
     /// Number of sampling steps.
     pub sampling_steps: u64,
     /// Whether `alpha` or `momentum` is given: then the other has no default.
@@ -48,6 +50,7 @@ impl Case {
             shape: "cpu".into(),
             sampling_steps: defaults::SAMPLING_STEPS,
             structure: CovarianceStructure::Diagonal,
+            starts: Starts::Shared,
             friction_given: false,
             knows_noise: true,
         }
@@ -85,9 +88,7 @@ impl Case {
             (SamplerChoice::Gaussian(GaussianMethod::Ekf), _) => 5e-6,
             (SamplerChoice::Gaussian(GaussianMethod::Laplace), _) => 1e-5,
             // The original has no such methods.
-            (SamplerChoice::Gaussian(n @ (GaussianMethod::Swag | GaussianMethod::Ivon)), _) => {
-                GaussianConfig::new(n, 1).learning_rate
-            }
+            (SamplerChoice::Gaussian(n), _) => GaussianConfig::new(n, 1).learning_rate,
         }
     }
 
@@ -126,10 +127,12 @@ impl Case {
         })
     }
 
-    /// Returns the passes over the data of a fit. SWAG's path needs more steps than a small text has in one.
+    /// Returns the passes over the data of a fit. An optimiser's path needs more steps than a small text has in one.
     pub(super) fn epochs(&self) -> Option<u64> {
         let one = match self.sampler {
-            SamplerChoice::Gaussian(GaussianMethod::Swag) => 20,
+            SamplerChoice::Gaussian(
+                GaussianMethod::Swag | GaussianMethod::Ema | GaussianMethod::Snapshots,
+            ) => 20,
             _ => 1,
         };
         self.kind(None, Some(self.preset(one, 15)))
@@ -149,6 +152,25 @@ impl Case {
     pub(super) fn thinning(&self) -> u64 {
         let usual = (self.sampling_steps / 50).clamp(1, defaults::THINNING);
         self.preset(usual, 10)
+    }
+
+    /// Returns the stored draws of a fit; a moving average is one model.
+    pub(super) fn num_samples(&self) -> u64 {
+        match self.sampler {
+            SamplerChoice::Gaussian(GaussianMethod::Ema) => 1,
+            _ => self.kind(25, self.preset(25, 10)),
+        }
+    }
+
+    /// Returns the predictive whose law a diagonal Laplace approximation is of, where its fits have one mean.
+    pub(super) fn predictive(&self) -> Predictive {
+        let linear = self.sampler == SamplerChoice::Gaussian(GaussianMethod::Laplace)
+            && self.structure == CovarianceStructure::Diagonal
+            && self.starts == Starts::Shared;
+        match linear {
+            true => self.preset(Predictive::Linearised, Predictive::Weights),
+            false => Predictive::Weights,
+        }
     }
 
     pub(super) fn prior_std(&self) -> f64 {

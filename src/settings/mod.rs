@@ -16,7 +16,7 @@ mod without_effect;
 mod words;
 
 pub use choices::{
-    BaselineChoice, Controls, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
+    BaselineChoice, Controls, Predictive, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
 };
 pub use defaults::{Case, TargetKind};
 pub use describe::{default_text, markdown};

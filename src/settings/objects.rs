@@ -168,6 +168,8 @@ impl Settings {
                 rank: self.swag_rank,
             }),
             ivon_decay: (method == GaussianMethod::Ivon).then_some(self.ivon_decay),
+            ema_decay: (method == GaussianMethod::Ema).then_some(self.ema_decay),
+            states: (method == GaussianMethod::Snapshots).then_some(self.num_samples),
             init_log_scale: self.init_log_scale,
             vi_n_samples: self.vi_n_samples,
             stick_the_landing: self.stick_the_landing,

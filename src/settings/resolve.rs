@@ -35,6 +35,7 @@ impl Given {
             sampler: self.sampler.unwrap_or(usual.sampler),
             shape: self.shape.clone().unwrap_or(usual.shape),
             structure: self.laplace_structure.unwrap_or(usual.structure),
+            starts: self.starts.unwrap_or(usual.starts),
             sampling_steps: self.sampling_steps.unwrap_or(usual.sampling_steps),
             friction_given: self.alpha.is_some() || self.momentum.is_some(),
             ..usual

@@ -335,7 +335,7 @@ impl Group {
             Self::Mass => "Mass",
             Self::Prior => "Prior",
             Self::Batches => "Data and batches",
-            Self::Fits => "Fits of normals (ekf, vi, laplace, swag, ivon)",
+            Self::Fits => "Fits (ekf, vi, laplace, swag, ivon, ema, snapshots)",
             Self::Recording => "Samples and probes",
             Self::Evaluation => "Evaluation",
             Self::Generation => "Generation",

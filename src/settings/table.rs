@@ -1,7 +1,7 @@
 //! The table of settings. One more setting is one row here, and its use.
 
 use super::choices::{
-    BaselineChoice, Controls, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
+    BaselineChoice, Controls, Predictive, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
 };
 use super::defaults::{Case, word};
 use super::row::{Group, Range, Reader, Row};
@@ -13,7 +13,8 @@ use crate::data::Order;
 use crate::generate::{ContextOverflow, Mode};
 use crate::gpt::{Gelu, NAMED, Objective};
 use crate::samplers::{
-    CovarianceStructure, CurvatureKind, NoiseCorrection, Preconditioner, Schedule, defaults,
+    CovarianceStructure, CurvatureKind, EMA_DECAY, NoiseCorrection, Preconditioner, Schedule,
+    defaults,
 };
 use crate::store::Dtype;
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -184,9 +185,9 @@ settings! { case =>
     Sampler {
         /// Named set of defaults: default, or the Python original's.
         preset: Preset = Preset::Default, ANY, CHAIN;
-        /// Method: a chain's, or one that fits normals (ekf, vi, laplace, swag, ivon).
-        sampler: SamplerChoice = Case::usual().sampler, ANY, CHAIN, brief: Some("Method: baoa, sghmc, sgld, sgnht, ..., or a fit: vi, ekf, laplace, swag, ivon");
-        /// Step size per preconditioned unit: h, of time, for methods with momenta; epsilon, of squared time, for sgld and sglrw. For vi and swag, the
+        /// Method: a chain's, or a fit's (ekf, vi, laplace, swag, ivon, ema, snapshots).
+        sampler: SamplerChoice = Case::usual().sampler, ANY, CHAIN, brief: Some("Method: baoa, sghmc, sgld, sgnht, ..., or a fit: vi, ekf, laplace, swag, ivon, ema, snapshots");
+        /// Step size per preconditioned unit: h, of time, for methods with momenta; epsilon, of squared time, for sgld and sglrw. For vi, swag, ema and snapshots, the
         /// optimiser's rate; for ivon, a share of Newton's step.
         /// For ekf, the weight of each batch's mean log-likelihood; 0 weights the batches so that the data count once in total.
         learning_rate: f64 = case.learning_rate(), FROM_0, CHAIN, aliases: &["step_size"], brief: Some("Step size; 1e-3 for vi, 2e-4 for sgld");
@@ -292,10 +293,10 @@ settings! { case =>
         train_samples: Option<usize> = case.preset(None, Some(10_000)), COUNT, GPT;
     }
     Fits {
-        /// Number of passes over the data of a fit (ekf, vi, laplace, swag, ivon); chains are counted in steps.
+        /// Number of passes over the data of a fit (ekf, vi, laplace, swag, ivon, ema, snapshots); chains are counted in steps.
         num_epochs: Option<u64> = case.epochs(), COUNT, &[Reader::Sampler, Train, Resume], aliases: &["epochs"];
-        /// Number of draws from the fitted normals that are stored, of each fit.
-        num_samples: u64 = case.kind(25, case.preset(25, 10)), COUNT, RUN, before: Some("25");
+        /// Number of draws from the fitted normals that are stored, of each fit; of states of the path that snapshots keeps, at equal distances; 1 for ema.
+        num_samples: u64 = case.num_samples(), COUNT, CHAIN, before: Some("25");
         /// Standard deviation of ekf's normals before any data.
         init_sd: f64 = case.kind(case.fit().init_sd, case.preset(case.fit().init_sd, 1.0)), ABOVE_0, CHAIN, before: Some("0.01");
         /// Standard deviation that ekf adds to every parameter per step.
@@ -318,6 +319,8 @@ settings! { case =>
         laplace_fit_prior: bool = case.fit().laplace_fit_prior, ANY, CHAIN, before: Some("false");
         /// Share of its estimate of the curvature that a step of ivon keeps.
         ivon_decay: f64 = 0.999, INSIDE, CHAIN, before: Some("0.999");
+        /// Share of ema's moving average that a step keeps.
+        ema_decay: f64 = EMA_DECAY, BELOW_1, CHAIN, before: Some("0.99");
         /// Number of steps between two snapshots of swag's path.
         swag_every: u64 = 20, COUNT, CHAIN, before: Some("20");
         /// Number of swag's latest snapshots that the low-rank part of its covariance is made of.
@@ -347,6 +350,9 @@ settings! { case =>
         eval_splits: Vec<String> = vec!["val".into(), "train".into()], Range::Words(|| vec!["val", "train"]), SCORES;
         /// Number of samples that are averaged, spread evenly over chains and steps; 0 averages all.
         eval_num_posterior_samples: usize = case.preset(0, 10), ANY, SCORES;
+        /// What the averaged prediction is made of: weights (the samples as they are), or linearised (the model's logits, linear in the parameters around the
+        /// mean of the fit, at the samples), for a diagonal laplace whose fits share their start. Texts are written by the samples as they are.
+        predictive: Predictive = case.predictive(), ANY, SCORES, before: Some("weights");
         /// Number of texts generated for BLEU and ROUGE, at most what the split has room for.
         eval_num_text_samples: usize = 20, ANY, SCORES;
         /// Number of tokens in each text's prompt.

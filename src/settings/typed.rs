@@ -1,7 +1,7 @@
 //! How a setting's type goes to and from the plain [`Value`] that flags, files and C options carry.
 
 use super::choices::{
-    BaselineChoice, Controls, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
+    BaselineChoice, Controls, Predictive, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
 };
 use super::row::{Kind, Value};
 use super::words::{Word, names};
@@ -249,6 +249,7 @@ enums!(
     Objective,
     Order,
     Precision,
+    Predictive,
     Preset,
     PriorCenter,
     PriorUnit,

@@ -39,15 +39,15 @@ impl Settings {
 
     /// Returns the purpose of a setting that some methods read.
     fn purpose_in_method(&self, name: &str) -> Option<(bool, &'static str)> {
-        use GaussianMethod::{Ekf, Ivon, Laplace, Swag, Vi};
+        use GaussianMethod::{Ekf, Ema, Ivon, Laplace, Snapshots, Swag, Vi};
         let chain = self.sampler.chain();
         let momenta = chain.is_some_and(Method::has_momenta);
         let thermostat = chain.is_some_and(Method::has_thermostat);
         let fit = |methods: &[GaussianMethod]| matches!(self.sampler, SamplerChoice::Gaussian(m) if methods.contains(&m));
-        let rate = chain.is_some() || fit(&[Vi, Swag, Ivon]);
+        let rate = chain.is_some() || fit(&[Vi, Swag, Ivon, Ema, Snapshots]);
         Some(match name {
             "learning_rate" => (rate || fit(&[Ekf]), "methods with a step size"),
-            "schedule" => (rate, "chains, vi, swag and ivon"),
+            "schedule" => (rate, "chains, and fits with a rate"),
             "alpha" | "momentum" | "sigma" => (momenta, "chains with momenta"),
             "xi" | "thermostat_mass" => (thermostat, "chains with a thermostat"),
             "chains_at_once"
@@ -60,7 +60,9 @@ impl Settings {
             | "force"
             | "temperature_schedule"
             | "preconditioner" => (chain.is_some(), "chains"),
-            "num_epochs" | "num_samples" => (chain.is_none(), "fits"),
+            "num_epochs" => (chain.is_none(), "fits"),
+            "num_samples" => (chain.is_none() && !fit(&[Ema]), "fits that draw"),
+            "temperature" => (!fit(&[Ema, Snapshots]), "methods that draw"),
             "init_sd" | "transition_sd" | "ekf_labels" => (fit(&[Ekf]), "ekf"),
             "init_log_scale" | "vi_n_samples" => (fit(&[Vi, Ivon]), "vi and ivon"),
             "stick_the_landing" => (fit(&[Vi]), "vi"),
@@ -68,6 +70,7 @@ impl Settings {
                 (fit(&[Laplace]), "laplace")
             }
             "ivon_decay" => (fit(&[Ivon]), "ivon"),
+            "ema_decay" => (fit(&[Ema]), "ema"),
             "swag_every" | "swag_rank" => (fit(&[Swag]), "swag"),
             _ => return None,
         })

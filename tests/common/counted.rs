@@ -287,6 +287,7 @@ count! {
             }
         }
         fn Make act(rows: usize, width: usize) -> Act;
+        fn Launch add_difference(to: &mut Act, scale: f32, plus: &Act, minus: &Act, n: usize) -> ();
         fn Make tokens(n: usize) -> Tokens;
         fn Upload upload_tokens(to: &mut Tokens, from: &[u32], pieces: &[Piece]) -> ();
     }

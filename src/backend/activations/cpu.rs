@@ -7,6 +7,7 @@ use crate::backend::ops::ActivationOps;
 use crate::backend::{GemmPrecision, HostPool, Precision};
 use crate::error::{Error, Result};
 use crate::memory;
+use std::ops::Range;
 
 /// Token indices on the CPU, with what the pieces that they form need.
 pub struct Tokens {
@@ -41,6 +42,24 @@ impl ActivationOps for Cpu {
 
     fn download_act(&self, from: &Vec<f32>, _width: usize, to: &mut [f32]) -> Result<()> {
         to.copy_from_slice(&from[..to.len()]);
+        Ok(())
+    }
+
+    fn add_difference(
+        &self,
+        to: &mut Vec<f32>,
+        scale: f32,
+        plus: &Vec<f32>,
+        minus: &Vec<f32>,
+        n: usize,
+    ) -> Result<()> {
+        let (plus, minus) = (&plus[..n], &minus[..n]);
+        let leaf = |r: Range<usize>, [to]: [&mut [f32]; 1]| {
+            let differences = plus[r.clone()].iter().zip(&minus[r]);
+            let each = to.iter_mut().zip(differences);
+            each.for_each(|(to, (plus, minus))| *to += scale * (plus - minus));
+        };
+        self.blocks(n, [&mut to[..n]], leaf, |(), ()| ());
         Ok(())
     }
 

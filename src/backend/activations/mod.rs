@@ -72,6 +72,16 @@ pub trait ActivationOps: Vectors {
     /// Copies the first `to.len() / width` rows to the host.
     fn download_act(&self, from: &Self::Act, width: usize, to: &mut [f32]) -> Result<()>;
 
+    /// Computes to += scale (plus - minus) for the first `n` elements.
+    fn add_difference(
+        &self,
+        to: &mut Self::Act,
+        scale: f32,
+        plus: &Self::Act,
+        minus: &Self::Act,
+        n: usize,
+    ) -> Result<()>;
+
     /// Returns room for `n` tokens.
     fn tokens(&self, n: usize) -> Result<Self::Tokens>;
 

@@ -91,6 +91,7 @@ dispatch! {
         }
         fn act(rows: usize, width: usize) -> Act;
         fn download_act(from: &Act, width: usize, to: &mut [f32]) -> ();
+        fn add_difference(to: &mut Act, scale: f32, plus: &Act, minus: &Act, n: usize) -> ();
         fn tokens(n: usize) -> Tokens;
         fn upload_tokens(to: &mut Tokens, from: &[u32], pieces: &[Piece]) -> ();
     }
