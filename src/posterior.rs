@@ -7,13 +7,13 @@
 mod prior;
 
 pub use crate::backend::PriorFamily;
-use crate::backend::{Backend, PRIOR_FLOOR, Precision, PriorTerms, Scalars, Transfer};
+use crate::backend::{Backend, Precision, PriorTerms, Scalars, Transfer};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Objective, SquareSums, Squares, TokenBatch, Workspace};
 use crate::memory;
 use crate::rng::{Stream, StreamTag};
-pub use prior::Prior;
+pub use prior::{PRIOR_FLOOR, Prior, PriorUnits};
 
 /// What one batch says of the posterior at the current parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,7 +38,7 @@ pub struct Posterior<B: Backend> {
     family: PriorFamily,
     std: f32,
     center: Option<B::Vector>,
-    relative_to: Option<B::Vector>,
+    scales: Option<B::Vector>,
     ws: Workspace<B>,
     grad: B::Vector,
 }
@@ -89,7 +89,7 @@ impl<B: Backend> Posterior<B> {
             family: prior.family,
             std: prior.std,
             center: on_device("prior's center", &prior.center)?,
-            relative_to: on_device("prior's reference weights", &prior.relative_to)?,
+            scales: on_device("prior's units", &prior.units.scales(gpt.n_params())?)?,
             ws: Workspace::for_gradients(backend, gpt.config(), b, t)?,
             grad: backend.zeros(gpt.n_params())?,
         })
@@ -136,7 +136,7 @@ impl<B: Backend> Posterior<B> {
 
     /// Returns whether the prior is a normal with one standard deviation for all parameters.
     pub fn has_one_precision(&self) -> bool {
-        self.family == PriorFamily::Normal && self.relative_to.is_none()
+        self.family == PriorFamily::Normal && self.scales.is_none()
     }
 
     /// Positions of a sequence that count.
@@ -169,9 +169,8 @@ impl<B: Backend> Posterior<B> {
             ));
         }
         let mut scale = memory::filled(self.gpt.n_params(), 1.0f32, "the prior's curvature")?;
-        if let Some(w) = &self.relative_to {
-            self.backend.download(w, &mut scale)?;
-            scale.iter_mut().for_each(|w| *w = w.abs() + PRIOR_FLOOR);
+        if let Some(own) = &self.scales {
+            self.backend.download(own, &mut scale)?;
         }
         let of = |s: f32| (curvature / (self.std as f64 * s as f64).powi(2)) as f32;
         scale.iter_mut().for_each(|s| *s = of(*s));
@@ -354,7 +353,7 @@ impl<B: Backend> Posterior<B> {
         }
         let prior = PriorTerms {
             center: self.center.as_ref(),
-            relative_to: self.relative_to.as_ref(),
+            scales: self.scales.as_ref(),
             std: self.std,
             family: self.family,
         };

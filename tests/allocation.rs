@@ -12,7 +12,7 @@ use bnn::gpt::{
     Ensemble, Gelu, Gpt, GptConfig, Objective, Piece, SquareSums, Squares, TokenBatch, Training,
     WeightType, Workspace,
 };
-use bnn::posterior::{Posterior, Prior};
+use bnn::posterior::{Posterior, Prior, PriorUnits};
 use bnn::samplers::{Chain, ChainConfig, Method, Phase, Preconditioner, Sampler, Temperatures};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -193,7 +193,7 @@ fn chain(cpu: &Cpu, method: Method, preconditioner: Preconditioner) -> (Chain<Cp
         family: bnn::posterior::PriorFamily::Normal,
         std: 0.5,
         center: Some(theta.clone()),
-        relative_to: Some(theta.clone()),
+        units: PriorUnits::RelativeTo(theta.clone()),
     };
     let posterior = Posterior::new(cpu, &gpt, &prior, 1e5, Objective::All, 3, 70).unwrap();
     let mut config = ChainConfig::new(method, 1e-9);

@@ -8,7 +8,7 @@ use bnn::data::{Corpus, Order};
 use bnn::gpt::{Gpt, Objective};
 use bnn::inference::monitors::TensorTemperatures;
 use bnn::inference::{BatchConfig, Inference, MonitorConfig, Session, SessionConfig, Target};
-use bnn::posterior::{Prior, PriorFamily};
+use bnn::posterior::{Prior, PriorFamily, PriorUnits};
 use bnn::samplers::{
     AutoStep, ChainConfig, CurvatureKind, GaussianConfig, GaussianMethod, Method, Phase,
     Preconditioner, Schedule, stability,
@@ -58,7 +58,7 @@ impl Place {
             family,
             std,
             center: centred.then(|| self.start.clone()),
-            relative_to: None,
+            units: PriorUnits::One,
         }
     }
 

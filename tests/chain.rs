@@ -5,7 +5,7 @@ mod common;
 use bnn::backend::Cpu;
 use bnn::data::{Batch, Windows};
 use bnn::gpt::{Gpt, Objective};
-use bnn::posterior::{Posterior, Prior, PriorFamily};
+use bnn::posterior::{Posterior, Prior, PriorFamily, PriorUnits};
 use bnn::samplers::{Chain, ChainConfig, ChainReport, ChainState, Method, Phase, Preconditioner};
 use bnn::{Error, Result};
 use common::ensure::every_isa;
@@ -52,7 +52,7 @@ fn prior(gpt: &Gpt) -> Prior {
         family: PriorFamily::Normal,
         std: 0.8,
         center: Some(gpt.layout().init(9)),
-        relative_to: None,
+        units: PriorUnits::One,
     }
 }
 
@@ -157,7 +157,7 @@ fn the_mass_may_be_the_fisher_information_or_the_priors_curvature() {
     let of = |family| {
         let prior = Prior {
             family,
-            relative_to: Some(weights.clone()),
+            units: PriorUnits::RelativeTo(weights.clone()),
             ..Prior::isotropic(0.5)
         };
         let p = Posterior::new(&cpu, &gpt, &prior, NUM_DATA, Objective::All, 2, T).unwrap();
@@ -631,7 +631,7 @@ fn an_infinite_gradient_names_its_tensor_and_changes_nothing() {
         family: PriorFamily::Normal,
         std: 1e-22,
         center: Some(center),
-        relative_to: None,
+        units: PriorUnits::One,
     };
     for (preconditioner, first) in [(Preconditioner::None, 0), (RMS, 0)] {
         let posterior = Posterior::new(&cpu, &gpt, &prior, NUM_DATA, Objective::All, 2, T).unwrap();

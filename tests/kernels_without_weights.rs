@@ -7,8 +7,7 @@ mod common;
 
 use bnn::backend::ops::*;
 use bnn::backend::{
-    Cotangent, Cpu, Dropout, Gelu, LossShape, Objective, PRIOR_FLOOR, PriorFamily, PriorTerms,
-    Scalars, cpu::Isa,
+    Cotangent, Cpu, Dropout, Gelu, LossShape, Objective, PriorFamily, PriorTerms, Scalars, cpu::Isa,
 };
 use common::kernel::*;
 use common::reference::{gelu, gelu_derivative};
@@ -292,15 +291,16 @@ fn posterior_gradient() {
     ];
     for n in [1, 17, 4096, 3 * 4096 + 5] {
         let (loss, theta) = (normals(n, 70), normals(n, 71));
-        let (center, weights) = (normals(n, 72), normals(n, 73));
-        for (center, weights) in [
+        let (center, scales) = (normals(n, 72), normals(n, 73));
+        let scales: Vec<f32> = scales.iter().map(|s| 1e-4 + s.abs()).collect();
+        for (center, scales) in [
             (None, None),
             (Some(&center), None),
-            (None, Some(&weights)),
-            (Some(&center), Some(&weights)),
+            (None, Some(&scales)),
+            (Some(&center), Some(&scales)),
         ] {
             let sd = |i: usize| {
-                let unit = weights.map_or(1.0, |w| w[i].abs() as f64 + PRIOR_FLOOR as f64);
+                let unit = scales.map_or(1.0, |s| s[i] as f64);
                 std as f64 * unit
             };
             let z = |i: usize| (theta[i] as f64 - center.map_or(0.0, |c| c[i] as f64)) / sd(i);
@@ -322,7 +322,7 @@ fn posterior_gradient() {
                     let mut grad = loss.clone();
                     let prior = PriorTerms {
                         center,
-                        relative_to: weights,
+                        scales,
                         std,
                         family,
                     };

@@ -8,7 +8,7 @@ use bnn::backend::vectors::Random;
 use bnn::backend::{Cpu, GemmPrecision, Precision};
 use bnn::data::{Batch, Windows};
 use bnn::gpt::Objective;
-use bnn::posterior::{Posterior, Prior, PriorFamily};
+use bnn::posterior::{Posterior, Prior, PriorFamily, PriorUnits};
 use bnn::rng::{Stream, StreamTag};
 use bnn::samplers::{
     AutoStep, Chain, ChainConfig, ChainReport, ChainState, Diagonal, Method, Phase, Preconditioner,
@@ -52,7 +52,7 @@ fn posterior_of(cpu: &Cpu, b: usize, t: usize) -> Posterior<Cpu> {
         family: PriorFamily::Normal,
         std: PRIOR_STD as f32,
         center: Some(gpt.layout().init(9)),
-        relative_to: None,
+        units: PriorUnits::One,
     };
     Posterior::new(cpu, &gpt, &prior, NUM_DATA, Objective::All, b, t).unwrap()
 }

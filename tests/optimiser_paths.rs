@@ -191,7 +191,7 @@ fn a_trainer_goes_the_same_way() {
     // The biases of keys have no gradient but rounding, of which Adam makes steps: some 0.004 of the way.
     let (_, average) = trainer.averages().next().unwrap();
     assert!(apart(fits[0].mean(), average) < 0.02);
-    assert!(apart(trainer.params(), average) > 0.1);
+    assert!(apart(trainer.params(), average) > 0.03);
     let mut out = vec![0.0; start.len()];
     for (i, state) in states.iter().enumerate() {
         fits[1].draw(i as u64, &mut out).unwrap();

@@ -2,10 +2,10 @@
 
 mod common;
 
-use bnn::backend::{Cpu, PRIOR_FLOOR};
+use bnn::backend::Cpu;
 use bnn::data::Batch;
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective};
-use bnn::posterior::{Posterior, Prior, PriorFamily};
+use bnn::posterior::{PRIOR_FLOOR, Posterior, Prior, PriorFamily, PriorUnits};
 use bnn::samplers::{Chain, ChainConfig, Method, Phase, Preconditioner};
 use common::{bits, normals, reference, relative_error, wide};
 
@@ -40,7 +40,7 @@ fn params(gpt: &Gpt) -> Vec<f32> {
 }
 
 /// Each form of the prior, none at a neutral value.
-fn priors(n: usize) -> [Prior; 6] {
+fn priors(n: usize) -> [Prior; 7] {
     let center: Vec<f32> = normals(n, 2).iter().map(|z| 0.5 * z).collect();
     let weights = normals(n, 3);
     [
@@ -50,14 +50,14 @@ fn priors(n: usize) -> [Prior; 6] {
             ..Prior::isotropic(1.3)
         },
         Prior {
-            relative_to: Some(weights.clone()),
+            units: PriorUnits::RelativeTo(weights.clone()),
             ..Prior::isotropic(2.5)
         },
         Prior {
             family: PriorFamily::Normal,
             std: 0.4,
             center: Some(center.clone()),
-            relative_to: Some(weights.clone()),
+            units: PriorUnits::RelativeTo(weights.clone()),
         },
         Prior {
             family: PriorFamily::Laplace,
@@ -65,17 +65,26 @@ fn priors(n: usize) -> [Prior; 6] {
             ..Prior::isotropic(0.6)
         },
         Prior {
+            units: PriorUnits::Each(weights.iter().map(|w| 0.1 + w.abs()).collect()),
+            center: Some(center.clone()),
+            ..Prior::isotropic(0.8)
+        },
+        Prior {
             family: PriorFamily::StudentT { dof: 2.5 },
             center: Some(center),
-            relative_to: Some(weights),
+            units: PriorUnits::RelativeTo(weights),
             ..Prior::isotropic(0.9)
         },
     ]
 }
 
 fn standard_deviation(prior: &Prior, i: usize) -> f64 {
-    let unit = |w: &Vec<f32>| w[i].abs() as f64 + 1e-4;
-    prior.std as f64 * prior.relative_to.as_ref().map_or(1.0, unit)
+    let unit = match &prior.units {
+        PriorUnits::One => 1.0,
+        PriorUnits::RelativeTo(w) => w[i].abs() as f64 + 1e-4,
+        PriorUnits::Each(units) => units[i] as f64,
+    };
+    prior.std as f64 * unit
 }
 
 fn center(prior: &Prior, i: usize) -> f64 {
@@ -278,7 +287,7 @@ fn a_chain_on_the_prior_has_its_moments() {
         family: PriorFamily::Normal,
         std: 0.5,
         center: Some(normals(d, 7)),
-        relative_to: Some(normals(d, 8).iter().map(|z| 1.0 + 0.2 * z.tanh()).collect()),
+        units: PriorUnits::RelativeTo(normals(d, 8).iter().map(|z| 1.0 + 0.2 * z.tanh()).collect()),
     };
     let cpu = Cpu::new(1).unwrap();
     let mut batch = Batch::new(1, 1).unwrap();
@@ -324,7 +333,7 @@ fn the_stiffest_direction_is_the_largest_precision() {
     near(plain.stiffest(), 16.0);
     near(plain.stiffest_over(&[4.0, 2.0, 8.0]), 8.0);
     let relative = Prior {
-        relative_to: Some(vec![-0.5, 0.0999, 2.0]),
+        units: PriorUnits::RelativeTo(vec![-0.5, 0.0999, 2.0]),
         ..plain
     };
     near(relative.stiffest(), 1.0 / (0.25f64 * 0.1).powi(2));
@@ -337,6 +346,12 @@ fn the_stiffest_direction_is_the_largest_precision() {
         relative.stiffest_over(&[0.5, 1.0, 1.0]),
         1.0 / (0.25f64 * 0.1).powi(2),
     );
+    let each = Prior {
+        units: PriorUnits::Each(vec![2.0, 0.5]),
+        ..Prior::isotropic(0.25)
+    };
+    near(each.stiffest(), 64.0);
+    near(each.stiffest_over(&[0.1, 4.0]), 40.0);
     let student = Prior {
         family: PriorFamily::StudentT { dof: 4.0 },
         ..Prior::isotropic(0.5)
@@ -350,7 +365,7 @@ fn the_stiffest_direction_is_the_largest_precision() {
     assert_eq!((kink.stiffest(), kink.stiffest_over(&[2.0])), (0.0, 0.0));
     // a weight of 0 has the floor's deviation
     let zero = Prior {
-        relative_to: Some(vec![0.0, 1.0]),
+        units: PriorUnits::RelativeTo(vec![0.0, 1.0]),
         ..Prior::isotropic(2.0)
     };
     near(zero.stiffest(), 1.0 / 2e-4f64.powi(2));
@@ -386,12 +401,19 @@ fn what_does_not_fit_is_refused() {
     for std in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         says(new(&Prior::isotropic(std), 10.0), "prior_std");
     }
-    let with = |center: Option<Vec<f32>>, relative_to: Option<Vec<f32>>| Prior {
+    let with = |center: Option<Vec<f32>>, weights: Option<Vec<f32>>| Prior {
         family: PriorFamily::Normal,
         std: 1.0,
         center,
-        relative_to,
+        units: weights.map_or(PriorUnits::One, PriorUnits::RelativeTo),
     };
+    let mut zero = vec![0.5; n];
+    zero[3] = 0.0;
+    let units = Prior {
+        units: PriorUnits::Each(zero),
+        ..Prior::isotropic(1.0)
+    };
+    says(new(&units, 10.0), "prior's units[3]");
     let mut broken = vec![0.5; n];
     broken[4] = f32::NAN;
     says(new(&with(Some(vec![0.0; n - 1]), None), 10.0), "center");

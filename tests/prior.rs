@@ -1,6 +1,7 @@
 //! Draws from a prior: their law, and what they are a function of.
 
-use bnn::posterior::{Prior, PriorFamily};
+use bnn::gpt::{Gelu, Gpt, GptConfig};
+use bnn::posterior::{Prior, PriorFamily, PriorUnits};
 
 const N: usize = 200_000;
 
@@ -10,13 +11,13 @@ fn prior(family: PriorFamily) -> Prior {
         family,
         std: 0.3,
         center: Some(wave(2.0)),
-        relative_to: Some(wave(1.5)),
+        units: PriorUnits::RelativeTo(wave(1.5)),
     }
 }
 
 /// z = (theta - center) / scale of each parameter, in rising order.
 fn standardised(prior: &Prior, theta: &[f32]) -> Vec<f64> {
-    let (center, weights) = (prior.center.as_ref(), prior.relative_to.as_ref());
+    let (center, weights) = (prior.center.as_ref(), prior.units.vector());
     let z = |(i, &theta): (usize, &f32)| {
         let scale = weights.map_or(1.0, |w| w[i].abs() as f64 + 1e-4) * prior.std as f64;
         (theta as f64 - center.map_or(0.0, |c| c[i] as f64)) / scale
@@ -108,18 +109,25 @@ fn a_prior_that_cannot_be_is_refused() {
     assert!(error(dof).starts_with("prior_dof"));
     let short = Some(vec![1.0; 2]);
     let center = Prior {
-        center: short.clone(),
+        center: short,
         ..prior.clone()
     };
     assert!(error(center).starts_with("prior's center"));
-    let relative_to = short;
-    assert!(
-        error(Prior {
-            relative_to,
-            ..prior
-        })
-        .starts_with("prior's weights")
-    );
+    for (units, part) in [
+        (
+            PriorUnits::RelativeTo(vec![1.0; 2]),
+            "prior's reference weights",
+        ),
+        (PriorUnits::Each(vec![1.0; 2]), "prior's units"),
+        (PriorUnits::Each(vec![1.0, -1.0, 1.0]), "prior's units[1]"),
+    ] {
+        let prior = Prior {
+            units,
+            ..prior.clone()
+        };
+        let e = error(prior);
+        assert!(e.starts_with(part), "{e}");
+    }
 }
 
 /// A normal's deviation at T is sd T^1/2, a double exponential's 2^1/2 b T. A Student-t of 3 degrees at T = 1/2 is one of 7, (3 / 5)^1/2 wide; at T = 1 its
@@ -144,11 +152,60 @@ fn the_deviation_at_t_is_that_of_the_tempered_density() {
     near(of(t, 0.5), 0.5 * (3.0f64 / 5.0).sqrt());
     assert_eq!(of(t, 2.0), None);
     let relative = Prior {
-        relative_to: Some(vec![1.0, -3.0]),
+        units: PriorUnits::RelativeTo(vec![1.0, -3.0]),
         ..Prior::isotropic(0.5)
     };
     near(
         relative.sd_at(4.0),
         2.0 * 0.5 * (((1.0001f64).powi(2) + 3.0001f64.powi(2)) / 2.0).sqrt(),
     );
+}
+
+/// 1 / sqrt(inputs) for the matrices of blocks and of an untied head, 1 for all else, on a model whose layers have different widths; and a draw of such a
+/// prior is the draw of unit deviation times the unit.
+#[test]
+fn units_by_fan_in_are_those_of_the_layers() {
+    for tie_weights in [true, false] {
+        let gpt = Gpt::new(GptConfig {
+            vocab_size: 13,
+            block_size: 5,
+            n_layer: 2,
+            n_head: 2,
+            n_embd: 6,
+            bias: true,
+            dropout: 0.0,
+            gelu: Gelu::Exact,
+            tie_weights,
+        });
+        let gpt = gpt.unwrap();
+        let prior = Prior {
+            units: PriorUnits::by_fan_in(gpt.layout()).unwrap(),
+            ..Prior::isotropic(0.5)
+        };
+        let units = prior.units.vector().expect("units");
+        let (mut narrow, mut wide) = (0, 0);
+        for tensor in gpt.layout().tensors() {
+            let name = &tensor.name;
+            let matrix = name.contains(".attn.c") || name.contains(".mlp.c");
+            let head = name == "lm_head.weight";
+            let want = match matrix && name.ends_with("weight") || head {
+                true => 1.0 / (tensor.shape[1] as f64).sqrt(),
+                false => 1.0,
+            };
+            narrow += usize::from((want - 1.0 / 6f64.sqrt()).abs() < 1e-12);
+            wide += usize::from((want - 1.0 / 24f64.sqrt()).abs() < 1e-12);
+            let own = &units[tensor.range.clone()];
+            assert!(
+                own.iter().all(|u| (f64::from(*u) - want).abs() < 1e-7),
+                "{name}"
+            );
+        }
+        assert_eq!((narrow, wide), (if tie_weights { 6 } else { 7 }, 2));
+        let (mut with, mut plain) = (vec![0.0; gpt.n_params()], vec![0.0; gpt.n_params()]);
+        prior.draw(3, 4, &mut with).unwrap();
+        Prior::isotropic(0.5).draw(3, 4, &mut plain).unwrap();
+        for ((with, plain), unit) in with.iter().zip(&plain).zip(units) {
+            assert!((with - unit * plain).abs() <= 1e-6 * plain.abs());
+        }
+    }
 }

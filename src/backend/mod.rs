@@ -40,7 +40,7 @@ pub use gelu::Gelu;
 pub use host::HostPool;
 pub use layer_norm::{Norm, Normed, Write};
 pub use linear::{Epilogue, Linear};
-pub use posterior_gradient::{PRIOR_FLOOR, PriorFamily, PriorTerms};
+pub use posterior_gradient::{PriorFamily, PriorTerms};
 pub use precision::{GemmPrecision, Precision};
 pub use predictive::cpu::PredictiveSums;
 pub use predictive::{Predicted, TokenPrediction};

@@ -115,7 +115,7 @@ unsafe fn session(
     let target = Target {
         gpt: &m.gpt,
         corpus: c,
-        prior: &o.prior(&start),
+        prior: &o.prior(m.gpt.layout(), &start)?,
         start: &start,
         start_sha256: None,
     };

@@ -119,15 +119,20 @@ impl Layout {
         }
     }
 
+    /// Returns the matrices of the blocks and of an untied head, in order: each one's range of the flat vector and its number of inputs.
+    pub(crate) fn matrices(&self) -> impl Iterator<Item = (Range<usize>, usize)> + '_ {
+        let layers = |b: &Block| {
+            [&b.c_attn, &b.attn_proj, &b.c_fc, &b.mlp_proj].map(|l| (l.weight.clone(), l.n_in))
+        };
+        let own = self.head != self.tables.wte;
+        let head = own.then(|| (self.head.clone(), self.tables.c));
+        self.blocks.iter().flat_map(layers).chain(head)
+    }
+
     /// Returns the ranges of the flat vector that are no matrix of a block or of an untied head, in order: tables that are looked up, gains
     /// and biases.
     pub(crate) fn without_matrices(&self) -> Vec<Range<usize>> {
-        let layers =
-            |b: &Block| [&b.c_attn, &b.attn_proj, &b.c_fc, &b.mlp_proj].map(|l| l.weight.start);
-        let mut matrices: Vec<usize> = self.blocks.iter().flat_map(layers).collect();
-        if self.head != self.tables.wte {
-            matrices.push(self.head.start);
-        }
+        let matrices: Vec<usize> = self.matrices().map(|(range, _)| range.start).collect();
         let tensors = self.tensors.iter().map(|t| t.range.clone());
         tensors.filter(|r| !matrices.contains(&r.start)).collect()
     }

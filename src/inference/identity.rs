@@ -4,7 +4,7 @@
 use super::config::{Inference, SessionConfig, Target};
 use crate::data::Windows;
 use crate::error::{Error, Result};
-use crate::posterior::PriorFamily;
+use crate::posterior::{PriorFamily, PriorUnits};
 use crate::samplers::{CurvatureKind, GaussianConfig, Method};
 use crate::store::{Header, hex, params_sha256};
 use serde_json::{Map, Value, json};
@@ -105,7 +105,11 @@ pub(super) fn of_model(
         "prior_family": to_json(prior.family)?,
         "prior_std": prior.std,
         "prior_center": if prior.center.is_some() { "pretrained" } else { "zero" },
-        "prior_scale": if prior.relative_to.is_some() { "relative" } else { "absolute" },
+        "prior_scale": match prior.units {
+            PriorUnits::One => "absolute",
+            PriorUnits::RelativeTo(_) => "relative",
+            PriorUnits::Each(_) => "each",
+        },
         "num_data": num_data,
         "likelihood_weight": config.likelihood_weight,
         "objective": to_json(config.objective)?,
@@ -114,8 +118,8 @@ pub(super) fn of_model(
         "window": batches.window,
     });
     let vectors = [
-        ("prior_center_sha256", &prior.center),
-        ("prior_scale_sha256", &prior.relative_to),
+        ("prior_center_sha256", prior.center.as_deref()),
+        ("prior_scale_sha256", prior.units.vector()),
     ];
     for (name, vector) in vectors {
         if let Some(v) = vector {

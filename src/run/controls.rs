@@ -190,7 +190,7 @@ impl Evaluation<'_> {
         disk::make_folders(&folder).map_err(Error::io(&folder))?;
         let _lock = FolderLock::acquire(&folder)?;
         let config = self.without_noise()?;
-        let prior = config.prior(&self.baseline.params);
+        let prior = config.prior(setting.model.gpt.layout(), &self.baseline.params)?;
         let target = self.target(&prior);
         let (be, path) = (&setting.model.backend, folder.join("chain.bnn"));
         let settings = config.session(0, setting.model.gpt.config())?;
@@ -254,7 +254,9 @@ impl Evaluation<'_> {
             ..self.config.clone()
         };
         if config.auto_step {
-            let prior = self.config.prior(&self.baseline.params);
+            let prior = self
+                .config
+                .prior(self.setting.model.gpt.layout(), &self.baseline.params)?;
             let model = &self.setting.model;
             let settings = self.config.session(0, model.gpt.config())?;
             let (target, path) = (self.target(&prior), self.folder.chain(0));

@@ -123,7 +123,12 @@ fn refuse_early(config: &Config, setting: &Setting) -> Result<()> {
     let absolute = config.prior_scale == PriorUnit::Absolute;
     if absolute && config.mass() == Preconditioner::None && config.sampler.chain().is_some() {
         // Neither mass nor baseline has a part in it, so it is known by now.
-        stable(config, &config.sampler_config(0)?, &config.prior(&[]), None)?;
+        stable(
+            config,
+            &config.sampler_config(0)?,
+            &config.prior(setting.model.gpt.layout(), &[])?,
+            None,
+        )?;
     }
     Ok(())
 }
@@ -252,7 +257,7 @@ impl<'a> Run<'a> {
             config,
             setting,
             folder,
-            prior: config.prior(&baseline.params),
+            prior: config.prior(setting.model.gpt.layout(), &baseline.params)?,
             num_data: config.num_data.unwrap_or(counted),
             batch: (config.batch_size, batches.windows().window_len()),
             batches,

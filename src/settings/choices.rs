@@ -96,6 +96,8 @@ pub enum PriorUnit {
     Relative,
     /// 1, for every parameter.
     Absolute,
+    /// 1 / sqrt(inputs) for the weights of a layer, 1 for embeddings, gains and biases.
+    FanIn,
 }
 
 /// Which state of its training the baseline is.

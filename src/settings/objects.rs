@@ -7,8 +7,9 @@ use crate::backend::PriorFamily;
 use crate::baseline::{Recipe, Selection};
 use crate::error::{Error, Result};
 use crate::generate::Options;
-use crate::gpt::{GptConfig, NAMED};
-use crate::posterior::Prior;
+use crate::gpt::{GptConfig, Layout, NAMED};
+use crate::memory;
+use crate::posterior::{Prior, PriorUnits};
 use crate::samplers::{
     self, AutoStep, CurvatureKind, GaussianConfig, GaussianMethod, Preconditioner, Schedule,
     SwagSnapshots, stability,
@@ -208,16 +209,23 @@ impl Settings {
         self.prior_family.with(json!({"dof": self.prior_dof}))
     }
 
-    /// Returns the prior of a chain that starts from `params`.
-    pub fn prior(&self, params: &[f32]) -> Prior {
+    /// Returns the prior of a chain that starts from `params`, (n_params) of this layout.
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn prior(&self, layout: &Layout, params: &[f32]) -> Result<Prior> {
+        let copy = || memory::copy(params, "a prior's vectors");
         let pretrained = self.prior_center == PriorCenter::Pretrained;
-        let relative = self.prior_scale == PriorUnit::Relative;
-        Prior {
+        Ok(Prior {
             family: self.prior_family(),
             std: self.prior_std as f32,
-            center: pretrained.then(|| params.to_vec()),
-            relative_to: relative.then(|| params.to_vec()),
-        }
+            center: pretrained.then(copy).transpose()?,
+            units: match self.prior_scale {
+                PriorUnit::Absolute => PriorUnits::One,
+                PriorUnit::Relative => PriorUnits::RelativeTo(copy()?),
+                PriorUnit::FanIn => PriorUnits::by_fan_in(layout)?,
+            },
+        })
     }
 
     /// Returns how tokens are drawn.

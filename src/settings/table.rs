@@ -273,7 +273,8 @@ settings! { case =>
         prior_dof: f64 = 3.0, ABOVE_0, GPT, before: Some("3.0");
         /// Centre of the prior: zero, or the parameters that the chain starts from (pretrained).
         prior_center: PriorCenter = case.preset(PriorCenter::Zero, PriorCenter::Pretrained), ANY, GPT;
-        /// Unit of `prior_std`: absolute (1), or relative (|w| + 1e-4 of the weights w that the chain starts from).
+        /// Unit of `prior_std`: absolute (1), relative (|w| + 1e-4 of the weights w that the chain starts from), or fan_in (for the weights of each matrix of a
+        /// block and of an untied head 1 / sqrt(its inputs); 1 for embeddings, gains and biases).
         prior_scale: PriorUnit = PriorUnit::Absolute, ANY, GPT;
         /// Power of the likelihood. Unlike the temperature it leaves the prior alone.
         likelihood_weight: f64 = 1.0, ABOVE_0, CHAIN, before: Some("1.0");

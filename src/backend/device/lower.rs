@@ -148,7 +148,7 @@ fields! {
     PreconditionedUpdate<Device => Cpu> { theta, squares, mass, grad, diagonal, center, noise }
     ChainView<Device => Cpu> { theta, momenta, grad, center, mass }
     WeightGrad<Device => Cpu> { grad, squares, rows, t }
-    PriorTerms<Vector => Vec<f32>> { center, relative_to, std, family }
+    PriorTerms<Vector => Vec<f32>> { center, scales, std, family }
     Normed<Act => CpuAct> { dout, x, stats }
     Attended<Act => CpuAct> { dout, out, lse, qkv }
 }

@@ -4,7 +4,7 @@ use crate::backend::cpu::Cpu;
 use crate::backend::cpu::chunk::{CHUNK, EXPONENT, LANES, load, store};
 use crate::backend::cpu::isa::multiversion;
 use crate::backend::ops::PosteriorOps;
-use crate::backend::{PRIOR_FLOOR, PriorFamily, PriorTerms, Scalars};
+use crate::backend::{PriorFamily, PriorTerms, Scalars};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -12,8 +12,8 @@ use std::ops::Range;
 #[derive(Clone, Copy)]
 struct Place<'a> {
     theta: &'a [f32],
-    center: &'a [f32],  // empty: 0
-    weights: &'a [f32], // empty: 1 everywhere
+    center: &'a [f32], // empty: 0
+    scales: &'a [f32], // empty: 1 everywhere
     std: f32,
 }
 
@@ -28,11 +28,8 @@ fn each(g: &mut [f32], at: Place<'_>, num_data: f32, f: impl Fn(f32) -> (f64, f3
         if !at.center.is_empty() {
             c = load(at.center, from, 0.0);
         }
-        if !at.weights.is_empty() {
-            let w = load(at.weights, from, 1.0); // no weight of 0, which would leave the floor alone to keep z from 0 / 0
-            for i in 0..CHUNK {
-                s[i] = at.std * (w[i].abs() + PRIOR_FLOOR);
-            }
+        if !at.scales.is_empty() {
+            s = load(at.scales, from, 1.0).map(|scale| at.std * scale); // not 0, which would make z 0 / 0
         }
         let mut values = [0.0; CHUNK];
         for i in 0..CHUNK {
@@ -80,7 +77,7 @@ impl PosteriorOps for Cpu {
             let at = Place {
                 theta: &theta[r.clone()],
                 center: part(prior.center, &r),
-                weights: part(prior.relative_to, &r),
+                scales: part(prior.scales, &r),
                 std: prior.std,
             };
             let (sum, nonfinite) = block(self.isa(), &mut *g, at, num_data, prior.family);

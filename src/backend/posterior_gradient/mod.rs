@@ -37,16 +37,13 @@ impl PriorFamily {
 pub struct PriorTerms<'a, B> {
     /// The centre; `None` is 0.
     pub center: Option<&'a B>,
-    /// With weights w, the scale of each parameter is std (|w| + [`PRIOR_FLOOR`]); `None` is std.
-    pub relative_to: Option<&'a B>,
+    /// What std is multiplied by for each parameter, above 0; `None` is 1.
+    pub scales: Option<&'a B>,
     /// The common factor of the scales.
     pub std: f32,
     /// The form of the density.
     pub family: PriorFamily,
 }
-
-/// What is added to |w| in a prior whose standard deviation is relative to the weights, as in the original.
-pub const PRIOR_FLOOR: f32 = 1e-4;
 
 /// The operation that turns a mean loss's gradient into that of the log posterior.
 pub trait PosteriorOps: Vectors {

@@ -82,7 +82,7 @@ impl Sessions {
             let gpt = Gpt::new(shape).expect("a model");
             let start = gpt.layout().init(1);
             let config = Box::new(s.session(0, gpt.config()).expect("a session"));
-            let prior = s.prior(&start);
+            let prior = s.prior(gpt.layout(), &start).expect("a prior");
             What::Model {
                 gpt,
                 config,

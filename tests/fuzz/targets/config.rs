@@ -19,7 +19,6 @@ fn fill(s: &Config) {
         s.extra_baselines(),
         s.on_gradients(0),
     );
-    let _ = s.prior(&[0.5, 0.0]);
     if let Ok(shape) = shape {
         let _ = (
             s.session(0, &shape),
