@@ -39,7 +39,7 @@ static double row(const char *name) {
 }
 
 /* Counts the tokens whose samples disagree by more than a tenth of a nat. */
-static int32_t on_token(void *user_data, uint16_t token, double entropy, double mutual_information, double log_prob) {
+static int32_t on_token(void *user_data, uint32_t token, double entropy, double mutual_information, double log_prob) {
   (void)token, (void)entropy, (void)log_prob;
   if (mutual_information > 0.1) ++*(int *)user_data;
   return 1;

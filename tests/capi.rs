@@ -191,6 +191,14 @@ fn scores_are_the_librarys_own() {
     documented("scores", true);
 }
 
+/// Broken: the total without its count, 3.4 for 27; a log-probability with its sign turned; a gradient of the sum; the prior left out of a step on a
+/// loss's gradient, other parameters; the characters of a model's file forgotten, "no characters" for a text; another batch than the step's read out.
+#[test]
+fn a_model_is_evaluated_anywhere_and_tokens_are_the_callers() {
+    documented("evaluator", false);
+    documented("evaluator", true);
+}
+
 #[test]
 fn normals_are_those_of_their_formulas() {
     documented("normals", false);
@@ -327,7 +335,7 @@ static void is(int line, bnn_status got, bnn_status want, const bnn_error *err) 
 #define IS(want, call) do { memset(&err, 0, sizeof err); is(__LINE__, (call), (want), &err); } while (0)
 
 static bnn_generator *generator;
-static int32_t inside(void *user_data, uint16_t token, double h, double mi, double lp) {
+static int32_t inside(void *user_data, uint32_t token, double h, double mi, double lp) {
   char c[64]; size_t n; double a, b; bnn_error err;
   (void)token, (void)h, (void)mi, (void)lp;
   /* Calling back into the same handle is refused. */
@@ -336,7 +344,7 @@ static int32_t inside(void *user_data, uint16_t token, double h, double mi, doub
   return 0;
 }
 
-static int32_t frees(void *user_data, uint16_t token, double h, double mi, double lp) {
+static int32_t frees(void *user_data, uint32_t token, double h, double mi, double lp) {
   (void)token, (void)h, (void)mi, (void)lp;
   bnn_generator **g = user_data;
   bnn_generator_free(*g);
@@ -368,7 +376,7 @@ int main(void) {
   IS(BNN_ERR_INVALID, bnn_corpus_from_text("\xff", 1, &corpus, &err));
   IS(BNN_OK, bnn_corpus_embedded(&corpus, &err));
   IS(BNN_OK, bnn_corpus_sizes(corpus, &n, &m, &k, &err));
-  uint16_t tokens[8]; char text[8]; size_t needed = 0;
+  uint32_t tokens[8]; char text[8]; size_t needed = 0;
   IS(BNN_ERR_TOO_SMALL, bnn_corpus_encode(corpus, "The sea", 7, tokens, 2, &needed, &err));
   if (needed != 7) ++failures;
   IS(BNN_OK, bnn_corpus_encode(corpus, "The sea", 7, tokens, 8, &needed, &err));
@@ -407,14 +415,16 @@ int main(void) {
   params[3] = NAN;
   IS(BNN_ERR_INVALID, bnn_model_set_params(model, params, d, &err));
   size_t offset = 0, len = 0, total = 0, i = 0;
-  while (bnn_model_tensor(model, i, line, sizeof line, &needed, &offset, &len, &err) == BNN_OK) { if (offset != total) ++failures; total += len; ++i; }
+  while (bnn_model_tensor(model, i, line, sizeof line, &needed, NULL, NULL, NULL, &offset, &len, &err) == BNN_OK) { if (offset != total) ++failures; total += len; ++i; }
   if (total != d) ++failures;
-  uint16_t x[4] = {1, 2, 3, 4}, y[4] = {2, 3, 4, 60000};
+  uint32_t x[4] = {1, 2, 3, 4}, y[4] = {2, 3, 4, 60000};
   double loss = 0;
-  IS(BNN_ERR_INVALID, bnn_model_gradient(model, x, y, 1, 4, 0, &loss, NULL, 0, &err));
+  bnn_evaluator *evaluator = NULL;
+  IS(BNN_OK, bnn_evaluator_new(model, &evaluator, &err));
+  IS(BNN_ERR_INVALID, bnn_evaluator_loss(evaluator, NULL, 0, x, y, 1, 4, 0, &loss, NULL, &err));
   y[3] = 5;
-  IS(BNN_ERR_SHAPE, bnn_model_gradient(model, x, y, 1, 4, 0, &loss, grad, 5, &err));
-  IS(BNN_OK, bnn_model_gradient(model, x, y, 2, 2, 1, &loss, grad, d, &err));
+  IS(BNN_ERR_SHAPE, bnn_evaluator_gradient(evaluator, params, 5, x, y, 1, 4, 0, &loss, NULL, grad, &err));
+  IS(BNN_OK, bnn_evaluator_gradient(evaluator, NULL, 0, x, y, 2, 2, 1, &loss, NULL, grad, &err));
   if (!(loss > 3 && loss < 5)) ++failures;
   IS(BNN_ERR_INVALID, bnn_model_loss(model, corpus, 9, &loss, &err));
 
@@ -496,7 +506,7 @@ int main(void) {
   bnn_context_free(ctx); bnn_corpus_free(corpus); bnn_options_free(o); bnn_model_free(model);
   IS(BNN_OK, bnn_trainer_step(trainer, &loss, &err));
   IS(BNN_OK, bnn_generator_generate(generator, "T", 1, NULL, 1, NULL, NULL, line, sizeof line, &needed, &a, &b, &err));
-  bnn_ensemble_free(e); bnn_trainer_free(trainer); bnn_sampler_free(sampler); bnn_generator_free(generator); bnn_sampler_free(v);
+  bnn_evaluator_free(evaluator); bnn_ensemble_free(e); bnn_trainer_free(trainer); bnn_sampler_free(sampler); bnn_generator_free(generator); bnn_sampler_free(v);
   if (!failures) puts("all as documented");
   return failures != 0;
 }

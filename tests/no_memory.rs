@@ -239,7 +239,7 @@ fn work(folder: &Path, text: &str, method: &str) -> Result<(), Failed> {
         BNN_SPLIT_VAL,
         h.report
     ));
-    let tokens: Vec<u16> = (0..60).map(|i| i % 30).collect();
+    let tokens: Vec<u32> = (0..60).map(|i| i % 30).collect();
     let mut scores = vec![0.0; tokens.len() - 1];
     call!(bnn_ensemble_score(
         h.ensemble,

@@ -5,6 +5,7 @@ mod corpus;
 mod file;
 mod held_out;
 mod meta;
+mod narrow;
 mod order;
 mod tokenizer;
 
@@ -13,5 +14,6 @@ pub use corpus::Corpus;
 #[cfg(feature = "cli")]
 pub(crate) use file::{check_regular, read as read_file};
 pub use held_out::HeldOut;
+pub use narrow::narrow;
 pub use order::{Batches, Order};
 pub use tokenizer::Tokenizer;

@@ -351,8 +351,8 @@ static void gpt(void) {
   HOLDS(count == 0 && isnan(a[0]) && isnan(b[2]));
   NEAR(c, 0.15 * sqrt(2.0 / 64), 1e-12);
   /* The caller's own batches count as the corpus's. */
-  uint16_t x[24], y[24];
-  for (int i = 0; i < 24; ++i) x[i] = (uint16_t)(i % 8), y[i] = (uint16_t)((i + 1) % 8);
+  uint32_t x[24], y[24];
+  for (int i = 0; i < 24; ++i) x[i] = (uint32_t)(i % 8), y[i] = (uint32_t)((i + 1) % 8);
   for (phase = -1; phase != BNN_PHASE_DONE;) OK(bnn_sampler_step_tokens(s, x, y, 24, &phase, &due, &err));
   LLC(BNN_OK);
   HOLDS(count == 2 && isfinite(a[0]) && isnan(b[0]) && isfinite(c));
