@@ -412,8 +412,8 @@ impl<B: Backend> Posterior<B> {
 /// How a pass's scalars make a log posterior.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
-    weight: f64,  // of the mean log-likelihood
-    count: usize, // positions that it is the mean of
+    weight: f64,        // of the mean log-likelihood
+    count: usize,       // positions that it is the mean of
     given: Option<f64>, // mean log-likelihood that the caller has computed
 }
 

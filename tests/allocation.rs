@@ -294,7 +294,8 @@ fn an_evaluator_allocates_nothing_after_the_first_call_of_a_size() {
             };
             let count = allocations(|| {
                 let e = &mut evaluator;
-                e.squares(At::Host(&params), of, &mut grad, &mut squares).unwrap();
+                e.squares(At::Host(&params), of, &mut grad, &mut squares)
+                    .unwrap();
                 e.gradient(At::Host(&params), of, &mut grad).unwrap();
                 e.loss(At::Host(&params), of).unwrap();
                 let (logits, probs) = (&mut logits[..n * 31], &mut log_probs[..n]);
@@ -322,17 +323,26 @@ fn an_evaluator_in_c_allocates_nothing_after_the_first_call() {
         assert_eq!(bnn_context_new(1, &mut context, null_mut()), BNN_OK);
         let made = bnn_model_new(context, null(), 31, &mut model, null_mut());
         assert_eq!(made, BNN_OK);
-        assert_eq!(bnn_model_sizes(model, &mut n, null_mut(), null_mut()), BNN_OK);
+        assert_eq!(
+            bnn_model_sizes(model, &mut n, null_mut(), null_mut()),
+            BNN_OK
+        );
         let made = bnn_evaluator_new(model, &mut evaluator, null_mut());
         assert_eq!(made, BNN_OK);
         let (params, mut grad) = (vec![0.01f32; n], vec![0.0f32; n]);
         let x: Vec<u32> = (0..32).map(|i| i % 31).collect();
         for round in 0..3 {
             let count = allocations(|| {
-                let (p, x, g, none, err) =
-                    (params.as_ptr(), x.as_ptr(), grad.as_mut_ptr(), null_mut(), null_mut());
-                let made =
-                    bnn_evaluator_gradient(evaluator, p, n, x, x, 2, 16, 0, &mut loss, none, g, err);
+                let (p, x, g, none, err) = (
+                    params.as_ptr(),
+                    x.as_ptr(),
+                    grad.as_mut_ptr(),
+                    null_mut(),
+                    null_mut(),
+                );
+                let made = bnn_evaluator_gradient(
+                    evaluator, p, n, x, x, 2, 16, 0, &mut loss, none, g, err,
+                );
                 assert_eq!(made, BNN_OK);
                 let e = evaluator;
                 let made = bnn_evaluator_loss(e, null(), 0, x, x, 2, 16, 1, &mut loss, none, err);

@@ -199,6 +199,13 @@ fn a_model_is_evaluated_anywhere_and_tokens_are_the_callers() {
     documented("evaluator", true);
 }
 
+/// Broken: a start at the model's parameters that begins at the initial ones all the same; AdamW's means left out of the file; a worse score kept; a set
+/// option that the reader has counted as unread.
+#[test]
+fn trainers_and_options_are_as_documented() {
+    documented("trainer", true);
+}
+
 #[test]
 fn normals_are_those_of_their_formulas() {
     documented("normals", false);
@@ -429,12 +436,12 @@ int main(void) {
   IS(BNN_ERR_INVALID, bnn_model_loss(model, corpus, 9, &loss, &err));
 
   int32_t phase = -1, due = -1; uint64_t step; double a, b, c;
-  IS(BNN_OK, bnn_trainer_new(model, corpus, o, &trainer, &err));
+  IS(BNN_OK, bnn_trainer_new(model, corpus, o, BNN_START_FRESH, &trainer, &err));
   IS(BNN_OK, bnn_trainer_step(trainer, &loss, &err));
   IS(BNN_OK, bnn_sampler_new(model, corpus, o, &sampler, &err));
   bnn_report *report = NULL;
   IS(BNN_OK, bnn_report_new(&report, &err));
-  IS(BNN_ERR_INVALID, bnn_sampler_report(sampler, report, &err));
+  IS(BNN_ERR_STATE, bnn_sampler_report(sampler, report, &err));
   IS(BNN_OK, bnn_ensemble_new(model, &e, &err));
   IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, report, &err));
   IS(BNN_ERR_INVALID, bnn_generator_new(e, corpus, NULL, &generator, &err));
@@ -447,13 +454,13 @@ int main(void) {
     if (due) { ++samples; IS(BNN_OK, bnn_sampler_get_params(sampler, params, d, &err)); IS(BNN_OK, bnn_ensemble_add(e, params, d, &err)); }
   }
   if (steps != 8 || samples != 2) ++failures;
-  IS(BNN_ERR_INVALID, bnn_sampler_step(sampler, &phase, &due, &err));
+  IS(BNN_ERR_DONE, bnn_sampler_step(sampler, &phase, &due, &err));
 
   /* A text with another number of characters is refused wherever it could be mixed up. */
   IS(BNN_OK, bnn_corpus_from_text("abcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabc", 84, &other, &err));
   bnn_trainer *no_trainer = NULL; bnn_sampler *no_sampler = NULL; bnn_generator *no_generator = NULL;
   IS(BNN_ERR_INVALID, bnn_model_loss(model, other, BNN_SPLIT_TRAIN, &loss, &err));
-  IS(BNN_ERR_INVALID, bnn_trainer_new(model, other, o, &no_trainer, &err));
+  IS(BNN_ERR_INVALID, bnn_trainer_new(model, other, o, BNN_START_FRESH, &no_trainer, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_new(model, other, o, &no_sampler, &err));
   IS(BNN_ERR_INVALID, bnn_generator_new(e, other, NULL, &no_generator, &err));
   IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, other, BNN_SPLIT_TRAIN, report, &err));

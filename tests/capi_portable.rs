@@ -267,6 +267,7 @@ fn gradients_and_losses_are_written_where_they_belong() {
         made.model,
         made.corpus,
         made.options,
+        BNN_START_FRESH,
         &mut trainer
     ));
     ok!(bnn_trainer_step(trainer, &mut loss));

@@ -151,7 +151,9 @@ fn evaluators_of_one_model_work_at_once() {
     }
     let shared = Shared(model);
     let work = &|seed: u32| {
-        let params: Vec<f32> = (0..n as u32).map(|i| ((i * 7 + seed) % 13) as f32 / 40.0).collect();
+        let params: Vec<f32> = (0..n as u32)
+            .map(|i| ((i * 7 + seed) % 13) as f32 / 40.0)
+            .collect();
         let (x, y) = ([0u32, 1, 2, 3, 0, 1, 2, 3], [1u32, 2, 3, 0, 1, 2, 3, 0]);
         let (mut evaluator, mut loss, mut grad) = (null_mut(), 0.0, vec![0.0f32; n]);
         let (p, x, y) = (params.as_ptr(), x.as_ptr(), y.as_ptr());
@@ -185,7 +187,10 @@ fn evaluators_of_one_model_work_at_once() {
             }
         });
         let all: Vec<_> = (0..8).map(|seed| scope.spawn(move || work(seed))).collect();
-        let found = all.into_iter().map(|t| t.join().expect("no panic")).collect();
+        let found = all
+            .into_iter()
+            .map(|t| t.join().expect("no panic"))
+            .collect();
         done.store(true, Relaxed);
         setter.join().expect("no panic");
         found

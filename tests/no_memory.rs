@@ -187,7 +187,13 @@ fn work(folder: &Path, text: &str, method: &str) -> Result<(), Failed> {
         set(o, "preconditioner_steps", 2)?;
     }
     call!(bnn_model_new(h.context, o, vocab, &mut h.model));
-    call!(bnn_trainer_new(h.model, h.corpus, o, &mut h.trainer));
+    call!(bnn_trainer_new(
+        h.model,
+        h.corpus,
+        o,
+        BNN_START_FRESH,
+        &mut h.trainer
+    ));
     let mut loss = 0.0;
     for _ in 0..2 {
         call!(bnn_trainer_step(h.trainer, &mut loss));

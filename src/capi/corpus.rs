@@ -246,7 +246,7 @@ pub unsafe extern "C" fn bnn_corpus_decode(
         // SAFETY: both are NULL or the caller's live objects.
         let (c, tokens) = unsafe { (get(corpus, "corpus")?, slice(tokens, n, "tokens")?) };
         let (tokenizer, mut ids) = (&c.inner.tokenizer, Vec::new());
-        narrow("tokens", tokens, n, tokenizer.vocab_size(), &mut ids)?;
+        narrow("tokens", tokens, 0, tokenizer.vocab_size(), &mut ids)?;
         let decoded = tokenizer.decode(&ids)?;
         // SAFETY: the buffer is NULL or the caller's, of that capacity; c_char and u8 have one layout.
         unsafe { give(decoded.as_bytes(), chars.cast(), capacity, needed) }

@@ -150,7 +150,7 @@ pub unsafe extern "C" fn bnn_ensemble_score(
             let mut shared = optional_room(mutual_information, scored, "mutual_information")?;
             let m = &e.inner.model;
             let mut ids = Vec::new();
-            narrow("tokens", tokens, n, m.gpt.config().vocab_size, &mut ids)?;
+            narrow("tokens", tokens, 0, m.gpt.config().vocab_size, &mut ids)?;
             let samples = lock(&e.inner.params, "ensemble")?;
             let each = samples.iter().map(|sample| m.device.put(sample));
             let s = text_scores(&m.device, &m.gpt, each, &ids)?;

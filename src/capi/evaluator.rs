@@ -71,11 +71,7 @@ impl Point<'_> {
 ///
 /// # Safety
 /// `params` is NULL or n floats of the caller's.
-unsafe fn point<'a>(
-    e: &bnn_evaluator,
-    params: *const f32,
-    n: usize,
-) -> Result<Point<'a>, Fail> {
+unsafe fn point<'a>(e: &bnn_evaluator, params: *const f32, n: usize) -> Result<Point<'a>, Fail> {
     if params.is_null() && n == 0 {
         return Ok(Point::Models(e.model.params()));
     }
@@ -276,7 +272,14 @@ pub unsafe extern "C" fn bnn_evaluator_logits(
             let (y, objective) = (&[][..], Objective::All);
             let of = Sequences { x, y, t, objective };
             let mut i = lock(&e.inner, "evaluator")?;
-            i.check_logits(if params.is_null() { e.model.gpt.n_params() } else { n }, of)?;
+            i.check_logits(
+                if params.is_null() {
+                    e.model.gpt.n_params()
+                } else {
+                    n
+                },
+                of,
+            )?;
             i.logits(at.at(), of, logits.zeros())?;
         }
         Ok(())

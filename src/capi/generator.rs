@@ -204,7 +204,7 @@ pub unsafe extern "C" fn bnn_generator_generate_tokens(
             // The callback may free the handle: what the call uses is its own from here on.
             let (inner, v) = (g.inner.clone(), g.corpus.tokenizer.vocab_size());
             let mut ids = Vec::new();
-            narrow("prompt", slice(prompt, n, "prompt")?, n, v, &mut ids)?;
+            narrow("prompt", slice(prompt, n, "prompt")?, 0, v, &mut ids)?;
             let o = Set::from(options)?.generation()?;
             let h = out(mean_entropy, "mean_entropy")?;
             let mi = out(mean_mutual_information, "mean_mutual_information")?;
@@ -291,8 +291,9 @@ pub unsafe extern "C" fn bnn_generator_generate_batch(
             check_room(chars, capacity)?;
             let made = lock(&inner, "generator")?.generate_batch(&tokens, &o, first, |i, t| {
                 let (h, mi) = (t.entropy, t.mutual_information);
-                callback
-                    .is_none_or(|f| call_back(|| f(user_data, i, t.token.into(), h, mi, t.log_prob)) != 0)
+                callback.is_none_or(|f| {
+                    call_back(|| f(user_data, i, t.token.into(), h, mi, t.log_prob)) != 0
+                })
             })?;
             let mut written = String::new();
             let mut at = memory::room(ends, "the texts' offsets")?;

@@ -4,8 +4,8 @@ use super::context::bnn_context;
 use super::corpus::{bnn_corpus, split_of};
 use super::guard::guard;
 use super::options::{Set, bnn_options};
-use super::report::{bnn_report, report_of};
 use super::pointer::{Handle, get, give, hand_out, out, room, slice, take_back, text};
+use super::report::{bnn_report, report_of};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::backend::{Device, Transfer, Vectors};
 use crate::data::{Corpus, Tokenizer};
@@ -327,8 +327,16 @@ pub unsafe extern "C" fn bnn_model_info(
         let (m, mut report) = unsafe { (&get(model, "model")?.inner, report_of(report)?) };
         let has_characters = m.characters.get().is_some();
         *report = Report::from(&m.gpt)
-            .row("precision", m.device.precision().name(), "of matrix products, as the option has it")
-            .row("characters", has_characters, "whether it is known which characters the tokens are");
+            .row(
+                "precision",
+                m.device.precision().name(),
+                "of matrix products, as the option has it",
+            )
+            .row(
+                "characters",
+                has_characters,
+                "whether it is known which characters the tokens are",
+            );
         Ok(())
     })
 }

@@ -98,7 +98,12 @@ pub unsafe extern "C" fn bnn_probe_log_probs(
             let (device, gpt) = (&i.model.device, &i.model.gpt);
             gpt.layout().check(params)?;
             let scores = i.probe.log_prob(device, gpt, &device.put(params)?)?;
-            give_each(scores.iter().map(|&p| p.into()), log_probs, capacity, needed)
+            give_each(
+                scores.iter().map(|&p| p.into()),
+                log_probs,
+                capacity,
+                needed,
+            )
         }
     })
 }

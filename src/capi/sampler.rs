@@ -14,8 +14,8 @@ use crate::backend::Device;
 use crate::data::{Batch, narrow};
 use crate::error::{Error, Result as Checked};
 use crate::gpt::GptConfig;
-use crate::memory;
 use crate::inference::{Inference, Session, SessionConfig, StepReport, Target};
+use crate::memory;
 use crate::samplers::{Factors, Phase};
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
@@ -41,9 +41,9 @@ fn phase_number(p: Phase) -> i32 {
 pub(super) struct Inner {
     pub session: Session<Device>,
     schedule: ScheduleOf,
-    vocab_size: usize,   // of the model; 0 on gradients of the caller's
-    tokens: Batch,       // the caller's, and of what is read out
-    narrowed: Vec<f32>,  // a gradient in double
+    vocab_size: usize,  // of the model; 0 on gradients of the caller's
+    tokens: Batch,      // the caller's, and of what is read out
+    narrowed: Vec<f32>, // a gradient in double
 }
 
 impl Inner {
@@ -52,6 +52,9 @@ impl Inner {
         &mut self,
         step: impl FnOnce(&mut Session<Device>) -> Checked<Option<StepReport>>,
     ) -> Result<(i32, bool), Fail> {
+        if self.session.phase() == Phase::Done {
+            return Err(Fail::Done(self.session.total_steps()));
+        }
         if self.schedule.is_set() {
             let factors = self.schedule.at(self.session.steps_made())?;
             self.session.set_factors(factors)?;
@@ -313,7 +316,7 @@ pub unsafe extern "C" fn bnn_sampler_free(sampler: *mut bnn_sampler) {
 /// The factors stand on the step size and the temperature of chains, from the warm-up on (the steps before it, which
 /// estimate the mass, have none), and on vi's rate, whose temperature factor must stay 1; a cyclical schedule's exploration is off meanwhile.
 /// With gradients of the caller's it is asked before each call of a step.
-/// Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule, and with auto_step before sampling begins. The step that gets a factor
+/// Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule; BNN_ERR_STATE with auto_step before sampling begins. The step that gets a factor
 /// out of range fails so and is not made.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_set_schedule(
@@ -395,7 +398,7 @@ unsafe fn make_step(
 /// Makes one step on a batch of the corpus, which is a function of (seed, chain, step).
 ///
 /// [out] phase: BNN_PHASE_… of the next step: normals are in BNN_PHASE_WARMUP until all steps are made; sample_due: 1 when the parameters are
-/// now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_INVALID when the run is done, and with gradients of the caller's;
+/// now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_DONE when every step was made; BNN_ERR_INVALID with gradients of the caller's;
 /// BNN_ERR_NOT_FINITE with step and tensor when it diverges; BNN_ERR_INTERRUPTED when the schedule's callback stopped it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_step(
@@ -436,7 +439,10 @@ pub unsafe extern "C" fn bnn_sampler_step_tokens(
                     return Err(Error::shape("x and y", [b, t], [n]).into());
                 }
                 i.take_tokens(x, y, t)?;
-                let (x, y) = (std::mem::take(&mut i.tokens.x), std::mem::take(&mut i.tokens.y));
+                let (x, y) = (
+                    std::mem::take(&mut i.tokens.x),
+                    std::mem::take(&mut i.tokens.y),
+                );
                 let batch = Batch { x, y, b, t };
                 let made = i.step(|s| s.step_on(&batch).map(Some));
                 i.tokens = batch;
@@ -451,7 +457,7 @@ pub unsafe extern "C" fn bnn_sampler_step_tokens(
 /// [in] grad: n floats; log_post. [out] params: n floats, where the next gradient is to be taken; phase: BNN_PHASE_… of the next step;
 /// sample_due: 1 when params are a sample to keep. vi's first gradient is to be taken where bnn_sampler_get_params says, and
 /// vi_n_samples calls make one of its steps. Errors: BNN_ERR_NOT_FINITE: for the gradient or log_post the sampler is as before;
-/// BNN_ERR_INVALID for ekf and laplace, for a model's posterior, and when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback
+/// BNN_ERR_INVALID for ekf and laplace, and for a model's posterior; BNN_ERR_DONE when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback
 /// stopped it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_step_gradient(

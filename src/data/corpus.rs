@@ -98,8 +98,8 @@ impl Corpus {
     ) -> Result<Self> {
         let tokenizer = Tokenizer::of_ids(vocab_size)?;
         let (mut t, mut v) = (Vec::new(), Vec::new());
-        narrow("train", train, train.len(), vocab_size, &mut t)?;
-        narrow("val", val, val.len(), vocab_size, &mut v)?;
+        narrow("train", train, 0, vocab_size, &mut t)?;
+        narrow("val", val, 0, vocab_size, &mut v)?;
         Ok(Self::new(name.into(), tokenizer, t, v))
     }
 

@@ -96,7 +96,9 @@ fn without_text(b: usize, t: usize, config: &SessionConfig) -> Result<(Batches, 
         Error::conflict("num_data: without a text nobody counts the data: set how many tokens there are (with objective = last, windows)")
     })?;
     if config.monitors.probe_tokens > 0 {
-        return Err(Error::conflict("probe_tokens: without a text there is nothing to probe: set 0"));
+        return Err(Error::conflict(
+            "probe_tokens: without a text there is nothing to probe: set 0",
+        ));
     }
     // One window, as if the text were just as long.
     let windows = Windows::all(t.saturating_add(1), t)?;

@@ -149,11 +149,7 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// Returns the errors of [`Evaluator::log_probs`].
-    pub fn log_probs_kept(
-        &mut self,
-        at: At<'_, B::Vector>,
-        of: Sequences<'_>,
-    ) -> Result<&[f32]> {
+    pub fn log_probs_kept(&mut self, at: At<'_, B::Vector>, of: Sequences<'_>) -> Result<&[f32]> {
         let mut kept = std::mem::take(&mut self.kept.nll);
         memory::resize(&mut kept, of.x.len(), 0.0, "log-probabilities")?;
         let made = self.log_probs(at, of, &mut kept);
@@ -308,7 +304,10 @@ impl<B: Backend> Evaluator<B> {
                 &*own
             }
         };
-        let ws = kept.ws.as_mut().ok_or_else(|| Error::conflict("no workspace"))?;
+        let ws = kept
+            .ws
+            .as_mut()
+            .ok_or_else(|| Error::conflict("no workspace"))?;
         Ok(Pass {
             be,
             gpt,
@@ -322,14 +321,7 @@ impl<B: Backend> Evaluator<B> {
 }
 
 impl<B: Backend> Kept<B> {
-    fn make_room(
-        &mut self,
-        be: &B,
-        gpt: &Gpt,
-        b: usize,
-        t: usize,
-        gradients: bool,
-    ) -> Result<()> {
+    fn make_room(&mut self, be: &B, gpt: &Gpt, b: usize, t: usize, gradients: bool) -> Result<()> {
         let (rows, gradients) = (b * t, gradients || self.has_gradients);
         let c = gpt.config();
         if self.ws.is_some() && rows <= self.rows && gradients == self.has_gradients {
@@ -339,7 +331,11 @@ impl<B: Backend> Kept<B> {
         // What there was is given back first, so that both need not fit at once.
         (self.ws, self.rows) = (None, 0);
         // Room is counted in tokens, whatever sequences they make.
-        let (b, t) = if rows > b * t { (rows.div_ceil(t), t) } else { (b, t) };
+        let (b, t) = if rows > b * t {
+            (rows.div_ceil(t), t)
+        } else {
+            (b, t)
+        };
         self.ws = Some(match gradients {
             true => Workspace::for_gradients(be, c, b, t)?,
             false => Workspace::for_prediction(be, c, b, t)?,

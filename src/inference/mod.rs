@@ -39,6 +39,7 @@ mod steps;
 pub mod temperature_band;
 pub mod tensor_temperature;
 pub mod text_score;
+mod training;
 pub mod verdict;
 mod verdict_facts;
 
@@ -67,5 +68,6 @@ pub use session::Session;
 pub use spread::{describe, spread};
 pub use temperature_band::TemperatureBand;
 pub use tensor_temperature::TensorTemperature;
+pub use training::TrainingRun;
 pub use verdict::Verdict;
 pub use verdict_facts::{Compared, Facts, NUMBERS};

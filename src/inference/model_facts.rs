@@ -16,11 +16,31 @@ impl From<&Gpt> for Report {
             .row("n_layer", c.n_layer, "blocks")
             .row("n_head", c.n_head, "attention heads of a block")
             .row("n_embd", c.n_embd, "width")
-            .row("bias", c.bias, "whether linear layers and norms have biases")
-            .row("dropout", f64::from(c.dropout), "probability, in training alone")
+            .row(
+                "bias",
+                c.bias,
+                "whether linear layers and norms have biases",
+            )
+            .row(
+                "dropout",
+                f64::from(c.dropout),
+                "probability, in training alone",
+            )
             .row("gelu", gelu, "the form of the GELU")
-            .row("tie_weights", c.tie_weights, "whether the embedding is the head too")
-            .row("n_params", gpt.n_params(), "numbers of the parameter vector")
-            .row("tensors", gpt.layout().tensors().len(), "named parts of that vector")
+            .row(
+                "tie_weights",
+                c.tie_weights,
+                "whether the embedding is the head too",
+            )
+            .row(
+                "n_params",
+                gpt.n_params(),
+                "numbers of the parameter vector",
+            )
+            .row(
+                "tensors",
+                gpt.layout().tensors().len(),
+                "named parts of that vector",
+            )
     }
 }

@@ -81,7 +81,7 @@ int main(int argc, char **argv) {
   U64(o, "baseline_warmup_iters", 10);
   OK(bnn_model_new(ctx, o, vocab, &model, &err));
   OK(bnn_model_sizes(model, &n, &block, &err));
-  OK(bnn_trainer_new(model, corpus, o, &t, &err));
+  OK(bnn_trainer_new(model, corpus, o, BNN_START_FRESH, &t, &err));
   for (int i = 0; i < STEPS; ++i) OK(bnn_trainer_step(t, &loss, &err));
   OK(bnn_trainer_finish(t, &err));
   bnn_trainer_free(t);

@@ -93,7 +93,7 @@ int main(void) {
     IS(BNN_ERR_INVALID, bnn_calibration_error(doubles, (const int32_t *)tokens, huge, 3, &number, &err));
     HOLDS(strstr(err.message, "expected at most") != NULL);
   }
-  IS(BNN_ERR_INVALID, bnn_corpus_from_text(text, SIZE_MAX, &corpus, &err));
+  IS(BNN_ERR_INVALID, bnn_corpus_from_text(text, SIZE_MAX - 1, &corpus, &err));
   /* Lengths that memory could hold are compared with the object's. */
   IS(BNN_ERR_SHAPE, bnn_model_set_params(model, one, 4, &err));
 

@@ -281,7 +281,7 @@ static void doubles(void) {
   bnn_sampler *a = NULL, *b = NULL;
   bnn_options *own = NULL;
   OK(bnn_options_new(&own, &err));
-  STR(own, "sampler", "baoa"), F64(own, "step_size", 0.3), U64(own, "sampling_steps", 20), U64(own, "warmup_steps", 0);
+  STR(own, "sampler", "baoa"); F64(own, "step_size", 0.3); U64(own, "sampling_steps", 20); U64(own, "warmup_steps", 0);
   OK(bnn_sampler_new_with_gradients(ctx, own, theta, 3, &a, &err));
   OK(bnn_sampler_new_with_gradients(ctx, own, theta, 3, &b, &err));
   while (phase != BNN_PHASE_DONE && !failures) {
@@ -306,10 +306,10 @@ int main(int argc, char **argv) {
   OK(bnn_context_new(1, &ctx, &err));
   OK(bnn_options_new(&o, &err));
   OK(bnn_report_new(&r, &err));
-  STR(o, "shape", "tiny"), U64(o, "n_embd", 16), U64(o, "block_size", 8), U64(o, "bias", 1), U64(o, "tie_weights", 0);
-  F64(o, "dropout", 0.25), STR(o, "gelu", "tanh"), STR(o, "precision", "high"), U64(o, "seed", 9), U64(o, "max_new_tokens", 12);
-  STR(o, "sampler", "sghmc"), STR(o, "preconditioner", "rms"), U64(o, "preconditioner_steps", 3), U64(o, "warmup_steps", 2);
-  U64(o, "sampling_steps", 6), U64(o, "batch_size", B), U64(o, "window", T), F64(o, "prior_std", 0.7), F64(o, "step_size", 1e-3);
+  STR(o, "shape", "tiny"); U64(o, "n_embd", 16); U64(o, "block_size", 8); U64(o, "bias", 1); U64(o, "tie_weights", 0);
+  F64(o, "dropout", 0.25); STR(o, "gelu", "tanh"); STR(o, "precision", "high"); U64(o, "seed", 9); U64(o, "max_new_tokens", 12);
+  STR(o, "sampler", "sghmc"); STR(o, "preconditioner", "rms"); U64(o, "preconditioner_steps", 3); U64(o, "warmup_steps", 2);
+  U64(o, "sampling_steps", 6); U64(o, "batch_size", B); U64(o, "window", T); F64(o, "prior_std", 0.7); F64(o, "step_size", 1e-3);
   OK(bnn_model_new(ctx, o, V, &model, &err));
   OK(bnn_model_sizes(model, &n, NULL, &err));
   HOLDS(n < D);

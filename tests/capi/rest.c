@@ -144,6 +144,7 @@ static void diagnostics(void) {
 }
 
 static void models(void) {
+  static float params[100000];
   static double log_probs[20000];
   static char text[4000];
   bnn_context *ctx = NULL;

@@ -84,7 +84,6 @@ static void refused(const bnn_options *o) {
   BATCH(BNN_ERR_NULL, NULL, p, two, 2, &needed, offsets, h, mi);
   BATCH(BNN_ERR_NULL, generator, NULL, two, 2, &needed, offsets, h, mi);
   NAMES("prompts");
-  NAMES("prompt_lens");
   BATCH(BNN_ERR_INVALID, generator, p, two, SIZE_MAX, &needed, offsets, h, mi);
   p[1] = NULL;
   BATCH(BNN_ERR_NULL, generator, p, two, 2, &needed, offsets, h, mi);
