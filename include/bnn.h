@@ -95,7 +95,12 @@
  * Number of the binary interface; the shared library's SONAME carries it. Every released change that breaks callers changes it; functions, options,
  * rows of reports and status values may be added without that.
  */
-#define BNN_ABI 4
+#define BNN_ABI 5
+
+/**
+ * Grows with every addition under one BNN_ABI. A program runs with a library where bnn_abi() == BNN_ABI and bnn_abi_minor() >= BNN_ABI_MINOR.
+ */
+#define BNN_ABI_MINOR 0
 
 /**
  * A device with its thread pool. Shareable between threads. Children keep it alive.
@@ -340,6 +345,16 @@ typedef int32_t (*bnn_schedule_callback)(void *user_data,
  */
 #define BNN_ERR_NO_MEMORY 20
 
+/**
+ * Every step was made: there is none left to make.
+ */
+#define BNN_ERR_DONE 21
+
+/**
+ * The call came too early or too late, as before the first step or when sampling has begun; the message says what to do.
+ */
+#define BNN_ERR_STATE 22
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -470,6 +485,14 @@ void bnn_context_free(bnn_context *context);
  * Gives how many threads compute. [out] threads.
  */
 bnn_status bnn_context_threads(const bnn_context *context, size_t *threads, bnn_error *err);
+
+/**
+ * Says what computes, and how the library was built. [out] report: version; abi; abi_minor; threads; instructions, that kernels are chosen for; target;
+ * profile; compiler; features, of the crate, separated by ", ".
+ */
+bnn_status bnn_context_info(const bnn_context *context,
+                            bnn_report *report,
+                            bnn_error *err);
 
 /**
  * Makes a corpus of the play in verse that the library carries. [out] corpus: to be freed with bnn_corpus_free.
@@ -1129,6 +1152,26 @@ bnn_status bnn_model_load(const bnn_context *context,
                           bnn_error *err);
 
 /**
+ * Writes the model's parameters to a safetensors file by nanoGPT's names, in the place of what may be there; it appears whole or not at all. A head that is
+ * tied is not written. [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO.
+ */
+bnn_status bnn_model_save_safetensors(const bnn_model *model,
+                                      const char *path,
+                                      size_t path_len,
+                                      bnn_error *err);
+
+/**
+ * Puts the parameters of a safetensors file into a model of their shape: every tensor by nanoGPT's name, in F32 or BF16; others are passed over.
+ *
+ * [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_BAD_HEADER for a file that is damaged or of another format, and where a tensor is missing or
+ * of another shape or type, with its name; BNN_ERR_DATA for a parameter that is not finite. The model is then as it was.
+ */
+bnn_status bnn_model_read_safetensors(bnn_model *model,
+                                      const char *path,
+                                      size_t path_len,
+                                      bnn_error *err);
+
+/**
  * Makes options, all at their defaults. [out] options: to be freed with bnn_options_free.
  */
 bnn_status bnn_options_new(bnn_options **options, bnn_error *err);
@@ -1168,6 +1211,34 @@ bnn_status bnn_options_set_str(bnn_options *options,
                                const char *value,
                                size_t value_len,
                                bnn_error *err);
+
+/**
+ * Sets an option of any type from text, as a flag or a file of settings has it: a number in decimal, true or false (1 or 0) for a switch, a word. [in] value:
+ * UTF-8, value_len bytes. Name and errors are those of bnn_options_set_f64.
+ */
+bnn_status bnn_options_set_text(bnn_options *options,
+                                const char *name,
+                                size_t name_len,
+                                const char *value,
+                                size_t value_len,
+                                bnn_error *err);
+
+/**
+ * Makes options that are set as these are now. [out] copy: to be freed with bnn_options_free.
+ */
+bnn_status bnn_options_copy(const bnn_options *options, bnn_options **copy, bnn_error *err);
+
+/**
+ * Lists the options that are set and that an object does not read, or that have no effect on it beside the others.
+ *
+ * [in] reader: UTF-8, reader_len bytes, one of model, trainer, sampler, gradient sampler, store and generator: the `readers` of bnn_options_describe. [out]
+ * report: a row per such option, its name with what it is set to, and in the meaning why it is not read. Errors: BNN_ERR_INVALID for another reader.
+ */
+bnn_status bnn_options_unread(const bnn_options *options,
+                              const char *reader,
+                              size_t reader_len,
+                              bnn_report *report,
+                              bnn_error *err);
 
 /**
  * Puts an option back to its default. [in] name: UTF-8, name_len bytes. Errors: BNN_ERR_INVALID for an unknown name.
@@ -1456,7 +1527,7 @@ void bnn_sampler_free(bnn_sampler *sampler);
  * The factors stand on the step size and the temperature of chains, from the warm-up on (the steps before it, which
  * estimate the mass, have none), and on vi's rate, whose temperature factor must stay 1; a cyclical schedule's exploration is off meanwhile.
  * With gradients of the caller's it is asked before each call of a step.
- * Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule, and with auto_step before sampling begins. The step that gets a factor
+ * Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule; BNN_ERR_STATE with auto_step before sampling begins. The step that gets a factor
  * out of range fails so and is not made.
  */
 bnn_status bnn_sampler_set_schedule(bnn_sampler *sampler,
@@ -1487,7 +1558,7 @@ bnn_status bnn_sampler_set_gradient_noise(bnn_sampler *sampler,
  * Makes one step on a batch of the corpus, which is a function of (seed, chain, step).
  *
  * [out] phase: BNN_PHASE_… of the next step: normals are in BNN_PHASE_WARMUP until all steps are made; sample_due: 1 when the parameters are
- * now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_INVALID when the run is done, and with gradients of the caller's;
+ * now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_DONE when every step was made; BNN_ERR_INVALID with gradients of the caller's;
  * BNN_ERR_NOT_FINITE with step and tensor when it diverges; BNN_ERR_INTERRUPTED when the schedule's callback stopped it.
  */
 bnn_status bnn_sampler_step(bnn_sampler *sampler,
@@ -1513,7 +1584,7 @@ bnn_status bnn_sampler_step_tokens(bnn_sampler *sampler,
  * [in] grad: n floats; log_post. [out] params: n floats, where the next gradient is to be taken; phase: BNN_PHASE_… of the next step;
  * sample_due: 1 when params are a sample to keep. vi's first gradient is to be taken where bnn_sampler_get_params says, and
  * vi_n_samples calls make one of its steps. Errors: BNN_ERR_NOT_FINITE: for the gradient or log_post the sampler is as before;
- * BNN_ERR_INVALID for ekf and laplace, for a model's posterior, and when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback
+ * BNN_ERR_INVALID for ekf and laplace, and for a model's posterior; BNN_ERR_DONE when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback
  * stopped it.
  */
 bnn_status bnn_sampler_step_gradient(bnn_sampler *sampler,
@@ -1639,7 +1710,7 @@ bnn_status bnn_sampler_draw(const bnn_sampler *sampler, uint64_t index, float *p
  * the batch, nats; log_prior; log_post: num_data * log_lik + log prior (ekf, laplace: without the prior); kinetic_temperature,
  * configurational_temperature; xi: the thermostat's friction after the step; sample_due. NaN for what there is not: log_lik and log_prior of a
  * chain on gradients of the caller's, temperatures while the mass is estimated, without momenta and of normals.
- * Errors: BNN_ERR_INVALID before the first step, also of a sampler that was loaded.
+ * Errors: BNN_ERR_STATE before the first step, also of a sampler that was loaded.
  */
 bnn_status bnn_sampler_report(const bnn_sampler *sampler,
                               bnn_report *report,
@@ -1798,6 +1869,11 @@ bnn_status bnn_generator_score_texts(bnn_generator *generator,
                                      const bnn_options *options,
                                      bnn_report *report,
                                      bnn_error *err);
+
+/**
+ * Returns the name of a status, such as "BNN_ERR_BUSY", and "unknown status" for another number: static, NUL-terminated, not to be freed. Never fails.
+ */
+const char *bnn_status_name(bnn_status status);
 
 /**
  * Begins a store in a folder, which is made where it does not exist, or goes on with the samples there, if they are of the same model, corpus,
@@ -1992,7 +2068,7 @@ bnn_status bnn_trainer_keep_best(bnn_trainer *trainer,
                                  bnn_error *err);
 
 /**
- * Copies the best parameters so far out. [out] params: n floats. Errors: BNN_ERR_INVALID where none were kept; BNN_ERR_SHAPE.
+ * Copies the best parameters so far out. [out] params: n floats. Errors: BNN_ERR_STATE where none were kept; BNN_ERR_SHAPE.
  */
 bnn_status bnn_trainer_get_best(const bnn_trainer *trainer,
                                 float *params,
@@ -2048,6 +2124,11 @@ uint32_t bnn_version_number(void);
  * Returns BNN_ABI of the library that is linked. Never fails.
  */
 uint32_t bnn_abi(void);
+
+/**
+ * Returns BNN_ABI_MINOR of the library that is linked. Never fails.
+ */
+uint32_t bnn_abi_minor(void);
 
 /**
  * Returns the version as text, such as "0.1.0": static, NUL-terminated, not to be freed. Never fails.

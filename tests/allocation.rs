@@ -308,7 +308,7 @@ fn an_evaluator_allocates_nothing_after_the_first_call_of_a_size() {
     }
 }
 
-/// The same through C, and a step on tokens of the caller's.
+/// Counts what crosses the border to C, too.
 #[test]
 fn an_evaluator_in_c_allocates_nothing_after_the_first_call() {
     use bnn::capi::*;

@@ -11,6 +11,7 @@ use crate::backend::Transfer;
 use crate::gpt::Gpt;
 use crate::inference::baseline_file::{BaselineFile, baseline_sha256};
 use crate::metrics::split_loss;
+use crate::store::{read_safetensors, write_safetensors};
 use std::ffi::c_char;
 use std::sync::Arc;
 
@@ -97,5 +98,40 @@ pub unsafe extern "C" fn bnn_model_load(
             let inner = Arc::new(Model::new(device, gpt, &file.params, chars)?);
             hand_out(model, bnn_model { inner }, "model")
         }
+    })
+}
+
+/// Writes the model's parameters to a safetensors file by nanoGPT's names, in the place of what may be there; it appears whole or not at all. A head that is
+/// tied is not written. [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_save_safetensors(
+    model: *const bnn_model,
+    path: *const c_char,
+    path_len: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects of that length.
+        let (m, path) = unsafe { (&get(model, "model")?.inner, text(path, path_len, "path")?) };
+        write_safetensors(path, &m.gpt, &m.host_params()?)?;
+        Ok(())
+    })
+}
+
+/// Puts the parameters of a safetensors file into a model of their shape: every tensor by nanoGPT's name, in F32 or BF16; others are passed over.
+///
+/// [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_BAD_HEADER for a file that is damaged or of another format, and where a tensor is missing or
+/// of another shape or type, with its name; BNN_ERR_DATA for a parameter that is not finite. The model is then as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_read_safetensors(
+    model: *mut bnn_model,
+    path: *const c_char,
+    path_len: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects of that length.
+        let (m, path) = unsafe { (&get(model, "model")?.inner, text(path, path_len, "path")?) };
+        m.set(&read_safetensors(path, &m.gpt)?)
     })
 }

@@ -114,9 +114,13 @@ impl Corpus {
         Ok(Self::new(file_name(dir), tokenizer, train, val))
     }
 
-    /// Creates a corpus without a token: for models whose batches are all the caller's. The tokenizer says what their tokens are.
+    /// Creates a corpus without a token, with zeros for its fingerprint: for models whose batches are all the caller's. The tokenizer says what their
+    /// tokens are.
     pub fn without_text(tokenizer: Tokenizer) -> Self {
-        Self::new("no text".into(), tokenizer, Vec::new(), Vec::new())
+        Self {
+            sha256: [0; 32],
+            ..Self::new("no text".into(), tokenizer, Vec::new(), Vec::new())
+        }
     }
 
     /// Returns whether there are tokens to train on.

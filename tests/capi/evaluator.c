@@ -220,6 +220,14 @@ static void files(void) {
   OK(bnn_model_get_params(read, more, n, &err));
   OK(bnn_model_get_params(model, params, n, &err));
   HOLDS(!memcmp(more, params, n * sizeof *more));
+  /* Parameters by name, into a model of the same shape. */
+  OK(bnn_model_save_safetensors(model, PATH("model.safetensors"), &err));
+  memset(more, 0, sizeof more);
+  OK(bnn_model_set_params(read, more, n, &err));
+  IS(BNN_ERR_BAD_HEADER, bnn_model_read_safetensors(read, PATH("plain.bnn"), &err));
+  OK(bnn_model_read_safetensors(read, PATH("model.safetensors"), &err));
+  OK(bnn_model_get_params(read, more, n, &err));
+  HOLDS(!memcmp(more, params, n * sizeof *more));
   OK(bnn_store_new(model, NULL, NULL, PATH("tokens"), &store, &err));
   OK(bnn_store_append(store, 0, 1, params, n, &err));
   bnn_store_free(store), store = NULL;

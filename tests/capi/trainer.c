@@ -151,7 +151,7 @@ static void options(void) {
   OK(bnn_report_describe(r, "alpha", SIZE_MAX, &type, word, sizeof word, &needed, &err));
   HOLDS(type == BNN_TYPE_STR && needed > 0);
   OK(bnn_options_unread(copy, "model", SIZE_MAX, r, &err));
-  HOLDS(has("alpha") && has("step_size") && !has("bias"));
+  HOLDS(has("alpha") && has("learning_rate") && !has("bias"));
   IS(BNN_ERR_INVALID, bnn_options_unread(copy, "modle", SIZE_MAX, r, &err));
   HOLDS(strstr(err.message, "did you mean `model`") != NULL);
   bnn_options_free(copy);

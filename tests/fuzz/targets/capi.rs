@@ -117,6 +117,8 @@ fn step(s: &mut State) {
         bnn_evaluator_logits(1 2 3 4 5 6 7 8 9)
         bnn_model_save(1 2 3 4 5 6)
         bnn_model_load(1 2 3 4 5 6)
+        bnn_model_save_safetensors(1 2 3 4)
+        bnn_model_read_safetensors(1 2 3 4)
         bnn_options_new(1 2)
         bnn_options_set_f64(1 2 3 4 5)
         bnn_options_set_u64(1 2 3 4 5)
