@@ -1,7 +1,7 @@
 /* The main job from C: a text goes in; a baseline is trained; a chain samples around it; the average is scored and writes text.
  *
  *   cc -std=c99 -I include c_examples/train_sample_generate.c -L target/release -lbnn -o train_sample_generate
- *   ln -sf libbnn.so target/release/libbnn.so.4
+ *   ln -sf libbnn.so target/release/libbnn.so.5
  *   LD_LIBRARY_PATH=target/release ./train_sample_generate [iters] [sampling_steps] [FILE]
  */
 #include "bnn.h"
@@ -39,7 +39,7 @@ static double row(const char *name) {
 }
 
 /* Counts the tokens whose samples disagree by more than a tenth of a nat. */
-static int32_t on_token(void *user_data, uint16_t token, double entropy, double mutual_information, double log_prob) {
+static int32_t on_token(void *user_data, uint32_t token, double entropy, double mutual_information, double log_prob) {
   (void)token, (void)entropy, (void)log_prob;
   if (mutual_information > 0.1) ++*(int *)user_data;
   return 1;
@@ -87,7 +87,7 @@ int main(int argc, char **argv) {
 
   /* The baseline. */
   double loss = 0;
-  check(bnn_trainer_new(model, corpus, options, &trainer, &err), "trainer");
+  check(bnn_trainer_new(model, corpus, options, BNN_START_FRESH, &trainer, &err), "trainer");
   for (uint64_t i = 0; i < iters; ++i) check(bnn_trainer_step(trainer, &loss, &err), "training");
   check(bnn_trainer_finish(trainer, &err), "finish");
   check(bnn_model_loss(model, corpus, BNN_SPLIT_VAL, &loss, &err), "loss");

@@ -67,6 +67,16 @@
 #define BNN_PHASE_EXPLORATION 3
 
 /**
+ * At nanoGPT's initial parameters of the options' seed.
+ */
+#define BNN_START_FRESH 0
+
+/**
+ * At the model's parameters.
+ */
+#define BNN_START_MODEL 1
+
+/**
  * Major version of the header.
  */
 #define BNN_VERSION_MAJOR 0
@@ -85,7 +95,12 @@
  * Number of the binary interface; the shared library's SONAME carries it. Every released change that breaks callers changes it; functions, options,
  * rows of reports and status values may be added without that.
  */
-#define BNN_ABI 4
+#define BNN_ABI 5
+
+/**
+ * Grows with every addition under one BNN_ABI. A program runs with a library where bnn_abi() == BNN_ABI and bnn_abi_minor() >= BNN_ABI_MINOR.
+ */
+#define BNN_ABI_MINOR 0
 
 /**
  * A device with its thread pool. Shareable between threads. Children keep it alive.
@@ -93,7 +108,7 @@
 typedef struct bnn_context bnn_context;
 
 /**
- * A text with its character tokenizer. Immutable, so shareable between threads. Children keep it alive.
+ * Tokens in two splits, with the characters that they are where these are known. Immutable, so shareable between threads. Children keep it alive.
  */
 typedef struct bnn_corpus bnn_corpus;
 
@@ -103,13 +118,21 @@ typedef struct bnn_corpus bnn_corpus;
 typedef struct bnn_ensemble bnn_ensemble;
 
 /**
+ * Computes a model's losses, gradients and predictions at any parameters. One thread at a time; any number of evaluators of one model may work at once,
+ * none waits for another, and the model keeps its parameters. Buffers grow to the largest batch that came and are kept: a call allocates nothing after
+ * the first of a size (on a context of one thread; with more, handing work to them may).
+ */
+typedef struct bnn_evaluator bnn_evaluator;
+
+/**
  * A writer with a cache for each sample. One thread at a time.
  */
 typedef struct bnn_generator bnn_generator;
 
 /**
- * A GPT with its parameters. May be used by several threads: a call that finds the parameters in use returns BNN_ERR_BUSY. Children keep
- * it alive. The first corpus that it is used with says which characters its tokens are; one with others is refused from then on.
+ * A GPT with its parameters. May be used by several threads at once: a call works with the parameters that are there when it begins, whatever
+ * another thread sets meanwhile. Children keep it alive. The first corpus with characters that it is used with says what its tokens are; one with
+ * others is refused from then on.
  */
 typedef struct bnn_model bnn_model;
 
@@ -187,7 +210,7 @@ typedef int32_t (*bnn_gradient_callback)(void *user_data, const float *params, s
  * A call into the same generator from inside returns BNN_ERR_BUSY.
  */
 typedef int32_t (*bnn_token_callback)(void *user_data,
-                                      uint16_t token,
+                                      uint32_t token,
                                       double entropy,
                                       double mutual_information,
                                       double log_prob);
@@ -198,7 +221,7 @@ typedef int32_t (*bnn_token_callback)(void *user_data,
  */
 typedef int32_t (*bnn_batch_token_callback)(void *user_data,
                                             size_t prompt,
-                                            uint16_t token,
+                                            uint32_t token,
                                             double entropy,
                                             double mutual_information,
                                             double log_prob);
@@ -322,6 +345,16 @@ typedef int32_t (*bnn_schedule_callback)(void *user_data,
  */
 #define BNN_ERR_NO_MEMORY 20
 
+/**
+ * Every step was made: there is none left to make.
+ */
+#define BNN_ERR_DONE 21
+
+/**
+ * The call came too early or too late, as before the first step or when sampling has begun; the message says what to do.
+ */
+#define BNN_ERR_STATE 22
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -426,7 +459,7 @@ bnn_status bnn_check_checkpoint(const char *path,
  *
  * [in] sampler: made or loaded, of the store's model and settings; store, as it was opened and appended to since. [out] report: missing: how many; first:
  * the file name of the first, empty when none is missing. Samples that the store has from later steps than the sampler's are no holes: they are drawn again,
- * and bnn_store_append compares them. None is missing of ekf, vi, laplace, swag, ivon, ema and snapshots, whose samples are drawn at the end. Errors: BNN_ERR_SHAPE for a sampler of
+ * and bnn_store_append compares them. None is missing of ekf, vi, laplace, swag and ivon, whose samples are drawn at the end. Errors: BNN_ERR_SHAPE for a sampler of
  * another number of parameters, BNN_ERR_MISMATCH for another seed (other settings are not compared); BNN_ERR_INVALID for more than a million, which no
  * chain has lost: its file was forged.
  */
@@ -454,6 +487,14 @@ void bnn_context_free(bnn_context *context);
 bnn_status bnn_context_threads(const bnn_context *context, size_t *threads, bnn_error *err);
 
 /**
+ * Says what computes, and how the library was built. [out] report: version; abi; abi_minor; threads; instructions, that kernels are chosen for; target;
+ * profile; compiler; features, of the crate, separated by ", ".
+ */
+bnn_status bnn_context_info(const bnn_context *context,
+                            bnn_report *report,
+                            bnn_error *err);
+
+/**
  * Makes a corpus of the play in verse that the library carries. [out] corpus: to be freed with bnn_corpus_free.
  */
 bnn_status bnn_corpus_embedded(bnn_corpus **corpus, bnn_error *err);
@@ -476,12 +517,49 @@ bnn_status bnn_corpus_from_text(const char *chars,
                                 bnn_error *err);
 
 /**
+ * Makes a corpus of token ids, whatever made them: the splits are as given. No characters are known of them.
+ *
+ * [in] train, val: n_train and n_val ids, each below vocab_size; none of one split is fine where that split is not used; vocab_size: 1 to 65536. [out]
+ * corpus. Errors: BNN_ERR_INVALID with the place of an id out of range.
+ */
+bnn_status bnn_corpus_from_tokens(const uint32_t *train,
+                                  size_t n_train,
+                                  const uint32_t *val,
+                                  size_t n_val,
+                                  size_t vocab_size,
+                                  bnn_corpus **corpus,
+                                  bnn_error *err);
+
+/**
+ * Makes a corpus of what nanoGPT's prepare.py writes into a folder: train.bin and val.bin, tokens of 16 bits, and the characters of meta.pkl.
+ *
+ * [in] path: of the folder, UTF-8, path_len bytes; vocab_size: 0 reads meta.pkl; another number takes the files for ids below it, of which no characters
+ * are known, as where there is no meta.pkl (GPT-2's tokens have 50257). [out] corpus. Errors: BNN_ERR_IO; BNN_ERR_DATA for a file that is empty or
+ * damaged, and for a token out of range; BNN_ERR_INVALID.
+ */
+bnn_status bnn_corpus_from_nanogpt(const char *path,
+                                   size_t path_len,
+                                   size_t vocab_size,
+                                   bnn_corpus **corpus,
+                                   bnn_error *err);
+
+/**
+ * Gives the characters that the tokens are, in the order of their ids. [out] chars: UTF-8 without NUL, capacity bytes; needed: its bytes, 0 where no
+ * characters are known. Errors: BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_corpus_vocabulary(const bnn_corpus *corpus,
+                                 char *chars,
+                                 size_t capacity,
+                                 size_t *needed,
+                                 bnn_error *err);
+
+/**
  * Frees a corpus; NULL is fine.
  */
 void bnn_corpus_free(bnn_corpus *corpus);
 
 /**
- * Gives the sizes of a corpus. [out] vocab_size: how many different characters; [out] n_train, n_val: tokens of the splits.
+ * Gives the sizes of a corpus. [out] vocab_size: how many different tokens; [out] n_train, n_val: tokens of the splits.
  */
 bnn_status bnn_corpus_sizes(const bnn_corpus *corpus,
                             size_t *vocab_size,
@@ -495,8 +573,8 @@ bnn_status bnn_corpus_sizes(const bnn_corpus *corpus,
  * [in] split: BNN_SPLIT_…. [out] tokens: capacity elements; needed: how many there are. Errors: BNN_ERR_INVALID, BNN_ERR_TOO_SMALL.
  */
 bnn_status bnn_corpus_tokens(const bnn_corpus *corpus,
-                             int32_t which,
-                             uint16_t *tokens,
+                             int32_t split,
+                             uint32_t *tokens,
                              size_t capacity,
                              size_t *needed,
                              bnn_error *err);
@@ -505,12 +583,13 @@ bnn_status bnn_corpus_tokens(const bnn_corpus *corpus,
  * Turns text into tokens.
  *
  * [in] chars: UTF-8, len bytes. [out] tokens: capacity elements; [out] needed: how many there are.
- * Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL.
+ * Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_INVALID where no characters are known,
+ * BNN_ERR_TOO_SMALL.
  */
 bnn_status bnn_corpus_encode(const bnn_corpus *corpus,
                              const char *chars,
                              size_t len,
-                             uint16_t *tokens,
+                             uint32_t *tokens,
                              size_t capacity,
                              size_t *needed,
                              bnn_error *err);
@@ -519,10 +598,10 @@ bnn_status bnn_corpus_encode(const bnn_corpus *corpus,
  * Turns tokens into text.
  *
  * [in] tokens: n elements. [out] chars: UTF-8 without NUL, capacity bytes; [out] needed: how many bytes there are.
- * Errors: BNN_ERR_INVALID or BNN_ERR_DATA for a token out of range, BNN_ERR_TOO_SMALL.
+ * Errors: BNN_ERR_INVALID for a token out of range and where no characters are known, BNN_ERR_TOO_SMALL.
  */
 bnn_status bnn_corpus_decode(const bnn_corpus *corpus,
-                             const uint16_t *tokens,
+                             const uint32_t *tokens,
                              size_t n,
                              char *chars,
                              size_t capacity,
@@ -612,7 +691,7 @@ bnn_status bnn_ensemble_len(const bnn_ensemble *ensemble, size_t *n, bnn_error *
  */
 bnn_status bnn_ensemble_evaluate(const bnn_ensemble *ensemble,
                                  const bnn_corpus *corpus,
-                                 int32_t which,
+                                 int32_t split,
                                  bnn_report *report,
                                  bnn_error *err);
 
@@ -621,12 +700,12 @@ bnn_status bnn_ensemble_evaluate(const bnn_ensemble *ensemble,
  * consecutive and of the block's length, as bnn_ensemble_evaluate has them, the last one shorter where the text does not fill it.
  *
  * [in] tokens: n, at least 2, as bnn_corpus_encode or bnn_corpus_tokens gives them. [out] log_probs, entropy, mutual_information: n - 1
- * numbers each, nats, entry i of token i + 1; entropy and mutual_information may be NULL. A model alone is an ensemble of its parameters.
+ * numbers each, nats, entry i of token i + 1. A model alone is an ensemble of its parameters.
  * Errors: BNN_ERR_INVALID without a sample, for too few tokens, and for one out of range. Takes 8 bytes times the vocabulary a token.
  * Reproducible to the bit whatever the number of threads.
  */
 bnn_status bnn_ensemble_score(const bnn_ensemble *ensemble,
-                              const uint16_t *tokens,
+                              const uint32_t *tokens,
                               size_t n,
                               double *log_probs,
                               double *entropy,
@@ -634,10 +713,110 @@ bnn_status bnn_ensemble_score(const bnn_ensemble *ensemble,
                               bnn_error *err);
 
 /**
+ * Makes an evaluator of a model. [out] evaluator: to be freed with bnn_evaluator_free.
+ */
+bnn_status bnn_evaluator_new(const bnn_model *model, bnn_evaluator **evaluator, bnn_error *err);
+
+/**
+ * Frees an evaluator; NULL is fine.
+ */
+void bnn_evaluator_free(bnn_evaluator *evaluator);
+
+/**
+ * Computes the loss of targets y after tokens x.
+ *
+ * [in] params: n floats, n = the model's n_params; NULL with n = 0 takes the model's as they are now; x, y: (B, T), b * t tokens each, t at most
+ * block_size; last_only: nonzero counts the last position of each sequence alone. [out] mean: nats per position that counts; total: nats, over all of
+ * them. Errors: BNN_ERR_INVALID for sizes and for a token out of range, with its place; BNN_ERR_SHAPE for n. A loss that is not finite is given as it
+ * is. Reproducible to the bit whatever the number of threads.
+ */
+bnn_status bnn_evaluator_loss(bnn_evaluator *evaluator,
+                              const float *params,
+                              size_t n,
+                              const uint32_t *x,
+                              const uint32_t *y,
+                              size_t b,
+                              size_t t,
+                              int32_t last_only,
+                              double *mean,
+                              double *total,
+                              bnn_error *err);
+
+/**
+ * Computes the loss as bnn_evaluator_loss, and the gradient of its mean: bit for bit what a chain's step takes of the same batch before the prior.
+ *
+ * [out] grad: n_params floats, n of them also where params is NULL. Errors: those of bnn_evaluator_loss.
+ */
+bnn_status bnn_evaluator_gradient(bnn_evaluator *evaluator,
+                                  const float *params,
+                                  size_t n,
+                                  const uint32_t *x,
+                                  const uint32_t *y,
+                                  size_t b,
+                                  size_t t,
+                                  int32_t last_only,
+                                  double *mean,
+                                  double *total,
+                                  float *grad,
+                                  bnn_error *err);
+
+/**
+ * Computes what bnn_evaluator_gradient does, and the sum over the sequences of the square of the gradient of a sequence's log likelihood, which is summed
+ * over its positions that count. Over b it is the diagonal of the empirical Fisher information per sequence: what ekf and laplace take.
+ *
+ * [out] grad, squares: n_params floats each. Errors: those of bnn_evaluator_loss.
+ */
+bnn_status bnn_evaluator_squares(bnn_evaluator *evaluator,
+                                 const float *params,
+                                 size_t n,
+                                 const uint32_t *x,
+                                 const uint32_t *y,
+                                 size_t b,
+                                 size_t t,
+                                 int32_t last_only,
+                                 double *mean,
+                                 double *total,
+                                 float *grad,
+                                 float *squares,
+                                 bnn_error *err);
+
+/**
+ * Computes the log-probability of each target.
+ *
+ * [in] as bnn_evaluator_loss. [out] log_probs: (B, T), b * t doubles, nats; computed in float. Errors: those of bnn_evaluator_loss.
+ */
+bnn_status bnn_evaluator_log_probs(bnn_evaluator *evaluator,
+                                   const float *params,
+                                   size_t n,
+                                   const uint32_t *x,
+                                   const uint32_t *y,
+                                   size_t b,
+                                   size_t t,
+                                   double *log_probs,
+                                   bnn_error *err);
+
+/**
+ * Computes the logits after each token of x: their softmax is the prediction of the token that follows.
+ *
+ * [in] params, n, x, b, t: as bnn_evaluator_loss; capacity: floats that there is room for, b * t * vocab_size. [out] logits: (B, T, V). Errors: those of
+ * bnn_evaluator_loss; BNN_ERR_SHAPE for another capacity.
+ */
+bnn_status bnn_evaluator_logits(bnn_evaluator *evaluator,
+                                const float *params,
+                                size_t n,
+                                const uint32_t *x,
+                                size_t b,
+                                size_t t,
+                                float *logits,
+                                size_t capacity,
+                                bnn_error *err);
+
+/**
  * Makes a generator from the samples that the ensemble has now.
  *
- * [in] corpus: whose characters the model knows; options: weights; NULL for defaults. [out] generator: to be freed with bnn_generator_free. Errors: BNN_ERR_INVALID without a
- * sample or when the corpus has other characters than the model.
+ * [in] corpus: whose characters the model knows; NULL where prompts are tokens, or the model came from a file with its characters; options: weights;
+ * NULL for defaults. [out] generator: to be freed with bnn_generator_free. Errors: BNN_ERR_INVALID without a sample or when the corpus has other
+ * characters than the model.
  */
 bnn_status bnn_generator_new(const bnn_ensemble *ensemble,
                              const bnn_corpus *corpus,
@@ -672,6 +851,27 @@ bnn_status bnn_generator_generate(bnn_generator *generator,
                                   double *mean_entropy,
                                   double *mean_mutual_information,
                                   bnn_error *err);
+
+/**
+ * Goes on from tokens, as bnn_generator_generate from a text.
+ *
+ * [in] prompt: n tokens, at least one; options, number, callback: as there. [out] tokens: the new ones, capacity of them; needed: how many there are,
+ * max_new_tokens at most; mean_entropy, mean_mutual_information: nats per token. Errors: BNN_ERR_INVALID for a token out of range, with its place;
+ * BNN_ERR_TOO_SMALL; BNN_ERR_NOT_FINITE.
+ */
+bnn_status bnn_generator_generate_tokens(bnn_generator *generator,
+                                         const uint32_t *prompt,
+                                         size_t n,
+                                         const bnn_options *options,
+                                         uint64_t number,
+                                         bnn_token_callback callback,
+                                         void *user_data,
+                                         uint32_t *tokens,
+                                         size_t capacity,
+                                         size_t *needed,
+                                         double *mean_entropy,
+                                         double *mean_mutual_information,
+                                         bnn_error *err);
 
 /**
  * Goes on from several prompts at once: each sample's weights are read once per token for all of them.
@@ -740,7 +940,7 @@ bnn_status bnn_rouge(const char *const *references,
  * the best. Errors: BNN_ERR_INVALID for an outcome or a probability that is not 0 to 1, with its place; BNN_ERR_SHAPE for no predictions.
  */
 bnn_status bnn_brier_score(const double *probabilities,
-                           const uint16_t *outcomes,
+                           const uint32_t *outcomes,
                            size_t n,
                            size_t v,
                            double *score,
@@ -838,7 +1038,7 @@ bnn_status bnn_model_new(const bnn_context *context,
  * Makes the model with a head of its own that computes what a tied one does: its parameters, and a copy of the embedding's for the head.
  *
  * [out] untied: a model of its own, to be freed with bnn_model_free. What laplace_structure = last_layer_… needs. Errors: BNN_ERR_INVALID
- * for a model that is not tied, BNN_ERR_BUSY.
+ * for a model that is not tied.
  */
 bnn_status bnn_model_untie(const bnn_model *model,
                            bnn_model **untied,
@@ -855,32 +1055,58 @@ void bnn_model_free(bnn_model *model);
 bnn_status bnn_model_sizes(const bnn_model *model, size_t *n_params, size_t *block_size, bnn_error *err);
 
 /**
- * Copies the parameters out. [out] params: n floats, n = n_params. Errors: BNN_ERR_SHAPE, BNN_ERR_BUSY.
+ * Copies the parameters out. [out] params: n floats, n = n_params. Errors: BNN_ERR_SHAPE.
  */
 bnn_status bnn_model_get_params(const bnn_model *model, float *params, size_t n, bnn_error *err);
 
 /**
- * Copies parameters in. [in] params: n floats, n = n_params, all finite. Errors: BNN_ERR_SHAPE, BNN_ERR_INVALID, BNN_ERR_BUSY.
+ * Copies parameters in. [in] params: n floats, n = n_params, all finite. Errors: BNN_ERR_SHAPE, BNN_ERR_INVALID.
  */
-bnn_status bnn_model_set_params(bnn_model *model,
-                                const float *params,
-                                size_t n,
-                                bnn_error *err);
+bnn_status bnn_model_set_params(bnn_model *model, const float *params, size_t n, bnn_error *err);
 
 /**
  * Describes one named tensor of the parameter vector, in nanoGPT's order.
  *
- * [in] index: from 0. [out] name: UTF-8 without NUL, capacity bytes; needed: its bytes; offset, len: its place.
- * Errors: BNN_ERR_INVALID past the last tensor, BNN_ERR_TOO_SMALL.
+ * [in] index: from 0. [out] name: UTF-8 without NUL, capacity bytes; needed: its bytes; dims: 1 for a gain or a bias, 2 for a matrix; rows, columns:
+ * its shape, (out, in) for a matrix, and 1 column with one dimension; offset, len: its place, row by row. Each may be NULL, the name with a capacity of 0
+ * once its bytes are not wanted. Errors: BNN_ERR_INVALID past the last tensor, BNN_ERR_TOO_SMALL.
  */
 bnn_status bnn_model_tensor(const bnn_model *model,
                             size_t index,
                             char *name,
                             size_t capacity,
                             size_t *needed,
+                            size_t *dims,
+                            size_t *rows,
+                            size_t *columns,
                             size_t *offset,
                             size_t *len,
                             bnn_error *err);
+
+/**
+ * Finds a tensor by its name. [in] name: UTF-8, name_len bytes. [out] index: for bnn_model_tensor. Errors: BNN_ERR_INVALID for an unknown name, with the
+ * nearest one.
+ */
+bnn_status bnn_model_find_tensor(const bnn_model *model,
+                                 const char *name,
+                                 size_t name_len,
+                                 size_t *index,
+                                 bnn_error *err);
+
+/**
+ * Says what a model is. [out] report: vocab_size; block_size, the longest context; n_layer; n_head; n_embd; bias; dropout; gelu; tie_weights; n_params;
+ * tensors, how many bnn_model_tensor knows; precision, of matrix products; characters, 1 where it is known which characters the tokens are.
+ */
+bnn_status bnn_model_info(const bnn_model *model,
+                          bnn_report *report,
+                          bnn_error *err);
+
+/**
+ * Makes a model of the same shape with the parameters that this one has now. [out] copy: to be freed with bnn_model_free. Errors: BNN_ERR_NO_MEMORY.
+ */
+bnn_status bnn_model_copy(const bnn_model *model,
+                          bnn_model **copy,
+                          bnn_error *err);
 
 /**
  * Loss over a whole split, consecutive windows of the block's length.
@@ -890,35 +1116,18 @@ bnn_status bnn_model_tensor(const bnn_model *model,
  */
 bnn_status bnn_model_loss(const bnn_model *model,
                           const bnn_corpus *corpus,
-                          int32_t which,
+                          int32_t split,
                           double *loss,
                           bnn_error *err);
-
-/**
- * Computes the mean loss of targets y after tokens x, and its gradient.
- *
- * [in] x, y: (B, T), b * t tokens each. last_only: nonzero counts the last position of each sequence alone. [out] loss: nats; grad: n
- * floats, n = n_params, or NULL for none. Errors: BNN_ERR_INVALID for tokens or sizes, BNN_ERR_SHAPE for n. A loss that is not finite is
- * given as it is.
- */
-bnn_status bnn_model_gradient(const bnn_model *model,
-                              const uint16_t *x,
-                              const uint16_t *y,
-                              size_t b,
-                              size_t t,
-                              int32_t last_only,
-                              double *loss,
-                              float *grad,
-                              size_t n,
-                              bnn_error *err);
 
 /**
  * Writes the model to a file that the command takes for a baseline (`--model-path`), in the place of what may be there; it appears whole or
  * not at all.
  *
- * [in] corpus: the text that it was trained on, whose validation loss is written too; steps: of training, for the record; path: UTF-8,
+ * [in] corpus: the text that it was trained on, whose validation loss is written too; NULL writes neither, and the characters where the model knows
+ * them; steps: of training, for the record; path: UTF-8,
  * path_len bytes. Errors: BNN_ERR_INVALID for a corpus with other characters; BNN_ERR_DATA when its validation split is shorter than a window;
- * BNN_ERR_IO; BNN_ERR_BUSY.
+ * BNN_ERR_IO.
  */
 bnn_status bnn_model_save(const bnn_model *model,
                           const bnn_corpus *corpus,
@@ -932,7 +1141,7 @@ bnn_status bnn_model_save(const bnn_model *model,
  *
  * [in] options: precision; NULL for defaults; path: UTF-8, path_len bytes. [out] model: to be freed with bnn_model_free.
  * Errors: BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's, BNN_ERR_BAD_HEADER also where its shape cannot be built and
- * where it has not as many parameters or characters as its shape says; BNN_ERR_MISMATCH for a file of another kind, or without parameters in
+ * where it has not as many parameters as its shape says, or characters, if it has any; BNN_ERR_MISMATCH for a file of another kind, or without parameters in
  * f32; BNN_ERR_DATA for a parameter that is not finite.
  */
 bnn_status bnn_model_load(const bnn_context *context,
@@ -941,6 +1150,26 @@ bnn_status bnn_model_load(const bnn_context *context,
                           size_t path_len,
                           bnn_model **model,
                           bnn_error *err);
+
+/**
+ * Writes the model's parameters to a safetensors file by nanoGPT's names, in the place of what may be there; it appears whole or not at all. A head that is
+ * tied is not written. [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO.
+ */
+bnn_status bnn_model_save_safetensors(const bnn_model *model,
+                                      const char *path,
+                                      size_t path_len,
+                                      bnn_error *err);
+
+/**
+ * Puts the parameters of a safetensors file into a model of their shape: every tensor by nanoGPT's name, in F32 or BF16; others are passed over.
+ *
+ * [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_BAD_HEADER for a file that is damaged or of another format, and where a tensor is missing or
+ * of another shape or type, with its name; BNN_ERR_DATA for a parameter that is not finite. The model is then as it was.
+ */
+bnn_status bnn_model_read_safetensors(bnn_model *model,
+                                      const char *path,
+                                      size_t path_len,
+                                      bnn_error *err);
 
 /**
  * Makes options, all at their defaults. [out] options: to be freed with bnn_options_free.
@@ -982,6 +1211,34 @@ bnn_status bnn_options_set_str(bnn_options *options,
                                const char *value,
                                size_t value_len,
                                bnn_error *err);
+
+/**
+ * Sets an option of any type from text, as a flag or a file of settings has it: a number in decimal, true or false (1 or 0) for a switch, a word. [in] value:
+ * UTF-8, value_len bytes. Name and errors are those of bnn_options_set_f64.
+ */
+bnn_status bnn_options_set_text(bnn_options *options,
+                                const char *name,
+                                size_t name_len,
+                                const char *value,
+                                size_t value_len,
+                                bnn_error *err);
+
+/**
+ * Makes options that are set as these are now. [out] copy: to be freed with bnn_options_free.
+ */
+bnn_status bnn_options_copy(const bnn_options *options, bnn_options **copy, bnn_error *err);
+
+/**
+ * Lists the options that are set and that an object does not read, or that have no effect on it beside the others.
+ *
+ * [in] reader: UTF-8, reader_len bytes, one of model, trainer, sampler, gradient sampler, store and generator: the `readers` of bnn_options_describe. [out]
+ * report: a row per such option, its name with what it is set to, and in the meaning why it is not read. Errors: BNN_ERR_INVALID for another reader.
+ */
+bnn_status bnn_options_unread(const bnn_options *options,
+                              const char *reader,
+                              size_t reader_len,
+                              bnn_report *report,
+                              bnn_error *err);
 
 /**
  * Puts an option back to its default. [in] name: UTF-8, name_len bytes. Errors: BNN_ERR_INVALID for an unknown name.
@@ -1052,7 +1309,7 @@ bnn_status bnn_options_describe(size_t index,
  */
 bnn_status bnn_probe_new(const bnn_model *model,
                          const bnn_corpus *corpus,
-                         int32_t which,
+                         int32_t split,
                          size_t tokens,
                          bnn_probe **probe,
                          bnn_error *err);
@@ -1070,13 +1327,13 @@ bnn_status bnn_probe_len(const bnn_probe *probe, size_t *n, bnn_error *err);
 /**
  * Computes the log-probabilities of the tokens, each given those before it in its window, at parameters such as bnn_sampler_get_params gives.
  *
- * [in] params: n floats, n = the model's n_params. [out] log_probs: capacity floats, nats; needed: how many there are.
+ * [in] params: n floats, n = the model's n_params. [out] log_probs: capacity doubles, nats; needed: how many there are.
  * Errors: BNN_ERR_SHAPE, BNN_ERR_TOO_SMALL, BNN_ERR_INVALID when one is not finite. Reproducible to the bit whatever the number of threads.
  */
 bnn_status bnn_probe_log_probs(bnn_probe *probe,
                                const float *params,
                                size_t n,
-                               float *log_probs,
+                               double *log_probs,
                                size_t capacity,
                                size_t *needed,
                                bnn_error *err);
@@ -1170,10 +1427,10 @@ bnn_status bnn_report_get_f64s(const bnn_report *report,
 /**
  * Makes a sampler on a model's posterior that starts at the model's parameters.
  *
- * [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass, the schedules, warmup_steps,
+ * [in] corpus: its text; NULL where every batch is the caller's, and num_data says how many data they are of; options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass, the schedules, warmup_steps,
  * sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi,
- * laplace, swag, ivon, ema and snapshots num_epochs, step_size, chain, init_sd, transition_sd, ekf_labels, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
- * laplace_labels, laplace_fit_prior, swag_every, swag_rank, ivon_decay, ema_decay, num_samples, of vi, swag, ivon, ema and snapshots schedule; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
+ * laplace, swag and ivon num_epochs, step_size, chain, init_sd, transition_sd, ekf_labels, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
+ * laplace_labels, laplace_fit_prior, swag_every, swag_rank, ivon_decay, of vi, swag and ivon schedule; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
  * batch_order, window; NULL for defaults.
  * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE, BNN_ERR_DATA when the text is too short.
  * The sampler is a function of options, model and corpus: the same on any number of threads.
@@ -1189,9 +1446,9 @@ bnn_status bnn_sampler_new(const bnn_model *model,
  *
  * [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass,
  * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, num_data (for
- * bnn_sampler_step_size alone); of ekf, vi, laplace, swag, ivon, ema and snapshots step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
+ * bnn_sampler_step_size alone); of ekf, vi, laplace, swag and ivon step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
  * (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, chain, init_sd, transition_sd, init_log_scale, vi_n_samples,
- * stick_the_landing, prior_std, laplace_fit_prior, swag_every, swag_rank, ivon_decay, ema_decay, num_samples; NULL for defaults.
+ * stick_the_landing, prior_std, laplace_fit_prior, swag_every, swag_rank, ivon_decay; NULL for defaults.
  * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE.
  */
 bnn_status bnn_sampler_new_with_gradients(const bnn_context *context,
@@ -1270,7 +1527,7 @@ void bnn_sampler_free(bnn_sampler *sampler);
  * The factors stand on the step size and the temperature of chains, from the warm-up on (the steps before it, which
  * estimate the mass, have none), and on vi's rate, whose temperature factor must stay 1; a cyclical schedule's exploration is off meanwhile.
  * With gradients of the caller's it is asked before each call of a step.
- * Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule, and with auto_step before sampling begins. The step that gets a factor
+ * Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule; BNN_ERR_STATE with auto_step before sampling begins. The step that gets a factor
  * out of range fails so and is not made.
  */
 bnn_status bnn_sampler_set_schedule(bnn_sampler *sampler,
@@ -1301,7 +1558,7 @@ bnn_status bnn_sampler_set_gradient_noise(bnn_sampler *sampler,
  * Makes one step on a batch of the corpus, which is a function of (seed, chain, step).
  *
  * [out] phase: BNN_PHASE_… of the next step: normals are in BNN_PHASE_WARMUP until all steps are made; sample_due: 1 when the parameters are
- * now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_INVALID when the run is done, and with gradients of the caller's;
+ * now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_DONE when every step was made; BNN_ERR_INVALID with gradients of the caller's;
  * BNN_ERR_NOT_FINITE with step and tensor when it diverges; BNN_ERR_INTERRUPTED when the schedule's callback stopped it.
  */
 bnn_status bnn_sampler_step(bnn_sampler *sampler,
@@ -1310,11 +1567,12 @@ bnn_status bnn_sampler_step(bnn_sampler *sampler,
                             bnn_error *err);
 
 /**
- * Makes one step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. The rest is as in bnn_sampler_step.
+ * Makes one step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. The rest is as in bnn_sampler_step; besides
+ * BNN_ERR_INVALID with the place of a token out of range.
  */
 bnn_status bnn_sampler_step_tokens(bnn_sampler *sampler,
-                                   const uint16_t *x,
-                                   const uint16_t *y,
+                                   const uint32_t *x,
+                                   const uint32_t *y,
                                    size_t n,
                                    int32_t *phase,
                                    int32_t *sample_due,
@@ -1326,7 +1584,7 @@ bnn_status bnn_sampler_step_tokens(bnn_sampler *sampler,
  * [in] grad: n floats; log_post. [out] params: n floats, where the next gradient is to be taken; phase: BNN_PHASE_… of the next step;
  * sample_due: 1 when params are a sample to keep. vi's first gradient is to be taken where bnn_sampler_get_params says, and
  * vi_n_samples calls make one of its steps. Errors: BNN_ERR_NOT_FINITE: for the gradient or log_post the sampler is as before;
- * BNN_ERR_INVALID for ekf and laplace, for a model's posterior, and when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback
+ * BNN_ERR_INVALID for ekf and laplace, and for a model's posterior; BNN_ERR_DONE when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback
  * stopped it.
  */
 bnn_status bnn_sampler_step_gradient(bnn_sampler *sampler,
@@ -1366,7 +1624,68 @@ bnn_status bnn_sampler_get_params(const bnn_sampler *sampler,
                                   bnn_error *err);
 
 /**
- * Copies out the mean and the standard deviations of what ekf, vi, laplace, swag, ivon, ema or snapshots have fitted so far.
+ * Copies out the batch of a step of a sampler on a model's posterior, which is a function of (seed, chain, step).
+ *
+ * [in] step: from 0; n: how many tokens there is room for. [out] x, y: (B, T), batch_size * window tokens each; b, t: its shape. Errors: BNN_ERR_SHAPE for
+ * another n; BNN_ERR_INVALID without a text. With n = 0 the shape alone is given.
+ */
+bnn_status bnn_sampler_batch(const bnn_sampler *sampler,
+                             uint64_t step,
+                             uint32_t *x,
+                             uint32_t *y,
+                             size_t n,
+                             size_t *b,
+                             size_t *t,
+                             bnn_error *err);
+
+/**
+ * Makes one step of a chain on a model's posterior from the gradient of a mean loss that the caller has computed at bnn_sampler_get_params' parameters, such
+ * as the mean of bnn_evaluator_gradient's over several machines: the prior is added here, and num_data stands before the likelihood.
+ *
+ * [in] grad: n floats, of the mean loss, not of its negative; loss: that loss, nats. The rest is as in bnn_sampler_step, and for the batch of the step the
+ * bits are. Errors besides: BNN_ERR_INVALID for normals, on gradients of the caller's, and with preconditioner fisher or live's preconditioner_gamma.
+ */
+bnn_status bnn_sampler_step_loss_gradient(bnn_sampler *sampler,
+                                          const float *grad,
+                                          size_t n,
+                                          double loss,
+                                          int32_t *phase,
+                                          int32_t *sample_due,
+                                          bnn_error *err);
+
+/**
+ * Makes one step on a gradient of the caller's in double, as bnn_sampler_step_gradient: it is rounded to float, as the parameters are kept.
+ *
+ * [in] grad: n doubles. [out] params: n doubles, or NULL. Errors besides: BNN_ERR_NOT_FINITE for a number that float does not hold.
+ */
+bnn_status bnn_sampler_step_gradient_f64(bnn_sampler *sampler,
+                                         const double *grad,
+                                         size_t n,
+                                         double log_post,
+                                         double *params,
+                                         int32_t *phase,
+                                         int32_t *sample_due,
+                                         bnn_error *err);
+
+/**
+ * Copies a chain's momenta out. [out] momenta: n floats. Errors: BNN_ERR_INVALID for normals and methods without momenta, BNN_ERR_SHAPE.
+ */
+bnn_status bnn_sampler_get_momenta(const bnn_sampler *sampler,
+                                   float *momenta,
+                                   size_t n,
+                                   bnn_error *err);
+
+/**
+ * Copies a chain's diagonal mass out: what bnn_sampler_set_mass or a preconditioner has set, and 1 where nothing has. [out] mass: n floats. Errors:
+ * BNN_ERR_INVALID for normals, BNN_ERR_SHAPE.
+ */
+bnn_status bnn_sampler_get_mass(const bnn_sampler *sampler,
+                                float *mass,
+                                size_t n,
+                                bnn_error *err);
+
+/**
+ * Copies out the mean and the standard deviations of the normals that ekf, vi, laplace, swag or ivon have fitted so far.
  *
  * [out] mean, sd: n floats each; sd is infinite where laplace has no precision. Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
  */
@@ -1377,17 +1696,12 @@ bnn_status bnn_sampler_get_normals(const bnn_sampler *sampler,
                                    bnn_error *err);
 
 /**
- * Draws from what ekf, vi, laplace, swag, ivon, ema or snapshots have fitted so far, at any time.
+ * Draws from the normals that ekf, vi, laplace, swag or ivon have fitted so far, at any time.
  *
- * [in] index: which draw of the seed: the same index gives the same draw; of snapshots the state of that number, from 0, where it is kept already; of ema always
- * the average. [out] params: n floats.
- * Errors: BNN_ERR_INVALID for a chain and for a snapshot that there is not, BNN_ERR_SHAPE.
+ * [in] index: which draw of the seed: the same index gives the same draw. [out] params: n floats.
+ * Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
  */
-bnn_status bnn_sampler_draw(const bnn_sampler *sampler,
-                            uint64_t index,
-                            float *params,
-                            size_t n,
-                            bnn_error *err);
+bnn_status bnn_sampler_draw(const bnn_sampler *sampler, uint64_t index, float *params, size_t n, bnn_error *err);
 
 /**
  * Reports what the last step found.
@@ -1396,7 +1710,7 @@ bnn_status bnn_sampler_draw(const bnn_sampler *sampler,
  * the batch, nats; log_prior; log_post: num_data * log_lik + log prior (ekf, laplace: without the prior); kinetic_temperature,
  * configurational_temperature; xi: the thermostat's friction after the step; sample_due. NaN for what there is not: log_lik and log_prior of a
  * chain on gradients of the caller's, temperatures while the mass is estimated, without momenta and of normals.
- * Errors: BNN_ERR_INVALID before the first step, also of a sampler that was loaded.
+ * Errors: BNN_ERR_STATE before the first step, also of a sampler that was loaded.
  */
 bnn_status bnn_sampler_report(const bnn_sampler *sampler,
                               bnn_report *report,
@@ -1533,7 +1847,7 @@ bnn_status bnn_sampler_prior_fit(const bnn_sampler *sampler,
 bnn_status bnn_store_score(const bnn_store *store,
                            const bnn_model *model,
                            const bnn_corpus *corpus,
-                           int32_t which,
+                           int32_t split,
                            size_t samples,
                            uint64_t seed,
                            bnn_report *report,
@@ -1548,7 +1862,7 @@ bnn_status bnn_store_score(const bnn_store *store,
  * bnn_generator_generate. The texts are a function of the samples, the split, the numbers and the seed.
  */
 bnn_status bnn_generator_score_texts(bnn_generator *generator,
-                                     int32_t which,
+                                     int32_t split,
                                      size_t texts,
                                      size_t prompt,
                                      size_t length,
@@ -1557,13 +1871,18 @@ bnn_status bnn_generator_score_texts(bnn_generator *generator,
                                      bnn_error *err);
 
 /**
+ * Returns the name of a status, such as "BNN_ERR_BUSY", and "unknown status" for another number: static, NUL-terminated, not to be freed. Never fails.
+ */
+const char *bnn_status_name(bnn_status status);
+
+/**
  * Begins a store in a folder, which is made where it does not exist, or goes on with the samples there, if they are of the same model, corpus,
  * baseline, seed and data type.
  *
  * [in] model: its parameters now are the baseline that the samples are kept with (of a model from bnn_model_untie, with its head as it came:
- * those of the tied one); options: seed, sample_dtype; NULL for defaults; path: UTF-8, path_len bytes. [out] store: to be freed with
+ * those of the tied one); corpus: NULL where every batch was the caller's; options: seed, sample_dtype; NULL for defaults; path: UTF-8, path_len bytes. [out] store: to be freed with
  * bnn_store_free. Errors: BNN_ERR_MISMATCH with the first difference; BNN_ERR_DATA when the folder holds something else; BNN_ERR_IO;
- * BNN_ERR_BAD_… for a damaged file; BNN_ERR_INVALID for a corpus with other characters than the model's; BNN_ERR_BUSY.
+ * BNN_ERR_BAD_… for a damaged file; BNN_ERR_INVALID for a corpus with other characters than the model's.
  */
 bnn_status bnn_store_new(const bnn_model *model,
                          const bnn_corpus *corpus,
@@ -1576,7 +1895,7 @@ bnn_status bnn_store_new(const bnn_model *model,
 /**
  * Opens the samples in a folder, at least one: those of bnn_store_new, or `samples` of a run's folder.
  *
- * [in] model: its shape; corpus: the text that it was trained on; path: UTF-8, path_len bytes. [out] store: to be freed with bnn_store_free.
+ * [in] model: its shape; corpus: the text that it was trained on, NULL compares none; path: UTF-8, path_len bytes. [out] store: to be freed with bnn_store_free.
  * The baseline is not compared. Errors: BNN_ERR_MISMATCH for samples of another model, text or vocabulary; BNN_ERR_DATA for a folder without
  * samples or with something else; BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file.
  */
@@ -1670,16 +1989,42 @@ bnn_status bnn_store_keep_every(bnn_store *store,
                                 bnn_error *err);
 
 /**
- * Makes a trainer from the initial parameters of the options' seed.
+ * Makes a trainer of a model's shape.
  *
- * [in] options: baseline_iters, baseline_learning_rate, baseline_warmup_iters, weight_decay, grad_clip, baseline_batch_size (without it,
- * batch_size), window, seed; NULL for defaults. [out] trainer: to be freed with bnn_trainer_free. Errors: BNN_ERR_INVALID, BNN_ERR_DATA when the text is too short.
+ * [in] corpus: the text; NULL where every batch is the caller's; options: baseline_iters, baseline_learning_rate, baseline_warmup_iters, weight_decay,
+ * grad_clip, baseline_batch_size (without it, batch_size), window, seed; NULL for defaults; start: BNN_START_FRESH, or BNN_START_MODEL, which goes on
+ * from the model's parameters as they are now (fine-tuning: AdamW's means begin at 0). The model changes with bnn_trainer_finish alone. [out] trainer:
+ * to be freed with bnn_trainer_free. Errors: BNN_ERR_INVALID, BNN_ERR_DATA when the text is too short.
  */
 bnn_status bnn_trainer_new(const bnn_model *model,
                            const bnn_corpus *corpus,
                            const bnn_options *options,
+                           int32_t start,
                            bnn_trainer **trainer,
                            bnn_error *err);
+
+/**
+ * Makes a trainer that goes on from what bnn_trainer_save wrote, bit for bit.
+ *
+ * [in] model, corpus, options: as bnn_trainer_new had them; path: UTF-8, path_len bytes. [out] trainer. Errors: those of bnn_trainer_new; BNN_ERR_IO;
+ * BNN_ERR_BAD_… for a file that is damaged or none of bnn's; BNN_ERR_MISMATCH, with what differs, for other options, another model or text.
+ */
+bnn_status bnn_trainer_load(const bnn_model *model,
+                            const bnn_corpus *corpus,
+                            const bnn_options *options,
+                            const char *path,
+                            size_t path_len,
+                            bnn_trainer **trainer,
+                            bnn_error *err);
+
+/**
+ * Writes the trainer's whole state to a file, in the place of what may be there; it appears whole or not at all. [in] path: UTF-8, path_len bytes.
+ * Errors: BNN_ERR_IO.
+ */
+bnn_status bnn_trainer_save(const bnn_trainer *trainer,
+                            const char *path,
+                            size_t path_len,
+                            bnn_error *err);
 
 /**
  * Frees a trainer; NULL is fine.
@@ -1689,16 +2034,60 @@ void bnn_trainer_free(bnn_trainer *trainer);
 /**
  * Makes one step on a batch that is a function of (seed, step).
  *
- * [out] loss: of the batch before the step, nats per token. Errors: BNN_ERR_NOT_FINITE: the parameters are then those before the step.
+ * [out] loss: of the batch before the step, nats per token. Errors: BNN_ERR_NOT_FINITE: the parameters are then those before the step; BNN_ERR_INVALID
+ * without a text.
  */
 bnn_status bnn_trainer_step(bnn_trainer *trainer,
                             double *loss,
                             bnn_error *err);
 
 /**
- * Puts the trained parameters into the model that the trainer was made from. Errors: BNN_ERR_BUSY.
+ * Makes one step on the caller's batch. [in] x, y: (B, T), tokens of as many sequences of window tokens as there are, at most batch_size; n: how many.
+ * [out] loss: of the batch before the step, nats per token. Errors: BNN_ERR_INVALID with the place of a token out of range; BNN_ERR_SHAPE for n;
+ * BNN_ERR_NOT_FINITE as bnn_trainer_step.
  */
-bnn_status bnn_trainer_finish(const bnn_trainer *trainer, bnn_error *err);
+bnn_status bnn_trainer_step_tokens(bnn_trainer *trainer,
+                                   const uint32_t *x,
+                                   const uint32_t *y,
+                                   size_t n,
+                                   double *loss,
+                                   bnn_error *err);
+
+/**
+ * Copies the parameters in training out. [out] params: n floats, n = the model's n_params. Errors: BNN_ERR_SHAPE.
+ */
+bnn_status bnn_trainer_get_params(const bnn_trainer *trainer, float *params, size_t n, bnn_error *err);
+
+/**
+ * Keeps the parameters as the best so far where a score of the caller's is below every one before, such as bnn_evaluator_loss' on tokens that no step
+ * takes. [in] score: finite, the lower the better. [out] is_best: 1 where it is, else 0. Errors: BNN_ERR_INVALID; BNN_ERR_NO_MEMORY.
+ */
+bnn_status bnn_trainer_keep_best(bnn_trainer *trainer,
+                                 double score,
+                                 int32_t *is_best,
+                                 bnn_error *err);
+
+/**
+ * Copies the best parameters so far out. [out] params: n floats. Errors: BNN_ERR_STATE where none were kept; BNN_ERR_SHAPE.
+ */
+bnn_status bnn_trainer_get_best(const bnn_trainer *trainer,
+                                float *params,
+                                size_t n,
+                                bnn_error *err);
+
+/**
+ * Reports where a training is. [out] report: steps, that were made; iters, that the learning rate's schedule is for; learning_rate, of the next step; loss,
+ * of the last step's batch, and recent_loss, the mean of the last 50 steps', nats per token; best.score and best.steps, of bnn_trainer_keep_best. What is
+ * not known is NaN.
+ */
+bnn_status bnn_trainer_report(const bnn_trainer *trainer,
+                              bnn_report *report,
+                              bnn_error *err);
+
+/**
+ * Puts the trained parameters into the model that the trainer was made from.
+ */
+bnn_status bnn_trainer_finish(bnn_trainer *trainer, bnn_error *err);
 
 /**
  * Says in two or three sentences what samples are, what their average gains, and what to try next: what a run's summary begins with.
@@ -1735,6 +2124,11 @@ uint32_t bnn_version_number(void);
  * Returns BNN_ABI of the library that is linked. Never fails.
  */
 uint32_t bnn_abi(void);
+
+/**
+ * Returns BNN_ABI_MINOR of the library that is linked. Never fails.
+ */
+uint32_t bnn_abi_minor(void);
 
 /**
  * Returns the version as text, such as "0.1.0": static, NUL-terminated, not to be freed. Never fails.

@@ -160,7 +160,7 @@ impl<B: Backend> Trainer<B> {
     /// Begins at these parameters, (n_params), in place of the initial ones, before the first step. Adam's means begin at 0.
     ///
     /// # Errors
-    /// [`Error::Conflict`] after the first step; [`Error::Shape`] for another length.
+    /// [`Error::State`] after the first step; [`Error::Shape`] for another length.
     pub fn start_at(&mut self, params: &[f32]) -> Result<()> {
         self.before_the_first_step("the start")?;
         self.gpt.layout().check(params)?;
@@ -175,7 +175,7 @@ impl<B: Backend> Trainer<B> {
     /// from 1, the average moves to the parameters by 1 - min(decay, t / (t + 9)). The smaller decay at the front keeps the start from weighing on it.
     ///
     /// # Errors
-    /// [`Error::Conflict`] after the first step; [`Error::OutOfRange`] for a decay; when the device has no room.
+    /// [`Error::State`] after the first step; [`Error::OutOfRange`] for a decay; when the device has no room.
     pub fn average(&mut self, decays: &[f64]) -> Result<()> {
         self.before_the_first_step("averages")?;
         let each = decays.iter().enumerate().map(|(i, &decay)| {
@@ -203,7 +203,7 @@ impl<B: Backend> Trainer<B> {
     fn before_the_first_step(&self, what: &str) -> Result<()> {
         match self.step {
             0 => Ok(()),
-            made => Err(Error::conflict(format!(
+            made => Err(Error::state(format!(
                 "{what} must be set before the first step, and {made} were made: make another trainer"
             ))),
         }

@@ -2,7 +2,7 @@
 //! was built.
 
 /// Keep equal to `BNN_ABI` in `src/capi/version.rs`; `tests/capi.rs` compares the built library with it.
-const ABI: u32 = 4;
+const ABI: u32 = 5;
 
 fn main() {
     println!("cargo::rerun-if-changed=src/build.rs");

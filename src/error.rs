@@ -19,6 +19,9 @@ pub enum Error {
     /// Settings, arguments or calls contradict each other; the sentence says what to do.
     #[error("{0}")]
     Conflict(String),
+    /// A call came before or after the time that it is for; the sentence says what to do.
+    #[error("{0}")]
+    State(String),
     /// Nothing has the given name.
     #[error("unknown {what} `{name}`; {hint}")]
     Unknown {
@@ -178,6 +181,11 @@ impl Error {
     /// Builds [`Error::Conflict`] from a sentence that says what contradicts and what to do about it.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::Conflict(message.into())
+    }
+
+    /// Builds [`Error::State`] from a sentence that says what the time is and what to do about it.
+    pub fn state(message: impl Into<String>) -> Self {
+        Self::State(message.into())
     }
 
     /// Builds [`Error::Unknown`] for a name that is not among those known; the message suggests the nearest of them, or lists all where

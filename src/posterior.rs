@@ -267,6 +267,7 @@ impl<B: Backend> Posterior<B> {
         Scale {
             weight: self.likelihood_weight * self.num_data,
             count,
+            given: None,
         }
     }
 
@@ -351,15 +352,43 @@ impl<B: Backend> Posterior<B> {
                 (self.gpt).launch_squares(be, params, batch, ws, grad, squares)?
             }
         }
+        self.add_prior(params)?;
+        Ok(self.scale(batch.count()))
+    }
+
+    /// Takes in the gradient of a mean loss at `params`, (n_params), and that loss, as if they were a batch's, and launches the rest of
+    /// [`Posterior::launch`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another length, and when the device has no room.
+    pub(crate) fn launch_given(
+        &mut self,
+        params: &B::Vector,
+        grad: &[f32],
+        loss: f64,
+    ) -> Result<Scale> {
+        self.gpt.layout().check(grad)?;
+        self.backend.upload(&mut self.grad, grad)?;
+        // Nothing of an earlier pass is taken for this one's.
+        self.ws.record = self.backend.record()?;
+        self.add_prior(params)?;
+        Ok(Scale {
+            given: Some(-loss),
+            ..self.scale(1)
+        })
+    }
+
+    /// Launches what makes the gradient of the log posterior of that of the mean loss.
+    fn add_prior(&mut self, params: &B::Vector) -> Result<()> {
         let prior = PriorTerms {
             center: self.center.as_ref(),
             scales: self.scales.as_ref(),
             std: self.std,
             family: self.family,
         };
-        let weight = self.likelihood_weight * self.num_data;
-        be.posterior_gradient(grad, params, prior, weight as f32, &mut ws.record)?;
-        Ok(self.scale(batch.count()))
+        let weight = (self.likelihood_weight * self.num_data) as f32;
+        let (be, record) = (&self.backend, &mut self.ws.record);
+        be.posterior_gradient(&mut self.grad, params, prior, weight, record)
     }
 
     /// Returns the gradient and the scalars that [`Posterior::launch`] left.
@@ -382,14 +411,16 @@ impl<B: Backend> Posterior<B> {
 /// How a pass's scalars make a log posterior.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
-    weight: f64,  // of the mean log-likelihood
-    count: usize, // positions that it is the mean of
+    weight: f64,        // of the mean log-likelihood
+    count: usize,       // positions that it is the mean of
+    given: Option<f64>, // mean log-likelihood that the caller has computed
 }
 
 impl Scale {
     /// Returns the log posterior of these scalars.
     pub(crate) fn log_posterior(self, found: &Scalars) -> LogPosterior {
-        let (log_lik, log_prior) = (-(found.nll / self.count as f64), found.log_prior);
+        let mean = || -(found.nll / self.count as f64);
+        let (log_lik, log_prior) = (self.given.unwrap_or_else(mean), found.log_prior);
         LogPosterior {
             log_lik,
             log_prior,

@@ -12,6 +12,7 @@ use bnn::gpt::{
     Ensemble, Gelu, Gpt, GptConfig, Objective, Piece, SquareSums, Squares, TokenBatch, Training,
     WeightType, Workspace,
 };
+use bnn::inference::{At, Evaluator, Sequences};
 use bnn::posterior::{Posterior, Prior, PriorUnits};
 use bnn::samplers::{Chain, ChainConfig, Method, Phase, Preconditioner, Sampler, Temperatures};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -269,5 +270,88 @@ fn a_training_step_allocates_nothing() {
             });
             assert!(step == 0 || count == 0, "step {step}: {count}");
         }
+    }
+}
+
+/// Broken: a workspace made anew for each call.
+#[test]
+fn an_evaluator_allocates_nothing_after_the_first_call_of_a_size() {
+    for cpu in cpus() {
+        let gpt = model(0.0);
+        let params = gpt.layout().init(1);
+        let tokens: Vec<u32> = (0..211u32).map(|i| i * i % 31).collect();
+        let (mut grad, mut squares) = (params.clone(), params.clone());
+        let (mut logits, mut log_probs) = (vec![0.0; 210 * 31], vec![0.0; 210]);
+        let mut evaluator = Evaluator::new(&cpu, &gpt);
+        for round in 0..4 {
+            // A batch that is smaller, and in shorter sequences, has room in the first one's.
+            let (n, t) = if round < 2 { (210, 70) } else { (120, 30) };
+            let of = Sequences {
+                x: &tokens[..n],
+                y: &tokens[1..n + 1],
+                t,
+                objective: Objective::All,
+            };
+            let count = allocations(|| {
+                let e = &mut evaluator;
+                e.squares(At::Host(&params), of, &mut grad, &mut squares)
+                    .unwrap();
+                e.gradient(At::Host(&params), of, &mut grad).unwrap();
+                e.loss(At::Host(&params), of).unwrap();
+                let (logits, probs) = (&mut logits[..n * 31], &mut log_probs[..n]);
+                e.logits(At::Host(&params), of, logits).unwrap();
+                e.log_probs(At::Host(&params), of, probs).unwrap();
+                e.log_probs_kept(At::Host(&params), of).unwrap();
+            });
+            assert!(round == 0 || count == 0, "round {round}: {count}");
+        }
+    }
+}
+
+/// Counts what crosses the border to C, too.
+#[test]
+fn an_evaluator_in_c_allocates_nothing_after_the_first_call() {
+    use bnn::capi::*;
+    use std::ptr::{null, null_mut};
+    if cpus().next().is_none() {
+        return; // the plainest instruction set's products are another crate's
+    }
+    let (mut context, mut model, mut evaluator) = (null_mut(), null_mut(), null_mut());
+    let (mut loss, mut n) = (0.0, 0);
+    // SAFETY: handles are live, and what is written to has the lengths that are given.
+    unsafe {
+        assert_eq!(bnn_context_new(1, &mut context, null_mut()), BNN_OK);
+        let made = bnn_model_new(context, null(), 31, &mut model, null_mut());
+        assert_eq!(made, BNN_OK);
+        assert_eq!(
+            bnn_model_sizes(model, &mut n, null_mut(), null_mut()),
+            BNN_OK
+        );
+        let made = bnn_evaluator_new(model, &mut evaluator, null_mut());
+        assert_eq!(made, BNN_OK);
+        let (params, mut grad) = (vec![0.01f32; n], vec![0.0f32; n]);
+        let x: Vec<u32> = (0..32).map(|i| i % 31).collect();
+        for round in 0..3 {
+            let count = allocations(|| {
+                let (p, x, g, none, err) = (
+                    params.as_ptr(),
+                    x.as_ptr(),
+                    grad.as_mut_ptr(),
+                    null_mut(),
+                    null_mut(),
+                );
+                let made = bnn_evaluator_gradient(
+                    evaluator, p, n, x, x, 2, 16, 0, &mut loss, none, g, err,
+                );
+                assert_eq!(made, BNN_OK);
+                let e = evaluator;
+                let made = bnn_evaluator_loss(e, null(), 0, x, x, 2, 16, 1, &mut loss, none, err);
+                assert_eq!(made, BNN_OK);
+            });
+            assert!(round == 0 || count == 0, "round {round}: {count}");
+        }
+        bnn_evaluator_free(evaluator);
+        bnn_model_free(model);
+        bnn_context_free(context);
     }
 }

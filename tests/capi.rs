@@ -67,6 +67,7 @@ fn the_examples_are_clean_under_valgrind() {
     for (name, args) in [
         ("train_sample_generate", ["3", "4"]),
         ("own_model", [state.to_str().expect("UTF-8"), "30"]),
+        ("own_training", ["3", ""]),
     ] {
         let program = dir.path().join(name);
         let source = root().join("c_examples").join(name).with_extension("c");
@@ -90,6 +91,7 @@ fn the_examples_commands_work_as_they_are_printed() {
     symlink(libraries().join("libbnn.so"), release.join("libbnn.so")).expect("a link");
     for (name, from, to) in [
         ("own_model", "STATE_FILE [steps]", "state.bnn 30"),
+        ("own_training", "[steps]", "3"),
         (
             "train_sample_generate",
             "[iters] [sampling_steps] [FILE]",
@@ -145,6 +147,26 @@ fn the_example_with_a_model_of_its_own_finds_its_posterior() {
     }
 }
 
+/// The best loss is ln 2 = 0.69; a batch of 128 words is off by some 0.1, and what a short text of 16 words does not know of its start is in it too.
+#[test]
+fn the_example_with_a_training_of_its_own_learns_its_language() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let source = root().join("c_examples/own_training.c");
+    let lines = std::fs::read_to_string(&source).expect("the example");
+    assert!(lines.lines().count() < 150);
+    let program = dir.path().join("own_training");
+    build(&source, &program, true);
+    let out = text(&run(&program, &[], &[]));
+    assert!(
+        (number(&out, "first loss") - 16f64.ln()).abs() < 0.3,
+        "{out}"
+    );
+    let last = number(&out, "last loss");
+    assert!((0.4..1.0).contains(&last), "{out}");
+    let words = out.split("words").nth(1).expect("words");
+    assert_eq!(words.split_whitespace().count(), 12, "{out}");
+}
+
 /// On the embedded play, or the text that BNN_DATA names. Broken: the losses of a saved chain left behind, another coefficient than the chain's
 /// that was never saved; the learning rate doubled, 24.8 for 12.4.
 #[test]
@@ -189,6 +211,21 @@ fn reports_are_read_by_name() {
 fn scores_are_the_librarys_own() {
     expected::scores(&documented("scores", false));
     documented("scores", true);
+}
+
+/// Broken: the total without its count, 3.4 for 27; a log-probability with its sign turned; a gradient of the sum; the prior left out of a step on a
+/// loss's gradient, other parameters; the characters of a model's file forgotten, "no characters" for a text; another batch than the step's read out.
+#[test]
+fn a_model_is_evaluated_anywhere_and_tokens_are_the_callers() {
+    documented("evaluator", false);
+    documented("evaluator", true);
+}
+
+/// Broken: a start at the model's parameters that begins at the initial ones all the same; AdamW's means left out of the file; a worse score kept; a set
+/// option that the reader has counted as unread.
+#[test]
+fn trainers_and_options_are_as_documented() {
+    documented("trainer", true);
 }
 
 #[test]
@@ -327,7 +364,7 @@ static void is(int line, bnn_status got, bnn_status want, const bnn_error *err) 
 #define IS(want, call) do { memset(&err, 0, sizeof err); is(__LINE__, (call), (want), &err); } while (0)
 
 static bnn_generator *generator;
-static int32_t inside(void *user_data, uint16_t token, double h, double mi, double lp) {
+static int32_t inside(void *user_data, uint32_t token, double h, double mi, double lp) {
   char c[64]; size_t n; double a, b; bnn_error err;
   (void)token, (void)h, (void)mi, (void)lp;
   /* Calling back into the same handle is refused. */
@@ -336,7 +373,7 @@ static int32_t inside(void *user_data, uint16_t token, double h, double mi, doub
   return 0;
 }
 
-static int32_t frees(void *user_data, uint16_t token, double h, double mi, double lp) {
+static int32_t frees(void *user_data, uint32_t token, double h, double mi, double lp) {
   (void)token, (void)h, (void)mi, (void)lp;
   bnn_generator **g = user_data;
   bnn_generator_free(*g);
@@ -368,7 +405,7 @@ int main(void) {
   IS(BNN_ERR_INVALID, bnn_corpus_from_text("\xff", 1, &corpus, &err));
   IS(BNN_OK, bnn_corpus_embedded(&corpus, &err));
   IS(BNN_OK, bnn_corpus_sizes(corpus, &n, &m, &k, &err));
-  uint16_t tokens[8]; char text[8]; size_t needed = 0;
+  uint32_t tokens[8]; char text[8]; size_t needed = 0;
   IS(BNN_ERR_TOO_SMALL, bnn_corpus_encode(corpus, "The sea", 7, tokens, 2, &needed, &err));
   if (needed != 7) ++failures;
   IS(BNN_OK, bnn_corpus_encode(corpus, "The sea", 7, tokens, 8, &needed, &err));
@@ -407,24 +444,26 @@ int main(void) {
   params[3] = NAN;
   IS(BNN_ERR_INVALID, bnn_model_set_params(model, params, d, &err));
   size_t offset = 0, len = 0, total = 0, i = 0;
-  while (bnn_model_tensor(model, i, line, sizeof line, &needed, &offset, &len, &err) == BNN_OK) { if (offset != total) ++failures; total += len; ++i; }
+  while (bnn_model_tensor(model, i, line, sizeof line, &needed, NULL, NULL, NULL, &offset, &len, &err) == BNN_OK) { if (offset != total) ++failures; total += len; ++i; }
   if (total != d) ++failures;
-  uint16_t x[4] = {1, 2, 3, 4}, y[4] = {2, 3, 4, 60000};
+  uint32_t x[4] = {1, 2, 3, 4}, y[4] = {2, 3, 4, 60000};
   double loss = 0;
-  IS(BNN_ERR_INVALID, bnn_model_gradient(model, x, y, 1, 4, 0, &loss, NULL, 0, &err));
+  bnn_evaluator *evaluator = NULL;
+  IS(BNN_OK, bnn_evaluator_new(model, &evaluator, &err));
+  IS(BNN_ERR_INVALID, bnn_evaluator_loss(evaluator, NULL, 0, x, y, 1, 4, 0, &loss, NULL, &err));
   y[3] = 5;
-  IS(BNN_ERR_SHAPE, bnn_model_gradient(model, x, y, 1, 4, 0, &loss, grad, 5, &err));
-  IS(BNN_OK, bnn_model_gradient(model, x, y, 2, 2, 1, &loss, grad, d, &err));
+  IS(BNN_ERR_SHAPE, bnn_evaluator_gradient(evaluator, params, 5, x, y, 1, 4, 0, &loss, NULL, grad, &err));
+  IS(BNN_OK, bnn_evaluator_gradient(evaluator, NULL, 0, x, y, 2, 2, 1, &loss, NULL, grad, &err));
   if (!(loss > 3 && loss < 5)) ++failures;
   IS(BNN_ERR_INVALID, bnn_model_loss(model, corpus, 9, &loss, &err));
 
   int32_t phase = -1, due = -1; uint64_t step; double a, b, c;
-  IS(BNN_OK, bnn_trainer_new(model, corpus, o, &trainer, &err));
+  IS(BNN_OK, bnn_trainer_new(model, corpus, o, BNN_START_FRESH, &trainer, &err));
   IS(BNN_OK, bnn_trainer_step(trainer, &loss, &err));
   IS(BNN_OK, bnn_sampler_new(model, corpus, o, &sampler, &err));
   bnn_report *report = NULL;
   IS(BNN_OK, bnn_report_new(&report, &err));
-  IS(BNN_ERR_INVALID, bnn_sampler_report(sampler, report, &err));
+  IS(BNN_ERR_STATE, bnn_sampler_report(sampler, report, &err));
   IS(BNN_OK, bnn_ensemble_new(model, &e, &err));
   IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, report, &err));
   IS(BNN_ERR_INVALID, bnn_generator_new(e, corpus, NULL, &generator, &err));
@@ -437,13 +476,13 @@ int main(void) {
     if (due) { ++samples; IS(BNN_OK, bnn_sampler_get_params(sampler, params, d, &err)); IS(BNN_OK, bnn_ensemble_add(e, params, d, &err)); }
   }
   if (steps != 8 || samples != 2) ++failures;
-  IS(BNN_ERR_INVALID, bnn_sampler_step(sampler, &phase, &due, &err));
+  IS(BNN_ERR_DONE, bnn_sampler_step(sampler, &phase, &due, &err));
 
   /* A text with another number of characters is refused wherever it could be mixed up. */
   IS(BNN_OK, bnn_corpus_from_text("abcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabc", 84, &other, &err));
   bnn_trainer *no_trainer = NULL; bnn_sampler *no_sampler = NULL; bnn_generator *no_generator = NULL;
   IS(BNN_ERR_INVALID, bnn_model_loss(model, other, BNN_SPLIT_TRAIN, &loss, &err));
-  IS(BNN_ERR_INVALID, bnn_trainer_new(model, other, o, &no_trainer, &err));
+  IS(BNN_ERR_INVALID, bnn_trainer_new(model, other, o, BNN_START_FRESH, &no_trainer, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_new(model, other, o, &no_sampler, &err));
   IS(BNN_ERR_INVALID, bnn_generator_new(e, other, NULL, &no_generator, &err));
   IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, other, BNN_SPLIT_TRAIN, report, &err));
@@ -496,7 +535,7 @@ int main(void) {
   bnn_context_free(ctx); bnn_corpus_free(corpus); bnn_options_free(o); bnn_model_free(model);
   IS(BNN_OK, bnn_trainer_step(trainer, &loss, &err));
   IS(BNN_OK, bnn_generator_generate(generator, "T", 1, NULL, 1, NULL, NULL, line, sizeof line, &needed, &a, &b, &err));
-  bnn_ensemble_free(e); bnn_trainer_free(trainer); bnn_sampler_free(sampler); bnn_generator_free(generator); bnn_sampler_free(v);
+  bnn_evaluator_free(evaluator); bnn_ensemble_free(e); bnn_trainer_free(trainer); bnn_sampler_free(sampler); bnn_generator_free(generator); bnn_sampler_free(v);
   if (!failures) puts("all as documented");
   return failures != 0;
 }

@@ -109,7 +109,7 @@ fn number(report: *const bnn_report, name: &str) -> f64 {
 #[test]
 fn texts_cross_the_border() {
     let made = Made::new(&[]);
-    let (mut tokens, mut needed) = ([0u16; 8], 0);
+    let (mut tokens, mut needed) = ([0u32; 8], 0);
     let to = tokens.as_mut_ptr();
     ok!(bnn_corpus_encode(
         made.corpus,
@@ -154,7 +154,7 @@ fn texts_cross_the_border() {
 
 unsafe extern "C" fn count(
     user_data: *mut c_void,
-    _token: u16,
+    _token: u32,
     entropy: f64,
     _mutual_information: f64,
     _log_prob: f64,
@@ -241,26 +241,33 @@ fn a_chain_samples_is_kept_and_writes() {
 #[test]
 fn gradients_and_losses_are_written_where_they_belong() {
     let made = Made::new(&[]);
-    let (x, y) = ([0u16, 1, 2], [1u16, 2, 3]);
+    let (x, y) = ([0u32, 1, 2], [1u32, 2, 3]);
     let (mut loss, mut grad) = (0.0, vec![f32::NAN; made.n]);
     let to = grad.as_mut_ptr();
-    ok!(bnn_model_gradient(
-        made.model,
+    let mut evaluator = null_mut();
+    ok!(bnn_evaluator_new(made.model, &mut evaluator));
+    ok!(bnn_evaluator_gradient(
+        evaluator,
+        null(),
+        0,
         x.as_ptr(),
         y.as_ptr(),
         1,
         3,
         0,
         &mut loss,
-        to,
-        made.n
+        null_mut(),
+        to
     ));
+    // SAFETY: it came from the library and is freed once.
+    unsafe { bnn_evaluator_free(evaluator) };
     assert!(loss > 0.0 && grad.iter().all(|g| g.is_finite()));
     let mut trainer = null_mut();
     ok!(bnn_trainer_new(
         made.model,
         made.corpus,
         made.options,
+        BNN_START_FRESH,
         &mut trainer
     ));
     ok!(bnn_trainer_step(trainer, &mut loss));
@@ -280,7 +287,7 @@ fn arrays_of_the_callers_are_read() {
     let (t, l) = (texts.as_ptr(), lens.as_ptr());
     ok!(bnn_bleu(t, l, t, l, 2, BNN_UNIT_CHAR, 2, &mut score));
     assert!((score - 1.0).abs() < 1e-12);
-    let (p, outcomes) = ([0.5, 0.5, 0.25, 0.75], [0u16, 1]);
+    let (p, outcomes) = ([0.5, 0.5, 0.25, 0.75], [0u32, 1]);
     ok!(bnn_brier_score(
         p.as_ptr(),
         outcomes.as_ptr(),

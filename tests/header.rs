@@ -1,5 +1,9 @@
 //! `include/bnn.h` is what the source says, compiles as strict C and C++, and declares just what the library exports.
 
+#[path = "common/abi.rs"]
+mod abi;
+
+use abi::Abi;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -143,8 +147,10 @@ fn the_fuzzer_calls_what_can_fail() {
         left,
         [
             "bnn_abi",
+            "bnn_abi_minor",
             "bnn_corpus_embedded",
             "bnn_options_count",
+            "bnn_status_name",
             "bnn_version_number",
             "bnn_version_string"
         ]
@@ -190,4 +196,73 @@ fn the_library_exports_just_what_the_header_declares_and_its_soname_has_the_abi(
         bnn::capi::BNN_VERSION_PATCH
     );
     assert_eq!(composed, env!("CARGO_PKG_VERSION"));
+}
+
+/// What is removed or changed moves BNN_ABI, and what is added BNN_ABI_MINOR; docs/abi.txt says what there was when they moved last.
+#[test]
+fn the_interface_is_the_recorded_one_or_its_number_has_moved() {
+    let path = root().join("docs/abi.txt");
+    let now = Abi::now(&root());
+    let bless = std::env::var_os("BNN_BLESS").is_some();
+    let then = std::fs::read_to_string(&path)
+        .ok()
+        .map(|text| Abi::read(&text));
+    if let Some(then) = &then {
+        assert_eq!(then.must_move(&now), None);
+    }
+    if bless {
+        std::fs::write(&path, now.text()).expect("docs/abi.txt");
+    } else {
+        assert!(
+            then.as_ref() == Some(&now),
+            "docs/abi.txt is not of this interface: BNN_BLESS=1 cargo test --test header writes it anew"
+        );
+    }
+}
+
+/// Broken: a changed line counted as an addition.
+#[test]
+fn a_break_and_an_addition_demand_their_numbers() {
+    let of = |number, minor, lines: &[&str]| Abi {
+        number,
+        minor,
+        lines: lines.iter().map(|l| (*l).to_owned()).collect(),
+    };
+    let then = of(3, 1, &["int f(int)", "option a: F64"]);
+    for (now, words) in [
+        (of(3, 1, &["int f(int)", "option a: F64"]), None),
+        (
+            of(3, 1, &["int f(int)", "int g(void)", "option a: F64"]),
+            Some("BNN_ABI_MINOR"),
+        ),
+        (
+            of(3, 2, &["int f(int)", "int g(void)", "option a: F64"]),
+            None,
+        ),
+        (
+            of(3, 2, &["int f(long)", "option a: F64"]),
+            Some("BNN_ABI must"),
+        ),
+        (of(3, 2, &["int f(int)"]), Some("BNN_ABI must")),
+        (of(4, 0, &["int f(long)"]), None),
+    ] {
+        let said = then.must_move(&now);
+        assert_eq!(said.is_some(), words.is_some(), "{said:?}");
+        assert!(said.unwrap_or_default().contains(words.unwrap_or_default()));
+    }
+    assert_eq!(Abi::read(&then.text()), then);
+    let now = Abi::now(&root());
+    for line in [
+        "#define BNN_OK 0",
+        "option step_size: F64",
+        "row verdict",
+        "typedef struct bnn_model bnn_model",
+    ] {
+        assert!(now.lines.contains(line), "{line}");
+    }
+    assert!(
+        now.lines
+            .iter()
+            .any(|l| l.starts_with("bnn_status bnn_model_new(const bnn_context *context,"))
+    );
 }

@@ -61,6 +61,8 @@ struct Handles {
     report: *mut bnn_report,
     model: *mut bnn_model,
     trainer: *mut bnn_trainer,
+    trained: *mut bnn_trainer,
+    evaluator: *mut bnn_evaluator,
     sampler: *mut bnn_sampler,
     resumed: *mut bnn_sampler,
     ensemble: *mut bnn_ensemble,
@@ -79,6 +81,8 @@ impl Drop for Handles {
             bnn_ensemble_free(self.ensemble);
             bnn_sampler_free(self.resumed);
             bnn_sampler_free(self.sampler);
+            bnn_evaluator_free(self.evaluator);
+            bnn_trainer_free(self.trained);
             bnn_trainer_free(self.trainer);
             bnn_model_free(self.model);
             bnn_report_free(self.report);
@@ -147,6 +151,8 @@ fn work(folder: &Path, text: &str, method: &str) -> Result<(), Failed> {
         report: null_mut(),
         model: null_mut(),
         trainer: null_mut(),
+        trained: null_mut(),
+        evaluator: null_mut(),
         sampler: null_mut(),
         resumed: null_mut(),
         ensemble: null_mut(),
@@ -187,17 +193,74 @@ fn work(folder: &Path, text: &str, method: &str) -> Result<(), Failed> {
         set(o, "preconditioner_steps", 2)?;
     }
     call!(bnn_model_new(h.context, o, vocab, &mut h.model));
-    call!(bnn_trainer_new(h.model, h.corpus, o, &mut h.trainer));
+    call!(bnn_trainer_new(
+        h.model,
+        h.corpus,
+        o,
+        BNN_START_FRESH,
+        &mut h.trainer
+    ));
     let mut loss = 0.0;
     for _ in 0..2 {
         call!(bnn_trainer_step(h.trainer, &mut loss));
     }
+    let at = folder.join("trainer.bnn");
+    let at = at.to_str().expect("UTF-8");
+    let (path, len) = (at.as_ptr().cast::<c_char>(), at.len());
+    let (mut is_best, none) = (0, null_mut::<f64>());
+    call!(bnn_trainer_keep_best(h.trainer, 1.0, &mut is_best));
+    call!(bnn_trainer_save(h.trainer, path, len));
+    call!(bnn_trainer_load(
+        h.model,
+        h.corpus,
+        o,
+        path,
+        len,
+        &mut h.trained
+    ));
+    let tokens: Vec<u32> = of_the_callers(|| (0..65).map(|i| i % 30).collect());
+    let (x, y) = (tokens.as_ptr(), tokens[1..].as_ptr());
+    call!(bnn_trainer_step_tokens(h.trained, x, y, 64, none));
     call!(bnn_trainer_finish(h.trainer));
     call!(bnn_model_loss(h.model, h.corpus, BNN_SPLIT_VAL, &mut loss));
     let (mut n, mut block) = (0, 0);
     call!(bnn_model_sizes(h.model, &mut n, &mut block));
     let mut params = of_the_callers(|| vec![0.0f32; n]);
     call!(bnn_model_get_params(h.model, params.as_mut_ptr(), n));
+
+    // Evaluations, of parameters of the caller's and of the model's.
+    call!(bnn_evaluator_new(h.model, &mut h.evaluator));
+    let (mut grad, e, p) = (
+        of_the_callers(|| vec![0.0f32; 2 * n]),
+        h.evaluator,
+        params.as_ptr(),
+    );
+    let (to, squares) = (grad.as_mut_ptr(), grad[n..].as_mut_ptr());
+    call!(bnn_evaluator_loss(e, p, n, x, y, 4, 16, 0, none, none));
+    call!(bnn_evaluator_squares(
+        e, p, n, x, y, 4, 16, 0, none, none, to, squares
+    ));
+    call!(bnn_evaluator_gradient(
+        e,
+        std::ptr::null(),
+        0,
+        x,
+        y,
+        4,
+        16,
+        0,
+        none,
+        none,
+        to
+    ));
+    let (mut sample, mut many) = (null_mut(), of_the_callers(|| vec![0u32; 9000]));
+    for (i, token) in many.iter_mut().enumerate() {
+        *token = i as u32 % 30;
+    }
+    let (from, len) = (many.as_ptr(), many.len());
+    call!(bnn_corpus_from_tokens(from, len, from, 0, 30, &mut sample));
+    // SAFETY: it was made just now, and is freed once.
+    unsafe { bnn_corpus_free(sample) };
 
     // A chain or a fit, which is saved and goes on from its file.
     call!(bnn_sampler_new(h.model, h.corpus, o, &mut h.sampler));
@@ -239,7 +302,7 @@ fn work(folder: &Path, text: &str, method: &str) -> Result<(), Failed> {
         BNN_SPLIT_VAL,
         h.report
     ));
-    let tokens: Vec<u16> = (0..60).map(|i| i % 30).collect();
+    let tokens: Vec<u32> = (0..60).map(|i| i % 30).collect();
     let mut scores = vec![0.0; tokens.len() - 1];
     call!(bnn_ensemble_score(
         h.ensemble,
@@ -273,7 +336,7 @@ fn work(folder: &Path, text: &str, method: &str) -> Result<(), Failed> {
         64,
         &mut h.probe
     ));
-    let mut log_probs = vec![0.0f32; 64];
+    let mut log_probs = vec![0.0f64; 64];
     call!(bnn_probe_log_probs(
         h.probe,
         params.as_ptr(),

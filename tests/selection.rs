@@ -203,5 +203,5 @@ fn what_is_out_of_range_is_refused() {
     assert!(matches!(trainer.start_at(&[0.0]), Err(Error::Shape { .. })));
     trainer.step(&batch).unwrap();
     let late = trainer.average(&[0.5]);
-    assert!(matches!(late, Err(Error::Conflict(_))), "{late:?}");
+    assert!(matches!(late, Err(Error::State(_))), "{late:?}");
 }

@@ -15,6 +15,17 @@ pub enum Precision {
     Medium,
 }
 
+impl Precision {
+    /// Returns its name, as settings have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Highest => "highest",
+            Self::High => "high",
+            Self::Medium => "medium",
+        }
+    }
+}
+
 /// The precision that a device keeps to for its [`Precision`], by the error of each product a b before it is summed in f32. The products of
 /// attention, and those with up to 16 rows, are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

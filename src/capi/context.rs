@@ -2,8 +2,11 @@
 
 use super::guard::guard;
 use super::pointer::{Handle, get, hand_out, out, take_back};
+use super::report::{bnn_report, report_of};
 use super::status::{bnn_error, bnn_status};
+use super::version::{BNN_ABI, BNN_ABI_MINOR};
 use crate::backend::Device;
+use crate::inference::Report;
 
 /// A device with its thread pool. Shareable between threads. Children keep it alive.
 pub struct bnn_context {
@@ -51,6 +54,36 @@ pub unsafe extern "C" fn bnn_context_threads(
         // SAFETY: both are NULL or the caller's live objects.
         let (context, threads) = unsafe { (get(context, "context")?, out(threads, "threads")?) };
         threads.write(context.device.threads());
+        Ok(())
+    })
+}
+
+/// Says what computes, and how the library was built. [out] report: version; abi; abi_minor; threads; instructions, that kernels are chosen for; target;
+/// profile; compiler; features, of the crate, separated by ", ".
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_context_info(
+    context: *const bnn_context,
+    report: *mut bnn_report,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (context, mut report) = unsafe { (get(context, "context")?, report_of(report)?) };
+        let features = if cfg!(feature = "cli") { "cli" } else { "" };
+        *report = Report::new()
+            .row("version", env!("CARGO_PKG_VERSION"), "of the library")
+            .row("abi", BNN_ABI, "BNN_ABI of the library")
+            .row("abi_minor", BNN_ABI_MINOR, "BNN_ABI_MINOR of the library")
+            .row("threads", context.device.threads(), "that compute")
+            .row(
+                "instructions",
+                context.device.instructions(),
+                "that kernels are chosen for",
+            )
+            .row("target", env!("BNN_TARGET"), "that it was built for")
+            .row("profile", env!("BNN_PROFILE"), "that it was built with")
+            .row("compiler", env!("BNN_RUSTC"), "that built it")
+            .row("features", features, "of the crate");
         Ok(())
     })
 }

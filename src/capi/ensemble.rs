@@ -1,12 +1,13 @@
 //! bnn_ensemble: samples in memory, and what their average predicts.
 
-use super::corpus::{bnn_corpus, split};
+use super::corpus::{bnn_corpus, split_of};
 use super::guard::guard;
 use super::model::{Model, bnn_model};
-use super::pointer::{Handle, get, hand_out, lock, out, room, slice, take_back};
+use super::pointer::{Handle, get, hand_out, lock, optional_room, out, slice, take_back};
 use super::report::{bnn_report, report_of};
 use super::status::{bnn_error, bnn_status};
 use crate::backend::{Device, Transfer};
+use crate::data::narrow;
 use crate::error::Error;
 use crate::inference::scoring::{Models, score};
 use crate::memory;
@@ -101,7 +102,7 @@ pub unsafe extern "C" fn bnn_ensemble_len(
 pub unsafe extern "C" fn bnn_ensemble_evaluate(
     ensemble: *const bnn_ensemble,
     corpus: *const bnn_corpus,
-    which: i32,
+    split: i32,
     report: *mut bnn_report,
     err: *mut bnn_error,
 ) -> bnn_status {
@@ -111,7 +112,7 @@ pub unsafe extern "C" fn bnn_ensemble_evaluate(
             let e = get(ensemble, "ensemble")?;
             let c = get(corpus, "corpus")?;
             let mut report = report_of(report)?;
-            let tokens = split(&c.inner, which)?;
+            let tokens = split_of(&c.inner, split)?;
             let m = &e.inner.model;
             m.fits(&c.inner)?;
             let samples = lock(&e.inner.params, "ensemble")?;
@@ -126,13 +127,13 @@ pub unsafe extern "C" fn bnn_ensemble_evaluate(
 /// consecutive and of the block's length, as bnn_ensemble_evaluate has them, the last one shorter where the text does not fill it.
 ///
 /// [in] tokens: n, at least 2, as bnn_corpus_encode or bnn_corpus_tokens gives them. [out] log_probs, entropy, mutual_information: n - 1
-/// numbers each, nats, entry i of token i + 1; entropy and mutual_information may be NULL. A model alone is an ensemble of its parameters.
+/// numbers each, nats, entry i of token i + 1. A model alone is an ensemble of its parameters.
 /// Errors: BNN_ERR_INVALID without a sample, for too few tokens, and for one out of range. Takes 8 bytes times the vocabulary a token.
 /// Reproducible to the bit whatever the number of threads.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_ensemble_score(
     ensemble: *const bnn_ensemble,
-    tokens: *const u16,
+    tokens: *const u32,
     n: usize,
     log_probs: *mut f64,
     entropy: *mut f64,
@@ -144,25 +145,19 @@ pub unsafe extern "C" fn bnn_ensemble_score(
         unsafe {
             let e = get(ensemble, "ensemble")?;
             let (tokens, scored) = (slice(tokens, n, "tokens")?, n.saturating_sub(1));
-            let mut log_probs = room(log_probs, scored, "log_probs")?;
-            let optional = |to: *mut f64, what| {
-                let there = if to.is_null() { 0 } else { scored };
-                room(to, there, what)
-            };
-            let mut entropy = optional(entropy, "entropy")?;
-            let mut shared = optional(mutual_information, "mutual_information")?;
+            let mut log_probs = optional_room(log_probs, scored, "log_probs")?;
+            let mut entropy = optional_room(entropy, scored, "entropy")?;
+            let mut shared = optional_room(mutual_information, scored, "mutual_information")?;
             let m = &e.inner.model;
+            let mut ids = Vec::new();
+            narrow("tokens", tokens, 0, m.gpt.config().vocab_size, &mut ids)?;
             let samples = lock(&e.inner.params, "ensemble")?;
             let each = samples.iter().map(|sample| m.device.put(sample));
-            let s = text_scores(&m.device, &m.gpt, each, tokens)?;
+            let s = text_scores(&m.device, &m.gpt, each, &ids)?;
             log_probs.write(s.nll.iter().map(|nll| -nll));
-            for (to, from) in [
-                (&mut entropy, &s.entropy),
-                (&mut shared, &s.mutual_information),
-            ] {
-                if to.len() > 0 {
-                    to.write(from.iter().copied());
-                }
+            if !s.entropy.is_empty() {
+                entropy.write(s.entropy.iter().copied());
+                shared.write(s.mutual_information.iter().copied());
             }
         }
         Ok(())

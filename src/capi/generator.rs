@@ -4,10 +4,13 @@ use super::corpus::bnn_corpus;
 use super::ensemble::bnn_ensemble;
 use super::guard::{call_back, guard};
 use super::options::{Set, bnn_options};
-use super::pointer::{Handle, get, give, hand_out, lock, out, room, take_back, text, texts};
+use super::pointer::{
+    Handle, check_room, get, give, give_each, hand_out, lock, optional_room, out, slice, take_back,
+    text, texts,
+};
 use super::status::{bnn_error, bnn_status};
 use crate::backend::{Device, Transfer};
-use crate::data::Corpus;
+use crate::data::{Corpus, narrow};
 use crate::error::Error;
 use crate::generate::{Generated, Generator, TokenInfo};
 use crate::memory;
@@ -22,7 +25,7 @@ use std::sync::{Arc, Mutex};
 pub type bnn_token_callback = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
-        token: u16,
+        token: u32,
         entropy: f64,
         mutual_information: f64,
         log_prob: f64,
@@ -35,7 +38,7 @@ pub type bnn_batch_token_callback = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
         prompt: usize,
-        token: u16,
+        token: u32,
         entropy: f64,
         mutual_information: f64,
         log_prob: f64,
@@ -46,7 +49,7 @@ pub type bnn_batch_token_callback = Option<
 pub struct bnn_generator {
     device: Device,
     pub(super) inner: Arc<Mutex<Generator<Device>>>,
-    pub(super) corpus: Arc<Corpus>,
+    pub(super) corpus: Arc<Corpus>, // without a token where it was made without one
 }
 
 impl Handle for bnn_generator {
@@ -57,8 +60,9 @@ impl Handle for bnn_generator {
 
 /// Makes a generator from the samples that the ensemble has now.
 ///
-/// [in] corpus: whose characters the model knows; options: weights; NULL for defaults. [out] generator: to be freed with bnn_generator_free. Errors: BNN_ERR_INVALID without a
-/// sample or when the corpus has other characters than the model.
+/// [in] corpus: whose characters the model knows; NULL where prompts are tokens, or the model came from a file with its characters; options: weights;
+/// NULL for defaults. [out] generator: to be freed with bnn_generator_free. Errors: BNN_ERR_INVALID without a sample or when the corpus has other
+/// characters than the model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_generator_new(
     ensemble: *const bnn_ensemble,
@@ -69,14 +73,10 @@ pub unsafe extern "C" fn bnn_generator_new(
 ) -> bnn_status {
     guard(err, || {
         // SAFETY: all are NULL or live handles.
-        let (e, c, o) = unsafe {
-            (
-                &get(ensemble, "ensemble")?.inner,
-                get(corpus, "corpus")?,
-                Set::from(options)?,
-            )
+        let (e, corpus, o) = unsafe {
+            let e = &get(ensemble, "ensemble")?.inner;
+            (e, e.model.corpus(corpus)?, Set::from(options)?)
         };
-        e.model.fits(&c.inner)?;
         let device = &e.model.device;
         let samples = {
             let samples = lock(&e.params, "ensemble")?;
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn bnn_generator_new(
             samples,
             o.weights,
         )?));
-        let (device, corpus) = (device.clone(), c.inner.clone());
+        let device = device.clone();
         // SAFETY: `generator` is NULL or the caller's to write.
         unsafe {
             hand_out(
@@ -148,22 +148,72 @@ pub unsafe extern "C" fn bnn_generator_generate(
                 out(mean_mutual_information, "mean_mutual_information")?,
             );
             let tokens = corpus.tokenizer.encode(prompt)?;
-            let made = lock(&inner, "generator")?.generate(&tokens, &o, number, |t| {
-                // The callback is the caller's, on the caller's thread, with the caller's pointer.
-                callback.is_none_or(|f| {
-                    call_back(|| {
-                        f(
-                            user_data,
-                            t.token,
-                            t.entropy,
-                            t.mutual_information,
-                            t.log_prob,
-                        )
-                    }) != 0
-                })
-            })?;
+            // What the buffer cannot be is said before a text is written.
+            check_room(chars, capacity)?;
+            let mut writer = lock(&inner, "generator")?;
+            let made = writer.generate(&tokens, &o, number, |t| told(callback, user_data, t))?;
+            drop(writer);
             let written = corpus.tokenizer.decode(&made.tokens)?;
             give(written.as_bytes(), chars.cast(), capacity, needed)?;
+            let means = means(&made);
+            h.write(means.0);
+            mi.write(means.1);
+        }
+        Ok(())
+    })
+}
+
+/// Tells a callback of a token; whether the text goes on.
+///
+/// # Safety
+/// The callback is the caller's, called on the caller's thread with the caller's pointer.
+unsafe fn told(callback: bnn_token_callback, user_data: *mut c_void, t: &TokenInfo) -> bool {
+    let (h, mi) = (t.entropy, t.mutual_information);
+    // SAFETY: what the caller promises.
+    let call = |f: unsafe extern "C" fn(_, _, _, _, _) -> i32| unsafe {
+        f(user_data, u32::from(t.token), h, mi, t.log_prob)
+    };
+    callback.is_none_or(|f| call_back(|| call(f)) != 0)
+}
+
+/// Goes on from tokens, as bnn_generator_generate from a text.
+///
+/// [in] prompt: n tokens, at least one; options, number, callback: as there. [out] tokens: the new ones, capacity of them; needed: how many there are,
+/// max_new_tokens at most; mean_entropy, mean_mutual_information: nats per token. Errors: BNN_ERR_INVALID for a token out of range, with its place;
+/// BNN_ERR_TOO_SMALL; BNN_ERR_NOT_FINITE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_generator_generate_tokens(
+    generator: *mut bnn_generator,
+    prompt: *const u32,
+    n: usize,
+    options: *const bnn_options,
+    number: u64,
+    callback: bnn_token_callback,
+    user_data: *mut c_void,
+    tokens: *mut u32,
+    capacity: usize,
+    needed: *mut usize,
+    mean_entropy: *mut f64,
+    mean_mutual_information: *mut f64,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let g = get(generator, "generator")?;
+            // The callback may free the handle: what the call uses is its own from here on.
+            let (inner, v) = (g.inner.clone(), g.corpus.tokenizer.vocab_size());
+            let mut ids = Vec::new();
+            narrow("prompt", slice(prompt, n, "prompt")?, 0, v, &mut ids)?;
+            let o = Set::from(options)?.generation()?;
+            let h = out(mean_entropy, "mean_entropy")?;
+            let mi = out(mean_mutual_information, "mean_mutual_information")?;
+            check_room(tokens, capacity)?;
+            let mut writer = lock(&inner, "generator")?;
+            let made = writer.generate(&ids, &o, number, |t| told(callback, user_data, t))?;
+            drop(writer);
+            let new = made.tokens.iter().map(|&id| id.into());
+            give_each(new, tokens, capacity, needed)?;
             let means = means(&made);
             h.write(means.0);
             mi.write(means.1);
@@ -175,7 +225,8 @@ pub unsafe extern "C" fn bnn_generator_generate(
 /// Means of a text's entropy and mutual information, nats per token; 0 for a text without one.
 fn means(made: &Generated) -> (f64, f64) {
     let n = (made.info.len() as f64).max(1.0);
-    let mean = |of: fn(&TokenInfo) -> f64| made.info.iter().map(of).sum::<f64>() / n;
+    // The sum of no doubles is -0.
+    let mean = |of: fn(&TokenInfo) -> f64| made.info.iter().map(of).fold(0.0, |a, b| a + b) / n;
     (mean(|t| t.entropy), mean(|t| t.mutual_information))
 }
 
@@ -231,16 +282,18 @@ pub unsafe extern "C" fn bnn_generator_generate_batch(
             let (inner, corpus) = (g.inner.clone(), g.corpus.clone());
             let prompts = texts(prompts, prompt_lens, n, "prompt")?;
             let o = Set::from(options)?.generation()?;
-            let mut offsets = room(offsets, ends, "offsets")?;
-            let mut h = room(mean_entropy, n, "mean_entropy")?;
-            let mut mi = room(mean_mutual_information, n, "mean_mutual_information")?;
+            let mut offsets = optional_room(offsets, ends, "offsets")?;
+            let mut h = optional_room(mean_entropy, n, "mean_entropy")?;
+            let mut mi = optional_room(mean_mutual_information, n, "mean_mutual_information")?;
             let tokens = encode(&corpus, &prompts)?;
             let tokens = tokens.iter().map(Vec::as_slice);
             let tokens: Vec<&[u16]> = memory::collect(tokens, "prompts")?;
+            check_room(chars, capacity)?;
             let made = lock(&inner, "generator")?.generate_batch(&tokens, &o, first, |i, t| {
                 let (h, mi) = (t.entropy, t.mutual_information);
-                callback
-                    .is_none_or(|f| call_back(|| f(user_data, i, t.token, h, mi, t.log_prob)) != 0)
+                callback.is_none_or(|f| {
+                    call_back(|| f(user_data, i, t.token.into(), h, mi, t.log_prob)) != 0
+                })
             })?;
             let mut written = String::new();
             let mut at = memory::room(ends, "the texts' offsets")?;

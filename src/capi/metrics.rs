@@ -86,7 +86,7 @@ pub unsafe extern "C" fn bnn_rouge(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_brier_score(
     probabilities: *const f64,
-    outcomes: *const u16,
+    outcomes: *const u32,
     n: usize,
     v: usize,
     score: *mut f64,
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn bnn_brier_score(
                 return Err(Error::out_of_range(what, "0 to 1", p[i]).into());
             }
             let each = p.chunks_exact(v).zip(outcomes);
-            let each = each.map(|(p, &outcome)| brier_score(p, outcome.into()));
+            let each = each.map(|(p, &outcome)| brier_score(p, outcome as usize));
             score.write(each.sum::<Result<f64, _>>()? / n as f64);
         }
         Ok(())

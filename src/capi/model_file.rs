@@ -5,12 +5,13 @@ use super::corpus::bnn_corpus;
 use super::guard::guard;
 use super::model::{Model, bnn_model};
 use super::options::{Set, bnn_options};
-use super::pointer::{get, hand_out, lock, text};
+use super::pointer::{get, hand_out, text};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::backend::Transfer;
 use crate::gpt::Gpt;
 use crate::inference::baseline_file::{BaselineFile, baseline_sha256};
 use crate::metrics::split_loss;
+use crate::store::{read_safetensors, write_safetensors};
 use std::ffi::c_char;
 use std::sync::Arc;
 
@@ -24,9 +25,10 @@ impl Model {
 /// Writes the model to a file that the command takes for a baseline (`--model-path`), in the place of what may be there; it appears whole or
 /// not at all.
 ///
-/// [in] corpus: the text that it was trained on, whose validation loss is written too; steps: of training, for the record; path: UTF-8,
+/// [in] corpus: the text that it was trained on, whose validation loss is written too; NULL writes neither, and the characters where the model knows
+/// them; steps: of training, for the record; path: UTF-8,
 /// path_len bytes. Errors: BNN_ERR_INVALID for a corpus with other characters; BNN_ERR_DATA when its validation split is shorter than a window;
-/// BNN_ERR_IO; BNN_ERR_BUSY.
+/// BNN_ERR_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_model_save(
     model: *const bnn_model,
@@ -38,24 +40,26 @@ pub unsafe extern "C" fn bnn_model_save(
 ) -> bnn_status {
     guard(err, || {
         // SAFETY: all are NULL or live handles, `path` is path_len bytes of the caller's.
-        let (m, c, path) = unsafe {
-            (
-                &get(model, "model")?.inner,
-                &get(corpus, "corpus")?.inner,
-                text(path, path_len, "path")?,
-            )
+        let (m, has_text, c, path) = unsafe {
+            let m = &get(model, "model")?.inner;
+            let path = text(path, path_len, "path")?;
+            (m, !corpus.is_null(), m.corpus(corpus)?, path)
         };
-        m.fits(c)?;
-        let params = lock(&m.params, "model")?;
-        let t = m.gpt.config().block_size;
-        let (val_loss, _) = split_loss(&m.device, &m.gpt, &params, &c.val, t)?;
+        let (params, t) = (m.params(), m.gpt.config().block_size);
+        let (val_loss, corpus_sha256) = match has_text {
+            true => {
+                let (loss, _) = split_loss(&m.device, &m.gpt, &params, &c.val, t)?;
+                (loss, c.sha256)
+            }
+            false => (f64::NAN, [0; 32]),
+        };
         let file = BaselineFile {
             config: "{}".into(),
             model: m.gpt.config().clone(),
             params: m.device.get(&params)?,
             seed: 0,
             steps,
-            corpus_sha256: c.sha256,
+            corpus_sha256,
             vocabulary: c.tokenizer.vocabulary(),
             train_loss: f64::NAN,
             val_loss,
@@ -71,7 +75,7 @@ pub unsafe extern "C" fn bnn_model_save(
 ///
 /// [in] options: precision; NULL for defaults; path: UTF-8, path_len bytes. [out] model: to be freed with bnn_model_free.
 /// Errors: BNN_ERR_IO; BNN_ERR_BAD_… for a file that is damaged or none of bnn's, BNN_ERR_BAD_HEADER also where its shape cannot be built and
-/// where it has not as many parameters or characters as its shape says; BNN_ERR_MISMATCH for a file of another kind, or without parameters in
+/// where it has not as many parameters as its shape says, or characters, if it has any; BNN_ERR_MISMATCH for a file of another kind, or without parameters in
 /// f32; BNN_ERR_DATA for a parameter that is not finite.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_model_load(
@@ -88,10 +92,46 @@ pub unsafe extern "C" fn bnn_model_load(
             let (context, o) = (get(context, "context")?, Set::from(options)?);
             let path = text(path, path_len, "path")?;
             let file = BaselineFile::read(path)?;
-            let (gpt, chars) = (Gpt::new(file.model)?, file.vocabulary.chars().collect());
+            let (gpt, words) = (Gpt::new(file.model)?, &file.vocabulary);
+            let chars = (!words.is_empty()).then(|| words.chars().collect());
             let device = context.device.clone().with_precision(o.precision);
-            let inner = Arc::new(Model::new(device, gpt, &file.params, Some(chars))?);
+            let inner = Arc::new(Model::new(device, gpt, &file.params, chars)?);
             hand_out(model, bnn_model { inner }, "model")
         }
+    })
+}
+
+/// Writes the model's parameters to a safetensors file by nanoGPT's names, in the place of what may be there; it appears whole or not at all. A head that is
+/// tied is not written. [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_save_safetensors(
+    model: *const bnn_model,
+    path: *const c_char,
+    path_len: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects of that length.
+        let (m, path) = unsafe { (&get(model, "model")?.inner, text(path, path_len, "path")?) };
+        write_safetensors(path, &m.gpt, &m.host_params()?)?;
+        Ok(())
+    })
+}
+
+/// Puts the parameters of a safetensors file into a model of their shape: every tensor by nanoGPT's name, in F32 or BF16; others are passed over.
+///
+/// [in] path: UTF-8, path_len bytes. Errors: BNN_ERR_IO; BNN_ERR_BAD_HEADER for a file that is damaged or of another format, and where a tensor is missing or
+/// of another shape or type, with its name; BNN_ERR_DATA for a parameter that is not finite. The model is then as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_model_read_safetensors(
+    model: *mut bnn_model,
+    path: *const c_char,
+    path_len: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects of that length.
+        let (m, path) = unsafe { (&get(model, "model")?.inner, text(path, path_len, "path")?) };
+        m.set(&read_safetensors(path, &m.gpt)?)
     })
 }

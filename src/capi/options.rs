@@ -2,11 +2,13 @@
 
 use super::guard::guard;
 use super::pointer::{Handle, get, give, hand_out, lock, out, take_back, text};
+use super::report::{bnn_report, report_of};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::error::{Error, Result};
 use crate::gpt::GptConfig;
+use crate::inference::Report;
 use crate::settings::{
-    Case, Given, Kind, Preset, Row, Settings, TABLE, TargetKind, Value, default_text, row,
+    Case, Given, Kind, Preset, Reader, Row, Settings, TABLE, TargetKind, Value, default_text, row,
 };
 use std::ffi::c_char;
 use std::sync::Mutex;
@@ -219,6 +221,82 @@ pub unsafe extern "C" fn bnn_options_set_str(
             let value = Value::Text(text(value, value_len, "value")?.to_owned());
             set(options, name, name_len, value)
         }
+    })
+}
+
+/// Sets an option of any type from text, as a flag or a file of settings has it: a number in decimal, true or false (1 or 0) for a switch, a word. [in] value:
+/// UTF-8, value_len bytes. Name and errors are those of bnn_options_set_f64.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_options_set_text(
+    options: *mut bnn_options,
+    name: *const c_char,
+    name_len: usize,
+    value: *const c_char,
+    value_len: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        let (o, name, value) = unsafe {
+            let name = text(name, name_len, "name")?;
+            (
+                get(options, "options")?,
+                name,
+                text(value, value_len, "value")?,
+            )
+        };
+        let row = known(name)?;
+        let value = match (row.kind, value) {
+            (Kind::Bool, "0") => Value::Bool(false),
+            (Kind::Bool, "1") => Value::Bool(true),
+            (_, text) => row.parse(text)?,
+        };
+        row.set_as(name, &mut *lock(&o.inner, "options")?, &value)?;
+        Ok(())
+    })
+}
+
+/// Makes options that are set as these are now. [out] copy: to be freed with bnn_options_free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_options_copy(
+    options: *const bnn_options,
+    copy: *mut *mut bnn_options,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: the handle is NULL or live.
+        let o = unsafe { get(options, "options") }?;
+        let inner = Mutex::new(lock(&o.inner, "options")?.clone());
+        // SAFETY: `copy` is NULL or the caller's to write.
+        unsafe { hand_out(copy, bnn_options { inner }, "copy") }
+    })
+}
+
+/// Lists the options that are set and that an object does not read, or that have no effect on it beside the others.
+///
+/// [in] reader: UTF-8, reader_len bytes, one of model, trainer, sampler, gradient sampler, store and generator: the `readers` of bnn_options_describe. [out]
+/// report: a row per such option, its name with what it is set to, and in the meaning why it is not read. Errors: BNN_ERR_INVALID for another reader.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_options_unread(
+    options: *const bnn_options,
+    reader: *const c_char,
+    reader_len: usize,
+    report: *mut bnn_report,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        let (o, reader, mut report) = unsafe {
+            let reader = text(reader, reader_len, "reader")?;
+            (get(options, "options")?, reader, report_of(report)?)
+        };
+        let reader = Reader::object(reader)?;
+        let unread = lock(&o.inner, "options")?.unread_by(reader);
+        let rows = unread.into_iter();
+        *report = rows.fold(Report::new(), |all, u| {
+            all.row(u.name, in_c(u.value).to_string(), u.reason)
+        });
+        Ok(())
     })
 }
 

@@ -7,7 +7,7 @@ use crate::backend::ops::ActivationOps;
 use crate::error::Error;
 use crate::memory;
 use std::borrow::Cow;
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard};
 
@@ -53,23 +53,36 @@ fn check<T>(p: *const T, n: usize, what: impl Into<Cow<'static, str>>) -> Result
     Ok(())
 }
 
-/// An out-parameter. It is no reference: C may pass one place for several of them.
-pub struct Out<T>(NonNull<T>);
+/// An out-parameter; a caller who does not want it gives NULL. It is no reference: C may pass one place for several of them.
+pub struct Out<T>(Option<NonNull<T>>);
 
 /// Returns an out-parameter, to be written.
 ///
 /// # Safety
 /// `p` is NULL or points to memory for a T that, until the last [`Out::write`], stays and is the caller's to write.
 pub unsafe fn out<T>(p: *mut T, what: &'static str) -> Result<Out<T>> {
-    check(p, 1, what)?;
-    NonNull::new(p).map(Out).ok_or(Fail::Null(what.into()))
+    if !p.is_null() {
+        check(p, 1, what)?;
+    }
+    Ok(Out(NonNull::new(p)))
 }
 
-impl<T: Copy> Out<T> {
+/// Returns an out-parameter without which a call is for nothing.
+///
+/// # Safety
+/// As [`out`].
+unsafe fn needed_out<T>(p: *mut T, what: &'static str) -> Result<Out<T>> {
+    check(p, 1, what)?;
+    Ok(Out(NonNull::new(p)))
+}
+
+impl<T> Out<T> {
     /// Writes it, and reads nothing of what is there.
     pub fn write(&self, value: T) {
-        // SAFETY: what the caller of `out` promised.
-        unsafe { self.0.write(value) }
+        if let Some(to) = self.0 {
+            // SAFETY: what the caller of `out` promised.
+            unsafe { to.write(value) }
+        }
     }
 }
 
@@ -108,14 +121,32 @@ pub unsafe fn room<T>(p: *mut T, n: usize, what: &'static str) -> Result<Room<T>
     Ok(Room { at: p, n })
 }
 
-impl<T: Copy> Room<T> {
-    /// Returns how many elements there is room for.
-    pub fn len(&self) -> usize {
-        self.n
+/// Checks a buffer that is written to when all is done, before anything is.
+///
+/// # Errors
+/// As [`room`]'s.
+pub fn check_room<T>(p: *mut T, n: usize) -> Result<()> {
+    match n {
+        0 => Ok(()),
+        n => check(p, n, "buffer"),
     }
+}
 
-    /// Writes all elements, which must be as many.
+/// Returns room for `n` elements that a caller may not want, who then gives NULL.
+///
+/// # Safety
+/// As [`room`].
+pub unsafe fn optional_room<T>(p: *mut T, n: usize, what: &'static str) -> Result<Room<T>> {
+    // SAFETY: what the caller promises.
+    unsafe { room(p, if p.is_null() { 0 } else { n }, what) }
+}
+
+impl<T: Copy> Room<T> {
+    /// Writes all elements, which must be as many; none where there is no room.
     pub fn write(&mut self, from: impl ExactSizeIterator<Item = T>) {
+        if self.at.is_null() {
+            return;
+        }
         assert_eq!(from.len(), self.n, "as many elements as there is room for");
         for (i, value) in from.take(self.n).enumerate() {
             // SAFETY: i is below n, and the caller of `room` said that there is memory for n elements at this aligned address.
@@ -139,23 +170,29 @@ impl Room<f32> {
     }
 }
 
-/// Returns a text, given as UTF-8 with its length in bytes.
+/// Returns a text, given as UTF-8 with its length in bytes; a length of SIZE_MAX means that a NUL ends it.
 ///
 /// # Safety
-/// `p` is NULL or points to `n` initialised bytes that nobody writes during 'a.
+/// `p` is NULL or points to `n` initialised bytes, or for SIZE_MAX to some with a NUL behind them, that nobody writes during 'a.
 pub unsafe fn text<'a>(
     p: *const c_char,
     n: usize,
     what: impl Into<Cow<'static, str>>,
 ) -> Result<&'a str> {
     let what = what.into();
-    // SAFETY: the caller says that `p` is NULL or points to `n` bytes; c_char and u8 have one layout.
-    let bytes = unsafe { slice(p.cast::<u8>(), n, what.clone()) }?;
+    let bytes = if n == usize::MAX {
+        check(p, 1, what.clone())?;
+        // SAFETY: `p` is not NULL, and the caller says that a NUL ends the text.
+        unsafe { CStr::from_ptr(p) }.to_bytes()
+    } else {
+        // SAFETY: the caller says that `p` is NULL or points to `n` bytes; c_char and u8 have one layout.
+        unsafe { slice(p.cast::<u8>(), n, what.clone()) }?
+    };
     std::str::from_utf8(bytes)
         .map_err(|e| Error::out_of_range(what, "UTF-8", format!("bytes that are not: {e}")).into())
 }
 
-/// Returns `n` texts, given with their lengths; `what` is the name of one.
+/// Returns `n` texts, given with their lengths, or with none where a NUL ends each; `what` is the name of one.
 ///
 /// # Safety
 /// `chars` and `lens` are NULL or point to `n` elements, and each of `chars` points to as many bytes as its length says; nobody writes them during 'a.
@@ -168,16 +205,20 @@ pub unsafe fn texts<'a>(
     // SAFETY: the caller says that both arrays have `n` elements, and each text its length.
     unsafe {
         let chars = slice(chars, n, format!("{what}s"))?;
-        let lens = slice(lens, n, format!("{what}_lens"))?;
+        let lens = match lens.is_null() {
+            true => None,
+            false => Some(slice(lens, n, format!("{what}_lens"))?),
+        };
         let mut all = memory::room(n, what)?;
-        for (i, (&p, &len)) in chars.iter().zip(lens).enumerate() {
+        for (i, &p) in chars.iter().enumerate() {
+            let len = lens.map_or(usize::MAX, |lens| lens[i]);
             all.push(text(p, len, format!("{what} {i}"))?);
         }
         Ok(all)
     }
 }
 
-/// Copies `from` to the caller's buffer; `needed` gets the length whatever happens.
+/// Copies `from` to the caller's buffer; `needed` gets the length then, and where the buffer is too small.
 ///
 /// # Safety
 /// `buffer` is NULL or points to `capacity` elements that nobody else uses, and `needed` is NULL or to be written.
@@ -187,16 +228,33 @@ pub unsafe fn give<T: Copy>(
     capacity: usize,
     needed: *mut usize,
 ) -> Result<()> {
-    // SAFETY: the caller says that `needed` is NULL or to be written.
-    unsafe { out(needed, "needed") }?.write(from.len());
+    // SAFETY: as below.
+    unsafe { give_each(from.iter().copied(), buffer, capacity, needed) }
+}
+
+/// Copies elements to the caller's buffer as [`give`] does.
+///
+/// # Safety
+/// As [`give`].
+pub unsafe fn give_each<T: Copy>(
+    from: impl ExactSizeIterator<Item = T>,
+    buffer: *mut T,
+    capacity: usize,
+    needed: *mut usize,
+) -> Result<()> {
+    // SAFETY: the caller says that `buffer` has `capacity` elements; only the front that fits is touched. `needed` is NULL or to be written.
+    let (mut to, needed) = unsafe {
+        let front = from.len().min(capacity);
+        (room(buffer, front, "buffer")?, out(needed, "needed")?)
+    };
+    needed.write(from.len());
     if from.len() > capacity {
         return Err(Fail::TooSmall {
             needed: from.len(),
             capacity,
         });
     }
-    // SAFETY: the caller says that `buffer` has `capacity` elements; only the front that fits is touched.
-    unsafe { room(buffer, from.len(), "buffer") }?.write(from.iter().copied());
+    to.write(from);
     Ok(())
 }
 
@@ -217,7 +275,7 @@ pub fn lock<'a, T>(inside: &'a Mutex<T>, what: &'static str) -> Result<MutexGuar
 /// `to` is NULL or to be written.
 pub unsafe fn hand_out<T>(to: *mut *mut T, value: T, what: &'static str) -> Result<()> {
     // SAFETY: the caller says that `to` is NULL or to be written.
-    unsafe { out(to, what) }?.write(Box::into_raw(Box::new(value)));
+    unsafe { needed_out(to, what) }?.write(Box::into_raw(Box::new(value)));
     Ok(())
 }
 

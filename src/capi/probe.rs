@@ -1,9 +1,9 @@
 //! bnn_probe: log-probabilities of fixed tokens, to watch what chains say rather than which weights they have.
 
-use super::corpus::{bnn_corpus, split};
+use super::corpus::{bnn_corpus, split_of};
 use super::guard::guard;
 use super::model::{Model, bnn_model};
-use super::pointer::{Handle, get, give, hand_out, lock, out, slice, take_back};
+use super::pointer::{Handle, get, give_each, hand_out, lock, out, slice, take_back};
 use super::status::{bnn_error, bnn_status};
 use crate::backend::{Device, Transfer};
 use crate::metrics::Probe;
@@ -34,7 +34,7 @@ impl Handle for bnn_probe {
 pub unsafe extern "C" fn bnn_probe_new(
     model: *const bnn_model,
     corpus: *const bnn_corpus,
-    which: i32,
+    split: i32,
     tokens: usize,
     probe: *mut *mut bnn_probe,
     err: *mut bnn_error,
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn bnn_probe_new(
         // SAFETY: both are NULL or live handles.
         let (m, c) = unsafe { (&get(model, "model")?.inner, get(corpus, "corpus")?) };
         m.fits(&c.inner)?;
-        let (text, t) = (split(&c.inner, which)?, m.gpt.config().block_size);
+        let (text, t) = (split_of(&c.inner, split)?, m.gpt.config().block_size);
         let inner = Mutex::new(Inner {
             probe: Probe::new(&m.device, &m.gpt, text, t, tokens)?,
             model: m.clone(),
@@ -78,14 +78,14 @@ pub unsafe extern "C" fn bnn_probe_len(
 
 /// Computes the log-probabilities of the tokens, each given those before it in its window, at parameters such as bnn_sampler_get_params gives.
 ///
-/// [in] params: n floats, n = the model's n_params. [out] log_probs: capacity floats, nats; needed: how many there are.
+/// [in] params: n floats, n = the model's n_params. [out] log_probs: capacity doubles, nats; needed: how many there are.
 /// Errors: BNN_ERR_SHAPE, BNN_ERR_TOO_SMALL, BNN_ERR_INVALID when one is not finite. Reproducible to the bit whatever the number of threads.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_probe_log_probs(
     probe: *mut bnn_probe,
     params: *const f32,
     n: usize,
-    log_probs: *mut f32,
+    log_probs: *mut f64,
     capacity: usize,
     needed: *mut usize,
     err: *mut bnn_error,
@@ -98,7 +98,12 @@ pub unsafe extern "C" fn bnn_probe_log_probs(
             let (device, gpt) = (&i.model.device, &i.model.gpt);
             gpt.layout().check(params)?;
             let scores = i.probe.log_prob(device, gpt, &device.put(params)?)?;
-            give(scores, log_probs, capacity, needed)
+            give_each(
+                scores.iter().map(|&p| p.into()),
+                log_probs,
+                capacity,
+                needed,
+            )
         }
     })
 }

@@ -5,14 +5,17 @@ use super::corpus::bnn_corpus;
 use super::guard::guard;
 use super::model::bnn_model;
 use super::options::{Set, bnn_options};
-use super::pointer::{Handle, get, hand_out, lock, out, room, slice, take_back, text};
+use super::pointer::{
+    Handle, get, hand_out, lock, optional_room, out, room, slice, take_back, text,
+};
 use super::schedule::{ScheduleOf, bnn_schedule_callback};
 use super::status::{Fail, bnn_error, bnn_status};
 use crate::backend::Device;
-use crate::data::Batch;
+use crate::data::{Batch, narrow};
 use crate::error::{Error, Result as Checked};
 use crate::gpt::GptConfig;
 use crate::inference::{Inference, Session, SessionConfig, StepReport, Target};
+use crate::memory;
 use crate::samplers::{Factors, Phase};
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
@@ -38,6 +41,9 @@ fn phase_number(p: Phase) -> i32 {
 pub(super) struct Inner {
     pub session: Session<Device>,
     schedule: ScheduleOf,
+    vocab_size: usize,  // of the model; 0 on gradients of the caller's
+    tokens: Batch,      // the caller's, and of what is read out
+    narrowed: Vec<f32>, // a gradient in double
 }
 
 impl Inner {
@@ -46,12 +52,22 @@ impl Inner {
         &mut self,
         step: impl FnOnce(&mut Session<Device>) -> Checked<Option<StepReport>>,
     ) -> Result<(i32, bool), Fail> {
+        if self.session.phase() == Phase::Done {
+            return Err(Fail::Done(self.session.total_steps()));
+        }
         if self.schedule.is_set() {
             let factors = self.schedule.at(self.session.steps_made())?;
             self.session.set_factors(factors)?;
         }
         let due = step(&mut self.session)?.is_some_and(|r| r.sample_due);
         Ok((phase_number(self.session.phase()), due))
+    }
+
+    /// Takes in a batch of the caller's.
+    fn take_tokens(&mut self, x: &[u32], y: &[u32], t: usize) -> Checked<()> {
+        let v = self.vocab_size;
+        narrow("x", x, t, v, &mut self.tokens.x)?;
+        narrow("y", y, t, v, &mut self.tokens.y)
     }
 
     fn check(&self, what: &str, n: usize) -> Checked<()> {
@@ -74,12 +90,20 @@ impl Handle for bnn_sampler {
     }
 }
 
-impl From<Session<Device>> for bnn_sampler {
-    fn from(session: Session<Device>) -> Self {
-        let schedule = ScheduleOf::NONE;
+impl bnn_sampler {
+    /// On a model with so many tokens, or with 0 on gradients of the caller's.
+    fn new(session: Session<Device>, vocab_size: usize) -> Self {
+        let (x, y) = (Vec::new(), Vec::new());
+        let inner = Inner {
+            schedule: ScheduleOf::NONE,
+            vocab_size,
+            tokens: Batch { x, y, b: 0, t: 0 },
+            narrowed: Vec::new(),
+            session,
+        };
         Self {
-            device: session.device().clone(),
-            inner: Arc::new(Mutex::new(Inner { session, schedule })),
+            device: inner.session.device().clone(),
+            inner: Arc::new(Mutex::new(inner)),
         }
     }
 }
@@ -104,31 +128,31 @@ unsafe fn session(
     corpus: *const bnn_corpus,
     options: *const bnn_options,
     path: Option<&str>,
-) -> Result<Session<Device>, Fail> {
+) -> Result<bnn_sampler, Fail> {
     // SAFETY: the caller says that all are NULL or live handles.
     let (m, c, o) = unsafe {
-        let (m, c) = (get(model, "model")?, get(corpus, "corpus")?);
-        (&m.inner, &c.inner, Set::from(options)?)
+        let m = &get(model, "model")?.inner;
+        (m, m.corpus(corpus)?, Set::from(options)?)
     };
-    m.fits(c)?;
     let start = m.host_params()?;
     let target = Target {
         gpt: &m.gpt,
-        corpus: c,
+        corpus: &c,
         prior: &o.prior(m.gpt.layout(), &start)?,
         start: &start,
         start_sha256: None,
     };
     let config = on_model(&o, m.gpt.config())?;
-    Ok(match path {
+    let session = match path {
         Some(path) => Session::resume(&m.device, &target, &config, path)?,
         None => Session::new(&m.device, &target, &config)?,
-    })
+    };
+    Ok(bnn_sampler::new(session, m.gpt.config().vocab_size))
 }
 
 /// Makes a sampler on a model's posterior that starts at the model's parameters.
 ///
-/// [in] options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass, the schedules, warmup_steps,
+/// [in] corpus: its text; NULL where every batch is the caller's, and num_data says how many data they are of; options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass, the schedules, warmup_steps,
 /// sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi,
 /// laplace, swag, ivon, ema and snapshots num_epochs, step_size, chain, init_sd, transition_sd, ekf_labels, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
 /// laplace_labels, laplace_fit_prior, swag_every, swag_rank, ivon_decay, ema_decay, num_samples, of vi, swag, ivon, ema and snapshots schedule; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
@@ -147,7 +171,7 @@ pub unsafe extern "C" fn bnn_sampler_new(
         // SAFETY: all are NULL or live handles, `sampler` is NULL or the caller's to write.
         unsafe {
             let s = session(model, corpus, options, None)?;
-            hand_out(sampler, s.into(), "sampler")
+            hand_out(sampler, s, "sampler")
         }
     })
 }
@@ -176,7 +200,7 @@ pub unsafe extern "C" fn bnn_sampler_new_with_gradients(
             let theta0 = slice(theta0, n, "theta0")?;
             let (inference, num_data) = on_gradients(&o)?;
             let s = Session::with_gradients(&context.device, inference, num_data, theta0)?;
-            hand_out(sampler, s.into(), "sampler")
+            hand_out(sampler, bnn_sampler::new(s, 0), "sampler")
         }
     })
 }
@@ -207,7 +231,7 @@ pub unsafe extern "C" fn bnn_sampler_load(
         unsafe {
             let path = text(path, path_len, "path")?;
             let s = session(model, corpus, options, Some(path))?;
-            hand_out(sampler, s.into(), "sampler")
+            hand_out(sampler, s, "sampler")
         }
     })
 }
@@ -235,7 +259,7 @@ pub unsafe extern "C" fn bnn_sampler_load_with_gradients(
             let (inference, num_data) = on_gradients(&o)?;
             let device = &context.device;
             let s = Session::resume_with_gradients(device, inference, num_data, n, path)?;
-            hand_out(sampler, s.into(), "sampler")
+            hand_out(sampler, bnn_sampler::new(s, 0), "sampler")
         }
     })
 }
@@ -292,7 +316,7 @@ pub unsafe extern "C" fn bnn_sampler_free(sampler: *mut bnn_sampler) {
 /// The factors stand on the step size and the temperature of chains, from the warm-up on (the steps before it, which
 /// estimate the mass, have none), and on vi's rate, whose temperature factor must stay 1; a cyclical schedule's exploration is off meanwhile.
 /// With gradients of the caller's it is asked before each call of a step.
-/// Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule, and with auto_step before sampling begins. The step that gets a factor
+/// Errors: BNN_ERR_INVALID for ekf and laplace, which have no schedule; BNN_ERR_STATE with auto_step before sampling begins. The step that gets a factor
 /// out of range fails so and is not made.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_set_schedule(
@@ -374,7 +398,7 @@ unsafe fn make_step(
 /// Makes one step on a batch of the corpus, which is a function of (seed, chain, step).
 ///
 /// [out] phase: BNN_PHASE_… of the next step: normals are in BNN_PHASE_WARMUP until all steps are made; sample_due: 1 when the parameters are
-/// now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_INVALID when the run is done, and with gradients of the caller's;
+/// now a sample to keep, else 0, as always with normals. Errors: BNN_ERR_DONE when every step was made; BNN_ERR_INVALID with gradients of the caller's;
 /// BNN_ERR_NOT_FINITE with step and tensor when it diverges; BNN_ERR_INTERRUPTED when the schedule's callback stopped it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_step(
@@ -393,12 +417,13 @@ pub unsafe extern "C" fn bnn_sampler_step(
     })
 }
 
-/// Makes one step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. The rest is as in bnn_sampler_step.
+/// Makes one step on the caller's batch. [in] x, y: (B, T), batch_size * window tokens each; n: how many. The rest is as in bnn_sampler_step; besides
+/// BNN_ERR_INVALID with the place of a token out of range.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_step_tokens(
     sampler: *mut bnn_sampler,
-    x: *const u16,
-    y: *const u16,
+    x: *const u32,
+    y: *const u32,
     n: usize,
     phase: *mut i32,
     sample_due: *mut i32,
@@ -413,8 +438,15 @@ pub unsafe extern "C" fn bnn_sampler_step_tokens(
                 if n != b * t {
                     return Err(Error::shape("x and y", [b, t], [n]).into());
                 }
-                let (x, y) = (x.to_vec(), y.to_vec());
-                i.step(|s| s.step_on(&Batch { x, y, b, t }).map(Some))
+                i.take_tokens(x, y, t)?;
+                let (x, y) = (
+                    std::mem::take(&mut i.tokens.x),
+                    std::mem::take(&mut i.tokens.y),
+                );
+                let batch = Batch { x, y, b, t };
+                let made = i.step(|s| s.step_on(&batch).map(Some));
+                i.tokens = batch;
+                made
             })
         }
     })
@@ -425,7 +457,7 @@ pub unsafe extern "C" fn bnn_sampler_step_tokens(
 /// [in] grad: n floats; log_post. [out] params: n floats, where the next gradient is to be taken; phase: BNN_PHASE_… of the next step;
 /// sample_due: 1 when params are a sample to keep. vi's first gradient is to be taken where bnn_sampler_get_params says, and
 /// vi_n_samples calls make one of its steps. Errors: BNN_ERR_NOT_FINITE: for the gradient or log_post the sampler is as before;
-/// BNN_ERR_INVALID for ekf and laplace, for a model's posterior, and when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback
+/// BNN_ERR_INVALID for ekf and laplace, and for a model's posterior; BNN_ERR_DONE when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback
 /// stopped it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_step_gradient(
@@ -500,6 +532,151 @@ pub unsafe extern "C" fn bnn_sampler_get_params(
         let i = &mut *lock(&s.inner, "sampler")?;
         i.check("params", n)?;
         i.session.read_params(to.zeros())?;
+        Ok(())
+    })
+}
+
+/// Copies out the batch of a step of a sampler on a model's posterior, which is a function of (seed, chain, step).
+///
+/// [in] step: from 0; n: how many tokens there is room for. [out] x, y: (B, T), batch_size * window tokens each; b, t: its shape. Errors: BNN_ERR_SHAPE for
+/// another n; BNN_ERR_INVALID without a text. With n = 0 the shape alone is given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_batch(
+    sampler: *const bnn_sampler,
+    step: u64,
+    x: *mut u32,
+    y: *mut u32,
+    n: usize,
+    b: *mut usize,
+    t: *mut usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let s = get(sampler, "sampler")?;
+            let (mut x, mut y) = (room(x, n, "x")?, room(y, n, "y")?);
+            let (b_out, t_out) = (out(b, "b")?, out(t, "t")?);
+            let i = &mut *lock(&s.inner, "sampler")?;
+            let (b, t) = i.session.batch_shape()?;
+            if n != 0 {
+                if n != b * t {
+                    return Err(Error::shape("x and y", [b, t], [n]).into());
+                }
+                let mut batch = Batch::new(b, t)?;
+                i.session.batch(step, &mut batch)?;
+                x.write(batch.x.iter().map(|&id| id.into()));
+                y.write(batch.y.iter().map(|&id| id.into()));
+            }
+            b_out.write(b);
+            t_out.write(t);
+        }
+        Ok(())
+    })
+}
+
+/// Makes one step of a chain on a model's posterior from the gradient of a mean loss that the caller has computed at bnn_sampler_get_params' parameters, such
+/// as the mean of bnn_evaluator_gradient's over several machines: the prior is added here, and num_data stands before the likelihood.
+///
+/// [in] grad: n floats, of the mean loss, not of its negative; loss: that loss, nats. The rest is as in bnn_sampler_step, and for the batch of the step the
+/// bits are. Errors besides: BNN_ERR_INVALID for normals, on gradients of the caller's, and with preconditioner fisher or live's preconditioner_gamma.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_step_loss_gradient(
+    sampler: *mut bnn_sampler,
+    grad: *const f32,
+    n: usize,
+    loss: f64,
+    phase: *mut i32,
+    sample_due: *mut i32,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let grad = slice(grad, n, "grad")?;
+            make_step(sampler, phase, sample_due, |i| {
+                i.check("grad", n)?;
+                i.step(|s| s.step_with_loss_gradient(grad, loss).map(Some))
+            })
+        }
+    })
+}
+
+/// Makes one step on a gradient of the caller's in double, as bnn_sampler_step_gradient: it is rounded to float, as the parameters are kept.
+///
+/// [in] grad: n doubles. [out] params: n doubles, or NULL. Errors besides: BNN_ERR_NOT_FINITE for a number that float does not hold.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_step_gradient_f64(
+    sampler: *mut bnn_sampler,
+    grad: *const f64,
+    n: usize,
+    log_post: f64,
+    params: *mut f64,
+    phase: *mut i32,
+    sample_due: *mut i32,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let grad = slice(grad, n, "grad")?;
+            let mut params = optional_room(params, n, "params")?;
+            make_step(sampler, phase, sample_due, |i| {
+                i.check("grad", n)?;
+                let mut kept = std::mem::take(&mut i.narrowed);
+                kept.clear();
+                memory::grow(&mut kept, n, "a gradient")?;
+                kept.extend(grad.iter().map(|&g| g as f32));
+                let made = i.step(|s| s.step_with_gradient(&kept, log_post));
+                if made.is_ok() {
+                    i.session.read_params(&mut kept)?;
+                    params.write(kept.iter().map(|&p| p.into()));
+                }
+                i.narrowed = kept;
+                made
+            })
+        }
+    })
+}
+
+/// Copies a chain's momenta out. [out] momenta: n floats. Errors: BNN_ERR_INVALID for normals and methods without momenta, BNN_ERR_SHAPE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_get_momenta(
+    sampler: *const bnn_sampler,
+    momenta: *mut f32,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (s, mut to) = unsafe { (get(sampler, "sampler")?, room(momenta, n, "momenta")?) };
+        let i = &mut *lock(&s.inner, "sampler")?;
+        i.check("momenta", n)?;
+        let found = i.session.momenta()?;
+        let none = || Error::conflict("this method has no momenta");
+        to.write(found.ok_or_else(none)?.into_iter());
+        Ok(())
+    })
+}
+
+/// Copies a chain's diagonal mass out: what bnn_sampler_set_mass or a preconditioner has set, and 1 where nothing has. [out] mass: n floats. Errors:
+/// BNN_ERR_INVALID for normals, BNN_ERR_SHAPE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_get_mass(
+    sampler: *const bnn_sampler,
+    mass: *mut f32,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        let (s, mut to) = unsafe { (get(sampler, "sampler")?, room(mass, n, "mass")?) };
+        let i = &mut *lock(&s.inner, "sampler")?;
+        i.check("mass", n)?;
+        match i.session.mass()? {
+            Some(found) => to.write(found.into_iter()),
+            None => to.write((0..n).map(|_| 1.0)),
+        }
         Ok(())
     })
 }

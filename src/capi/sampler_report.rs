@@ -30,7 +30,7 @@ unsafe fn fill(
 /// the batch, nats; log_prior; log_post: num_data * log_lik + log prior (ekf, laplace: without the prior); kinetic_temperature,
 /// configurational_temperature; xi: the thermostat's friction after the step; sample_due. NaN for what there is not: log_lik and log_prior of a
 /// chain on gradients of the caller's, temperatures while the mass is estimated, without momenta and of normals.
-/// Errors: BNN_ERR_INVALID before the first step, also of a sampler that was loaded.
+/// Errors: BNN_ERR_STATE before the first step, also of a sampler that was loaded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_report(
     sampler: *const bnn_sampler,

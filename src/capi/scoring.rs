@@ -1,6 +1,6 @@
 //! What stored samples predict, beside their model's own parameters; and what they write, beside a split.
 
-use super::corpus::{bnn_corpus, split};
+use super::corpus::{bnn_corpus, split_of};
 use super::generator::bnn_generator;
 use super::guard::guard;
 use super::model::bnn_model;
@@ -27,7 +27,7 @@ pub unsafe extern "C" fn bnn_store_score(
     store: *const bnn_store,
     model: *const bnn_model,
     corpus: *const bnn_corpus,
-    which: i32,
+    split: i32,
     samples: usize,
     seed: u64,
     report: *mut bnn_report,
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn bnn_store_score(
             let (s, m) = (get(store, "store")?, &get(model, "model")?.inner);
             let (c, mut report) = (get(corpus, "corpus")?, report_of(report)?);
             m.fits(&c.inner)?;
-            let tokens = split(&c.inner, which)?;
+            let tokens = split_of(&c.inner, split)?;
             let (store, params) = (lock(&s.inner, "store")?, m.host_params()?);
             let used = spread(store.ids(), samples)?;
             let models = Models::Stored(&store, &used);
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn bnn_store_score(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_generator_score_texts(
     generator: *mut bnn_generator,
-    which: i32,
+    split: i32,
     texts: usize,
     prompt: usize,
     length: usize,
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn bnn_generator_score_texts(
                 Set::from(options)?.generation()?,
             );
             let mut report = report_of(report)?;
-            let tokens = split(&g.corpus, which)?;
+            let tokens = split_of(&g.corpus, split)?;
             let plan = TextPlan {
                 texts,
                 prompt,
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn bnn_generator_score_texts(
                 temperature: o.temperature,
                 mode: o.mode,
                 seed: o.seed,
-                split: u32::from(which == super::corpus::BNN_SPLIT_TRAIN),
+                split: u32::from(split == super::corpus::BNN_SPLIT_TRAIN),
             };
             let mut inner = lock(&g.inner, "generator")?;
             let written =

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use std::borrow::Cow;
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 
 /// What every fallible call returns: BNN_OK or the reason.
 pub type bnn_status = i32;
@@ -51,6 +51,45 @@ pub const BNN_ERR_OTHER: bnn_status = 19;
 /// The system has not the memory that is needed; the message says for what, and how much. What the call was to change is as before, or, of a step,
 /// as the call's other errors leave it.
 pub const BNN_ERR_NO_MEMORY: bnn_status = 20;
+/// Every step was made: there is none left to make.
+pub const BNN_ERR_DONE: bnn_status = 21;
+/// The call came too early or too late, as before the first step or when sampling has begun; the message says what to do.
+pub const BNN_ERR_STATE: bnn_status = 22;
+
+/// Returns the name of a status, such as "BNN_ERR_BUSY", and "unknown status" for another number: static, NUL-terminated, not to be freed. Never fails.
+#[unsafe(no_mangle)]
+pub extern "C" fn bnn_status_name(status: bnn_status) -> *const c_char {
+    name(status).as_ptr()
+}
+
+fn name(status: bnn_status) -> &'static CStr {
+    match status {
+        BNN_OK => c"BNN_OK",
+        BNN_ERR_INVALID => c"BNN_ERR_INVALID",
+        BNN_ERR_SHAPE => c"BNN_ERR_SHAPE",
+        BNN_ERR_DATA => c"BNN_ERR_DATA",
+        BNN_ERR_IO => c"BNN_ERR_IO",
+        BNN_ERR_BAD_MAGIC => c"BNN_ERR_BAD_MAGIC",
+        BNN_ERR_BAD_VERSION => c"BNN_ERR_BAD_VERSION",
+        BNN_ERR_BAD_LENGTH => c"BNN_ERR_BAD_LENGTH",
+        BNN_ERR_BAD_CHECKSUM => c"BNN_ERR_BAD_CHECKSUM",
+        BNN_ERR_BAD_HEADER => c"BNN_ERR_BAD_HEADER",
+        BNN_ERR_MISMATCH => c"BNN_ERR_MISMATCH",
+        BNN_ERR_NOT_FINITE => c"BNN_ERR_NOT_FINITE",
+        BNN_ERR_UNSTABLE => c"BNN_ERR_UNSTABLE",
+        BNN_ERR_UNSUPPORTED => c"BNN_ERR_UNSUPPORTED",
+        BNN_ERR_INTERRUPTED => c"BNN_ERR_INTERRUPTED",
+        BNN_ERR_NULL => c"BNN_ERR_NULL",
+        BNN_ERR_PANIC => c"BNN_ERR_PANIC",
+        BNN_ERR_TOO_SMALL => c"BNN_ERR_TOO_SMALL",
+        BNN_ERR_BUSY => c"BNN_ERR_BUSY",
+        BNN_ERR_OTHER => c"BNN_ERR_OTHER",
+        BNN_ERR_NO_MEMORY => c"BNN_ERR_NO_MEMORY",
+        BNN_ERR_DONE => c"BNN_ERR_DONE",
+        BNN_ERR_STATE => c"BNN_ERR_STATE",
+        _ => c"unknown status",
+    }
+}
 
 /// Detail of an error, owned by the caller. Every function takes NULL in its place. Untouched on success.
 #[repr(C)]
@@ -68,6 +107,7 @@ pub(super) enum Fail {
     TooSmall { needed: usize, capacity: usize },
     Busy(&'static str),
     Panic(String),
+    Done(u64),
 }
 
 impl From<Error> for Fail {
@@ -83,10 +123,12 @@ impl Fail {
             Self::TooSmall { .. } => BNN_ERR_TOO_SMALL,
             Self::Busy(_) => BNN_ERR_BUSY,
             Self::Panic(_) => BNN_ERR_PANIC,
+            Self::Done(_) => BNN_ERR_DONE,
             Self::Library(e) => match e {
                 Error::OutOfRange { .. } | Error::Conflict(_) | Error::Unknown { .. } => {
                     BNN_ERR_INVALID
                 }
+                Error::State(_) => BNN_ERR_STATE,
                 Error::Shape { .. } => BNN_ERR_SHAPE,
                 Error::Data { .. } => BNN_ERR_DATA,
                 Error::Io { .. } => BNN_ERR_IO,
@@ -114,6 +156,9 @@ impl Fail {
             }
             Self::Busy(what) => format!("{what}: in use by another call"),
             Self::Panic(text) => format!("defect in the library: {text}"),
+            Self::Done(steps) => format!(
+                "all of the {steps} steps were made: bnn_sampler_extend gives a sampler more, where no step depends on their number"
+            ),
         }
     }
 }

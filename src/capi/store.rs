@@ -25,9 +25,9 @@ impl Handle for bnn_store {}
 /// baseline, seed and data type.
 ///
 /// [in] model: its parameters now are the baseline that the samples are kept with (of a model from bnn_model_untie, with its head as it came:
-/// those of the tied one); options: seed, sample_dtype; NULL for defaults; path: UTF-8, path_len bytes. [out] store: to be freed with
+/// those of the tied one); corpus: NULL where every batch was the caller's; options: seed, sample_dtype; NULL for defaults; path: UTF-8, path_len bytes. [out] store: to be freed with
 /// bnn_store_free. Errors: BNN_ERR_MISMATCH with the first difference; BNN_ERR_DATA when the folder holds something else; BNN_ERR_IO;
-/// BNN_ERR_BAD_… for a damaged file; BNN_ERR_INVALID for a corpus with other characters than the model's; BNN_ERR_BUSY.
+/// BNN_ERR_BAD_… for a damaged file; BNN_ERR_INVALID for a corpus with other characters than the model's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_store_new(
     model: *const bnn_model,
@@ -41,9 +41,9 @@ pub unsafe extern "C" fn bnn_store_new(
     guard(err, || {
         // SAFETY: all are NULL or live handles, `path` is path_len bytes of the caller's, `store` is NULL or the caller's to write.
         unsafe {
-            let (m, c) = (&get(model, "model")?.inner, &get(corpus, "corpus")?.inner);
+            let m = &get(model, "model")?.inner;
+            let c = m.corpus(corpus)?;
             let (o, path) = (Set::from(options)?, text(path, path_len, "path")?);
-            m.fits(c)?;
             let provenance = Provenance {
                 config: o.json(),
                 model: m.gpt.config().json()?,
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn bnn_store_new(
 
 /// Opens the samples in a folder, at least one: those of bnn_store_new, or `samples` of a run's folder.
 ///
-/// [in] model: its shape; corpus: the text that it was trained on; path: UTF-8, path_len bytes. [out] store: to be freed with bnn_store_free.
+/// [in] model: its shape; corpus: the text that it was trained on, NULL compares none; path: UTF-8, path_len bytes. [out] store: to be freed with bnn_store_free.
 /// The baseline is not compared. Errors: BNN_ERR_MISMATCH for samples of another model, text or vocabulary; BNN_ERR_DATA for a folder without
 /// samples or with something else; BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file.
 #[unsafe(no_mangle)]
@@ -77,18 +77,20 @@ pub unsafe extern "C" fn bnn_store_open(
     guard(err, || {
         // SAFETY: all are NULL or live handles, `path` is path_len bytes of the caller's, `store` is NULL or the caller's to write.
         unsafe {
-            let (m, c) = (&get(model, "model")?.inner, &get(corpus, "corpus")?.inner);
+            let m = &get(model, "model")?.inner;
+            let (has_text, c) = (!corpus.is_null(), m.corpus(corpus)?);
             let path = text(path, path_len, "path")?;
-            m.fits(c)?;
             let opened = Store::open(path)?;
-            let own = opened.provenance().clone();
-            opened.expect(&Provenance {
+            let mut expected = Provenance {
                 model: m.gpt.config().json()?,
-                corpus_sha256: c.sha256,
-                vocabulary: c.tokenizer.vocabulary(),
                 n_params: m.gpt.n_params() as u64,
-                ..own
-            })?;
+                ..opened.provenance().clone()
+            };
+            if has_text {
+                expected.corpus_sha256 = c.sha256;
+                expected.vocabulary = c.tokenizer.vocabulary();
+            }
+            opened.expect(&expected)?;
             let inner = Mutex::new(opened);
             hand_out(store, bnn_store { inner }, "store")
         }

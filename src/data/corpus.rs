@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::file::read;
 use super::meta::read_meta;
+use super::narrow::narrow;
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::memory;
@@ -23,7 +24,7 @@ pub struct Corpus {
     pub test: Option<Vec<u16>>,
     /// The name for messages and reports: that of the file or folder.
     pub name: String,
-    /// The fingerprint of the corpus: SHA-256 of V, the character table, the length of `train`, its tokens, the length of `val`, its
+    /// The fingerprint of the corpus: SHA-256 of V, the character table (nothing where no characters are known), the length of `train`, its tokens, the length of `val`, its
     /// tokens. Counts are u64, characters u32 code points, tokens u16, all little-endian.
     pub sha256: [u8; 32],
 }
@@ -81,6 +82,50 @@ impl Corpus {
         let train = read_tokens(&dir.join("train.bin"), tokenizer.vocab_size())?;
         let val = read_tokens(&dir.join("val.bin"), tokenizer.vocab_size())?;
         Ok(Self::new(file_name(dir), tokenizer, train, val))
+    }
+
+    /// Takes token ids below `vocab_size` as they are, whatever made them. No characters are known of them, so texts are neither encoded nor decoded.
+    /// Without a token in `train`, steps take batches of the caller's, and without one in `val` nothing is scored.
+    ///
+    /// # Errors
+    /// Returns [`Error::OutOfRange`] for a vocabulary that is not 1 to 65,536, and for a token that is not below it, with its place; and
+    /// [`Error::OutOfMemory`].
+    pub fn from_tokens(
+        name: impl Into<String>,
+        train: &[u32],
+        val: &[u32],
+        vocab_size: usize,
+    ) -> Result<Self> {
+        let tokenizer = Tokenizer::of_ids(vocab_size)?;
+        let (mut t, mut v) = (Vec::new(), Vec::new());
+        narrow("train", train, 0, vocab_size, &mut t)?;
+        narrow("val", val, 0, vocab_size, &mut v)?;
+        Ok(Self::new(name.into(), tokenizer, t, v))
+    }
+
+    /// Reads nanoGPT's `train.bin` and `val.bin` (u16 little-endian) in a folder that has no character table, as ids below `vocab_size`.
+    ///
+    /// # Errors
+    /// Fails as [`Corpus::from_nanogpt`] does.
+    pub fn from_nanogpt_ids(dir: impl AsRef<Path>, vocab_size: usize) -> Result<Self> {
+        let (dir, tokenizer) = (dir.as_ref(), Tokenizer::of_ids(vocab_size)?);
+        let train = read_tokens(&dir.join("train.bin"), vocab_size)?;
+        let val = read_tokens(&dir.join("val.bin"), vocab_size)?;
+        Ok(Self::new(file_name(dir), tokenizer, train, val))
+    }
+
+    /// Creates a corpus without a token, with zeros for its fingerprint: for models whose batches are all the caller's. The tokenizer says what their
+    /// tokens are.
+    pub fn without_text(tokenizer: Tokenizer) -> Self {
+        Self {
+            sha256: [0; 32],
+            ..Self::new("no text".into(), tokenizer, Vec::new(), Vec::new())
+        }
+    }
+
+    /// Returns whether there are tokens to train on.
+    pub fn has_text(&self) -> bool {
+        !self.train.is_empty()
     }
 
     /// Reads a text to report on, UTF-8, whose characters the corpus must have; the whole validation split is then left to choose by. The fingerprint

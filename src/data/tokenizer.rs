@@ -1,21 +1,22 @@
-//! Characters to token ids and back: one id per character, numbered as in nanoGPT's character-level data sets.
+//! Characters to token ids and back: one id per character, numbered as in nanoGPT's character-level data sets; or ids that no character is known of.
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// A table of distinct characters; a character's id is its position in the table.
+/// A table of distinct characters; a character's id is its position in the table. Or a number of ids whose meaning only the caller knows.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    chars: Vec<char>, // (V)
+    chars: Vec<char>, // (V), or none
     ids: HashMap<char, u16>,
+    vocab_size: usize,
 }
 
-/// Two tokenizers are equal when their tables are.
+/// Two tokenizers are equal when their tables and their numbers of ids are.
 impl PartialEq for Tokenizer {
     fn eq(&self, other: &Self) -> bool {
-        self.chars == other.chars
+        self.chars == other.chars && self.vocab_size == other.vocab_size
     }
 }
 
@@ -64,10 +65,46 @@ impl Tokenizer {
                 "none",
             ));
         }
-        Ok(Self { chars, ids })
+        let vocab_size = chars.len();
+        Ok(Self {
+            chars,
+            ids,
+            vocab_size,
+        })
     }
 
-    /// Returns the table: the character at index i has the id i.
+    /// Takes a number of ids that no character is known of, such as those of a tokenizer of the caller's. It neither encodes nor decodes text.
+    ///
+    /// # Errors
+    /// Returns [`Error::OutOfRange`] unless there are 1 to 65,536 (ids are 16 bits wide).
+    pub fn of_ids(vocab_size: usize) -> Result<Self> {
+        if !(1..=1 << 16).contains(&vocab_size) {
+            return Err(Error::out_of_range("vocab_size", "1 to 65536", vocab_size));
+        }
+        Ok(Self {
+            chars: Vec::new(),
+            ids: HashMap::new(),
+            vocab_size,
+        })
+    }
+
+    /// Takes what a file has: the characters in the order of their ids, or, where it has none, a number of ids.
+    ///
+    /// # Errors
+    /// Fails as [`Tokenizer::from_chars`] and [`Tokenizer::of_ids`] do.
+    pub fn of_vocabulary(vocabulary: &str, vocab_size: usize) -> Result<Self> {
+        match vocabulary {
+            "" => Self::of_ids(vocab_size),
+            chars => Self::from_chars(chars.chars()),
+        }
+    }
+
+    /// Returns whether characters are known.
+    pub fn has_characters(&self) -> bool {
+        !self.chars.is_empty()
+    }
+
+    /// Returns the table: the character at index i has the id i. It is empty where no characters are known.
     pub fn chars(&self) -> &[char] {
         &self.chars
     }
@@ -77,17 +114,27 @@ impl Tokenizer {
         self.chars.iter().collect()
     }
 
-    /// Returns the number of characters, V.
+    /// Returns the number of ids, V: of characters, where they are known.
     pub fn vocab_size(&self) -> usize {
-        self.chars.len()
+        self.vocab_size
+    }
+
+    fn need_characters(&self) -> Result<()> {
+        if self.has_characters() {
+            return Ok(());
+        }
+        Err(Error::conflict(
+            "the tokens are ids without characters: encode and decode them with the tokenizer that made them",
+        ))
     }
 
     /// Returns the ids of the characters of `text`.
     ///
     /// # Errors
     /// Returns [`Error::Data`] for the first character that the table lacks, with its index (in characters, from 0),
-    /// line and column (from 1).
+    /// line and column (from 1), and [`Error::Conflict`] where no characters are known.
     pub fn encode(&self, text: &str) -> Result<Vec<u16>> {
+        self.need_characters()?;
         // A character takes a byte at least.
         let mut tokens = memory::room(text.len(), "a text's tokens")?;
         for (at, c) in text.chars().enumerate() {
@@ -104,8 +151,9 @@ impl Tokenizer {
     /// Returns the text of `tokens`.
     ///
     /// # Errors
-    /// Returns [`Error::Data`] for the first id that is not below V, with its position from 0.
+    /// Returns [`Error::Data`] for the first id that is not below V, with its position from 0, and [`Error::Conflict`] where no characters are known.
     pub fn decode(&self, tokens: &[u16]) -> Result<String> {
+        self.need_characters()?;
         let char_of = |(at, &id): (usize, &u16)| {
             let known = self.chars.get(id as usize).copied();
             known.ok_or_else(|| {

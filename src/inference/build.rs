@@ -8,7 +8,7 @@ use super::identity::{self, Length};
 use super::monitors;
 use super::session::{Feed, LlcLooks, Session, progress};
 use crate::backend::Backend;
-use crate::data::Batch;
+use crate::data::{Batch, Batches, Order, Windows};
 use crate::error::{Error, Result};
 use crate::posterior::Posterior;
 use crate::samplers::{
@@ -28,10 +28,15 @@ pub(super) fn on_model<B: Backend + 'static>(
 ) -> Result<Session<B>> {
     target.check()?;
     let (gpt, tokens) = (target.gpt, &target.corpus.train);
-    let batches = (config.batches).batches(tokens.len(), config.inference.seed())?;
-    let counted = count_data(config.objective, batches.windows(), tokens.len());
-    let num_data = config.num_data.unwrap_or(counted);
     let (b, t) = (config.batches.size, config.batches.window);
+    let (batches, num_data) = match target.corpus.has_text() {
+        true => {
+            let batches = (config.batches).batches(tokens.len(), config.inference.seed())?;
+            let counted = count_data(config.objective, batches.windows(), tokens.len());
+            (batches, config.num_data.unwrap_or(counted))
+        }
+        false => without_text(b, t, config)?,
+    };
     let weight = config.likelihood_weight;
     let posterior = Posterior::new(backend, gpt, target.prior, num_data, config.objective, b, t)?
         .with_likelihood_weight(weight)?;
@@ -83,6 +88,21 @@ pub(super) fn on_model<B: Backend + 'static>(
         every: config.monitors.llc_every,
     };
     Ok(session)
+}
+
+/// Returns batches that are never filled, and the number of data, which only the caller knows: every batch is to be the caller's.
+fn without_text(b: usize, t: usize, config: &SessionConfig) -> Result<(Batches, f64)> {
+    let num_data = config.num_data.ok_or_else(|| {
+        Error::conflict("num_data: without a text nobody counts the data: set how many tokens there are (with objective = last, windows)")
+    })?;
+    if config.monitors.probe_tokens > 0 {
+        return Err(Error::conflict(
+            "probe_tokens: without a text there is nothing to probe: set 0",
+        ));
+    }
+    // One window, as if the text were just as long.
+    let windows = Windows::all(t.saturating_add(1), t)?;
+    Ok((Batches::new(windows, Order::Independent, b)?, num_data))
 }
 
 /// A session on gradients of the caller's, from `Ok(start)` or from `Err((n, path))`.

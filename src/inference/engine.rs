@@ -138,7 +138,7 @@ impl<B: Backend + 'static> Engine<B> {
     pub fn set_factors(&mut self, factors: Option<Factors>) -> Result<()> {
         let searches = self.auto_step().is_some() && self.phase() == Phase::Warmup;
         if factors.is_some() && searches {
-            return Err(Error::conflict(
+            return Err(Error::state(
                 "auto_step is looking for the step size: set factors when sampling has begun",
             ));
         }

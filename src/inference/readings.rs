@@ -79,12 +79,11 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns what the last step found, as rows.
     ///
     /// # Errors
-    /// [`Error::Conflict`] before the first step, also of a session that goes on.
+    /// [`Error::State`] before the first step, also of a session that goes on.
     pub fn step_report(&self) -> Result<Report> {
         let last = self.last_report();
-        let last = last.ok_or_else(|| {
-            Error::conflict("no step was made: make one before its report is read")
-        })?;
+        let last = last
+            .ok_or_else(|| Error::state("no step was made: make one before its report is read"))?;
         Ok((&last).into())
     }
 

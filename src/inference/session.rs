@@ -318,6 +318,15 @@ impl<B: Backend + 'static> Session<B> {
         Ok(Some(each.sum::<f64>() / m.len() as f64))
     }
 
+    /// Returns the chain's momenta, (n_params); none without momenta.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Session::mean_momentum`].
+    pub fn momenta(&self) -> Result<Option<Vec<f32>>> {
+        let momenta = self.engine.sampler()?.momenta();
+        momenta.map(|m| self.backend.get(m)).transpose()
+    }
+
     /// Returns the chain's mass, (n_params), if one was set.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use super::session::{Session, no_batches, progress};
 use crate::backend::Backend;
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::samplers::{Phase, Sampler};
+use crate::samplers::{ChainReport, Phase, Sampler};
 
 impl<B: Backend + 'static> Session<B> {
     /// Makes the next step on its own batch, which is a function of (seed, chain, step).
@@ -32,17 +32,7 @@ impl<B: Backend + 'static> Session<B> {
         let report = match &mut self.engine {
             Engine::Chain(c) => {
                 let r = c.step_observed(batch, |s, grad| before(monitors, watchers, s, grad))?;
-                StepReport {
-                    step: r.step,
-                    phase: r.phase,
-                    log_lik: Some(r.at.log_lik),
-                    log_prior: Some(r.at.log_prior),
-                    log_post: Some(r.at.log_post),
-                    kinetic_temperature: r.kinetic_temperature,
-                    configurational_temperature: r.configurational_temperature,
-                    xi: c.sampler().thermostat().map(|t| t.xi),
-                    sample_due: r.sample_due,
-                }
+                of_chain(&r, c.sampler())
             }
             Engine::Fit(f) => {
                 let r = f.step(batch)?;
@@ -51,6 +41,45 @@ impl<B: Backend + 'static> Session<B> {
             Engine::GradientChain(_) | Engine::GradientFit(_) => return Err(no_batches()),
         };
         self.made(report, Some(batch))
+    }
+
+    /// Fills `batch` with the one of a step, which is a function of (seed, chain, step).
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] on gradients of the caller's and without a text; [`Error::Shape`] for another (B, T).
+    pub fn batch(&self, step: u64, batch: &mut Batch) -> Result<()> {
+        let (seed, chain) = (self.header.seed, self.header.chain);
+        let feed = self.feed.as_ref().ok_or_else(no_batches)?;
+        if !feed.corpus.has_text() {
+            return Err(no_text());
+        }
+        (feed.batches).fill(&feed.corpus.train, seed, chain, step, batch)
+    }
+
+    /// Makes the next step of a chain on a model's posterior, given the gradient of the mean loss at [`Session::params`], (n_params), and that loss in nats,
+    /// which somebody else has computed: as the mean over several machines, or of a likelihood of the caller's. The prior, `num_data` and the likelihood's
+    /// weight are the session's. With what [`Evaluator::gradient`](super::Evaluator::gradient) gives for the batch of the step, the step has the bits of [`Session::step`].
+    ///
+    /// # Errors
+    /// Returns the errors of [`Session::step`]; [`Error::Conflict`] for fits, while a mass is estimated from sequences, and with a live mass's
+    /// divergence term, which need more than one gradient; [`Error::Shape`] for another length.
+    pub fn step_with_loss_gradient(&mut self, grad: &[f32], loss: f64) -> Result<StepReport> {
+        let (monitors, watchers) = (&mut self.monitors, &mut self.watchers);
+        let report = match &mut self.engine {
+            Engine::Chain(c) => {
+                let look = |s: &Sampler<B>, g: &B::Vector| before(monitors, watchers, s, g);
+                let r = c.step_with_loss_gradient(grad, loss, look)?;
+                of_chain(&r, c.sampler())
+            }
+            Engine::Fit(f) => {
+                let method = f.config().method;
+                return Err(Error::conflict(format!(
+                    "{method} takes more than a gradient from a batch: step on a batch"
+                )));
+            }
+            Engine::GradientChain(_) | Engine::GradientFit(_) => return Err(no_batches()),
+        };
+        self.made(report, None)
     }
 
     /// Makes the next step of a chain, or takes in a draw of VI's, given the gradient of the log posterior at [`Session::params`], (n_params), and its
@@ -118,6 +147,9 @@ impl<B: Backend + 'static> Session<B> {
     pub(super) fn fill(&mut self, step: u64) -> Result<&Batch> {
         let (seed, chain) = (self.header.seed, self.header.chain);
         let feed = self.feed.as_mut().ok_or_else(no_batches)?;
+        if !feed.corpus.has_text() {
+            return Err(no_text());
+        }
         (feed.batches).fill(&feed.corpus.train, seed, chain, step, &mut feed.batch)?;
         Ok(&feed.batch)
     }
@@ -170,6 +202,20 @@ fn before<B: Backend + 'static>(
     all.try_for_each(|m| m.before(chain, grad))
 }
 
+fn of_chain<B: Backend>(r: &ChainReport, sampler: &Sampler<B>) -> StepReport {
+    StepReport {
+        step: r.step,
+        phase: r.phase,
+        log_lik: Some(r.at.log_lik),
+        log_prior: Some(r.at.log_prior),
+        log_post: Some(r.at.log_post),
+        kinetic_temperature: r.kinetic_temperature,
+        configurational_temperature: r.configurational_temperature,
+        xi: sampler.thermostat().map(|t| t.xi),
+        sample_due: r.sample_due,
+    }
+}
+
 fn of_fit(step: u64, log_lik: Option<f64>, log_post: Option<f64>) -> StepReport {
     StepReport {
         step,
@@ -182,6 +228,10 @@ fn of_fit(step: u64, log_lik: Option<f64>, log_post: Option<f64>) -> StepReport 
         xi: None,
         sample_due: false,
     }
+}
+
+fn no_text() -> Error {
+    Error::conflict("there is no text to take a batch from: step on a batch of your own")
 }
 
 fn no_gradients() -> Error {

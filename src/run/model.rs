@@ -116,7 +116,7 @@ impl Model {
     ) -> Result<(Self, Baseline)> {
         let path = folder.baseline_file(config)?;
         let file = BaselineFile::read(&path)?;
-        let tokenizer = Tokenizer::from_chars(file.vocabulary.chars())?;
+        let tokenizer = Tokenizer::of_vocabulary(&file.vocabulary, file.model.vocab_size)?;
         let model = Self::new(config, tokenizer, folder.corpus_sha256)?;
         let baseline = model.fitting(&path, file)?;
         folder.check_baseline(&path, &baseline.sha256, ctx)?;

@@ -172,13 +172,7 @@ impl<B: Backend> Chain<B> {
         batch: &Batch,
         look: impl FnOnce(&Sampler<B>, &B::Vector) -> Result<()>,
     ) -> Result<ChainReport> {
-        let step = self.steps_made();
-        if self.phase() == Phase::Done {
-            return Err(Error::conflict(format!(
-                "the chain has made all of its {} steps: give it more sampling_steps to go on",
-                self.total_steps()
-            )));
-        }
+        let step = self.check_is_left()?;
         self.mass.check_batch(batch.b, self.posterior.batch())?;
         let theta = self.sampler.params();
         let squares = self.mass.of_sequences();
@@ -196,6 +190,53 @@ impl<B: Backend> Chain<B> {
             d.swap_record(self.posterior.launched().1);
             d.finish(v, self.posterior.grad())?;
         }
+        self.move_on(step, scale, look)
+    }
+
+    /// Advances by one gradient of the mean loss at the parameters, (n_params), and that loss in nats, which the caller has computed; the prior is added
+    /// here. `look` is as in [`Chain::step_observed`].
+    ///
+    /// # Errors
+    /// Returns the errors of [`Chain::step_observed`], and [`Error::Conflict`] where more than one gradient is needed: while a mass is estimated from
+    /// sequences' gradients, and with a live mass's divergence term.
+    pub fn step_with_loss_gradient(
+        &mut self,
+        grad: &[f32],
+        loss: f64,
+        look: impl FnOnce(&Sampler<B>, &B::Vector) -> Result<()>,
+    ) -> Result<ChainReport> {
+        let step = self.check_is_left()?;
+        if self.diagonal.is_some() || self.mass.of_sequences().is_some() {
+            return Err(Error::conflict(
+                "the preconditioner needs more of a batch than one gradient: choose rms, adaptive, prior or none, or step on batches",
+            ));
+        }
+        let theta = self.sampler.params();
+        let scale = self.posterior.launch_given(theta, grad, loss)?;
+        if self.mass.is_running() {
+            return self.estimate_mass(step, scale);
+        }
+        self.move_on(step, scale, look)
+    }
+
+    /// Returns the number of the next step, if there is one.
+    fn check_is_left(&self) -> Result<u64> {
+        if self.phase() == Phase::Done {
+            return Err(Error::conflict(format!(
+                "the chain has made all of its {} steps: give it more sampling_steps to go on",
+                self.total_steps()
+            )));
+        }
+        Ok(self.steps_made())
+    }
+
+    /// Moves by the posterior's gradient, and lets the mass and the noise's estimate take it in.
+    fn move_on(
+        &mut self,
+        step: u64,
+        scale: Scale,
+        look: impl FnOnce(&Sampler<B>, &B::Vector) -> Result<()>,
+    ) -> Result<ChainReport> {
         let r = self.advance(scale, look).map_err(|e| match e {
             Error::NotFinite { tensor, value, .. } => self.name_tensor(step, tensor, value),
             e => e,

@@ -23,4 +23,5 @@ pub use describe::{default_text, markdown};
 pub use resolve::row;
 pub use row::{Group, Kind, Range, Reader, Row, Value};
 pub use table::{Given, Settings, TABLE};
+pub use without_effect::Unread;
 pub use words::Word;

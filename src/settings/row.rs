@@ -378,6 +378,23 @@ pub enum Reader {
 }
 
 impl Reader {
+    /// Returns the reader of that name among the library's objects.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unknown`] for another name, with the nearest.
+    pub fn object(name: &str) -> Result<Self> {
+        const OBJECTS: [Reader; 6] = [
+            Reader::Model,
+            Reader::Trainer,
+            Reader::Sampler,
+            Reader::Gradients,
+            Reader::Store,
+            Reader::Generator,
+        ];
+        let found = OBJECTS.into_iter().find(|r| r.name() == name);
+        found.ok_or_else(|| Error::unknown("reader", name, OBJECTS.map(Self::name)))
+    }
+
     /// Returns the name.
     pub fn name(self) -> &'static str {
         match self {

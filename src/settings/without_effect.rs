@@ -2,6 +2,7 @@
 
 use super::choices::{BaselineChoice, SamplerChoice};
 use super::defaults::TargetKind;
+use super::row::{Reader, Value};
 use super::table::{Given, Settings, TABLE};
 use crate::backend::PriorFamily;
 use crate::samplers::{GaussianMethod, Method, Preconditioner, Schedule};
@@ -21,6 +22,52 @@ impl Given {
             })
         });
         idle.collect()
+    }
+}
+
+/// A setting that was given and that an object does not read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unread {
+    /// The setting's name.
+    pub name: &'static str,
+    /// What it was given.
+    pub value: Value,
+    /// Why it is not read: a sentence's part.
+    pub reason: String,
+}
+
+impl Given {
+    /// Returns the given settings that an object does not read, and those that it reads for a purpose that is not asked for.
+    pub fn unread_by(&self, reader: Reader) -> Vec<Unread> {
+        let (target, samples) = match reader {
+            Reader::Gradients => (TargetKind::Own, true),
+            reader => (TargetKind::Gpt, reader == Reader::Sampler),
+        };
+        let settings = self.clone().defaulted(target);
+        let unread = TABLE.iter().filter_map(|row| {
+            let value = row.given(self)?;
+            let reason = if !row.is_read_by(reader) {
+                let all = row.readers.iter().map(|r| r.name());
+                format!(
+                    "{} does not read it: {}",
+                    reader.name(),
+                    all.collect::<Vec<_>>().join(", ")
+                )
+            } else {
+                // What a method or another setting asks for concerns samplers alone.
+                let purpose = samples
+                    .then(|| settings.missing_purpose(row.name))
+                    .flatten()?;
+                format!("it is for {purpose}")
+            };
+            let name = row.name;
+            Some(Unread {
+                name,
+                value,
+                reason,
+            })
+        });
+        unread.collect()
     }
 }
 

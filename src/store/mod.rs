@@ -41,6 +41,7 @@ mod link;
 mod lock;
 mod reader;
 mod replace;
+mod safetensors;
 mod samples;
 mod trace;
 mod trace_reader;
@@ -55,6 +56,7 @@ pub use link::{copy_file, link_file};
 pub use lock::{Attempt, FileLock, FolderLock};
 pub use reader::{Reader, read_header};
 pub use replace::replace_file;
+pub use safetensors::{read_safetensors, write_safetensors};
 pub use samples::{Provenance, SampleId, Store};
 pub use trace::{
     TraceBlock, TraceEnd, TraceStart, append_trace, begin_trace, drop_previous_trace,

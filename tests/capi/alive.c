@@ -28,7 +28,7 @@ static void show_curvature(bnn_sampler *s) {
 static void show_looks(bnn_sampler *s, double *at) {
   size_t needed = 0, offset = 0, len = 0, i = 0;
   char name[64];
-  for (; bnn_model_tensor(model, i, name, sizeof name, &needed, &offset, &len, NULL) == BNN_OK; ++i) {
+  for (; bnn_model_tensor(model, i, name, sizeof name, &needed, NULL, NULL, NULL, &offset, &len, NULL) == BNN_OK; ++i) {
     double k[3], c[3], sd = 0;
     uint64_t count = 0;
     OK(temperature(s, i, k, c, &sd, &count, &err));
@@ -81,7 +81,7 @@ int main(int argc, char **argv) {
   U64(o, "baseline_warmup_iters", 10);
   OK(bnn_model_new(ctx, o, vocab, &model, &err));
   OK(bnn_model_sizes(model, &n, &block, &err));
-  OK(bnn_trainer_new(model, corpus, o, &t, &err));
+  OK(bnn_trainer_new(model, corpus, o, BNN_START_FRESH, &t, &err));
   for (int i = 0; i < STEPS; ++i) OK(bnn_trainer_step(t, &loss, &err));
   OK(bnn_trainer_finish(t, &err));
   bnn_trainer_free(t);

@@ -75,7 +75,7 @@ int main(void) {
   size_t needed = 0, n, block;
   double number;
   float one[4] = {0, 0, 0, 0};
-  uint16_t tokens[4] = {1, 2, 3, 4};
+  uint32_t tokens[4] = {1, 2, 3, 4};
   double doubles[4] = {1, 2, 3, 4};
   setvbuf(stdout, NULL, _IONBF, 0);
   make(1);
@@ -93,7 +93,7 @@ int main(void) {
     IS(BNN_ERR_INVALID, bnn_calibration_error(doubles, (const int32_t *)tokens, huge, 3, &number, &err));
     HOLDS(strstr(err.message, "expected at most") != NULL);
   }
-  IS(BNN_ERR_INVALID, bnn_corpus_from_text(text, SIZE_MAX, &corpus, &err));
+  IS(BNN_ERR_INVALID, bnn_corpus_from_text(text, SIZE_MAX - 1, &corpus, &err));
   /* Lengths that memory could hold are compared with the object's. */
   IS(BNN_ERR_SHAPE, bnn_model_set_params(model, one, 4, &err));
 
@@ -101,7 +101,7 @@ int main(void) {
   IS(BNN_ERR_INVALID, bnn_model_set_params(model, (const float *)((const char *)one + 1), n, &err));
   IS(BNN_ERR_INVALID, bnn_model_get_params(model, (float *)((char *)one + 2), n, &err));
   HOLDS(strstr(err.message, "multiple of 4") != NULL);
-  IS(BNN_ERR_INVALID, bnn_corpus_decode(corpus, (const uint16_t *)((const char *)tokens + 1), 2, text, sizeof text, &needed, &err));
+  IS(BNN_ERR_INVALID, bnn_corpus_decode(corpus, (const uint32_t *)((const char *)tokens + 1), 2, text, sizeof text, &needed, &err));
   IS(BNN_ERR_INVALID, bnn_model_loss(model, corpus, BNN_SPLIT_VAL, (double *)((char *)doubles + 4), &err));
 
   /* Memory that nobody has written (valgrind sees who reads it), and one that a failed call leaves as it is. */

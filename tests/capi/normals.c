@@ -47,7 +47,7 @@ static void ekf(void) {
       HOLDS(theta[i] == at[i]);
     }
   }
-  IS(BNN_ERR_INVALID, bnn_sampler_step_squares(s, zero, zero, 3, -1.0, at, &phase, &due, &err));
+  IS(BNN_ERR_DONE, bnn_sampler_step_squares(s, zero, zero, 3, -1.0, at, &phase, &due, &err));
   uint64_t step = 0;
   double value = 0, kinetic = 0, conf = 0, xi = 0;
   OK(last_value(s, &step, &value, &kinetic, &conf, &xi, &err));
@@ -176,7 +176,7 @@ static void small(bnn_corpus **corpus, bnn_options **o, size_t *vocab, size_t *n
   U64(*o, "batch_size", 1);
 }
 
-/* A GPT's posterior: the first step of ekf and laplace from bnn_model_gradient's own gradient of a batch of one window. */
+/* A GPT's posterior: the first step of ekf and laplace from an evaluator's gradient of a batch of one window. */
 static void gpt(void) {
   bnn_options *o = NULL;
   bnn_corpus *corpus = NULL;
@@ -200,10 +200,13 @@ static void gpt(void) {
   OK(bnn_model_new(ctx, o, vocab, &model, &err));
   OK(bnn_model_sizes(model, &n, &t, &err));
   OK(bnn_model_get_params(model, theta, n, &err));
-  uint16_t x[8], y[8];
-  for (int i = 0; i < 8; ++i) x[i] = (uint16_t)(i % 5), y[i] = (uint16_t)((i + 1) % 5);
+  uint32_t x[8], y[8];
+  for (int i = 0; i < 8; ++i) x[i] = (uint32_t)(i % 5), y[i] = (uint32_t)((i + 1) % 5);
   double loss = 0, log_lik = 0, log_post = 0, kinetic = 0, conf = 0, xi = 0;
-  OK(bnn_model_gradient(model, x, y, 1, t, 0, &loss, grad, n, &err));
+  bnn_evaluator *evaluator = NULL;
+  OK(bnn_evaluator_new(model, &evaluator, &err));
+  OK(bnn_evaluator_gradient(evaluator, NULL, 0, x, y, 1, t, 0, &loss, NULL, grad, &err));
+  bnn_evaluator_free(evaluator);
   const double windows = 2.0 * 400.0 / 8, steps = 2.0 * (double)((n_train - t) / t);
   const char *methods[5] = {"ekf", "laplace", "vi", "swag", "ivon"};
   for (int m = 0; m < 5; ++m) {
@@ -233,7 +236,7 @@ static void gpt(void) {
     }
     HOLDS(phase == BNN_PHASE_DONE && due == 0);
     NEAR((double)made, steps, 0.0);
-    IS(BNN_ERR_INVALID, bnn_sampler_step(s, &phase, &due, &err));
+    IS(BNN_ERR_DONE, bnn_sampler_step(s, &phase, &due, &err));
     OK(bnn_sampler_get_params(s, mean, n, &err));
     HOLDS((memcmp(mean, theta, n * sizeof *mean) == 0) == (m == 1)); /* only laplace stays at the mode */
     OK(bnn_ensemble_new(model, &e, &err));
@@ -347,7 +350,7 @@ static void head(void) {
   OK(bnn_model_loss(tied, corpus, BNN_SPLIT_VAL, &a, &err));
   OK(bnn_model_loss(model, corpus, BNN_SPLIT_VAL, &b, &err));
   HOLDS(a == b);
-  uint16_t x[8] = {0, 1, 2, 3, 4, 5, 6, 7}, y[8] = {1, 2, 3, 4, 5, 6, 7, 0};
+  uint32_t x[8] = {0, 1, 2, 3, 4, 5, 6, 7}, y[8] = {1, 2, 3, 4, 5, 6, 7, 0};
   const char *structures[2] = {"last_layer_full", "last_layer_kfac"};
   for (int k = 0; k < 2; ++k) {
     STR(o, "laplace_structure", structures[k]);
@@ -358,7 +361,7 @@ static void head(void) {
     UNSET(o, "laplace_labels");
     OK(bnn_sampler_new(model, corpus, o, &s, &err));
     int32_t phase = -1, due = -1;
-    uint16_t wrong[8] = {1, 2, 3, (uint16_t)vocab, 5, 6, 7, 0}; /* refused though only the last position counts, and nothing is taken in */
+    uint32_t wrong[8] = {1, 2, 3, (uint32_t)vocab, 5, 6, 7, 0}; /* refused though only the last position counts, and nothing is taken in */
     IS(BNN_ERR_INVALID, bnn_sampler_step_tokens(s, x, wrong, 8, &phase, &due, &err));
     HOLDS(strstr(err.message, "y[0, 3]") != NULL && phase == -1 && due == -1);
     OK(bnn_sampler_step_tokens(s, x, y, 8, &phase, &due, &err));

@@ -57,8 +57,8 @@ int main(void) {
   HOLDS(type == -1 && value == 7 && count == 7);
   IS(BNN_ERR_NULL, bnn_report_get_f64(NULL, "rouge1", 6, &value, &err));
   IS(BNN_ERR_NULL, bnn_report_get_f64(r, NULL, 6, &value, &err));
-  IS(BNN_ERR_NULL, bnn_report_get_f64(r, "rouge1", 6, NULL, &err));
-  IS(BNN_ERR_NULL, bnn_report_count(r, NULL, &err));
+  OK(bnn_report_get_f64(r, "rouge1", 6, NULL, &err)); /* nobody needs to want what a call gives */
+  OK(bnn_report_count(r, NULL, &err));
   IS(BNN_ERR_NULL, bnn_rouge(R, lens, P, lens, 1, BNN_UNIT_WORD, NULL, &err));
   bnn_report_free(r), bnn_report_free(NULL);
   return finish();

@@ -144,7 +144,8 @@ static void diagnostics(void) {
 }
 
 static void models(void) {
-  static float params[100000], log_probs[20000];
+  static float params[100000];
+  static double log_probs[20000];
   static char text[4000];
   bnn_context *ctx = NULL;
   bnn_options *o = NULL;

@@ -10,7 +10,7 @@ static double uniform(void) {
 static void predictions(void) {
   enum { N = 300, V = 3 };
   static double p[N * V], confidence[N], a[N], b[N];
-  static uint16_t outcome[N];
+  static uint32_t outcome[N];
   static int32_t hit[N];
   double brier = 7, ece = 7;
   bnn_report *d = NULL;
@@ -18,7 +18,7 @@ static void predictions(void) {
   for (int i = 0; i < N; ++i) {
     double u = uniform(), v = uniform() * (1 - u);
     p[3 * i] = u, p[3 * i + 1] = v, p[3 * i + 2] = 1 - u - v;
-    outcome[i] = (uint16_t)(uniform() * 3), hit[i] = (int32_t)(5 * (uniform() < 0.6)), confidence[i] = 0.4 + 0.6 * uniform();
+    outcome[i] = (uint32_t)(uniform() * 3), hit[i] = (int32_t)(5 * (uniform() < 0.6)), confidence[i] = 0.4 + 0.6 * uniform();
     a[i] = uniform() + 0.1 * (i % 7), b[i] = uniform() + 0.1 * (i % 7) + 0.05;
   }
   OK(bnn_brier_score(p, outcome, N, V, &brier, &err));
@@ -32,7 +32,7 @@ static void predictions(void) {
   IS(BNN_ERR_INVALID, bnn_brier_score(p, outcome, SIZE_MAX, 2, &brier, &err));
   IS(BNN_ERR_NULL, bnn_brier_score(NULL, outcome, N, V, &brier, &err));
   IS(BNN_ERR_NULL, bnn_brier_score(p, NULL, N, V, &brier, &err));
-  IS(BNN_ERR_NULL, bnn_brier_score(p, outcome, N, V, NULL, &err));
+  OK(bnn_brier_score(p, outcome, N, V, NULL, &err));
   p[7] = NAN;
   IS(BNN_ERR_INVALID, bnn_brier_score(p, outcome, N, V, &brier, &err));
   HOLDS(strstr(err.message, "probability 1 of prediction 2") != NULL);
@@ -42,7 +42,7 @@ static void predictions(void) {
   IS(BNN_ERR_INVALID, bnn_calibration_error(confidence, hit, N, 0, &ece, &err));
   IS(BNN_ERR_SHAPE, bnn_calibration_error(confidence, hit, 0, 12, &ece, &err));
   IS(BNN_ERR_NULL, bnn_calibration_error(NULL, hit, N, 12, &ece, &err));
-  IS(BNN_ERR_NULL, bnn_calibration_error(confidence, hit, N, 12, NULL, &err));
+  OK(bnn_calibration_error(confidence, hit, N, 12, NULL, &err));
   static const size_t HUGE_N[3] = {SIZE_MAX, SIZE_MAX / 8, (size_t)1 << 50};
   for (int i = 0; i < 3; ++i) {
     IS(BNN_ERR_NO_MEMORY, bnn_calibration_error(confidence, hit, N, HUGE_N[i], &ece, &err));
@@ -90,7 +90,7 @@ static void texts(void) {
 static void tokens(void) {
   static char text[2400];
   static float params[20000];
-  static uint16_t val[2400];
+  static uint32_t val[2400];
   static double lp[2400], h[2400], mi[2400];
   bnn_context *ctx = NULL;
   bnn_options *o = NULL;
@@ -127,7 +127,10 @@ static void tokens(void) {
   /* One sample, shorter than the block: what the model itself says, and nothing to disagree about. */
   OK(bnn_ensemble_score(e, val, 6, lp, NULL, mi, &err));
   double loss = 0, sum = 0;
-  OK(bnn_model_gradient(model, val, val + 1, 1, 5, 0, &loss, NULL, 0, &err));
+  bnn_evaluator *evaluator = NULL;
+  OK(bnn_evaluator_new(model, &evaluator, &err));
+  OK(bnn_evaluator_loss(evaluator, NULL, 0, val, val + 1, 1, 5, 0, &loss, NULL, &err));
+  bnn_evaluator_free(evaluator);
   for (int i = 0; i < 5; ++i) sum -= lp[i], HOLDS(fabs(mi[i]) < 1e-12);
   NEAR(sum / 5, loss, 1e-6);
   for (int k = 0; k < 2; ++k) {
@@ -159,13 +162,13 @@ static void tokens(void) {
   SCORE(BNN_ERR_INVALID, val, 1);
   SCORE(BNN_ERR_INVALID, NULL, 0);
   SCORE(BNN_ERR_NULL, NULL, 20);
-  IS(BNN_ERR_NULL, bnn_ensemble_score(e, val, 20, NULL, h, mi, &err));
+  OK(bnn_ensemble_score(e, val, 20, NULL, h, mi, &err));
   IS(BNN_ERR_NULL, bnn_ensemble_score(NULL, val, 20, lp, h, mi, &err));
   /* A token that there is not: in a window, at its ends, the first one, and the last one, which is a target alone. */
   static const size_t WRONG[6] = {0, 3, 7, 8, 16, 19};
   for (int i = 0; i < 6; ++i) {
     char place[32];
-    uint16_t kept = val[WRONG[i]];
+    uint32_t kept = val[WRONG[i]];
     val[WRONG[i]] = i % 2 ? 65535 : 8;
     lp[0] = 7;
     SCORE(BNN_ERR_INVALID, val, 20);

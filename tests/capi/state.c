@@ -200,7 +200,7 @@ static void too_short(void) {
   /* Just the steps that were made: it is done. */
   U64(o, "sampling_steps", 3);
   OK(bnn_sampler_load(model, corpus, o, path, strlen(path), &none, &err));
-  IS(BNN_ERR_INVALID, bnn_sampler_step(none, &phase, &due, &err));
+  IS(BNN_ERR_DONE, bnn_sampler_step(none, &phase, &due, &err));
   bnn_sampler_free(s), bnn_sampler_free(none), bnn_model_free(model), bnn_corpus_free(corpus), bnn_options_free(o);
 }
 

@@ -8,21 +8,21 @@ static size_t lens[B];
 
 static bnn_generator *generator = NULL;
 
-typedef struct { size_t prompt; uint16_t token; double h, mi, lp; } seen;
+typedef struct { size_t prompt; uint32_t token; double h, mi, lp; } seen;
 typedef struct { seen all[2000]; size_t n, ends_after[B], made[B]; int refused; } watcher;
 
-static int32_t watch(void *user_data, size_t prompt, uint16_t token, double h, double mi, double lp) {
+static int32_t watch(void *user_data, size_t prompt, uint32_t token, double h, double mi, double lp) {
   watcher *w = user_data;
   seen s = {prompt, token, h, mi, lp};
   if (w->n < 2000) w->all[w->n++] = s;
   return ++w->made[prompt] != w->ends_after[prompt];
 }
 
-static int32_t watch_one(void *user_data, uint16_t token, double h, double mi, double lp) {
+static int32_t watch_one(void *user_data, uint32_t token, double h, double mi, double lp) {
   return watch(user_data, 0, token, h, mi, lp);
 }
 
-static int32_t inside(void *user_data, size_t prompt, uint16_t token, double h, double mi, double lp) {
+static int32_t inside(void *user_data, size_t prompt, uint32_t token, double h, double mi, double lp) {
   static char c[64];
   size_t needed, offsets[2];
   double a, b;
@@ -33,7 +33,7 @@ static int32_t inside(void *user_data, size_t prompt, uint16_t token, double h, 
   return 0;
 }
 
-static int32_t frees(void *user_data, size_t prompt, uint16_t token, double h, double mi, double lp) {
+static int32_t frees(void *user_data, size_t prompt, uint32_t token, double h, double mi, double lp) {
   (void)prompt, (void)token, (void)h, (void)mi, (void)lp;
   bnn_generator **g = user_data;
   bnn_generator_free(*g);
@@ -84,12 +84,6 @@ static void refused(const bnn_options *o) {
   BATCH(BNN_ERR_NULL, NULL, p, two, 2, &needed, offsets, h, mi);
   BATCH(BNN_ERR_NULL, generator, NULL, two, 2, &needed, offsets, h, mi);
   NAMES("prompts");
-  BATCH(BNN_ERR_NULL, generator, p, NULL, 2, &needed, offsets, h, mi);
-  NAMES("prompt_lens");
-  BATCH(BNN_ERR_NULL, generator, p, two, 2, NULL, offsets, h, mi);
-  BATCH(BNN_ERR_NULL, generator, p, two, 2, &needed, NULL, h, mi);
-  BATCH(BNN_ERR_NULL, generator, p, two, 2, &needed, offsets, NULL, mi);
-  BATCH(BNN_ERR_NULL, generator, p, two, 2, &needed, offsets, h, NULL);
   BATCH(BNN_ERR_INVALID, generator, p, two, SIZE_MAX, &needed, offsets, h, mi);
   p[1] = NULL;
   BATCH(BNN_ERR_NULL, generator, p, two, 2, &needed, offsets, h, mi);

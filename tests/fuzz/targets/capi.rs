@@ -40,6 +40,7 @@ calls! {
     A B C D E F G H;
     A B C D E F G H I;
     A B C D E F G H I J;
+    A B C D E F G H I J K;
     A B C D E F G H I J K L;
     A B C D E F G H I J K L M;
     A B C D E F G H I J K L M N O;
@@ -49,7 +50,7 @@ calls! {
 macro_rules! one_of {
     ($s:ident; $($f:ident($($arg:tt)+))*) => {{
         let all: &[fn(&mut State)] = &[$(|s| {
-            s.extreme = matches!(stringify!($f), "bnn_options_set_u64" | "bnn_sampler_extend" | "bnn_agreement" | "bnn_sampler_draw" | "bnn_store_append");
+            s.extreme = matches!(stringify!($f), "bnn_options_set_u64" | "bnn_sampler_batch" | "bnn_sampler_extend" | "bnn_agreement" | "bnn_sampler_draw" | "bnn_store_append");
             let f: unsafe extern "C" fn($(one_of!(@ $arg)),+) -> i32 = $f;
             f.call(s);
         }),*];
@@ -68,8 +69,12 @@ fn step(s: &mut State) {
         bnn_check_samples(1 2 3 4 5)
         bnn_sampler_missing(1 2 3 4)
         bnn_context_threads(1 2 3)
+        bnn_context_info(1 2 3)
         bnn_corpus_from_file(1 2 3 4)
         bnn_corpus_from_text(1 2 3 4)
+        bnn_corpus_from_tokens(1 2 3 4 5 6 7)
+        bnn_corpus_from_nanogpt(1 2 3 4 5)
+        bnn_corpus_vocabulary(1 2 3 4 5)
         bnn_corpus_sizes(1 2 3 4 5)
         bnn_corpus_tokens(1 2 3 4 5 6)
         bnn_corpus_encode(1 2 3 4 5 6 7)
@@ -84,6 +89,7 @@ fn step(s: &mut State) {
         bnn_ensemble_score(1 2 3 4 5 6 7)
         bnn_generator_new(1 2 3 4 5)
         bnn_generator_generate(1 2 3 4 5 6 7 8 9 10 11 12 13)
+        bnn_generator_generate_tokens(1 2 3 4 5 6 7 8 9 10 11 12 13)
         bnn_generator_generate_batch(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
         bnn_generator_score_texts(1 2 3 4 5 6 7 8)
         bnn_bleu(1 2 3 4 5 6 7 8 9)
@@ -98,15 +104,28 @@ fn step(s: &mut State) {
         bnn_model_sizes(1 2 3 4)
         bnn_model_get_params(1 2 3 4)
         bnn_model_set_params(1 2 3 4)
-        bnn_model_tensor(1 2 3 4 5 6 7 8)
+        bnn_model_tensor(1 2 3 4 5 6 7 8 9 10 11)
+        bnn_model_find_tensor(1 2 3 4 5)
+        bnn_model_info(1 2 3)
+        bnn_model_copy(1 2 3)
         bnn_model_loss(1 2 3 4 5)
-        bnn_model_gradient(1 2 3 4 5 6 7 8 9 10)
+        bnn_evaluator_new(1 2 3)
+        bnn_evaluator_loss(1 2 3 4 5 6 7 8 9 10 11)
+        bnn_evaluator_gradient(1 2 3 4 5 6 7 8 9 10 11 12)
+        bnn_evaluator_squares(1 2 3 4 5 6 7 8 9 10 11 12 13)
+        bnn_evaluator_log_probs(1 2 3 4 5 6 7 8 9)
+        bnn_evaluator_logits(1 2 3 4 5 6 7 8 9)
         bnn_model_save(1 2 3 4 5 6)
         bnn_model_load(1 2 3 4 5 6)
+        bnn_model_save_safetensors(1 2 3 4)
+        bnn_model_read_safetensors(1 2 3 4)
         bnn_options_new(1 2)
         bnn_options_set_f64(1 2 3 4 5)
         bnn_options_set_u64(1 2 3 4 5)
         bnn_options_set_str(1 2 3 4 5 6)
+        bnn_options_set_text(1 2 3 4 5 6)
+        bnn_options_copy(1 2 3)
+        bnn_options_unread(1 2 3 4 5)
         bnn_options_unset(1 2 3 4)
         bnn_options_get_f64(1 2 3 4 5)
         bnn_options_get_u64(1 2 3 4 5)
@@ -161,7 +180,19 @@ fn step(s: &mut State) {
         bnn_store_verify(1 2)
         bnn_store_keep_last(1 2 3 4)
         bnn_store_keep_every(1 2 3 4)
-        bnn_trainer_new(1 2 3 4 5)
+        bnn_trainer_new(1 2 3 4 5 6)
+        bnn_trainer_load(1 2 3 4 5 6 7)
+        bnn_trainer_save(1 2 3 4)
+        bnn_trainer_step_tokens(1 2 3 4 5 6)
+        bnn_trainer_get_params(1 2 3 4)
+        bnn_trainer_keep_best(1 2 3 4)
+        bnn_trainer_get_best(1 2 3 4)
+        bnn_trainer_report(1 2 3)
+        bnn_sampler_batch(1 2 3 4 5 6 7 8)
+        bnn_sampler_step_loss_gradient(1 2 3 4 5 6 7)
+        bnn_sampler_step_gradient_f64(1 2 3 4 5 6 7 8)
+        bnn_sampler_get_momenta(1 2 3 4)
+        bnn_sampler_get_mass(1 2 3 4)
         bnn_trainer_step(1 2 3)
         bnn_trainer_finish(1 2)
     }

@@ -142,6 +142,7 @@ handles! {
     contexts: bnn_context, bnn_context_free;
     corpora: bnn_corpus, bnn_corpus_free;
     ensembles: bnn_ensemble, bnn_ensemble_free;
+    evaluators: bnn_evaluator, bnn_evaluator_free;
     generators: bnn_generator, bnn_generator_free;
     models: bnn_model, bnn_model_free;
     options: bnn_options, bnn_options_free;
@@ -156,7 +157,7 @@ handles! {
 pub struct Arrays {
     pub singles: Vec<f32>,
     doubles: Vec<f64>,
-    tokens: Vec<u16>,
+    tokens: Vec<u32>,
     flags: Vec<i32>,
     texts: Vec<*const c_char>,
     lens: Vec<usize>,
@@ -186,9 +187,9 @@ impl Arrays {
             tokens: (0..n)
                 .map(|i| {
                     if i / ROOM == 2 && i % 31 == 7 {
-                        u16::MAX
+                        u32::MAX
                     } else {
-                        (i * i % 8) as u16
+                        (i * i % 8) as u32
                     }
                 })
                 .collect(),
@@ -286,7 +287,7 @@ macro_rules! arrays {
     };
 }
 
-arrays! { singles: f32; doubles: f64; tokens: u16; flags: i32; }
+arrays! { singles: f32; doubles: f64; tokens: u32; flags: i32; }
 
 impl Arg for *const *const c_char {
     fn take(s: &mut State) -> Self {
@@ -310,7 +311,7 @@ macro_rules! written {
     };
 }
 
-written! { f32 f64 u16 u32 u64 usize i32 c_char }
+written! { f32 f64 u32 u64 usize i32 c_char }
 
 impl Arg for *const c_char {
     fn take(s: &mut State) -> Self {
@@ -425,14 +426,14 @@ unsafe extern "C" fn gradient(
     goes_on(user_data)
 }
 
-unsafe extern "C" fn token(user_data: *mut c_void, _: u16, _: f64, _: f64, _: f64) -> i32 {
+unsafe extern "C" fn token(user_data: *mut c_void, _: u32, _: f64, _: f64, _: f64) -> i32 {
     goes_on(user_data)
 }
 
 unsafe extern "C" fn batch_token(
     user_data: *mut c_void,
     _: usize,
-    _: u16,
+    _: u32,
     _: f64,
     _: f64,
     _: f64,
