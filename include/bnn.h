@@ -459,7 +459,7 @@ bnn_status bnn_check_checkpoint(const char *path,
  *
  * [in] sampler: made or loaded, of the store's model and settings; store, as it was opened and appended to since. [out] report: missing: how many; first:
  * the file name of the first, empty when none is missing. Samples that the store has from later steps than the sampler's are no holes: they are drawn again,
- * and bnn_store_append compares them. None is missing of ekf, vi, laplace, swag and ivon, whose samples are drawn at the end. Errors: BNN_ERR_SHAPE for a sampler of
+ * and bnn_store_append compares them. None is missing of ekf, vi, laplace, swag, ivon, ema and snapshots, whose samples are drawn at the end. Errors: BNN_ERR_SHAPE for a sampler of
  * another number of parameters, BNN_ERR_MISMATCH for another seed (other settings are not compared); BNN_ERR_INVALID for more than a million, which no
  * chain has lost: its file was forged.
  */
@@ -1429,8 +1429,8 @@ bnn_status bnn_report_get_f64s(const bnn_report *report,
  *
  * [in] corpus: its text; NULL where every batch is the caller's, and num_data says how many data they are of; options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass, the schedules, warmup_steps,
  * sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi,
- * laplace, swag and ivon num_epochs, step_size, chain, init_sd, transition_sd, ekf_labels, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
- * laplace_labels, laplace_fit_prior, swag_every, swag_rank, ivon_decay, of vi, swag and ivon schedule; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
+ * laplace, swag, ivon, ema and snapshots num_epochs, step_size, chain, init_sd, transition_sd, ekf_labels, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
+ * laplace_labels, laplace_fit_prior, swag_every, swag_rank, ivon_decay, ema_decay, num_samples, of vi, swag, ivon, ema and snapshots schedule; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
  * batch_order, window; NULL for defaults.
  * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE, BNN_ERR_DATA when the text is too short.
  * The sampler is a function of options, model and corpus: the same on any number of threads.
@@ -1446,9 +1446,9 @@ bnn_status bnn_sampler_new(const bnn_model *model,
  *
  * [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass,
  * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, num_data (for
- * bnn_sampler_step_size alone); of ekf, vi, laplace, swag and ivon step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
+ * bnn_sampler_step_size alone); of ekf, vi, laplace, swag, ivon, ema and snapshots step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
  * (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, chain, init_sd, transition_sd, init_log_scale, vi_n_samples,
- * stick_the_landing, prior_std, laplace_fit_prior, swag_every, swag_rank, ivon_decay; NULL for defaults.
+ * stick_the_landing, prior_std, laplace_fit_prior, swag_every, swag_rank, ivon_decay, ema_decay, num_samples; NULL for defaults.
  * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE.
  */
 bnn_status bnn_sampler_new_with_gradients(const bnn_context *context,
@@ -1685,7 +1685,7 @@ bnn_status bnn_sampler_get_mass(const bnn_sampler *sampler,
                                 bnn_error *err);
 
 /**
- * Copies out the mean and the standard deviations of the normals that ekf, vi, laplace, swag or ivon have fitted so far.
+ * Copies out the mean and the standard deviations of what ekf, vi, laplace, swag, ivon, ema or snapshots have fitted so far.
  *
  * [out] mean, sd: n floats each; sd is infinite where laplace has no precision. Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
  */
@@ -1696,12 +1696,17 @@ bnn_status bnn_sampler_get_normals(const bnn_sampler *sampler,
                                    bnn_error *err);
 
 /**
- * Draws from the normals that ekf, vi, laplace, swag or ivon have fitted so far, at any time.
+ * Draws from what ekf, vi, laplace, swag, ivon, ema or snapshots have fitted so far, at any time.
  *
- * [in] index: which draw of the seed: the same index gives the same draw. [out] params: n floats.
- * Errors: BNN_ERR_INVALID for a chain, BNN_ERR_SHAPE.
+ * [in] index: which draw of the seed: the same index gives the same draw; of snapshots the state of that number, from 0, where it is kept already; of ema always
+ * the average. [out] params: n floats.
+ * Errors: BNN_ERR_INVALID for a chain and for a snapshot that there is not, BNN_ERR_SHAPE.
  */
-bnn_status bnn_sampler_draw(const bnn_sampler *sampler, uint64_t index, float *params, size_t n, bnn_error *err);
+bnn_status bnn_sampler_draw(const bnn_sampler *sampler,
+                            uint64_t index,
+                            float *params,
+                            size_t n,
+                            bnn_error *err);
 
 /**
  * Reports what the last step found.
