@@ -276,7 +276,7 @@ fn an_estimate_that_cannot_be_made_is_off_by_default_and_refused_when_asked_for(
         assert_eq!(chain.noise_correction, want);
     }
     for (given, part) in [
-        (few(1, 0), "at least 2 gradients"),
+        (few(1, 0), "at least 3 gradients"),
         (
             Given {
                 sampler: Some(SamplerChoice::Chain(Method::Sghmc)),
