@@ -1428,7 +1428,7 @@ bnn_status bnn_report_get_f64s(const bnn_report *report,
  * Makes a sampler on a model's posterior that starts at the model's parameters.
  *
  * [in] corpus: its text; NULL where every batch is the caller's, and num_data says how many data they are of; options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass, the schedules, warmup_steps,
- * sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, temperature_every, llc_every; of ekf, vi,
+ * sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, step_growth, temperature_every, llc_every; of ekf, vi,
  * laplace, swag, ivon, ema and snapshots num_epochs, step_size, chain, init_sd, transition_sd, ekf_labels, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
  * laplace_labels, laplace_fit_prior, swag_every, swag_rank, ivon_decay, ema_decay, num_samples, of vi, swag, ivon, ema and snapshots schedule; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
  * batch_order, window; NULL for defaults.
@@ -1445,7 +1445,7 @@ bnn_status bnn_sampler_new(const bnn_model *model,
  * Makes a sampler on any differentiable log posterior, whose gradients the caller gives, that starts at theta0.
  *
  * [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass,
- * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, num_data (for
+ * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, step_growth, num_data (for
  * bnn_sampler_step_size alone); of ekf, vi, laplace, swag, ivon, ema and snapshots step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
  * (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, chain, init_sd, transition_sd, init_log_scale, vi_n_samples,
  * stick_the_landing, prior_std, laplace_fit_prior, swag_every, swag_rank, ivon_decay, ema_decay, num_samples; NULL for defaults.

@@ -9,6 +9,7 @@ mod common;
 use bnn::backend::Cpu;
 use bnn::data::{Batch, Windows};
 use bnn::gpt::{Gelu, Gpt, GptConfig, Objective};
+use bnn::inference::{Inference, Session};
 use bnn::metrics::local_learning_coefficient;
 use bnn::posterior::{Posterior, Prior};
 use bnn::rng::{Stream, StreamTag};
@@ -691,6 +692,122 @@ fn the_search_for_a_step_goes_on_bit_for_bit() {
         auto.step(&mut sampler, &grad, 0.0).unwrap();
     }
     assert!(sampler.config().alpha == c.alpha && sampler.config().step_size != c.step_size);
+}
+
+/// One coordinate in two hundred is stiff, which the means of a search do not see.
+fn stiff(i: usize) -> f32 {
+    if i.is_multiple_of(200) { 400.0 } else { 1.0 }
+}
+
+fn stiff_settings(step_size: f64) -> ChainConfig {
+    let mut c = ChainConfig::new(Method::Baoa, step_size);
+    (c.temperature, c.sigma) = (0.6, 1.2);
+    (c.warmup_steps, c.sampling_steps, c.thinning) = (200, 10, 1);
+    c.alpha = stability::alpha_for_momentum(&c, 0.9).unwrap();
+    c
+}
+
+/// The longest step of a search on the stiff target, and the settings that it ends with; none where the chain diverged.
+fn searched(c: &ChainConfig, mut auto: AutoStep) -> Option<(f64, ChainConfig)> {
+    let start = vec![0.0; 4000];
+    let mut sampler = Sampler::new(Cpu::new(1).unwrap(), &start, c.clone()).unwrap();
+    let mut longest = 0.0f64;
+    while sampler.phase() == Phase::Warmup {
+        let theta = sampler.params().iter().enumerate();
+        let grad = theta.map(|(i, t)| -stiff(i) * t).collect();
+        let report = auto.step(&mut sampler, &grad, 0.0).ok()?;
+        longest = longest.max(report.step_size);
+    }
+    Some((longest, sampler.config().clone()))
+}
+
+/// Without a ceiling the search goes past what the stiff coordinates bear; with their curvature it stays at 0.95 times that, from below
+/// and from above, and with a limit to its growth at that.
+#[test]
+fn a_search_stays_below_its_ceilings() {
+    let limit = |c: &ChainConfig| stability::stability_limit(c, 400.0);
+    let c = stiff_settings(0.02);
+    let auto = || AutoStep::new(&c, 0.1, true).unwrap();
+    let free = searched(&c, auto());
+    // From 0.02 it doubles three times, to 4/3 of the limit, before the stiff coordinates show in the means.
+    assert!(free.is_none_or(|(longest, _)| longest > 1.3 * limit(&c)));
+
+    let mut known = auto();
+    known.limit_curvature(400.0);
+    let (longest, found) = searched(&c, known).expect("stable");
+    let want = 0.95 * limit(&c);
+    assert!((found.step_size / want - 1.0).abs() < 1e-9 && longest <= want * (1.0 + 1e-9));
+    assert!((want - 0.95 * 2.0 * 1.2 / 20.0).abs() < 1e-9);
+    let pair = stability::optimizer_pair(&found, 1.0);
+    assert!((pair.momentum - 0.9).abs() < 1e-9, "{pair:?}");
+
+    let grown = auto().at_most(1.7).unwrap();
+    assert_eq!((grown.growth(), auto().growth()), (Some(1.7), None));
+    let (longest, found) = searched(&c, grown).expect("stable");
+    assert!((found.step_size / 0.034 - 1.0).abs() < 1e-9 && longest == found.step_size);
+    for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(auto().at_most(bad).is_err());
+    }
+
+    // A step that was given too long comes down before it is made.
+    let c = stiff_settings(0.2);
+    let mut known = AutoStep::new(&c, 0.1, true).unwrap().at_most(1.0).unwrap();
+    known.limit_curvature(400.0);
+    let (longest, found) = searched(&c, known).expect("stable");
+    assert!(longest <= want * (1.0 + 1e-9) && found.step_size <= longest);
+    // A direction that bends the other way limits nothing.
+    let mut known = AutoStep::new(&c, 0.1, true).unwrap();
+    known.limit_curvature(-3.0);
+    assert_eq!(known.ceiling(&c), f64::INFINITY);
+}
+
+/// The heat of the gradient's noise that no friction takes out is an error of the step, whatever the momenta show.
+#[test]
+fn heat_that_is_left_is_in_the_budget() {
+    let c = stiff_settings(0.05);
+    let n = 500;
+    let mut sampler = Sampler::new(Cpu::new(1).unwrap(), &vec![0.0; n], c.clone()).unwrap();
+    let clamped = 4.0 * 4.0 * c.temperature * c.sigma.powi(2) / c.step_size.powi(2);
+    sampler
+        .set_gradient_noise(&vec![clamped as f32; n])
+        .unwrap();
+    let left = sampler.noise_heat().unwrap().unwrap().residual;
+    assert!((left - 3.0).abs() < 1e-5);
+    let mut auto = AutoStep::new(&c, 0.1, true).unwrap();
+    for _ in 0..20 {
+        auto.step(&mut sampler, &vec![0.0; n], 0.0).unwrap();
+    }
+    assert_eq!(auto.state().error, left);
+    assert!((sampler.config().step_size / 0.05 - 0.25).abs() < 1e-12);
+}
+
+/// A session gives its search what it finds of the curvature, and its file does.
+#[test]
+fn a_session_limits_its_search_by_the_curvature() {
+    let c = stiff_settings(0.2);
+    let inference = || Inference::Chain {
+        sampler: c.clone(),
+        preconditioner: Preconditioner::None,
+        auto_step: Some(AutoStep::new(&c, 0.1, true).unwrap()),
+    };
+    let (cpu, n) = (Cpu::new(1).unwrap(), 400);
+    let mut s = Session::with_gradients(&cpu, inference(), 1.0, &vec![0.0; n]).unwrap();
+    let found = s.find_curvature_with(30, |at, out| {
+        (0..n).for_each(|i| out[i] = -stiff(i) * at[i]);
+        Ok(())
+    });
+    let largest = found.unwrap().largest;
+    assert!((largest / 400.0 - 1.0).abs() < 1e-3, "{largest}");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chain.bnn");
+    s.save(&path).unwrap();
+    let resumed = Session::resume_with_gradients(&cpu, inference(), 1.0, n, &path).unwrap();
+    let want = 0.95 * stability::stability_limit(&c, largest);
+    for mut s in [s, resumed] {
+        s.step_with_gradient(&vec![0.0; n], 0.0).unwrap();
+        let h = s.sampler().unwrap().config().step_size;
+        assert!((h / want - 1.0).abs() < 1e-9, "{h} {want}");
+    }
 }
 
 /// 120 steps of warm-up in windows of 12, of which the later 6 are looked at.

@@ -148,7 +148,11 @@ fn session<B: Backend + 'static>(
     header: Header,
     file: Option<ChainFile>,
 ) -> Result<Session<B>> {
-    let mut file = file;
+    let (mut file, mut engine) = (file, engine);
+    let curvature = file.as_mut().map_or(Ok(None), ChainFile::curvature)?;
+    if let Some(found) = &curvature {
+        engine.limit_step(found);
+    }
     Ok(Session {
         backend: backend.clone(),
         engine,
@@ -157,7 +161,7 @@ fn session<B: Backend + 'static>(
         num_data: 1.0,
         header,
         keeps_center: true,
-        curvature: file.as_mut().map_or(Ok(None), ChainFile::curvature)?,
+        curvature,
         monitors: Vec::new(),
         stored: file.as_ref().and_then(ChainFile::stored).cloned(),
         watchers: Vec::new(),

@@ -14,7 +14,8 @@ const MOST_BATCHES: usize = 1024;
 
 impl<B: Backend + 'static> Session<B> {
     /// Finds extreme curvatures per mass at the chain's parameters, from the mean over the batches of its next `batches` steps. The chain goes on
-    /// as if nothing had been asked; its file has what was found last.
+    /// as if nothing had been asked, but for a search for its step, whose ceiling follows
+    /// ([`AutoStep::limit_curvature`](crate::samplers::AutoStep::limit_curvature)); its file has what was found last.
     ///
     /// # Errors
     /// Returns the errors of [`Chain::curvature`](crate::samplers::Chain::curvature), and [`Error::Conflict`] for fits and gradients of the caller's.
@@ -50,7 +51,7 @@ impl<B: Backend + 'static> Session<B> {
     }
 
     /// Finds extreme curvatures per mass at the chain's parameters from gradients of the caller's: `gradient` writes that of the log posterior at its
-    /// first argument to its second, (n_params) each.
+    /// first argument to its second, (n_params) each. A search for the step goes on as with [`Session::find_curvature`].
     ///
     /// # Errors
     /// Returns the errors of [`extreme_curvature`] and of `gradient`, and [`Error::Conflict`] for fits.
@@ -72,6 +73,7 @@ impl<B: Backend + 'static> Session<B> {
             v.upload(&mut on_device, &host)?;
             v.combine(sum, Combine::Axpy(a, &on_device))
         })?;
+        self.engine.limit_step(&found);
         self.curvature = Some(found);
         Ok(found)
     }

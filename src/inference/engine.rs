@@ -5,8 +5,8 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::samplers::laplace::PriorFit;
 use crate::samplers::{
-    AutoStep, Chain, Factors, GaussianApproximation, GaussianConfig, GaussianFit, GaussianMethod,
-    GaussianState, Phase, Sampler,
+    AutoStep, Chain, ExtremeEigenvalues, Factors, GaussianApproximation, GaussianConfig,
+    GaussianFit, GaussianMethod, GaussianState, Phase, Sampler,
 };
 
 pub(super) enum Engine<B: Backend + 'static> {
@@ -67,6 +67,19 @@ impl<B: Backend + 'static> Engine<B> {
             Self::Chain(c) => c.auto_step(),
             OwnChain(c) => c.auto_step.as_ref(),
             Fit(_) | OwnFit(_) => None,
+        }
+    }
+
+    /// Gives a search for the step the largest curvature per mass.
+    pub fn limit_step(&mut self, found: &ExtremeEigenvalues) {
+        match self {
+            Self::Chain(c) => c.limit_step(found),
+            OwnChain(c) => {
+                if let Some(auto) = &mut c.auto_step {
+                    auto.limit_curvature(found.largest);
+                }
+            }
+            Fit(_) | OwnFit(_) => {}
         }
     }
 

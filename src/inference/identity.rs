@@ -154,6 +154,10 @@ fn of_inference(inference: &Inference, on_model: bool) -> Result<Value> {
                     "step_tolerance": a.tolerance(),
                     "keep_momentum": a.keeps_momentum(),
                 });
+                // Searches of older files have no ceiling.
+                if let Some(growth) = a.growth() {
+                    all["auto_step"]["step_growth"] = growth.into();
+                }
             }
             Ok(all)
         }

@@ -49,7 +49,8 @@ impl Run<'_> {
                 return Err(Error::Interrupted);
             }
             // At its start, with the mass that it has there, and on its own first batch.
-            if index == 0 && session.steps_made() == mass_at {
+            let looks = index == 0 || self.config.auto_step;
+            if looks && session.steps_made() == mass_at {
                 match self.look_at_curvature(&mut session, ctx) {
                     // The state is kept, and the next process looks.
                     Err(Error::Interrupted) => continue,
@@ -89,7 +90,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Looks for the largest curvature once. It is advice: a chain that can run does not end for want of it.
+    /// Looks for the largest curvature once. It is advice, and a ceiling for a search for the step: a chain that can run does not end for want of it.
     fn look_at_curvature(&self, session: &mut Session<Device>, ctx: &mut Context) -> Result<()> {
         let products = self.config.curvature_iterations;
         if products == 0 || session.curvature().is_some() {

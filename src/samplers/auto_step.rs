@@ -17,7 +17,13 @@
 //! find a step for it. SGLD's variance is too large by 1 / (1 - e) there, and by V's part besides:
 //! epsilon lambda / 2 + epsilon V / (2 T M), which is e to first order.
 //!
-//! All are means over parameters: a few stiff directions can be off by far more than e.
+//! All are means over parameters: a few stiff directions can be off by far more than e. Where the gradient's noise is made up for, e is not below the
+//! mean heating that is left of it ([`NoiseHeat::residual`](super::NoiseHeat)).
+//!
+//! **Ceilings.** What the means do not see is left to two of them. The step grows to at most [`AutoStep::at_most`] times the one that was given. And where
+//! the largest curvature per mass is known ([`AutoStep::limit_curvature`]), the step is at most 0.95 times the largest that is stable in that direction
+//! ([`super::stability::stability_limit`]): with BAOA h omega is at most 1.9, and w = h^2 omega^2 / 4 of its error e w / (1 - w) at most 0.9. A step above a
+//! ceiling comes down to it before it is made.
 //!
 //! **The search.** Four fifths of the warm-up are cut into eight windows. After each h is multiplied with (budget / e)^(1/2) (SGLD: the first power),
 //! at least 1/4 and at most 2, e from the second half of the window. The last fifth forgets the changes; from then on nothing moves. Everything is a
@@ -26,7 +32,7 @@
 //! **Friction.** With `keep_momentum` alpha is divided by what h is multiplied with, so that the optimiser's momentum stays
 //! ([`super::stability::optimizer_pair`]). Else it stays itself. A step that the settings do not allow is not made: h then stays.
 
-use super::{ChainConfig, Phase, Sampler, StepReport};
+use super::{ChainConfig, Phase, Sampler, StepReport, stability};
 use crate::backend::Vectors;
 use crate::backend::vectors::RangeMoments;
 use crate::error::{Error, Result};
@@ -34,6 +40,9 @@ use serde::{Deserialize, Serialize};
 
 /// Windows, each of which ends with a new step size.
 const WINDOWS: u64 = 8;
+
+/// The share of the largest stable step that a search may take.
+const STABLE_SHARE: f64 = 0.95;
 
 /// The search's whole state as plain data.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,6 +102,9 @@ pub struct AutoStep {
     tolerance: f64,
     keep_momentum: bool,
     window: u64, // steps
+    given: f64,  // step size
+    growth: Option<f64>,
+    curvature: Option<f64>, // the largest, over the mass
     state: AutoStepState,
 }
 
@@ -132,6 +144,9 @@ impl AutoStep {
             tolerance,
             keep_momentum: keep_momentum && config.method.has_momenta(),
             window: 4 * config.warmup_steps / 5 / WINDOWS,
+            given: config.step_size,
+            growth: None,
+            curvature: None,
             state: AutoStepState {
                 step_size: config.step_size,
                 alpha: config.alpha,
@@ -141,6 +156,44 @@ impl AutoStep {
                 steps: 0,
             },
         })
+    }
+
+    /// Lets the step grow to at most `growth` times the one that the search was given; without it there is no such ceiling.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] when it is not a positive number.
+    pub fn at_most(self, growth: f64) -> Result<Self> {
+        if !(growth.is_finite() && growth > 0.0) {
+            return Err(Error::out_of_range(
+                "step_growth",
+                "a positive number",
+                growth,
+            ));
+        }
+        Ok(Self {
+            growth: Some(growth),
+            ..self
+        })
+    }
+
+    /// Keeps the step below 0.95 times the largest that is stable in a direction of this curvature over the mass (without sigma). It is no part of
+    /// the state.
+    pub fn limit_curvature(&mut self, lambda_over_mass: f64) {
+        self.curvature = Some(lambda_over_mass);
+    }
+
+    /// Returns how many times the given step the search may take, where that is limited.
+    pub fn growth(&self) -> Option<f64> {
+        self.growth
+    }
+
+    /// Returns the largest step that the search may take under settings with this friction; infinite where nothing limits it.
+    pub fn ceiling(&self, c: &ChainConfig) -> f64 {
+        let grown = self.growth.map_or(f64::INFINITY, |g| g * self.given);
+        let stable = self.curvature.map(|l| stability::stability_limit(c, l));
+        let stable = stable.map_or(f64::INFINITY, |h| STABLE_SHARE * h);
+        // Where no step is stable, a shorter one does not help.
+        grown.min(if stable > 0.0 { stable } else { f64::INFINITY })
     }
 
     /// Returns the budget.
@@ -234,6 +287,9 @@ impl AutoStep {
         if sampler.phase() != Phase::Warmup || made >= WINDOWS * window {
             return make(sampler);
         }
+        if sampler.config().step_size > self.ceiling(sampler.config()) {
+            self.multiply(sampler, 1.0);
+        }
         let mut sums = [RangeMoments::default()];
         let all = 0..sampler.len();
         let counts = at >= window / 2;
@@ -262,27 +318,39 @@ impl AutoStep {
     fn end_window<V: Vectors>(&mut self, sampler: &mut Sampler<V>) -> Result<()> {
         let n = self.state.steps.max(1) as f64;
         // What the step makes up for is no error of its.
-        let known = sampler.noise_heat()?.map_or(0.0, |heat| heat.per_mass);
-        let (c, s) = (sampler.config(), &mut self.state);
-        let (kinetic, force) = (s.kinetic / n, (s.force / n - known).max(0.0));
-        let (h, scheme) = (c.step_size, c.method.scheme());
+        let heat = sampler.noise_heat()?.unwrap_or_default();
+        let (c, s) = (sampler.config(), self.state);
+        let (kinetic, force) = (s.kinetic / n, (s.force / n - heat.per_mass).max(0.0));
+        let scheme = c.method.scheme();
         let error = scheme.temperature_error(c, kinetic, force);
         // What is too large for a number is too large.
         let error = error.filter(|e| e.is_finite()).unwrap_or(f64::MAX);
+        let error = error.max(heat.residual);
         let power = if scheme.has_momenta() { 0.5 } else { 1.0 };
         let factor = (self.tolerance / error).powf(power).clamp(0.25, 2.0);
-        let friction = if self.keep_momentum { factor } else { 1.0 };
-        let alpha = c.alpha / friction;
-        if sampler.set_step(h * factor, alpha).is_ok() {
-            (s.step_size, s.alpha) = (h * factor, alpha);
-        }
-        *s = AutoStepState {
+        self.multiply(sampler, factor);
+        self.state = AutoStepState {
             error,
             kinetic: 0.0,
             force: 0.0,
             steps: 0,
-            ..*s
+            ..self.state
         };
         Ok(())
+    }
+
+    /// Multiplies the step, up to its ceiling; one that the settings do not allow stays.
+    fn multiply<V: Vectors>(&mut self, sampler: &mut Sampler<V>, factor: f64) {
+        let c = sampler.config();
+        let step_size = (c.step_size * factor).min(self.ceiling(c));
+        let friction = if self.keep_momentum {
+            step_size / c.step_size
+        } else {
+            1.0
+        };
+        let alpha = c.alpha / friction;
+        if sampler.set_step(step_size, alpha).is_ok() {
+            (self.state.step_size, self.state.alpha) = (step_size, alpha);
+        }
     }
 }

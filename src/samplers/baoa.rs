@@ -87,7 +87,8 @@ impl Scheme for Baoa {
         }
         if c.beta != 0.0 {
             return Err(Error::conflict(format!(
-                "beta: baoa does not use it, and {} was given: leave it at 0",
+                "beta: baoa takes a variance for each parameter in its place, and {} was given: leave it at 0, and have the variances estimated \
+                 (noise_correction diagonal) or give them (set_gradient_noise)",
                 c.beta
             )));
         }

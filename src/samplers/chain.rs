@@ -319,7 +319,7 @@ impl<B: Backend> Chain<B> {
 
     /// Finds the extreme curvatures per mass at the chain's parameters, from the mean of `batches` and at most `products` products with the Hessian: two
     /// gradients each for every batch, with f32 products whatever the device's precision, and room for five vectors of parameters. The chain goes on
-    /// as if nothing had been asked.
+    /// as if nothing had been asked, but for a search for its step ([`AutoStep::limit_curvature`]).
     ///
     /// # Errors
     /// Returns the errors of [`curvature::extreme_curvature`], and an error when there is no batch or one does not fit.
@@ -349,7 +349,7 @@ impl<B: Backend> Chain<B> {
         let stream = Stream::new(c.seed, StreamTag::Curvature, c.chain);
         let (theta, mass) = (sampler.params(), sampler.mass());
         // Differences of gradients: rounded operands would make them noise.
-        posterior.in_f32(|posterior| {
+        let found = posterior.in_f32(|posterior| {
             curvature::extreme_curvature(v, theta, mass, products, stream, |point, a, out| {
                 for batch in batches {
                     look()?;
@@ -361,7 +361,16 @@ impl<B: Backend> Chain<B> {
                 }
                 Ok(())
             })
-        })
+        })?;
+        self.limit_step(&found);
+        Ok(found)
+    }
+
+    /// Gives a search for the step the largest curvature per mass.
+    pub(crate) fn limit_step(&mut self, found: &curvature::ExtremeEigenvalues) {
+        if let Some(auto) = &mut self.auto_step {
+            auto.limit_curvature(found.largest);
+        }
     }
 
     /// Lets `auto` find the step size from now on, while the chain warms up; it is no part of the state. It does

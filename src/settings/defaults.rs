@@ -103,6 +103,14 @@ impl Case {
         }
     }
 
+    /// Returns that a search only lowers a model's step, whose stiffest directions its means do not see; of other targets nothing is known.
+    pub(super) fn step_growth(&self) -> f64 {
+        match self.target {
+            TargetKind::Gpt => 1.0,
+            _ => 0.0,
+        }
+    }
+
     fn moving(&self) -> Option<Method> {
         let method = self.sampler.chain().filter(|m| m.has_momenta());
         method.filter(|_| !self.friction_given)

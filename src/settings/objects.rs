@@ -147,7 +147,13 @@ impl Settings {
     /// Returns the errors of [`AutoStep::new`].
     pub fn auto_step(&self, sampler: &samplers::ChainConfig) -> Result<Option<AutoStep>> {
         let keep_momentum = self.momentum.is_some();
-        let search = || AutoStep::new(sampler, self.step_tolerance, keep_momentum);
+        let search = || {
+            let search = AutoStep::new(sampler, self.step_tolerance, keep_momentum)?;
+            match self.step_growth {
+                0.0 => Ok(search),
+                growth => search.at_most(growth),
+            }
+        };
         self.auto_step.then(search).transpose()
     }
 

@@ -228,6 +228,8 @@ settings! { case =>
         auto_step: bool = false, ANY, CHAIN, before: Some("false");
         /// Relative temperature error that `auto_step` may leave.
         step_tolerance: f64 = 0.1, INSIDE, CHAIN, before: Some("0.1");
+        /// How many times `learning_rate` the step that `auto_step` finds may be; 0 sets no such ceiling.
+        step_growth: f64 = case.step_growth(), FROM_0, CHAIN, before: Some("0.0");
         /// Run a step that is provably unstable.
         force: bool = false, ANY, RUN;
     }

@@ -138,7 +138,7 @@ impl Settings {
                 .any(fits)
         };
         Some(match name {
-            "step_tolerance" => (chain && self.auto_step, "chains with auto_step"),
+            "step_tolerance" | "step_growth" => (chain && self.auto_step, "chains with auto_step"),
             "final_fraction" => (
                 scheduled(|s| {
                     matches!(

@@ -100,6 +100,7 @@ int main(int argc, char **argv) {
   U64(o, "sampling_steps", SAMPLING);
   U64(o, "auto_step", 1);
   F64(o, "step_tolerance", 0.05);
+  F64(o, "step_growth", 1.5);
   U64(o, "temperature_every", EVERY);
   U64(o, "llc_every", LLC);
   OK(bnn_sampler_new(model, corpus, o, &s, &err));

@@ -63,7 +63,8 @@ pub fn alive(folder: &Path, out: &str) {
     (config.temperature, config.seed) = (t, 7);
     (config.warmup_steps, config.sampling_steps, config.thinning) = (warmup, sampling, 40);
     config.noise_correction = NoiseCorrection::Diagonal;
-    let auto = AutoStep::new(&config, 0.05, true).expect("a search");
+    let auto = AutoStep::new(&config, 0.05, true).and_then(|a| a.at_most(1.5));
+    let auto = auto.expect("a search");
     let rms = Preconditioner::Rms {
         steps: mass,
         floor: 0.1,
