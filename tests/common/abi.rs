@@ -90,7 +90,9 @@ fn declarations(header: &str) -> BTreeSet<String> {
     let macros = macros.filter(|l| !is_guard(l) && !numbers.iter().any(|n| l.starts_with(n)));
     let mut lines: BTreeSet<String> = macros.map(str::to_owned).collect();
     let (mut part, mut depth) = (String::new(), 0);
-    for c in other.join("\n").chars() {
+    // What C++ wraps around the functions is no declaration of its own.
+    let other = other.join("\n").replacen("extern \"C\" {", "", 1);
+    for c in other.chars() {
         match c {
             '{' => depth += 1,
             '}' => depth -= 1,
@@ -101,8 +103,7 @@ fn declarations(header: &str) -> BTreeSet<String> {
             continue;
         }
         let words: Vec<&str> = part.split_whitespace().collect();
-        let line = words.join(" ").replace("( ", "(");
-        lines.insert(line.replace("extern \"C\" { ", ""));
+        lines.insert(words.join(" ").replace("( ", "("));
         part.clear();
     }
     lines
