@@ -336,7 +336,7 @@ fn work(folder: &Path, text: &str, method: &str) -> Result<(), Failed> {
         64,
         &mut h.probe
     ));
-    let mut log_probs = vec![0.0f32; 64];
+    let mut log_probs = vec![0.0f64; 64];
     call!(bnn_probe_log_probs(
         h.probe,
         params.as_ptr(),

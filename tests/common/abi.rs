@@ -90,6 +90,9 @@ fn declarations(header: &str) -> BTreeSet<String> {
     let macros = macros.filter(|l| !is_guard(l) && !numbers.iter().any(|n| l.starts_with(n)));
     let mut lines: BTreeSet<String> = macros.map(str::to_owned).collect();
     let (mut part, mut depth) = (String::new(), 0);
+    // The braces of C++ hold all functions.
+    let is_border = |l: &&str| l.contains("extern \"C\"");
+    let other: Vec<&str> = other.into_iter().filter(|l| !is_border(l)).collect();
     for c in other.join("\n").chars() {
         match c {
             '{' => depth += 1,
@@ -102,7 +105,7 @@ fn declarations(header: &str) -> BTreeSet<String> {
         }
         let words: Vec<&str> = part.split_whitespace().collect();
         let line = words.join(" ").replace("( ", "(");
-        lines.insert(line.replace("extern \"C\" { ", ""));
+        lines.insert(line);
         part.clear();
     }
     lines
