@@ -197,7 +197,7 @@ static void found(const char *folder) {
   NEAR(momentum, 0.8, 1e-12);
   NEAR(lr, h * h * 100 * 0.9, 1e-12); /* baoa: h^2 num_data (1 + c) / 2 */
   /* A schedule of the caller's would hide what the search does. */
-  IS(BNN_ERR_INVALID, bnn_sampler_set_schedule(s, same, NULL, &err));
+  IS(BNN_ERR_STATE, bnn_sampler_set_schedule(s, same, NULL, &err));
   OK(bnn_sampler_set_schedule(s, NULL, NULL, &err));
   size_t from[2] = {0, 1000}, len[2] = {1000, 3000};
   OK(bnn_sampler_watch(s, 3, from, len, 2, &err));
@@ -502,11 +502,11 @@ static void nowhere(void) {
   IS(BNN_ERR_NULL, bnn_energy(lp, NULL, 40, 1, 1.0, NULL, &err));
   /* What a sampler on gradients of the caller's has not. */
   bnn_report *r = fresh();
-  IS(BNN_ERR_INVALID, bnn_sampler_report(s, r, &err));
+  IS(BNN_ERR_STATE, bnn_sampler_report(s, r, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_llc(s, r, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_energy(s, r, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_curvature(s, 1, 1, r, &err));
-  IS(BNN_ERR_DONE, bnn_sampler_step(s, &(int32_t){0}, &(int32_t){0}, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_step(s, &(int32_t){0}, &(int32_t){0}, &err));
   OK(bnn_sampler_extend(s, 120, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_extend(s, 99, &err)); /* below the thinning */
   bnn_report_free(r), bnn_sampler_free(s);

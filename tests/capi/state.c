@@ -344,7 +344,7 @@ static void refused(void) {
   LOAD(BNN_OK);
   uint64_t step;
   double a, b, c, d, e;
-  IS(BNN_ERR_INVALID, last_step(none, &step, &a, &b, &c, &d, &e, &err));
+  IS(BNN_ERR_STATE, last_step(none, &step, &a, &b, &c, &d, &e, &err));
   bnn_sampler_free(s), bnn_sampler_free(none), bnn_model_free(model), bnn_options_free(o);
   bnn_corpus_free(corpus), bnn_corpus_free(text), bnn_corpus_free(chars);
 }
