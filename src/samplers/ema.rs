@@ -3,7 +3,7 @@
 //! **Target.** None: it is no approximation of a posterior, and has no spread. It is here to be compared with (Polyak & Juditsky 1992, "Acceleration of
 //! stochastic approximation by averaging", average all steps alike).
 //!
-//! **Update.** Every step moves theta by AdamW ([`AdamPath`]) and then, for step t counted from 1, as the average of a baseline's training does,
+//! **Update.** Every step moves theta by AdamW (`adam_path`) and then, for step t counted from 1, as the average of a baseline's training does,
 //!
 //! ```text
 //! keep = min(decay, t / (t + 9)),  mean = keep mean + (1 - keep) theta

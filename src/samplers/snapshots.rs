@@ -3,7 +3,7 @@
 //! **Target.** None: it is no approximation of a posterior, but an ensemble that costs no more than one training (Huang et al. 2017, "Snapshot ensembles:
 //! train 1, get M for free"). It is here to be compared with.
 //!
-//! **Update.** Every step moves theta by AdamW ([`AdamPath`]). Of S steps, K states are kept: state number i, from 1, is theta after step i S / K, rounded up.
+//! **Update.** Every step moves theta by AdamW (`adam_path`). Of S steps, K states are kept: state number i, from 1, is theta after step i S / K, rounded up.
 //!
 //! **Draw.** Number i is state i + 1, as it was: there are K of them.
 //!

@@ -4,7 +4,7 @@
 //! covariance of points of that path (Maddox et al. 2019, "A simple baseline for Bayesian uncertainty in deep learning", algorithm 1). Fits of several
 //! chains make MultiSWAG (Wilson & Izmailov 2020).
 //!
-//! **Update.** Every step moves theta by AdamW ([`AdamPath`]). Every `every` steps theta
+//! **Update.** Every step moves theta by AdamW (`adam_path`). Every `every` steps theta
 //! is a snapshot, number n = 1, 2, …:
 //!
 //! ```text
