@@ -237,7 +237,7 @@ impl State<'_> {
             .map(|c| *c as u8)
             .collect();
         assert!(
-            (0..=20).contains(&status) && status != BNN_ERR_PANIC,
+            (0..=BNN_ERR_STATE).contains(&status) && status != BNN_ERR_PANIC,
             "{status}: {}",
             String::from_utf8_lossy(&message)
         );
