@@ -14,8 +14,8 @@
 //!
 //! **Its own error.** Successive differences share gradients: where the noise is normal their squares have correlations (2/3)^2 and (1/6)^2 at distances 1 and 2, so that a
 //! mean of n has the relative variance 2 (1 + 2 (4/9 + 1/36)) / n = 3.9 / n (for halved squares of first differences it is 3 / n). The running mean weighs
-//! 2 * 64 - 1 differences, and each parameter's v has a relative error of about a sixth. It averages out over parameters but for its square, 0.03: so much too hot are
-//! those whose noise sets their friction.
+//! 2 * 64 - 1 differences, and each parameter's v has a relative error of about a sixth. It averages out over parameters but for its square, 0.03: parameters whose noise
+//! sets their friction are too hot by that much.
 //!
 //! **What is left of the motion.** In a direction of frequency omega, c the share of the momentum that a step keeps, a second difference of the
 //! parameters has the variance h^2 T / M' ((1 - c^2) / 2 + h^2 omega^2) to leading order: the friction's own fluctuation, and the force. That counts as noise,
@@ -24,7 +24,7 @@
 //! rho = (h omega)^4 / 24 ((1 - c^2) / 2 + (h omega)^2)
 //! ```
 //!
-//! where first differences have (h omega)^4 / 8, the momentum itself. And the noise of a gradient moves the chain, which changes the next two gradients against it: v is
+//! where first differences have (h omega)^4 (1 + c) / 16, the momentum itself. And the noise of a gradient moves the chain, which changes the next two gradients against it: v is
 //! overestimated by the factor 1 + (3 - c) (1 + c) (h omega)^2 / 6, where first differences have 1 + (1 + c) (h omega)^2 / 2. Stiff directions are sampled
 //! too cold, at c = 0.9 and without noise by 1.6 % at h omega = 1/2 (first differences: 12 %) and by 44 % at 1 (69 %), from
 //! the law of the step with the estimate that it gives rise to. Batches that overlap or avoid each other (an epoch's do) have noise that is not
