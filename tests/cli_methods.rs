@@ -173,7 +173,17 @@ fn points_of_an_optimisers_path_are_samples() {
             assert!((at_mean - loss).abs() < 1e-6, "{at_mean} {loss}");
         }
         losses.push(m["fits"][0]["loss_at_mean"].clone());
-        let again = ["train", "--resume", run.to_str().expect("UTF-8"), "--json"];
+        let path = run.to_str().expect("UTF-8");
+        // A longer fit would draw others; the run stays as it is.
+        let longer = ["train", "--resume", path, "--num-epochs", "9"];
+        let longer = command::run(dir.path(), &longer);
+        assert_eq!(longer.status.code(), Some(1), "{more}");
+        let said = words(&longer);
+        assert!(
+            said.contains("num_epochs") && said.contains("begin"),
+            "{said}"
+        );
+        let again = ["train", "--resume", path, "--json"];
         let again = json(&command::run(dir.path(), &again));
         assert_eq!(again["samples_hash"], v["samples_hash"]);
     }

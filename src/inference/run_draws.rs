@@ -59,7 +59,7 @@ impl RunDraws {
     pub fn read(path: &Path, settings: Settings, file: impl Fn(u32) -> PathBuf) -> Result<Self> {
         if settings.sampler.chain().is_none() {
             return Err(Error::conflict(format!(
-                "{}: {} fits a normal, whose draws are independent, so there is no chain to diagnose: its summary and its metrics say what the fit is worth",
+                "{}: {} is a fit, so there is no chain to diagnose: its summary and its metrics say what the fit is worth",
                 path.display(),
                 settings.sampler
             )));

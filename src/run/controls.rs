@@ -129,7 +129,11 @@ impl Evaluation<'_> {
             corpus: &setting.corpus,
             gpt: &setting.model.gpt,
             recipe: &recipe,
-            batch: config.baseline_batch(setting.model.gpt.config()),
+            // The run's own: a gradient of the control costs what one of the samples' does.
+            batch: (
+                config.batch_size,
+                config.window(setting.model.gpt.config())?,
+            ),
             start: &self.baseline.params,
             gradients,
             kept: (after, every),

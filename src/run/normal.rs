@@ -3,7 +3,7 @@
 use super::chain::save;
 use super::config::{Config, CovarianceStructure, GaussianMethod, expect_unedited, word};
 use super::evaluate::{self, SplitReport};
-use super::folder::{now, write_json, write_text};
+use super::folder::{RunFolder, now, write_json, write_text};
 use super::prepare::Baseline;
 use super::progress::Progress;
 use super::spent::Meter;
@@ -31,6 +31,7 @@ pub(super) fn fit(
     baseline: &mut Baseline,
     ctx: &mut Context,
 ) -> Result<TrainReport> {
+    refuse_other_length(run)?;
     let meter = Meter::open(&run.folder, &run.setting.model.backend, ctx)?;
     // It is begun when there is something to draw from.
     let mut store = None;
@@ -62,6 +63,25 @@ pub(super) fn fit(
         seconds: meter.spent().seconds,
     };
     fitted.report(&store, baseline, ctx)
+}
+
+/// Refuses to make a fit longer whose draws are stored: a longer one would draw others in their place.
+fn refuse_other_length(run: &Run<'_>) -> Result<()> {
+    let recorded = RunFolder::open(&run.folder.path)?.1.num_epochs;
+    let asked = run.config.num_epochs;
+    if recorded == asked {
+        return Ok(());
+    }
+    let n = run.open_store()?.len();
+    if n == 0 {
+        return Ok(());
+    }
+    let say = |epochs: Option<u64>| epochs.map_or("1".into(), |n| n.to_string());
+    Err(Error::conflict(format!(
+        "num_epochs: the run has {n} draws of a fit of {} epochs, and one of {} draws others: go on without --epochs, or begin a new run",
+        say(recorded),
+        say(asked)
+    )))
 }
 
 fn open_store(run: &Run<'_>, ctx: &mut Context) -> Result<Store> {

@@ -164,7 +164,9 @@ impl Log {
 
 /// Returns a chain's line with its number; a warning stays one.
 fn of_chain(chain: u32, line: &str) -> String {
+    let own = format!("chain {chain} ");
     match line.strip_prefix("warning: ") {
+        _ if line.starts_with(&own) => line.to_owned(),
         Some(rest) => format!("warning: chain {chain}: {rest}"),
         None => format!("chain {chain}: {line}"),
     }
