@@ -119,11 +119,12 @@ fn damaged_files_are_refused_with_the_reason() {
         changed
     };
     for (file, words) in [
-        (whole[..end - 1].to_vec(), "numbers are expected"),
-        (whole[..5].to_vec(), "too few"),
-        (huge, "too few"),
+        (whole[..end - 1].to_vec(), "not fully covered"),
+        (whole[..5].to_vec(), "header too small"),
+        (huge, "header too large"),
         (nan, "finite"),
-        (text("\"F32\"", "\"F16\""), "type F16"),
+        (text("\"F32\"", "\"F16\""), "invalid shape"),
+        (text("\"F32\"", "\"I32\""), "type I32"),
         (
             text("transformer.wte", "transformer.xte"),
             "no tensor transformer.wte.weight",

@@ -263,7 +263,7 @@ impl<'a> Training<'a> {
             steps,
             corpus_sha256: self.corpus.sha256,
             vocabulary: self.corpus.tokenizer.vocabulary(),
-            train_loss: record.mean_loss(),
+            train_loss: record.losses.mean(),
             val_loss: f64::NAN,
             seconds: record.seconds,
             chosen,
@@ -319,7 +319,7 @@ impl<'a> Training<'a> {
         let (tokens, seed) = (&self.corpus.train, self.recipe.seed);
         (run.windows).fill(tokens, seed, BASELINE_CHAIN, step, &mut run.batch)?;
         let loss = run.trainer.step(&run.batch)?;
-        run.record.add(loss);
+        run.record.losses.add(loss);
         if let (Some(s), Some(store)) = (self.snapshots, &mut run.store)
             && s.is_due(step + 1)
         {

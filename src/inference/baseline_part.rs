@@ -1,19 +1,16 @@
 //! The checkpoint of a deterministic model in training: parameters, AdamW's means and recent losses, from which it goes on bit for bit.
 
 use super::selection::Selector;
-use crate::backend::{Backend, Transfer};
+use super::training_file::{self, RecentLosses};
+use crate::backend::Backend;
 use crate::baseline::Trainer;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::store::{self, Fetch, Header, Kind, Reader, TensorData, hex, set_aside};
+use crate::store::{Header, Kind, Reader, TensorData, set_aside};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Steps whose losses are averaged for the training loss.
-pub(super) const RECENT: usize = 50;
-/// The recent losses' name in the file.
-const LOSSES: &str = "losses";
 /// The losses on the held-out text, and the best state by them.
 const CURVE: &str = "curve";
 const BEST: &str = "best";
@@ -22,26 +19,11 @@ const SECONDS: &str = "seconds";
 /// The folder beside the checkpoint that takes those that cannot be gone on from.
 const DAMAGED: &str = "damaged";
 
-/// What a training leaves beside the model: the losses of its last steps, oldest first, and its seconds.
+/// What a training leaves beside the model: the losses of its last steps, and its seconds.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    losses: Vec<f64>,
+    pub losses: RecentLosses,
     pub seconds: f64,
-}
-
-impl Record {
-    /// Adds a step's loss.
-    pub fn add(&mut self, loss: f64) {
-        if self.losses.len() == RECENT {
-            self.losses.remove(0);
-        }
-        self.losses.push(loss);
-    }
-
-    /// Returns the mean loss of the last steps.
-    pub fn mean_loss(&self) -> f64 {
-        self.losses.iter().sum::<f64>() / self.losses.len() as f64
-    }
 }
 
 /// The file of a training's state, and all that the state depends on.
@@ -69,7 +51,7 @@ impl Part {
     /// Writes where a training is.
     ///
     /// # Errors
-    /// Those of [`store::write`] and of the device.
+    /// Those of the device, and when the file cannot be written.
     pub fn write<B: Backend>(
         &self,
         backend: &B,
@@ -78,22 +60,16 @@ impl Part {
         selector: Option<&Selector<'_>>,
     ) -> Result<()> {
         let header = Header {
-            step: trainer.step_count(),
             scalars: vec![(SECONDS.into(), record.seconds)],
             ..self.header.clone()
         };
-        let (state, len) = (trainer.state(), backend.len(trainer.params()));
-        let fetch: Vec<_> = state.iter().map(|&(_, v)| move || backend.get(v)).collect();
-        let mut tensors: Vec<(&str, TensorData<'_>)> =
-            vec![(LOSSES, TensorData::F64(&record.losses))];
-        for ((name, _), get) in state.iter().zip(&fetch) {
-            tensors.push((name, TensorData::Fetch(Fetch { len, get })));
-        }
+        let mut looks = Vec::new();
         if let Some(s) = selector.filter(|s| s.taken() > 0) {
-            tensors.push((CURVE, TensorData::F64(&s.curve)));
-            tensors.push((BEST, TensorData::F32(&s.best)));
+            looks.push((CURVE, TensorData::F64(&s.curve)));
+            looks.push((BEST, TensorData::F32(&s.best)));
         }
-        store::write(&self.path, &header, &tensors)
+        let of = (backend, trainer);
+        training_file::write(&self.path, header, of, &record.losses, looks)
     }
 
     /// Returns whether there is a file.
@@ -136,25 +112,14 @@ impl Part {
         selector: Option<&mut Selector<'_>>,
     ) -> Result<Record> {
         let mut file = Reader::open(&self.path, Kind::Training)?;
-        self.check(file.header())?;
-        let bad = |message: String| Error::BadHeader {
-            path: self.path.clone(),
-            message,
-        };
+        let losses = training_file::read(&self.path, &mut file, &self.header, trainer)?;
         let (step, seconds) = (file.header().step, file.scalar(SECONDS)?);
-        let (n, wanted) = (file.tensor(LOSSES)?.len, step.min(RECENT as u64));
-        if n != wanted {
-            return Err(bad(format!(
-                "{n} losses after {step} steps, expected {wanted}"
-            )));
-        }
         if !(seconds >= 0.0 && seconds.is_finite()) {
-            return Err(bad(format!("{seconds} seconds, expected at least 0")));
+            return Err(Error::BadHeader {
+                path: self.path.clone(),
+                message: format!("{seconds} seconds, expected at least 0"),
+            });
         }
-        let mut losses = memory::room(RECENT, "recent losses")?;
-        losses.resize(n as usize, 0.0);
-        file.read_f64(LOSSES, &mut losses)?;
-        trainer.restore(step, |name, to| file.read_f32(name, to))?;
         if let Some(selector) = selector {
             self.read_looks(&mut file, selector, step)?;
         }
@@ -180,26 +145,6 @@ impl Part {
             file.read_f32(BEST, &mut selector.best)?;
         }
         selector.check(&self.path)
-    }
-
-    /// Compares what a file is of with what is trained.
-    fn check(&self, is: &Header) -> Result<()> {
-        let own = &self.header;
-        let each = [
-            ("recipe", &own.config, &is.config),
-            ("model", &own.model, &is.model),
-            ("vocabulary", &own.vocabulary, &is.vocabulary),
-            ("corpus", &hex(&own.corpus_sha256), &hex(&is.corpus_sha256)),
-        ];
-        match each.into_iter().find(|(_, own, is)| own != is) {
-            None => Ok(()),
-            Some((what, own, is)) => Err(Error::Mismatch {
-                path: self.path.clone(),
-                what: what.into(),
-                expected: own.clone(),
-                got: is.clone(),
-            }),
-        }
     }
 }
 

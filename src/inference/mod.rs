@@ -40,6 +40,7 @@ pub mod temperature_band;
 pub mod tensor_temperature;
 pub mod text_score;
 mod training;
+mod training_file;
 pub mod verdict;
 mod verdict_facts;
 

@@ -2,6 +2,7 @@
 //! far by the caller's score.
 
 use super::Report;
+use super::training_file::{self, RecentLosses};
 use crate::backend::{Backend, Transfer};
 use crate::baseline::{Recipe, Trainer};
 use crate::data::{Batch, Corpus, Windows};
@@ -9,15 +10,12 @@ use crate::error::{Error, Result};
 use crate::gpt::Gpt;
 use crate::inference::baseline_cache::BASELINE_CHAIN;
 use crate::memory;
-use crate::store::{self, Fetch, Header, Kind, Reader, TensorData};
+use crate::store::{Header, Kind, Reader, TensorData};
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Steps whose losses are averaged for the report.
-const RECENT: usize = 50;
 /// Names in the file.
-const LOSSES: &str = "losses";
 const BEST: &str = "best";
 const BEST_SCORE: &str = "best_score";
 const BEST_STEP: &str = "best_step";
@@ -39,7 +37,7 @@ pub struct TrainingRun<B: Backend> {
     corpus: Arc<Corpus>,
     windows: Option<Windows>, // none without a text
     batch: Batch,
-    losses: Vec<f64>, // of the last steps, oldest first
+    losses: RecentLosses,
     best: Option<Best>,
     header: Header,
 }
@@ -85,7 +83,7 @@ impl<B: Backend> TrainingRun<B> {
             corpus: corpus.clone(),
             windows,
             batch: Batch::new(b, t)?,
-            losses: memory::room(RECENT, "recent losses")?,
+            losses: RecentLosses::default(),
             best: None,
             header,
         })
@@ -109,7 +107,7 @@ impl<B: Backend> TrainingRun<B> {
             &mut self.batch,
         )?;
         let loss = self.trainer.step(&self.batch)?;
-        self.add(loss);
+        self.losses.add(loss);
         Ok(loss)
     }
 
@@ -119,15 +117,8 @@ impl<B: Backend> TrainingRun<B> {
     /// Returns the errors of [`Trainer::step`].
     pub fn step_on(&mut self, batch: &Batch) -> Result<f64> {
         let loss = self.trainer.step(batch)?;
-        self.add(loss);
+        self.losses.add(loss);
         Ok(loss)
-    }
-
-    fn add(&mut self, loss: f64) {
-        if self.losses.len() == RECENT {
-            self.losses.remove(0);
-        }
-        self.losses.push(loss);
     }
 
     /// Returns (B, T).
@@ -172,25 +163,16 @@ impl<B: Backend> TrainingRun<B> {
     /// Writes the whole state to a file, in the place of what may be there; it appears whole or not at all.
     ///
     /// # Errors
-    /// Returns the errors of [`store::write`] and of the device.
+    /// Returns the errors of [`write`](crate::store::write) and of the device.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let mut header = Header {
-            step: self.trainer.step_count(),
-            ..self.header.clone()
-        };
-        let (be, state) = (&self.backend, self.trainer.state());
-        let len = be.len(self.trainer.params());
-        let fetch: Vec<_> = state.iter().map(|&(_, v)| move || be.get(v)).collect();
-        let mut tensors = vec![(LOSSES, TensorData::F64(&self.losses))];
-        for ((name, _), get) in state.iter().zip(&fetch) {
-            tensors.push((name, TensorData::Fetch(Fetch { len, get })));
-        }
-        if let Some(best) = &self.best {
-            let scalars = [(BEST_SCORE, best.score), (BEST_STEP, best.step as f64)];
+        let (mut header, mut best) = (self.header.clone(), Vec::new());
+        if let Some(found) = &self.best {
+            let scalars = [(BEST_SCORE, found.score), (BEST_STEP, found.step as f64)];
             header.scalars = scalars.map(|(name, v)| (name.into(), v)).to_vec();
-            tensors.push((BEST, TensorData::F32(&best.params)));
+            best.push((BEST, TensorData::F32(&found.params)));
         }
-        store::write(path.as_ref(), &header, &tensors)
+        let of = (&self.backend, &self.trainer);
+        training_file::write(path.as_ref(), header, of, &self.losses, best)
     }
 
     /// Goes on from what [`TrainingRun::save`] wrote, bit for bit. The other arguments are those of [`TrainingRun::new`].
@@ -209,26 +191,15 @@ impl<B: Backend> TrainingRun<B> {
         let mut run = Self::new(backend, gpt, corpus, recipe, batch, None)?;
         let path = path.as_ref();
         let mut file = Reader::open(path, Kind::Training)?;
-        run.check(path, file.header())?;
-        let bad = |message: String| Error::BadHeader {
-            path: path.into(),
-            message,
-        };
+        run.losses = training_file::read(path, &mut file, &run.header, &mut run.trainer)?;
         let step = file.header().step;
-        let (n, wanted) = (file.tensor(LOSSES)?.len, step.min(RECENT as u64));
-        if n != wanted {
-            return Err(bad(format!(
-                "{n} losses after {step} steps, expected {wanted}"
-            )));
-        }
-        run.losses.resize(n as usize, 0.0);
-        file.read_f64(LOSSES, &mut run.losses)?;
-        run.trainer
-            .restore(step, |name, to| file.read_f32(name, to))?;
         if file.tensors().iter().any(|t| t.name == BEST) {
             let (score, at) = (file.scalar(BEST_SCORE)?, file.scalar(BEST_STEP)?);
             if !score.is_finite() || !(0.0..=MOST_STEPS.min(step as f64)).contains(&at) {
-                return Err(bad(format!("a best score of {score} after {at} steps")));
+                return Err(Error::BadHeader {
+                    path: path.into(),
+                    message: format!("a best score of {score} after {at} steps"),
+                });
             }
             let mut params = memory::zeros(gpt.n_params(), "a model's parameters")?;
             file.read_f32(BEST, &mut params)?;
@@ -241,32 +212,11 @@ impl<B: Backend> TrainingRun<B> {
         }
         Ok(run)
     }
-
-    fn check(&self, path: &Path, got: &Header) -> Result<()> {
-        let own = &self.header;
-        let hex = |sha: &[u8; 32]| store::hex(sha);
-        let pairs = [
-            ("training", own.config.clone(), got.config.clone()),
-            ("model", own.model.clone(), got.model.clone()),
-            ("corpus", hex(&own.corpus_sha256), hex(&got.corpus_sha256)),
-            ("vocabulary", own.vocabulary.clone(), got.vocabulary.clone()),
-        ];
-        match pairs.into_iter().find(|(_, own, got)| own != got) {
-            None => Ok(()),
-            Some((what, expected, got)) => Err(Error::Mismatch {
-                path: path.into(),
-                what: what.into(),
-                expected,
-                got,
-            }),
-        }
-    }
 }
 
 impl<B: Backend> From<&TrainingRun<B>> for Report {
     fn from(run: &TrainingRun<B>) -> Self {
-        let (step, n) = (run.trainer.step_count(), run.losses.len());
-        let recent = run.losses.iter().sum::<f64>() / n as f64;
+        let step = run.trainer.step_count();
         let rate = run.recipe.learning_rate_at(step);
         Self::new()
             .row("steps", step, "how many were made")
@@ -278,12 +228,12 @@ impl<B: Backend> From<&TrainingRun<B>> for Report {
             .row("learning_rate", rate, "of the next step")
             .row(
                 "loss",
-                run.losses.last().copied(),
+                run.losses.last(),
                 "of the last step's batch before it, nats per token",
             )
             .row(
                 "recent_loss",
-                recent,
+                run.losses.mean(),
                 "mean of the last 50 steps' losses, nats per token",
             )
             .row(

@@ -1,7 +1,8 @@
 //! A model's parameters as a safetensors file, by nanoGPT's names: what other programs read and write.
 //!
-//! The format (<https://github.com/huggingface/safetensors>): the header's length (u64, little-endian), the header as JSON (each tensor's `dtype`, `shape` and
-//! `data_offsets` behind the header), the tensors' bytes.
+//! The crate `safetensors` reads them. It would write from a copy of the whole file in memory, and past [`crate::disk`]; so the few lines of the header are
+//! written here (<https://github.com/huggingface/safetensors>): its length (u64, little-endian), itself as JSON (each tensor's `dtype`, `shape` and `data_offsets`
+//! behind the header), then the tensors' bytes.
 
 use super::replace::replace_file;
 use crate::bf16;
@@ -9,7 +10,8 @@ use crate::data::read_file;
 use crate::error::{Error, Result};
 use crate::gpt::{Gpt, Tensor};
 use crate::memory;
-use serde::Deserialize;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -51,14 +53,6 @@ pub fn write_safetensors(path: impl AsRef<Path>, gpt: &Gpt, params: &[f32]) -> R
     })
 }
 
-/// One tensor, as the header has it.
-#[derive(Deserialize)]
-struct Entry {
-    dtype: String,
-    shape: Vec<usize>,
-    data_offsets: [usize; 2],
-}
-
 /// Reads the parameters (n_params) of a model of this shape: every tensor by nanoGPT's name, in F32 or BF16. Other tensors are passed over, as a head that is
 /// written beside the embedding that it is tied to.
 ///
@@ -72,25 +66,14 @@ pub fn read_safetensors(path: impl AsRef<Path>, gpt: &Gpt) -> Result<Vec<f32>> {
         path: path.into(),
         message,
     };
-    let too_short = || {
-        bad(format!(
-            "{} bytes are too few for a safetensors file",
-            bytes.len()
-        ))
-    };
-    let (length, rest) = bytes.split_first_chunk::<LENGTH>().ok_or_else(too_short)?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
-    let header = rest.get(..length).ok_or_else(too_short)?;
-    let header: Map<String, Value> = serde_json::from_slice(header)
-        .map_err(|e| bad(format!("a safetensors header is expected: {e}")))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|e| bad(format!("a safetensors file is expected: {e}")))?;
     let mut params = memory::zeros(gpt.n_params(), "a model's parameters")?;
     for t in gpt.layout().tensors() {
-        let entry = header.get(&t.name);
-        let entry = entry.ok_or_else(|| bad(format!("there is no tensor {}", t.name)))?;
-        let entry = Entry::deserialize(entry).map_err(|e| bad(format!("{}: {e}", t.name)))?;
-        let data = of_tensor(&entry, t, &rest[length..]).map_err(bad)?;
+        let found = file.tensor(&t.name);
+        let found = found.map_err(|_| bad(format!("there is no tensor {}", t.name)))?;
         let to = &mut params[t.range.clone()];
-        read_numbers(&entry.dtype, data, to);
+        read_numbers(&found, t, to).map_err(bad)?;
         if let Some(i) = to.iter().position(|v| !v.is_finite()) {
             let place = format!("{}: {}[{i}]", path.display(), t.name);
             return Err(Error::data(
@@ -102,42 +85,38 @@ pub fn read_safetensors(path: impl AsRef<Path>, gpt: &Gpt) -> Result<Vec<f32>> {
     Ok(params)
 }
 
-/// Returns the bytes of a tensor, if the entry is one of this shape and inside the data.
-fn of_tensor<'a>(
-    entry: &Entry,
+/// Reads a tensor that is of this shape and of a type that is known.
+fn read_numbers(
+    found: &TensorView<'_>,
     t: &Tensor,
-    data: &'a [u8],
-) -> std::result::Result<&'a [u8], String> {
-    let name = &t.name;
-    if entry.shape != t.shape {
+    to: &mut [f32],
+) -> std::result::Result<(), String> {
+    if found.shape() != t.shape {
+        let (name, is) = (&t.name, found.shape());
         return Err(format!(
-            "{name} has the shape {:?}, expected {:?}",
-            entry.shape, t.shape
+            "{name} has the shape {is:?}, expected {:?}",
+            t.shape
         ));
     }
-    let size = match entry.dtype.as_str() {
-        "F32" => 4,
-        "BF16" => 2,
-        other => return Err(format!("{name} is of type {other}, expected F32 or BF16")),
-    };
-    let [from, to] = entry.data_offsets;
-    let found = data
-        .get(from..to)
-        .filter(|d| d.len() == size * t.range.len());
-    found.ok_or_else(|| {
-        let (n, len) = (t.range.len(), data.len());
-        format!("{name} lies at bytes {from} to {to} of {len}, where {n} numbers are expected")
-    })
-}
-
-fn read_numbers(dtype: &str, data: &[u8], to: &mut [f32]) {
-    if dtype == "F32" {
-        for (to, b) in to.iter_mut().zip(data.chunks_exact(4)) {
-            *to = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+    match found.dtype() {
+        Dtype::F32 => {
+            let values = found.data().as_chunks().0.iter();
+            to.iter_mut()
+                .zip(values)
+                .for_each(|(to, b)| *to = f32::from_le_bytes(*b));
         }
-    } else {
-        for (to, b) in to.iter_mut().zip(data.chunks_exact(2)) {
-            *to = bf16::to_f32(u16::from_le_bytes([b[0], b[1]]));
+        Dtype::BF16 => {
+            let values = found.data().as_chunks().0.iter();
+            to.iter_mut()
+                .zip(values)
+                .for_each(|(to, b)| *to = bf16::to_f32(u16::from_le_bytes(*b)));
+        }
+        other => {
+            return Err(format!(
+                "{} is of type {other:?}, expected F32 or BF16",
+                t.name
+            ));
         }
     }
+    Ok(())
 }
