@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Proves that the sampler tests see every factor of every update, and tests/alive.rs those of what is read off a chain: doubles one at a
+"""Proves that the sampler tests see every factor of every update, and tests/alive.rs and auto_step.rs those of what is read off a chain: doubles one at a
 time and expects a test to fail.
 
     python3 tests/mutate.py [--all] [WORD ...]
@@ -11,7 +11,7 @@ part of the checks that run on every change: run it after a change to an update 
 In the copy each factor is multiplied by an element of a table that is 1 everywhere but at the mutant which BNN_MUTANT names, so that
 all mutants are built at once. First the copy must pass without a mutant. Then for each of them tests/exact.rs runs the tests of the
 mutant's methods (all of its tests if these pass), and tests/samplers.rs and tests/machine.rs run; with --all the remaining statistical files too. Of the
-mutants whose names begin with "alive" tests/alive.rs runs alone, of those with "live" tests/live.rs, live_law.rs and live_chain.rs. The table has each mutant's killers; the exit status is 1 if one survived.
+mutants whose names begin with "alive" tests/alive.rs and auto_step.rs run alone, of those with "live" tests/live.rs, live_law.rs and live_chain.rs. The table has each mutant's killers; the exit status is 1 if one survived.
 
 Not listed because they are the same mutant: factors of one product (noise, the root of the mass and xi). Not listed because no test can
 see them: the lattice walk's clamp at 2 in place of 1, since a probability beyond 0 or 1 acts as 0 or 1; it is halved instead.
@@ -50,7 +50,7 @@ def mutants(prefix, file, mark, methods, *places, by=2.0):
 
 def files(name, updates):
     """The test files that are to kill a mutant."""
-    for word, own in [("alive", ["alive"]), ("live", ["live", "live_law", "live_chain"])]:
+    for word, own in [("alive", ["alive", "auto_step"]), ("live", ["live", "live_law", "live_chain"])]:
         if name.startswith(word):
             return own
     return updates

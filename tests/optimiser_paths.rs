@@ -11,49 +11,22 @@ use bnn::posterior::{Posterior, Prior};
 use bnn::samplers::ema::{Ema, EmaConfig};
 use bnn::samplers::snapshots::{Snapshots, SnapshotsConfig};
 use bnn::samplers::{GaussianApproximation, GaussianConfig, GaussianFit, GaussianMethod, Schedule};
-use common::{every_cpu, normals, relative_error};
+use common::adam_path::{N, Plain, gradient};
+use common::{every_cpu, relative_error};
 
-const N: usize = 131;
-
-/// The gradient of the log posterior at a step: of a quadratic, with noise.
-fn gradient(step: u64, theta: &[f32]) -> Vec<f32> {
-    let noise = normals(N, 100 + step);
-    let each = theta.iter().zip(noise).enumerate();
-    let g = each.map(|(i, (t, z))| 40.0 * (-(1.0 + (i % 7) as f32) * (t - 0.3) + z));
-    g.collect()
-}
-
-/// AdamW and the moving average of its path, in f64.
-struct Plain {
-    theta: Vec<f64>,
-    m: Vec<f64>,
-    v: Vec<f64>,
+/// AdamW, and the moving average of its path, in f64.
+struct Averaged {
+    path: Plain,
     mean: Vec<f64>,
 }
 
-impl Plain {
-    fn new(start: f64) -> Self {
-        Self {
-            theta: vec![start; N],
-            m: vec![0.0; N],
-            v: vec![0.0; N],
-            mean: vec![start; N],
-        }
-    }
-
+impl Averaged {
     fn step(&mut self, step: u64, grad: &[f32], (lr, observations, decay): (f64, f64, f64)) {
-        let t = step as i32 + 1;
-        let keep = decay.min(t as f64 / (t as f64 + 9.0));
-        for (i, g) in grad.iter().enumerate() {
-            let g = -(*g as f64) / observations;
-            self.m[i] = 0.9 * self.m[i] + 0.1 * g;
-            self.v[i] = 0.99 * self.v[i] + 0.01 * g * g;
-            let (m, v) = (
-                self.m[i] / (1.0 - 0.9f64.powi(t)),
-                self.v[i] / (1.0 - 0.99f64.powi(t)),
-            );
-            self.theta[i] -= lr * m / (v.sqrt() + 1e-8);
-            self.mean[i] = keep * self.mean[i] + (1.0 - keep) * self.theta[i];
+        self.path.step(step, grad, lr, observations);
+        let t = (step + 1) as f64;
+        let keep = decay.min(t / (t + 9.0));
+        for (mean, theta) in self.mean.iter_mut().zip(&self.path.theta) {
+            *mean = keep * *mean + (1.0 - keep) * theta;
         }
     }
 }
@@ -68,17 +41,23 @@ fn the_average_is_the_plain_one() {
     };
     for cpu in every_cpu() {
         let mut ema = Ema::new(cpu, &vec![1.0; N], config).unwrap();
-        let mut plain = Plain::new(1.0);
+        let mut plain = Averaged {
+            path: Plain::new(vec![1.0; N]),
+            mean: vec![1.0; N],
+        };
         for step in 0..30 {
             let rate = 1.0 + 0.5 * (step % 3) as f64;
             let grad = gradient(step, ema.params());
             let report = ema.step_with_gradient(&grad, -1.5, rate).unwrap();
             assert_eq!((report.step, report.log_post), (step, -1.5));
             plain.step(step, &grad, (3e-3 * rate, 40.0, 0.6));
-            assert!(relative_error(ema.params(), &plain.theta) < 1e-5, "{step}");
+            assert!(
+                relative_error(ema.params(), &plain.path.theta) < 1e-5,
+                "{step}"
+            );
             assert!(relative_error(ema.mean(), &plain.mean) < 1e-5, "{step}");
         }
-        assert!(relative_error(ema.mean(), &plain.theta) > 1e-4);
+        assert!(relative_error(ema.mean(), &plain.path.theta) > 1e-4);
         let mut out = vec![0.0; N];
         ema.draw(&mut out).unwrap();
         assert_eq!(&out, ema.mean());
@@ -98,12 +77,12 @@ fn the_snapshots_are_states_of_the_path() {
     let due = [4, 7, 11, 14, 17];
     for cpu in every_cpu() {
         let mut all = Snapshots::new(cpu, &vec![1.0; N], config).unwrap();
-        let mut plain = Plain::new(1.0);
+        let mut plain = Plain::new(vec![1.0; N]);
         let mut kept: Vec<Vec<f64>> = Vec::new();
         for step in 0..17 {
             let grad = gradient(step, all.params());
             all.step_with_gradient(&grad, 0.0, 1.0).unwrap();
-            plain.step(step, &grad, (3e-3, 40.0, 0.0));
+            plain.step(step, &grad, 3e-3, 40.0);
             if due.contains(&(step + 1)) {
                 kept.push(plain.theta.clone());
             }

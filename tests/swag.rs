@@ -9,44 +9,24 @@ use bnn::samplers::swag::{Swag, SwagConfig};
 use bnn::samplers::{
     GaussianApproximation, GaussianConfig, GaussianMethod, Schedule, SwagSnapshots,
 };
+use common::adam_path::{N, Plain, gradient};
 use common::{every_cpu, normals, relative_error, wide};
 
-const N: usize = 131;
-
-/// The gradient of the log posterior at a step: of a quadratic, with noise.
-fn gradient(step: u64, theta: &[f32]) -> Vec<f32> {
-    let noise = normals(N, 100 + step);
-    let each = theta.iter().zip(noise).enumerate();
-    let g = each.map(|(i, (t, z))| 40.0 * (-(1.0 + (i % 7) as f32) * (t - 0.3) + z));
-    g.collect()
-}
-
 /// AdamW, the mean of the snapshots, their variance about it, and the latest columns, in f64 from all snapshots.
-struct Plain {
-    theta: Vec<f64>,
-    m: Vec<f64>,
-    v: Vec<f64>,
+struct Collected {
+    path: Plain,
     snapshots: Vec<Vec<f64>>,
     columns: Vec<Vec<f64>>,
 }
 
-impl Plain {
+impl Collected {
     fn step(&mut self, step: u64, grad: &[f32], config: &SwagConfig, rate: f64) {
-        let t = step as i32 + 1;
-        for (i, g) in grad.iter().enumerate() {
-            let g = -(*g as f64) / config.observations;
-            self.m[i] = 0.9 * self.m[i] + 0.1 * g;
-            self.v[i] = 0.99 * self.v[i] + 0.01 * g * g;
-            let (m, v) = (
-                self.m[i] / (1.0 - 0.9f64.powi(t)),
-                self.v[i] / (1.0 - 0.99f64.powi(t)),
-            );
-            self.theta[i] -= config.lr * rate * m / (v.sqrt() + 1e-8);
-        }
+        let lr = config.lr * rate;
+        self.path.step(step, grad, lr, config.observations);
         if (step + 1).is_multiple_of(config.every) {
-            self.snapshots.push(self.theta.clone());
+            self.snapshots.push(self.path.theta.clone());
             let mean = self.mean();
-            let column = self.theta.iter().zip(&mean).map(|(t, m)| t - m);
+            let column = self.path.theta.iter().zip(&mean).map(|(t, m)| t - m);
             self.columns.push(column.collect());
         }
     }
@@ -54,7 +34,7 @@ impl Plain {
     fn mean(&self) -> Vec<f64> {
         let n = self.snapshots.len() as f64;
         let of = |i: usize| self.snapshots.iter().map(|s| s[i]).sum::<f64>() / n;
-        (0..self.theta.len()).map(of).collect()
+        (0..self.path.theta.len()).map(of).collect()
     }
 
     fn variance(&self) -> Vec<f64> {
@@ -66,7 +46,7 @@ impl Plain {
                 .sum::<f64>()
                 / n
         };
-        (0..self.theta.len()).map(of).collect()
+        (0..self.path.theta.len()).map(of).collect()
     }
 
     /// Those of the last `rank` snapshots, but not of the first snapshot of all.
@@ -99,12 +79,10 @@ fn the_path_is_the_plain_one() {
     for cpu in every_cpu() {
         let start = vec![1.0f32; N];
         let mut swag = Swag::new(cpu.clone(), &start, config).unwrap();
-        let mut plain = Plain {
-            theta: wide(&start),
-            m: vec![0.0; N],
-            v: vec![0.0; N],
-            snapshots: vec![],
-            columns: vec![],
+        let mut plain = Collected {
+            path: Plain::new(vec![1.0; N]),
+            snapshots: Vec::new(),
+            columns: Vec::new(),
         };
         for step in 0..40 {
             let grad = gradient(step, swag.params());
@@ -113,7 +91,10 @@ fn the_path_is_the_plain_one() {
             assert_eq!((report.step, report.log_post), (step, -1.5));
             plain.step(step, &grad, &config, rate);
             // Steps of at most 3e-3 from 1, each rounded to 6e-8.
-            assert!(relative_error(swag.params(), &plain.theta) < 1e-5, "{step}");
+            assert!(
+                relative_error(swag.params(), &plain.path.theta) < 1e-5,
+                "{step}"
+            );
             let state = swag.state().unwrap();
             let (made, columns) = (step + 1, state.deviations.len() / N);
             assert_eq!(columns as u64, (made / 3).saturating_sub(1).min(4));

@@ -4,6 +4,7 @@ use super::guard::guard;
 use super::model::{Model, Params, bnn_model};
 use super::pointer::{Handle, get, hand_out, lock, out, room, slice, take_back};
 use super::status::{Fail, bnn_error, bnn_status};
+use crate::backend::ops::ActivationOps;
 use crate::backend::{Device, Transfer};
 use crate::error::Error;
 use crate::gpt::Objective;
@@ -272,15 +273,8 @@ pub unsafe extern "C" fn bnn_evaluator_logits(
             let (y, objective) = (&[][..], Objective::All);
             let of = Sequences { x, y, t, objective };
             let mut i = lock(&e.inner, "evaluator")?;
-            i.check_logits(
-                if params.is_null() {
-                    e.model.gpt.n_params()
-                } else {
-                    n
-                },
-                of,
-            )?;
-            i.logits(at.at(), of, logits.zeros())?;
+            let made = i.logits_on_device(at.at(), of)?;
+            e.device.download_act(made, v, logits.zeros())?;
         }
         Ok(())
     })

@@ -70,7 +70,7 @@ pub unsafe fn out<T>(p: *mut T, what: &'static str) -> Result<Out<T>> {
 /// Returns an out-parameter without which a call is for nothing.
 ///
 /// # Safety
-/// As [`out`].
+/// `p` is NULL or points to memory for a T that, until the last [`Out::write`], stays and is the caller's to write.
 unsafe fn needed_out<T>(p: *mut T, what: &'static str) -> Result<Out<T>> {
     check(p, 1, what)?;
     Ok(Out(NonNull::new(p)))
@@ -124,7 +124,7 @@ pub unsafe fn room<T>(p: *mut T, n: usize, what: &'static str) -> Result<Room<T>
 /// Checks a buffer that is written to when all is done, before anything is.
 ///
 /// # Errors
-/// As [`room`]'s.
+/// Returns [`Fail::Null`] for NULL where there are elements, and an error for a pointer that is not aligned and a length that memory cannot have.
 pub fn check_room<T>(p: *mut T, n: usize) -> Result<()> {
     match n {
         0 => Ok(()),
@@ -135,7 +135,7 @@ pub fn check_room<T>(p: *mut T, n: usize) -> Result<()> {
 /// Returns room for `n` elements that a caller may not want, who then gives NULL.
 ///
 /// # Safety
-/// As [`room`].
+/// `p` is NULL or points to memory for `n` T that, as long as the room is used, stays and is nobody else's.
 pub unsafe fn optional_room<T>(p: *mut T, n: usize, what: &'static str) -> Result<Room<T>> {
     // SAFETY: what the caller promises.
     unsafe { room(p, if p.is_null() { 0 } else { n }, what) }
@@ -235,7 +235,7 @@ pub unsafe fn give<T: Copy>(
 /// Copies elements to the caller's buffer as [`give`] does.
 ///
 /// # Safety
-/// As [`give`].
+/// `buffer` is NULL or points to `capacity` elements that nobody else uses, and `needed` is NULL or to be written.
 pub unsafe fn give_each<T: Copy>(
     from: impl ExactSizeIterator<Item = T>,
     buffer: *mut T,

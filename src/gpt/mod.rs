@@ -128,13 +128,29 @@ impl Gpt {
         if out.len() != x.len() * v {
             return Err(Error::shape("logits", [x.len() * v], [out.len()]));
         }
+        let made = self.logits_on_device(backend, params, x, t, ws)?;
+        backend.download_act(made, v, out)
+    }
+
+    /// Computes what [`Gpt::logits`] does, and leaves it on the device.
+    ///
+    /// # Errors
+    /// Fails as [`Gpt::logits`] does.
+    pub fn logits_on_device<'w, B: Backend>(
+        &self,
+        backend: &B,
+        params: &B::Vector,
+        x: &[u16],
+        t: usize,
+        ws: &'w mut Workspace<B>,
+    ) -> Result<&'w B::Act> {
         let batch = TokenBatch::new(x, &[], t, Objective::All);
         ws.take(backend, self, params, &batch, false)?;
         let pass = self.pass(backend, params, &batch, None);
         backend.host().batch(self.work(x.len()), || {
             forward(&pass, ws, Attend::Windows(t))
         })?;
-        backend.download_act(&ws.logits, v, out)
+        Ok(&ws.logits)
     }
 
     /// Computes the log-probability in nats of each target of the batch into the caller's slice (B, T).

@@ -167,18 +167,26 @@ impl<B: Backend> Evaluator<B> {
         of: Sequences<'_>,
         out: &mut [f32],
     ) -> Result<()> {
-        let p = self.pass(at, Sequences { y: &[], ..of }, false)?;
-        p.gpt
-            .logits(p.be, p.params, p.batch.x, p.batch.t, p.ws, out)
+        let v = self.gpt.config().vocab_size;
+        if of.x.len().checked_mul(v) != Some(out.len()) {
+            return Err(Error::shape("logits", [of.x.len(), v], [out.len()]));
+        }
+        let be = self.backend.clone();
+        be.download_act(self.logits_on_device(at, of)?, v, out)
     }
 
-    /// Checks what [`Evaluator::logits`] checks of tokens and of the number of parameters, and makes its room.
+    /// Computes what [`Evaluator::logits`] does, and leaves it on the device, one row per token.
     ///
     /// # Errors
     /// Returns the errors of [`Evaluator::loss`].
-    pub fn check_logits(&mut self, params: usize, of: Sequences<'_>) -> Result<()> {
-        self.check_len("parameters", params)?;
-        self.take_in(Sequences { y: &[], ..of }, false)
+    pub fn logits_on_device(
+        &mut self,
+        at: At<'_, B::Vector>,
+        of: Sequences<'_>,
+    ) -> Result<&B::Act> {
+        let p = self.pass(at, Sequences { y: &[], ..of }, false)?;
+        p.gpt
+            .logits_on_device(p.be, p.params, p.batch.x, p.batch.t, p.ws)
     }
 
     /// Computes the loss, and its gradient in the parameters into `grad`, (n_params).
@@ -263,25 +271,6 @@ impl<B: Backend> Evaluator<B> {
         }
     }
 
-    /// Takes in tokens, and makes room where there is too little.
-    fn take_in(&mut self, of: Sequences<'_>, gradients: bool) -> Result<()> {
-        let Self {
-            backend: be,
-            gpt,
-            kept,
-        } = self;
-        let (v, n) = (gpt.config().vocab_size, of.x.len());
-        if of.t == 0 || n == 0 || !n.is_multiple_of(of.t) {
-            let expected = format!("sequences of 1 to {} tokens", gpt.config().block_size);
-            let got = format!("{n} tokens in sequences of {}", of.t);
-            return Err(Error::out_of_range("batch", expected, got));
-        }
-        narrow("x", of.x, of.t, v, &mut kept.x)?;
-        narrow("y", of.y, of.t, v, &mut kept.y)?;
-        kept.make_room(be, gpt, n / of.t, of.t, gradients)?;
-        Ok(())
-    }
-
     /// Takes in parameters and tokens.
     fn pass<'p, 'a: 'p>(
         &'a mut self,
@@ -289,12 +278,12 @@ impl<B: Backend> Evaluator<B> {
         of: Sequences<'_>,
         gradients: bool,
     ) -> Result<Pass<'p, 'a, B>> {
-        self.take_in(of, gradients)?;
         let Self {
             backend: be,
             gpt,
             kept,
         } = self;
+        kept.take_in(be, gpt, of, gradients)?;
         let params = match at {
             At::Device(params) => params,
             At::Host(params) => {
@@ -321,6 +310,19 @@ impl<B: Backend> Evaluator<B> {
 }
 
 impl<B: Backend> Kept<B> {
+    /// Takes in tokens, and makes room where there is too little.
+    fn take_in(&mut self, be: &B, gpt: &Gpt, of: Sequences<'_>, gradients: bool) -> Result<()> {
+        let (v, n) = (gpt.config().vocab_size, of.x.len());
+        if of.t == 0 || n == 0 || !n.is_multiple_of(of.t) {
+            let expected = format!("sequences of 1 to {} tokens", gpt.config().block_size);
+            let got = format!("{n} tokens in sequences of {}", of.t);
+            return Err(Error::out_of_range("batch", expected, got));
+        }
+        narrow("x", of.x, of.t, v, &mut self.x)?;
+        narrow("y", of.y, of.t, v, &mut self.y)?;
+        self.make_room(be, gpt, n / of.t, of.t, gradients)
+    }
+
     fn make_room(&mut self, be: &B, gpt: &Gpt, b: usize, t: usize, gradients: bool) -> Result<()> {
         let (rows, gradients) = (b * t, gradients || self.has_gradients);
         let c = gpt.config();

@@ -2,6 +2,7 @@
 //!
 //! **Update.** Adam with betas 0.9 and 0.99, eps 1e-8, and no weight decay, since the log posterior has its prior.
 
+use super::observed::Observed;
 use crate::backend::vectors::{AdamW, Transfer, Vectors};
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
@@ -70,34 +71,29 @@ impl<V: Vectors> AdamPath<V> {
         Ok((v.get(&self.params)?, [v.get(first)?, v.get(second)?]))
     }
 
-    /// Moves by the rate times `rate`, given the gradient of the log posterior at [`AdamPath::params`], and its value.
+    /// Moves by the rate times `rate`, given the gradient of the log posterior at [`AdamPath::params`].
     ///
     /// # Errors
     /// [`Error::NotFinite`] with step and element for a gradient or value that is NaN or infinite, with the state as before, and for a parameter that
     /// the step made so.
-    pub(super) fn step_with_gradient(
-        &mut self,
-        grad: &V::Vector,
-        log_post: f64,
-        rate: f64,
-    ) -> Result<PathReport> {
-        self.check_log_post(log_post)?;
-        (self.vectors).check_finite(grad, Input::Gradient, &mut self.record)?;
-        self.advance(grad, &|_| log_post, rate)
-    }
-
-    /// Does what [`AdamPath::step_with_gradient`] does, with a gradient whose scalars are in `record`; `log_post` makes the log posterior of them.
-    pub(super) fn step_recorded(
-        &mut self,
-        grad: &V::Vector,
-        record: &mut V::Record,
-        log_post: &dyn Fn(&Scalars) -> f64,
-        rate: f64,
-    ) -> Result<PathReport> {
-        std::mem::swap(&mut self.record, record);
-        let report = self.advance(grad, log_post, rate);
-        std::mem::swap(&mut self.record, record);
-        report
+    pub(super) fn step(&mut self, observed: Observed<'_, V>, rate: f64) -> Result<PathReport> {
+        match observed {
+            Observed::Given { grad, log_post } => {
+                self.check_log_post(log_post)?;
+                (self.vectors).check_finite(grad, Input::Gradient, &mut self.record)?;
+                self.advance(grad, &|_| log_post, rate)
+            }
+            Observed::Recorded {
+                grad,
+                record,
+                log_post,
+            } => {
+                std::mem::swap(&mut self.record, record);
+                let report = self.advance(grad, log_post, rate);
+                std::mem::swap(&mut self.record, record);
+                report
+            }
+        }
     }
 
     fn advance(

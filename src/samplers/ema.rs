@@ -16,7 +16,7 @@
 //! **State.** theta, AdamW's two means, the average, steps. **Init.** The average begins at theta.
 
 use super::adam_path::{AdamPath, PathReport};
-use crate::backend::Scalars;
+use super::observed::Observed;
 use crate::backend::vectors::{Combine, Transfer, Vectors};
 use crate::baseline::follow;
 use crate::error::{Error, Result};
@@ -111,19 +111,12 @@ impl<V: Vectors> Ema<V> {
         log_post: f64,
         rate: f64,
     ) -> Result<PathReport> {
-        let report = self.path.step_with_gradient(grad, log_post, rate)?;
-        self.follow(report)
+        self.step(Observed::Given { grad, log_post }, rate)
     }
 
-    /// Does what [`Ema::step_with_gradient`] does, with a gradient whose scalars are in `record`; `log_post` makes the log posterior of them.
-    pub(super) fn step_recorded(
-        &mut self,
-        grad: &V::Vector,
-        record: &mut V::Record,
-        log_post: &dyn Fn(&Scalars) -> f64,
-        rate: f64,
-    ) -> Result<PathReport> {
-        let report = self.path.step_recorded(grad, record, log_post, rate)?;
+    /// Does what [`Ema::step_with_gradient`] does.
+    pub(super) fn step(&mut self, observed: Observed<'_, V>, rate: f64) -> Result<PathReport> {
+        let report = self.path.step(observed, rate)?;
         self.follow(report)
     }
 

@@ -12,6 +12,7 @@ use super::gaussian_config::{GaussianConfig, GaussianMethod};
 use super::gaussian_state::GaussianState;
 use super::ivon::{Ivon, IvonReport};
 use super::laplace::{Laplace, PriorFit};
+use super::observed::Observed;
 use super::snapshots::Snapshots;
 use super::swag::Swag;
 use super::vi::{Vi, ViReport};
@@ -194,61 +195,19 @@ impl<V: Vectors> GaussianApproximation<V> {
         grad: &V::Vector,
         log_post: f64,
     ) -> Result<Option<GaussianReport>> {
-        let rate = self.next_rate()?;
-        match &mut self.fit {
-            Fit::Vi(vi) => {
-                let done = vi.step_with_gradient(grad, log_post, rate)?;
-                Ok(done.map(GaussianReport::of_vi))
-            }
-            Fit::Swag(s) => {
-                let r = s.step_with_gradient(grad, log_post, rate)?;
-                Ok(Some(GaussianReport::of_path(r)))
-            }
-            Fit::Ema(e) => {
-                let r = e.step_with_gradient(grad, log_post, rate)?;
-                Ok(Some(GaussianReport::of_path(r)))
-            }
-            Fit::Snapshots(s) => {
-                let r = s.step_with_gradient(grad, log_post, rate)?;
-                Ok(Some(GaussianReport::of_path(r)))
-            }
-            Fit::Ivon(i) => {
-                let done = i.step_with_gradient(grad, log_post, rate)?;
-                Ok(done.map(GaussianReport::of_ivon))
-            }
-            Fit::Ekf(_) | Fit::Laplace(_) => Err(self.needs_squares()),
-        }
+        self.step(Observed::Given { grad, log_post })
     }
 
-    /// Does what [`GaussianApproximation::step_with_gradient`] does, with a gradient whose scalars are in `record`; `log_post` makes the log posterior of them.
-    pub(super) fn step_recorded(
-        &mut self,
-        grad: &V::Vector,
-        record: &mut V::Record,
-        log_post: &dyn Fn(&Scalars) -> f64,
-    ) -> Result<Option<GaussianReport>> {
+    /// Does what [`GaussianApproximation::step_with_gradient`] does.
+    pub(super) fn step(&mut self, observed: Observed<'_, V>) -> Result<Option<GaussianReport>> {
         let rate = self.next_rate()?;
+        let of_path = |report| Some(GaussianReport::of_path(report));
         match &mut self.fit {
-            Fit::Vi(vi) => {
-                let done = vi.step_recorded(grad, record, log_post, rate)?;
-                Ok(done.map(GaussianReport::of_vi))
-            }
-            Fit::Swag(s) => {
-                let r = s.step_recorded(grad, record, log_post, rate)?;
-                Ok(Some(GaussianReport::of_path(r)))
-            }
-            Fit::Ema(e) => {
-                let r = e.step_recorded(grad, record, log_post, rate)?;
-                Ok(Some(GaussianReport::of_path(r)))
-            }
-            Fit::Snapshots(s) => {
-                let r = s.step_recorded(grad, record, log_post, rate)?;
-                Ok(Some(GaussianReport::of_path(r)))
-            }
-            Fit::Ivon(i) => {
-                let done = i.step_recorded(grad, record, log_post, rate)?;
-                Ok(done.map(GaussianReport::of_ivon))
-            }
+            Fit::Vi(f) => Ok(f.step(observed, rate)?.map(GaussianReport::of_vi)),
+            Fit::Ivon(f) => Ok(f.step(observed, rate)?.map(GaussianReport::of_ivon)),
+            Fit::Swag(f) => f.step(observed, rate).map(of_path),
+            Fit::Ema(f) => f.step(observed, rate).map(of_path),
+            Fit::Snapshots(f) => f.step(observed, rate).map(of_path),
             Fit::Ekf(_) | Fit::Laplace(_) => Err(self.needs_squares()),
         }
     }

@@ -7,6 +7,7 @@ use super::gaussian_config::{CurvatureKind, GaussianConfig, GaussianMethod};
 use super::gaussian_state::{DEVIATIONS, GaussianState, STATES, Values};
 use super::laplace::PriorFit;
 use super::last_layer::{HeadBatch, LastLayer};
+use super::observed::Observed;
 use crate::backend::vectors::Combine;
 use crate::backend::{Backend, Scalars};
 use crate::data::Batch;
@@ -117,7 +118,11 @@ fn gradient_step<B: Backend>(
             found.set(at.log_lik);
             at.log_post
         };
-        let report = normals.step_recorded(grad, record, &log_post)?;
+        let report = normals.step(Observed::Recorded {
+            grad,
+            record,
+            log_post: &log_post,
+        })?;
         log_lik += found.get();
         if let Some(r) = report {
             return Ok(FitReport {

@@ -25,6 +25,7 @@
 //! **Where it differs.** The paper's weight decay delta is in log_post, as the prior, and so in h.
 
 use super::gaussian::finite_log_post;
+use super::observed::Observed;
 use crate::backend::vectors::{Combine, Noise, Reduce, StdDev, Transfer, Vectors};
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
@@ -219,22 +220,31 @@ impl<V: Vectors> Ivon<V> {
         log_post: f64,
         rate: f64,
     ) -> Result<Option<IvonReport>> {
-        (self.vectors).check_finite(grad, Input::Gradient, &mut self.record)?;
-        self.advance(grad, &|_| log_post, rate)
+        self.step(Observed::Given { grad, log_post }, rate)
     }
 
-    /// Does what [`Ivon::step_with_gradient`] does, with a gradient whose scalars are in `record`; `log_post` makes the log posterior of them.
-    pub(super) fn step_recorded(
+    /// Does what [`Ivon::step_with_gradient`] does.
+    pub(super) fn step(
         &mut self,
-        grad: &V::Vector,
-        record: &mut V::Record,
-        log_post: &dyn Fn(&Scalars) -> f64,
+        observed: Observed<'_, V>,
         rate: f64,
     ) -> Result<Option<IvonReport>> {
-        std::mem::swap(&mut self.record, record);
-        let report = self.advance(grad, log_post, rate);
-        std::mem::swap(&mut self.record, record);
-        report
+        match observed {
+            Observed::Given { grad, log_post } => {
+                (self.vectors).check_finite(grad, Input::Gradient, &mut self.record)?;
+                self.advance(grad, &|_| log_post, rate)
+            }
+            Observed::Recorded {
+                grad,
+                record,
+                log_post,
+            } => {
+                std::mem::swap(&mut self.record, record);
+                let report = self.advance(grad, log_post, rate);
+                std::mem::swap(&mut self.record, record);
+                report
+            }
+        }
     }
 
     fn advance(

@@ -49,6 +49,7 @@ pub mod ivon;
 pub mod laplace;
 pub mod last_layer;
 mod method;
+mod observed;
 mod preconditioner;
 pub mod psgld;
 mod sampler;

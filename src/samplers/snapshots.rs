@@ -15,7 +15,7 @@
 //! default.
 
 use super::adam_path::{AdamPath, PathReport};
-use crate::backend::Scalars;
+use super::observed::Observed;
 use crate::backend::vectors::{Combine, Transfer, Vectors};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -139,19 +139,12 @@ impl<V: Vectors> Snapshots<V> {
         log_post: f64,
         rate: f64,
     ) -> Result<PathReport> {
-        let report = self.path.step_with_gradient(grad, log_post, rate)?;
-        self.keep(report)
+        self.step(Observed::Given { grad, log_post }, rate)
     }
 
-    /// Does what [`Snapshots::step_with_gradient`] does, with a gradient whose scalars are in `record`; `log_post` makes the log posterior of them.
-    pub(super) fn step_recorded(
-        &mut self,
-        grad: &V::Vector,
-        record: &mut V::Record,
-        log_post: &dyn Fn(&Scalars) -> f64,
-        rate: f64,
-    ) -> Result<PathReport> {
-        let report = self.path.step_recorded(grad, record, log_post, rate)?;
+    /// Does what [`Snapshots::step_with_gradient`] does.
+    pub(super) fn step(&mut self, observed: Observed<'_, V>, rate: f64) -> Result<PathReport> {
+        let report = self.path.step(observed, rate)?;
         self.keep(report)
     }
 

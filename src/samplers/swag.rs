@@ -28,7 +28,7 @@
 //! cannot be told in f32; the sums here are of squared distances (Welford 1962) and equal it but for rounding.
 
 use super::adam_path::{AdamPath, PathReport};
-use crate::backend::Scalars;
+use super::observed::Observed;
 use crate::backend::vectors::{Combine, Noise, StdDev, Transfer, Vectors};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -175,19 +175,12 @@ impl<V: Vectors> Swag<V> {
         log_post: f64,
         rate: f64,
     ) -> Result<PathReport> {
-        let report = self.path.step_with_gradient(grad, log_post, rate)?;
-        self.look(report)
+        self.step(Observed::Given { grad, log_post }, rate)
     }
 
-    /// Does what [`Swag::step_with_gradient`] does, with a gradient whose scalars are in `record`; `log_post` makes the log posterior of them.
-    pub(super) fn step_recorded(
-        &mut self,
-        grad: &V::Vector,
-        record: &mut V::Record,
-        log_post: &dyn Fn(&Scalars) -> f64,
-        rate: f64,
-    ) -> Result<PathReport> {
-        let report = self.path.step_recorded(grad, record, log_post, rate)?;
+    /// Does what [`Swag::step_with_gradient`] does.
+    pub(super) fn step(&mut self, observed: Observed<'_, V>, rate: f64) -> Result<PathReport> {
+        let report = self.path.step(observed, rate)?;
         self.look(report)
     }
 

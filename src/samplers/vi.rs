@@ -21,6 +21,7 @@
 //! **State.** mean, log sd, Adam's two means of each, steps, and within a step how many draws were made and what they added up to.
 //! **Init.** As given.
 
+use super::observed::Observed;
 use crate::backend::vectors::{AdamW, Noise, Reduce, StdDev, Transfer, Vectors, ViDraw};
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
@@ -219,26 +220,32 @@ impl<V: Vectors> Vi<V> {
         log_post: f64,
         rate: f64,
     ) -> Result<Option<ViReport>> {
-        self.check_given(grad, log_post)?;
-        let noise = self.noise();
-        let report = self.advance(grad, &|_| log_post, rate, noise)?;
-        self.next_point()?;
-        Ok(report)
+        self.step(Observed::Given { grad, log_post }, rate)
     }
 
-    /// Does what [`Vi::step_with_gradient`] does, with a gradient whose scalars are in `record`; `log_post` makes the log posterior of them.
-    pub(super) fn step_recorded(
+    /// Does what [`Vi::step_with_gradient`] does.
+    pub(super) fn step(
         &mut self,
-        grad: &V::Vector,
-        record: &mut V::Record,
-        log_post: &dyn Fn(&Scalars) -> f64,
+        observed: Observed<'_, V>,
         rate: f64,
     ) -> Result<Option<ViReport>> {
         let noise = self.noise();
-        std::mem::swap(&mut self.record, record);
-        let report = self.advance(grad, log_post, rate, noise);
-        std::mem::swap(&mut self.record, record);
-        let report = report?;
+        let report = match observed {
+            Observed::Given { grad, log_post } => {
+                self.check_given(grad, log_post)?;
+                self.advance(grad, &|_| log_post, rate, noise)?
+            }
+            Observed::Recorded {
+                grad,
+                record,
+                log_post,
+            } => {
+                std::mem::swap(&mut self.record, record);
+                let report = self.advance(grad, log_post, rate, noise);
+                std::mem::swap(&mut self.record, record);
+                report?
+            }
+        };
         self.next_point()?;
         Ok(report)
     }

@@ -1,6 +1,7 @@
 //! What several test files share.
 #![allow(dead_code)] // no test file uses all of it
 
+pub mod adam_path;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod amx;
 #[cfg(feature = "cli")]
