@@ -555,6 +555,7 @@ fn every_setting_of_a_method_is_named_where_the_method_does_not_read_it() {
                     for auto_step in [false, true] {
                         let mut given = Given {
                             sampler: Some(sampler),
+                            chains: Some(2),
                             ..Given::default()
                         };
                         for (name, value) in [
@@ -615,6 +616,12 @@ fn a_setting_without_effect_is_named_with_what_it_is_for() {
         both,
         ["baseline_patience = 7 has no effect: it is for baseline_choice = best"]
     );
+    let controls = ("controls", word("full"));
+    assert_eq!(
+        said(std::slice::from_ref(&controls)),
+        ["controls = full has no effect: it is for runs with eval and eval_control"]
+    );
+    assert!(said(&[controls, ("eval", Value::Bool(true))]).is_empty());
     // At its default it asks for nothing.
     let tolerance = ("step_tolerance", Value::F64(0.1));
     assert!(said(&[tolerance]).is_empty());

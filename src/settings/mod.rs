@@ -8,6 +8,7 @@ mod choices;
 mod defaults;
 mod describe;
 mod objects;
+mod purpose;
 mod resolve;
 mod row;
 mod table;
@@ -20,6 +21,7 @@ pub use choices::{
 };
 pub use defaults::{Case, TargetKind};
 pub use describe::{default_text, markdown};
+pub use purpose::Purpose;
 pub use resolve::row;
 pub use row::{Group, Kind, Range, Reader, Row, Value};
 pub use table::{Given, Settings, TABLE};

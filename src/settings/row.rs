@@ -1,6 +1,7 @@
 //! One row of the table: a setting as data.
 
 use super::defaults::Case;
+use super::purpose::Purpose;
 use super::table::{Given, Settings};
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -25,6 +26,8 @@ pub struct Row {
     pub range: Range,
     /// Who reads it.
     pub readers: &'static [Reader],
+    /// What it is for, where not every run asks for that.
+    pub purpose: Option<Purpose>,
     /// The few words of the short help, which has only the settings that most users need.
     pub brief: Option<&'static str>,
     /// What runs did before the setting was there.

@@ -4,6 +4,7 @@ use super::choices::{
     BaselineChoice, Controls, Predictive, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
 };
 use super::defaults::{Case, word};
+use super::purpose::*;
 use super::row::{Group, Range, Reader, Row};
 use super::typed::{Field, Typed};
 use super::words::Word;
@@ -80,6 +81,7 @@ macro_rules! settings {
                 kind: <Inner<$type> as Typed>::KIND,
                 range: $range,
                 readers: $readers,
+                purpose: None,
                 brief: None,
                 before: None,
                 words: <Inner<$type> as Typed>::words,
@@ -180,7 +182,7 @@ settings! { case =>
         baseline_choice: BaselineChoice = case.preset(BaselineChoice::Best, BaselineChoice::Last), ANY, RECIPE, before: Some("last");
         /// Number of steps without a better state after which the baseline's training ends; 0 makes all steps. With `baseline_choice` = last it does not
         /// apply.
-        baseline_patience: u64 = Selection::default().patience, ANY, RECIPE, before: Some("0");
+        baseline_patience: u64 = Selection::default().patience, ANY, RECIPE, before: Some("0"), purpose: BEST_BASELINE;
     }
     Sampler {
         /// Named set of defaults: default, or the Python original's.
@@ -190,81 +192,81 @@ settings! { case =>
         /// Step size per preconditioned unit: h, of time, for methods with momenta; epsilon, of squared time, for sgld and sglrw. For vi, swag, ema and snapshots, the
         /// optimiser's rate; for ivon, a share of Newton's step.
         /// For ekf, the weight of each batch's mean log-likelihood; 0 weights the batches so that the data count once in total.
-        learning_rate: f64 = case.learning_rate(), FROM_0, CHAIN, aliases: &["step_size"], brief: Some("Step size; 1e-3 for vi, 2e-4 for sgld");
+        learning_rate: f64 = case.learning_rate(), FROM_0, CHAIN, aliases: &["step_size"], brief: Some("Step size; 1e-3 for vi, 2e-4 for sgld"), purpose: STEPS;
         /// Friction alpha of methods with momenta. Without it `momentum` sets the friction.
-        alpha: Option<f64> = case.alpha(), FROM_0, CHAIN;
+        alpha: Option<f64> = case.alpha(), FROM_0, CHAIN, purpose: MOMENTA;
         /// Momentum of the same step in an optimiser's terms, which sets the friction alpha.
-        momentum: Option<f64> = case.momentum(), INSIDE, CHAIN;
+        momentum: Option<f64> = case.momentum(), INSIDE, CHAIN, purpose: MOMENTA;
         /// Standard deviation of the momenta at T = 1.
-        sigma: f64 = 1.0, ABOVE_0, CHAIN;
+        sigma: f64 = 1.0, ABOVE_0, CHAIN, purpose: MOMENTA;
         /// Gradient noise that sgld and sghmc take as given.
-        beta: f64 = 0.0, FROM_0, CHAIN;
+        beta: f64 = 0.0, FROM_0, CHAIN, purpose: CHAINS;
         /// What a chain does about the noise of its minibatches' gradients: none, or diagonal, which estimates each parameter's noise variance as the chain goes and
         /// makes up for its heat. For baoa.
-        noise_correction: NoiseCorrection = case.noise_correction(), ANY, CHAIN, before: Some("none");
+        noise_correction: NoiseCorrection = case.noise_correction(), ANY, CHAIN, before: Some("none"), purpose: CHAINS;
         /// Friction of the thermostat at the start. Without it it is alpha.
-        xi: Option<f64> = None, ANY, CHAIN;
+        xi: Option<f64> = None, ANY, CHAIN, purpose: THERMOSTAT;
         /// Mass of the thermostat: how slowly its friction follows the temperature of the momenta.
-        thermostat_mass: Option<f64> = case.thermostat_mass(), ABOVE_0, CHAIN;
+        thermostat_mass: Option<f64> = case.thermostat_mass(), ABOVE_0, CHAIN, purpose: THERMOSTAT;
         /// Temperature T of the target exp(log posterior / T). At 0 a chain is an optimiser, whose samples are no draws; fits need it above 0.
-        temperature: f64 = case.temperature(), FROM_0, CHAIN, brief: Some("Temperature T of the target; the posterior is at 1, and at 0 a chain optimises");
+        temperature: f64 = case.temperature(), FROM_0, CHAIN, brief: Some("Temperature T of the target; the posterior is at 1, and at 0 a chain optimises"), purpose: DRAWS;
         /// Number of steps before sampling, after the mass is set.
-        warmup_steps: u64 = case.preset(defaults::WARMUP_STEPS, 200), ANY, CHAIN;
+        warmup_steps: u64 = case.preset(defaults::WARMUP_STEPS, 200), ANY, CHAIN, purpose: CHAINS;
         /// Number of sampling steps. For a fit to a caller's own log posterior, all its steps.
-        sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, &[Reader::Sampler, Gradients, Train, Resume], brief: Some("Sampling steps of each chain");
+        sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, &[Reader::Sampler, Gradients, Train, Resume], brief: Some("Sampling steps of each chain"), purpose: CHAINS;
         /// Keep one sample every N sampling steps, at most `sampling_steps`. Without it a fiftieth of `sampling_steps`, 1 to 100.
-        thinning: u64 = case.thinning(), COUNT, CHAIN, brief: Some("Keep one sample every N steps");
+        thinning: u64 = case.thinning(), COUNT, CHAIN, brief: Some("Keep one sample every N steps"), purpose: CHAINS;
         /// Number of independent chains of the same seed, or of fits.
         chains: u32 = 1, Range::Whole(1, 10_000), RUN, brief: Some("Independent chains");
         /// Number of chains that run at a time, each on its share of the threads; 0 takes one per thread for models of up to two million parameters, and else
         /// one. It changes no bit of any result; memory grows with it. Fits run one after the other.
-        chains_at_once: usize = 0, ANY, &[Train, Resume], before: Some("0");
+        chains_at_once: usize = 0, ANY, &[Train, Resume], before: Some("0"), purpose: SEVERAL;
         /// Where chains start: shared (at the baseline), or separate (each after the first at a baseline of its own, trained with seed + chain).
         starts: Starts = Starts::Shared, ANY, RUN, before: Some("shared");
         /// Which chain of the seed this is.
         chain: u32 = 0, Range::Whole(0, u32::MAX as u64), &[Reader::Sampler, Gradients];
         /// Tune the step size during warm-up, starting from `learning_rate`, to a relative temperature error of `step_tolerance`. The momentum is kept
         /// unless `alpha` is given.
-        auto_step: bool = false, ANY, CHAIN, before: Some("false");
+        auto_step: bool = false, ANY, CHAIN, before: Some("false"), purpose: CHAINS;
         /// Relative temperature error that `auto_step` may leave.
-        step_tolerance: f64 = 0.1, INSIDE, CHAIN, before: Some("0.1");
+        step_tolerance: f64 = 0.1, INSIDE, CHAIN, before: Some("0.1"), purpose: SEARCH;
         /// How many times `learning_rate` the step that `auto_step` finds may be; 0 sets no such ceiling.
-        step_growth: f64 = case.step_growth(), FROM_0, CHAIN, before: Some("0.0");
+        step_growth: f64 = case.step_growth(), FROM_0, CHAIN, before: Some("0.0"), purpose: SEARCH;
         /// Run a step that is provably unstable.
-        force: bool = false, ANY, RUN;
+        force: bool = false, ANY, RUN, purpose: CHAINS;
     }
     Schedule {
         /// How the step size changes while sampling.
-        schedule: Word<Schedule> = case.schedule(), ANY, CHAIN, before: Some("constant");
+        schedule: Word<Schedule> = case.schedule(), ANY, CHAIN, before: Some("constant"), purpose: RATES;
         /// How the temperature changes while sampling. Measured temperatures are rescaled to T, that of the start.
         temperature_schedule: Word<Schedule> = word("constant"), Range::Words(|| vec!["constant", "linear", "cosine", "polynomial"]), CHAIN,
-            before: Some("constant");
+            before: Some("constant"), purpose: CHAINS;
         /// Value at the end of linear, cosine and cyclical schedules, as a share of the start.
-        final_fraction: f64 = case.kind(0.1, 0.01), SHARE, CHAIN, before: Some("0.1");
+        final_fraction: f64 = case.kind(0.1, 0.01), SHARE, CHAIN, before: Some("0.1"), purpose: FALLING;
         /// Delay of polynomial schedules in steps: the factor is (1 + step / delay)^(-power).
-        schedule_delay: f64 = 100.0, ABOVE_0, CHAIN, before: Some("100.0");
+        schedule_delay: f64 = 100.0, ABOVE_0, CHAIN, before: Some("100.0"), purpose: POLYNOMIAL;
         /// Power of polynomial schedules.
-        schedule_power: f64 = 0.55, SHARE, CHAIN, before: Some("0.55");
+        schedule_power: f64 = 0.55, SHARE, CHAIN, before: Some("0.55"), purpose: POLYNOMIAL;
         /// Number of cycles of a cyclical schedule, at most `sampling_steps`.
-        cycles: u64 = 4, COUNT, CHAIN, before: Some("4");
+        cycles: u64 = 4, COUNT, CHAIN, before: Some("4"), purpose: CYCLICAL;
         /// Share of a cycle that explores: no noise is added and no sample is kept.
-        exploration: f64 = case.exploration(), BELOW_1, CHAIN, before: Some("0.5");
+        exploration: f64 = case.exploration(), BELOW_1, CHAIN, before: Some("0.5"), purpose: CYCLICAL;
     }
     Mass {
         /// How the mass is chosen: none; from gradients at the start (rms, or adaptive, which goes on through the warm-up); from the Fisher
         /// information (fisher); from the prior's curvature (prior). Each is frozen before sampling, except live: it follows every step, for sgld only,
         /// and is biased, for comparison.
-        preconditioner: Word<Preconditioner> = case.preconditioner(), ANY, GPT;
+        preconditioner: Word<Preconditioner> = case.preconditioner(), ANY, GPT, purpose: CHAINS;
         /// Number of gradients that the mass is estimated from, before the warm-up.
-        preconditioner_steps: u64 = 100, COUNT, GPT;
+        preconditioner_steps: u64 = 100, COUNT, GPT, purpose: ESTIMATED_MASS;
         /// Added to every element of the mass, as a share of their mean.
-        preconditioner_floor: f64 = 0.1, ABOVE_0, GPT;
+        preconditioner_floor: f64 = 0.1, ABOVE_0, GPT, purpose: MASS;
         /// Weight that a squared gradient keeps per step, in the adaptive mass (above 0) and the live one.
-        preconditioner_decay: f64 = 0.99, BELOW_1, GPT, before: Some("0.99");
+        preconditioner_decay: f64 = 0.99, BELOW_1, GPT, before: Some("0.99"), purpose: FOLLOWING_MASS;
         /// Number of warm-up steps between new adaptive masses.
-        preconditioner_every: u64 = 25, COUNT, GPT, before: Some("25");
+        preconditioner_every: u64 = 25, COUNT, GPT, before: Some("25"), purpose: ADAPTIVE_MASS;
         /// Whether the divergence term (Gamma) of the live mass is added, at the cost of a second gradient per step.
-        preconditioner_gamma: bool = true, ANY, GPT, before: Some("true");
+        preconditioner_gamma: bool = true, ANY, GPT, before: Some("true"), purpose: LIVE_MASS;
     }
     Prior {
         /// Form of the prior; laplace is the double exponential.
@@ -272,7 +274,7 @@ settings! { case =>
         /// Scale of the prior: of a normal one its standard deviation.
         prior_std: f64 = case.prior_std(), ABOVE_0, &[Reader::Sampler, Gradients, Train], brief: Some("Standard deviation of the prior");
         /// Degrees of freedom of a student_t prior.
-        prior_dof: f64 = 3.0, ABOVE_0, GPT, before: Some("3.0");
+        prior_dof: f64 = 3.0, ABOVE_0, GPT, before: Some("3.0"), purpose: STUDENT_T;
         /// Centre of the prior: zero, or the parameters that the chain starts from (pretrained).
         prior_center: PriorCenter = case.preset(PriorCenter::Zero, PriorCenter::Pretrained), ANY, GPT;
         /// Unit of `prior_std`: absolute (1), relative (|w| + 1e-4 of the weights w that the chain starts from), or fan_in (for the weights of each matrix of a
@@ -297,37 +299,37 @@ settings! { case =>
     }
     Fits {
         /// Number of passes over the data of a fit (ekf, vi, laplace, swag, ivon, ema, snapshots); chains are counted in steps.
-        num_epochs: Option<u64> = case.epochs(), COUNT, &[Reader::Sampler, Train, Resume], aliases: &["epochs"];
+        num_epochs: Option<u64> = case.epochs(), COUNT, &[Reader::Sampler, Train, Resume], aliases: &["epochs"], purpose: FITS;
         /// Number of draws from the fitted normals that are stored, of each fit; of states of the path that snapshots keeps, at equal distances; 1 for ema.
-        num_samples: u64 = case.num_samples(), COUNT, CHAIN, before: Some("25");
+        num_samples: u64 = case.num_samples(), COUNT, CHAIN, before: Some("25"), purpose: SEVERAL_DRAWS;
         /// Standard deviation of ekf's normals before any data.
-        init_sd: f64 = case.kind(case.fit().init_sd, case.preset(case.fit().init_sd, 1.0)), ABOVE_0, CHAIN, before: Some("0.01");
+        init_sd: f64 = case.kind(case.fit().init_sd, case.preset(case.fit().init_sd, 1.0)), ABOVE_0, CHAIN, before: Some("0.01"), purpose: OF_EKF;
         /// Standard deviation that ekf adds to every parameter per step.
-        transition_sd: f64 = case.fit().transition_sd, FROM_0, CHAIN, before: Some("0.0");
+        transition_sd: f64 = case.fit().transition_sd, FROM_0, CHAIN, before: Some("0.0"), purpose: OF_EKF;
         /// Labels of ekf's squared gradients: ggn (no labels: generalised Gauss-Newton), model (Fisher), or data (empirical Fisher: one gradient a step in place
         /// of two, but far from the mode residuals inflate the squares, and the means stop too early).
-        ekf_labels: CurvatureKind = case.preset(CurvatureKind::Ggn, CurvatureKind::EmpiricalFisher), ANY, GPT, before: Some("data");
+        ekf_labels: CurvatureKind = case.preset(CurvatureKind::Ggn, CurvatureKind::EmpiricalFisher), ANY, GPT, before: Some("data"), purpose: OF_EKF;
         /// Logarithm of the standard deviation that the normals of vi and ivon begin with.
-        init_log_scale: f64 = case.fit().init_log_scale, ANY, CHAIN, before: Some("-5.0");
+        init_log_scale: f64 = case.fit().init_log_scale, ANY, CHAIN, before: Some("-5.0"), purpose: OF_VI_AND_IVON;
         /// Number of draws, each with a gradient, per step of vi and ivon.
-        vi_n_samples: u32 = case.fit().vi_n_samples, Range::Whole(1, u32::MAX as u64), CHAIN, before: Some("1");
+        vi_n_samples: u32 = case.fit().vi_n_samples, Range::Whole(1, u32::MAX as u64), CHAIN, before: Some("1"), purpose: OF_VI_AND_IVON;
         /// Whether vi's gradient leaves out the part whose expectation is 0 (sticking the landing).
-        stick_the_landing: bool = case.fit().stick_the_landing, ANY, CHAIN, before: Some("true");
+        stick_the_landing: bool = case.fit().stick_the_landing, ANY, CHAIN, before: Some("true"), purpose: OF_VI;
         /// Covariance of laplace: diagonal (independent normals), or of the head's weights alone, untied from the embedding: last_layer_full, or
         /// last_layer_kfac (a Kronecker product).
-        laplace_structure: CovarianceStructure = CovarianceStructure::Diagonal, ANY, CHAIN, before: Some("diagonal");
+        laplace_structure: CovarianceStructure = CovarianceStructure::Diagonal, ANY, CHAIN, before: Some("diagonal"), purpose: OF_LAPLACE;
         /// Labels of the gradients of a diagonal laplace: data (empirical Fisher), model (Fisher), or ggn (no labels: generalised Gauss-Newton).
-        laplace_labels: CurvatureKind = case.fit().laplace_labels, ANY, CHAIN, before: Some("data");
+        laplace_labels: CurvatureKind = case.fit().laplace_labels, ANY, CHAIN, before: Some("data"), purpose: OF_LAPLACE;
         /// Let the marginal likelihood choose the precision of laplace's prior, in place of `prior_std`.
-        laplace_fit_prior: bool = case.fit().laplace_fit_prior, ANY, CHAIN, before: Some("false");
+        laplace_fit_prior: bool = case.fit().laplace_fit_prior, ANY, CHAIN, before: Some("false"), purpose: OF_LAPLACE;
         /// Share of its estimate of the curvature that a step of ivon keeps.
-        ivon_decay: f64 = 0.999, INSIDE, CHAIN, before: Some("0.999");
+        ivon_decay: f64 = 0.999, INSIDE, CHAIN, before: Some("0.999"), purpose: OF_IVON;
         /// Share of ema's moving average that a step keeps.
-        ema_decay: f64 = EMA_DECAY, BELOW_1, CHAIN, before: Some("0.99");
+        ema_decay: f64 = EMA_DECAY, BELOW_1, CHAIN, before: Some("0.99"), purpose: OF_EMA;
         /// Number of steps between two snapshots of swag's path.
-        swag_every: u64 = 20, COUNT, CHAIN, before: Some("20");
+        swag_every: u64 = 20, COUNT, CHAIN, before: Some("20"), purpose: OF_SWAG;
         /// Number of swag's latest snapshots that the low-rank part of its covariance is made of.
-        swag_rank: usize = 20, Range::Whole(2, 1000), CHAIN, before: Some("20");
+        swag_rank: usize = 20, Range::Whole(2, 1000), CHAIN, before: Some("20"), purpose: OF_SWAG;
     }
     Recording {
         /// How stored samples are rounded: f32 (not at all), or bf16 (to 8 significant bits, half the space).
@@ -357,17 +359,17 @@ settings! { case =>
         /// mean of the fit, at the samples), for a diagonal laplace whose fits share their start. Texts are written by the samples as they are.
         predictive: Predictive = case.predictive(), ANY, SCORES, before: Some("weights");
         /// Number of texts generated for BLEU and ROUGE, at most what the split has room for.
-        eval_num_text_samples: usize = 20, ANY, SCORES;
+        eval_num_text_samples: usize = 20, ANY, SCORES, purpose: EVALUATION;
         /// Number of tokens in each text's prompt.
-        eval_prompt_length: usize = 20, COUNT, SCORES;
+        eval_prompt_length: usize = 20, COUNT, SCORES, purpose: EVALUATION;
         /// Number of tokens generated for each text.
-        eval_generation_length: usize = 30, COUNT, SCORES;
+        eval_generation_length: usize = 30, COUNT, SCORES, purpose: EVALUATION;
         /// Train models for as many gradients as the samples took, and compare the averaged prediction with theirs.
-        eval_control: bool = true, ANY, SCORES;
+        eval_control: bool = true, ANY, SCORES, purpose: EVALUATION;
         /// Which models those are: basic (one run of AdamW from the same start, at a constant rate: its last and best state, its moving average, the mean
         /// of its snapshots' weights, and the average of their predictions), or full (also a model trained from scratch for as many gradients in all, an
         /// ensemble of several baselines, and the chain without noise).
-        controls: Controls = Controls::Basic, ANY, SCORES, before: Some("basic");
+        controls: Controls = Controls::Basic, ANY, SCORES, before: Some("basic"), purpose: CONTROLS;
         /// Largest number of windows evaluated per split. Without it, all; of the training split, as much text as the validation split has.
         eval_max_samples: Option<usize> = None, COUNT, SCORES;
         /// Largest number of tokens evaluated per split, at least one block. Without it, all; of the training split, as many as the validation split has.
