@@ -180,7 +180,8 @@ fn the_command_and_c_read_each_others_samples() {
     std::fs::copy(dir.path().join("saved.bnn"), own.join("saved.bnn")).expect("a copy");
     let config = [&["config", "--model-path", "saved.bnn"], command::SMALL].concat();
     let config = command::run(dir.path(), &config);
-    std::fs::write(own.join("config.toml"), text(&config)).expect("settings");
+    assert!(config.status.success(), "{}", command::words(&config));
+    std::fs::write(own.join("config.toml"), &config.stdout).expect("settings");
     let eval: Vec<_> = (eval.iter().copied())
         .map(|a| if a == "run" { "own" } else { a })
         .collect();
