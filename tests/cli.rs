@@ -480,12 +480,14 @@ fn errors_end_with_1_or_2_and_say_what_and_where() {
         (&["verify", "short.txt"], "short.txt"),
         (&["verify", "missing.safetensors"], "missing.safetensors"),
     ];
-    // A flag that is wrong by itself has the code of wrong usage.
+    // What flags alone show to be wrong has the code of wrong usage.
     let usage = [
         "nuts",
         "temperature",
         "no-such-flag",
         "thinning",
+        "n_head",
+        "alpha",
         "eval_splits",
     ];
     for (args, says) in cases {

@@ -57,10 +57,14 @@ impl Done {
 
     /// Resumes, and asserts that it is refused with these words and that no sample went.
     fn refused(&self, more: &[&str], words_wanted: &[&str]) {
+        self.refused_with(1, more, words_wanted);
+    }
+
+    fn refused_with(&self, code: i32, more: &[&str], words_wanted: &[&str]) {
         let before = listing(&self.run.join("samples"));
         let out = self.resume(more);
         let text = words(&out);
-        assert_eq!(out.status.code(), Some(1), "{text}");
+        assert_eq!(out.status.code(), Some(code), "{text}");
         for w in words_wanted {
             assert!(text.contains(w), "{w:?} is not in {text}");
         }
@@ -118,7 +122,17 @@ fn a_chain_without_its_file_is_refused_and_begins_anew_only_where_asked() {
         done.refused(&[], &["chain 0 has 8 samples"]);
         fs::remove_file(&file).expect("removed");
     }
-    done.goes_on(&["--restart-chain"]);
+    let out = done.resume(&["--restart-chain"]);
+    let said = words(&out);
+    assert_eq!(json(&out)["samples_hash"], done.hash);
+    for w in [
+        "chain 0 begins anew, since",
+        "each of its 8 samples is compared",
+        "chain 0: 8 samples were drawn again, and are those that were there",
+    ] {
+        assert!(said.contains(w), "{w:?} is not in {said}");
+    }
+    assert!(!said.contains("chain 1: "), "{said}");
 }
 
 #[test]
@@ -358,7 +372,8 @@ fn a_run_can_be_made_longer() {
     // A file of settings is refused where it would change what was begun.
     let file = short.dir.path().join("hot.toml");
     fs::write(&file, "temperature = 1.0\n").expect("written");
-    short.refused(
+    short.refused_with(
+        2,
         &["--config", file.to_str().expect("UTF-8")],
         &["temperature"],
     );
@@ -412,6 +427,46 @@ fn a_check_sees_what_a_resumed_run_needs() {
     assert!(done.bnn(&["check", "RUN", "--repair"]).status.success());
     assert!(done.run.join("damaged/spent.json").is_file());
     done.goes_on(&[]);
+    for wrong in [&b"\xff\xfe"[..], b"{}", b"[1]"] {
+        fs::write(done.run.join("spent.json"), wrong).expect("written");
+        done.refused(&[], &["spent.json", "--repair` moves the file aside"]);
+        assert!(done.bnn(&["check", "RUN", "--repair"]).status.success());
+        done.goes_on(&[]);
+    }
+}
+
+/// The settings are in each sample, too: a lost or damaged `config.toml` is written anew from the last one.
+#[test]
+fn lost_settings_come_back_from_the_samples() {
+    let done = Done::new(MORE);
+    let config = done.run.join("config.toml");
+    let before = fs::read(&config).expect("settings");
+    for wrong in [Some(&b"steps = "[..]), Some(b"\xff"), Some(b""), None] {
+        match wrong {
+            Some(bytes) => fs::write(&config, bytes).expect("written"),
+            None => fs::remove_file(&config).expect("removed"),
+        }
+        let advice = "--repair` writes config.toml anew";
+        done.refused(&[], &[advice]);
+        let out = done.bnn(&["eval", "RUN"]);
+        assert!(words(&out).contains(advice), "{}", words(&out));
+        let out = done.bnn(&["check", "RUN", "--repair"]);
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(out.status.success(), "{}", words(&out));
+        assert!(said.contains("has the settings that"), "{said}");
+        assert_eq!(fs::read(&config).expect("settings"), before);
+    }
+    done.goes_on(&[]);
+    // Without a sample nothing tells the settings.
+    fs::remove_dir_all(done.run.join("samples")).expect("removed");
+    fs::remove_file(&config).expect("removed");
+    let out = done.bnn(&["check", "RUN", "--repair"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(
+        words(&out).contains("no config.toml") && !words(&out).contains("--repair"),
+        "{}",
+        words(&out)
+    );
 }
 
 /// Broken: texts and scores of samples that were drawn at another temperature than the settings say.

@@ -13,7 +13,9 @@ use std::path::Path;
 fn refused(dir: &Path, more: &[&str], says: &[&str]) {
     let out = train(dir, more);
     let text = words(&out);
-    assert_eq!(out.status.code(), Some(1), "{more:?}: {text}");
+    // 2 where flags alone show it, 1 where the text or the disk has a part in it.
+    let code = out.status.code();
+    assert!(matches!(code, Some(1 | 2)), "{code:?} {more:?}: {text}");
     for part in says {
         assert!(text.contains(part), "{more:?}: {text}");
     }

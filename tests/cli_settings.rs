@@ -34,12 +34,12 @@ fn settings_that_contradict_each_other_are_refused_before_any_training() {
         "--sampling-steps 100 --schedule cyclical --cycles 10 --exploration 0.99 --thinning 9";
     let none: Vec<&str> = none.split_whitespace().collect();
     let file = file.to_str().expect("UTF-8");
-    for (more, word) in [
-        (&["--config", file][..], "given twice"),
-        (&none, "no sample"),
+    for (code, more, word) in [
+        (1, &["--config", file][..], "given twice"),
+        (2, &none, "no sample"),
     ] {
         let out = train(dir.path(), more);
-        assert_eq!(out.status.code(), Some(1));
+        assert_eq!(out.status.code(), Some(code));
         assert!(words(&out).contains(word), "{}", words(&out));
         assert!(!dir.path().join("checkpoints").exists());
     }

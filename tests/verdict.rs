@@ -179,6 +179,13 @@ fn what_is_no_chain_is_not_judged_as_one() {
         ],
     );
     assert!(!v.passes());
+    let several = Facts {
+        chains: 3,
+        temperature: 1e-30,
+        ..v.facts
+    };
+    let sentence = "100 draws from 3 normals that laplace fitted at T = 1e-30: approximations around 3 points, not samples of the posterior.";
+    says(several, SampleKind::Fit, &[sentence]);
     let none = Facts {
         samples: 0,
         ..good(1.0)
@@ -268,7 +275,7 @@ fn facts_are_set_by_name_and_reported() {
     );
     assert_eq!(
         (f.rhat, f.ess, f.over_free),
-        (Some(6.0), Some(7.0), Some(12.0))
+        (Some(8.0), Some(9.0), Some(14.0))
     );
     let (single, control) = (f.single.clone().unwrap(), f.control.clone().unwrap());
     assert_eq!(
@@ -278,11 +285,11 @@ fn facts_are_set_by_name_and_reported() {
             single.difference,
             single.std_error
         ),
-        (15.0, 16, 17.0, 18.0)
+        (17.0, 18, 19.0, 20.0)
     );
     assert_eq!(
         (control.loss, control.models, control.std_error),
-        (19.0, 20, 22.0)
+        (21.0, 22, 24.0)
     );
     let text = f.set("rhatt", 1.0).unwrap_err().to_string();
     assert!(text.contains("did you mean `rhat`?"), "{text}");
@@ -300,4 +307,28 @@ fn facts_are_set_by_name_and_reported() {
     };
     let r = Report::from(&Verdict::new(unknown));
     assert!(r.f64("check.rhat").unwrap().is_nan() && r.u64("passes").unwrap() == 0);
+}
+
+/// Advice does not repeat what was done.
+#[test]
+fn advice_names_what_was_not_tried() {
+    let hot = |auto_step, recorded, rhat| {
+        let facts = Facts {
+            kinetic: Some(1.5),
+            kinetic_off: Some(true),
+            auto_step,
+            recorded,
+            rhat,
+            ess: None,
+            ..good(1.0)
+        };
+        Verdict::new(facts).next.join("; ")
+    };
+    let (looked, not) = (hot(Some(true), None, None), hot(Some(false), None, None));
+    assert!(not.contains("`--auto-step`") && !not.contains("--step-growth"));
+    assert!(!looked.contains("`--auto-step`") && looked.contains("`--step-growth`"));
+    assert!(not.contains("--probe-tokens"));
+    let recorded = hot(None, Some(true), None);
+    assert!(!recorded.contains("--probe-tokens") && recorded.contains("--probe-every"));
+    assert!(!hot(None, Some(true), Some(1.2)).contains("--probe-every"));
 }

@@ -1,5 +1,5 @@
-//! The command `bnn`: flags to library calls. Exit code 0; 1 on an error; 2 on a wrong flag; 3 where a check of `--strict` fails; 128 and the number of
-//! a signal that stopped it.
+//! The command `bnn`: flags to library calls. Exit code 0; 1 on an error; 2 on a wrong flag or setting; 3 where a check of `--strict` fails; 128 and
+//! the number of a signal that stopped it.
 
 use bnn::backend::Device;
 use bnn::error::{Error, Result};
@@ -27,6 +27,25 @@ use std::process::ExitCode;
 /// The exit code where a check of `--strict` fails.
 const NOT_STRICT: u8 = 3;
 
+/// An error with the exit code that it ends the command with.
+struct Failure {
+    error: Error,
+    code: u8,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, code: 1 }
+    }
+}
+
+/// A flag or a setting that cannot be, alone or beside others.
+fn wrong_setting(error: Error) -> Failure {
+    Failure { error, code: 2 }
+}
+
+type Done<T> = std::result::Result<T, Failure>;
+
 fn main() -> ExitCode {
     let (cli, given) = match parse() {
         Ok(parsed) => parsed,
@@ -43,14 +62,19 @@ fn main() -> ExitCode {
         }
     };
     let stop = Stop::default();
-    match given.and_then(|given| go(cli, given, &stop)) {
+    let done = given
+        .map_err(wrong_setting)
+        .and_then(|given| go(cli, given, &stop));
+    match done {
         Ok(code) => code,
-        Err(Error::Interrupted) => ExitCode::from(stop.exit_code()),
-        Err(e) if terminal::is_broken_output(&e) => terminal::end_by_broken_output(),
-        Err(e) => {
-            say(&format!("error: {e}"));
-            ExitCode::from(1)
-        }
+        Err(Failure { error, code }) => match error {
+            Error::Interrupted => ExitCode::from(stop.exit_code()),
+            e if terminal::is_broken_output(&e) => terminal::end_by_broken_output(),
+            e => {
+                say(&format!("error: {e}"));
+                ExitCode::from(code)
+            }
+        },
     }
 }
 
@@ -63,7 +87,7 @@ fn listening(stop: &Stop, quiet: bool) -> Result<Context> {
     })
 }
 
-fn go(cli: Cli, given: Given, stop: &Stop) -> Result<ExitCode> {
+fn go(cli: Cli, given: Given, stop: &Stop) -> Done<ExitCode> {
     // What leaves nothing half done ends at the first signal.
     let at_once = || stop.end_at_once();
     let quiet = cli.quiet;
@@ -71,30 +95,33 @@ fn go(cli: Cli, given: Given, stop: &Stop) -> Result<ExitCode> {
         Command::Train(a) => return train_run(&a, given, listening(stop, quiet)?),
         Command::Baseline(a) => train_baseline(&a, given, listening(stop, quiet)?)?,
         Command::Eval(a) => return evaluate_run(&a, given, listening(stop, quiet)?),
-        Command::Generate(a) => return generate_text(&a, given, listening(stop, quiet)?),
-        Command::Diagnose(a) => return at_once().and_then(|()| diagnose_runs(&a, given)),
+        Command::Generate(a) => return Ok(generate_text(&a, given, listening(stop, quiet)?)?),
+        Command::Diagnose(a) => return Ok(at_once().and_then(|()| diagnose_runs(&a, given))?),
         Command::Completions(a) => print_bytes(&completions(a.shell))?,
         Command::Man(a) => print_bytes(&manual(a.subcommand.as_deref())?)?,
-        Command::Check(a) => return at_once().and_then(|()| check_run(&a)),
-        Command::Config(a) => at_once().and_then(|()| show_config(&a, given))?,
-        Command::Verify(a) => return at_once().and_then(|()| verify_files(&a, given)),
+        Command::Check(a) => return Ok(at_once().and_then(|()| check_run(&a))?),
+        Command::Config(a) => {
+            at_once()?;
+            show_config(&a, given)?;
+        }
+        Command::Verify(a) => return Ok(at_once().and_then(|()| verify_files(&a, given))?),
         Command::Bench(a) => at_once().and_then(|()| measure(&a, given))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn show_config(a: &Configured, given: Given) -> Result<()> {
+fn show_config(a: &Configured, given: Given) -> Done<()> {
     let given = given.or(a.file()?);
     let config = resolve(given.clone(), &Environment::default())?;
     say_idle(&given, &config, &mut Log::default());
-    if a.json {
-        print_json(&serde_json::to_value(&config).map_err(not_json)?)
-    } else {
-        print(&config.to_toml()?)
-    }
+    let printed = match a.json {
+        true => print_json(&serde_json::to_value(&config).map_err(not_json)?),
+        false => print(&config.to_toml()?),
+    };
+    Ok(printed?)
 }
 
-fn train_run(a: &Train, given: Given, mut ctx: Context) -> Result<ExitCode> {
+fn train_run(a: &Train, given: Given, mut ctx: Context) -> Done<ExitCode> {
     // Nothing is sent anywhere, with or without the flag.
     let _ = a.no_wandb;
     let environment = Environment::with_file(&mut ctx.log)?;
@@ -103,7 +130,9 @@ fn train_run(a: &Train, given: Given, mut ctx: Context) -> Result<ExitCode> {
             environment.check_device()?;
             let (folder, config) = RunFolder::open(run)?;
             let given = given.or(a.with.file()?);
-            let config = config.overlaid(given.clone(), Reader::Resume)?;
+            let config = config
+                .overlaid(given.clone(), Reader::Resume)
+                .map_err(wrong_setting)?;
             say_idle(&given, &config, &mut ctx.log);
             let broken = match a.restart_chain {
                 true => Broken::Restart,
@@ -148,13 +177,13 @@ fn strictly(strict: bool, verdict: Option<&Verdict>) -> ExitCode {
     ExitCode::from(NOT_STRICT)
 }
 
-fn train_baseline(a: &Configured, given: Given, mut ctx: Context) -> Result<()> {
+fn train_baseline(a: &Configured, given: Given, mut ctx: Context) -> Done<()> {
     let environment = Environment::with_file(&mut ctx.log)?;
     let config = resolve(given.or(a.file()?), &environment)?;
     RunFolder::check_place(&config.save_dir)?;
     let b = Setting::new(&config)?.baseline(&config, &mut ctx);
     let b = ctx.stopped_with(b, "the same command")?;
-    match a.json {
+    let printed = match a.json {
         true => print_json(&json!({
             "val_loss": b.val_loss,
             "train_loss": b.train_loss,
@@ -172,13 +201,16 @@ fn train_baseline(a: &Configured, given: Given, mut ctx: Context) -> Result<()> 
             b.seconds,
             b.path.display()
         )),
-    }
+    };
+    Ok(printed?)
 }
 
-fn evaluate_run(a: &Eval, given: Given, mut ctx: Context) -> Result<ExitCode> {
+fn evaluate_run(a: &Eval, given: Given, mut ctx: Context) -> Done<ExitCode> {
     Environment::with_file(&mut ctx.log)?.check_device()?;
     let (folder, config) = RunFolder::open(&a.run)?;
-    let config = config.overlaid(given, Reader::Eval)?;
+    let config = config
+        .overlaid(given, Reader::Eval)
+        .map_err(wrong_setting)?;
     let (reports, record) = evaluate::eval_run(&folder, &config, &mut ctx)?;
     let place = Place::of_evaluation(&folder, config.output.as_deref());
     let mut out = Output::default();
@@ -195,7 +227,7 @@ fn evaluate_run(a: &Eval, given: Given, mut ctx: Context) -> Result<ExitCode> {
             .by_ref()
             .for_each(|text| out.print(&format!("{text}\n")));
     }
-    finish(place, &record, out)
+    Ok(finish(place, &record, out)?)
 }
 
 /// Stores a result that is printed already, and says where it is or why it is not; only then it counts what printing came to.
@@ -221,11 +253,18 @@ fn finish(place: Result<Place>, result: &Value, out: Output) -> Result<ExitCode>
 
 /// Checks a run; the exit code is 1 where something is damaged or missing.
 fn check_run(a: &Check) -> Result<ExitCode> {
-    let (folder, config) = RunFolder::open(&a.run)?;
-    let found = if a.repair {
-        check::repair(&folder, &config)?
-    } else {
-        check::check(&folder, &config)?
+    let found = match a.repair {
+        true => {
+            let settings = check::repair_settings(&a.run)?;
+            let (folder, config) = RunFolder::open(&a.run)?;
+            let mut found = check::repair(&folder, &config)?;
+            found.repaired.splice(0..0, settings);
+            found
+        }
+        false => {
+            let (folder, config) = RunFolder::open(&a.run)?;
+            check::check(&folder, &config)?
+        }
     };
     if a.json {
         print_json(&serde_json::to_value(&found).map_err(not_json)?)?;
@@ -359,9 +398,9 @@ fn say_idle(given: &Given, config: &Config, log: &mut Log) {
 }
 
 /// Returns every setting: those of flags and `--config` over the environment over the preset.
-fn resolve(given: Given, environment: &Environment) -> Result<Config> {
+fn resolve(given: Given, environment: &Environment) -> Done<Config> {
     let environment = environment.given(&given)?;
-    given.or(environment).resolve()
+    given.or(environment).resolve().map_err(wrong_setting)
 }
 
 fn not_json(e: serde_json::Error) -> Error {

@@ -11,7 +11,7 @@ use std::ffi::c_char;
 /// Says in two or three sentences what samples are, what their average gains, and what to try next: what a run's summary begins with.
 ///
 /// [in] names, name_lens, values: n facts, each a name with its number; what is not known is left out. temperature; chains; samples; sampling_steps;
-/// fit, 1 for draws from a fitted normal; rhat and ess, the worst that was recorded (rhat.worst, and the smaller of ess_bulk.draws.worst and
+/// auto_step, 1 where the warm-up has looked for the step; recorded, 1 where probes were recorded; fit, 1 for draws from a fitted normal; rhat and ess, the worst that was recorded (rhat.worst, and the smaller of ess_bulk.draws.worst and
 /// ess_tail.draws.worst of bnn_agreement); kinetic and configurational, mean temperatures over the expected ones, kinetic_off and configurational_off,
 /// 0 or 1 (bnn_temperature_band); over_free, rms_move of bnn_movement over rms of bnn_sampler_free_diffusion; one_ray, 1 where all samples lie on one
 /// ray; mutual_information, nats per token; single.loss, single.models, single.difference and single.std_error, of the best single model (the average's

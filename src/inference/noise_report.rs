@@ -5,6 +5,7 @@ use super::{Report, Session};
 use crate::backend::{Backend, Transfer};
 use crate::error::{Error, Result};
 use crate::samplers::NoiseHeat;
+use crate::settings::Value;
 use serde::Serialize;
 
 /// The noise of a chain's gradients as it is known, at the chain's step size and temperature.
@@ -72,8 +73,9 @@ impl NoiseReport {
             None => String::new(),
         };
         format!(
-            "gradient noise {when}: it is all of the fluctuation at T = {temperature} for {} of the parameters, whose friction it sets, and for {} \
+            "gradient noise {when}: it is all of the fluctuation at T = {} for {} of the parameters, whose friction it sets, and for {} \
              more than any friction takes out; residual heating {} of T on average{worst}",
+            Value::F64(temperature),
             percent(a.damped),
             percent(a.clamped),
             percent(a.residual),

@@ -3,6 +3,7 @@
 use super::scoring::PRACTICAL;
 use super::verdict_facts::{Compared, Facts};
 use super::{Report, counted};
+use crate::settings::Value;
 use serde::Serialize;
 
 /// R-hat from which chains are not called agreed.
@@ -178,7 +179,7 @@ fn kind(f: &Facts, passes: bool) -> SampleKind {
 
 /// Returns the first sentence.
 fn what_they_are(f: &Facts, kind: SampleKind) -> String {
-    let (n, t) = (f.samples, f.temperature);
+    let (n, t) = (f.samples, Value::F64(f.temperature));
     let ess = f.ess.unwrap_or(f64::NAN);
     let evidence = || {
         format!(
@@ -189,11 +190,23 @@ fn what_they_are(f: &Facts, kind: SampleKind) -> String {
     match kind {
         SampleKind::OneModel if n == 0 => "There is no sample.".into(),
         SampleKind::OneModel => "One model: a single sample says nothing of uncertainty.".into(),
-        SampleKind::Fit => format!(
-            "{} from the normal that {} fitted at T = {t}: an approximation around one point, not samples of the posterior.",
-            counted(n, "draw"),
-            f.sampler
-        ),
+        SampleKind::Fit => {
+            let (normals, around) = match f.chains {
+                0 | 1 => (
+                    "the normal".to_owned(),
+                    "an approximation around one point".to_owned(),
+                ),
+                fits => (
+                    format!("{fits} normals"),
+                    format!("approximations around {fits} points"),
+                ),
+            };
+            format!(
+                "{} from {normals} that {} fitted at T = {t}: {around}, not samples of the posterior.",
+                counted(n, "draw"),
+                f.sampler
+            )
+        }
         SampleKind::OptimiserPath => format!(
             "{n} points on an optimiser's path (T = 0): no noise was added, and nothing was sampled."
         ),
@@ -203,9 +216,9 @@ fn what_they_are(f: &Facts, kind: SampleKind) -> String {
             evidence()
         ),
         SampleKind::LocalEnsemble => {
-            let what = match t {
-                t if t < 1.0 => format!("A cold (T = {t}) local ensemble"),
-                t if t > 1.0 => format!("A hot (T = {t}) local ensemble"),
+            let what = match f.temperature {
+                cold if cold < 1.0 => format!("A cold (T = {t}) local ensemble"),
+                hot if hot > 1.0 => format!("A hot (T = {t}) local ensemble"),
                 _ => "A local ensemble (T = 1)".into(),
             };
             format!("{what}, not the posterior: {}.", failures(f))
@@ -348,10 +361,17 @@ fn next(f: &Facts, kind: SampleKind) -> Vec<String> {
         all.push(format!("`--sampling-steps {longer}`, for a longer chain"));
     }
     if failed && f.rhat.is_none() {
-        all.push("`--probe-tokens 4096`, which records what R-hat needs".into());
+        // What is not recorded is missing; what is recorded is too short.
+        all.push(match f.recorded {
+            Some(true) => "more `--sampling-steps` or a smaller `--probe-every`, for draws that R-hat can be computed from".into(),
+            _ => "`--probe-tokens 4096`, which records what R-hat needs".into(),
+        });
     }
     if chain && f.kinetic_off == Some(true) && f.kinetic.is_some_and(|k| k > 1.0) {
-        all.push("`--auto-step` or a larger `--batch-size`, against the heat".into());
+        all.push(match f.auto_step {
+            Some(true) => "a smaller `--learning-rate` with a smaller `--step-growth`, or a larger `--batch-size`, against the heat".into(),
+            _ => "`--auto-step` or a larger `--batch-size`, against the heat".into(),
+        });
     }
     if f.control.is_none() {
         all.push("`bnn eval RUN`, for controls of equal cost".into());

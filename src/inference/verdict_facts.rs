@@ -42,12 +42,16 @@ pub struct Facts {
     pub fit: bool,
     /// Temperature of the target.
     pub temperature: f64,
-    /// How many chains there are.
+    /// How many chains, or fitted normals, there are.
     pub chains: usize,
     /// How many samples there are.
     pub samples: usize,
     /// Sampling steps of each chain.
     pub sampling_steps: Option<f64>,
+    /// Whether each chain's warm-up has looked for its step.
+    pub auto_step: Option<bool>,
+    /// Whether chains recorded what R-hat is computed from.
+    pub recorded: Option<bool>,
     /// The worst R-hat of what was recorded.
     pub rhat: Option<f64>,
     /// The smallest bulk or tail effective sample size, of all chains together.
@@ -73,12 +77,14 @@ pub struct Facts {
 }
 
 /// The numbers among the facts, by name.
-pub const NUMBERS: [&str; 22] = [
+pub const NUMBERS: [&str; 24] = [
     "fit",
     "temperature",
     "chains",
     "samples",
     "sampling_steps",
+    "auto_step",
+    "recorded",
     "rhat",
     "ess",
     "kinetic",
@@ -153,6 +159,8 @@ impl Facts {
             "chains" => self.chains = value as usize,
             "samples" => self.samples = value as usize,
             "sampling_steps" => self.sampling_steps = Some(value),
+            "auto_step" => self.auto_step = Some(yes),
+            "recorded" => self.recorded = Some(yes),
             "rhat" => self.rhat = Some(value),
             "ess" => self.ess = Some(value),
             "kinetic" => self.kinetic = Some(value),

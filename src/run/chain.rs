@@ -1,6 +1,7 @@
 //! One chain of a run, from its start or its file to its end: samples to the store, words to the log.
 
 use super::Context;
+use super::config::Value;
 use super::progress::Progress;
 use super::spent::Meter;
 use super::train::{Run, stable};
@@ -27,7 +28,8 @@ impl Run<'_> {
         ctx: &mut Context,
     ) -> Result<ChainEnd> {
         let path = self.folder.chain(index);
-        self.check_begun(index, store)?;
+        let before = store.len();
+        self.check_begun(index, store, ctx)?;
         let session = self.session(index, device, &path)?;
         store.set_target(session.identity()?)?;
         if index == 0 {
@@ -43,6 +45,7 @@ impl Run<'_> {
         let (total, made) = (session.total_steps(), session.steps_made());
         let mut progress = Progress::new(&format!("chain {index}"), made, total);
         let mut params = vec![0.0; session.parameters()];
+        let mut drawn = 0;
         while session.phase() != Phase::Done {
             if ctx.stopped() {
                 save(&mut session, &path, meter)?;
@@ -70,6 +73,7 @@ impl Run<'_> {
                 store
                     .append(index, made, &params)
                     .map_err(drawn_otherwise)?;
+                drawn += 1;
             }
             if made.is_multiple_of(self.config.checkpoint_every) || made == total {
                 save(&mut session, &path, meter)?;
@@ -78,6 +82,12 @@ impl Run<'_> {
         }
         drop(progress);
         meter.end();
+        let again = drawn - (store.len() - before);
+        if again > 0 {
+            ctx.log.say(&format!(
+                "chain {index}: {again} samples were drawn again, and are those that were there"
+            ));
+        }
         self.say_noise(&session, "at the end", ctx)?;
         session.end()
     }
@@ -147,8 +157,8 @@ impl Run<'_> {
 
     /// Returns a line with one step's values, and how far equilibrium at T lets them stray.
     fn progress_line(&self, report: &StepReport) -> String {
-        let temperature = self.config.temperature;
-        let band = equilibrium_sd(temperature, self.setting.model.gpt.n_params());
+        let band = equilibrium_sd(self.config.temperature, self.setting.model.gpt.n_params());
+        let temperature = Value::F64(self.config.temperature);
         let show =
             |what: &str, t: Option<f64>| t.map_or(String::new(), |t| format!("  {what} T {t:.4}"));
         format!(

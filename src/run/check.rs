@@ -1,13 +1,18 @@
 //! `bnn check`: whether a run's files are whole and complete, and what can be mended.
 
 use super::config::{self, Config};
-use super::folder::{RunFolder, read_json, write_json};
+use super::folder::{RunFolder, read_json, write_json, write_text};
 use super::recover::{given_up, lock};
+use super::results;
+use super::spent::{self, Spent};
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::inference::CheckpointCheck;
-use crate::store::{Kind, Reader, SampleId, StoreCheck, leftovers, put_aside, unread};
+use crate::store::{
+    FolderLock, Kind, Reader, SampleId, StoreCheck, leftovers, put_aside, read_header, unread,
+};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 /// What is found in a run's folder.
@@ -135,6 +140,40 @@ pub fn repair(folder: &RunFolder, config: &Config) -> Result<RunCheck> {
     Ok(found)
 }
 
+/// Writes a run's `config.toml` anew where it is missing or damaged, with the record that the last sample carries, and says so.
+///
+/// # Errors
+/// Returns the errors of [`RunFolder::open`] where no sample has a record of settings; [`Error::Conflict`] when another process writes the run.
+pub fn repair_settings(run: &Path) -> Result<Option<String>> {
+    let Err(wrong) = RunFolder::open(run) else {
+        return Ok(None);
+    };
+    let samples = run.join("samples");
+    let last = match disk::exists(&samples) {
+        Ok(true) if wrong.is_damage() => StoreCheck::of(&samples)?.whole.pop(),
+        _ => None,
+    };
+    let Some(last) = last.map(|id| samples.join(id.file_name())) else {
+        return Err(wrong);
+    };
+    let record = read_header(&last)?.0.config;
+    if !config::is_record(&record) {
+        return Err(wrong);
+    }
+    let _lock = FolderLock::acquire(run)?;
+    let path = run.join("config.toml");
+    let aside = match disk::exists(&path).map_err(Error::io(&path))? {
+        true => put_aside(&path, &run.join("damaged"))? + ", and ",
+        false => String::new(),
+    };
+    write_text(&path, &record)?;
+    Ok(Some(format!(
+        "{aside}{} has the settings that {} carries: a run that was made longer after it is as long as it was then",
+        path.display(),
+        last.display()
+    )))
+}
+
 impl RunCheck {
     /// Looks at a checkpoint and the one before it; returns the steps that the newer one holds, if it is whole.
     fn checkpoint(&mut self, path: &Path) -> Result<Option<u64>> {
@@ -159,11 +198,16 @@ impl RunCheck {
 
     /// Looks at the small files that a run goes on with, or adds to.
     fn records(&mut self, folder: &RunFolder) -> Result<()> {
-        for name in ["spent.json", "lost_samples.json", "generation_results.json"] {
-            let path = folder.file(name);
-            if let Err(e) = read_json::<serde_json::Value>(&path) {
-                self.wrong(path, &e);
-            }
+        let path = folder.file(spent::NAME);
+        if let Err(e) = read_json::<Spent>(&path) {
+            self.wrong(path, &e);
+        }
+        if let Err(e) = read_json::<Vec<String>>(&folder.lost()) {
+            self.wrong(folder.lost(), &e);
+        }
+        let path = folder.file(results::INDEX);
+        if let Err(e) = read_json::<Map<String, Value>>(&path) {
+            self.wrong(path, &e);
         }
         Ok(())
     }

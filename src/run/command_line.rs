@@ -26,7 +26,7 @@ Examples:
   bnn train --data FILE.txt --chains 4 --eval       your own text, four chains
   bnn diagnose RUN                                  do the chains agree?
   bnn generate RUN --prompt \"Once\"                 text, with each token's uncertainty
-Exit codes: 0 done, 1 an error, 2 a wrong flag, 3 a check of --strict failed, 128 and the number of a signal.";
+Exit codes: 0 done, 1 an error, 2 a wrong flag or setting, 3 a check of --strict failed, 128 and the number of a signal.";
 
 const TRAIN_EXAMPLES: &str = "\
 Example:
@@ -119,7 +119,8 @@ pub struct Train {
     /// that is drawn.
     #[arg(long, requires = "resume", hide_short_help = true)]
     pub restart_chain: bool,
-    /// Give a first answer in about a minute: few steps, scored on the validation split. Other flags win over it.
+    /// Give a first answer in about a minute: few steps of a chain, scored on the validation split. Fits still pass over the data once. Other flags win
+    /// over it.
     #[arg(long, conflicts_with = "resume")]
     pub quick: bool,
     /// Exit with 3 unless R-hat, effective sizes and temperatures of every chain pass.

@@ -81,6 +81,12 @@ pub(super) fn edited(now: &Config, sample: &Path) -> Result<Option<String>> {
     Ok(then.and_then(|then| difference(now, &then)))
 }
 
+/// Returns whether text is a run's whole record, as [`recorded`] reads it.
+pub(super) fn is_record(text: &str) -> bool {
+    let read = text.parse().ok().and_then(|table| from_table(table).ok());
+    read.is_some_and(|r| r.corpus_sha256.is_some() && r.given.recorded().is_ok())
+}
+
 /// Says the first setting of the samples' law that differs.
 fn difference(now: &Config, then: &Config) -> Option<String> {
     let of_samples = |row: &&Row| {

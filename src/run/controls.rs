@@ -325,23 +325,28 @@ fn of_adamw(adamw: &Adamw, gradients: u64) -> Vec<Contender<'_>> {
         },
         None => "AdamW's best state".into(),
     };
+    let one = |name, what: String, params| contender(name, what, gradients, Models::One(params));
+    let mut all = vec![
+        one("adamw_last", "AdamW's last state".into(), &adamw.last),
+        one("adamw_best", best, &adamw.best.params),
+    ];
+    if adamw.states.store.len() < 2 {
+        // It is the last state.
+        return all;
+    }
     let mean = format!(
         "the mean of AdamW's {} (SWA)",
         counted(adamw.states.store.len(), "state")
     );
-    let one = |name, what: String, params| contender(name, what, gradients, Models::One(params));
     let first = FirstModels {
         name: "adamw_first_snapshots",
         what: |n| format!("the average of AdamW's first {}", counted(n, "state")),
     };
     let average = format!("the average of AdamW's {}", counted(n, "state"));
-    vec![
-        one("adamw_last", "AdamW's last state".into(), &adamw.last),
-        one("adamw_best", best, &adamw.best.params),
-        one("adamw_mean", mean, &adamw.mean),
-        Contender {
-            first: Some(first),
-            ..contender("adamw_snapshots", average, gradients, adamw.states.models())
-        },
-    ]
+    all.push(one("adamw_mean", mean, &adamw.mean));
+    all.push(Contender {
+        first: Some(first),
+        ..contender("adamw_snapshots", average, gradients, adamw.states.models())
+    });
+    all
 }

@@ -34,6 +34,8 @@ pub fn verdict(runs: &[RunDraws], diagnosis: &Diagnosis) -> Result<Verdict> {
         chains: diagnosis.chains,
         samples: diagnosis.chains * diagnosis.draws,
         sampling_steps: first.map(|s| s.sampling_steps as f64),
+        auto_step: first.map(|s| s.auto_step),
+        recorded: first.map(|s| s.probe_tokens > 0),
         ..Facts::default()
     };
     if let Some(a) = &diagnosis.log_prob {

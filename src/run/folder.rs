@@ -3,7 +3,7 @@
 use super::config::{self, Config};
 use crate::disk::{self, File};
 use crate::error::{Error, Result};
-use crate::store::replace_file;
+use crate::store::{Store, replace_file};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{ErrorKind, Write};
@@ -88,11 +88,15 @@ impl RunFolder {
             && e.kind() == ErrorKind::NotFound
         {
             let message = "expected the folder of a run, such as checkpoints/samplers/baoa_sampler/run_<time>: there is no config.toml in it";
-            return Err(Error::data(path.display().to_string(), message));
+            return Err(mendable(
+                path,
+                Error::data(path.display().to_string(), message),
+            ));
         }
         let place = |e: Error| Error::data(at.display().to_string(), e.to_string());
-        let recorded = config::recorded(&at)?;
-        let mut config = recorded.given.recorded().map_err(place)?;
+        let recorded = config::recorded(&at).map_err(|e| mendable(path, e))?;
+        let settings = recorded.given.recorded().map_err(place);
+        let mut config = settings.map_err(|e| mendable(path, e))?;
         let name = path.canonicalize().map_err(Error::io(path))?;
         let stamp = name
             .file_name()
@@ -164,6 +168,18 @@ impl RunFolder {
     }
 }
 
+/// Returns an error about a run's settings with what mends them, where the run has samples: each carries the settings that it was drawn with.
+fn mendable(run: &Path, e: Error) -> Error {
+    let has_samples = || Store::open(run.join("samples")).is_ok_and(|s| !s.is_empty());
+    match e.is_damage() && has_samples() {
+        true => Error::conflict(format!(
+            "{e}: `bnn check {} --repair` writes config.toml anew with the settings that the samples carry",
+            run.display()
+        )),
+        false => e,
+    }
+}
+
 /// Checks that a path can be written into a configuration.
 ///
 /// # Errors
@@ -212,6 +228,10 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let text = match disk::read_to_string(path) {
         Ok(text) => text,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::InvalidData => {
+            let place = path.display().to_string();
+            return Err(Error::data(place, format!("expected JSON in UTF-8: {e}")));
+        }
         Err(e) => return Err(Error::io(path)(e)),
     };
     let bad = |e: serde_json::Error| Error::data(path.display().to_string(), e.to_string());

@@ -66,6 +66,7 @@ impl Context {
     /// That of the work.
     pub fn stopped_with<T>(&mut self, result: Result<T>, how: &str) -> Result<T> {
         if matches!(result, Err(Error::Interrupted)) {
+            self.stop.wait_for_answer();
             self.log.say(&format!("stopped; {how} goes on"));
         }
         result

@@ -1,7 +1,9 @@
 //! Fits on a GPT's posterior (ekf, vi, laplace, swag, ivon, ema, snapshots), one or several: epochs of batches, a checkpoint, then draws into the store.
 
 use super::chain::save;
-use super::config::{Config, CovarianceStructure, GaussianMethod, expect_unedited, word};
+use super::config::{
+    Config, CovarianceStructure, GaussianMethod, Value as SettingValue, expect_unedited, word,
+};
 use super::evaluate::{self, SplitReport};
 use super::folder::{RunFolder, now, write_json, write_text};
 use super::prepare::Baseline;
@@ -306,8 +308,8 @@ impl Fitted<'_> {
     /// Returns the summary's head.
     fn summary(&self, report: &TrainReport, baseline: &Baseline) -> String {
         let (run, c) = (self.run, self.run.config);
-        let (sd, at_mean) = (self.mean(|f| f.sd), self.mean(|f| f.at_mean));
-        let fitted = match (self.normal, c.laplace_structure) {
+        let at_mean = self.mean(|f| f.at_mean);
+        let covariance = match (self.normal, c.laplace_structure) {
             (GaussianMethod::Laplace, CovarianceStructure::LastLayerFull) => {
                 ", the head's full covariance"
             }
@@ -316,6 +318,18 @@ impl Fitted<'_> {
             }
             _ => "",
         };
+        let law = match run.samples_a_law() {
+            true => format!(
+                ", T {}, mean deviation {:.4e}{covariance}",
+                SettingValue::F64(c.temperature),
+                self.mean(|f| f.sd)
+            ),
+            false => String::new(),
+        };
+        let drawn = match run.samples_a_law() {
+            true => "draws",
+            false => "states",
+        };
         let (fits, at, each) = match self.fits.len() {
             1 => ("fit".to_owned(), "at the mean", ""),
             n => (format!("{n} fits"), "at their means", " each"),
@@ -323,17 +337,14 @@ impl Fitted<'_> {
         format!(
             "{}{}\
              baseline          {} steps, validation loss {:.4}\n\
-             {:<17} {} steps{each}, T {}, mean deviation {sd:.4e}{fitted}\n\
-             {:<17} validation loss {at_mean:.4}\n\
-             draws             {} in {}\n\n",
+             {fits:<17} {} steps{each}{law}\n\
+             {at:<17} validation loss {at_mean:.4}\n\
+             {drawn:<17} {} in {}\n\n",
             said(report),
             run.head(),
             baseline.iters,
             baseline.val_loss,
-            fits,
             self.fits.first().map_or(0, |f| f.steps),
-            c.temperature,
-            at,
             report.samples_collected,
             run.folder.samples().display(),
         )

@@ -38,6 +38,7 @@ impl Watch for Watched<'_> {
         if step == self.iters || !self.ctx.stopped() {
             return Ok(());
         }
+        self.ctx.stop.wait_for_answer();
         let what = self.what;
         let line = format!("{what}: stopped after step {step}, which is kept");
         self.ctx.log.say(&line);

@@ -46,14 +46,18 @@ impl Run<'_> {
         }
     }
 
-    /// Refuses a chain that would begin anew beside samples that it has already.
-    pub(super) fn check_begun(&self, chain: u32, store: &Store) -> Result<()> {
+    /// Refuses a chain that would begin anew beside samples that it has already, or says so where that was asked for.
+    pub(super) fn check_begun(&self, chain: u32, store: &Store, ctx: &mut Context) -> Result<()> {
         let path = self.folder.chain(chain);
-        let has = store.ids().iter().filter(|id| id.chain == chain).count();
-        if self.broken == Broken::Restart
-            || has == 0
-            || disk::exists(&path).map_err(Error::io(&path))?
-        {
+        let has = of_chain(store, chain);
+        if has == 0 || disk::exists(&path).map_err(Error::io(&path))? {
+            return Ok(());
+        }
+        if self.broken == Broken::Restart {
+            ctx.log.say(&format!(
+                "chain {chain} begins anew, since {} is missing: each of its {has} samples is compared with the one that is drawn",
+                path.display()
+            ));
             return Ok(());
         }
         Err(Error::conflict(format!(
@@ -86,7 +90,9 @@ impl Run<'_> {
         let n = missing.len();
         if self.broken == Broken::Restart {
             ctx.log.say(&format!(
-                "chain {chain} begins anew: it had made {made} steps, and {n} of its samples are missing, {first} first"
+                "chain {chain} begins anew: it had made {made} steps, and {n} of its samples are missing, {first} first; each of the {} that are there is \
+                 compared with the one that is drawn",
+                of_chain(store, chain)
             ));
             return self.session_from(chain, device, None);
         }
@@ -97,6 +103,11 @@ impl Run<'_> {
             self.folder.path.display()
         )))
     }
+}
+
+/// Returns how many samples of a chain are stored.
+fn of_chain(store: &Store, chain: u32) -> usize {
+    store.ids().iter().filter(|id| id.chain == chain).count()
 }
 
 /// Returns the names of the samples that were given up and are not there.

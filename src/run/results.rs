@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The index of a run's texts, under the original's name.
-const INDEX: &str = "generation_results.json";
+pub(super) const INDEX: &str = "generation_results.json";
 /// The folder of the texts' own files.
 const TEXTS: &str = "generations";
 /// The index is brought up to date by one process at a time, which holds this file of the folder.

@@ -3,7 +3,7 @@
 use super::Context;
 use super::folder::{RunFolder, read_json, write_json};
 use crate::backend::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inference::Session;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The name of the file in the run's folder.
-const NAME: &str = "spent.json";
+pub(super) const NAME: &str = "spent.json";
 
 /// Time and gradients that led to a checkpoint, and what they were computed on. What was made after a process's last checkpoint and then lost is
 /// not counted.
@@ -31,7 +31,14 @@ impl Spent {
     /// # Errors
     /// Returns an error when the file is there but cannot be read.
     pub fn read(folder: &RunFolder) -> Result<Self> {
-        Ok(read_json(&folder.file(NAME))?.unwrap_or_default())
+        let read = read_json(&folder.file(NAME)).map_err(|e| match e.is_damage() {
+            true => Error::conflict(format!(
+                "{e}: `bnn check {} --repair` moves the file aside, and time is counted anew",
+                folder.path.display()
+            )),
+            false => e,
+        });
+        Ok(read?.unwrap_or_default())
     }
 
     /// Returns the seconds per gradient, where any was made.

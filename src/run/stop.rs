@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use signal_hook::consts::signal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// The signals that ask for an end: Ctrl-C, `kill`, and a terminal that is closed.
 #[cfg(unix)]
@@ -21,7 +22,12 @@ pub struct Stop {
     signal: Arc<AtomicUsize>,
     /// Whether the work is to end because a part of it failed.
     failed: Arc<AtomicBool>,
+    /// Whether the answer to the signal was said.
+    answered: Arc<AtomicBool>,
 }
+
+/// The longest that other words wait for the answer to a signal, for a terminal that does not take it.
+const ANSWER: Duration = Duration::from_millis(200);
 
 impl Stop {
     /// Lets a signal ask the work to stop, and a second one end the process at once. Signals that were ignored when the process began, as by `nohup`, stay
@@ -33,7 +39,7 @@ impl Stop {
         // A file that grows over the limit of `ulimit -f` is then an error of the call, not the end of the process.
         #[cfg(unix)]
         signal_hook::flag::register(signal::SIGXFSZ, Arc::default()).map_err(refused)?;
-        listen(&heard(), self.signal.clone()).map_err(refused)
+        listen(&heard(), self).map_err(refused)
     }
 
     /// Lets a signal end the process at once, with the exit code that says which it was: for work that leaves nothing half done.
@@ -57,8 +63,8 @@ impl Stop {
     /// Returns what stops parts of the work: what stops all of it, and the failure of one of them.
     pub fn of_parts(&self) -> Self {
         Self {
-            signal: Arc::clone(&self.signal),
             failed: Arc::default(),
+            ..self.clone()
         }
     }
 
@@ -76,6 +82,15 @@ impl Stop {
             Err(Error::Interrupted)
         } else {
             Ok(())
+        }
+    }
+
+    /// Waits until the answer to the signal was said, so that what the work says of its end comes after it.
+    pub fn wait_for_answer(&self) {
+        let asked = Instant::now();
+        let listens = self.signal.load(Ordering::Relaxed) != 0;
+        while listens && !self.answered.load(Ordering::Relaxed) && asked.elapsed() < ANSWER {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -110,12 +125,12 @@ fn ignored() -> u64 {
 
 /// Listens on a thread of its own, which never writes and so cannot be held up.
 #[cfg(unix)]
-fn listen(signals: &[i32], asked: Arc<AtomicUsize>) -> std::io::Result<()> {
-    use std::time::{Duration, Instant};
+fn listen(signals: &[i32], stop: &Stop) -> std::io::Result<()> {
     /// One wish may come as several signals: `timeout` and shells send theirs to a process and to its group.
     const ONE_WISH: Duration = Duration::from_millis(100);
     let mut signals = signal_hook::iterator::Signals::new(signals)?;
     let thread = std::thread::Builder::new().name("signals".into());
+    let (asked, answered) = (Arc::clone(&stop.signal), Arc::clone(&stop.answered));
     let work = move || {
         let mut first: Option<Instant> = None;
         for signal in signals.forever() {
@@ -124,10 +139,12 @@ fn listen(signals: &[i32], asked: Arc<AtomicUsize>) -> std::io::Result<()> {
                     first = Some(Instant::now());
                     asked.store(signal as usize, Ordering::Relaxed);
                     // A terminal that does not take the words must not keep the next signal waiting. Without a thread nothing is said.
-                    let say = || {
-                        super::terminal::say(
+                    let answered = Arc::clone(&answered);
+                    let say = move || {
+                        let _ = super::terminal::say(
                             "stopping after this step (press Ctrl-C again to stop at once)",
-                        )
+                        );
+                        answered.store(true, Ordering::Relaxed);
                     };
                     let _ = std::thread::Builder::new().spawn(say);
                 }
@@ -140,13 +157,15 @@ fn listen(signals: &[i32], asked: Arc<AtomicUsize>) -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn listen(signals: &[i32], asked: Arc<AtomicUsize>) -> std::io::Result<()> {
+fn listen(signals: &[i32], stop: &Stop) -> std::io::Result<()> {
     use signal_hook::flag::{register, register_conditional_shutdown, register_usize};
     let again = Arc::new(false.into());
     for &s in signals {
         register_conditional_shutdown(s, OF_SIGNALS as i32 + s, Arc::clone(&again))?;
         register(s, Arc::clone(&again))?;
-        register_usize(s, asked.clone(), s as usize)?;
+        register_usize(s, stop.signal.clone(), s as usize)?;
     }
+    // Nothing is said there.
+    stop.answered.store(true, Ordering::Relaxed);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `bnn train`: a baseline, then chains around it, streamed to disk; stopped and resumed at any step.
 
-use super::config::{Config, PriorUnit, SamplerChoice, Starts, expect_unedited, word};
+use super::config::{Config, PriorUnit, SamplerChoice, Starts, Value, expect_unedited, word};
 use super::folder::{RunFolder, check_utf8, write_text};
 use super::prepare::{Baseline, Setting};
 use super::recover::{self, Broken};
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::gpt::Objective;
 use crate::inference::{ChainEnd, PriorStability, Session, Target, TrajectoryForecast, count_data};
 use crate::posterior::Prior;
-use crate::samplers::{ChainConfig, Preconditioner, stability::is_stable};
+use crate::samplers::{ChainConfig, GaussianMethod, Preconditioner, stability::is_stable};
 use crate::store::{FolderLock, Provenance, Store};
 use std::path::{Path, PathBuf};
 
@@ -274,15 +274,21 @@ impl<'a> Run<'a> {
             Objective::All => "tokens",
             Objective::Last => "windows",
         };
+        let law = match self.samples_a_law() {
+            true => format!(
+                "num_data {} {unit}, T {}, prior sd {} ({}, centre {}), ",
+                self.num_data,
+                Value::F64(config.temperature),
+                Value::F64(config.prior_std),
+                word("prior_scale", config),
+                word("prior_center", config),
+            ),
+            false => String::new(),
+        };
         ctx.log.say(&format!(
-            "{} on {} parameters: num_data {} {unit}, T {}, prior sd {} ({}, centre {}), batch ({}, {})",
+            "{} on {} parameters: {law}batch ({}, {})",
             config.sampler,
             self.setting.model.gpt.n_params(),
-            self.num_data,
-            config.temperature,
-            config.prior_std,
-            word("prior_scale", config),
-            word("prior_center", config),
             self.batch.0,
             self.batch.1,
         ));
@@ -291,6 +297,12 @@ impl<'a> Run<'a> {
                 "note: T = 0 is optimisation, not sampling: no noise is added, and the samples are points on the way downhill",
             );
         }
+    }
+
+    /// Returns whether the method samples from a law, or fits one: not so `ema` and `snapshots`, which are points of an optimiser's path.
+    pub(super) fn samples_a_law(&self) -> bool {
+        let method = self.config.sampler.gaussian();
+        method.is_none_or(GaussianMethod::fits_normal)
     }
 
     /// Records the configuration, which may have become longer. A length that does not fit what was begun is refused before.

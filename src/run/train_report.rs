@@ -1,6 +1,6 @@
 //! What `bnn train` says at the end: the chains' summaries, the metrics file, the text.
 
-use super::config::Config;
+use super::config::{Config, Value as SettingValue};
 use super::evaluate::{Evaluation, SplitReport, by_split};
 use super::folder::{now, write_json, write_text};
 use super::held_out_report::HeldOutReport;
@@ -264,7 +264,7 @@ impl Run<'_> {
             baseline.iters,
             baseline.val_loss,
             steps(c.learning_rate, &r.chains),
-            c.temperature,
+            SettingValue::F64(c.temperature),
             counted(c.chains as usize, "chain"),
             self.gradients() / c.chains as u64,
             r.samples_collected,
@@ -304,9 +304,11 @@ fn verdict(report: &TrainReport, config: &Config, val: &SplitReport) -> Verdict 
         sampler: report.sampler_type.clone(),
         fit: fit && normal,
         temperature: if normal { config.temperature } else { 0.0 },
-        chains: if fit { 0 } else { config.chains as usize },
+        chains: config.chains as usize,
         samples: report.samples_collected,
         sampling_steps: (!fit).then_some(config.sampling_steps as f64),
+        auto_step: (!fit).then_some(config.auto_step),
+        recorded: (!fit).then_some(config.probe_tokens > 0),
         mutual_information: Some(val.mutual_information.mean),
         ..Facts::default()
     };

@@ -341,7 +341,7 @@ impl<B: Backend> LastLayer<B> {
             (None, HeadHessian::Full(pairs)) => {
                 let matrix = self.matrix(pairs, precision)?;
                 let factor = Factor::new(&self.backend, n, matrix)?.ok_or_else(|| {
-                    let expected = "large enough for H + p I to be positive definite in f64";
+                    let expected = "large enough for H + p I to be positive definite in f64 (it is 1 / prior_std^2)";
                     Error::out_of_range("prior_precision", expected, precision)
                 })?;
                 Decomposed::Full {

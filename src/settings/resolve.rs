@@ -69,7 +69,7 @@ impl Given {
     /// Returns every value of a run, from these and the defaults.
     ///
     /// # Errors
-    /// Returns the errors of [`Settings::check`].
+    /// Returns the errors of [`Settings::check`], and an error for a shape that cannot be built.
     pub fn resolve(mut self) -> Result<Settings> {
         if self.data.is_some() {
             // A text on the command line is not shadowed by a folder in the environment.
@@ -78,6 +78,8 @@ impl Given {
         }
         let settings = self.defaulted(TargetKind::Gpt);
         settings.check()?;
+        // Whether a shape can be built does not depend on the text, of which one character is certain.
+        settings.model(1)?;
         Ok(settings)
     }
 
