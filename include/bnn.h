@@ -27,6 +27,11 @@
 #define BNN_UNIT_WORD 1
 
 /**
+ * What bnn_generator_advance gives of a text that has ended, in place of a token.
+ */
+#define BNN_NO_TOKEN UINT32_MAX
+
+/**
  * A row that holds a double.
  */
 #define BNN_TYPE_F64 0
@@ -100,7 +105,7 @@
 /**
  * Grows with every addition under one BNN_ABI. A program runs with a library where bnn_abi() == BNN_ABI and bnn_abi_minor() >= BNN_ABI_MINOR.
  */
-#define BNN_ABI_MINOR 0
+#define BNN_ABI_MINOR 1
 
 /**
  * A device with its thread pool. Shareable between threads. Children keep it alive.
@@ -346,7 +351,7 @@ typedef int32_t (*bnn_schedule_callback)(void *user_data,
 #define BNN_ERR_NO_MEMORY 20
 
 /**
- * Every step was made: there is none left to make.
+ * Every step was made, or every text has ended: nothing is left to do.
  */
 #define BNN_ERR_DONE 21
 
@@ -835,8 +840,8 @@ void bnn_generator_free(bnn_generator *generator);
  * [in] prompt: UTF-8, prompt_len bytes, at least one character; options: max_new_tokens, generation_temperature, top_k, mode, context, seed (NULL
  * for defaults); number: which text of the seed; callback: NULL or called for each token. [out] chars: the new text, UTF-8 without NUL,
  * capacity bytes; needed: its bytes (4 * max_new_tokens is always enough); mean_entropy, mean_mutual_information: nats per token.
- * Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL (the same call with a larger
- * buffer gives the same text), BNN_ERR_NOT_FINITE. The same seed gives the same text, whatever the number of threads.
+ * Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL (bnn_generator_text
+ * gives the text), BNN_ERR_NOT_FINITE. The same seed gives the same text, whatever the number of threads.
  */
 bnn_status bnn_generator_generate(bnn_generator *generator,
                                   const char *prompt,
@@ -1337,6 +1342,111 @@ bnn_status bnn_probe_log_probs(bnn_probe *probe,
                                size_t capacity,
                                size_t *needed,
                                bnn_error *err);
+
+/**
+ * Begins n texts that are written token by token, after prompts of tokens; texts that were written before are forgotten. Text i is number first + i
+ * (modulo 2^64) of the seed: until the caller puts a token, it has the tokens that bnn_generator_generate_tokens writes for that number.
+ *
+ * [in] prompts, prompt_lens: n arrays of tokens with their lengths, each at least one token; options: as bnn_generator_generate: max_new_tokens bounds
+ * each text. Errors: BNN_ERR_INVALID for an empty prompt and for a token out of range, with its prompt and place.
+ */
+bnn_status bnn_generator_begin(bnn_generator *generator,
+                               const uint32_t *const *prompts,
+                               const size_t *prompt_lens,
+                               size_t n,
+                               const bnn_options *options,
+                               uint64_t first,
+                               bnn_error *err);
+
+/**
+ * Begins texts as bnn_generator_begin, after prompts of characters.
+ *
+ * [in] prompts, prompt_lens: n texts, UTF-8, with their lengths in bytes, each at least one character. Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a
+ * character that the corpus does not have.
+ */
+bnn_status bnn_generator_begin_texts(bnn_generator *generator,
+                                     const char *const *prompts,
+                                     const size_t *prompt_lens,
+                                     size_t n,
+                                     const bnn_options *options,
+                                     uint64_t first,
+                                     bnn_error *err);
+
+/**
+ * Writes the next token of every text that goes on.
+ *
+ * [out] tokens: n of them, the number of texts that were begun, BNN_NO_TOKEN for a text that has ended; entropy, mutual_information, log_probs: n
+ * numbers each, of the averaged prediction at temperature 1 and before top_k, nats, NaN for a text that has ended. Errors: BNN_ERR_STATE before
+ * bnn_generator_begin; BNN_ERR_DONE when every text has ended; BNN_ERR_SHAPE for another n; BNN_ERR_NOT_FINITE, which gives the texts up.
+ */
+bnn_status bnn_generator_advance(bnn_generator *generator,
+                                 uint32_t *tokens,
+                                 double *entropy,
+                                 double *mutual_information,
+                                 double *log_probs,
+                                 size_t n,
+                                 bnn_error *err);
+
+/**
+ * Gives what the average of the samples predicts for the next token of a text. It changes no text: what is drawn is what would have been.
+ *
+ * [in] text: its index among those that were begun. [out] log_probs: v numbers, the vocabulary's size, nats, at temperature 1 and before top_k; entropy,
+ * mutual_information: nats. Errors: BNN_ERR_STATE before bnn_generator_begin and for a text that has ended; BNN_ERR_INVALID for another index;
+ * BNN_ERR_SHAPE for another v; BNN_ERR_NOT_FINITE, which gives the texts up.
+ */
+bnn_status bnn_generator_predict(bnn_generator *generator,
+                                 size_t text,
+                                 double *log_probs,
+                                 size_t v,
+                                 double *entropy,
+                                 double *mutual_information,
+                                 bnn_error *err);
+
+/**
+ * Puts a token in place of the one that would be drawn: bnn_generator_advance writes it next. A second call for one text before that takes the place of
+ * the first.
+ *
+ * [in] text: its index; token: below the vocabulary's size. Errors: those of bnn_generator_predict, and BNN_ERR_INVALID for a token out of range.
+ */
+bnn_status bnn_generator_put(bnn_generator *generator,
+                             size_t text,
+                             uint32_t token,
+                             bnn_error *err);
+
+/**
+ * Ends a text; the others go on. A text that has ended stays so. [in] text: its index. Errors: BNN_ERR_STATE before bnn_generator_begin;
+ * BNN_ERR_INVALID for another index.
+ */
+bnn_status bnn_generator_stop(bnn_generator *generator,
+                              size_t text,
+                              bnn_error *err);
+
+/**
+ * Gives the tokens that a text has by now, without its prompt: of texts that were begun, and of what the last call wrote whole, also where the caller's
+ * buffer was too small for it.
+ *
+ * [in] text: its index. [out] tokens: capacity of them; needed: how many there are. Errors: BNN_ERR_STATE before any text; BNN_ERR_INVALID for another
+ * index; BNN_ERR_TOO_SMALL.
+ */
+bnn_status bnn_generator_tokens(bnn_generator *generator,
+                                size_t text,
+                                uint32_t *tokens,
+                                size_t capacity,
+                                size_t *needed,
+                                bnn_error *err);
+
+/**
+ * Gives what bnn_generator_tokens does as characters.
+ *
+ * [out] chars: UTF-8 without NUL, capacity bytes; needed: its bytes. Errors: those of bnn_generator_tokens, and BNN_ERR_INVALID where the model's
+ * characters are not known.
+ */
+bnn_status bnn_generator_text(bnn_generator *generator,
+                              size_t text,
+                              char *chars,
+                              size_t capacity,
+                              size_t *needed,
+                              bnn_error *err);
 
 /**
  * Makes a report without rows. [out] report: to be freed with bnn_report_free.

@@ -117,8 +117,8 @@ pub unsafe extern "C" fn bnn_generator_free(generator: *mut bnn_generator) {
 /// [in] prompt: UTF-8, prompt_len bytes, at least one character; options: max_new_tokens, generation_temperature, top_k, mode, context, seed (NULL
 /// for defaults); number: which text of the seed; callback: NULL or called for each token. [out] chars: the new text, UTF-8 without NUL,
 /// capacity bytes; needed: its bytes (4 * max_new_tokens is always enough); mean_entropy, mean_mutual_information: nats per token.
-/// Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL (the same call with a larger
-/// buffer gives the same text), BNN_ERR_NOT_FINITE. The same seed gives the same text, whatever the number of threads.
+/// Errors: BNN_ERR_DATA or BNN_ERR_INVALID for a character that the corpus does not have, BNN_ERR_TOO_SMALL (bnn_generator_text
+/// gives the text), BNN_ERR_NOT_FINITE. The same seed gives the same text, whatever the number of threads.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_generator_generate(
     generator: *mut bnn_generator,
@@ -231,7 +231,7 @@ fn means(made: &Generated) -> (f64, f64) {
 }
 
 /// Returns the prompts' tokens; an error says of which prompt.
-fn encode(corpus: &Corpus, prompts: &[&str]) -> Result<Vec<Vec<u16>>, Error> {
+pub(super) fn encode(corpus: &Corpus, prompts: &[&str]) -> Result<Vec<Vec<u16>>, Error> {
     let each = prompts.iter().enumerate();
     let each = each.map(|(i, prompt)| match corpus.tokenizer.encode(prompt) {
         Err(Error::Data { place, message }) => {

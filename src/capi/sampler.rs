@@ -53,7 +53,10 @@ impl Inner {
         step: impl FnOnce(&mut Session<Device>) -> Checked<Option<StepReport>>,
     ) -> Result<(i32, bool), Fail> {
         if self.session.phase() == Phase::Done {
-            return Err(Fail::Done(self.session.total_steps()));
+            let steps = self.session.total_steps();
+            return Err(Fail::Done(format!(
+                "all of the {steps} steps were made: bnn_sampler_extend gives a sampler more, where no step depends on their number"
+            ).into()));
         }
         if self.schedule.is_set() {
             let factors = self.schedule.at(self.session.steps_made())?;

@@ -51,7 +51,7 @@ pub const BNN_ERR_OTHER: bnn_status = 19;
 /// The system has not the memory that is needed; the message says for what, and how much. What the call was to change is as before, or, of a step,
 /// as the call's other errors leave it.
 pub const BNN_ERR_NO_MEMORY: bnn_status = 20;
-/// Every step was made: there is none left to make.
+/// Every step was made, or every text has ended: nothing is left to do.
 pub const BNN_ERR_DONE: bnn_status = 21;
 /// The call came too early or too late, as before the first step or when sampling has begun; the message says what to do.
 pub const BNN_ERR_STATE: bnn_status = 22;
@@ -104,10 +104,14 @@ pub struct bnn_error {
 pub(super) enum Fail {
     Library(Error),
     Null(Cow<'static, str>),
-    TooSmall { needed: usize, capacity: usize },
+    TooSmall {
+        needed: usize,
+        capacity: usize,
+    },
     Busy(&'static str),
     Panic(String),
-    Done(u64),
+    /// With what says that nothing is left, and what to do about it.
+    Done(Cow<'static, str>),
 }
 
 impl From<Error> for Fail {
@@ -156,9 +160,7 @@ impl Fail {
             }
             Self::Busy(what) => format!("{what}: in use by another call"),
             Self::Panic(text) => format!("defect in the library: {text}"),
-            Self::Done(steps) => format!(
-                "all of the {steps} steps were made: bnn_sampler_extend gives a sampler more, where no step depends on their number"
-            ),
+            Self::Done(what) => what.clone().into_owned(),
         }
     }
 }

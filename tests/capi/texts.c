@@ -116,6 +116,70 @@ static void refused(const bnn_options *o) {
   HOLDS(busy == 2);
 }
 
+/* Token by token: the text that is written whole; what is predicted is that of the token that comes; tokens of the caller's; ends. */
+static void pulled(const bnn_options *o) {
+  static char whole[ROOM], text[ROOM];
+  static uint32_t prompt[2] = {0, 1}, tokens[64];
+  const uint32_t *prompts[2] = {prompt, prompt + 1};
+  size_t two[2] = {2, 1}, needed = 0, len = 0, n_tokens = 0;
+  double h[2], mi[2], lp[2], predicted[10], h0 = 0, mi0 = 0;
+  uint32_t came[2];
+  const char *chars[2] = {"ab", "b"};
+  IS(BNN_ERR_STATE, bnn_generator_advance(generator, came, h, mi, lp, 2, &err));
+  IS(BNN_ERR_STATE, bnn_generator_predict(generator, 0, predicted, 10, &h0, &mi0, &err));
+  IS(BNN_ERR_STATE, bnn_generator_put(generator, 0, 1, &err));
+  IS(BNN_ERR_STATE, bnn_generator_stop(generator, 0, &err));
+  IS(BNN_ERR_STATE, bnn_generator_text(generator, 0, text, ROOM, &needed, &err));
+  IS(BNN_ERR_TOO_SMALL, bnn_generator_generate(generator, "ab", 2, o, 7, NULL, NULL, whole, 3, &len, &h0, &mi0, &err));
+  /* What did not fit is not thrown away. */
+  OK(bnn_generator_text(generator, 0, whole, ROOM, &needed, &err));
+  HOLDS(needed == len);
+  OK(bnn_generator_generate(generator, "ab", 2, o, 7, NULL, NULL, text, ROOM, &needed, &h0, &mi0, &err));
+  HOLDS(needed == len && memcmp(text, whole, len) == 0);
+  for (int by_text = 0; by_text < 2; ++by_text) {
+    if (by_text) OK(bnn_generator_begin_texts(generator, chars, two, 2, o, 7, &err));
+    else OK(bnn_generator_begin(generator, prompts, two, 2, o, 7, &err));
+    double sum_h = 0;
+    for (int i = 0; i < 20; ++i) {
+      if (i % 3 == 0) {
+        OK(bnn_generator_predict(generator, 0, predicted, 10, &h0, &mi0, &err));
+        IS(i > 4 ? BNN_ERR_STATE : BNN_OK, bnn_generator_predict(generator, 1, NULL, 0, NULL, NULL, &err));
+      }
+      OK(bnn_generator_advance(generator, came, h, mi, lp, 2, &err));
+      /* Each model's sum of exponentials rounds in its own way. */
+      if (i % 3 == 0) HOLDS(h[0] == h0 && mi[0] == mi0 && fabs(lp[0] - predicted[came[0]]) < 1e-6);
+      sum_h += h[0];
+      if (i == 4) OK(bnn_generator_stop(generator, 1, &err));
+      HOLDS((came[1] == BNN_NO_TOKEN) == (i > 4) && isnan(h[1]) == (i > 4));
+    }
+    IS(BNN_ERR_DONE, bnn_generator_advance(generator, came, h, mi, lp, 2, &err));
+    IS(BNN_ERR_STATE, bnn_generator_predict(generator, 1, predicted, 10, &h0, &mi0, &err));
+    OK(bnn_generator_text(generator, 0, text, ROOM, &needed, &err));
+    HOLDS(needed == len && memcmp(text, whole, len) == 0 && sum_h > 0);
+    OK(bnn_generator_tokens(generator, 1, tokens, 64, &n_tokens, &err));
+    HOLDS(n_tokens == 5);
+    IS(BNN_ERR_TOO_SMALL, bnn_generator_tokens(generator, 1, tokens, 4, &n_tokens, &err));
+  }
+  /* Tokens of the caller's. */
+  OK(bnn_generator_begin(generator, prompts, two, 1, o, 0, &err));
+  OK(bnn_generator_predict(generator, 0, predicted, 10, &h0, &mi0, &err));
+  OK(bnn_generator_put(generator, 0, 9, &err));
+  OK(bnn_generator_put(generator, 0, 3, &err));
+  OK(bnn_generator_advance(generator, came, NULL, NULL, lp, 1, &err));
+  HOLDS(came[0] == 3 && lp[0] == predicted[3]);
+  IS(BNN_ERR_INVALID, bnn_generator_put(generator, 0, 10, &err));
+  IS(BNN_ERR_INVALID, bnn_generator_put(generator, 1, 0, &err));
+  IS(BNN_ERR_SHAPE, bnn_generator_predict(generator, 0, predicted, 9, &h0, &mi0, &err));
+  IS(BNN_ERR_SHAPE, bnn_generator_advance(generator, came, h, mi, lp, 2, &err));
+  prompt[1] = 10;
+  IS(BNN_ERR_INVALID, bnn_generator_begin(generator, prompts, two, 1, o, 0, &err));
+  NAMES("prompt 0");
+  prompt[1] = 1, two[0] = 0;
+  IS(BNN_ERR_INVALID, bnn_generator_begin(generator, prompts, two, 2, o, 0, &err));
+  IS(BNN_ERR_NULL, bnn_generator_begin(generator, NULL, two, 2, o, 0, &err));
+  IS(BNN_ERR_STATE, bnn_generator_advance(generator, came, h, mi, lp, 1, &err));
+}
+
 int main(void) {
   static float params[100000];
   static char text[ROOM];
@@ -145,6 +209,8 @@ int main(void) {
     OK(bnn_ensemble_add(e, params, n, &err));
   }
   OK(bnn_generator_new(e, corpus, o, &generator, &err));
+  U64(o, "max_new_tokens", 20);
+  pulled(o);
 
   /* Beyond the block, with both contexts; ended at different lengths, by the callback, or all at the end. */
   static const size_t WHOLE[B] = {0}, BY_CALLBACK[B] = {3, 0, 1, 20, 7};

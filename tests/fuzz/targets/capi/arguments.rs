@@ -160,6 +160,7 @@ pub struct Arrays {
     tokens: Vec<u32>,
     flags: Vec<i32>,
     texts: Vec<*const c_char>,
+    rows: Vec<*const u32>,
     lens: Vec<usize>,
     to: Vec<u64>,
 }
@@ -182,17 +183,22 @@ impl Arrays {
         };
         let doubles: Vec<f64> = (0..n).map(&mut real).collect();
         let text = |i: usize| &WORDS[i % WORDS.len()];
+        let tokens: Vec<u32> = (0..n)
+            .map(|i| {
+                if i / ROOM == 2 && i % 31 == 7 {
+                    u32::MAX
+                } else {
+                    (i * i % 8) as u32
+                }
+            })
+            .collect();
         Self {
-            singles: doubles.iter().map(|&x| x as f32).collect(),
-            tokens: (0..n)
-                .map(|i| {
-                    if i / ROOM == 2 && i % 31 == 7 {
-                        u32::MAX
-                    } else {
-                        (i * i % 8) as u32
-                    }
-                })
+            // The memory of a vector stays where it is when the vector moves.
+            rows: (0..ROOM)
+                .map(|i| tokens[i % VERSIONS * ROOM + i % 7..].as_ptr())
                 .collect(),
+            tokens,
+            singles: doubles.iter().map(|&x| x as f32).collect(),
             flags: (0..n).map(|i| (i % 2) as i32).collect(),
             texts: (0..ROOM).map(|i| text(i).as_ptr().cast()).collect(),
             lens: (0..ROOM).map(|i| text(i).len()).collect(),
@@ -292,6 +298,12 @@ arrays! { singles: f32; doubles: f64; tokens: u32; flags: i32; }
 impl Arg for *const *const c_char {
     fn take(s: &mut State) -> Self {
         s.arrays.texts.as_ptr()
+    }
+}
+
+impl Arg for *const *const u32 {
+    fn take(s: &mut State) -> Self {
+        s.arrays.rows.as_ptr()
     }
 }
 
