@@ -118,7 +118,7 @@ typedef struct bnn_context bnn_context;
 typedef struct bnn_corpus bnn_corpus;
 
 /**
- * Parameter vectors of one model. One thread at a time. Children copy the samples that are there when they are made.
+ * Parameter vectors of one model, held or read from their files when they are used. One thread at a time. Children copy the samples that are there when they are made.
  */
 typedef struct bnn_ensemble bnn_ensemble;
 
@@ -680,6 +680,22 @@ bnn_status bnn_ensemble_add(bnn_ensemble *ensemble,
                             const float *params,
                             size_t n,
                             bnn_error *err);
+
+/**
+ * Adds samples of a folder, that of bnn_store_new or `samples` of a run's; folders of several runs may follow each other.
+ *
+ * [in] path: UTF-8, path_len bytes; samples: how many, spread evenly over the chains and their steps (bnn_store_spread), 0 for all; memory: bytes of
+ * parameters that may be kept, 4 times n_params per sample: the samples that fit are read now, the others each time that they are used, checked then.
+ * [out] added: how many. Errors: those of bnn_store_open without a corpus. A sample whose file is gone or damaged later is an error of the call
+ * that reads it.
+ */
+bnn_status bnn_ensemble_add_stored(bnn_ensemble *ensemble,
+                                   const char *path,
+                                   size_t path_len,
+                                   size_t samples,
+                                   size_t memory,
+                                   size_t *added,
+                                   bnn_error *err);
 
 /**
  * Gives how many samples there are. [out] n.

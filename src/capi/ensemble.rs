@@ -1,25 +1,28 @@
-//! bnn_ensemble: samples in memory, and what their average predicts.
+//! bnn_ensemble: samples in memory or in their files, and what their average predicts.
 
 use super::corpus::{bnn_corpus, split_of};
 use super::guard::guard;
 use super::model::{Model, bnn_model};
-use super::pointer::{Handle, get, hand_out, lock, optional_room, out, slice, take_back};
+use super::pointer::{Handle, get, hand_out, lock, optional_room, out, slice, take_back, text};
 use super::report::{bnn_report, report_of};
 use super::status::{bnn_error, bnn_status};
-use crate::backend::{Device, Transfer};
+use super::store::opened;
+use crate::backend::{Device, Transfer, Vectors};
 use crate::data::narrow;
 use crate::error::Error;
+use crate::inference::Member;
 use crate::inference::scoring::{Models, score};
 use crate::memory;
 use crate::metrics::text_scores;
+use std::ffi::c_char;
 use std::sync::{Arc, Mutex};
 
 pub(super) struct Samples {
     pub model: Arc<Model>,
-    pub params: Mutex<Vec<Vec<f32>>>,
+    pub members: Mutex<Vec<Member>>,
 }
 
-/// Parameter vectors of one model. One thread at a time. Children copy the samples that are there when they are made.
+/// Parameter vectors of one model, held or read from their files when they are used. One thread at a time. Children copy the samples that are there when they are made.
 pub struct bnn_ensemble {
     pub(super) inner: Samples,
 }
@@ -40,8 +43,8 @@ pub unsafe extern "C" fn bnn_ensemble_new(
     guard(err, || {
         // SAFETY: the handle is NULL or live.
         let model = unsafe { get(model, "model") }?.inner.clone();
-        let params = Mutex::new(Vec::new());
-        let inner = Samples { model, params };
+        let members = Mutex::new(Vec::new());
+        let inner = Samples { model, members };
         // SAFETY: `ensemble` is NULL or the caller's to write.
         unsafe { hand_out(ensemble, bnn_ensemble { inner }, "ensemble") }
     })
@@ -72,9 +75,52 @@ pub unsafe extern "C" fn bnn_ensemble_add(
             );
         }
         let copy = memory::copy(from, "a sample")?;
-        memory::push(&mut *lock(&e.inner.params, "ensemble")?, copy, "samples")?;
+        let mut all = lock(&e.inner.members, "ensemble")?;
+        memory::push(&mut *all, Member::Held(copy), "samples")?;
         Ok(())
     })
+}
+
+/// Adds samples of a folder, that of bnn_store_new or `samples` of a run's; folders of several runs may follow each other.
+///
+/// [in] path: UTF-8, path_len bytes; samples: how many, spread evenly over the chains and their steps (bnn_store_spread), 0 for all; memory: bytes of
+/// parameters that may be kept, 4 times n_params per sample: the samples that fit are read now, the others each time that they are used, checked then.
+/// [out] added: how many. Errors: those of bnn_store_open without a corpus. A sample whose file is gone or damaged later is an error of the call
+/// that reads it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_ensemble_add_stored(
+    ensemble: *mut bnn_ensemble,
+    path: *const c_char,
+    path_len: usize,
+    samples: usize,
+    memory: usize,
+    added: *mut usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: all are NULL or the caller's live objects of those lengths.
+        unsafe {
+            let e = get(ensemble, "ensemble")?;
+            let (path, added) = (text(path, path_len, "path")?, out(added, "added")?);
+            let store = Arc::new(opened(&e.inner.model, path, None)?);
+            let new = Member::of_store(&store, samples, memory)?;
+            let mut all = lock(&e.inner.members, "ensemble")?;
+            memory::grow(&mut *all, new.len(), "samples")?;
+            added.write(new.len());
+            all.extend(new);
+        }
+        Ok(())
+    })
+}
+
+/// Returns the samples' vectors, each put on the device when its turn comes.
+pub(super) fn on_device<'a>(
+    device: &'a Device,
+    members: &'a [Member],
+) -> impl Iterator<Item = Result<<Device as Vectors>::Vector, Error>> + 'a {
+    members
+        .iter()
+        .map(|m| device.put(m.params(&mut Vec::new())?))
 }
 
 /// Gives how many samples there are. [out] n.
@@ -87,7 +133,7 @@ pub unsafe extern "C" fn bnn_ensemble_len(
     guard(err, || {
         // SAFETY: both are NULL or the caller's live objects.
         let (e, n) = unsafe { (get(ensemble, "ensemble")?, out(n, "n")?) };
-        n.write(lock(&e.inner.params, "ensemble")?.len());
+        n.write(lock(&e.inner.members, "ensemble")?.len());
         Ok(())
     })
 }
@@ -115,8 +161,8 @@ pub unsafe extern "C" fn bnn_ensemble_evaluate(
             let tokens = split_of(&c.inner, split)?;
             let m = &e.inner.model;
             m.fits(&c.inner)?;
-            let samples = lock(&e.inner.params, "ensemble")?;
-            let models = Models::Each(&samples);
+            let members = lock(&e.inner.members, "ensemble")?;
+            let models = Models::Members(&members);
             *report = (&score(&m.device, &m.gpt, tokens, &models, |_| Ok(()))?).into();
         }
         Ok(())
@@ -151,8 +197,8 @@ pub unsafe extern "C" fn bnn_ensemble_score(
             let m = &e.inner.model;
             let mut ids = Vec::new();
             narrow("tokens", tokens, 0, m.gpt.config().vocab_size, &mut ids)?;
-            let samples = lock(&e.inner.params, "ensemble")?;
-            let each = samples.iter().map(|sample| m.device.put(sample));
+            let members = lock(&e.inner.members, "ensemble")?;
+            let each = on_device(&m.device, &members);
             let s = text_scores(&m.device, &m.gpt, each, &ids)?;
             log_probs.write(s.nll.iter().map(|nll| -nll));
             if !s.entropy.is_empty() {

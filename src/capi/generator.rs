@@ -1,7 +1,7 @@
 //! bnn_generator: text from an ensemble, with each token's uncertainty.
 
 use super::corpus::bnn_corpus;
-use super::ensemble::bnn_ensemble;
+use super::ensemble::{bnn_ensemble, on_device};
 use super::guard::{call_back, guard};
 use super::options::{Set, bnn_options};
 use super::pointer::{
@@ -9,7 +9,7 @@ use super::pointer::{
     text, texts,
 };
 use super::status::{bnn_error, bnn_status};
-use crate::backend::{Device, Transfer};
+use crate::backend::Device;
 use crate::data::{Corpus, narrow};
 use crate::error::Error;
 use crate::generate::{Generated, Generator, TokenInfo};
@@ -79,9 +79,8 @@ pub unsafe extern "C" fn bnn_generator_new(
         };
         let device = &e.model.device;
         let samples = {
-            let samples = lock(&e.params, "ensemble")?;
-            let each = samples.iter().map(|sample| device.put(sample));
-            memory::try_collect(each, "samples")?
+            let members = lock(&e.members, "ensemble")?;
+            memory::try_collect(on_device(device, &members), "samples")?
         };
         let inner = Arc::new(Mutex::new(Generator::with_weights(
             device,

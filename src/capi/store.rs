@@ -2,10 +2,11 @@
 
 use super::corpus::bnn_corpus;
 use super::guard::guard;
-use super::model::bnn_model;
+use super::model::{Model, bnn_model};
 use super::options::{Set, bnn_options};
 use super::pointer::{Handle, get, give, hand_out, lock, out, room, slice, take_back, text};
 use super::status::{bnn_error, bnn_status};
+use crate::data::Corpus;
 use crate::error::Error;
 use crate::inference::spread;
 use crate::memory;
@@ -78,23 +79,30 @@ pub unsafe extern "C" fn bnn_store_open(
         // SAFETY: all are NULL or live handles, `path` is path_len bytes of the caller's, `store` is NULL or the caller's to write.
         unsafe {
             let m = &get(model, "model")?.inner;
-            let (has_text, c) = (!corpus.is_null(), m.corpus(corpus)?);
-            let path = text(path, path_len, "path")?;
-            let opened = Store::open(path)?;
-            let mut expected = Provenance {
-                model: m.gpt.config().json()?,
-                n_params: m.gpt.n_params() as u64,
-                ..opened.provenance().clone()
+            let c = match corpus.is_null() {
+                true => None,
+                false => Some(m.corpus(corpus)?),
             };
-            if has_text {
-                expected.corpus_sha256 = c.sha256;
-                expected.vocabulary = c.tokenizer.vocabulary();
-            }
-            opened.expect(&expected)?;
-            let inner = Mutex::new(opened);
+            let inner = Mutex::new(opened(m, text(path, path_len, "path")?, c.as_deref())?);
             hand_out(store, bnn_store { inner }, "store")
         }
     })
+}
+
+/// Opens the samples in a folder, which must be of this model, and of this text where one is given.
+pub(super) fn opened(m: &Model, path: &str, text: Option<&Corpus>) -> Result<Store, Error> {
+    let opened = Store::open(path)?;
+    let mut expected = Provenance {
+        model: m.gpt.config().json()?,
+        n_params: m.gpt.n_params() as u64,
+        ..opened.provenance().clone()
+    };
+    if let Some(text) = text {
+        expected.corpus_sha256 = text.sha256;
+        expected.vocabulary = text.tokenizer.vocabulary();
+    }
+    opened.expect(&expected)?;
+    Ok(opened)
 }
 
 /// Frees a store; NULL is fine. The files stay.

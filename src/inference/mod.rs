@@ -19,6 +19,7 @@ mod from_settings;
 mod gradient_chain;
 pub mod held_out;
 mod identity;
+mod member;
 pub mod mixing;
 mod model_facts;
 mod monitor;
@@ -57,6 +58,7 @@ pub use config::{BatchConfig, Inference, MonitorConfig, SessionConfig, Target, c
 pub use diagnosis::{Diagnosis, Each, diagnose};
 pub use evaluator::{At, Evaluator, Loss, Sequences};
 pub use forecast::{PriorStability, StepFound, TrajectoryForecast};
+pub use member::Member;
 pub use mixing::{ChainSummary, TraceView};
 pub use monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
 pub use movement::{Movement, Reach};

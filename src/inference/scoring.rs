@@ -1,6 +1,6 @@
 //! What samples are worth on a text: the averaged prediction beside its samples and another model, in pieces that fit in memory.
 
-use super::Report;
+use super::{Member, Report};
 use crate::backend::Backend;
 use crate::data::consecutive;
 use crate::error::{Error, Result};
@@ -43,6 +43,8 @@ pub enum Models<'a> {
     Each(&'a [Vec<f32>]),
     /// The average of the samples of a store with these indices, read one after the other: [`spread`](fn@super::spread) chooses some.
     Stored(&'a Store, &'a [usize]),
+    /// The average of these, some of them read from stores one after the other.
+    Members(&'a [Member]),
     /// The average of these, each linearised around a mean: [`Linearised`]. Each takes three passes in place of one.
     Linearised {
         /// The mean, (n_params).
@@ -59,6 +61,7 @@ impl Models<'_> {
             Self::One(_) => 1,
             Self::Each(all) => all.len(),
             Self::Stored(_, used) => used.len(),
+            Self::Members(all) => all.len(),
             Self::Linearised { draws, .. } => draws.count(),
         }
     }
@@ -72,6 +75,7 @@ impl Models<'_> {
             Self::One(_) | Self::Linearised { .. } => None,
             Self::Each(all) => Some(Self::Each(&all[..n])),
             Self::Stored(store, used) => Some(Self::Stored(store, &used[..n])),
+            Self::Members(all) => Some(Self::Members(&all[..n])),
         }
     }
 
@@ -91,6 +95,11 @@ impl Models<'_> {
             Self::Stored(store, used) => {
                 let indices = (0..times).flat_map(|_| used.iter().copied());
                 store.for_each(indices, |_, params| f(params))
+            }
+            Self::Members(all) => {
+                let mut room = Vec::new();
+                let each = (0..times).flat_map(|_| all.iter());
+                each.into_iter().try_for_each(|m| f(m.params(&mut room)?))
             }
             Self::Linearised { draws, .. } => draws.for_each(times, f),
         }

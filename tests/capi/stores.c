@@ -52,6 +52,53 @@ static void thinned(const bnn_model *model, const bnn_corpus *corpus, const floa
   bnn_store_free(s), bnn_store_free(again);
 }
 
+/* The samples of a folder, held or read when they are used, predict and write as those that were added one by one. */
+static void streamed(const bnn_model *model, const bnn_store *s, const char *path, size_t n) {
+  static float params[20000];
+  static uint32_t tokens[20];
+  double lp[2][19], h[2][19], mi[2][19];
+  char written[2][200];
+  size_t len[2], added = 0, total = 0;
+  bnn_ensemble *by_hand = NULL, *of_files = NULL;
+  for (uint32_t i = 0; i < 20; ++i) tokens[i] = i * i % 8;
+  OK(bnn_ensemble_new(model, &by_hand, &err));
+  for (int twice = 0; twice < 2; ++twice)
+    for (size_t i = 0; i < 3; ++i) {
+      OK(bnn_store_get(s, i, NULL, NULL, params, n, &err));
+      OK(bnn_ensemble_add(by_hand, params, n, &err));
+    }
+  for (size_t held = 0; held < 5; held += 2) { /* none, two of three, all of them and more */
+    bnn_ensemble *both[2] = {by_hand, NULL};
+    OK(bnn_ensemble_new(model, &of_files, &err));
+    OK(bnn_ensemble_add_stored(of_files, path, strlen(path), 0, held * n * 4, &added, &err));
+    OK(bnn_ensemble_add_stored(of_files, path, strlen(path), 3, held * n * 4 + 3, NULL, &err));
+    OK(bnn_ensemble_len(of_files, &total, &err));
+    HOLDS(added == 3 && total == 6);
+    both[1] = of_files;
+    for (int i = 0; i < 2; ++i) {
+      bnn_generator *g = NULL;
+      OK(bnn_ensemble_score(both[i], tokens, 20, lp[i], h[i], mi[i], &err));
+      OK(bnn_generator_new(both[i], NULL, NULL, &g, &err));
+      IS(BNN_ERR_TOO_SMALL, bnn_generator_generate_tokens(g, tokens, 3, NULL, 0, NULL, NULL, NULL, 0, &len[i], NULL, NULL, &err));
+      uint32_t *all = malloc(len[i] * sizeof *all);
+      OK(bnn_generator_tokens(g, 0, all, len[i], &len[i], &err));
+      memset(written[i], 0, sizeof written[i]);
+      for (size_t t = 0; t < len[i] && t < 199; ++t) written[i][t] = (char)('a' + all[t]);
+      free(all), bnn_generator_free(g);
+    }
+    HOLDS(memcmp(lp[0], lp[1], sizeof lp[0]) == 0 && memcmp(h[0], h[1], sizeof h[0]) == 0 && memcmp(mi[0], mi[1], sizeof mi[0]) == 0);
+    HOLDS(len[0] == len[1] && len[0] > 0 && strcmp(written[0], written[1]) == 0);
+    bnn_ensemble_free(of_files), of_files = NULL;
+  }
+  OK(bnn_ensemble_new(model, &of_files, &err));
+  OK(bnn_ensemble_add_stored(of_files, path, strlen(path), 2, 0, &added, &err));
+  HOLDS(added == 2);
+  IS(BNN_ERR_NULL, bnn_ensemble_add_stored(NULL, path, strlen(path), 0, 0, &added, &err));
+  IS(BNN_ERR_NULL, bnn_ensemble_add_stored(of_files, NULL, 3, 0, 0, &added, &err));
+  IS(BNN_ERR_IO, bnn_ensemble_add_stored(of_files, "nowhere", 7, 0, 0, &added, &err));
+  bnn_ensemble_free(of_files), bnn_ensemble_free(by_hand);
+}
+
 static void samples(void) {
   static float params[20000], out[20000];
   bnn_options *o = NULL;
@@ -113,6 +160,7 @@ static void samples(void) {
   IS(BNN_ERR_MISMATCH, bnn_store_new(model, NULL, o, PATH("samples"), &none, &err)); /* those are of a text */
   IS(BNN_ERR_NULL, bnn_store_new(NULL, corpus, o, PATH("samples"), &none, &err));
   IS(BNN_ERR_INVALID, bnn_store_open(model, corpus, "\xff", 1, &none, &err));
+  streamed(model, s, in("samples"), n);
 
   /* Of something else: another text, characters, shape, seed, type, baseline. */
   IS(BNN_ERR_INVALID, bnn_store_open(model, other, PATH("samples"), &none, &err));

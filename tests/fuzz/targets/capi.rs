@@ -84,6 +84,7 @@ fn step(s: &mut State) {
         bnn_energy(1 2 3 4 5 6 7)
         bnn_ensemble_new(1 2 3)
         bnn_ensemble_add(1 2 3 4)
+        bnn_ensemble_add_stored(1 2 3 4 5 6 7)
         bnn_ensemble_len(1 2 3)
         bnn_ensemble_evaluate(1 2 3 4 5)
         bnn_ensemble_score(1 2 3 4 5 6 7)
