@@ -213,8 +213,10 @@ fn laplace_predicts_by_the_linearised_model() {
     ));
     let (run, m) = metrics(dir.path(), &v);
     let summary = std::fs::read_to_string(run.join("laplace_summary.txt")).expect("a summary");
-    assert!(
-        summary.contains("averaged linearised prediction"),
+    // Of the whole split, and of the part to report on.
+    assert_eq!(
+        summary.matches("averaged linearised prediction").count(),
+        2,
         "{summary}"
     );
     let path = run.to_str().expect("UTF-8");

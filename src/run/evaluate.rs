@@ -136,7 +136,14 @@ impl Evaluation<'_> {
         let compared = Comparison::new(of(&averaged), of(&baseline), config.seed)?;
         let mut report = SplitReport::new(config, "val", &compared);
         let chains = self.by_chain(&text, ctx)?;
-        let held_out = HeldOutReport::new(&text, &averaged, &baseline, &chains, config.seed)?;
+        let held_out = HeldOutReport::new(
+            &text,
+            config.predictive,
+            &averaged,
+            &baseline,
+            &chains,
+            config.seed,
+        )?;
         report.held_out = Some(held_out);
         Ok(Scored {
             report,

@@ -1,11 +1,12 @@
 //! What a run's average is worth on the held-out text, beside the controls: the part that was not chosen by decides.
 
-use super::split_report::{mean, not_minus_0};
+use super::split_report::{mean, names, not_minus_0};
 use crate::data::HeldOut;
 use crate::error::Result;
 use crate::inference::Paired;
 use crate::inference::controls::{Control, best, error_over_chains};
 use crate::inference::held_out::HeldOutScores;
+use crate::settings::Predictive;
 use serde::Serialize;
 
 /// The average's scores on the two parts, and the models that it is compared with.
@@ -19,6 +20,9 @@ pub struct HeldOutReport {
     pub reporting: &'static str,
     /// Models that are averaged.
     pub models: usize,
+    /// What is averaged: the samples' weights, or the model linearised around the baseline at them.
+    #[serde(skip)]
+    pub predictive: Predictive,
     /// Loss of the average on the part to choose by, nats per token.
     pub loss_choosing: f64,
     /// Loss of the average on the part to report on.
@@ -50,6 +54,7 @@ impl HeldOutReport {
     /// Returns the errors of [`Paired::new`].
     pub fn new(
         text: &HeldOut<'_>,
+        predictive: Predictive,
         average: &HeldOutScores,
         baseline: &HeldOutScores,
         chains: &[f64],
@@ -65,6 +70,7 @@ impl HeldOutReport {
                 (true, false) => "validation split, which was also chosen by",
             },
             models: a.sample_nll.len(),
+            predictive,
             loss_choosing: average.choosing_loss(),
             loss: average.loss(),
             temperature: average.temperature,
@@ -101,7 +107,8 @@ impl HeldOutReport {
         let head = ["models", "loss", "with T", "AUROC"];
         row("", head, "gain of the average, both with T");
         let of_samples = number(Some(self.loss_mean_of_samples));
-        row("mean of the samples", ["1", &of_samples, "", ""], "");
+        let [samples, average] = names(self.predictive);
+        row(samples, ["1", &of_samples, "", ""], "");
         let cells = |models: usize, loss: f64, scaled: f64, auroc: Option<f64>| {
             let numbers = [Some(loss), Some(scaled), auroc].map(number);
             (models.to_string(), numbers)
@@ -112,7 +119,7 @@ impl HeldOutReport {
             self.loss_scaled,
             self.shuffled_auroc,
         );
-        row("averaged prediction", [&n, &loss, &scaled, &auroc], "");
+        row(average, [&n, &loss, &scaled, &auroc], "");
         if self.controls.is_empty() {
             let (loss, note) = (
                 number(Some(self.loss_baseline)),

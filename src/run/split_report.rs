@@ -186,13 +186,7 @@ impl SplitReport {
         };
         row("baseline", self.loss_baseline, String::new());
         let mean = self.loss_mean_of_samples;
-        let [of_samples, averaged] = match self.predictive {
-            Predictive::Weights => ["mean of the samples", "averaged prediction"],
-            Predictive::Linearised => [
-                "mean of the samples, linearised",
-                "averaged linearised prediction",
-            ],
-        };
+        let [of_samples, averaged] = names(self.predictive);
         row(of_samples, mean, String::new());
         let p = &self.against_baseline;
         row(
@@ -220,6 +214,17 @@ impl SplitReport {
             ));
         }
         s
+    }
+}
+
+/// Returns what the samples' mean loss and their averaged prediction are called.
+pub(super) fn names(predictive: Predictive) -> [&'static str; 2] {
+    match predictive {
+        Predictive::Weights => ["mean of the samples", "averaged prediction"],
+        Predictive::Linearised => [
+            "mean of the samples, linearised",
+            "averaged linearised prediction",
+        ],
     }
 }
 
