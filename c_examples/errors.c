@@ -12,6 +12,9 @@
 #include <stdlib.h>
 
 static bnn_error err;
+static const char verse[] =
+    "Shall I compare thee to a summer's day?\nThou art more lovely and more temperate:\n"
+    "Rough winds do shake the darling buds of May,\nAnd summer's lease hath all too short a date:\n";
 
 /* Says how a call ended; `want` is what this page says of it. */
 static int ended(const char *what, bnn_status status, bnn_status want) {
@@ -68,8 +71,9 @@ int main(int argc, char **argv) {
 
   /* A training that its callback ends is kept, and the next call goes on from there. */
   if (bnn_options_set_str(options, "shape", SIZE_MAX, "tiny", SIZE_MAX, &err)) goto failed;
+  if (bnn_options_set_u64(options, "block_size", SIZE_MAX, 8, &err) || bnn_options_set_u64(options, "batch_size", SIZE_MAX, 2, &err)) goto failed;
   if (bnn_options_set_u64(options, "baseline_iters", SIZE_MAX, 5, &err)) goto failed;
-  if (bnn_corpus_embedded(&corpus, &err) || bnn_corpus_sizes(corpus, &needed, NULL, NULL, &err)) goto failed;
+  if (bnn_corpus_from_text(verse, SIZE_MAX, &corpus, &err) || bnn_corpus_sizes(corpus, &needed, NULL, NULL, &err)) goto failed;
   if (bnn_model_new(context, options, needed, &model, &err)) goto failed;
   ok &= ended("stopped", bnn_model_train_once(model, corpus, options, folder, SIZE_MAX, stop, NULL, report, &err), BNN_ERR_INTERRUPTED);
   ok &= ended("gone on with", bnn_model_train_once(model, corpus, options, folder, SIZE_MAX, NULL, NULL, report, &err), BNN_OK);

@@ -678,7 +678,7 @@ class generator : public detail::handle<bnn_generator, bnn_generator_free> {
   };
   /// token, entropy, mutual information and log-probability, in nats; false ends the text.
   using on_token = std::function<bool(std::uint32_t, double, double, double)>;
-  /// The same after the index of the prompt; false ends that text alone.
+  /// The index of the prompt, then what on_token is given; false ends that text alone.
   using on_batch_token = std::function<bool(std::size_t, std::uint32_t, double, double, double)>;
   /// Calls bnn_generator_new.
   explicit generator(const ensemble &e, const corpus &text = corpus(), const options &o = options())

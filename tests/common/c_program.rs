@@ -33,7 +33,8 @@ pub fn build(source: &Path, to: &Path, shared: bool) {
         "-Wextra",
         "-Wpedantic",
         "-Werror",
-        "-O1",
+        // Templates take a compiler long.
+        if cpp { "-O0" } else { "-O1" },
         "-g",
         "-I",
     ])
