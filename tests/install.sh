@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the library as docs/c-api.md says, and uses it as a stranger does: `tests/install.sh`. Takes 2 minutes of compiling examples, 3 to 6 for the library,
-# and 5 to 12 for cargo-c, once: it is kept in ~/.cache/bnn (BNN_CACHE). Needs Rust, gcc, g++, binutils, pkg-config, make and cmake.
+# Installs the library as docs/c-api.md says, and uses it as a stranger does: `tests/install.sh`. Time of one processor: the library 140 s, the examples 60 s,
+# and cargo-c 400 s, once: it is kept in ~/.cache/bnn (BNN_CACHE). Needs Rust, gcc, g++, binutils, pkg-config, make and cmake.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
