@@ -1,11 +1,12 @@
 //! Gives the shared library a SONAME that carries the ABI number, so that programs bind to the ABI and not to a file name; and tells the command how it
 //! was built.
 
-/// Keep equal to `BNN_ABI` in `src/capi/version.rs`; `tests/capi.rs` compares the built library with it.
-const ABI: u32 = 5;
+/// Where the ABI number stands.
+const VERSION: &str = include_str!("capi/version.rs");
 
 fn main() {
     println!("cargo::rerun-if-changed=src/build.rs");
+    println!("cargo::rerun-if-changed=src/capi/version.rs");
     for name in ["TARGET", "PROFILE"] {
         let value = std::env::var(name).unwrap_or_default();
         println!("cargo::rustc-env=BNN_{name}={value}");
@@ -16,6 +17,18 @@ fn main() {
     println!("cargo::rustc-env=BNN_RUSTC={}", version.unwrap_or_default());
     let os = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     if os == "linux" || os == "android" || os.ends_with("bsd") {
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libbnn.so.{ABI}");
+        println!(
+            "cargo::rustc-cdylib-link-arg=-Wl,-soname,libbnn.so.{}",
+            abi()
+        );
     }
+}
+
+/// Returns `BNN_ABI`.
+fn abi() -> u32 {
+    let value = VERSION.split("pub const BNN_ABI: u32 = ").nth(1);
+    let digits = value.and_then(|v| v.split(';').next());
+    digits
+        .and_then(|d| d.parse().ok())
+        .expect("src/capi/version.rs sets BNN_ABI")
 }

@@ -14,6 +14,7 @@ mod c_program;
 mod ensure;
 
 use c_program::*;
+use std::path::Path;
 use std::process::Command;
 
 fn number(text: &str, after: &str) -> f64 {
@@ -68,6 +69,8 @@ fn the_examples_are_clean_under_valgrind() {
         ("train_sample_generate", ["3", "4"]),
         ("own_model", [state.to_str().expect("UTF-8"), "30"]),
         ("own_training", ["3", ""]),
+        ("chains_on_threads", ["20", ""]),
+        ("errors", [dir.path().to_str().expect("UTF-8"), ""]),
     ] {
         let program = dir.path().join(name);
         let source = root().join("c_examples").join(name).with_extension("c");
@@ -76,11 +79,8 @@ fn the_examples_are_clean_under_valgrind() {
     }
 }
 
-/// The commands in the examples' first comments work as they stand, in a folder that has `include`, `c_examples` and `target/release` as cargo leaves
-/// them; and the page on C names the same file.
-#[cfg(unix)]
-#[test]
-fn the_examples_commands_work_as_they_are_printed() {
+/// A folder that has `include`, `c_examples` and `target/release` as cargo leaves them.
+fn build_folder() -> tempfile::TempDir {
     use std::os::unix::fs::symlink;
     let dir = tempfile::tempdir().expect("a folder");
     let release = dir.path().join("target/release");
@@ -88,34 +88,83 @@ fn the_examples_commands_work_as_they_are_printed() {
     for name in ["include", "c_examples"] {
         symlink(root().join(name), dir.path().join(name)).expect("a link");
     }
-    symlink(libraries().join("libbnn.so"), release.join("libbnn.so")).expect("a link");
+    for name in ["libbnn.so", "libbnn.a"] {
+        symlink(libraries().join(name), release.join(name)).expect("a link");
+    }
+    dir
+}
+
+/// Runs lines as typed, on a loader's path of their own.
+fn type_lines(folder: &Path, lines: &[String]) {
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", &lines.join("\n")]);
+    shell.current_dir(folder).env_remove("LD_LIBRARY_PATH");
+    let out = shell.output().expect("a shell");
+    let words = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{lines:?}: {words}");
+}
+
+/// The page's lines for programs beside the build folder, but for the first, which is cargo's.
+#[test]
+fn the_pages_lines_for_the_build_folder_work() {
+    let dir = build_folder();
+    let page = std::fs::read_to_string(root().join("docs/c-api.md")).expect("the page");
+    let section = page.split("\n## From the build folder\n").nth(1);
+    let section = section.and_then(|s| s.split("\n## ").next()).expect("it");
+    let lines = section.lines().filter_map(|l| l.strip_prefix("    "));
+    let lines: Vec<String> = lines.map(str::to_owned).collect();
+    let [cargo, shared, fixed, link, start] = &lines[..] else {
+        panic!("{lines:?}")
+    };
+    assert!(cargo.starts_with("cargo build --release "), "{cargo}");
+    let app = dir.path().join("app.c");
+    std::fs::copy(root().join("c_examples/own_training.c"), app).expect("a copy");
+    let start = format!("{start} 3");
+    let lines = [shared.clone(), link.clone(), start.clone(), fixed.clone()];
+    type_lines(dir.path(), &lines);
+    // Without the library.
+    type_lines(dir.path(), &["rm -r target".into(), "./app 3".into()]);
+}
+
+/// The commands in the examples' first comments work as they stand.
+#[test]
+fn the_examples_commands_work_as_they_are_printed() {
+    let dir = build_folder();
+    let release = dir.path().join("target/release");
+    documented_in(dir.path(), "keep", false, &[]);
     for (name, from, to) in [
-        ("own_model", "STATE_FILE [steps]", "state.bnn 30"),
-        ("own_training", "[steps]", "3"),
+        ("chains_on_threads.c", "[draws]", "20"),
+        ("errors.c", "", ""),
         (
-            "train_sample_generate",
+            "generate.c",
+            "MODEL_FILE SAMPLES_FOLDER [tokens]",
+            "model.bnn samples 5",
+        ),
+        ("loaded.c", "[LIBRARY]", ""),
+        ("own_model.c", "STATE_FILE [steps]", "state.bnn 30"),
+        ("own_training.c", "[steps]", "3"),
+        (
+            "train_sample_generate.c",
+            "[iters] [sampling_steps] [FILE]",
+            "3 4",
+        ),
+        ("cpp/own_model.cpp", "STATE_FILE [steps]", "state.bnn 30"),
+        (
+            "cpp/train_sample_generate.cpp",
             "[iters] [sampling_steps] [FILE]",
             "3 4",
         ),
     ] {
-        let source = root().join("c_examples").join(name).with_extension("c");
+        let source = root().join("c_examples").join(name);
         let text = std::fs::read_to_string(source).expect("the example");
         let comment = text.split("*/").next().expect("a comment");
         let lines = comment.lines().filter_map(|l| l.strip_prefix(" *   "));
         let typed: Vec<String> = lines.map(|l| l.replace(from, to)).collect();
         assert_eq!(typed.len(), 3, "{name}");
-        // Each line as typed, on a loader's path of its own.
-        let mut shell = Command::new("sh");
-        shell.args(["-ec", &typed.join("\n")]);
-        shell.current_dir(dir.path()).env_remove("LD_LIBRARY_PATH");
-        let out = shell.output().expect("a shell");
-        let words = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{name}: {words}");
+        type_lines(dir.path(), &typed);
         std::fs::remove_file(release.join(format!("libbnn.so.{}", bnn::capi::BNN_ABI)))
             .expect("the link has the SONAME");
     }
-    let page = std::fs::read_to_string(root().join("docs/c-api.md")).expect("the page");
-    assert!(page.contains(&format!("libbnn.so.{} ", bnn::capi::BNN_ABI)));
 }
 
 #[test]

@@ -198,6 +198,30 @@ fn the_library_exports_just_what_the_header_declares_and_its_soname_has_the_abi(
     assert_eq!(composed, env!("CARGO_PKG_VERSION"));
 }
 
+/// The numbers that are not taken from the source: cargo-c's, which give the SONAME of what is installed, and CMake's. src/build.rs reads its own from it.
+#[test]
+fn what_is_installed_has_the_sources_numbers() {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).expect(name);
+    let manifest = read("Cargo.toml");
+    let section = manifest.split("[package.metadata.capi.library]\n").nth(1);
+    let first = section.and_then(|s| s.lines().next()).expect("a version");
+    let (abi, minor) = (bnn::capi::BNN_ABI, bnn::capi::BNN_ABI_MINOR);
+    assert_eq!(
+        first,
+        format!("version = \"{abi}.{minor}.0\""),
+        "package.metadata.capi.library in Cargo.toml has BNN_ABI.BNN_ABI_MINOR.0"
+    );
+    let cmake = read("include/cmake/bnn-config-version.cmake");
+    let version = format!("set(PACKAGE_VERSION \"{}\")", env!("CARGO_PKG_VERSION"));
+    assert!(cmake.contains(&version), "{version}");
+    for name in ["bnn.h", "bnn.hpp"] {
+        assert!(
+            manifest.contains(&format!("from = \"include/{name}\"")),
+            "{name} is installed"
+        );
+    }
+}
+
 /// What is removed or changed moves BNN_ABI, and what is added BNN_ABI_MINOR; docs/abi.txt says what there was when they moved last.
 #[test]
 fn the_interface_is_the_recorded_one_or_its_number_has_moved() {

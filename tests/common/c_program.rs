@@ -22,16 +22,19 @@ pub fn libraries() -> PathBuf {
 /// What the static library needs besides itself.
 pub const STATIC: &[&str] = &["-lpthread", "-ldl", "-lm", "-lgcc_s", "-lc"];
 
+/// Builds a program of C, or of C++ where the source's name ends so.
 pub fn build(source: &Path, to: &Path, shared: bool) {
     let lib = libraries();
-    let mut c = Command::new("gcc");
+    let cpp = source.extension().is_some_and(|e| e == "cpp");
+    let mut c = Command::new(if cpp { "g++" } else { "gcc" });
     c.args([
-        "-std=c99",
+        if cpp { "-std=c++17" } else { "-std=c99" },
         "-Wall",
         "-Wextra",
         "-Wpedantic",
         "-Werror",
-        "-O1",
+        // Templates take a compiler long.
+        if cpp { "-O0" } else { "-O1" },
         "-g",
         "-I",
     ])
@@ -40,11 +43,11 @@ pub fn build(source: &Path, to: &Path, shared: bool) {
     .arg("-o")
     .arg(to);
     if shared {
-        c.arg(lib.join("libbnn.so")).arg("-lm")
+        c.arg(lib.join("libbnn.so")).args(["-lm", "-lpthread"])
     } else {
         c.arg(lib.join("libbnn.a")).args(STATIC)
     };
-    let out = c.output().expect("gcc is needed for this test");
+    let out = c.output().expect("gcc and g++ are needed for this test");
     assert!(
         out.status.success(),
         "{}",
@@ -99,7 +102,11 @@ pub fn documented(name: &str, valgrind: bool) -> String {
 
 /// The same in a folder that is looked at afterwards.
 pub fn documented_in(dir: &Path, name: &str, valgrind: bool, more: &[&str]) -> String {
-    let source = root().join("tests/capi").join(name).with_extension("c");
+    let source = root().join("tests/capi").join(name);
+    let source = match name {
+        "cpp" => source.with_extension("cpp"),
+        _ => source.with_extension("c"),
+    };
     let program = dir.join(name);
     build(&source, &program, true);
     let folder = dir.to_str().expect("UTF-8");

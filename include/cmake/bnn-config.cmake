@@ -1,0 +1,28 @@
+# find_package(bnn): the targets bnn::bnn, of libbnn.so, and bnn::static, of libbnn.a with what it needs. Both give include folders for C and C++.
+
+get_filename_component(_bnn_prefix "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
+set(_bnn_folders "${_bnn_prefix}/lib/${CMAKE_LIBRARY_ARCHITECTURE}" "${_bnn_prefix}/lib64" "${_bnn_prefix}/lib")
+find_path(BNN_INCLUDE_DIR bnn.h PATHS "${_bnn_prefix}/include" NO_DEFAULT_PATH)
+find_library(BNN_SHARED "${CMAKE_SHARED_LIBRARY_PREFIX}bnn${CMAKE_SHARED_LIBRARY_SUFFIX}" PATHS ${_bnn_folders} NO_DEFAULT_PATH)
+find_library(BNN_STATIC "${CMAKE_STATIC_LIBRARY_PREFIX}bnn${CMAKE_STATIC_LIBRARY_SUFFIX}" PATHS ${_bnn_folders} NO_DEFAULT_PATH)
+mark_as_advanced(BNN_INCLUDE_DIR BNN_SHARED BNN_STATIC)
+if(NOT BNN_INCLUDE_DIR OR NOT (BNN_SHARED OR BNN_STATIC))
+  set(bnn_FOUND FALSE)
+  set(bnn_NOT_FOUND_MESSAGE "There is no bnn.h with a libbnn under ${_bnn_prefix}.")
+  return()
+endif()
+
+if(BNN_STATIC AND NOT TARGET bnn::static)
+  add_library(bnn::static STATIC IMPORTED)
+  set_target_properties(bnn::static PROPERTIES IMPORTED_LOCATION "${BNN_STATIC}" INTERFACE_INCLUDE_DIRECTORIES "${BNN_INCLUDE_DIR}"
+    INTERFACE_LINK_LIBRARIES "gcc_s;pthread;m;dl;c")
+endif()
+if(NOT TARGET bnn::bnn)
+  if(BNN_SHARED)
+    add_library(bnn::bnn SHARED IMPORTED)
+    set_target_properties(bnn::bnn PROPERTIES IMPORTED_LOCATION "${BNN_SHARED}" INTERFACE_INCLUDE_DIRECTORIES "${BNN_INCLUDE_DIR}")
+  else()
+    add_library(bnn::bnn INTERFACE IMPORTED)
+    set_target_properties(bnn::bnn PROPERTIES INTERFACE_LINK_LIBRARIES bnn::static)
+  endif()
+endif()
