@@ -2,7 +2,7 @@
  * numbers depend on its seed and number alone, not on when its thread runs.
  *
  *   cc -std=c99 -I include c_examples/chains_on_threads.c -L target/release -lbnn -lpthread -lm -o chains_on_threads
- *   ln -sf libbnn.so target/release/libbnn.so.5
+ *   ln -sf libbnn.so target/release/libbnn.so.6
  *   LD_LIBRARY_PATH=target/release ./chains_on_threads [draws]
  */
 #include "bnn.h"

@@ -2,7 +2,7 @@
  * change is as it was before.
  *
  *   cc -std=c99 -I include c_examples/errors.c -L target/release -lbnn -lm -o errors
- *   ln -sf libbnn.so target/release/libbnn.so.5
+ *   ln -sf libbnn.so target/release/libbnn.so.6
  *   LD_LIBRARY_PATH=target/release ./errors
  */
 #include "bnn.h"

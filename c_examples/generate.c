@@ -2,7 +2,7 @@
  * Then several prompts at once. The run is of the play that the library carries.
  *
  *   cc -std=c99 -I include c_examples/generate.c -L target/release -lbnn -o generate
- *   ln -sf libbnn.so target/release/libbnn.so.5
+ *   ln -sf libbnn.so target/release/libbnn.so.6
  *   LD_LIBRARY_PATH=target/release ./generate MODEL_FILE SAMPLES_FOLDER [tokens]
  */
 #include "bnn.h"

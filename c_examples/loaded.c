@@ -1,7 +1,7 @@
 /* The library loaded while the program runs, as a plugin is: the program starts without it, and takes it only where its ABI is the header's.
  *
  *   cc -std=c99 -I include c_examples/loaded.c -ldl -o loaded
- *   ln -sf libbnn.so target/release/libbnn.so.5
+ *   ln -sf libbnn.so target/release/libbnn.so.6
  *   LD_LIBRARY_PATH=target/release ./loaded [LIBRARY]
  */
 #include "bnn.h"

@@ -2,7 +2,7 @@
  * whether they agree; and the normals that variational inference fits to the same posterior.
  *
  *   cc -std=c99 -I include c_examples/own_model.c -L target/release -lbnn -lm -o own_model
- *   ln -sf libbnn.so target/release/libbnn.so.5
+ *   ln -sf libbnn.so target/release/libbnn.so.6
  *   LD_LIBRARY_PATH=target/release ./own_model STATE_FILE [steps]
  */
 #include "bnn.h"

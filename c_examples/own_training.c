@@ -1,7 +1,7 @@
 /* A training loop of the caller's own, on tokens of the caller's own: the library gives gradients, this file steps by Nesterov's momentum.
  *
  *   cc -std=c99 -I include c_examples/own_training.c -L target/release -lbnn -o own_training
- *   ln -sf libbnn.so target/release/libbnn.so.5
+ *   ln -sf libbnn.so target/release/libbnn.so.6
  *   LD_LIBRARY_PATH=target/release ./own_training [steps]
  */
 #include "bnn.h"

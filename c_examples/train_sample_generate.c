@@ -1,7 +1,7 @@
 /* The main job from C: a text goes in; a baseline is trained; a chain samples around it; the average is scored and writes text.
  *
  *   cc -std=c99 -I include c_examples/train_sample_generate.c -L target/release -lbnn -o train_sample_generate
- *   ln -sf libbnn.so target/release/libbnn.so.5
+ *   ln -sf libbnn.so target/release/libbnn.so.6
  *   LD_LIBRARY_PATH=target/release ./train_sample_generate [iters] [sampling_steps] [FILE]
  */
 #include "bnn.h"
@@ -107,7 +107,7 @@ int main(int argc, char **argv) {
     }
   }
   check(bnn_report_new(&report, &err), "report");
-  check(bnn_ensemble_evaluate(ensemble, corpus, BNN_SPLIT_VAL, report, &err), "evaluate");
+  check(bnn_ensemble_evaluate(ensemble, corpus, BNN_SPLIT_VAL, NULL, NULL, report, &err), "evaluate");
   printf("mean of the samples  %.4f\naveraged prediction  %.4f\n", row("loss_mean"), row("loss"));
   printf("entropy %.4f, of it the samples disagree about %.4f; calibration error %.4f, Brier %.4f, accuracy %.4f\n",
          row("entropy.mean"), row("mutual_information.mean"), row("ece"), row("brier"), row("accuracy"));

@@ -100,12 +100,12 @@
  * Number of the binary interface; the shared library's SONAME carries it. Every released change that breaks callers changes it; functions, options,
  * rows of reports and status values may be added without that.
  */
-#define BNN_ABI 5
+#define BNN_ABI 6
 
 /**
  * Grows with every addition under one BNN_ABI. A program runs with a library where bnn_abi() == BNN_ABI and bnn_abi_minor() >= BNN_ABI_MINOR.
  */
-#define BNN_ABI_MINOR 1
+#define BNN_ABI_MINOR 0
 
 /**
  * A device with its thread pool. Shareable between threads. Children keep it alive.
@@ -197,6 +197,14 @@ typedef struct {
  * step: how many are made; loss: of the step's batch before it, nats per token.
  */
 typedef int32_t (*bnn_step_callback)(void *user_data, uint64_t step, double loss);
+
+/**
+ * Called now and then by a long call, on the calling thread; 0 ends it with BNN_ERR_INTERRUPTED, anything else goes on.
+ *
+ * done: pieces of work that are done, of total; total is 0 where it is not known. A call into a handle that the long call works with returns
+ * BNN_ERR_BUSY; freeing one is fine.
+ */
+typedef int32_t (*bnn_progress_callback)(void *user_data, uint64_t done, uint64_t total);
 
 /**
  * A caller's log posterior's gradient, asked for on the calling thread; 0 stops the call that asks, which then returns BNN_ERR_INTERRUPTED,
@@ -620,17 +628,19 @@ bnn_status bnn_corpus_decode(const bnn_corpus *corpus,
  * Of few data the largest is above that of all data; it is what a step of the chain on such batches feels, and a scale for the step, no proof.
  *
  * [in] products: with H, at least 1, two gradients a batch each: some 10 are usual; batches: 1 to 1024, those of the chain's next steps, whose
- * mean is taken. [out] report: largest, smallest: the ends that were found (smallest is below 0 where the log posterior is not concave);
+ * mean is taken; callback: NULL or called now and then. [out] report: largest, smallest: the ends that were found (smallest is below 0 where the log posterior is not concave);
  * residual: how far the largest is off an eigenvalue at most; products: taken, fewer when the space was exhausted; step_limit: the largest
  * stable step size in that direction (on a quadratic), for the friction that the chain has now (a thermostat's is its xi, and while that is
  * below 0, no step is stable: 0); infinite where nothing limits it.
  * Without a mass (preconditioner none, or while it is estimated) M is 1; of a mass that follows the chain (live) it is the last step's. Takes room
  * for five vectors of parameters.
- * Errors: BNN_ERR_INVALID for normals, on gradients of the caller's, numbers out of range, and when a curvature is not finite.
+ * Errors: BNN_ERR_INVALID for normals, on gradients of the caller's, numbers out of range, and when a curvature is not finite; BNN_ERR_INTERRUPTED.
  */
 bnn_status bnn_sampler_curvature(bnn_sampler *sampler,
                                  uint64_t products,
                                  size_t batches,
+                                 bnn_progress_callback callback,
+                                 void *user_data,
                                  bnn_report *report,
                                  bnn_error *err);
 
@@ -705,14 +715,16 @@ bnn_status bnn_ensemble_len(const bnn_ensemble *ensemble, size_t *n, bnn_error *
 /**
  * Scores the average of the samples' probabilities on a whole split, consecutive windows of the block's length; nats per token.
  *
- * [in] split: BNN_SPLIT_…. [out] report: loss, of the averaged prediction; loss_mean, the mean of the samples' losses, and loss_of_each;
+ * [in] split: BNN_SPLIT_…; callback: NULL or called after each batch of windows. [out] report: loss, of the averaged prediction; loss_mean, the mean of the samples' losses, and loss_of_each;
  * entropy.mean, .min, .max, of the averaged prediction; expected_entropy; mutual_information.mean, .min, .max; ece, expected calibration error,
- * 15 bins; brier, mean Brier score, 0 to 2; accuracy, how often the likeliest token came; tokens; samples. Errors: BNN_ERR_INVALID without a sample.
+ * 15 bins; brier, mean Brier score, 0 to 2; accuracy, how often the likeliest token came; tokens; samples. Errors: BNN_ERR_INVALID without a sample; BNN_ERR_INTERRUPTED.
  * Takes 64 MB, however long the split is. Reproducible to the bit whatever the number of threads.
  */
 bnn_status bnn_ensemble_evaluate(const bnn_ensemble *ensemble,
                                  const bnn_corpus *corpus,
                                  int32_t split,
+                                 bnn_progress_callback callback,
+                                 void *user_data,
                                  bnn_report *report,
                                  bnn_error *err);
 
@@ -1969,10 +1981,11 @@ bnn_status bnn_sampler_prior_fit(const bnn_sampler *sampler,
  * by token.
  *
  * [in] model: of the samples' shape, its parameters now are what is compared with; corpus: whose characters the model knows; split: BNN_SPLIT_…;
- * samples: how many are averaged, those of bnn_store_spread, 0 takes all; seed: of the bootstrap's resamples. [out] report: the rows of bnn_ensemble_evaluate;
+ * samples: how many are averaged, those of bnn_store_spread, 0 takes all; seed: of the bootstrap's resamples; callback: NULL or called after each batch of
+ * windows. [out] report: the rows of bnn_ensemble_evaluate;
  * those of the model's parameters under baseline.…; against_baseline.difference, nats per token, below 0 where the average is better, with .std_error,
  * .z (above 0 where it is better), .low and .high, the ends of the 95 % interval, .block and .resamples.
- * Errors: BNN_ERR_INVALID without a sample; BNN_ERR_SHAPE for samples of another shape; those of bnn_store_get; BNN_ERR_BUSY. Takes 64 MB beside the
+ * Errors: BNN_ERR_INVALID without a sample; BNN_ERR_SHAPE for samples of another shape; those of bnn_store_get; BNN_ERR_BUSY; BNN_ERR_INTERRUPTED. Takes 64 MB beside the
  * samples, however long the split is. Reproducible to the bit whatever the number of threads.
  */
 bnn_status bnn_store_score(const bnn_store *store,
@@ -1981,6 +1994,8 @@ bnn_status bnn_store_score(const bnn_store *store,
                            int32_t split,
                            size_t samples,
                            uint64_t seed,
+                           bnn_progress_callback callback,
+                           void *user_data,
                            bnn_report *report,
                            bnn_error *err);
 
@@ -1988,7 +2003,7 @@ bnn_status bnn_store_score(const bnn_store *store,
  * Writes texts from prompts that are drawn from a split, and scores them against what follows there.
  *
  * [in] split: BNN_SPLIT_…; texts: how many at most, fewer where the split has not 100 starts for each; prompt, length: characters of a prompt and of
- * what is written, at least 1 each; options: generation_temperature, mode, seed; NULL for defaults. [out] report: texts; bleu, corpus BLEU of up to 4 characters;
+ * what is written, at least 1 each; options: generation_temperature, mode, seed; NULL for defaults; callback: NULL or called for each token. [out] report: texts; bleu, corpus BLEU of up to 4 characters;
  * rouge1, rouge2, rouge_l, means over the texts; all 0 to 1. Errors: BNN_ERR_DATA where the split is too short for a text; those of
  * bnn_generator_generate. The texts are a function of the samples, the split, the numbers and the seed.
  */
@@ -1998,6 +2013,8 @@ bnn_status bnn_generator_score_texts(bnn_generator *generator,
                                      size_t prompt,
                                      size_t length,
                                      const bnn_options *options,
+                                     bnn_progress_callback callback,
+                                     void *user_data,
                                      bnn_report *report,
                                      bnn_error *err);
 

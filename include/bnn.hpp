@@ -56,6 +56,8 @@ template <class T> class span {
 using floats = span<const float>;
 using doubles = span<const double>;
 using tokens = span<const std::uint32_t>;
+/// How far a long call is: what is done, and of how much, 0 where that is not known; false ends it.
+using progress = std::function<bool(std::uint64_t, std::uint64_t)>;
 
 class report;
 
@@ -161,6 +163,13 @@ template <class T, void (*Free)(T *)> class handle {
   template <class C, class F, class... A> C grown(F f, const A &...a) const { return detail::grown<C>(f, get(), a...); }
   /// Returns the report that such a function makes.
   template <class R = report, class F, class... A> R reported(F f, const A &...a) const { return R::of(f, get(), a...); }
+  /// Returns the report of a long call, which asks `on` whether it goes on.
+  template <class R = report, class F, class... A> R watched(progress on, F f, const A &...a) const {
+    hook<std::uint64_t, std::uint64_t> h(std::move(on));
+    R r;
+    h.call(f, get(), a..., h.c(), &h, r);
+    return r;
+  }
 
  private:
   struct freer {
@@ -486,8 +495,8 @@ class store : public detail::handle<bnn_store, bnn_store_free> {
   std::size_t keep_every(std::size_t k) { return number<std::size_t>(bnn_store_keep_every, k); }
   report movement(std::uint32_t chain, floats start) const { return reported(bnn_store_movement, chain, start); }  ///< Calls bnn_store_movement.
   /// Calls bnn_store_score.
-  report score(const model &m, const corpus &text, std::int32_t split, std::size_t samples = 0, std::uint64_t seed = 0) const {
-    return reported(bnn_store_score, m, text, split, samples, seed);
+  report score(const model &m, const corpus &text, std::int32_t split, std::size_t samples = 0, std::uint64_t seed = 0, progress on = nullptr) const {
+    return watched(std::move(on), bnn_store_score, m, text, split, samples, seed);
   }
 
  private:
@@ -602,7 +611,9 @@ class sampler : public detail::handle<bnn_sampler, bnn_sampler_free> {
   bnn::report energy() const { return reported(bnn_sampler_energy); }  ///< Calls bnn_sampler_energy.
   bnn::report prior_fit() const { return reported(bnn_sampler_prior_fit); }  ///< Calls bnn_sampler_prior_fit.
   /// Calls bnn_sampler_curvature.
-  bnn::report curvature(std::uint64_t products, std::size_t batches) { return reported(bnn_sampler_curvature, products, batches); }
+  bnn::report curvature(std::uint64_t products, std::size_t batches, progress on = nullptr) {
+    return watched<bnn::report>(std::move(on), bnn_sampler_curvature, products, batches);
+  }
   /// Calls bnn_sampler_curvature_with_gradients; gradient(params, grad) throws to stop it.
   bnn::report curvature(std::uint64_t products, const std::function<void(floats, span<float>)> &gradient) {
     detail::hook<const float *, std::size_t, float *> h([&](const float *at, std::size_t d, float *grad) {
@@ -658,7 +669,14 @@ class ensemble : public detail::handle<bnn_ensemble, bnn_ensemble_free> {
   explicit ensemble(const model &m) : handle(make(bnn_ensemble_new, m)) {}  ///< Calls bnn_ensemble_new.
   void add(floats params) { call(bnn_ensemble_add, params); }  ///< Calls bnn_ensemble_add.
   std::size_t size() const { return number<std::size_t>(bnn_ensemble_len); }  ///< Calls bnn_ensemble_len.
-  report evaluate(const corpus &text, std::int32_t split) const { return reported(bnn_ensemble_evaluate, text, split); }  ///< Calls bnn_ensemble_evaluate.
+  /// Calls bnn_ensemble_add_stored: how many samples of a folder were added.
+  std::size_t add_stored(std::string_view path, std::size_t samples = 0, std::size_t memory = 0) {
+    return number<std::size_t>(bnn_ensemble_add_stored, path, samples, memory);
+  }
+  /// Calls bnn_ensemble_evaluate.
+  report evaluate(const corpus &text, std::int32_t split, progress on = nullptr) const {
+    return watched(std::move(on), bnn_ensemble_evaluate, text, split);
+  }
   /// Calls bnn_ensemble_score.
   scores score(tokens t) const {
     const std::vector<double> room(t.size() > 0 ? t.size() - 1 : 0);
@@ -707,12 +725,62 @@ class generator : public detail::handle<bnn_generator, bnn_generator_free> {
     return to;
   }
   /// Calls bnn_generator_score_texts.
-  report score_texts(std::int32_t split, std::size_t texts, std::size_t prompt, std::size_t length, const options &o = options()) {
-    return reported(bnn_generator_score_texts, split, texts, prompt, length, o);
+  report score_texts(std::int32_t split, std::size_t texts, std::size_t prompt, std::size_t length, const options &o = options(), progress on = nullptr) {
+    return watched(std::move(on), bnn_generator_score_texts, split, texts, prompt, length, o);
   }
 
+  /// What advance gives of a text: its next token with its numbers in nats, or BNN_NO_TOKEN.
+  struct next {
+    std::uint32_t token;
+    double entropy, mutual_information, log_prob;
+  };
+  /// What predict gives: (v) log-probabilities, nats.
+  struct prediction {
+    std::vector<double> log_probs;
+    double entropy, mutual_information;
+  };
+  /// Calls bnn_generator_begin.
+  void begin(span<const std::vector<std::uint32_t>> prompts, const options &o = options(), std::uint64_t first = 0) {
+    std::vector<const std::uint32_t *> at;
+    std::vector<std::size_t> lens;
+    for (const auto &p : prompts) at.push_back(p.data()), lens.push_back(p.size());
+    call(bnn_generator_begin, at.data(), lens.data(), at.size(), o, first);
+    begun = at.size();
+  }
+  /// Calls bnn_generator_begin_texts.
+  void begin(span<const std::string_view> prompts, const options &o = options(), std::uint64_t first = 0) {
+    const detail::texts all(prompts);
+    call(bnn_generator_begin_texts, all.at.data(), all.lens.data(), prompts.size(), o, first);
+    begun = prompts.size();
+  }
+  /// Calls bnn_generator_advance: an entry per text, none when every text has ended.
+  std::vector<next> advance() {
+    std::vector<std::uint32_t> t(begun);
+    std::vector<double> h(begun), mi(begun), lp(begun);
+    bnn_error e = {};
+    const bnn_status s = detail::status(e, bnn_generator_advance, *this, t.data(), h.data(), mi.data(), lp.data(), begun);
+    std::vector<next> to;
+    if (s == BNN_ERR_DONE) return to;
+    detail::check(s, e);
+    for (std::size_t i = 0; i < begun; ++i) to.push_back({t[i], h[i], mi[i], lp[i]});
+    return to;
+  }
+  /// Calls bnn_generator_predict.
+  prediction predict(std::size_t text, std::size_t vocab_size) {
+    prediction p = {std::vector<double>(vocab_size), 0, 0};
+    call(bnn_generator_predict, text, p.log_probs.data(), vocab_size, &p.entropy, &p.mutual_information);
+    return p;
+  }
+  void put(std::size_t text, std::uint32_t token) { call(bnn_generator_put, text, token); }  ///< Calls bnn_generator_put.
+  void stop(std::size_t text) { call(bnn_generator_stop, text); }  ///< Calls bnn_generator_stop.
+  /// Calls bnn_generator_tokens.
+  std::vector<std::uint32_t> tokens_of(std::size_t text) const { return detail::grown<std::vector<std::uint32_t>>(bnn_generator_tokens, *this, text); }
+  /// Calls bnn_generator_text.
+  std::string text_of(std::size_t text) const { return detail::grown<std::string>(bnn_generator_text, *this, text); }
+
  private:
-  /// Gives room for `each` elements per new token, which is always enough: a second call would write the text anew.
+  std::size_t begun = 0;
+  /// Gives room for `each` elements per new token, which is always enough.
   template <class C, class F, class P> written<C> write(F f, std::size_t each, P prompt, const options &o, std::uint64_t number, on_token callback) {
     written<C> w = {C(each * std::size_t(o.u64("max_new_tokens")), {}), 0, 0};
     std::size_t needed = 0;

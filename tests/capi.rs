@@ -514,7 +514,7 @@ int main(void) {
   IS(BNN_OK, bnn_report_new(&report, &err));
   IS(BNN_ERR_STATE, bnn_sampler_report(sampler, report, &err));
   IS(BNN_OK, bnn_ensemble_new(model, &e, &err));
-  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, report, &err));
+  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, NULL, NULL, report, &err));
   IS(BNN_ERR_INVALID, bnn_generator_new(e, corpus, NULL, &generator, &err));
   IS(BNN_ERR_SHAPE, bnn_sampler_step_tokens(sampler, x, y, 4, &phase, &due, &err));
   if (phase != -1) ++failures;
@@ -534,7 +534,7 @@ int main(void) {
   IS(BNN_ERR_INVALID, bnn_trainer_new(model, other, o, BNN_START_FRESH, &no_trainer, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_new(model, other, o, &no_sampler, &err));
   IS(BNN_ERR_INVALID, bnn_generator_new(e, other, NULL, &no_generator, &err));
-  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, other, BNN_SPLIT_TRAIN, report, &err));
+  IS(BNN_ERR_INVALID, bnn_ensemble_evaluate(e, other, BNN_SPLIT_TRAIN, NULL, NULL, report, &err));
   if (no_trainer || no_sampler || no_generator) ++failures;
   bnn_corpus_free(other);
   IS(BNN_OK, bnn_sampler_report(sampler, report, &err));

@@ -300,6 +300,8 @@ fn work(folder: &Path, text: &str, method: &str) -> Result<(), Failed> {
         h.ensemble,
         h.corpus,
         BNN_SPLIT_VAL,
+        None,
+        null_mut(),
         h.report
     ));
     let tokens: Vec<u32> = (0..60).map(|i| i % 30).collect();
@@ -367,6 +369,8 @@ fn work(folder: &Path, text: &str, method: &str) -> Result<(), Failed> {
         BNN_SPLIT_VAL,
         0,
         1,
+        None,
+        null_mut(),
         h.report
     ));
     Ok(())

@@ -1,7 +1,7 @@
 /* A model of one's own from C++, Bayesian logistic regression: line for line what own_model.c does and prints, the schedule a lambda.
  *
  *   c++ -std=c++17 -I include c_examples/cpp/own_model.cpp -L target/release -lbnn -o own_model_cpp
- *   ln -sf libbnn.so target/release/libbnn.so.5
+ *   ln -sf libbnn.so target/release/libbnn.so.6
  *   LD_LIBRARY_PATH=target/release ./own_model_cpp STATE_FILE [steps]
  */
 #include "bnn.hpp"

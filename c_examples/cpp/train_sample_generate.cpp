@@ -1,7 +1,7 @@
 /* The main job from C++, line for line what train_sample_generate.c does and prints.
  *
  *   c++ -std=c++17 -I include c_examples/cpp/train_sample_generate.cpp -L target/release -lbnn -o train_sample_generate_cpp
- *   ln -sf libbnn.so target/release/libbnn.so.5
+ *   ln -sf libbnn.so target/release/libbnn.so.6
  *   LD_LIBRARY_PATH=target/release ./train_sample_generate_cpp [iters] [sampling_steps] [FILE]
  */
 #include "bnn.hpp"

@@ -2,6 +2,7 @@
 
 use super::guard::{call_back, guard};
 use super::pointer::{get, lock};
+use super::progress::{Watched, bnn_progress_callback};
 use super::report::{bnn_report, report_of};
 use super::sampler::bnn_sampler;
 use super::status::{Fail, bnn_error, bnn_status};
@@ -14,26 +15,34 @@ use std::ffi::c_void;
 /// Of few data the largest is above that of all data; it is what a step of the chain on such batches feels, and a scale for the step, no proof.
 ///
 /// [in] products: with H, at least 1, two gradients a batch each: some 10 are usual; batches: 1 to 1024, those of the chain's next steps, whose
-/// mean is taken. [out] report: largest, smallest: the ends that were found (smallest is below 0 where the log posterior is not concave);
+/// mean is taken; callback: NULL or called now and then. [out] report: largest, smallest: the ends that were found (smallest is below 0 where the log posterior is not concave);
 /// residual: how far the largest is off an eigenvalue at most; products: taken, fewer when the space was exhausted; step_limit: the largest
 /// stable step size in that direction (on a quadratic), for the friction that the chain has now (a thermostat's is its xi, and while that is
 /// below 0, no step is stable: 0); infinite where nothing limits it.
 /// Without a mass (preconditioner none, or while it is estimated) M is 1; of a mass that follows the chain (live) it is the last step's. Takes room
 /// for five vectors of parameters.
-/// Errors: BNN_ERR_INVALID for normals, on gradients of the caller's, numbers out of range, and when a curvature is not finite.
+/// Errors: BNN_ERR_INVALID for normals, on gradients of the caller's, numbers out of range, and when a curvature is not finite; BNN_ERR_INTERRUPTED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_curvature(
     sampler: *mut bnn_sampler,
     products: u64,
     batches: usize,
+    callback: bnn_progress_callback,
+    user_data: *mut c_void,
     report: *mut bnn_report,
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        // SAFETY: all are NULL or the caller's live objects.
-        let (mut to, s) = unsafe { (report_of(report)?, get(sampler, "sampler")?) };
-        let i = &mut *lock(&s.inner, "sampler")?;
-        let found = i.session.find_curvature(batches, products)?;
+        // SAFETY: all are NULL or the caller's live objects. The callback may free the handle: what the call uses is its own from here on.
+        let (mut to, inner) =
+            unsafe { (report_of(report)?, get(sampler, "sampler")?.inner.clone()) };
+        let i = &mut *lock(&inner, "sampler")?;
+        let (watched, mut done) = (Watched::new(callback, user_data, 0), 0);
+        let look = || {
+            done += 1;
+            watched.at(done)
+        };
+        let found = i.session.find_curvature_watched(batches, products, look)?;
         *to = i.session.curvature_report(&found)?;
         Ok(())
     })

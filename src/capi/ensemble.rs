@@ -4,6 +4,7 @@ use super::corpus::{bnn_corpus, split_of};
 use super::guard::guard;
 use super::model::{Model, bnn_model};
 use super::pointer::{Handle, get, hand_out, lock, optional_room, out, slice, take_back, text};
+use super::progress::{Watched, bnn_progress_callback};
 use super::report::{bnn_report, report_of};
 use super::status::{bnn_error, bnn_status};
 use super::store::opened;
@@ -14,12 +15,12 @@ use crate::inference::Member;
 use crate::inference::scoring::{Models, score};
 use crate::memory;
 use crate::metrics::text_scores;
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
 
 pub(super) struct Samples {
     pub model: Arc<Model>,
-    pub members: Mutex<Vec<Member>>,
+    pub members: Arc<Mutex<Vec<Member>>>,
 }
 
 /// Parameter vectors of one model, held or read from their files when they are used. One thread at a time. Children copy the samples that are there when they are made.
@@ -43,7 +44,7 @@ pub unsafe extern "C" fn bnn_ensemble_new(
     guard(err, || {
         // SAFETY: the handle is NULL or live.
         let model = unsafe { get(model, "model") }?.inner.clone();
-        let members = Mutex::new(Vec::new());
+        let members = Arc::new(Mutex::new(Vec::new()));
         let inner = Samples { model, members };
         // SAFETY: `ensemble` is NULL or the caller's to write.
         unsafe { hand_out(ensemble, bnn_ensemble { inner }, "ensemble") }
@@ -140,30 +141,35 @@ pub unsafe extern "C" fn bnn_ensemble_len(
 
 /// Scores the average of the samples' probabilities on a whole split, consecutive windows of the block's length; nats per token.
 ///
-/// [in] split: BNN_SPLIT_…. [out] report: loss, of the averaged prediction; loss_mean, the mean of the samples' losses, and loss_of_each;
+/// [in] split: BNN_SPLIT_…; callback: NULL or called after each batch of windows. [out] report: loss, of the averaged prediction; loss_mean, the mean of the samples' losses, and loss_of_each;
 /// entropy.mean, .min, .max, of the averaged prediction; expected_entropy; mutual_information.mean, .min, .max; ece, expected calibration error,
-/// 15 bins; brier, mean Brier score, 0 to 2; accuracy, how often the likeliest token came; tokens; samples. Errors: BNN_ERR_INVALID without a sample.
+/// 15 bins; brier, mean Brier score, 0 to 2; accuracy, how often the likeliest token came; tokens; samples. Errors: BNN_ERR_INVALID without a sample; BNN_ERR_INTERRUPTED.
 /// Takes 64 MB, however long the split is. Reproducible to the bit whatever the number of threads.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_ensemble_evaluate(
     ensemble: *const bnn_ensemble,
     corpus: *const bnn_corpus,
     split: i32,
+    callback: bnn_progress_callback,
+    user_data: *mut c_void,
     report: *mut bnn_report,
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
         // SAFETY: all are NULL or the caller's live objects.
         unsafe {
-            let e = get(ensemble, "ensemble")?;
-            let c = get(corpus, "corpus")?;
+            // The callback may free the handles: what the call uses is its own from here on.
+            let e = &get(ensemble, "ensemble")?.inner;
+            let (m, members) = (e.model.clone(), e.members.clone());
+            let c = get(corpus, "corpus")?.inner.clone();
             let mut report = report_of(report)?;
-            let tokens = split_of(&c.inner, split)?;
-            let m = &e.inner.model;
-            m.fits(&c.inner)?;
-            let members = lock(&e.inner.members, "ensemble")?;
+            let tokens = split_of(&c, split)?;
+            m.fits(&c)?;
+            let members = lock(&members, "ensemble")?;
             let models = Models::Members(&members);
-            *report = (&score(&m.device, &m.gpt, tokens, &models, |_| Ok(()))?).into();
+            let watched = Watched::new(callback, user_data, models.windows(&m.gpt, tokens)?);
+            let scores = score(&m.device, &m.gpt, tokens, &models, |done| watched.at(done))?;
+            *report = (&scores).into();
         }
         Ok(())
     })

@@ -12,12 +12,12 @@ use crate::inference::spread;
 use crate::memory;
 use crate::store::{Provenance, Store};
 use std::ffi::c_char;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Samples of one model in a folder that holds nothing else. One thread at a time; several processes may append to one folder as long as
 /// each chain has one writer.
 pub struct bnn_store {
-    pub(super) inner: Mutex<Store>,
+    pub(super) inner: Arc<Mutex<Store>>,
 }
 
 impl Handle for bnn_store {}
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn bnn_store_new(
                 dtype: o.sample_dtype,
                 n_params: m.gpt.n_params() as u64,
             };
-            let inner = Mutex::new(Store::resume(path, provenance)?);
+            let inner = Arc::new(Mutex::new(Store::resume(path, provenance)?));
             hand_out(store, bnn_store { inner }, "store")
         }
     })
@@ -83,7 +83,8 @@ pub unsafe extern "C" fn bnn_store_open(
                 true => None,
                 false => Some(m.corpus(corpus)?),
             };
-            let inner = Mutex::new(opened(m, text(path, path_len, "path")?, c.as_deref())?);
+            let found = opened(m, text(path, path_len, "path")?, c.as_deref())?;
+            let inner = Arc::new(Mutex::new(found));
             hand_out(store, bnn_store { inner }, "store")
         }
     })

@@ -66,6 +66,15 @@ impl Models<'_> {
         }
     }
 
+    /// Returns how many windows times models a text has: what the work of scoring it is counted in.
+    ///
+    /// # Errors
+    /// When the text is shorter than a window.
+    pub fn windows(&self, gpt: &Gpt, tokens: &[u16]) -> Result<usize> {
+        let windows = consecutive(tokens, gpt.config().block_size)?;
+        Ok(windows.num_windows().saturating_mul(self.count()))
+    }
+
     /// Returns the first `n` of several; none where that is all of them, or nothing, and of linearised ones.
     pub fn first(&self, n: usize) -> Option<Self> {
         if n == 0 || n >= self.count() {
@@ -345,7 +354,7 @@ pub fn compare<B: Backend>(
     mut done: impl FnMut(usize) -> Result<()>,
 ) -> Result<Comparison> {
     let averaged = score(backend, gpt, tokens, models, &mut done)?;
-    let first = models.count() * consecutive(tokens, gpt.config().block_size)?.num_windows();
+    let first = models.windows(gpt, tokens)?;
     let other = Models::One(baseline);
     let baseline = score(backend, gpt, tokens, &other, |n| done(first + n))?;
     Comparison::new(averaged, baseline, seed)

@@ -220,6 +220,12 @@ static void chains(const bnn::model &model, const bnn::corpus &corpus, const std
   for (std::size_t i = 0; i < store.size(); ++i) ensemble.add(store.at(i).params);
   HOLDS(ensemble.size() == 3 && ensemble.evaluate(corpus, BNN_SPLIT_VAL)["loss"] == store.score(model, corpus, BNN_SPLIT_VAL)["loss"]);
   HOLDS(ensemble.evaluate(corpus, BNN_SPLIT_VAL).f64s("loss_of_each").size() == 3);
+  std::uint64_t told = 0, of = 0;
+  HOLDS(ensemble.evaluate(corpus, BNN_SPLIT_VAL, [&](std::uint64_t done, std::uint64_t total) { return told = done, of = total, true; })["samples"] == 3);
+  HOLDS(told > 0 && told == of);
+  HOLDS(thrown([&] { store.score(model, corpus, BNN_SPLIT_VAL, 0, 0, [](std::uint64_t, std::uint64_t) { return false; }); }) == BNN_ERR_INTERRUPTED);
+  bnn::ensemble streamed(model);
+  HOLDS(streamed.add_stored(folder + "/cpp_samples") == 3 && streamed.evaluate(corpus, BNN_SPLIT_VAL)["loss"] == ensemble.evaluate(corpus, BNN_SPLIT_VAL)["loss"]);
   const auto ids = corpus.tokens(BNN_SPLIT_VAL);
   const auto scores = ensemble.score(ids);
   HOLDS(scores.log_probs.size() == ids.size() - 1 && scores.entropy[0] > 0 && scores.mutual_information[0] > -1e-6);
@@ -300,6 +306,22 @@ static void texts(const bnn::context &context, const bnn::corpus &corpus) {
   };
   HOLDS(stopped([&] { generator.generate_batch(prompts, o, 3, second); }) == 1);
   HOLDS(generator.score_texts(BNN_SPLIT_VAL, 1, 4, 8, o)["bleu"] >= 0);
+  HOLDS(stopped([&] { generator.score_texts(BNN_SPLIT_VAL, 1, 4, 8, o, [](std::uint64_t, std::uint64_t) -> bool { throw stop{3}; }); }) == 3);
+  /* Pulled: what is written whole, and a token of ours. */
+  const std::vector<std::string_view> pulled = {"abc", "c"};
+  generator.begin(pulled, o, 4);
+  const std::size_t v = corpus.sizes().vocab_size;
+  HOLDS(generator.predict(1, v).log_probs.size() == v);
+  generator.stop(1);
+  while (!generator.advance().empty()) {
+  }
+  HOLDS(generator.text_of(0) == alone.text && generator.text_of(1).empty() && generator.tokens_of(0) == ids.text);
+  const std::vector<std::vector<std::uint32_t>> prompts_of_tokens = {corpus.encode("abc")};
+  generator.begin(prompts_of_tokens, o, 4);
+  const auto seen = generator.predict(0, v);
+  generator.put(0, 1);
+  const auto came_next = generator.advance();
+  HOLDS(came_next.size() == 1 && came_next[0].token == 1 && came_next[0].log_prob == seen.log_probs[1] && came_next[0].entropy == seen.entropy);
   // The numbers of a score against itself, and the metrics that need no model.
   HOLDS(bnn::bleu(prompts, prompts, BNN_UNIT_CHAR, 2) == 1 && bnn::rouge(prompts, prompts, BNN_UNIT_CHAR)["rouge1"] == 1);
   const std::vector<double> sure = {1, 0, 0, 1};

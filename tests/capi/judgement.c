@@ -2,6 +2,14 @@
  * test compares with the Rust library's own. */
 #include "check.h"
 
+/* What a progress callback was told, and after how many calls it ends the work. */
+typedef struct { uint64_t calls, done, total, most; } heard;
+static int32_t hear(void *user_data, uint64_t done, uint64_t total) {
+  heard *h = user_data;
+  ++h->calls, h->done = done, h->total = total;
+  return h->calls <= h->most;
+}
+
 static bnn_context *ctx;
 static bnn_report *r;
 
@@ -180,31 +188,51 @@ int main(int argc, char **argv) {
   IS(BNN_ERR_NULL, bnn_movement(3, NULL, first, last, n, r, &err));
 
   /* The last three of four, read one after the other. */
-  OK(bnn_store_score(store, model, corpus, BNN_SPLIT_VAL, 3, 5, r, &err));
+  OK(bnn_store_score(store, model, corpus, BNN_SPLIT_VAL, 3, 5, NULL, NULL, r, &err));
   HOLDS(ROW(r, "samples") == 3);
-  OK(bnn_store_score(store, model, corpus, BNN_SPLIT_VAL, 0, 5, r, &err));
+  OK(bnn_store_score(store, model, corpus, BNN_SPLIT_VAL, 0, 5, NULL, NULL, r, &err));
   printf("score %.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", ROW(r, "loss"), ROW(r, "baseline.loss"), ROW(r, "against_baseline.difference"),
          ROW(r, "against_baseline.std_error"), ROW(r, "against_baseline.z"), ROW(r, "against_baseline.low"), ROW(r, "against_baseline.high"));
   all("row");
   NEAR(ROW(r, "baseline.loss"), was, 1e-6);
   double loss = ROW(r, "loss"), brier = ROW(r, "brier");
-  OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, r, &err));
+  OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, NULL, NULL, r, &err));
   HOLDS(ROW(r, "loss") == loss && ROW(r, "brier") == brier);
-  IS(BNN_ERR_INVALID, bnn_store_score(store, model, corpus, 7, 0, 5, r, &err));
-  IS(BNN_ERR_NULL, bnn_store_score(store, NULL, corpus, BNN_SPLIT_VAL, 0, 5, r, &err));
-  IS(BNN_ERR_NULL, bnn_store_score(store, model, corpus, BNN_SPLIT_VAL, 0, 5, NULL, &err));
+  IS(BNN_ERR_INVALID, bnn_store_score(store, model, corpus, 7, 0, 5, NULL, NULL, r, &err));
+  IS(BNN_ERR_NULL, bnn_store_score(store, NULL, corpus, BNN_SPLIT_VAL, 0, 5, NULL, NULL, r, &err));
+  IS(BNN_ERR_NULL, bnn_store_score(store, model, corpus, BNN_SPLIT_VAL, 0, 5, NULL, NULL, NULL, &err));
   const char *none = in(folder, "none");
   bnn_store *empty = NULL;
   OK(bnn_store_new(model, corpus, o, none, strlen(none), &empty, &err));
-  IS(BNN_ERR_INVALID, bnn_store_score(empty, model, corpus, BNN_SPLIT_VAL, 0, 5, r, &err));
+  IS(BNN_ERR_INVALID, bnn_store_score(empty, model, corpus, BNN_SPLIT_VAL, 0, 5, NULL, NULL, r, &err));
   bnn_store_free(empty);
 
   F64(o, "generation_temperature", 0.8);
   OK(bnn_generator_new(e, corpus, NULL, &g, &err));
-  OK(bnn_generator_score_texts(g, BNN_SPLIT_TRAIN, 3, 4, 12, o, r, &err));
+  OK(bnn_generator_score_texts(g, BNN_SPLIT_TRAIN, 3, 4, 12, o, NULL, NULL, r, &err));
+  /* Long calls say how far they are, and end when they are told to. */
+  heard h = {0, 0, 0, UINT64_MAX};
+  OK(bnn_generator_score_texts(g, BNN_SPLIT_TRAIN, 3, 4, 12, o, hear, &h, r, &err));
+  HOLDS(h.calls == 36 && h.done == 36 && h.total == 36);
+  memset(&h, 0, sizeof h), h.most = UINT64_MAX;
+  OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, hear, &h, r, &err));
+  HOLDS(h.calls > 0 && h.done == h.total && h.total > 0);
+  uint64_t alone = h.total;
+  memset(&h, 0, sizeof h), h.most = UINT64_MAX;
+  OK(bnn_store_score(store, model, corpus, BNN_SPLIT_VAL, 0, 5, hear, &h, r, &err));
+  HOLDS(h.done == h.total && h.total > 0 && h.total % alone != 1);
+  for (uint64_t most = 0; most < 3; ++most) {
+    memset(&h, 0, sizeof h), h.most = most;
+    IS(BNN_ERR_INTERRUPTED, bnn_generator_score_texts(g, BNN_SPLIT_TRAIN, 3, 4, 12, o, hear, &h, r, &err));
+    HOLDS(h.calls == most + 1);
+  }
+  memset(&h, 0, sizeof h);
+  IS(BNN_ERR_INTERRUPTED, bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, hear, &h, r, &err));
+  IS(BNN_ERR_INTERRUPTED, bnn_store_score(store, model, corpus, BNN_SPLIT_VAL, 0, 5, hear, &h, r, &err));
+  OK(bnn_generator_score_texts(g, BNN_SPLIT_TRAIN, 3, 4, 12, o, NULL, NULL, r, &err));
   printf("texts %.17g %.17g %.17g %.17g %.17g\n", ROW(r, "texts"), ROW(r, "bleu"), ROW(r, "rouge1"), ROW(r, "rouge2"), ROW(r, "rouge_l"));
-  IS(BNN_ERR_DATA, bnn_generator_score_texts(g, BNN_SPLIT_VAL, 3, 100, 100, o, r, &err));
-  IS(BNN_ERR_NULL, bnn_generator_score_texts(NULL, BNN_SPLIT_VAL, 3, 4, 12, o, r, &err));
+  IS(BNN_ERR_DATA, bnn_generator_score_texts(g, BNN_SPLIT_VAL, 3, 100, 100, o, NULL, NULL, r, &err));
+  IS(BNN_ERR_NULL, bnn_generator_score_texts(NULL, BNN_SPLIT_VAL, 3, 4, 12, o, NULL, NULL, r, &err));
 
   bnn_generator_free(g), bnn_ensemble_free(e), bnn_store_free(store), bnn_model_free(model), bnn_model_free(other), bnn_options_free(o);
   bnn_corpus_free(corpus), bnn_report_free(r), bnn_context_free(ctx);

@@ -497,7 +497,7 @@ static void nowhere(void) {
   IS(BNN_ERR_NULL, bnn_sampler_llc(s, NULL, &err));
   IS(BNN_ERR_NULL, bnn_sampler_energy(s, NULL, &err));
   IS(BNN_ERR_NULL, bnn_sampler_prior_fit(s, NULL, &err));
-  IS(BNN_ERR_NULL, bnn_sampler_curvature(s, 1, 1, NULL, &err));
+  IS(BNN_ERR_NULL, bnn_sampler_curvature(s, 1, 1, NULL, NULL, NULL, &err));
   IS(BNN_ERR_NULL, bnn_sampler_curvature_with_gradients(s, 1, gradient, NULL, NULL, &err));
   IS(BNN_ERR_NULL, bnn_energy(lp, NULL, 40, 1, 1.0, NULL, &err));
   /* What a sampler on gradients of the caller's has not. */
@@ -505,7 +505,7 @@ static void nowhere(void) {
   IS(BNN_ERR_STATE, bnn_sampler_report(s, r, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_llc(s, r, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_energy(s, r, &err));
-  IS(BNN_ERR_INVALID, bnn_sampler_curvature(s, 1, 1, r, &err));
+  IS(BNN_ERR_INVALID, bnn_sampler_curvature(s, 1, 1, NULL, NULL, r, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_step(s, &(int32_t){0}, &(int32_t){0}, &err));
   OK(bnn_sampler_extend(s, 120, &err));
   IS(BNN_ERR_INVALID, bnn_sampler_extend(s, 99, &err)); /* below the thinning */

@@ -248,7 +248,7 @@ static void gpt(void) {
     }
     bnn_report *scored = NULL;
     OK(bnn_report_new(&scored, &err));
-    OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, scored, &err));
+    OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, NULL, NULL, scored, &err));
     HOLDS(isfinite(ROW(scored, "loss")) && ROW(scored, "loss") <= ROW(scored, "loss_mean"));
     bnn_report_free(scored);
     OK(bnn_ensemble_len(e, &k, &err));
@@ -377,7 +377,7 @@ static void head(void) {
     HOLDS(memcmp(draw, theta, before * sizeof *theta) == 0 && memcmp(draw + before, theta + before, head * sizeof *theta) != 0);
     OK(bnn_ensemble_new(model, &e, &err));
     OK(bnn_ensemble_add(e, draw, n, &err));
-    OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, scored, &err));
+    OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, NULL, NULL, scored, &err));
     HOLDS(isfinite(ROW(scored, "loss")));
     bnn_ensemble_free(e), e = NULL;
     bnn_sampler_free(s), s = NULL;

@@ -67,7 +67,7 @@ bnn_status curvature_of(bnn_sampler *s, uint64_t products, size_t batches, doubl
                         double *limit, bnn_error *e);
 bnn_status curvature_of(bnn_sampler *s, uint64_t products, size_t batches, double *largest, double *residual, double *smallest, uint64_t *made,
                         double *limit, bnn_error *e) {
-  ROWS(bnn_sampler_curvature(s, products, batches, report, e), CURVATURE_ROWS);
+  ROWS(bnn_sampler_curvature(s, products, batches, NULL, NULL, report, e), CURVATURE_ROWS);
 }
 bnn_status curvature_with(bnn_sampler *s, uint64_t products, bnn_gradient_callback f, void *of, double *largest, double *residual, double *smallest,
                           uint64_t *made, double *limit, bnn_error *e);

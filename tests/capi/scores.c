@@ -140,7 +140,7 @@ static void tokens(void) {
   /* Of a whole split, as far as whole windows go: the evaluation's own. */
   size_t whole = (n_val - 1) / t * t;
   OK(bnn_report_new(&r, &err));
-  OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, r, &err));
+  OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, NULL, NULL, r, &err));
   SCORE(BNN_OK, val, whole + 1);
   double sums[3] = {0, 0, 0};
   for (size_t i = 0; i < whole; ++i) sums[0] -= lp[i], sums[1] += h[i], sums[2] += mi[i];

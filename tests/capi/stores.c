@@ -274,7 +274,7 @@ static void run(void) {
     OK(bnn_ensemble_add(e, params, n, &err));
   }
 #define SHOW(what) \
-  OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, r, &err)); \
+  OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, NULL, NULL, r, &err)); \
   printf(what " %.17g %.17g %.17g %.17g %.17g %.17g %.17g\n", ROW(r, "loss"), ROW(r, "loss_mean"), ROW(r, "entropy.mean"), ROW(r, "mutual_information.mean"), \
          ROW(r, "ece"), ROW(r, "brier"), ROW(r, "accuracy"))
   SHOW("theirs");

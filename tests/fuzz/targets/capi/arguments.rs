@@ -469,6 +469,11 @@ callbacks! {
     bnn_token_callback = token;
     bnn_batch_token_callback = batch_token;
     bnn_schedule_callback = schedule;
+    bnn_progress_callback = progressed;
+}
+
+unsafe extern "C" fn progressed(user_data: *mut c_void, _: u64, _: u64) -> i32 {
+    goes_on(user_data)
 }
 
 unsafe extern "C" fn schedule(_: *mut c_void, step: u64, h: *mut f64, t: *mut f64) -> i32 {
