@@ -46,8 +46,9 @@ pub struct Draws {
     pub gradients: u64,
 }
 
-/// A start in (-2, 2) for each parameter, as Stan has it.
-fn start(seed: u64, chain: u32, n: usize) -> Vec<f32> {
+/// A start in (-2, 2) for each parameter, as Stan has it: drawn again where log density or gradient are not finite.
+fn start(p: &Posterior, seed: u64, chain: u32) -> Vec<f32> {
+    let n = p.names.len();
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(chain + 1);
     let mut uniform = || {
         state = state
@@ -56,7 +57,17 @@ fn start(seed: u64, chain: u32, n: usize) -> Vec<f32> {
         let mixed = (state ^ (state >> 33)).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
         (mixed >> 40) as f32 / (1 << 24) as f32
     };
-    (0..n).map(|_| 4.0 * uniform() - 2.0).collect()
+    loop {
+        let start: Vec<f32> = (0..n).map(|_| 4.0 * uniform() - 2.0).collect();
+        let (u, mut grad) = (
+            start.iter().map(|&x| x.into()).collect::<Vec<f64>>(),
+            vec![0.0; n],
+        );
+        let log_post = (p.density)(&u, &mut grad);
+        if log_post.is_finite() && grad.iter().all(|&g| (g as f32).is_finite()) {
+            return start;
+        }
+    }
 }
 
 fn options(ask: &Ask, chain: u32) -> Result<*mut bnn_options, String> {
@@ -87,7 +98,7 @@ fn chain(p: &Posterior, ask: &Ask, number: u32) -> Result<(Vec<Vec<f64>>, f64), 
     call!(bnn_context_new(1, &mut context))?;
     call!(bnn_report_new(&mut report))?;
     let o = options(ask, number)?;
-    let theta0 = start(ask.seed, number, n);
+    let theta0 = start(p, ask.seed, number);
     call!(bnn_sampler_new_with_gradients(
         context,
         o,

@@ -1,9 +1,12 @@
 //! The way from the start to the bulk of the target: ascent of the log posterior by L-BFGS, whose inverse Hessian is the first mass.
 //!
-//! Directions are those of the limited-memory BFGS (Nocedal & Wright 2006, "Numerical Optimization", algorithm 7.4, two loops); a step is halved, or cut to the
-//! minimum of a parabola, until the log posterior grows by a share of what its slope promises (the Armijo condition). A point where the log posterior is not
-//! finite is one that is too far. It stops where a draw would lie: g^T H g is at most n at a draw of a normal of n parameters on average, with H the
-//! inverse Hessian. The way on to the mode is left to nobody: a density may be infinite there.
+//! Directions are those of the limited-memory BFGS (Nocedal & Wright 2006, "Numerical Optimization", algorithm 7.4, two loops). Where the pairs say nothing, the
+//! inverse Hessian is the largest s^T s / s^T y of theirs, that of the flattest direction met so far: scales 10^6 apart are found in some forty gradients, where the
+//! usual small start leaves flat directions at rest. A step is cut, to the top of a parabola, until the log posterior grows by a share of what its slope promises (the
+//! Armijo condition), and lengthened while the slope hardly falls. A point where the log posterior is not finite is one that is too far. The ascent ends
+//! when a few lines for each parameter have gained next to nothing, less than T / 2 each: what is left to gain is less than draws differ by.
+//!
+//! A density may be infinite at its mode: the window's end ends the way there, and the chain finds the way back to the bulk.
 
 use super::MassShape;
 use super::affine::{Affine, cholesky};
@@ -16,8 +19,22 @@ pub(super) const PAIRS: usize = 20;
 /// The share of the slope's promise that a step must keep.
 const ARMIJO: f64 = 1e-4;
 
+/// The share of the slope at which a line has not been followed far enough.
+const FLAT: f64 = 0.9;
+
 /// Cuts of one step after which there is no better point.
 const MOST_CUTS: f64 = 60.0;
+
+/// Lines for each parameter that must have gained little, and the most parameters that count.
+const LINES: usize = 4;
+const MOST_COUNTED: usize = 10;
+
+/// Of T: what a line gains at least that has gained something, and the least s^T y of a pair that rounding leaves alone.
+const GAIN: f64 = 0.5;
+const LEAST_PAIR: f64 = 1e-4;
+
+/// How often the pairs are dropped where there is no way on.
+const MOST_RESTARTS: f64 = 2.0;
 
 /// What messages call these numbers.
 const WHAT: &str = "a chain's way to the target's bulk";
@@ -35,6 +52,10 @@ pub(super) struct Ascent {
     pub log_post: f64,
     pub step: f64,
     pub cuts: f64,
+    /// The log posterior where the line began, lines in a row that gained little, and how often the pairs were dropped.
+    pub line: f64,
+    pub idle: f64,
+    pub restarts: f64,
     /// Steps and changes of the gradient against the step, (2 n) a pair, oldest first.
     pub pairs: Vec<f64>,
     /// Whether there is no way on.
@@ -55,61 +76,94 @@ impl Ascent {
             log_post: f64::NAN,
             step: f64::NAN,
             cuts: 0.0,
+            line: 0.0,
+            idle: 0.0,
+            restarts: 0.0,
             pairs: memory::room(2 * n * PAIRS, WHAT)?,
             ended: false,
         })
     }
 
     /// Takes the gradient and the log posterior where it looked, of which either may be not finite but at the start, and chooses where to look next.
-    pub fn take(&mut self, grad: &[f32], log_post: f64) -> Result<()> {
-        let finite = log_post.is_finite() && grad.iter().all(|g| g.is_finite());
+    pub fn take(&mut self, grad: &[f32], log_post: f64, temperature: f64) -> Result<()> {
         if self.log_post.is_nan() {
-            self.log_post = log_post;
-            self.grad
-                .iter_mut()
-                .zip(grad)
-                .for_each(|(o, &g)| *o = g.into());
+            self.arrive(grad, log_post);
             self.set_out();
             return Ok(());
         }
+        let finite = log_post.is_finite() && grad.iter().all(|g| g.is_finite());
         let slope = dot(&self.grad, &self.direction);
-        if finite && log_post >= self.log_post + ARMIJO * self.step * slope {
-            self.keep(grad)?;
-            self.log_post = log_post;
-            self.at.copy_from_slice(&self.look);
-            self.grad
-                .iter_mut()
-                .zip(grad)
-                .for_each(|(o, &g)| *o = g.into());
-            self.set_out();
+        if !finite || log_post < self.log_post + ARMIJO * self.step * slope {
+            self.cut(slope, if finite { log_post } else { f64::NEG_INFINITY });
             return Ok(());
         }
-        // The parabola through value and slope here and the value there.
-        let gained = if finite {
-            log_post - self.log_post
-        } else {
-            f64::NEG_INFINITY
-        };
-        let best = 0.5 * self.step * slope / (slope - gained / self.step);
-        self.step = best.clamp(0.1 * self.step, 0.5 * self.step);
-        self.cuts += 1.0;
-        self.look_ahead();
-        self.ended = self.cuts > MOST_CUTS || self.look == self.at;
+        let then = grad
+            .iter()
+            .zip(&self.direction)
+            .map(|(&g, d)| f64::from(g) * d)
+            .sum::<f64>();
+        if then > FLAT * slope && self.cuts == 0.0 {
+            self.arrive(grad, log_post);
+            let zero = if slope > then {
+                then / (slope - then)
+            } else {
+                f64::INFINITY
+            };
+            self.step *= zero.clamp(2.0, 100.0);
+            self.look_ahead();
+            return Ok(());
+        }
+        self.keep(grad, temperature)?;
+        self.arrive(grad, log_post);
+        let little = log_post - self.line < GAIN * temperature;
+        self.idle = if little { self.idle + 1.0 } else { 0.0 };
+        self.set_out();
+        self.ended |= self.idle >= (LINES * self.n.min(MOST_COUNTED)) as f64;
         Ok(())
     }
 
-    /// Keeps the step that was made and what it changed, where the curvature along it is positive.
-    fn keep(&mut self, grad: &[f32]) -> Result<()> {
+    /// Makes the point that was looked at the best one.
+    fn arrive(&mut self, grad: &[f32], log_post: f64) {
+        self.log_post = log_post;
+        self.at.copy_from_slice(&self.look);
+        self.grad
+            .iter_mut()
+            .zip(grad)
+            .for_each(|(o, &g)| *o = g.into());
+    }
+
+    /// Looks nearer, at the top of the parabola through value and slope here and the value there.
+    fn cut(&mut self, slope: f64, log_post: f64) {
+        let gained = log_post - self.log_post;
+        let top = 0.5 * self.step * slope / (slope - gained / self.step);
+        self.step = top.clamp(0.1 * self.step, 0.5 * self.step);
+        self.cuts += 1.0;
+        self.look_ahead();
+        if self.cuts > MOST_CUTS || self.look == self.at {
+            self.restart();
+        }
+    }
+
+    /// Drops what the pairs say, which has led nowhere; too often, and the way ends.
+    fn restart(&mut self) {
+        self.restarts += 1.0;
+        if self.restarts > MOST_RESTARTS || self.idle > 0.0 {
+            self.ended = true;
+            return;
+        }
+        self.pairs.clear();
+        self.set_out();
+    }
+
+    /// Keeps the step that was made and what it changed, where the curvature along it is positive and not rounding's.
+    fn keep(&mut self, grad: &[f32], temperature: f64) -> Result<()> {
         let n = self.n;
         let change = |i: usize| self.grad[i] - f64::from(grad[i]);
         let moved = |i: usize| self.look[i] - self.at[i];
-        let (mut along, mut squares) = (0.0, 0.0);
-        for i in 0..n {
-            along += moved(i) * change(i);
-            squares += change(i) * change(i);
-        }
-        let length: f64 = (0..n).map(|i| moved(i) * moved(i)).sum();
-        if along <= 1e-10 * (length * squares).sqrt() {
+        let sums = |f: &dyn Fn(usize) -> f64| (0..n).map(f).sum::<f64>();
+        let along = sums(&|i| moved(i) * change(i));
+        let (length, squares) = (sums(&|i| moved(i).powi(2)), sums(&|i| change(i).powi(2)));
+        if along <= 1e-10 * (length * squares).sqrt() || along < LEAST_PAIR * temperature {
             return Ok(());
         }
         let mut pair = memory::collect((0..n).map(moved), WHAT)?;
@@ -127,23 +181,25 @@ impl Ascent {
         let scale = first_scale(&self.pairs, self.n);
         times_inverse(&self.pairs, self.n, scale, &mut self.direction);
         let slope = dot(&self.grad, &self.direction);
-        let whole = self.pairs.len() == 2 * self.n * PAIRS.min(self.n);
-        self.ended = slope <= 0.0 || (whole && slope <= self.n as f64);
-        // Without a pair nothing is known of the scale: one unit of length.
-        self.step = if self.pairs.is_empty() {
-            1.0 / slope.sqrt().max(1.0)
-        } else {
-            1.0
-        };
-        self.cuts = 0.0;
+        self.ended = !(slope > 0.0 && slope.is_finite());
+        // Without a pair nothing is known of the scale: one unit of length at most.
+        let unit = 1.0 / slope.sqrt().max(1.0);
+        self.step = if self.pairs.is_empty() { unit } else { 1.0 };
+        (self.cuts, self.line) = (0.0, self.log_post);
         self.look_ahead();
     }
 
+    /// Chooses the next point; along a new line one that differs from the best, as parameters are kept as f32.
     fn look_ahead(&mut self) {
-        let step = self.step;
-        let each = self.look.iter_mut().zip(&self.at).zip(&self.direction);
-        // Parameters are kept as f32.
-        each.for_each(|((l, a), d)| *l = f64::from((a + step * d) as f32));
+        loop {
+            let step = self.step;
+            let each = self.look.iter_mut().zip(&self.at).zip(&self.direction);
+            each.for_each(|((l, a), d)| *l = f64::from((a + step * d) as f32));
+            if self.ended || self.cuts > 0.0 || self.look != self.at || self.step > 1e30 {
+                return;
+            }
+            self.step *= 100.0;
+        }
     }
 
     /// Returns the coordinates about the best point whose mass is the Hessian that the pairs say; unit scale where they say nothing.
@@ -171,15 +227,13 @@ fn dot(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum()
 }
 
-/// Returns s^T y / y^T y of the last pair, the first inverse Hessian's scale (Nocedal & Wright 2006, eq. 7.20); 1 without one.
+/// Returns the largest s^T s / s^T y of the pairs, the inverse Hessian where they say nothing; 1 without one.
 fn first_scale(pairs: &[f64], n: usize) -> f64 {
-    match pairs.chunks(2 * n).next_back() {
-        Some(last) => {
-            let (s, y) = last.split_at(n);
-            dot(s, y) / dot(y, y)
-        }
-        None => 1.0,
-    }
+    let each = pairs.chunks(2 * n).map(|pair| {
+        let (s, y) = pair.split_at(n);
+        dot(s, s) / dot(s, y)
+    });
+    each.reduce(f64::max).unwrap_or(1.0)
 }
 
 /// Multiplies by the inverse Hessian that pairs make of `scale` times the unit matrix, in place.
@@ -247,7 +301,7 @@ mod tests {
         let mut gradients = 0;
         while !ascent.ended {
             let (g, log_post) = at(&ascent.look);
-            ascent.take(&g, log_post).expect("memory");
+            ascent.take(&g, log_post, 1.0).expect("memory");
             gradients += 1;
             assert!(gradients < 100, "{ascent:?}");
         }
@@ -280,7 +334,7 @@ mod tests {
         for _ in 0..200 {
             let x = ascent.look[0];
             ascent
-                .take(&[(1.0 / x - 1.0) as f32], x.ln() - x)
+                .take(&[(1.0 / x - 1.0) as f32], x.ln() - x, 1.0)
                 .expect("memory");
             if ascent.ended {
                 break;

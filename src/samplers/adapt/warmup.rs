@@ -107,13 +107,15 @@ impl Warmup {
         if made + 1 < window.end || window.kind == Kind::Last {
             return Ok(());
         }
-        if window.kind == Kind::Slow && self.welford.count > 1.0 {
-            let a = self.welford.factor(self.draws, c.temperature)?;
-            let theta = affine.theta(&memory::collect(z.iter().map(|&z| f64::from(z)), WHAT)?)?;
-            affine.compose(&self.welford.mean, &a)?;
-            self.stiffest.follow(&a);
-            self.settle(sampler, affine, &theta)?;
+        let a = (self.welford).factor(self.draws, c.temperature, &self.stiffest)?;
+        let theta = affine.theta(&memory::collect(z.iter().map(|&z| f64::from(z)), WHAT)?)?;
+        affine.compose(&self.welford.mean, &a)?;
+        self.stiffest.follow(&a);
+        let least = FIRST_CURVATURE * c.temperature;
+        if self.stiffest.eigenvalue() < least {
+            self.stiffest.raise(least);
         }
+        self.settle(sampler, affine, &theta)?;
         self.welford.clear();
         self.draws = 0.0;
         Ok(())
@@ -192,7 +194,8 @@ impl Warmup {
             memory::append(&mut all, part, WHAT)?;
         }
         if let Some(a) = begun {
-            let scalars = [a.log_post, a.step, a.cuts, f64::from(a.ended)];
+            let more = [a.line, a.idle, a.restarts, f64::from(a.ended)];
+            let scalars = [&[a.log_post, a.step, a.cuts][..], &more].concat();
             for part in [
                 &scalars[..],
                 &a.at,
@@ -237,7 +240,11 @@ impl Warmup {
             1.0 => new.ascent,
             _ => {
                 let mut a = Ascent::new(&memory::zeros(n, WHAT)?)?;
-                for v in [&mut a.log_post, &mut a.step, &mut a.cuts] {
+                let more = [&mut a.line, &mut a.idle, &mut a.restarts];
+                for v in [&mut a.log_post, &mut a.step, &mut a.cuts]
+                    .into_iter()
+                    .chain(more)
+                {
                     *v = rest.next()?;
                 }
                 a.ended = rest.next()? != 0.0;

@@ -2,6 +2,7 @@
 
 use super::MassShape;
 use super::affine::{Scale, cholesky};
+use super::stiffest::Stiffest;
 use crate::error::Result;
 use crate::memory;
 
@@ -64,19 +65,32 @@ impl Welford {
     ///
     /// `draws` are the independent draws that the vectors are worth. Stan's estimate (n S + 5 * 0.001 I) / (n + 5) draws towards a small multiple of the
     /// unit matrix (Stan Reference Manual, "Automatic parameter tuning"); here towards the mass in force, whose coordinates have unit scale, and for a
-    /// covariance with as many draws more as there are parameters: fewer draws than that have no covariance of full rank.
-    pub fn factor(&self, draws: f64, temperature: f64) -> Result<Scale> {
+    /// covariance with as many draws more as there are parameters: fewer draws than that have no covariance of full rank. In the stiffest direction u the mass in
+    /// force is first raised to the curvature lambda that was met there, I + (1 / lambda - 1) u u^T in place of I: few gradients know that, and few draws do not.
+    pub fn factor(&self, draws: f64, temperature: f64, stiffest: &Stiffest) -> Result<Scale> {
         let n = self.mean.len();
         let dense = self.squares.len() != n;
         let prior = PRIOR_DRAWS + if dense { n as f64 } else { 0.0 };
         let scale = draws / (draws + prior) / ((self.count - 1.0).max(1.0) * temperature);
         let unit = prior / (draws + prior);
         let mut all = memory::collect(self.squares.iter().map(|s| s * scale), WHAT)?;
+        let length = stiffest.eigenvalue();
+        let curvature = (length / temperature).max(1.0);
+        let along = memory::collect(stiffest.vector.iter().map(|v| v / length), WHAT)?;
         if !dense {
-            all.iter_mut().for_each(|v| *v = (*v + unit).sqrt());
+            let each = all.iter_mut().zip(&along);
+            each.for_each(|(v, u)| *v = (*v + unit / (1.0 + (curvature - 1.0) * u * u)).sqrt());
             return Ok(Scale::Diagonal(all));
         }
-        all.iter_mut().step_by(n + 1).for_each(|v| *v += unit);
+        let less = unit * (1.0 - 1.0 / curvature);
+        for (i, row) in all.chunks_mut(n).enumerate() {
+            let own = less * along[i];
+            row[..=i]
+                .iter_mut()
+                .zip(&along)
+                .for_each(|(v, u)| *v -= own * u);
+            row[i] += unit;
+        }
         // A sum of squares and a positive diagonal: only numbers that are not finite have no factor.
         match cholesky(all, n) {
             Some(l) => Ok(Scale::Dense(l)),
@@ -105,14 +119,20 @@ mod tests {
             each.sum::<f64>() / 3.0
         };
         let (draws, t) = (6.0, 0.5);
+        let mut stiffest = Stiffest::new(2, 1.0).expect("memory");
+        stiffest.vector = vec![1.2, 1.6]; // 2 along (0.6, 0.8): a curvature of 4
         for (shape, prior) in [(MassShape::Diagonal, 5.0), (MassShape::Dense, 7.0)] {
             let mut w = Welford::new(2, shape).expect("memory");
             X.iter().for_each(|x| w.add(x));
             let want = |i: usize, j: usize| {
-                let unit = if i == j { prior } else { 0.0 };
-                (draws * covariance(i, j) / t + unit) / (draws + prior)
+                let (unit, u) = (f64::from(u8::from(i == j)), [0.6, 0.8]);
+                let stiff = match shape {
+                    MassShape::Diagonal => 1.0 / (1.0 + 3.0 * u[i] * u[i]),
+                    MassShape::Dense => unit - 0.75 * u[i] * u[j],
+                };
+                (draws * covariance(i, j) / t + prior * stiff) / (draws + prior)
             };
-            match w.factor(draws, t).expect("a factor") {
+            match w.factor(draws, t, &stiffest).expect("a factor") {
                 Scale::Diagonal(s) => {
                     for i in 0..2 {
                         assert!((s[i] * s[i] - want(i, i)).abs() < 1e-12, "{s:?}");

@@ -182,7 +182,7 @@ impl<V: Vectors> Whitened<V> {
             unreachable!("a way to the bulk is a warm-up's");
         };
         if let Some(ascent) = &mut warmup.ascent {
-            ascent.take(&self.grad, log_post)?;
+            ascent.take(&self.grad, log_post, sampler.config().temperature)?;
             let looks = self.host.iter_mut().zip(&ascent.look);
             looks.for_each(|(h, &l)| *h = l as f32);
         }
