@@ -368,22 +368,20 @@ pub unsafe extern "C" fn bnn_sampler_set_mass_cholesky(
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        // SAFETY: both are NULL or the caller's live objects.
-        let (s, factor) = unsafe {
-            (
-                get(sampler, "sampler")?,
-                slice(factor, square(n), "factor")?,
-            )
-        };
-        let i = &mut *lock(&s.inner, "sampler")?;
-        i.check("factor", n)?;
-        i.session.set_mass_factor(factor)?;
+        // SAFETY: both are NULL or the caller's live objects; the factor is read only where n is the number of parameters.
+        unsafe {
+            let i = &mut *lock(&get(sampler, "sampler")?.inner, "sampler")?;
+            i.check("factor", n)?;
+            let factor = slice(factor, square(n), "factor")?;
+            i.session.set_mass_factor(factor)?;
+        }
         Ok(())
     })
 }
 
 /// Copies out L of a chain's mass (L L^T)^-1, which bnn_sampler_set_mass_cholesky has set or option adapt has found: of a diagonal mass M the diagonal
-/// 1 / sqrt(M). [out] factor: n * n doubles, row by row. Errors: BNN_ERR_INVALID for normals and more than 1000 parameters, BNN_ERR_SHAPE.
+/// 1 / sqrt(M). [out] factor: n * n doubles, row by row. Errors: BNN_ERR_INVALID for normals, a model's posterior and more than 1000
+/// parameters, BNN_ERR_SHAPE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_get_mass_cholesky(
     sampler: *const bnn_sampler,
@@ -393,10 +391,12 @@ pub unsafe extern "C" fn bnn_sampler_get_mass_cholesky(
 ) -> bnn_status {
     guard(err, || {
         // SAFETY: both are NULL or the caller's live objects.
-        let (s, mut to) = unsafe { (get(sampler, "sampler")?, room(factor, square(n), "factor")?) };
-        let i = &mut *lock(&s.inner, "sampler")?;
-        i.check("factor", n)?;
-        to.write(i.session.mass_factor()?.into_iter());
+        unsafe {
+            let i = &mut *lock(&get(sampler, "sampler")?.inner, "sampler")?;
+            i.check("factor", n)?;
+            let mut to = room(factor, square(n), "factor")?;
+            to.write(i.session.mass_factor()?.into_iter());
+        }
         Ok(())
     })
 }

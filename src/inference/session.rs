@@ -378,9 +378,14 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns L of the chain's mass (L L^T)^-1, (n_params, n_params) row by row and lower triangular: diagonal where the mass is.
     ///
     /// # Errors
-    /// Returns the errors of [`Session::mass`], and [`Error::OutOfRange`] for more than [`MassShape::MOST`](crate::samplers::MassShape::MOST) parameters.
+    /// Returns the errors of [`Session::mass`], [`Error::Conflict`] on a model's posterior, and [`Error::OutOfRange`] for more than [`MassShape::MOST`](crate::samplers::MassShape::MOST) parameters.
     pub fn mass_factor(&self) -> Result<Vec<f64>> {
         let n = self.engine.sampler()?.len();
+        if self.feed.is_some() {
+            return Err(Error::conflict(
+                "a model's chain has a diagonal mass: read that one",
+            ));
+        }
         MassShape::check_dense(n)?;
         if let Some(affine) = self.engine.affine() {
             return affine.factor();

@@ -15,6 +15,7 @@ pub struct Posterior {
     pub sd: Vec<f64>,
     pub mcse_mean: Vec<f64>,
     pub mcse_sd: Vec<f64>,
+    #[allow(dead_code)] // the bench does not compare gradients
     pub points: Vec<(Vec<f64>, f64, Vec<f64>)>, // u, log density, gradient
     pub density: Density,
 }
@@ -56,6 +57,19 @@ fn number(v: &Value) -> f64 {
 
 fn density(name: &str, d: &Value) -> Density {
     let column = |k: &str| numbers(&d[k]);
+    match name {
+        "eight_schools-eight_schools_noncentered" => eight_schools(column("y"), column("sigma")),
+        "garch-garch11" => garch(column("y"), number(&d["sigma1"])),
+        "arma-arma11" => arma(column("y")),
+        "low_dim_gauss_mix-low_dim_gauss_mix" => mixture(column("y")),
+        "gp_pois_regr-gp_regr" => gaussian_process(column("x"), column("y")),
+        _ => regression(name, d),
+    }
+}
+
+/// The linear regressions.
+fn regression(name: &str, d: &Value) -> Density {
+    let column = |k: &str| numbers(&d[k]);
     let ones = |n: usize| vec![1.0; n];
     let product = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).collect::<Vec<_>>();
     let flat = Regression::default();
@@ -64,7 +78,6 @@ fn density(name: &str, d: &Value) -> Density {
         ..Regression::default()
     };
     match name {
-        "eight_schools-eight_schools_noncentered" => eight_schools(column("y"), column("sigma")),
         "kidiq-kidscore_momiq" => {
             let (y, iq) = (column("kid_score"), column("mom_iq"));
             half_cauchy().of(vec![ones(y.len()), iq], y)
@@ -90,22 +103,7 @@ fn density(name: &str, d: &Value) -> Density {
             let sigma = Scale::Normal(10.0);
             Regression { prior, sigma }.of(columns.collect(), column("y"))
         }
-        "nes1980-nes" => {
-            let age = column("age_discrete");
-            let is = |k: f64| age.iter().map(|&a| f64::from(a == k)).collect::<Vec<_>>();
-            let x = vec![
-                ones(age.len()),
-                column("real_ideo"),
-                column("race_adj"),
-                is(2.0),
-                is(3.0),
-                is(4.0),
-                column("educ1"),
-                column("gender"),
-                column("income"),
-            ];
-            flat.of(x, column("partyid7"))
-        }
+        "nes1980-nes" => flat.of(election(d), column("partyid7")),
         "mesquite-logmesquite" => {
             let y = logs(&d["weight"]);
             let mut x = vec![ones(y.len())];
@@ -132,12 +130,26 @@ fn density(name: &str, d: &Value) -> Density {
             let (prior, sigma) = (vec![(0.0, 10.0); k + 1], Scale::Cauchy(2.5));
             Regression { prior, sigma }.of(x, y[k..].to_vec())
         }
-        "garch-garch11" => garch(column("y"), number(&d["sigma1"])),
-        "arma-arma11" => arma(column("y")),
-        "low_dim_gauss_mix-low_dim_gauss_mix" => mixture(column("y")),
-        "gp_pois_regr-gp_regr" => gaussian_process(column("x"), column("y")),
         _ => panic!("{name} has no density here"),
     }
+}
+
+/// The columns of the election study: age in four classes.
+fn election(d: &Value) -> Vec<Vec<f64>> {
+    let column = |k: &str| numbers(&d[k]);
+    let age = column("age_discrete");
+    let is = |k: f64| age.iter().map(|&a| f64::from(a == k)).collect::<Vec<_>>();
+    vec![
+        vec![1.0; age.len()],
+        column("real_ideo"),
+        column("race_adj"),
+        is(2.0),
+        is(3.0),
+        is(4.0),
+        column("educ1"),
+        column("gender"),
+        column("income"),
+    ]
 }
 
 /// The prior of a residual's scale.

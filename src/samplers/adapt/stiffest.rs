@@ -49,14 +49,9 @@ impl Stiffest {
 
     /// Gives the eigenvalue another length, and forgets how sure it was.
     pub fn set(&mut self, eigenvalue: f64) {
-        self.raise(eigenvalue);
-        self.count = BEFORE;
-    }
-
-    /// Gives the eigenvalue another length.
-    pub fn raise(&mut self, eigenvalue: f64) {
         let factor = eigenvalue / self.eigenvalue();
         self.vector.iter_mut().for_each(|v| *v *= factor);
+        self.count = BEFORE;
     }
 
     /// Follows gradients into coordinates where they are A^T g.

@@ -113,7 +113,7 @@ impl Warmup {
         self.stiffest.follow(&a);
         let least = FIRST_CURVATURE * c.temperature;
         if self.stiffest.eigenvalue() < least {
-            self.stiffest.raise(least);
+            self.stiffest.set(least);
         }
         self.settle(sampler, affine, &theta)?;
         self.welford.clear();

@@ -193,6 +193,8 @@ fn step(s: &mut State) {
         bnn_sampler_step_gradient_f64(1 2 3 4 5 6 7 8)
         bnn_sampler_get_momenta(1 2 3 4)
         bnn_sampler_get_mass(1 2 3 4)
+        bnn_sampler_set_mass_cholesky(1 2 3 4)
+        bnn_sampler_get_mass_cholesky(1 2 3 4)
         bnn_trainer_step(1 2 3)
         bnn_trainer_finish(1 2)
     }
