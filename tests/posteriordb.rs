@@ -7,8 +7,10 @@ mod chains;
 #[path = "posteriordb/models.rs"]
 mod models;
 
+use bnn::capi::*;
 use chains::{Ask, Draws, compare, found, run};
 use models::Posterior;
+use std::ptr::null_mut;
 
 #[test]
 fn gradients_are_those_of_the_reference() {
@@ -125,4 +127,87 @@ fn a_warm_up_is_worth_a_thousand_times_as_many_draws() {
         .fold(f64::INFINITY, f64::min);
     assert_eq!(draws.gradients, 20_000);
     assert!(ess > 1000.0, "{ess}");
+}
+
+/// A factor goes in and comes out, of a chain that was given one, of one with a diagonal mass, and not of one that finds its own or has begun to sample.
+#[test]
+fn a_dense_mass_goes_in_and_comes_out() {
+    const L: [f64; 4] = [2.0, 0.0, -0.5, 0.25];
+    let mut err = bnn_error {
+        code: 0,
+        message: [0; 508],
+    };
+    let (mut context, mut options, mut chain) = (null_mut(), null_mut(), null_mut());
+    let (mut back, mut mass, mut theta) = ([9.0; 4], [0.0; 2], [1.0f32, 2.0]);
+    let (mut phase, mut due) = (0, 0);
+    // SAFETY: handles are live until they are freed, once; lengths are those of the buffers.
+    unsafe {
+        let e: *mut bnn_error = &mut err;
+        assert_eq!(bnn_context_new(1, &mut context, e), BNN_OK);
+        assert_eq!(bnn_options_new(&mut options, e), BNN_OK);
+        let new = |chain: &mut *mut bnn_sampler| {
+            bnn_sampler_new_with_gradients(context, options, [1.0f32, 2.0].as_ptr(), 2, chain, e)
+        };
+        assert_eq!(new(&mut chain), BNN_OK);
+        assert_eq!(
+            bnn_sampler_set_mass(chain, [4.0f32, 0.25].as_ptr(), 2, e),
+            BNN_OK
+        );
+        assert_eq!(
+            bnn_sampler_get_mass_cholesky(chain, back.as_mut_ptr(), 2, e),
+            BNN_OK
+        );
+        assert_eq!(back, [0.5, 0.0, 0.0, 2.0]);
+        assert_eq!(
+            bnn_sampler_set_mass_cholesky(chain, L.as_ptr(), 3, e),
+            BNN_ERR_SHAPE
+        );
+        assert_eq!(
+            bnn_sampler_set_mass_cholesky(chain, [1.0, 1.0, 0.0, 1.0].as_ptr(), 2, e),
+            BNN_ERR_INVALID
+        );
+        assert_eq!(
+            bnn_sampler_set_mass_cholesky(chain, L.as_ptr(), 2, e),
+            BNN_OK
+        );
+        assert_eq!(
+            bnn_sampler_get_mass_cholesky(chain, back.as_mut_ptr(), 2, e),
+            BNN_OK
+        );
+        assert_eq!(back, L);
+        assert_eq!(bnn_sampler_get_mass(chain, mass.as_mut_ptr(), 2, e), BNN_OK);
+        assert_eq!(mass, [0.25, 3.2]);
+        assert_eq!(
+            bnn_sampler_get_params(chain, theta.as_mut_ptr(), 2, e),
+            BNN_OK
+        );
+        assert_eq!(theta, [1.0, 2.0]);
+        assert_eq!(
+            bnn_sampler_watch(chain, 1, [0].as_ptr(), [1].as_ptr(), 1, e),
+            BNN_ERR_INVALID
+        );
+        for _ in 0..101 {
+            let grad = theta.map(|t| -t);
+            let t = theta.as_mut_ptr();
+            assert_eq!(
+                bnn_sampler_step_gradient(chain, grad.as_ptr(), 2, 0.0, t, &mut phase, &mut due, e),
+                BNN_OK
+            );
+        }
+        assert_eq!(
+            bnn_sampler_set_mass_cholesky(chain, L.as_ptr(), 2, e),
+            BNN_ERR_INVALID
+        );
+        bnn_sampler_free(chain);
+        let ((k, kn), (v, vn)) = (chains::name("adapt"), chains::name("dense"));
+        assert_eq!(bnn_options_set_str(options, k, kn, v, vn, e), BNN_OK);
+        assert_eq!(new(&mut chain), BNN_OK);
+        assert_eq!(
+            bnn_sampler_set_mass_cholesky(chain, L.as_ptr(), 2, e),
+            BNN_ERR_INVALID
+        );
+        bnn_sampler_free(chain);
+        bnn_options_free(options);
+        bnn_context_free(context);
+    }
 }

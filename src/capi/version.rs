@@ -12,7 +12,7 @@ pub const BNN_VERSION_PATCH: u32 = 0;
 /// rows of reports and status values may be added without that.
 pub const BNN_ABI: u32 = 5;
 /// Grows with every addition under one BNN_ABI. A program runs with a library where bnn_abi() == BNN_ABI and bnn_abi_minor() >= BNN_ABI_MINOR.
-pub const BNN_ABI_MINOR: u32 = 0;
+pub const BNN_ABI_MINOR: u32 = 1;
 
 /// Returns major * 1000000 + minor * 1000 + patch of the library that is linked. Never fails.
 #[unsafe(no_mangle)]

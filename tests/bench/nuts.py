@@ -1,7 +1,7 @@
 """NUTS on the posteriors of `cargo bench --bench posteriordb`, through the same densities: effective draws per 1000 gradients.
 
     cargo build --release --bench posteriordb
-    python3 tests/bench/nuts.py target/release/deps/posteriordb-HASH [--draws N] [--chains N] [--only NAME]
+    python3 tests/bench/nuts.py target/release/deps/posteriordb-HASH [--draws N] [--chains N] [--only NAME] [--low-rank]
 
 It needs `pip install nutpie arviz`. Gradients of the warm-up are counted, as they are in the other table. A chain's densities come from a process of its own.
 """
@@ -50,6 +50,7 @@ def sample(program, name, arguments):
         seed=arguments.seed,
         progress_bar=False,
         save_warmup=True,
+        low_rank_modified_mass_matrix=arguments.low_rank,
     )
     of = lambda group: trace[group]["n_steps"].values.sum()
     gradients = of("sample_stats") + of("warmup_sample_stats")
@@ -67,6 +68,7 @@ def main():
     parser.add_argument("--chains", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="")
+    parser.add_argument("--low-rank", action="store_true", help="a mass matrix that follows correlations")
     arguments = parser.parse_args()
     listed = subprocess.run([arguments.program, "--list"], capture_output=True, text=True, check=True)
     print("| posterior | n | ESS | ESS per 1000 gradients | without the warm-up's |")

@@ -32,7 +32,8 @@ macro_rules! call {
     }};
 }
 
-fn name(text: &str) -> (*const c_char, usize) {
+/// A text with its length.
+pub fn name(text: &str) -> (*const c_char, usize) {
     (text.as_ptr().cast(), text.len())
 }
 

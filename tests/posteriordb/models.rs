@@ -122,16 +122,18 @@ fn regression(name: &str, d: &Value) -> Density {
             let sigma = Scale::Flat;
             Regression { prior, sigma }.of(vec![ones(y.len()), x], y)
         }
-        "arK-arK" => {
-            let (y, k) = (column("y"), number(&d["K"]) as usize);
-            let lag = |j: usize| y[k - j..y.len() - j].to_vec();
-            let mut x = vec![ones(y.len() - k)];
-            x.extend((1..=k).map(lag));
-            let (prior, sigma) = (vec![(0.0, 10.0); k + 1], Scale::Cauchy(2.5));
-            Regression { prior, sigma }.of(x, y[k..].to_vec())
-        }
+        "arK-arK" => autoregression(column("y"), number(&d["K"]) as usize),
         _ => panic!("{name} has no density here"),
     }
+}
+
+/// y_t on the k values before it.
+fn autoregression(y: Vec<f64>, k: usize) -> Density {
+    let lag = |j: usize| y[k - j..y.len() - j].to_vec();
+    let mut x = vec![vec![1.0; y.len() - k]];
+    x.extend((1..=k).map(lag));
+    let (prior, sigma) = (vec![(0.0, 10.0); k + 1], Scale::Cauchy(2.5));
+    Regression { prior, sigma }.of(x, y[k..].to_vec())
 }
 
 /// The columns of the election study: age in four classes.
