@@ -6,6 +6,7 @@ use bnn::inference::{Inference, Session};
 use bnn::samplers::{
     Adaptation, ChainConfig, MassShape, Method, NoiseCorrection, Phase, Preconditioner,
 };
+use bnn::settings::{Adapt, Given, SamplerChoice, TargetKind};
 
 /// A normal with mean `MEAN` and precision `PRECISION`: correlated, and of scales 500 apart.
 const N: usize = 3;
@@ -380,4 +381,79 @@ fn a_warm_up_that_cannot_be_is_refused_with_what_to_do() {
     assert!(s.set_gradient_noise(&[1.0; N]).is_err());
     let e = s.set_mass_factor(&[1.0; N]).expect_err("no square");
     assert!(matches!(e, Error::Shape { .. }), "{e}");
+}
+
+/// Every point but the start is out of the density: the warm-up gives up with what to look at, and does not go on for ever.
+#[test]
+fn a_warm_up_that_only_falls_back_is_an_error() {
+    let c = ChainConfig {
+        warmup_steps: 1000,
+        ..config(Method::Baoa, MassShape::Diagonal)
+    };
+    let mut s = session(c);
+    s.step_with_gradient(&[1.0; N], 0.0).expect("a start");
+    let e = (0..999)
+        .find_map(|_| s.step_with_gradient(&[1.0; N], f64::NAN).err())
+        .expect("an end");
+    assert!(e.to_string().contains("set back 100 times"), "{e}");
+}
+
+#[test]
+fn settings_of_a_warm_up_that_adapts() {
+    let given = |adapt| Given {
+        adapt: Some(adapt),
+        ..Given::default()
+    };
+    let own = |g: &Given| g.clone().defaulted(TargetKind::Own);
+    let s = own(&given(Adapt::Dense));
+    assert_eq!(
+        (s.alpha, s.momentum, s.warmup_steps),
+        (Some(1.0), None, 2000)
+    );
+    let mass = MassShape::Dense;
+    let tolerance = 0.03;
+    assert_eq!(
+        s.adaptation().expect("one"),
+        Some(Adaptation { mass, tolerance })
+    );
+    let s = own(&Given {
+        sampler: Some(SamplerChoice::Chain(Method::Sghmc)),
+        ..given(Adapt::Diagonal)
+    });
+    let (mass, tolerance) = (MassShape::Diagonal, 0.01);
+    let Inference::Chain { sampler, .. } = s.on_gradients(3).expect("a chain") else {
+        panic!("a chain was asked for");
+    };
+    assert_eq!(
+        (sampler.adapt, sampler.alpha),
+        (Some(Adaptation { mass, tolerance }), 1.0)
+    );
+    let s = own(&given(Adapt::None));
+    assert_eq!(
+        (s.adaptation().expect("none"), s.momentum.is_some()),
+        (None, true)
+    );
+    let beside = |g: Given| own(&g).on_gradients(0).expect_err("a conflict").to_string();
+    let momentum = Some(0.9);
+    assert!(
+        beside(Given {
+            momentum,
+            ..given(Adapt::Dense)
+        })
+        .contains("momentum")
+    );
+    let auto_step = Some(true);
+    assert!(
+        beside(Given {
+            auto_step,
+            ..given(Adapt::Dense)
+        })
+        .contains("auto_step")
+    );
+    let mut s = session(config(Method::Baoa, MassShape::Dense));
+    let factors = bnn::samplers::Factors {
+        step_size: 0.5,
+        temperature: 1.0,
+    };
+    assert!(s.set_factors(Some(factors)).is_err());
 }

@@ -49,6 +49,7 @@ fn ask(method: &'static str, steps: u64) -> Ask {
         chains: 4,
         thinning: 5,
         seed: 1,
+        tolerance: None,
     }
 }
 

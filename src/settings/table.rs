@@ -237,7 +237,7 @@ settings! { case =>
         /// Form of the mass that the warm-up of a chain on a caller's own gradients finds, and with it the step size: none (both are as they are set),
         /// diagonal (from variances), or dense (from the covariance; at most 1,000 parameters). The friction stays `alpha`, 1 by default.
         adapt: Adapt = Adapt::None, ANY, OWN, before: Some("none"), purpose: CHAINS;
-        /// Relative error that the step of `adapt` may make in the stiffest direction, h^2 curvature / (4 T). On a normal it is about that of sghmc's variance there;
+        /// Relative error that the step of `adapt` may make in the stiffest direction, h^2 lambda / 4 for its curvature lambda. On a normal it is about that of sghmc's variance there;
         /// the variances of baoa and sgnht have none.
         adapt_tolerance: f64 = case.adapt_tolerance(), INSIDE, OWN, before: Some("0.01"), purpose: ADAPTING;
         /// Run a step that is provably unstable.

@@ -1,6 +1,6 @@
 //! The table of docs/own-posterior.md: posteriors of posteriordb, sampled through the C interface without anything tuned by hand.
 //!
-//!     cargo bench --bench posteriordb [-- --steps N] [--warmup N] [--chains N] [--methods baoa,sghmc,sgnht] [--adapt dense] [--only NAME]
+//!     cargo bench --bench posteriordb [-- --steps N] [--warmup N] [--chains N] [--methods baoa,sghmc,sgnht] [--adapt dense] [--tolerance X] [--only NAME]
 
 #[path = "../posteriordb/chains.rs"]
 mod chains;
@@ -78,6 +78,7 @@ fn table(all: &[models::Posterior]) {
                     chains: number("--chains", 4) as u32,
                     thinning: number("--thinning", 5),
                     seed: number("--seed", 1),
+                    tolerance: option("--tolerance").map(|v| v.parse().expect("--tolerance")),
                 };
                 let (n, method) = (p.names.len(), format!("{method} {adapt}"));
                 let draws = match chains::run(p, &ask) {

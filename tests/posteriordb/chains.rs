@@ -15,6 +15,7 @@ pub struct Ask {
     pub chains: u32,
     pub thinning: u64,
     pub seed: u64,
+    pub tolerance: Option<f64>,
 }
 
 /// Calls a function of the interface and fails with its message.
@@ -88,6 +89,10 @@ fn options(ask: &Ask, chain: u32) -> Result<*mut bnn_options, String> {
     for (key, value) in numbers {
         let (k, kn) = name(key);
         call!(bnn_options_set_u64(o, k, kn, value))?;
+    }
+    if let Some(tolerance) = ask.tolerance {
+        let (k, kn) = name("adapt_tolerance");
+        call!(bnn_options_set_f64(o, k, kn, tolerance))?;
     }
     Ok(o)
 }

@@ -10,13 +10,13 @@
 //! 3. **The last window** settles the step size.
 //!
 //! **The step size** follows the largest curvature per mass, lambda, of the mean Hessian ([`stiffest`]): it is the longest h whose error
-//! ([`Scheme::temperature_error`](super::Scheme::temperature_error)) in that direction is `tolerance`, h^2 lambda / (4 T) = tolerance (sgld: epsilon lambda / (2 T)), and at most 0.95 times the
+//! ([`Scheme::temperature_error`](super::Scheme::temperature_error)) in that direction is `tolerance`, h^2 lambda / (4 sigma^2) = tolerance (sgld: epsilon lambda / 2), and at most 0.95 times the
 //! largest that is stable there. There is no Metropolis step, and the error stays: on a normal, variances in the stiffest direction are off by
 //!
 //! | method | relative error of the variance |
 //! |---|---|
 //! | baoa, sgnht | 0 |
-//! | sghmc | w / (1 - w), w = h^2 lambda / (2 (2 - gamma h)) |
+//! | sghmc | w / (1 - w), w = h^2 lambda / (2 sigma^2 (2 - gamma h)) |
 //! | sgld | w / (1 - w), w = epsilon lambda / 2 |
 //!
 //! and by less in others. On other targets all have an error of second order in h (sgld: of first order in epsilon).
