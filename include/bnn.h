@@ -100,7 +100,7 @@
 /**
  * Grows with every addition under one BNN_ABI. A program runs with a library where bnn_abi() == BNN_ABI and bnn_abi_minor() >= BNN_ABI_MINOR.
  */
-#define BNN_ABI_MINOR 0
+#define BNN_ABI_MINOR 1
 
 /**
  * A device with its thread pool. Shareable between threads. Children keep it alive.
