@@ -1583,8 +1583,8 @@ bnn_status bnn_sampler_new(const bnn_model *model,
  * Makes a sampler on any differentiable log posterior, whose gradients the caller gives, that starts at theta0.
  *
  * [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass,
- * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, step_growth, num_data (for
- * bnn_sampler_step_size alone); of ekf, vi, laplace, swag, ivon, ema and snapshots step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
+ * the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, adapt, adapt_tolerance, auto_step, step_tolerance, step_growth, num_data (for
+ * bnn_sampler_step_size alone; with adapt, step_size has no effect); of ekf, vi, laplace, swag, ivon, ema and snapshots step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
  * (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, chain, init_sd, transition_sd, init_log_scale, vi_n_samples,
  * stick_the_landing, prior_std, laplace_fit_prior, swag_every, swag_rank, ivon_decay, ema_decay, num_samples; NULL for defaults.
  * [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE.
@@ -1683,6 +1683,27 @@ bnn_status bnn_sampler_set_mass(bnn_sampler *sampler,
                                 bnn_error *err);
 
 /**
+ * Sets a dense mass (L L^T)^-1 of a chain on gradients of the caller's, before sampling begins: L is a Cholesky factor of an estimate of the posterior's
+ * covariance over the temperature. The momenta are drawn anew. [in] factor: n * n doubles, row by row, lower triangular with a positive diagonal and
+ * zeros above it; n: how many parameters, at most 1000. Errors: BNN_ERR_INVALID for another factor, when sampling has begun, for normals, for a model's
+ * posterior, and with options adapt or noise_correction; BNN_ERR_SHAPE.
+ */
+bnn_status bnn_sampler_set_mass_cholesky(bnn_sampler *sampler,
+                                         const double *factor,
+                                         size_t n,
+                                         bnn_error *err);
+
+/**
+ * Copies out L of a chain's mass (L L^T)^-1, which bnn_sampler_set_mass_cholesky has set or option adapt has found: of a diagonal mass M the diagonal
+ * 1 / sqrt(M). [out] factor: n * n doubles, row by row. Errors: BNN_ERR_INVALID for normals, a model's posterior and more than 1000
+ * parameters, BNN_ERR_SHAPE.
+ */
+bnn_status bnn_sampler_get_mass_cholesky(const bnn_sampler *sampler,
+                                         double *factor,
+                                         size_t n,
+                                         bnn_error *err);
+
+/**
  * Sets the variances of the gradient's noise of a chain on gradients of the caller's, before sampling begins: the step then makes up for their heat. An
  * estimate of them (option noise_correction) ends. [in] variance: n floats of 0 or more. Errors: BNN_ERR_INVALID for methods but baoa and for a model's
  * posterior, whose options have noise_correction.
@@ -1723,7 +1744,8 @@ bnn_status bnn_sampler_step_tokens(bnn_sampler *sampler,
  * sample_due: 1 when params are a sample to keep. vi's first gradient is to be taken where bnn_sampler_get_params says, and
  * vi_n_samples calls make one of its steps. Errors: BNN_ERR_NOT_FINITE: for the gradient or log_post the sampler is as before;
  * BNN_ERR_INVALID for ekf and laplace, and for a model's posterior; BNN_ERR_DONE when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback
- * stopped it.
+ * stopped it. With option adapt the warm-up also asks for gradients where no sample lies, and there one that is not finite, but at the start, is a point too
+ * far and no error.
  */
 bnn_status bnn_sampler_step_gradient(bnn_sampler *sampler,
                                      const float *grad,
@@ -1814,7 +1836,8 @@ bnn_status bnn_sampler_get_momenta(const bnn_sampler *sampler,
                                    bnn_error *err);
 
 /**
- * Copies a chain's diagonal mass out: what bnn_sampler_set_mass or a preconditioner has set, and 1 where nothing has. [out] mass: n floats. Errors:
+ * Copies a chain's diagonal mass out: what bnn_sampler_set_mass, a preconditioner or option adapt has set, and 1 where nothing has; of a dense mass the one
+ * that each parameter has on its own, 1 / (L L^T)_ii. [out] mass: n floats. Errors:
  * BNN_ERR_INVALID for normals, BNN_ERR_SHAPE.
  */
 bnn_status bnn_sampler_get_mass(const bnn_sampler *sampler,
@@ -1931,7 +1954,7 @@ bnn_status bnn_sampler_temperature(const bnn_sampler *sampler,
  * Takes the temperatures of ranges of a chain's parameters from now on, every so many sampling steps, in place of those that were watched before.
  *
  * [in] every: 0 takes none any more; offsets, lens: k ranges, none of them empty. They are no part of a saved state.
- * Errors: BNN_ERR_INVALID for normals, for a range that is empty or outside, and on a model's posterior whose temperature_every is not 0.
+ * Errors: BNN_ERR_INVALID for normals, under a dense mass, for a range that is empty or outside, and on a model's posterior whose temperature_every is not 0.
  */
 bnn_status bnn_sampler_watch(bnn_sampler *sampler,
                              uint64_t every,

@@ -548,6 +548,11 @@ class sampler : public detail::handle<bnn_sampler, bnn_sampler_free> {
     asked = std::move(next);
   }
   void set_mass(floats mass) { call(bnn_sampler_set_mass, mass); }  ///< Calls bnn_sampler_set_mass.
+  /// Calls bnn_sampler_set_mass_cholesky. factor: (n, n), row by row.
+  void set_mass_cholesky(doubles factor) {
+    detail::sized("factor", factor.size(), n * n);
+    call(bnn_sampler_set_mass_cholesky, factor.data(), n);
+  }
   void set_gradient_noise(floats variance) { call(bnn_sampler_set_gradient_noise, variance); }  ///< Calls bnn_sampler_set_gradient_noise.
   made step() { return stepped(bnn_sampler_step); }  ///< Calls bnn_sampler_step.
   /// Calls bnn_sampler_step_tokens.
@@ -583,6 +588,12 @@ class sampler : public detail::handle<bnn_sampler, bnn_sampler_free> {
   }
   std::vector<float> momenta() const { return copied(bnn_sampler_get_momenta); }  ///< Calls bnn_sampler_get_momenta.
   std::vector<float> mass() const { return copied(bnn_sampler_get_mass); }  ///< Calls bnn_sampler_get_mass.
+  /// Calls bnn_sampler_get_mass_cholesky: (n, n), row by row.
+  std::vector<double> mass_cholesky() const {
+    std::vector<double> factor(n * n);
+    call(bnn_sampler_get_mass_cholesky, factor.data(), n);
+    return factor;
+  }
   /// Calls bnn_sampler_get_normals.
   normals_of normals() const {
     normals_of f = {std::vector<float>(n), std::vector<float>(n)};

@@ -552,7 +552,7 @@ fn every_setting_of_a_method_is_named_where_the_method_does_not_read_it() {
         for sampler in SamplerChoice::all() {
             for schedule in ["constant", "linear", "polynomial", "cyclical"] {
                 for mass in ["none", "rms", "adaptive", "live"] {
-                    for auto_step in [false, true] {
+                    for (auto_step, adapt) in [(false, "dense"), (true, "none")] {
                         let mut given = Given {
                             sampler: Some(sampler),
                             chains: Some(2),
@@ -562,6 +562,7 @@ fn every_setting_of_a_method_is_named_where_the_method_does_not_read_it() {
                             ("schedule", Value::Text(schedule.into())),
                             ("preconditioner", Value::Text(mass.into())),
                             ("auto_step", Value::Bool(auto_step)),
+                            ("adapt", Value::Text(adapt.into())),
                         ] {
                             find(name).set(&mut given, &value).unwrap();
                         }

@@ -182,8 +182,8 @@ pub unsafe extern "C" fn bnn_sampler_new(
 /// Makes a sampler on any differentiable log posterior, whose gradients the caller gives, that starts at theta0.
 ///
 /// [in] theta0: n finite floats, n at least 1. options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass,
-/// the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, auto_step, step_tolerance, step_growth, num_data (for
-/// bnn_sampler_step_size alone); of ekf, vi, laplace, swag, ivon, ema and snapshots step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
+/// the schedules, temperature, warmup_steps, sampling_steps, thinning, seed, chain, adapt, adapt_tolerance, auto_step, step_tolerance, step_growth, num_data (for
+/// bnn_sampler_step_size alone; with adapt, step_size has no effect); of ekf, vi, laplace, swag, ivon, ema and snapshots step_size, temperature, sampling_steps (all of a fit's steps), seed, num_data
 /// (how many observations there are: ekf at step_size 0, laplace), likelihood_weight, chain, init_sd, transition_sd, init_log_scale, vi_n_samples,
 /// stick_the_landing, prior_std, laplace_fit_prior, swag_every, swag_rank, ivon_decay, ema_decay, num_samples; NULL for defaults.
 /// [out] sampler: to be freed with bnn_sampler_free. Errors: BNN_ERR_INVALID, BNN_ERR_UNSTABLE.
@@ -359,6 +359,56 @@ pub unsafe extern "C" fn bnn_sampler_set_mass(
     })
 }
 
+/// Sets a dense mass (L L^T)^-1 of a chain on gradients of the caller's, before sampling begins: L is a Cholesky factor of an estimate of the posterior's
+/// covariance over the temperature. The momenta are drawn anew. [in] factor: n * n doubles, row by row, lower triangular with a positive diagonal and
+/// zeros above it; n: how many parameters, at most 1000. Errors: BNN_ERR_INVALID for another factor, when sampling has begun, for normals, for a model's
+/// posterior, and with options adapt or noise_correction; BNN_ERR_SHAPE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_set_mass_cholesky(
+    sampler: *mut bnn_sampler,
+    factor: *const f64,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects; the factor is read only where n is the number of parameters.
+        unsafe {
+            let i = &mut *lock(&get(sampler, "sampler")?.inner, "sampler")?;
+            i.check("factor", n)?;
+            let factor = slice(factor, square(n), "factor")?;
+            i.session.set_mass_factor(factor)?;
+        }
+        Ok(())
+    })
+}
+
+/// Copies out L of a chain's mass (L L^T)^-1, which bnn_sampler_set_mass_cholesky has set or option adapt has found: of a diagonal mass M the diagonal
+/// 1 / sqrt(M). [out] factor: n * n doubles, row by row. Errors: BNN_ERR_INVALID for normals, a model's posterior and more than 1000
+/// parameters, BNN_ERR_SHAPE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bnn_sampler_get_mass_cholesky(
+    sampler: *const bnn_sampler,
+    factor: *mut f64,
+    n: usize,
+    err: *mut bnn_error,
+) -> bnn_status {
+    guard(err, || {
+        // SAFETY: both are NULL or the caller's live objects.
+        unsafe {
+            let i = &mut *lock(&get(sampler, "sampler")?.inner, "sampler")?;
+            i.check("factor", n)?;
+            let mut to = room(factor, square(n), "factor")?;
+            to.write(i.session.mass_factor()?.into_iter());
+        }
+        Ok(())
+    })
+}
+
+/// Returns how many numbers a square matrix has; no room holds more than there are addresses.
+fn square(n: usize) -> usize {
+    n.saturating_mul(n)
+}
+
 /// Sets the variances of the gradient's noise of a chain on gradients of the caller's, before sampling begins: the step then makes up for their heat. An
 /// estimate of them (option noise_correction) ends. [in] variance: n floats of 0 or more. Errors: BNN_ERR_INVALID for methods but baoa and for a model's
 /// posterior, whose options have noise_correction.
@@ -461,7 +511,8 @@ pub unsafe extern "C" fn bnn_sampler_step_tokens(
 /// sample_due: 1 when params are a sample to keep. vi's first gradient is to be taken where bnn_sampler_get_params says, and
 /// vi_n_samples calls make one of its steps. Errors: BNN_ERR_NOT_FINITE: for the gradient or log_post the sampler is as before;
 /// BNN_ERR_INVALID for ekf and laplace, and for a model's posterior; BNN_ERR_DONE when every step was made; BNN_ERR_INTERRUPTED when the schedule's callback
-/// stopped it.
+/// stopped it. With option adapt the warm-up also asks for gradients where no sample lies, and there one that is not finite, but at the start, is a point too
+/// far and no error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_step_gradient(
     sampler: *mut bnn_sampler,
@@ -662,7 +713,8 @@ pub unsafe extern "C" fn bnn_sampler_get_momenta(
     })
 }
 
-/// Copies a chain's diagonal mass out: what bnn_sampler_set_mass or a preconditioner has set, and 1 where nothing has. [out] mass: n floats. Errors:
+/// Copies a chain's diagonal mass out: what bnn_sampler_set_mass, a preconditioner or option adapt has set, and 1 where nothing has; of a dense mass the one
+/// that each parameter has on its own, 1 / (L L^T)_ii. [out] mass: n floats. Errors:
 /// BNN_ERR_INVALID for normals, BNN_ERR_SHAPE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_get_mass(

@@ -146,7 +146,7 @@ pub unsafe extern "C" fn bnn_sampler_temperature(
 /// Takes the temperatures of ranges of a chain's parameters from now on, every so many sampling steps, in place of those that were watched before.
 ///
 /// [in] every: 0 takes none any more; offsets, lens: k ranges, none of them empty. They are no part of a saved state.
-/// Errors: BNN_ERR_INVALID for normals, for a range that is empty or outside, and on a model's posterior whose temperature_every is not 0.
+/// Errors: BNN_ERR_INVALID for normals, under a dense mass, for a range that is empty or outside, and on a model's posterior whose temperature_every is not 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_watch(
     sampler: *mut bnn_sampler,
@@ -163,6 +163,7 @@ pub unsafe extern "C" fn bnn_sampler_watch(
             let (offsets, lens) = (slice(offsets, k, "offsets")?, slice(lens, k, "lens")?);
             let i = &mut *lock(&s.inner, "sampler")?;
             let n = i.session.sampler()?.len();
+            i.session.has_own_ranges()?;
             let each = offsets.iter().zip(lens).enumerate();
             let ranges = each.map(|(r, (&from, &len))| {
                 let end = from.checked_add(len).filter(|&end| end <= n);

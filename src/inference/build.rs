@@ -12,8 +12,8 @@ use crate::data::{Batch, Batches, Order, Windows};
 use crate::error::{Error, Result};
 use crate::posterior::Posterior;
 use crate::samplers::{
-    AutoStep, Chain, ChainConfig, ChainState, GaussianApproximation, GaussianConfig, GaussianFit,
-    NoiseEstimation, Preconditioner, Sampler, gradient_noise,
+    Affine, AutoStep, Chain, ChainConfig, ChainState, GaussianApproximation, GaussianConfig,
+    GaussianFit, NoiseEstimation, Preconditioner, Sampler, Whitened, gradient_noise,
 };
 use crate::store::{Header, Kind, hex};
 use serde_json::Value;
@@ -201,14 +201,26 @@ fn gradient_chain<B: Backend + 'static>(
     }
     gradient_noise::check(sampler, 0)?;
     let (mut config, mut auto_step) = (sampler.clone(), auto_step.clone());
+    if config.adapt.is_some() && auto_step.is_some() {
+        return Err(Error::conflict(
+            "auto_step and adapt each look for the step size: choose one of the two",
+        ));
+    }
     let Some(file) = file else {
+        let (noise, adapt) = (NoiseEstimation::new(&config), config.adapt);
+        let mut sampler = Sampler::new(backend.clone(), start, config)?;
+        let whitened = adapt.map(|how| Whitened::adapting(&mut sampler, how));
         return Ok(GradientChain {
-            noise: NoiseEstimation::new(&config),
-            sampler: Sampler::new(backend.clone(), start, config)?,
+            whitened: whitened.transpose()?,
+            noise,
+            sampler,
             auto_step,
         });
     };
     resume_search(file, &mut auto_step, &mut config)?;
+    if config.adapt.is_some() {
+        (config.step_size, config.alpha) = file.step_found()?;
+    }
     let state = file.chain(Start {
         n,
         params: start,
@@ -219,11 +231,35 @@ fn gradient_chain<B: Backend + 'static>(
     let sampler = Sampler::restore(backend.clone(), config, &state.sampler).map_err(of_file)?;
     let noise = NoiseEstimation::restore(&sampler, sampler.step(), state.gradients());
     let noise = noise.map_err(of_file)?;
+    let whitened = whitened(file, &sampler)?;
     Ok(GradientChain {
+        whitened,
         sampler,
         auto_step,
         noise,
     })
+}
+
+/// Returns the coordinates of a mass that adapts or is dense, where the file has them.
+fn whitened<B: Backend + 'static>(
+    file: &mut ChainFile,
+    sampler: &Sampler<B>,
+) -> Result<Option<Whitened<B>>> {
+    let found = file.coordinates(sampler.len())?;
+    let warmup = file.warmup()?;
+    let of_file = |e| Error::of_file(file.path())(e);
+    let adapts = sampler.config().adapt;
+    let Some((center, factor)) = found else {
+        return match adapts {
+            Some(_) => Err(file.without_coordinates()),
+            None => Ok(None),
+        };
+    };
+    let affine = Affine::new(center, factor).map_err(of_file)?;
+    let state = adapts.zip(warmup.as_deref());
+    Whitened::restore(sampler, affine, state)
+        .map(Some)
+        .map_err(of_file)
 }
 
 /// Returns a chain's own settings.

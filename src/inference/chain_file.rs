@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::samplers::{
     AutoStep, AutoStepState, ChainState, ExtremeEigenvalues, GaussianConfig, GaussianState,
-    PsgldMass, Sampler, SamplerState, Thermostat, Values, ValuesMut,
+    PsgldMass, Sampler, SamplerState, Thermostat, Values, ValuesMut, Whitened,
 };
 use crate::store::{self, Dtype, Fetch, Header, Kind, Reader, TensorData, hex, params_sha256};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,10 @@ const LIVE: &str = "live";
 const GRADIENT_NOISE: &str = "gradient_noise";
 const LAST_GRADIENT: &str = "last_gradient";
 const GRADIENT_BEFORE: &str = "gradient_before";
+const MASS_CENTER: &str = "mass.center";
+const MASS_FACTOR: &str = "mass.factor";
+const WARMUP: &str = "warmup";
+const STEP_FOUND: &str = "step_found";
 
 /// What a session writes beside the machine's own state.
 pub(super) struct Rest<'a, B: Backend + 'static> {
@@ -144,6 +148,21 @@ fn write_chain<B: Backend + 'static>(
     let numbers = numbers(s, engine.auto_step(), rest.curvature);
     let numbers = numbers.iter().map(|(n, v)| (*n, TensorData::F64(v)));
     tensors.extend(numbers);
+    let whitened = engine.whitened();
+    let warmup = whitened.map_or(Ok(None), Whitened::warmup_numbers)?;
+    let found = [s.config().step_size, s.config().alpha];
+    if let Some(w) = whitened {
+        let (center, factor) = w.affine().numbers();
+        let rows = [
+            (MASS_CENTER, center),
+            (MASS_FACTOR, factor),
+            (STEP_FOUND, &found),
+        ];
+        tensors.extend(rows.map(|(name, v)| (name, TensorData::F64(v))));
+    }
+    if let Some(v) = &warmup {
+        tensors.push((WARMUP, TensorData::F64(v)));
+    }
     let kept = kept(rest.monitors)?;
     add(&kept, &mut header, &mut tensors);
     store::write(path, &header, &tensors)
@@ -477,6 +496,48 @@ impl ChainFile {
         };
         let state = AutoStepState::from_numbers(numbers);
         state.map(Some).map_err(Error::of_file(&self.path))
+    }
+
+    /// Reads the step size and the friction of a chain whose warm-up finds its mass.
+    ///
+    /// # Errors
+    /// When they are missing.
+    pub fn step_found(&mut self) -> Result<(f64, f64)> {
+        match self.pair(STEP_FOUND)? {
+            Some([step, alpha]) => Ok((step, alpha)),
+            None => Err(self.bad(format!("expected a tensor {STEP_FOUND:?}, found none"))),
+        }
+    }
+
+    /// Reads the coordinates of a mass that adapts or is dense: center (n) and factor, (n) or (n, n).
+    ///
+    /// # Errors
+    /// When one of the two is missing or has another size.
+    pub fn coordinates(&mut self, n: usize) -> Result<Option<(Vec<f64>, Vec<f64>)>> {
+        if !self.has(MASS_FACTOR) {
+            return Ok(None);
+        }
+        self.check_len(MASS_CENTER, n)?;
+        let dense = self.reader.tensor(MASS_FACTOR)?.len != n as u64;
+        self.check_len(MASS_FACTOR, if dense { n.saturating_mul(n) } else { n })?;
+        let both = (
+            self.reader.f64s(MASS_CENTER)?,
+            self.reader.f64s(MASS_FACTOR)?,
+        );
+        Ok(both.0.zip(both.1))
+    }
+
+    /// Reads the state of a warm-up that looks for a mass, where it had not ended.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn warmup(&mut self) -> Result<Option<Vec<f64>>> {
+        self.reader.f64s(WARMUP)
+    }
+
+    /// Says that the coordinates of a mass are missing.
+    pub fn without_coordinates(&self) -> Error {
+        self.bad(format!("expected a tensor {MASS_FACTOR:?}, found none"))
     }
 
     /// Reads the curvature that was found at the chain's start, if it was looked for.

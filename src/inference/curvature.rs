@@ -61,14 +61,24 @@ impl<B: Backend + 'static> Session<B> {
         mut gradient: impl FnMut(&[f32], &mut [f32]) -> Result<()>,
     ) -> Result<ExtremeEigenvalues> {
         let s = self.engine.sampler()?;
-        let (v, c) = (s.vectors(), s.config());
+        let (v, c, affine) = (s.vectors(), s.config(), self.engine.affine());
         let stream = Stream::new(c.seed, StreamTag::Curvature, c.chain);
         let (mut on_device, mut host) = (v.zeros(s.len())?, memory::zeros(s.len(), "a gradient")?);
+        let mut room = memory::zeros(s.len(), "a gradient")?;
         let found = extreme_curvature(v, s.params(), s.mass(), products, stream, |at, a, sum| {
-            gradient(&v.get(at)?, &mut host)?;
+            let mut place = v.get(at)?;
+            if let Some(affine) = affine {
+                let z = memory::copy(&place, "a chain's parameters")?;
+                affine.place(&z, &mut place, &mut room);
+            }
+            gradient(&place, &mut host)?;
             if let Some(i) = host.iter().position(|g| !g.is_finite()) {
                 let what = format!("gradient[{i}]");
                 return Err(Error::out_of_range(what, "a finite number", host[i]));
+            }
+            if let Some(affine) = affine {
+                place.copy_from_slice(&host);
+                affine.pull(&place, &mut host, &mut room);
             }
             v.upload(&mut on_device, &host)?;
             v.combine(sum, Combine::Axpy(a, &on_device))

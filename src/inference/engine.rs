@@ -5,8 +5,8 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::samplers::laplace::PriorFit;
 use crate::samplers::{
-    AutoStep, Chain, ExtremeEigenvalues, Factors, GaussianApproximation, GaussianConfig,
-    GaussianFit, GaussianMethod, GaussianState, Phase, Sampler,
+    Affine, AutoStep, Chain, ExtremeEigenvalues, Factors, GaussianApproximation, GaussianConfig,
+    GaussianFit, GaussianMethod, GaussianState, Phase, Sampler, Whitened,
 };
 
 pub(super) enum Engine<B: Backend + 'static> {
@@ -115,7 +115,7 @@ impl<B: Backend + 'static> Engine<B> {
     pub fn params(&self) -> &B::Vector {
         match self {
             Self::Chain(c) => c.params(),
-            OwnChain(c) => c.sampler.params(),
+            OwnChain(c) => c.params(),
             Fit(f) => f.mean(),
             OwnFit(f) => f.point(),
         }
@@ -155,6 +155,11 @@ impl<B: Backend + 'static> Engine<B> {
                 "auto_step is looking for the step size: set factors when sampling has begun",
             ));
         }
+        if factors.is_some() && self.is_adapting() {
+            return Err(Error::state(
+                "adapt is looking for the mass and the step size: set factors when sampling has begun",
+            ));
+        }
         match self {
             Self::Chain(c) => c.set_factors(factors),
             OwnChain(c) => c.sampler.set_factors(factors),
@@ -166,13 +171,42 @@ impl<B: Backend + 'static> Engine<B> {
 
     pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
         match self {
-            OwnChain(c) => c.sampler.set_mass(mass),
+            OwnChain(c) => c.set_mass(mass),
             Self::Chain(_) => Err(Error::conflict(
                 "a model's chain estimates its mass: choose a preconditioner in its settings",
             )),
             Fit(f) => Err(no_mass(f.config().method)),
             OwnFit(f) => Err(no_mass(f.config().method)),
         }
+    }
+
+    pub fn set_mass_factor(&mut self, factor: &[f64]) -> Result<()> {
+        match self {
+            OwnChain(c) => c.set_mass_factor(factor),
+            Self::Chain(_) => Err(Error::conflict(
+                "a model's chain has a diagonal mass: choose a preconditioner in its settings",
+            )),
+            Fit(f) => Err(no_mass(f.config().method)),
+            OwnFit(f) => Err(no_mass(f.config().method)),
+        }
+    }
+
+    /// Returns the coordinates of a mass that adapts or is dense, where a chain has one.
+    pub fn affine(&self) -> Option<&Affine> {
+        self.whitened().map(Whitened::affine)
+    }
+
+    /// Returns those coordinates with the warm-up that finds them.
+    pub fn whitened(&self) -> Option<&Whitened<B>> {
+        match self {
+            OwnChain(c) => c.whitened.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the warm-up still looks for a mass.
+    fn is_adapting(&self) -> bool {
+        self.whitened().is_some_and(Whitened::is_adapting)
     }
 
     pub fn set_gradient_noise(&mut self, variance: &[f32]) -> Result<()> {

@@ -58,13 +58,20 @@ impl Settings {
         })
     }
 
-    /// Returns a chain or a fit on gradients of the caller's. It has no mass; a fit's steps are `sampling_steps`.
+    /// Returns a chain or a fit on gradients of the caller's. Its mass is the caller's to set, or what the warm-up finds; a fit's steps are `sampling_steps`.
     ///
     /// # Errors
     /// When settings contradict each other, or a fit that counts its data is not told how many they are.
     pub fn on_gradients(&self, chain: u32) -> Result<Inference> {
         match self.sampler {
-            SamplerChoice::Chain(_) => self.of_chain(chain, Preconditioner::None),
+            SamplerChoice::Chain(_) => {
+                let mut of_own = self.of_chain(chain, Preconditioner::None)?;
+                if let Inference::Chain { sampler, .. } = &mut of_own {
+                    sampler.adapt = self.adaptation()?;
+                    sampler.validate()?;
+                }
+                Ok(of_own)
+            }
             SamplerChoice::Gaussian(normal) => Ok(Inference::Fit {
                 config: GaussianConfig {
                     chain,

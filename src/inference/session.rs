@@ -11,9 +11,10 @@ use crate::backend::Backend;
 use crate::backend::vectors::Transfer;
 use crate::data::{Batch, Batches, Corpus};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::samplers::laplace::PriorFit;
 use crate::samplers::{
-    AutoStep, ExtremeEigenvalues, Factors, GaussianConfig, GaussianFit, Phase, Sampler,
+    AutoStep, ExtremeEigenvalues, Factors, GaussianConfig, GaussianFit, MassShape, Phase, Sampler,
 };
 use crate::store::{Header, drop_previous_trace, trace_of};
 use std::any::Any;
@@ -310,7 +311,8 @@ impl<B: Backend + 'static> Session<B> {
         let Some(momenta) = s.momenta() else {
             return Ok(None);
         };
-        let (m, mass) = (self.backend.get(momenta)?, self.mass()?);
+        let mass = s.mass().map(|m| self.backend.get(m)).transpose()?;
+        let m = self.backend.get(momenta)?;
         let each = m.iter().enumerate().map(|(i, m)| {
             let mass = mass.as_ref().map_or(1.0, |v| v[i]) as f64;
             (*m as f64).abs() / mass.sqrt()
@@ -324,14 +326,28 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the errors of [`Session::mean_momentum`].
     pub fn momenta(&self) -> Result<Option<Vec<f32>>> {
         let momenta = self.engine.sampler()?.momenta();
-        momenta.map(|m| self.backend.get(m)).transpose()
+        let found = momenta.map(|m| self.backend.get(m)).transpose()?;
+        let Some(affine) = self.engine.affine() else {
+            return Ok(found);
+        };
+        let Some(mut found) = found else {
+            return Ok(None);
+        };
+        let mut all = memory::collect(found.iter().map(|&p| f64::from(p)), "a chain's momenta")?;
+        affine.momenta(&mut all);
+        found.iter_mut().zip(all).for_each(|(f, p)| *f = p as f32);
+        Ok(Some(found))
     }
 
-    /// Returns the chain's mass, (n_params), if one was set.
+    /// Returns the chain's diagonal mass, (n_params), if one was set or found; of a dense one 1 / (L L^T)_ii, the mass that each parameter has on its
+    /// own.
     ///
     /// # Errors
     /// Returns the errors of [`Session::mean_momentum`].
     pub fn mass(&self) -> Result<Option<Vec<f32>>> {
+        if let Some(affine) = self.engine.affine() {
+            return affine.mass().map(Some);
+        }
         let mass = self.engine.sampler()?.mass();
         mass.map(|m| self.backend.get(m)).transpose()
     }
@@ -342,6 +358,59 @@ impl<B: Backend + 'static> Session<B> {
     /// Returns the errors of [`Sampler::set_mass`], and [`Error::Conflict`] for fits and on a model's posterior.
     pub fn set_mass(&mut self, mass: &[f32]) -> Result<()> {
         self.engine.set_mass(mass)
+    }
+
+    /// Sets the mass (L L^T)^-1 of a chain on gradients of the caller's, before sampling begins; its momenta are drawn anew. `factor` is L, (n_params,
+    /// n_params) row by row and lower triangular: a Cholesky factor of an estimate of the posterior's covariance over T.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when sampling has begun, for fits, on a model's posterior, and where the mass adapts or the gradient's noise is made up for;
+    /// [`Error::OutOfRange`] for what is no such factor, and more than [`MassShape::MOST`](crate::samplers::MassShape::MOST) parameters; [`Error::Shape`].
+    pub fn set_mass_factor(&mut self, factor: &[f64]) -> Result<()> {
+        let n = self.parameters();
+        MassShape::check_dense(n)?;
+        if factor.len() != n * n {
+            return Err(Error::shape("mass factor", [n, n], [factor.len()]));
+        }
+        self.engine.set_mass_factor(factor)
+    }
+
+    /// Returns L of the chain's mass (L L^T)^-1, (n_params, n_params) row by row and lower triangular: diagonal where the mass is.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Session::mass`], [`Error::Conflict`] on a model's posterior, and [`Error::OutOfRange`] for more than [`MassShape::MOST`](crate::samplers::MassShape::MOST) parameters.
+    pub fn mass_factor(&self) -> Result<Vec<f64>> {
+        let n = self.engine.sampler()?.len();
+        if self.feed.is_some() {
+            return Err(Error::conflict(
+                "a model's chain has a diagonal mass: read that one",
+            ));
+        }
+        MassShape::check_dense(n)?;
+        if let Some(affine) = self.engine.affine() {
+            return affine.factor();
+        }
+        let mass = self.mass()?;
+        let mut l = memory::zeros(n * n, "a mass")?;
+        for i in 0..n {
+            l[i * (n + 1)] = mass
+                .as_ref()
+                .map_or(1.0, |m| f64::from(m[i]).sqrt().recip());
+        }
+        Ok(l)
+    }
+
+    /// Checks that ranges of the parameters have momenta of their own.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] under a dense mass, or one that is to be, which mixes them.
+    pub fn has_own_ranges(&self) -> Result<()> {
+        match self.engine.affine() {
+            Some(a) if a.is_dense() => Err(Error::conflict(
+                "a dense mass mixes the parameters: temperatures of ranges need a diagonal one",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Sets the variances of the gradient's noise of a chain on gradients of the caller's, (n_params), before sampling begins; an estimate of them that

@@ -1,6 +1,6 @@
 //! A chain's settings: which method, its hyperparameters, how long.
 
-use super::{Method, NoiseCorrection, Schedule, defaults};
+use super::{Adaptation, Method, NoiseCorrection, Schedule, defaults};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,9 @@ pub struct ChainConfig {
     /// [`NoiseCorrection::None`].
     #[serde(default, skip_serializing_if = "NoiseCorrection::is_none")]
     pub noise_correction: NoiseCorrection,
+    /// The mass and the step that the warm-up finds, for chains on a caller's gradients: [`super::adapt`]; none leaves both as they are set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapt: Option<Adaptation>,
     /// Standard deviation of the momenta at T = 1 and M = 1, > 0: the mass is sigma^2 * M. Methods without momenta want 1.
     pub sigma: f64,
     /// SGNHT's thermostat at the start; `None` is alpha. Other methods want `None`.
@@ -83,6 +86,7 @@ impl ChainConfig {
             thermostat_mass: defaults::THERMOSTAT_MASS,
             beta: 0.0,
             noise_correction: NoiseCorrection::None,
+            adapt: None,
             sigma: 1.0,
             temperature: defaults::TEMPERATURE,
             warmup_steps: defaults::WARMUP_STEPS,
@@ -133,6 +137,9 @@ impl ChainConfig {
             )));
         }
         self.validate_for_the_method()?;
+        if let Some(adapt) = &self.adapt {
+            adapt.check(self)?;
+        }
         if self.thinning == 0 || (self.sampling_steps > 0 && self.thinning > self.sampling_steps) {
             let expected = format!("1 to sampling_steps ({})", self.sampling_steps);
             return Err(Error::out_of_range("thinning", expected, self.thinning));

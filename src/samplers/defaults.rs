@@ -18,6 +18,8 @@ pub const MODEL_THERMOSTAT_MASS: f64 = 4e-4;
 pub const MOMENTUM: f64 = 0.9;
 /// Steps before sampling.
 pub const WARMUP_STEPS: u64 = 100;
+/// Steps before sampling where they find a mass and a step.
+pub const ADAPTING_STEPS: u64 = 2000;
 /// Steps of sampling.
 pub const SAMPLING_STEPS: u64 = 5000;
 /// Sampling steps per sample that is kept.

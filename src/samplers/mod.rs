@@ -30,6 +30,7 @@
 //! What a step size means, and which is too large, is in [`stability`]; the curvature that decides it is found by [`curvature`].
 
 mod adam_path;
+pub mod adapt;
 pub mod auto_step;
 pub mod baoa;
 mod chain;
@@ -71,6 +72,7 @@ pub mod vi;
 
 pub use crate::batch_means::{BatchMeans, RunningMean};
 pub use adam_path::PathReport;
+pub use adapt::{Adaptation, Affine, MassShape, Whitened};
 pub use auto_step::{AutoStep, AutoStepState};
 pub use chain::{Chain, ChainReport, ChainState};
 pub use config::{ChainConfig, Momenta, Thermostat};

@@ -1,6 +1,6 @@
 //! The state machine of a chain: one gradient in, one step made, a report out.
 
-use super::sampler_state::{check, check_mass, check_state, check_takes_noise};
+use super::sampler_state::{check, check_finite, check_mass, check_state, check_takes_noise};
 use super::{ChainConfig, Kinetic, Momenta, NoiseHeat, Psgld, PsgldMass, SamplerState, Thermostat};
 use crate::backend::vectors::{
     ChainView, Combine, Langevin, Noise, PreconditionedUpdate, RangeMoments, Transfer, Vectors,
@@ -512,6 +512,58 @@ impl<V: Vectors> Sampler<V> {
             }
         }
         Ok(())
+    }
+
+    /// Moves the chain to other parameters, (n_params), with another start, and draws new momenta under unit mass. For a change of coordinates, or for a
+    /// start of the caller's.
+    ///
+    /// Allowed until the first sampling step is made.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when sampling has begun, [`Error::OutOfRange`] for a number that is not finite, [`Error::Shape`] for another length.
+    pub fn relocate(&mut self, theta: &[f32], center: &[f32]) -> Result<()> {
+        self.before_sampling("params")?;
+        check_finite("params", theta, self.len())?;
+        check_finite("center", center, self.len())?;
+        let v = self.vectors.clone();
+        v.upload(&mut self.theta, theta)?;
+        v.upload(&mut self.center, center)?;
+        (self.mass, self.live) = (None, None);
+        if self.config.method.has_momenta() {
+            let momenta = thermal_momenta(&self.config, theta.len(), None, self.step)?;
+            v.upload(&mut self.momenta, &momenta)?;
+            if let Some(t) = &mut self.thermostat {
+                t.kinetic = kinetic(&self.config, Some(&momenta), None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a step of the warm-up that moved nothing: its gradient was for somebody else.
+    pub(super) fn pass(&mut self, log_post: f64) -> Result<StepReport> {
+        let (step, phase) = (self.step, self.phase());
+        if phase != Phase::Warmup {
+            return Err(Error::conflict(
+                "only steps of the warm-up may move nothing",
+            ));
+        }
+        self.step += 1;
+        Ok(StepReport {
+            step,
+            phase,
+            step_size: self.config.step_size,
+            temperature: self.config.temperature,
+            log_post,
+            kinetic_temperature: None,
+            configurational_temperature: 0.0,
+            xi: self.thermostat.map(|t| t.xi),
+            sample_due: false,
+        })
+    }
+
+    /// Copies where the chain started to the host, (n_params).
+    pub(super) fn center_on_host(&self) -> Result<Vec<f32>> {
+        self.vectors.get(&self.center)
     }
 
     /// Sets the variance of each parameter's gradient noise, (n_params): the step then adds less noise of its own, or has more friction

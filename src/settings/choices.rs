@@ -78,6 +78,18 @@ pub enum Preset {
     Original,
 }
 
+/// The form of the mass that a warm-up finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Adapt {
+    /// It finds none: mass and step are as they are set.
+    None,
+    /// A number for each parameter.
+    Diagonal,
+    /// A whole matrix.
+    Dense,
+}
+
 /// Where the prior is centred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -36,6 +36,8 @@ pub struct Case {
     pub sampling_steps: u64,
     /// Whether `alpha` or `momentum` is given: then the other has no default.
     pub friction_given: bool,
+    /// Whether the warm-up finds a mass and a step.
+    pub adapts: bool,
     /// Whether enough gradients come before sampling to know their noise.
     pub knows_noise: bool,
 }
@@ -52,6 +54,7 @@ impl Case {
             structure: CovarianceStructure::Diagonal,
             starts: Starts::Shared,
             friction_given: false,
+            adapts: false,
             knows_noise: true,
         }
     }
@@ -117,14 +120,34 @@ impl Case {
     }
 
     pub(super) fn alpha(&self) -> Option<f64> {
+        if self.adapts {
+            // A friction that fits unit scale: `samplers::adapt`.
+            return self.moving().map(|_| 1.0);
+        }
         let method = self.moving().filter(|_| self.is_original())?;
         Some(method.scheme().default_alpha())
     }
 
     pub(super) fn momentum(&self) -> Option<f64> {
         self.moving()
-            .filter(|_| !self.is_original())
+            .filter(|_| !self.is_original() && !self.adapts)
             .map(|_| defaults::MOMENTUM)
+    }
+
+    /// Returns enough steps for each window of a warm-up that adapts to see some independent draws.
+    pub(super) fn warmup_steps(&self) -> u64 {
+        match self.adapts {
+            true => defaults::ADAPTING_STEPS,
+            false => self.preset(defaults::WARMUP_STEPS, 200),
+        }
+    }
+
+    /// Returns a larger error for methods whose variances on a normal have none of it.
+    pub(super) fn adapt_tolerance(&self) -> f64 {
+        match self.sampler {
+            SamplerChoice::Chain(Method::Baoa | Method::Sgnht) => 0.03,
+            _ => 0.01,
+        }
     }
 
     pub(super) fn thermostat_mass(&self) -> Option<f64> {

@@ -83,6 +83,11 @@ fn cases(usual: &Case) -> Vec<(&'static str, Case)> {
         &usual.shape,
         TargetKind::Own,
     );
+    let adapts = Case {
+        adapts: true,
+        ..usual.clone()
+    };
+    cases.push(("adapt", adapts));
     cases
 }
 
@@ -132,12 +137,13 @@ const HEAD: &str = "\
 
 Every setting, once. The command takes them as flags (`thinning` is `--thinning`, `batch_size` is `--batch-size`), and C by `bnn_options_set_f64`, `_u64` and
 `_str`; of two names in a row both are taken. Those that `bnn train` reads are the settings of a run: `bnn config` prints them, and `--config FILE.toml` and a
-run's `config.toml` have them under the names below. `chain` is C's alone, since a run counts its `chains`. This page is made from
+run's `config.toml` have them under the names below. `chain` is C's alone, since a run counts its `chains`, and `adapt` and `adapt_tolerance` are for a caller's own
+log posterior. This page is made from
 `src/settings/table.rs`, and a test compares the two.
 
 A default that depends on the method, the named shape or the target says so. A GPT's posterior is sampled at T = 0.15: at T = 1 single samples predict
 worse than the baseline, and in the steps that a run has, their average gains less ([tuning.md](tuning.md)). A log posterior of your own is sampled as
-you give it, at T = 1, without a mass, and with a thermostat of mass 1.
+you give it, at T = 1, without a mass (`adapt` finds one: [own-posterior.md](own-posterior.md)), and with a thermostat of mass 1.
 
 ## Environment
 

@@ -17,7 +17,8 @@ mod without_effect;
 mod words;
 
 pub use choices::{
-    BaselineChoice, Controls, Predictive, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
+    Adapt, BaselineChoice, Controls, Predictive, Preset, PriorCenter, PriorUnit, SamplerChoice,
+    Starts,
 };
 pub use defaults::{Case, TargetKind};
 pub use describe::{default_text, markdown};

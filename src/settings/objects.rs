@@ -1,6 +1,8 @@
 //! The configurations of the library's objects, filled from the settings: the one place where that happens.
 
-use super::choices::{BaselineChoice, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts};
+use super::choices::{
+    Adapt, BaselineChoice, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
+};
 use super::table::Settings;
 use super::words::Word;
 use crate::backend::PriorFamily;
@@ -11,8 +13,8 @@ use crate::gpt::{GptConfig, Layout, NAMED};
 use crate::memory;
 use crate::posterior::{Prior, PriorUnits};
 use crate::samplers::{
-    self, AutoStep, CurvatureKind, GaussianConfig, GaussianMethod, Preconditioner, Schedule,
-    SwagSnapshots, stability,
+    self, Adaptation, AutoStep, CurvatureKind, GaussianConfig, GaussianMethod, MassShape,
+    Preconditioner, Schedule, SwagSnapshots, stability,
 };
 use serde_json::json;
 
@@ -139,6 +141,30 @@ impl Settings {
             c.alpha = stability::alpha_for_momentum(&c, momentum)?;
         }
         Ok(c)
+    }
+
+    /// Returns what the warm-up of a chain on a caller's own gradients finds, if anything.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] beside a momentum, which is that of a step which is not known yet, and beside a search for the step alone.
+    pub fn adaptation(&self) -> Result<Option<Adaptation>> {
+        let mass = match self.adapt {
+            Adapt::None => return Ok(None),
+            Adapt::Diagonal => MassShape::Diagonal,
+            Adapt::Dense => MassShape::Dense,
+        };
+        if self.momentum.is_some() {
+            return Err(Error::conflict(
+                "momentum: it is that of a step which adapt has yet to find: give alpha, or neither",
+            ));
+        }
+        if self.auto_step {
+            return Err(Error::conflict(
+                "auto_step and adapt each look for the step size: choose one of the two",
+            ));
+        }
+        let tolerance = self.adapt_tolerance;
+        Ok(Some(Adaptation { mass, tolerance }))
     }
 
     /// Returns the search for the step size of a chain, if one is asked for.

@@ -1,6 +1,6 @@
 //! What a setting is for, where not every run asks for it: some methods, or another setting.
 
-use super::choices::{BaselineChoice, SamplerChoice};
+use super::choices::{Adapt, BaselineChoice, SamplerChoice};
 use super::table::Settings;
 use crate::backend::PriorFamily;
 use crate::samplers::GaussianMethod::{self, Ekf, Ema, Ivon, Laplace, Snapshots, Swag, Vi};
@@ -31,6 +31,9 @@ pub(super) const THERMOSTAT: Option<Purpose> = of("chains with a thermostat", |s
 });
 pub(super) const SEARCH: Option<Purpose> = of("chains with auto_step", |s| {
     s.auto_step && s.sampler.chain().is_some()
+});
+pub(super) const ADAPTING: Option<Purpose> = of("chains with adapt", |s| {
+    s.adapt != Adapt::None && s.sampler.chain().is_some()
 });
 pub(super) const FITS: Option<Purpose> = of("fits", |s| s.sampler.gaussian().is_some());
 pub(super) const SEVERAL_DRAWS: Option<Purpose> = of("fits that draw", |s| {

@@ -1,6 +1,6 @@
 //! From given settings to every value: defaults, and what a run's record has.
 
-use super::choices::Preset;
+use super::choices::{Adapt, Preset};
 use super::defaults::{Case, TargetKind};
 use super::row::{Reader, Row};
 use super::table::{Given, Settings, TABLE};
@@ -37,6 +37,7 @@ impl Given {
             structure: self.laplace_structure.unwrap_or(usual.structure),
             starts: self.starts.unwrap_or(usual.starts),
             sampling_steps: self.sampling_steps.unwrap_or(usual.sampling_steps),
+            adapts: self.adapt.is_some_and(|a| a != Adapt::None),
             friction_given: self.alpha.is_some() || self.momentum.is_some(),
             ..usual
         };

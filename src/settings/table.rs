@@ -1,7 +1,8 @@
 //! The table of settings. One more setting is one row here, and its use.
 
 use super::choices::{
-    BaselineChoice, Controls, Predictive, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
+    Adapt, BaselineChoice, Controls, Predictive, Preset, PriorCenter, PriorUnit, SamplerChoice,
+    Starts,
 };
 use super::defaults::{Case, word};
 use super::purpose::*;
@@ -123,6 +124,7 @@ const TEXT: &[Reader] = &[Train, Baseline, Resume, Eval];
 const SHAPE: &[Reader] = &[Model, Train, Baseline];
 const RECIPE: &[Reader] = &[Trainer, Train, Baseline];
 const CHAIN: &[Reader] = &[Reader::Sampler, Gradients, Train];
+const OWN: &[Reader] = &[Gradients];
 const GPT: &[Reader] = &[Reader::Sampler, Train];
 const RUN: &[Reader] = &[Train];
 const SCORES: &[Reader] = &[Train, Resume, Eval];
@@ -211,7 +213,7 @@ settings! { case =>
         /// Temperature T of the target exp(log posterior / T). At 0 a chain is an optimiser, whose samples are no draws; fits need it above 0.
         temperature: f64 = case.temperature(), FROM_0, CHAIN, brief: Some("Temperature T of the target; the posterior is at 1, and at 0 a chain optimises"), purpose: DRAWS;
         /// Number of steps before sampling, after the mass is set.
-        warmup_steps: u64 = case.preset(defaults::WARMUP_STEPS, 200), ANY, CHAIN, purpose: CHAINS;
+        warmup_steps: u64 = case.warmup_steps(), ANY, CHAIN, purpose: CHAINS;
         /// Number of sampling steps. For a fit to a caller's own log posterior, all its steps.
         sampling_steps: u64 = defaults::SAMPLING_STEPS, COUNT, &[Reader::Sampler, Gradients, Train, Resume], brief: Some("Sampling steps of each chain"), purpose: CHAINS;
         /// Keep one sample every N sampling steps, at most `sampling_steps`. Without it a fiftieth of `sampling_steps`, 1 to 100.
@@ -232,6 +234,12 @@ settings! { case =>
         step_tolerance: f64 = 0.1, INSIDE, CHAIN, before: Some("0.1"), purpose: SEARCH;
         /// How many times `learning_rate` the step that `auto_step` finds may be; 0 sets no such ceiling.
         step_growth: f64 = case.step_growth(), FROM_0, CHAIN, before: Some("0.0"), purpose: SEARCH;
+        /// Form of the mass that the warm-up of a chain on a caller's own gradients finds, and with it the step size: none (both are as they are set),
+        /// diagonal (from variances), or dense (from the covariance; at most 1,000 parameters). The friction stays `alpha`, 1 by default.
+        adapt: Adapt = Adapt::None, ANY, OWN, before: Some("none"), purpose: CHAINS;
+        /// Relative error that the step of `adapt` may make in the stiffest direction, h^2 lambda / 4 for its curvature lambda. On a normal it is about that of sghmc's variance there;
+        /// the variances of baoa and sgnht have none.
+        adapt_tolerance: f64 = case.adapt_tolerance(), INSIDE, OWN, before: Some("0.01"), purpose: ADAPTING;
         /// Run a step that is provably unstable.
         force: bool = false, ANY, RUN, purpose: CHAINS;
     }

@@ -1,7 +1,8 @@
 //! How a setting's type goes to and from the plain [`Value`] that flags, files and C options carry.
 
 use super::choices::{
-    BaselineChoice, Controls, Predictive, Preset, PriorCenter, PriorUnit, SamplerChoice, Starts,
+    Adapt, BaselineChoice, Controls, Predictive, Preset, PriorCenter, PriorUnit, SamplerChoice,
+    Starts,
 };
 use super::row::{Kind, Value};
 use super::words::{Word, names};
@@ -238,6 +239,7 @@ macro_rules! enums {
 }
 
 enums!(
+    Adapt,
     BaselineChoice,
     Controls,
     ContextOverflow,

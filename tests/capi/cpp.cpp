@@ -278,6 +278,10 @@ static void own(const bnn::context &context) {
   watched.step_gradient(grad, 0.0, theta);
   HOLDS(watched.mass()[0] == 4 && watched.temperature(1).u64("count") == 1 && watched.gradient_noise()["noise_per_mass"] == 0);
 
+  bnn::sampler dense(context, o, start);
+  const std::vector<double> factor = {2, 0, 0.5, 1};
+  dense.set_mass_cholesky(factor);
+  HOLDS(dense.mass_cholesky() == factor && thrown([&] { dense.set_mass_cholesky(bnn::doubles(factor.data(), 3)); }) == BNN_ERR_SHAPE);
   bnn::sampler fit(context, bnn::options().set("sampler", "laplace").set("sampling_steps", 1).set("num_data", 10).set("laplace_fit_prior", true), start);
   const float g[2] = {0, 0}, q[2] = {2, 3};
   HOLDS(fit.step_squares(g, q, -1.0, theta).done() && fit.normals().mean == std::vector<float>(start, start + 2));

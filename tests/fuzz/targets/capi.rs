@@ -51,6 +51,8 @@ macro_rules! one_of {
     ($s:ident; $($f:ident($($arg:tt)+))*) => {{
         let all: &[fn(&mut State)] = &[$(|s| {
             s.extreme = matches!(stringify!($f), "bnn_options_set_u64" | "bnn_sampler_batch" | "bnn_sampler_extend" | "bnn_agreement" | "bnn_sampler_draw" | "bnn_store_append");
+            // A matrix of many parameters would not fit into an array.
+            s.large = matches!(stringify!($f), "bnn_sampler_set_mass_cholesky" | "bnn_sampler_get_mass_cholesky");
             let f: unsafe extern "C" fn($(one_of!(@ $arg)),+) -> i32 = $f;
             f.call(s);
         }),*];
@@ -202,6 +204,8 @@ fn step(s: &mut State) {
         bnn_sampler_step_gradient_f64(1 2 3 4 5 6 7 8)
         bnn_sampler_get_momenta(1 2 3 4)
         bnn_sampler_get_mass(1 2 3 4)
+        bnn_sampler_set_mass_cholesky(1 2 3 4)
+        bnn_sampler_get_mass_cholesky(1 2 3 4)
         bnn_trainer_step(1 2 3)
         bnn_trainer_finish(1 2)
     }
