@@ -14,6 +14,8 @@ pub struct bnn_context {
 }
 
 impl Handle for bnn_context {
+    const NAME: &str = "bnn_context";
+
     fn device(&self) -> Option<&Device> {
         Some(&self.device)
     }

@@ -18,7 +18,9 @@ pub struct bnn_corpus {
     pub(super) inner: Arc<Corpus>,
 }
 
-impl Handle for bnn_corpus {}
+impl Handle for bnn_corpus {
+    const NAME: &str = "bnn_corpus";
+}
 
 pub(super) fn split_of(corpus: &Corpus, split: i32) -> Result<&[u16], Fail> {
     match split {

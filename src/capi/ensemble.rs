@@ -29,6 +29,8 @@ pub struct bnn_ensemble {
 }
 
 impl Handle for bnn_ensemble {
+    const NAME: &str = "bnn_ensemble";
+
     fn device(&self) -> Option<&Device> {
         Some(&self.inner.model.device)
     }

@@ -21,6 +21,8 @@ pub struct bnn_evaluator {
 }
 
 impl Handle for bnn_evaluator {
+    const NAME: &str = "bnn_evaluator";
+
     fn device(&self) -> Option<&Device> {
         Some(&self.device)
     }

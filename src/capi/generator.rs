@@ -53,6 +53,8 @@ pub struct bnn_generator {
 }
 
 impl Handle for bnn_generator {
+    const NAME: &str = "bnn_generator";
+
     fn device(&self) -> Option<&Device> {
         Some(&self.device)
     }

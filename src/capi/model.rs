@@ -36,6 +36,8 @@ pub struct bnn_model {
 }
 
 impl Handle for bnn_model {
+    const NAME: &str = "bnn_model";
+
     fn device(&self) -> Option<&Device> {
         Some(&self.inner.device)
     }

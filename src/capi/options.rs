@@ -18,7 +18,9 @@ pub struct bnn_options {
     inner: Mutex<Given>,
 }
 
-impl Handle for bnn_options {}
+impl Handle for bnn_options {
+    const NAME: &str = "bnn_options";
+}
 
 /// Returns the settings that some object of the library reads.
 fn rows() -> impl Iterator<Item = &'static Row> {
@@ -100,10 +102,10 @@ impl Set {
         p: *const bnn_options,
         target: TargetKind,
     ) -> std::result::Result<Self, Fail> {
-        // SAFETY: the caller says that `p` is NULL or a live handle.
-        let mut given = match unsafe { p.as_ref() } {
-            Some(o) => lock(&o.inner, "options")?.clone(),
-            None => Given::default(),
+        let mut given = match p.is_null() {
+            // SAFETY: the caller says that `p` is a live handle.
+            false => lock(&unsafe { get(p, "options") }?.inner, "options")?.clone(),
+            true => Given::default(),
         };
         let method = given.case(target).sampler.chain();
         if method.is_some_and(|m| !m.has_momenta()) {

@@ -15,10 +15,43 @@ type Result<T> = std::result::Result<T, Fail>;
 
 /// What a handle points to.
 pub trait Handle {
+    /// The type's name in the header.
+    const NAME: &'static str;
+
     /// Returns the device that the object computes on, if it does.
     fn device(&self) -> Option<&Device> {
         None
     }
+}
+
+/// An object as C has it, behind a word that says what it is: the handle of another object is then an error, and not the end of the program.
+#[repr(C)]
+struct Tagged<T> {
+    tag: u64,
+    object: T,
+}
+
+/// The word of an object that was freed. What is read there later may be anything; this is what it most likely is.
+const FREED: u64 = 0;
+
+/// Returns the word of a type: FNV-1a of its name.
+const fn tag(name: &str) -> u64 {
+    let (bytes, mut hash, mut i) = (name.as_bytes(), 0xcbf2_9ce4_8422_2325_u64, 0);
+    while i < bytes.len() {
+        hash = (hash ^ bytes[i] as u64).wrapping_mul(0x0000_0100_0000_01b3);
+        i += 1;
+    }
+    hash
+}
+
+/// Returns whether a handle is of this type, by its word.
+///
+/// # Safety
+/// `p` points to a live object of this library, of any type.
+unsafe fn is_of<T: Handle>(p: *const T) -> bool {
+    let p = p.cast::<u64>();
+    // SAFETY: objects of every type begin with their word.
+    p.is_aligned() && unsafe { p.read() } == tag(T::NAME)
 }
 
 /// Returns the object behind a handle.
@@ -26,10 +59,19 @@ pub trait Handle {
 /// A handle that computes on several threads is refused in a process that was forked off its own, where those threads are not.
 ///
 /// # Safety
-/// `p` is NULL or points to a live T that stays so for 'a.
+/// `p` is NULL or a live handle that stays so for 'a.
 pub unsafe fn get<'a, T: Handle>(p: *const T, what: &'static str) -> Result<&'a T> {
-    // SAFETY: the caller says that `p` is NULL or points to a T that lives for 'a.
-    let object = unsafe { p.as_ref() }.ok_or(Fail::Null(what.into()))?;
+    if p.is_null() {
+        return Err(Fail::Null(what.into()));
+    }
+    // SAFETY: the caller says that the handle is live.
+    if !unsafe { is_of(p) } {
+        let expected = format!("a live {}", T::NAME);
+        let got = "the handle of another object, or of one that was freed";
+        return Err(Error::out_of_range(what, expected, got).into());
+    }
+    // SAFETY: its word says that it is a `Tagged<T>`, and the caller that it lives for 'a.
+    let object = unsafe { &(*p.cast::<Tagged<T>>()).object };
     if let Some(device) = object.device() {
         device.host().check_process()?;
     }
@@ -273,22 +315,30 @@ pub fn lock<'a, T>(inside: &'a Mutex<T>, what: &'static str) -> Result<MutexGuar
 ///
 /// # Safety
 /// `to` is NULL or to be written.
-pub unsafe fn hand_out<T>(to: *mut *mut T, value: T, what: &'static str) -> Result<()> {
+pub unsafe fn hand_out<T: Handle>(to: *mut *mut T, object: T, what: &'static str) -> Result<()> {
     // SAFETY: the caller says that `to` is NULL or to be written.
-    unsafe { needed_out(to, what) }?.write(Box::into_raw(Box::new(value)));
+    let to = unsafe { needed_out(to, what) }?;
+    let tag = tag(T::NAME);
+    to.write(Box::into_raw(Box::new(Tagged { tag, object })).cast());
     Ok(())
 }
 
-/// Takes a handle back; NULL is fine.
+/// Takes a handle back; NULL is fine, and the handle of another object is left alone.
 ///
 /// # Safety
 /// `p` is NULL or came from [`hand_out`] and was not taken back.
-pub unsafe fn take_back<T>(p: *mut T) {
-    if !p.is_null() {
-        // A destructor does not panic here; if it did, C must not see it.
-        let _ = quietly(|| {
-            // SAFETY: `p` is not NULL, and the caller says that it came from `hand_out` and was not taken back.
-            drop(unsafe { Box::from_raw(p) });
-        });
+pub unsafe fn take_back<T: Handle>(p: *mut T) {
+    // SAFETY: the caller says that it is live where it is not NULL.
+    if p.is_null() || !unsafe { is_of(p) } {
+        return;
     }
+    // A destructor does not panic here; if it did, C must not see it.
+    let _ = quietly(|| {
+        let p = p.cast::<Tagged<T>>();
+        // SAFETY: its word says that `hand_out` boxed it as a `Tagged<T>`, and the caller that it was not taken back.
+        unsafe {
+            (&raw mut (*p).tag).write_volatile(FREED);
+            drop(Box::from_raw(p));
+        }
+    });
 }

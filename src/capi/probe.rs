@@ -21,6 +21,8 @@ pub struct bnn_probe {
 }
 
 impl Handle for bnn_probe {
+    const NAME: &str = "bnn_probe";
+
     fn device(&self) -> Option<&Device> {
         Some(&self.device)
     }

@@ -22,7 +22,9 @@ pub struct bnn_report {
     inner: Mutex<Report>,
 }
 
-impl Handle for bnn_report {}
+impl Handle for bnn_report {
+    const NAME: &str = "bnn_report";
+}
 
 /// Returns the report that a call is to fill, held before the call does anything else.
 ///

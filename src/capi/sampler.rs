@@ -88,6 +88,8 @@ pub struct bnn_sampler {
 }
 
 impl Handle for bnn_sampler {
+    const NAME: &str = "bnn_sampler";
+
     fn device(&self) -> Option<&Device> {
         Some(&self.device)
     }

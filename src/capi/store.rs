@@ -20,7 +20,9 @@ pub struct bnn_store {
     pub(super) inner: Arc<Mutex<Store>>,
 }
 
-impl Handle for bnn_store {}
+impl Handle for bnn_store {
+    const NAME: &str = "bnn_store";
+}
 
 /// Begins a store in a folder, which is made where it does not exist, or goes on with the samples there, if they are of the same model, corpus,
 /// baseline, seed and data type.

@@ -32,6 +32,8 @@ pub struct bnn_trainer {
 }
 
 impl Handle for bnn_trainer {
+    const NAME: &str = "bnn_trainer";
+
     fn device(&self) -> Option<&Device> {
         Some(&self.device)
     }
