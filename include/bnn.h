@@ -658,6 +658,27 @@ bnn_status bnn_sampler_curvature_with_gradients(bnn_sampler *sampler,
                                                 bnn_error *err);
 
 /**
+ * Makes all steps of a sampler that are left, on batches of its corpus, as bnn_sampler_step makes them one by one. Each sample that falls due is stored, and the
+ * state is written to a file now and then and after the last step, with the one before it kept beside (x.bnn as x.previous.bnn): what was killed or ended by
+ * the callback goes on from there with bnn_sampler_load and this call, bit for bit.
+ *
+ * [in] store: where samples go, which must be of the sampler's model; NULL keeps none; path: of the file, UTF-8, path_len bytes; every: steps between two
+ * writings of the state, 0 for none but the last; callback: NULL or called before each step with the steps that are made and all there are. [out] drawn: how
+ * many samples fell due, those among them that were stored already. Errors: those of bnn_sampler_step, bnn_store_append and bnn_sampler_save; BNN_ERR_INVALID
+ * where the store has another sample in a sample's place; BNN_ERR_INTERRUPTED when the callback or the schedule's ended it: the state is then in the file.
+ * Where every step is made already, nothing is done.
+ */
+bnn_status bnn_sampler_run(bnn_sampler *sampler,
+                           bnn_store *store,
+                           const char *path,
+                           size_t path_len,
+                           uint64_t every,
+                           bnn_progress_callback callback,
+                           void *user_data,
+                           size_t *drawn,
+                           bnn_error *err);
+
+/**
  * Reports the energies of a chain while it sampled, over its temperature, from what bnn_sampler_report gave after each sampling step.
  *
  * [in] log_post: n numbers, at least 40; kinetic: n temperatures, or NULL for a method without momenta; n_params: d; temperature: T, above 0

@@ -635,6 +635,14 @@ class sampler : public detail::handle<bnn_sampler, bnn_sampler_free> {
     h.call(bnn_sampler_curvature_with_gradients, *this, products, h.c(), &h, r);
     return r;
   }
+  /// Calls bnn_sampler_run: how many samples fell due. Without a store none are kept.
+  std::size_t run(store *samples, std::string_view path, std::uint64_t every = 0, progress on = nullptr) {
+    detail::hook<std::uint64_t, std::uint64_t> h(std::move(on));
+    std::size_t drawn = 0;
+    bnn_store *to = samples ? samples->get() : nullptr;
+    h.call(bnn_sampler_run, *this, to, path, every, h.c(), &h, &drawn);
+    return drawn;
+  }
   bnn::report missing(const store &s) const { return reported(bnn_sampler_missing, s); }  ///< Calls bnn_sampler_missing.
 
  private:

@@ -40,7 +40,7 @@ fn phase_number(p: Phase) -> i32 {
 
 pub(super) struct Inner {
     pub session: Session<Device>,
-    schedule: ScheduleOf,
+    pub(super) schedule: ScheduleOf,
     vocab_size: usize,  // of the model; 0 on gradients of the caller's
     tokens: Batch,      // the caller's, and of what is read out
     narrowed: Vec<f32>, // a gradient in double

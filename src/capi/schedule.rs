@@ -1,7 +1,6 @@
 //! A caller's own schedule: a callback before each step.
 
 use super::guard::call_back;
-use super::status::Fail;
 use crate::error::Error;
 use crate::samplers::Factors;
 use std::ffi::c_void;
@@ -50,7 +49,7 @@ impl ScheduleOf {
     }
 
     /// Returns the factors of a step; `None` without a callback.
-    pub fn at(&self, step: u64) -> Result<Option<Factors>, Fail> {
+    pub fn at(&self, step: u64) -> Result<Option<Factors>, Error> {
         let Some(callback) = self.callback else {
             return Ok(None);
         };
@@ -60,7 +59,7 @@ impl ScheduleOf {
             callback(self.user_data, step, &mut step_size, &mut temperature)
         });
         match on {
-            0 => Err(Error::Interrupted.into()),
+            0 => Err(Error::Interrupted),
             _ => Ok(Some(Factors {
                 step_size,
                 temperature,

@@ -9,10 +9,47 @@ use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::inference::forecast::curvature_lines;
 use crate::inference::temperature_band::equilibrium_sd;
-use crate::inference::{ChainEnd, Session, StepReport, TrajectoryForecast};
-use crate::samplers::{ChainConfig, ExtremeEigenvalues, Phase};
-use crate::store::{Store, keep_generation};
-use std::path::Path;
+use crate::inference::{ChainEnd, Passenger, Session, StepReport, TrajectoryForecast, drive};
+use crate::samplers::{ChainConfig, ExtremeEigenvalues};
+use crate::store::Store;
+
+/// What a person sees of a chain that is driven.
+struct Seen<'a, 'r> {
+    run: &'a Run<'r>,
+    progress: Progress,
+    /// The step before which the curvature is looked at.
+    looks: Option<u64>,
+    meter: &'a Meter,
+    ctx: &'a mut Context,
+}
+
+impl Passenger<Device> for Seen<'_, '_> {
+    fn before(&mut self, session: &mut Session<Device>) -> Result<()> {
+        self.ctx.check_stop()?;
+        match self.looks {
+            // Where that is broken off, the state is kept, and the next process looks.
+            Some(at) if session.steps_made() == at => self.run.look_at_curvature(session, self.ctx),
+            _ => Ok(()),
+        }
+    }
+
+    fn after(&mut self, session: &mut Session<Device>, report: &StepReport) -> Result<()> {
+        let made = session.steps_made();
+        if made == session.inference().mass_steps() {
+            self.run.say_stability(session, self.ctx)?;
+        }
+        if made == session.inference().steps_before_sampling() {
+            self.run.say_warmed(session, self.ctx)?;
+        }
+        let line = || self.run.progress_line(report);
+        self.progress.at(&mut self.ctx.log, made, line);
+        Ok(())
+    }
+
+    fn saved(&mut self, session: &Session<Device>) -> Result<()> {
+        self.meter.keep(session)
+    }
+}
 
 impl Run<'_> {
     /// Runs one chain to its end.
@@ -31,7 +68,6 @@ impl Run<'_> {
         let before = store.len();
         self.check_begun(index, store, ctx)?;
         let session = self.session(index, device, &path)?;
-        store.set_target(session.identity()?)?;
         if index == 0 {
             self.record_config()?;
         }
@@ -43,44 +79,17 @@ impl Run<'_> {
             self.say_stability(&session, ctx)?;
         }
         let (total, made) = (session.total_steps(), session.steps_made());
-        let mut progress = Progress::new(&format!("chain {index}"), made, total);
-        let mut params = vec![0.0; session.parameters()];
-        let mut drawn = 0;
-        while session.phase() != Phase::Done {
-            if ctx.stopped() {
-                save(&mut session, &path, meter)?;
-                return Err(Error::Interrupted);
-            }
+        let mut seen = Seen {
+            run: self,
+            progress: Progress::new(&format!("chain {index}"), made, total),
             // At its start, with the mass that it has there, and on its own first batch.
-            let looks = index == 0 || self.config.auto_step;
-            if looks && session.steps_made() == mass_at {
-                match self.look_at_curvature(&mut session, ctx) {
-                    // The state is kept, and the next process looks.
-                    Err(Error::Interrupted) => continue,
-                    looked => looked?,
-                }
-            }
-            let report = session.step()?;
-            let made = session.steps_made();
-            if made == mass_at {
-                self.say_stability(&session, ctx)?;
-            }
-            if made == session.inference().steps_before_sampling() {
-                self.say_warmed(&session, ctx)?;
-            }
-            if report.sample_due {
-                session.read_params(&mut params)?;
-                store
-                    .append(index, made, &params)
-                    .map_err(drawn_otherwise)?;
-                drawn += 1;
-            }
-            if made.is_multiple_of(self.config.checkpoint_every) || made == total {
-                save(&mut session, &path, meter)?;
-            }
-            progress.at(&mut ctx.log, made, || self.progress_line(&report));
-        }
-        drop(progress);
+            looks: (index == 0 || self.config.auto_step).then_some(mass_at),
+            meter,
+            ctx,
+        };
+        let every = self.config.checkpoint_every;
+        let drawn = drive(&mut session, Some(store), (&path, every), &mut seen)?;
+        drop(seen);
         meter.end();
         let again = drawn - (store.len() - before);
         if again > 0 {
@@ -168,26 +177,5 @@ impl Run<'_> {
             show("kinetic", report.kinetic_temperature),
             show("configurational", report.configurational_temperature),
         )
-    }
-}
-
-/// Writes a chain's file, and what it has cost; the file before is kept beside it.
-pub(super) fn save(session: &mut Session<Device>, path: &Path, meter: &Meter) -> Result<()> {
-    keep_generation(path)?;
-    session.save(path)?;
-    meter.keep(session)
-}
-
-/// Says what it means that a stored sample is not the one that the chain has drawn.
-fn drawn_otherwise(e: Error) -> Error {
-    match e {
-        Error::Mismatch { path, what, .. } if what.contains("parameters") => {
-            Error::conflict(format!(
-                "{} holds another sample than this chain has drawn at that step: was the run begun on another processor, or with another BNN_ISA? \
-                 Go on with that one, or move the chain's samples from that step on out of the folder",
-                path.display()
-            ))
-        }
-        e => e,
     }
 }

@@ -12,11 +12,10 @@ use crate::inference::baseline_file::BaselineFile;
 use crate::inference::controls::{AdamwRun, Contender, Control, FirstModels, compare_with};
 use crate::inference::held_out::HeldOutScores;
 use crate::inference::scoring::Models;
-use crate::inference::{Session, Target, counted, spread};
+use crate::inference::{Passenger, Session, StepReport, Target, counted, drive, spread};
 use crate::posterior::Prior;
-use crate::samplers::Phase;
 use crate::settings::{Controls, Settings};
-use crate::store::{Dtype, FolderLock, Provenance, Store, keep_generation};
+use crate::store::{Dtype, FolderLock, Provenance, Store};
 use std::path::{Path, PathBuf};
 
 /// A store, and which of its states predict.
@@ -34,6 +33,24 @@ impl States {
 
     fn models(&self) -> Models<'_> {
         Models::Stored(&self.store, &self.used)
+    }
+}
+
+/// What a person sees of the chain without noise.
+struct Cold<'a> {
+    progress: Progress,
+    ctx: &'a mut Context,
+}
+
+impl Passenger<Device> for Cold<'_> {
+    fn before(&mut self, _: &mut Session<Device>) -> Result<()> {
+        self.ctx.check_stop()
+    }
+
+    fn after(&mut self, session: &mut Session<Device>, _: &StepReport) -> Result<()> {
+        let made = session.steps_made();
+        self.progress.at(&mut self.ctx.log, made, String::new);
+        Ok(())
     }
 }
 
@@ -226,26 +243,12 @@ impl Evaluation<'_> {
         ctx: &mut Context,
     ) -> Result<()> {
         let (made, total) = (session.steps_made(), session.total_steps());
-        let mut progress = Progress::new("chain without noise", made, total);
-        let mut params = vec![0.0; session.parameters()];
-        while session.phase() != Phase::Done {
-            let report = session.step()?;
-            let made = session.steps_made();
-            if report.sample_due {
-                session.read_params(&mut params)?;
-                store.append(0, made, &params)?;
-            }
-            let stopped = ctx.stopped();
-            if stopped || made.is_multiple_of(self.config.checkpoint_every) || made == total {
-                keep_generation(path)?;
-                session.save(path)?;
-            }
-            if stopped && made < total {
-                return Err(Error::Interrupted);
-            }
-            progress.at(&mut ctx.log, made, String::new);
-        }
-        Ok(())
+        let mut seen = Cold {
+            progress: Progress::new("chain without noise", made, total),
+            ctx,
+        };
+        let every = self.config.checkpoint_every;
+        drive(session, Some(store), (path, every), &mut seen).map(drop)
     }
 
     /// Returns the first chain's settings at T = 0, with the step that its warm-up may have found.

@@ -1,6 +1,5 @@
 //! Fits on a GPT's posterior (ekf, vi, laplace, swag, ivon, ema, snapshots), one or several: epochs of batches, a checkpoint, then draws into the store.
 
-use super::chain::save;
 use super::config::{
     Config, CovarianceStructure, GaussianMethod, Value as SettingValue, expect_unedited, word,
 };
@@ -14,8 +13,8 @@ use super::train_report::{TrainReport, said};
 use super::{Context, hex};
 use crate::backend::Device;
 use crate::error::{Error, Result};
-use crate::inference::Session;
 use crate::inference::monitors::{FitRecorder, FitTrace};
+use crate::inference::{Passenger, Session, StepReport, drive};
 use crate::metrics::split_loss_watched;
 use crate::samplers::GaussianFit;
 use crate::store::Store;
@@ -128,28 +127,51 @@ fn step_to_the_end(
         1 => c.sampler.name().to_owned(),
         _ => format!("{} {}", c.sampler, session.inference().chain()),
     };
-    let mut progress = Progress::new(&name, session.steps_made(), total);
-    let mut epoch_start = Instant::now();
-    while session.steps_made() < total {
-        if ctx.stopped() {
-            save(session, path, meter)?;
-            return Err(Error::Interrupted);
-        }
-        let loss = session.step()?.log_lik.map_or(f64::NAN, |l| -l);
-        let made = session.steps_made();
-        if made.is_multiple_of(per_epoch) {
-            let sd = session.average_sd(c.prior_std.powi(-2))?;
-            if let Some(trace) = session.monitor_mut::<FitRecorder>() {
-                trace.epoch(sd, epoch_start.elapsed().as_secs_f64())?;
-            }
-            epoch_start = Instant::now();
-        }
-        if made.is_multiple_of(c.checkpoint_every) || made == total {
-            save(session, path, meter)?;
-        }
-        progress.at(&mut ctx.log, made, || format!("loss {loss:.4}"));
+    let mut seen = Seen {
+        progress: Progress::new(&name, session.steps_made(), total),
+        per_epoch,
+        precision: c.prior_std.powi(-2),
+        epoch_start: Instant::now(),
+        meter,
+        ctx,
+    };
+    drive(session, None, (path, c.checkpoint_every), &mut seen).map(drop)
+}
+
+/// What a person sees of a fit that is driven, and what is kept of each epoch.
+struct Seen<'a> {
+    progress: Progress,
+    per_epoch: u64,
+    precision: f64,
+    epoch_start: Instant,
+    meter: &'a Meter,
+    ctx: &'a mut Context,
+}
+
+impl Passenger<Device> for Seen<'_> {
+    fn before(&mut self, _: &mut Session<Device>) -> Result<()> {
+        self.ctx.check_stop()
     }
-    Ok(())
+
+    fn after(&mut self, session: &mut Session<Device>, report: &StepReport) -> Result<()> {
+        let made = session.steps_made();
+        if made.is_multiple_of(self.per_epoch) {
+            let sd = session.average_sd(self.precision)?;
+            let seconds = self.epoch_start.elapsed().as_secs_f64();
+            if let Some(trace) = session.monitor_mut::<FitRecorder>() {
+                trace.epoch(sd, seconds)?;
+            }
+            self.epoch_start = Instant::now();
+        }
+        let loss = report.log_lik.map_or(f64::NAN, |l| -l);
+        let line = || format!("loss {loss:.4}");
+        self.progress.at(&mut self.ctx.log, made, line);
+        Ok(())
+    }
+
+    fn saved(&mut self, session: &Session<Device>) -> Result<()> {
+        self.meter.keep(session)
+    }
 }
 
 /// What is said of one fit that is done and has left its draws.

@@ -203,6 +203,19 @@ static void chains(const bnn::model &model, const bnn::corpus &corpus, const std
   }
   HOLDS(steps == 64 || steps == 62);
   HOLDS(thrown([&] { a.step(); }) == BNN_ERR_DONE && a.missing(store).u64("missing") == 0);
+  // In one call, which is ended and goes on from its file.
+  const std::string run = folder + "/cpp_run.bnn";
+  bnn::store driven(model, corpus, o, folder + "/cpp_driven");
+  bnn::sampler c(model, corpus, o);
+  const auto until_33 = [](std::uint64_t done, std::uint64_t total) { return total >= 62 && done < 33; };
+  HOLDS(thrown([&] { c.run(&driven, run, 10, until_33); }) == BNN_ERR_INTERRUPTED);
+  bnn::sampler gone_on = bnn::sampler::load(model, corpus, o, run);
+  HOLDS(gone_on.run(&driven, run, 10) == 2 && gone_on.run(&driven, run) == 0 && driven.size() == store.size());
+  for (std::size_t i = 0; i < store.size(); ++i) HOLDS(driven.at(i).params == store.at(i).params && driven.at(i).step == store.at(i).step);
+  HOLDS(gone_on.params() == b.params() && bnn::check_checkpoint(run, false).u64("whole") == 1);
+  HOLDS(bnn::check_checkpoint(folder + "/cpp_run.previous.bnn", false).u64("steps") == 60);
+  bnn::sampler alone(model, corpus, o);
+  HOLDS(alone.run(nullptr, folder + "/cpp_alone.bnn") == 3 && alone.params() == b.params());
   HOLDS(a.momenta().size() == a.mass().size() && a.mass()[0] > 0 && a.step_size()["step_size"] > 0);
   HOLDS(a.temperature(0).u64("count") == 60 && a.energy()["kinetic.mean"] > 0 && a.curvature(2, std::size_t(1))["largest"] > 0);
   HOLDS(a.free_diffusion(20, 60)["rms"] > 0);

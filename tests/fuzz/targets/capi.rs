@@ -162,6 +162,7 @@ fn step(s: &mut State) {
         bnn_sampler_set_schedule(1 2 3 4)
         bnn_sampler_set_mass(1 2 3 4)
         bnn_sampler_set_gradient_noise(1 2 3 4)
+        bnn_sampler_run(1 2 3 4 5 6 7 8 9)
         bnn_sampler_step(1 2 3 4)
         bnn_sampler_step_tokens(1 2 3 4 5 6 7)
         bnn_sampler_step_gradient(1 2 3 4 5 6 7 8)
