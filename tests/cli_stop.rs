@@ -163,7 +163,7 @@ fn a_run_that_was_stopped_or_killed_goes_on_bit_for_bit() {
     }
 }
 
-/// The same of a mass that follows the chain, whose mean squares are then part of its state.
+/// A chain whose mass follows it has the mean squares in its state.
 #[cfg(unix)]
 #[test]
 fn a_stopped_run_whose_mass_follows_it_goes_on_bit_for_bit() {

@@ -92,7 +92,7 @@ fn dense(given: &[Given], [v, c]: [usize; 2]) -> DMatrix<f64> {
     h
 }
 
-/// The same with the factors apart.
+/// Returns the Kronecker-factored Hessian: the factors apart.
 fn factored(given: &[Given], [v, c]: [usize; 2]) -> DMatrix<f64> {
     let (mut outputs, mut inputs) = (DMatrix::zeros(v, v), DMatrix::zeros(c, c));
     for g in given {

@@ -27,7 +27,7 @@ impl Place {
         Self::of(CAT, small, start, 0.7)
     }
 
-    /// As the command has it, which keeps the start in a file of its own.
+    /// Returns the target as the command has it, which keeps the start in a file of its own.
     fn kept(&self) -> Target<'_> {
         Target {
             start_sha256: Some(params_sha256(&self.start)),

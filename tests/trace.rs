@@ -74,7 +74,7 @@ fn steps(s: &mut Session<Cpu>, n: u64) {
     (0..n).for_each(|_| _ = s.step().unwrap());
 }
 
-/// As the command saves: the file before stays beside it.
+/// Saves as the command does: the file before stays beside it.
 fn save(s: &mut Session<Cpu>, path: &Path) {
     keep_generation(path).unwrap();
     s.save(path).unwrap();

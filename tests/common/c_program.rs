@@ -100,7 +100,7 @@ pub fn documented(name: &str, valgrind: bool) -> String {
     documented_in(dir.path(), name, valgrind, &[])
 }
 
-/// The same in a folder that is looked at afterwards.
+/// Builds and runs one in a folder that is looked at afterwards.
 pub fn documented_in(dir: &Path, name: &str, valgrind: bool, more: &[&str]) -> String {
     let source = root().join("tests/capi").join(name);
     let source = match name {

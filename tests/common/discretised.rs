@@ -90,7 +90,7 @@ impl Target {
         self.mass.len()
     }
 
-    /// Of the state: positions, and momenta where there are any.
+    /// Returns the length of the state: positions, and momenta where there are any.
     pub fn state_len(&self, c: &ChainConfig) -> usize {
         self.dim() * (1 + c.method.has_momenta() as usize)
     }

@@ -58,7 +58,7 @@ pub fn gradient(grad: &mut Vec<f32>, rows: usize, t: usize) -> WeightGrad<'_, Cp
     }
 }
 
-/// As [`gradient`], with the squares by sequence.
+/// Returns what [`gradient`] does, with the squares by sequence.
 pub fn with_squares<'a>(
     grad: &'a mut Vec<f32>,
     squares: &'a mut Vec<f32>,
