@@ -287,6 +287,26 @@ fn a_loaded_sampler_goes_on_bit_for_bit() {
     documented("state", false);
 }
 
+/// The program that the header begins with does what it says, from a folder without anything.
+#[test]
+fn the_program_at_the_headers_head_runs() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let program = dir.path().join("first");
+    build(&root().join("tests/capi/first.c"), &program, true);
+    let in_its_folder = ["sh", "-c", "cd \"$(dirname \"$0\")\" && exec \"$0\""];
+    let out = text(&run(&program, &in_its_folder, &[]));
+    let (head, written) = out.split_once('\n').expect("two lines");
+    let loss = head
+        .strip_prefix("the average: ")
+        .and_then(|l| l.strip_suffix(" nats per token"));
+    let loss: f64 = loss.expect("a loss").parse().expect("a number");
+    assert!((1.5..2.8).contains(&loss), "{out}");
+    assert!(written.trim_end().len() > 60, "{out}");
+    for kept in ["chain.bnn", "samples", "models"] {
+        assert!(dir.path().join(kept).exists(), "{kept}");
+    }
+}
+
 #[test]
 fn texts_written_together_are_those_written_alone() {
     documented("texts", true);

@@ -2,6 +2,8 @@
 
 #[path = "common/abi.rs"]
 mod abi;
+#[path = "common/manual.rs"]
+mod manual;
 
 use abi::Abi;
 use std::collections::BTreeSet;
@@ -19,7 +21,23 @@ fn generated() -> String {
         .with_src(root().join("src/capi/mod.rs"));
     let mut text = Vec::new();
     builder.generate().expect("a header").write(&mut text);
-    String::from_utf8(text).expect("UTF-8")
+    let raw = String::from_utf8(text).expect("UTF-8");
+    let first = std::fs::read_to_string(root().join("tests/capi/first.c")).expect("a program");
+    manual::header(&raw, &first)
+}
+
+/// No line is longer than people's windows, and each function says since when it is there.
+#[test]
+fn the_header_reads_like_a_manual() {
+    let text = generated();
+    let long: Vec<&str> = text.lines().filter(|l| l.chars().count() > 100).collect();
+    assert!(long.is_empty(), "{long:?}");
+    let functions = declared().len();
+    assert_eq!(
+        text.matches("Since 0.").count(),
+        functions,
+        "one for each of {functions}"
+    );
 }
 
 #[test]
