@@ -17,7 +17,7 @@ fn config(method: Method) -> ChainConfig {
         c.thermostat_mass = 1e12;
         let rate = c.alpha / c.sigma.powi(2);
         c.xi = Some(match method {
-            Method::Sgnht => c.alpha,
+            Method::Sgnht | Method::Ccadl => c.alpha,
             // 2 gamma h - (gamma h)^2 = 2 alpha h / sigma^2
             _ => (1.0 - (1.0 - 2.0 * rate * c.step_size).sqrt()) / c.step_size * c.sigma.powi(2),
         });

@@ -14,7 +14,7 @@
 //! |---|---|---|---|---|
 //! | SGHMC; SGNHT, Ding | 1 - gamma h | 0 | h | T / (1 - gamma h / 2); T |
 //! | SGHMC, Euler; SGNHT, Euler | 1 - gamma h | h | 0 | T / (1 - gamma h / 2); T |
-//! | BAOA, SGNHT | exp(-gamma h) | h / 2 | h / 2 | T |
+//! | BAOA, SGNHT, CCAdL | exp(-gamma h) | h / 2 | h / 2 | T |
 //! | SGLD, SGLRW | 0 | 0 | epsilon^1/2 | 2 T |
 //!
 //! Second moments follow by a recursion over the steps, exactly, whatever the schedules. A `beta` counts as noise that is there. Momenta begin at

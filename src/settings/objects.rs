@@ -135,6 +135,7 @@ impl Settings {
             alpha: self.alpha.unwrap_or(usual.alpha),
             xi: self.xi,
             thermostat_mass: self.thermostat_mass.unwrap_or(usual.thermostat_mass),
+            thermostats: self.thermostat,
             ..usual
         };
         if let Some(momentum) = self.momentum {
