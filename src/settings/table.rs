@@ -289,7 +289,8 @@ settings! { case =>
         /// Centre of the prior: zero, or the parameters that the chain starts from (pretrained).
         prior_center: PriorCenter = case.preset(PriorCenter::Zero, PriorCenter::Pretrained), ANY, GPT;
         /// Unit of `prior_std`: absolute (1), relative (|w| + 1e-4 of the weights w that the chain starts from), or fan_in (for the weights of each matrix of a
-        /// block and of an untied head 1 / sqrt(its inputs); 1 for embeddings, gains and biases).
+        /// block and of an untied head 1 / sqrt(its inputs); 1 for embeddings, gains and biases). Or fitted: the marginal likelihood at the baseline chooses a standard
+        /// deviation for each tensor, in place of `prior_std`, for a normal prior about zero; `bnn train` alone has it.
         prior_scale: PriorUnit = PriorUnit::Absolute, ANY, GPT;
         /// Power of the likelihood. Unlike the temperature it leaves the prior alone.
         likelihood_weight: f64 = 1.0, ABOVE_0, CHAIN, before: Some("1.0");
