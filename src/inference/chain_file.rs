@@ -504,7 +504,7 @@ impl ChainFile {
             kinetic,
             parameters: parameters as usize,
         };
-        Ok(each.iter().map(of).collect())
+        memory::collect(each.iter().map(of), "a chain's thermostats")
     }
 
     /// Returns where the chain began: what the file has, or the caller's own parameters if they are those that it names.
