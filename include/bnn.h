@@ -1313,8 +1313,8 @@ bnn_status bnn_evaluator_logits(bnn_evaluator *evaluator,
  *
  * [in] corpus: its text; NULL where every batch is the caller's, and num_data says how many data
  * they are of; options: sampler; of chains step_size, alpha or momentum, sigma, beta,
- * noise_correction, xi, thermostat_mass, the schedules, warmup_steps, sampling_steps, thinning,
- * chain, preconditioner and its settings, auto_step, step_tolerance, step_growth,
+ * noise_correction, xi, thermostat_mass, thermostat, the schedules, warmup_steps, sampling_steps,
+ * thinning, chain, preconditioner and its settings, auto_step, step_tolerance, step_growth,
  * temperature_every, llc_every; of ekf, vi, laplace, swag, ivon, ema and snapshots num_epochs,
  * step_size, chain, init_sd, transition_sd, ekf_labels, init_log_scale, vi_n_samples,
  * stick_the_landing, laplace_structure, laplace_labels, laplace_fit_prior, swag_every, swag_rank,
@@ -1525,7 +1525,7 @@ bnn_status bnn_sampler_set_mass_cholesky(bnn_sampler *sampler,
  * Sets the variances of the gradient's noise of a chain on gradients of the caller's, before
  * sampling begins: the step then makes up for their heat. An estimate of them (option
  * noise_correction) ends. [in] variance: n floats of 0 or more. Errors: BNN_ERR_INVALID for methods
- * but baoa and for a model's posterior, whose options have noise_correction.
+ * but baoa and ccadl and for a model's posterior, whose options have noise_correction.
  *
  * Since 0.1.0.
  */
@@ -1859,11 +1859,12 @@ bnn_status bnn_sampler_forecast(const bnn_sampler *sampler,
  * [in] index: as bnn_model_tensor has it, or the range's. [out] report: kinetic.mean, kinetic.sd,
  * kinetic.std_error: the mean of m^2 / M' over the momenta: mean over the steps, standard deviation
  * of one step's value, standard error of the mean by batch means (NaN with fewer than 2 and 10
- * values; all NaN without momenta); kinetic.expected: what that mean is in equilibrium;
- * configurational.mean, .sd, .std_error: those of minus the mean of (theta - theta_0) * grad;
- * equilibrium_sd: of one step's value if the target were Gaussian about the start and the chain in
- * equilibrium, T sqrt(2 / d); count: how often they were taken. Errors: BNN_ERR_INVALID for
- * normals, where none are taken, and past the last.
+ * values; all NaN without momenta); kinetic.expected: what that mean is in equilibrium; with
+ * `thermostat` = tensor xi.mean, .sd, .std_error: those of the friction of the tensor's own
+ * thermostat; configurational.mean, .sd, .std_error: those of minus the mean of (theta - theta_0) *
+ * grad; equilibrium_sd: of one step's value if the target were Gaussian about the start and the
+ * chain in equilibrium, T sqrt(2 / d); count: how often they were taken. Errors: BNN_ERR_INVALID
+ * for normals, where none are taken, and past the last.
  *
  * Since 0.1.0.
  */

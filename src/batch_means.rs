@@ -97,6 +97,11 @@ impl BatchMeans {
         Ok(all)
     }
 
+    /// Returns how many numbers come together.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
     /// All that it takes to go on, beside [`BatchMeans::count`]: means, sums of squared deviations, the batches' sums.
     ///
     /// # Panics

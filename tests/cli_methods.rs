@@ -454,6 +454,11 @@ fn every_choice_runs_and_makes_another_chain() {
         ("--sampler sgnht", 4),
         ("--sampler sgnht --xi 0", 4),
         ("--sampler sgnht --xi 30 --thermostat-mass 1", 4),
+        ("--sampler sgnht --thermostat tensor", 4),
+        ("--sampler ccadl", 4),
+        ("--sampler ccadl --thermostat tensor", 4),
+        ("--prior-scale fan_in", 4),
+        ("--prior-scale fitted", 4),
         ("--sampler sgnht_ding", 4),
         ("--sampler sgnht_euler", 4),
         ("--sampler sglrw", 4),
@@ -617,4 +622,66 @@ fn nothing_to_score(run: &Path, folder: &Path) {
     let scored = evaluation.losses("val", &mut ctx);
     let text = scored.map(|_| ()).expect_err("no score").to_string();
     assert_eq!(text, "samples to score: expected at least one, got 0");
+}
+
+/// A prior that was fitted lies with its run: a run that is broken off goes on with it, bit for bit, and not with another. Each tensor's thermostat does so too.
+#[test]
+fn a_fitted_prior_and_thermostats_of_tensors_go_on_with_their_run() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let more = "--sampler ccadl --thermostat tensor --prior-scale fitted --temperature-every 1";
+    let whole = json(&train(dir.path(), more));
+    let shorter = TINY.replace("--sampling-steps 40", "--sampling-steps 20");
+    let args: Vec<&str> = ["train", "--json"]
+        .into_iter()
+        .chain(shorter.split_whitespace())
+        .chain(more.split_whitespace())
+        .collect();
+    let short = json(&command::run(dir.path(), &args));
+    let (run, m) = metrics(dir.path(), &short);
+    let tensors = m["chains"][0]["tensors"].as_array().expect("tensors");
+    let prior = std::fs::read_to_string(run.join("prior.json")).expect("the prior");
+    let found: Value = serde_json::from_str(&prior).expect("JSON");
+    let of = found["tensors"].as_array().expect("tensors");
+    assert_eq!(tensors.len(), of.len());
+    let mean = |t: &Value, key: &str| t[key]["mean"].as_f64().expect("a mean");
+    let first = mean(&tensors[0], "xi");
+    assert!(tensors.iter().any(|t| mean(t, "xi") != first));
+    assert!(tensors.iter().all(|t| mean(t, "kinetic") > 0.0));
+    let log = std::fs::read_dir(&run).expect("a folder").flatten();
+    let logs = log.filter(|f| f.path().extension().is_some_and(|e| e == "log"));
+    let said: String = logs
+        .map(|f| std::fs::read_to_string(f.path()).expect("a log"))
+        .collect();
+    assert!(
+        said.contains("fitted by the marginal likelihood")
+            && said.contains("thermostats by tensor")
+    );
+
+    let path = run.to_str().expect("UTF-8");
+    let longer = |steps: &str| {
+        let args = [
+            "train",
+            "--json",
+            "--resume",
+            path,
+            "--sampling-steps",
+            steps,
+        ];
+        command::run(dir.path(), &args)
+    };
+    assert_eq!(json(&longer("40"))["samples_hash"], whole["samples_hash"]);
+    let sd = of[0]["sd"].as_f64().expect("a number");
+    let other = prior.replacen(&sd.to_string(), &(0.9 * sd).to_string(), 1);
+    assert_ne!(other, prior);
+    std::fs::write(run.join("prior.json"), other).expect("written");
+    let refused = longer("60");
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("prior_scale"), "{said}");
+    std::fs::write(run.join("prior.json"), prior).expect("written");
+    assert!(longer("60").status.success());
+    for bad in ["--prior-family laplace", "--prior-center pretrained"] {
+        let out = train(dir.path(), &format!("--prior-scale fitted {bad}"));
+        assert_eq!(out.status.code(), Some(2), "{bad}");
+    }
 }

@@ -88,6 +88,10 @@ fn cases(method: Method) -> [(ChainConfig, Target); 2] {
             (config(method, 0.5, (0.9, 1.3), 1.6, 0.6, 0.5), 1.6),
             (config(method, 0.25, (0.7, 0.8), 0.7, 1.7, 2.0), 5.0),
         ],
+        Method::Ccadl => [
+            (config(method, 0.5, (0.9, 1.3), 0.0, 0.6, 0.5), 1.6),
+            (config(method, 0.25, (0.7, 0.8), 0.0, 1.7, 2.0), 5.0),
+        ],
         Method::SgnhtDing => [
             (config(method, 0.3, (0.9, 1.3), 1.6, 0.6, 0.5), 1.6),
             (config(method, 0.2, (0.7, 0.8), 0.7, 1.7, 2.0), 5.0),
@@ -249,7 +253,7 @@ fn check(method: Method) {
         }
         if let Some(other) = match method {
             Method::Sghmc => Some(Method::SghmcEuler),
-            Method::Sgnht => Some(Method::SgnhtDing),
+            Method::Sgnht | Method::Ccadl => Some(Method::SgnhtDing),
             Method::SgnhtDing => Some(Method::SgnhtEuler),
             Method::Sglrw => Some(Method::Sgld),
             _ => None,
@@ -282,7 +286,7 @@ fn check(method: Method) {
 fn thermostat(c: &ChainConfig, on: &Target, xi: &[f64]) {
     let mut want = c.xi.unwrap();
     let s = stationary(c, on);
-    if c.method == Method::Sgnht {
+    if matches!(c.method, Method::Sgnht | Method::Ccadl) {
         // The friction is that of the middle of a step; xi is seen at its end, half a thermostat's step later.
         want -= 0.5 * c.step_size * (kicked(c, on, &s) - c.temperature) / c.thermostat_mass;
     }
@@ -328,6 +332,12 @@ fn gaussian_baoa() {
 #[test]
 fn gaussian_sgnht() {
     check(Method::Sgnht);
+}
+
+/// Without known noise; with it, see `tests/thermostats.rs`.
+#[test]
+fn gaussian_ccadl() {
+    check(Method::Ccadl);
 }
 
 #[test]

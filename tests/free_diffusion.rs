@@ -17,7 +17,7 @@ fn config(method: Method) -> ChainConfig {
         c.thermostat_mass = 1e12;
         let rate = c.alpha / c.sigma.powi(2);
         c.xi = Some(match method {
-            Method::Sgnht => c.alpha,
+            Method::Sgnht | Method::Ccadl => c.alpha,
             // 2 gamma h - (gamma h)^2 = 2 alpha h / sigma^2
             _ => (1.0 - (1.0 - 2.0 * rate * c.step_size).sqrt()) / c.step_size * c.sigma.powi(2),
         });
@@ -180,4 +180,25 @@ fn expected_temperatures_are_those_of_the_frictions_step() {
         assert_eq!(of(method), Some(0.7));
     }
     assert_eq!((of(Method::Sgld), of(Method::Sglrw)), (None, None));
+}
+
+/// Where parameters have frictions of their own there is no one displacement.
+#[test]
+fn several_frictions_are_refused() {
+    let light = Lightness::new(None, 4, 1.2);
+    let new = |c: &ChainConfig| FreeDiffusion::new(c, light, 10, 40);
+    let c = config(Method::Ccadl);
+    assert!(new(&c).is_ok());
+    let tensor = ChainConfig {
+        thermostats: bnn::samplers::Thermostats::Tensor,
+        ..c.clone()
+    };
+    let estimated = ChainConfig {
+        noise_correction: bnn::samplers::NoiseCorrection::Diagonal,
+        ..c
+    };
+    for c in [tensor, estimated] {
+        let said = new(&c).unwrap_err().to_string();
+        assert!(said.contains("free diffusion"), "{said}");
+    }
 }

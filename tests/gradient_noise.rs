@@ -154,6 +154,38 @@ fn the_error_is_of_third_order_and_the_uncorrected_one_of_first() {
     assert!(error(0.1, false) > 100.0 * error(0.1, true));
 }
 
+/// The methods that have one number for all parameters take a gradient's noise of the variance beta T^2 M for their own: with it they have the law that they
+/// have without both. The vector that BAOA takes is of such variances.
+#[test]
+fn beta_is_the_variance_over_the_mass_and_the_square_of_t() {
+    for method in [Method::Sgld, Method::Sghmc, Method::SghmcEuler] {
+        let c = ChainConfig {
+            temperature: 0.6,
+            alpha: if method.has_momenta() { 0.9 } else { 0.0 },
+            sigma: if method.has_momenta() { 1.3 } else { 1.0 },
+            beta: 1.4,
+            ..ChainConfig::new(method, 0.1)
+        };
+        let without = ChainConfig {
+            beta: 0.0,
+            ..c.clone()
+        };
+        let of = |gradient_noise: f64| Direction {
+            lambda: 1.2,
+            mass: 1.7,
+            gradient_noise,
+        };
+        let known = c.beta * c.temperature.powi(2) * 1.7;
+        let (got, want) = (
+            plane::stationary(&c, &of(known)),
+            plane::stationary(&without, &of(0.0)),
+        );
+        let wrong = plane::stationary(&c, &of(1.3 * known));
+        assert!((got[0][0] / want[0][0] - 1.0).abs() < 1e-9, "{method}");
+        assert!((wrong[0][0] / want[0][0] - 1.0).abs() > 1e-3, "{method}");
+    }
+}
+
 /// Independent coordinates a direction, steps that are forgotten, steps that are averaged.
 const COPIES: usize = 2048;
 const BURN_IN: u64 = 200;
@@ -269,6 +301,14 @@ fn the_heat_that_is_left_is_counted() {
     let mean = kinetic.iter().sum::<f64>() / 4.0;
     assert!((baoa::expected_kinetic(0.6, Some(&heat)) / mean - 1.0).abs() < 1e-6);
     assert_eq!(baoa::expected_kinetic(0.6, None), 0.6);
+    // A thermostat takes it out on average, and noise has its friction beside the chain's.
+    let ccadl = ChainConfig {
+        method: Method::Ccadl,
+        ..c.clone()
+    };
+    let of = NoiseHeat::new(&ccadl, &variance, Some(&[2.0; 4]));
+    assert_eq!((of.damped, of.clamped, of.residual), (0.0, 0.25, 0.0));
+    assert_eq!(of.per_mass, heat.per_mass);
     let frozen = ChainConfig {
         temperature: 0.0,
         ..c
@@ -618,7 +658,8 @@ fn settings_with_another_correction_are_another_chain() {
 
 #[test]
 fn it_is_refused_where_it_has_no_use() {
-    for method in Method::ALL.into_iter().filter(|m| *m != Method::Baoa) {
+    let takes = |m: &Method| matches!(m, Method::Baoa | Method::Ccadl);
+    for method in Method::ALL.into_iter().filter(|m| !takes(m)) {
         let mut c = ChainConfig::new(method, 1e-3);
         c.validate().unwrap();
         c.noise_correction = NoiseCorrection::Diagonal;

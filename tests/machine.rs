@@ -368,6 +368,12 @@ fn settings_are_checked() {
                 refused("alpha", with(&|c| c.alpha = 0.0));
                 refused("beta", with(&|c| c.beta = 0.1));
             }
+            Method::Ccadl => {
+                assert!(with(&|c| c.alpha = 0.0).validate().is_ok());
+                refused("beta", with(&|c| c.beta = 0.1));
+                refused("xi", with(&|c| c.xi = Some(f64::NAN)));
+                refused("thermostat_mass", with(&|c| c.thermostat_mass = 0.0));
+            }
             Method::Sgnht | Method::SgnhtDing | Method::SgnhtEuler => {
                 assert!(with(&|c| c.alpha = 0.0).validate().is_ok());
                 refused("beta", with(&|c| c.beta = 22.6));
@@ -424,13 +430,20 @@ fn states_that_do_not_fit_are_refused() {
     refused(&with, &|s| s.momenta = Some(vec![1.0; 3]));
     refused(&with, &|s| s.momenta = Some(vec![1.0, f32::INFINITY]));
     refused(&with, &|s| s.mass = Some(vec![1.0, 0.0]));
-    let thermostat = |xi| Some(Thermostat { xi, kinetic: 1.0 });
-    refused(&with, &|s| s.thermostat = thermostat(1.0));
+    let thermostat = |xi| {
+        let (kinetic, parameters) = (1.0, 2);
+        vec![Thermostat {
+            xi,
+            kinetic,
+            parameters,
+        }]
+    };
+    refused(&with, &|s| s.thermostats = thermostat(1.0));
     let hot = settings(Method::Sgnht);
     refused(&hot, &|_| ());
-    refused(&hot, &|s| s.thermostat = thermostat(f64::NAN));
+    refused(&hot, &|s| s.thermostats = thermostat(f64::NAN));
     let fits = SamplerState {
-        thermostat: thermostat(1.0),
+        thermostats: thermostat(1.0),
         ..good.clone()
     };
     assert!(Sampler::restore(cpu(), hot, &fits).is_ok());
@@ -458,10 +471,11 @@ fn the_thermostat_follows_the_momenta() {
         let kinetic = |m: &[f64; 2]| (m[0].powi(2) + m[1].powi(2) / 4.0) / (2.0 * sigma * sigma);
         let (mut m, mut xi) = ([0.5, 0.5], start.unwrap_or(0.4));
         let mut before = kinetic(&m);
-        state.thermostat = Some(Thermostat {
+        state.thermostats = vec![Thermostat {
             xi,
             kinetic: before,
-        });
+            parameters: 2,
+        }];
         let mut sampler = Sampler::restore(cpu(), sampler.config().clone(), &state).unwrap();
         assert_eq!(sampler.thermostat().unwrap().xi, xi);
         for _ in 0..2 {
@@ -738,7 +752,7 @@ fn times_and_schedules() {
         live: None,
         gradient_noise: None,
         center: vec![0.0],
-        thermostat: None,
+        thermostats: Vec::new(),
     };
     let mut sampler = Sampler::restore(cpu(), c, &state).unwrap();
     let r = sampler.step_with_gradient(&vec![1.0], 0.0).unwrap();

@@ -77,7 +77,7 @@ mutants("sgld", SAMPLERS + "sgld.rs", "fn rule(", ["sgld"], ("drift", "drift: [[
 mutants("sgld", SAMPLERS + "sgld.rs", "fn noise(", ["sgld"],
         ("T h", "([[t]] * h * (2.0"), ("2", "([[2.0]] -"), ("beta", "[[c.beta]]"))
 mutants("kicked", APPLY, "fn kicked_block(", ["sgnht"],
-        ("kick", "+ [[kick]] * g"), ("kinetic", "= [[m]] * inverse"))
+        ("kick", "+ [[kick]] * (1.0"), ("kinetic", "= [[m]] * inverse"))
 mutants("badodab", "src/backend/vectors/mod.rs", "fn coefficients(", ["sgnht"],
         ("follow", "+ [[self.follow]] *"), ("precision", "kicked * [[self.precision]]"), ("T", "- [[self.temperature]])"), ("decay", "= [[self.decay]] * xi"),
         ("2 lost", "-([[-2.0]] * lost)"), ("over 2 lost", "/ ([[2.0]] * lost)"), ("variance", "([[self.variance]] * share)"), ("lost", "-(-[[lost]])"))

@@ -90,14 +90,17 @@ fn replay(fixture: &Fixture, method: Method, name: &str) -> f64 {
         live: None,
         gradient_noise: None,
         center: theta[0].clone(),
-        thermostat: method.has_thermostat().then(|| {
+        thermostats: (method.has_thermostat().then(|| {
             let m = &momenta.as_ref().unwrap()[0];
             let squares: f64 = m.iter().map(|&m| (m as f64).powi(2)).sum();
             Thermostat {
                 xi: config.alpha,
                 kinetic: squares / m.len() as f64 / config.sigma.powi(2),
+                parameters: m.len(),
             }
-        }),
+        }))
+        .into_iter()
+        .collect(),
     };
     let xi = method
         .has_thermostat()
@@ -333,6 +336,16 @@ fn cases(method: Method) -> Vec<(ChainConfig, Vec<Direction>)> {
             (
                 config(method, 0.4, 0.9, 1.6, 1.3, 0.6),
                 directions(0.6, 1.6, 5.0, 1.0),
+            ),
+        ],
+        Method::Ccadl => vec![
+            (
+                config(method, 0.3, 1.0, 0.0, 1.0, 1.0),
+                directions(1.0, 0.0, 4.0, 1.5),
+            ),
+            (
+                config(method, 0.4, 0.9, 0.0, 1.3, 0.6),
+                directions(0.6, 0.0, 5.0, 1.0),
             ),
         ],
         Method::SgnhtEuler => vec![

@@ -14,6 +14,7 @@ use bnn::posterior::Posterior;
 use bnn::samplers::{
     AutoStep, Chain, ChainConfig, CurvatureKind, GaussianConfig, GaussianMethod, Method,
     NoiseCorrection, Phase, Preconditioner, Sampler, Schedule, SwagSnapshots, Temperatures,
+    Thermostats,
 };
 use bnn::store::{Kind, Reader, params_sha256};
 use bnn::{Error, Result};
@@ -68,6 +69,15 @@ fn noisy() -> ChainConfig {
     ChainConfig {
         noise_correction: NoiseCorrection::Diagonal,
         ..sampler(Method::Baoa)
+    }
+}
+
+/// One whose tensors have a thermostat each, for the noise that its estimate leaves.
+fn by_tensor() -> ChainConfig {
+    ChainConfig {
+        thermostats: Thermostats::Tensor,
+        noise_correction: NoiseCorrection::Diagonal,
+        ..sampler(Method::Ccadl)
     }
 }
 
@@ -164,6 +174,7 @@ fn kinds() -> Vec<SessionConfig> {
         settings(chain(noisy(), RMS)),
         settings(chain(noisy(), Preconditioner::None)),
         searched(),
+        settings(chain(by_tensor(), RMS)),
     ];
     all.extend(GaussianMethod::ALL.map(fit));
     all

@@ -6,8 +6,8 @@ mod ensure;
 
 use bnn::Error;
 use bnn::backend::vectors::{
-    AdamW, Badodab, ChainView, Coefficients, Combine, EkfStep, Langevin, Noise, PreconditionedRule,
-    PreconditionedUpdate, RangeMoments, Reduce, Rule, Transfer, ViDraw,
+    AdamW, Badodab, Block, ChainView, Coefficients, Combine, EkfStep, Langevin, Noise,
+    PreconditionedRule, PreconditionedUpdate, RangeMoments, Reduce, Rule, Transfer, ViDraw,
 };
 use bnn::backend::{Cpu, Input, Scalars, Vectors};
 use bnn::rng::{Stream, StreamTag};
@@ -108,6 +108,7 @@ fn updates_match_f64_on_odd_lengths() {
                     center: &center,
                     mass: with_mass.then_some(&mass),
                     gradient_noise: None,
+                    blocks: &mut [],
                     noise: Noise::Counter { stream, step: 6 },
                 };
                 let mut record = cpu.record().unwrap();
@@ -213,6 +214,7 @@ fn the_update_under_known_noise_matches_f64_and_changes_no_bit_between_instructi
                     center: &center,
                     mass: with_mass.then_some(&mass),
                     gradient_noise: Some(&v),
+                    blocks: &mut [],
                     noise: Noise::Counter { stream, step: 6 },
                 };
                 let mut found = Scalars::default();
@@ -266,6 +268,144 @@ fn the_update_under_known_noise_matches_f64_and_changes_no_bit_between_instructi
     }
 }
 
+/// A thermostat for each of several ranges of odd lengths, with and without known noise, each range's step written in f64 from the formulas of the methods'
+/// files.
+#[test]
+fn thermostats_of_ranges_match_f64_and_change_no_bit_between_instruction_sets() {
+    let stream = Stream::new(9, StreamTag::Noise, 2);
+    let Rule::Badodab(badodab) = RULES[5] else {
+        panic!("the rule of thermostats")
+    };
+    let lengths = [1, 63, 2, 4096, 2 * 4096 + 130, 65];
+    let n = lengths.iter().sum();
+    let (theta, momenta, grad, center) =
+        (normals(n, 0), normals(n, 1), normals(n, 2), normals(n, 3));
+    let mass: Vec<f32> = normals(n, 4).iter().map(|z| z.exp()).collect();
+    let v: Vec<f32> = (normals(n, 5).iter().enumerate())
+        .map(|(i, z)| if i % 9 == 0 { 0.0 } else { (3.0 * z).exp() })
+        .collect();
+    let ranges = || {
+        let mut end = 0;
+        let each = lengths.iter().enumerate().map(|(i, n)| {
+            let range = end..end + n;
+            end += n;
+            let xi = 0.8 - 0.3 * i as f64;
+            Block {
+                range,
+                xi,
+                kicked: 0.0,
+                kinetic: 0.0,
+            }
+        });
+        each.collect::<Vec<_>>()
+    };
+    for (with_mass, with_noise) in [(false, false), (true, false), (true, true)] {
+        let run = |cpu: &Cpu| {
+            let (mut t, mut m, mut blocks) = (theta.clone(), momenta.clone(), ranges());
+            let on = Langevin {
+                theta: &mut t,
+                momenta: &mut m,
+                grad: &grad,
+                center: &center,
+                mass: with_mass.then_some(&mass),
+                gradient_noise: with_noise.then_some(&v),
+                blocks: &mut blocks,
+                noise: Noise::Counter { stream, step: 6 },
+            };
+            let mut found = Scalars::default();
+            cpu.langevin_update(RULES[5], on, &mut found).unwrap();
+            (t, m, blocks, found)
+        };
+        let cpus = every_cpu();
+        let (t, m, blocks, found) = run(&cpus[0]);
+        for cpu in &cpus[1..] {
+            let other = run(cpu);
+            assert!(
+                other == (t.clone(), m.clone(), blocks.clone(), found),
+                "{cpu:?}"
+            );
+        }
+        let sum = |f: fn(&Block) -> f64| blocks.iter().map(f).sum::<f64>();
+        assert!((found.kicked / sum(|b| b.kicked) - 1.0).abs() < 1e-12);
+        assert!((found.kinetic / sum(|b| b.kinetic) - 1.0).abs() < 1e-12);
+        let thermal = badodab.temperature / badodab.precision; // T sigma^2
+        for b in &blocks {
+            let kick = |i: usize| {
+                let mass = if with_mass { f64::from(mass[i]) } else { 1.0 };
+                let v = if with_noise { f64::from(v[i]) } else { 0.0 };
+                let h = f64::from(badodab.kick);
+                let rho = (h * h * v / (4.0 * thermal * mass)).min(1.0);
+                let c1 = (1.0 - rho) / (1.0 + rho);
+                let kicked = c1 * f64::from(momenta[i]) + 0.5 * (1.0 + c1) * h * f64::from(grad[i]);
+                (mass, kicked)
+            };
+            let sum = |f: &dyn Fn(usize) -> f64| b.range.clone().map(f).sum::<f64>();
+            let kicked = sum(&|i| kick(i).1.powi(2) / kick(i).0);
+            assert!((b.kicked / kicked - 1.0).abs() < 1e-6, "{b:?} {kicked}");
+            let own = Badodab {
+                xi: b.xi,
+                ..badodab
+            };
+            let k = own.coefficients(kicked, b.range.len());
+            for i in b.range.clone() {
+                let ((mass, half), xi) = (kick(i), f64::from(stream.normal(6, i as u64)));
+                let new =
+                    (1.0 - f64::from(k.friction)) * half + f64::from(k.noise) * mass.sqrt() * xi;
+                let place = f64::from(theta[i]) + f64::from(k.drift) / mass * (half + new);
+                let scale = (1.0
+                    + 5.0 * f64::from(grad[i].abs())
+                    + xi.abs()
+                    + f64::from(momenta[i].abs() + theta[i].abs()))
+                    * mass.max(1.0 / mass);
+                assert!((f64::from(t[i]) - place).abs() < 1e-6 * scale, "theta[{i}]");
+                assert!((f64::from(m[i]) - new).abs() < 1e-6 * scale, "m[{i}]");
+            }
+            let kinetic = sum(&|i| f64::from(m[i]).powi(2) / kick(i).0);
+            assert!((b.kinetic / kinetic - 1.0).abs() < 1e-6, "{b:?} {kinetic}");
+        }
+    }
+}
+
+#[test]
+fn ranges_of_thermostats_that_do_not_fit_are_refused() {
+    let cpu = Cpu::new(1).unwrap();
+    let run = |rule, ranges: &[std::ops::Range<usize>]| {
+        let (mut t, mut m) = (normals(70, 0), normals(70, 1));
+        let (grad, center) = (normals(70, 2), vec![0.0; 70]);
+        let block = |range: &std::ops::Range<usize>| Block {
+            range: range.clone(),
+            xi: 0.5,
+            kicked: 0.0,
+            kinetic: 0.0,
+        };
+        let mut blocks: Vec<Block> = ranges.iter().map(block).collect();
+        let on = Langevin {
+            theta: &mut t,
+            momenta: &mut m,
+            grad: &grad,
+            center: &center,
+            mass: None,
+            gradient_noise: None,
+            blocks: &mut blocks,
+            noise: Noise::Given(&grad),
+        };
+        cpu.langevin_update(rule, on, &mut Scalars::default())
+    };
+    assert!(run(RULES[5], &[0..3, 3..70]).is_ok());
+    for bad in [
+        &[0..3][..],
+        &[0..3, 4..70],
+        &[0..3, 2..70],
+        &[0..3, 3..3, 3..70],
+        &[0..3, 3..71],
+    ] {
+        assert!(run(RULES[5], bad).is_err(), "{bad:?}");
+    }
+    for rule in &RULES[..5] {
+        assert!(matches!(run(*rule, &[0..70]), Err(Error::Conflict(_))));
+    }
+}
+
 /// A step that adds no noise has none to hold back: it is BAOA's own, to the bit. Other rules take no variance.
 #[test]
 fn known_noise_is_for_baoa_and_changes_no_step_without_a_fluctuation() {
@@ -281,6 +421,7 @@ fn known_noise_is_for_baoa_and_changes_no_step_without_a_fluctuation() {
             center: &center,
             mass: None,
             gradient_noise: v,
+            blocks: &mut [],
             noise: Noise::Counter { stream, step: 6 },
         };
         let done = cpu.langevin_update(rule, on, &mut Scalars::default());
@@ -299,7 +440,8 @@ fn known_noise_is_for_baoa_and_changes_no_step_without_a_fluctuation() {
         run(Rule::Baoa(K), Some(&vec![2.0; 69])),
         Err(Error::Shape { .. })
     ));
-    for rule in RULES.into_iter().filter(|r| !matches!(r, Rule::Baoa(_))) {
+    let takes = |r: &Rule| matches!(r, Rule::Baoa(_) | Rule::Badodab(_));
+    for rule in RULES.into_iter().filter(|r| !takes(r)) {
         assert!(
             matches!(run(rule, Some(&v)), Err(Error::Conflict(_))),
             "{rule:?}"
@@ -326,6 +468,7 @@ fn threads_and_instruction_sets_change_no_bit() {
                     center: &center,
                     mass: with_mass.then_some(&mass),
                     gradient_noise: None,
+                    blocks: &mut [],
                     noise: Noise::Counter { stream, step: 1 },
                 };
                 let mut found = Scalars::default();
@@ -480,6 +623,7 @@ fn the_first_bad_element_is_found() {
                 center: &zeros,
                 mass: None,
                 gradient_noise: None,
+                blocks: &mut [],
                 noise: Noise::Given(&zeros),
             };
             let mut found = Scalars::default();
@@ -528,6 +672,7 @@ fn an_unsound_record_lets_no_update_change_anything() {
                 center: &theta,
                 mass: None,
                 gradient_noise: None,
+                blocks: &mut [],
                 noise: noise(),
             };
             cpu.langevin_update(rule, on, &mut record).unwrap();
@@ -623,6 +768,7 @@ fn lengths_must_agree() {
             center: &center,
             mass: Some(&mass),
             gradient_noise: None,
+            blocks: &mut [],
             noise: Noise::Given(&xi),
         };
         shape(cpu.langevin_update(Rule::Baoa(K), on, &mut found));
@@ -755,6 +901,7 @@ proptest! {
                 center: &center,
                 mass: None,
                 gradient_noise: None,
+                blocks: &mut [],
                 noise: Noise::Counter { stream, step: 2 },
             };
             let mut found = Scalars::default();

@@ -157,7 +157,7 @@ unsafe fn session(
 
 /// Makes a sampler on a model's posterior that starts at the model's parameters.
 ///
-/// [in] corpus: its text; NULL where every batch is the caller's, and num_data says how many data they are of; options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass, the schedules, warmup_steps,
+/// [in] corpus: its text; NULL where every batch is the caller's, and num_data says how many data they are of; options: sampler; of chains step_size, alpha or momentum, sigma, beta, noise_correction, xi, thermostat_mass, thermostat, the schedules, warmup_steps,
 /// sampling_steps, thinning, chain, preconditioner and its settings, auto_step, step_tolerance, step_growth, temperature_every, llc_every; of ekf, vi,
 /// laplace, swag, ivon, ema and snapshots num_epochs, step_size, chain, init_sd, transition_sd, ekf_labels, init_log_scale, vi_n_samples, stick_the_landing, laplace_structure,
 /// laplace_labels, laplace_fit_prior, swag_every, swag_rank, ivon_decay, ema_decay, num_samples, of vi, swag, ivon, ema and snapshots schedule; of all temperature, seed, the prior_… options, likelihood_weight, num_data, objective, batch_size,
@@ -412,8 +412,8 @@ fn square(n: usize) -> usize {
 }
 
 /// Sets the variances of the gradient's noise of a chain on gradients of the caller's, before sampling begins: the step then makes up for their heat. An
-/// estimate of them (option noise_correction) ends. [in] variance: n floats of 0 or more. Errors: BNN_ERR_INVALID for methods but baoa and for a model's
-/// posterior, whose options have noise_correction.
+/// estimate of them (option noise_correction) ends. [in] variance: n floats of 0 or more. Errors: BNN_ERR_INVALID for methods but baoa and ccadl
+/// and for a model's posterior, whose options have noise_correction.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_sampler_set_gradient_noise(
     sampler: *mut bnn_sampler,

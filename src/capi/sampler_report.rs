@@ -127,7 +127,8 @@ pub unsafe extern "C" fn bnn_sampler_free_diffusion(
 ///
 /// [in] index: as bnn_model_tensor has it, or the range's. [out] report: kinetic.mean, kinetic.sd, kinetic.std_error: the mean of m^2 / M' over the
 /// momenta: mean over the steps, standard deviation of one step's value, standard error of the mean by batch means (NaN with fewer than 2 and
-/// 10 values; all NaN without momenta); kinetic.expected: what that mean is in equilibrium; configurational.mean, .sd, .std_error: those of minus the mean of (theta - theta_0) * grad;
+/// 10 values; all NaN without momenta); kinetic.expected: what that mean is in equilibrium; with `thermostat` = tensor xi.mean, .sd, .std_error: those of the friction of
+/// the tensor's own thermostat; configurational.mean, .sd, .std_error: those of minus the mean of (theta - theta_0) * grad;
 /// equilibrium_sd: of one step's value if the target were Gaussian about the start and the chain in equilibrium, T sqrt(2 / d); count: how
 /// often they were taken. Errors: BNN_ERR_INVALID for normals, where none are taken, and past the last.
 #[unsafe(no_mangle)]

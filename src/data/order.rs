@@ -61,6 +61,11 @@ impl Batches {
         }
     }
 
+    /// Returns the windows in a batch, B.
+    pub fn batch_size(&self) -> usize {
+        self.b
+    }
+
     /// Returns the number of batches in one sweep over the data, for any order: windows without overlap, or a subset's, over B; at least 1.
     pub fn per_sweep(&self) -> u64 {
         (self.swept() / self.b).max(1) as u64

@@ -32,6 +32,7 @@ const GRADIENT_BEFORE: &str = "gradient_before";
 const MASS_CENTER: &str = "mass.center";
 const MASS_FACTOR: &str = "mass.factor";
 const WARMUP: &str = "warmup";
+const THERMOSTAT: &str = "thermostat";
 const STEP_FOUND: &str = "step_found";
 
 /// What a session writes beside the machine's own state.
@@ -177,12 +178,24 @@ fn numbers<V: Vectors>(
     let of_curvature =
         |c: ExtremeEigenvalues| vec![c.largest, c.residual, c.smallest, c.products as f64];
     let all = [
-        ("thermostat", s.thermostat().map(|t| vec![t.xi, t.kinetic])),
+        (THERMOSTAT, of_thermostats(s.thermostats())),
         (LIVE, s.live().map(|l| vec![l.floor, l.decay])),
         (AUTO_STEP, auto.map(|a| a.state().numbers().to_vec())),
         (CURVATURE, curvature.map(of_curvature)),
     ];
     all.into_iter().filter_map(|(n, v)| Some((n, v?))).collect()
+}
+
+/// Returns xi and kinetic temperature of each thermostat, and of several also how many parameters it governs; none where there are none.
+fn of_thermostats(all: &[Thermostat]) -> Option<Vec<f64>> {
+    match all {
+        [] => None,
+        [one] => Some(vec![one.xi, one.kinetic]),
+        all => {
+            let each = |t: &Thermostat| [t.xi, t.kinetic, t.parameters as f64];
+            Some(all.iter().flat_map(each).collect())
+        }
+    }
 }
 
 type Kept<'a> = Vec<(&'static str, Numbers<'a>)>;
@@ -447,7 +460,7 @@ impl ChainFile {
                 return Err(self.bad(format!("expected a tensor {LIVE:?}, found none")));
             }
         };
-        let thermostat = self.pair("thermostat")?;
+        let thermostats = self.thermostats(n)?;
         Ok(ChainState {
             preconditioned,
             squares: self.vector("squares", n)?,
@@ -461,9 +474,37 @@ impl ChainFile {
                 live,
                 gradient_noise: self.vector(GRADIENT_NOISE, n)?,
                 center,
-                thermostat: thermostat.map(|[xi, kinetic]| Thermostat { xi, kinetic }),
+                thermostats,
             },
         })
+    }
+
+    /// Reads the thermostats of a chain of `n` parameters: none, one for all, or several.
+    fn thermostats(&mut self, n: usize) -> Result<Vec<Thermostat>> {
+        if !self.has(THERMOSTAT) {
+            return Ok(Vec::new());
+        }
+        if self.reader.tensor(THERMOSTAT)?.len == 2 {
+            let one = self.pair(THERMOSTAT)?.map(|[xi, kinetic]| Thermostat {
+                xi,
+                kinetic,
+                parameters: n,
+            });
+            return Ok(one.into_iter().collect());
+        }
+        let numbers = self.reader.f64s(THERMOSTAT)?.unwrap_or_default();
+        let (each, rest) = numbers.as_chunks::<3>();
+        let is_count = |v: f64| v >= 1.0 && v <= n as f64 && v.fract() == 0.0;
+        if each.is_empty() || !rest.is_empty() || !each.iter().all(|t| is_count(t[2])) {
+            let what = "three numbers a thermostat: friction, temperature, parameters";
+            return Err(self.bad(format!("expected a tensor {THERMOSTAT:?} of {what}")));
+        }
+        let of = |&[xi, kinetic, parameters]: &[f64; 3]| Thermostat {
+            xi,
+            kinetic,
+            parameters: parameters as usize,
+        };
+        memory::collect(each.iter().map(of), "a chain's thermostats")
     }
 
     /// Returns where the chain began: what the file has, or the caller's own parameters if they are those that it names.

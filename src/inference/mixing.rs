@@ -99,6 +99,7 @@ impl ChainSummary {
             lines.extend(band.map(|b| format!("{name} temperature {}", b.text(kind))));
         }
         lines.extend(tensor_temperature::lines(&self.tensors, temperature));
+        lines.extend(tensor_temperature::friction_line(&self.tensors));
         lines.extend(self.energy.as_ref().map(energy_line));
         lines.extend(self.llc.as_ref().map(llc_line));
         lines.extend(self.step.map(|s| s.line()));

@@ -15,6 +15,7 @@ mod diagnosis;
 mod drive;
 mod engine;
 mod evaluator;
+mod fitted_prior;
 pub mod forecast;
 mod from_settings;
 mod gradient_chain;
@@ -59,6 +60,7 @@ pub use config::{BatchConfig, Inference, MonitorConfig, SessionConfig, Target, c
 pub use diagnosis::{Diagnosis, Each, diagnose};
 pub use drive::{Passenger, drive};
 pub use evaluator::{At, Evaluator, Loss, Sequences};
+pub use fitted_prior::{FitData, FittedPrior, TensorPrior};
 pub use forecast::{PriorStability, StepFound, TrajectoryForecast};
 pub use member::Member;
 pub use mixing::{ChainSummary, TraceView};

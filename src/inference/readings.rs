@@ -173,7 +173,15 @@ impl<B: Backend + 'static> Session<B> {
         let kinetic = taken.kinetic(index).filter(|_| c.method.has_momenta());
         let band = equilibrium_sd(c.temperature, range.len());
         let expected = expected_kinetic(c);
-        Ok(Report::new()
+        let report = Report::new();
+        let report = match taken.friction(index) {
+            Some(xi) => report.group(
+                "xi",
+                running(Some(xi), "the friction of the range's own thermostat"),
+            ),
+            None => report,
+        };
+        Ok(report
             .group("kinetic", running(kinetic, "m^2 / M'"))
             .row("kinetic.expected", expected, "what that mean is in equilibrium at T; NaN without momenta")
             .group("configurational", running(taken.configurational(index), "-(theta - start) * grad"))

@@ -136,8 +136,9 @@ impl RunDraws {
         let c = &self.settings;
         let recorded = self.chains.iter().find(|c| !c.draws.is_empty());
         let tokens = recorded.map_or(c.probe_tokens, |c| c.draws.tokens());
+        let of_baseline = [PriorUnit::Relative, PriorUnit::Fitted];
         let baseline =
-            c.prior_center == PriorCenter::Pretrained || c.prior_scale == PriorUnit::Relative;
+            c.prior_center == PriorCenter::Pretrained || of_baseline.contains(&c.prior_scale);
         let chosen = c.train_samples.map(|_| c.seed);
         let settings = vec![
             ("model", self.model.clone()),

@@ -291,14 +291,17 @@ impl<B: Backend + 'static> Session<B> {
         self.engine.sampler()
     }
 
-    /// Returns the chain's settings as they are now: with the step that a search has found so far, and a thermostat's friction for its start.
+    /// Returns the chain's settings as they are now: with the step that a search has found so far, and a thermostat's friction for its start: of
+    /// several the mean, or the least where that is below 0 and drives.
     ///
     /// # Errors
     /// [`Error::Conflict`] for a fit.
     pub fn sampler_now(&self) -> Result<crate::samplers::ChainConfig> {
         let s = self.engine.sampler()?;
         let mut c = s.config().clone();
-        c.xi = s.thermostat().map_or(c.xi, |t| Some(t.xi));
+        let least = s.thermostats().iter().map(|t| t.xi).reduce(f64::min);
+        let mean = s.thermostat().map(|t| t.xi);
+        c.xi = least.filter(|xi| *xi < 0.0).or(mean).or(c.xi);
         Ok(c)
     }
 

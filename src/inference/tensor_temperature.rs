@@ -16,6 +16,9 @@ pub struct TensorTemperature {
     pub kinetic: Option<RunningMean>,
     /// What that mean is in equilibrium at T; none without momenta.
     pub kinetic_expected: Option<f64>,
+    /// Mean of the friction xi of the tensor's own thermostat; none where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xi: Option<RunningMean>,
     /// Minus the mean of (theta - theta_0) * grad, T in equilibrium.
     pub configurational: Option<RunningMean>,
     /// Standard deviation of one step's value if the target were Gaussian about theta_0 and the chain in equilibrium, T sqrt(2/d).
@@ -36,10 +39,28 @@ pub fn of_tensors(
         parameters: t.range.len(),
         kinetic: taken.kinetic(i).filter(|_| momenta),
         kinetic_expected: expected,
+        xi: taken.friction(i),
         configurational: taken.configurational(i),
         equilibrium_sd: equilibrium_sd(c.temperature, t.range.len()),
     };
     tensors.map(of).collect()
+}
+
+/// Returns a line about the frictions of tensors that have thermostats, for a person; none where they have none.
+pub fn friction_line(tensors: &[TensorTemperature]) -> Option<String> {
+    let each: Vec<_> = (tensors.iter())
+        .filter_map(|t| Some((t, t.xi?.mean)))
+        .collect();
+    let least = each.iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
+    let most = each.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let show = |(t, xi): &(&TensorTemperature, f64)| {
+        format!("{xi:.4e} in {}", t.name.trim_start_matches("transformer."))
+    };
+    Some(format!(
+        "thermostats by tensor: mean friction xi from {} to {}",
+        show(least),
+        show(most)
+    ))
 }
 
 /// Returns a line for each of the two temperatures of a chain at T: how many tensors are off what is expected, and the coldest and the hottest. At

@@ -1,9 +1,9 @@
 //! The models that a run's average is compared with: trained or taken from the run's folder, and scored.
 
-use super::Context;
 use super::evaluate::Evaluation;
 use super::prepare::Baseline;
 use super::progress::Progress;
+use super::{Context, fitted_prior};
 use crate::backend::Device;
 use crate::data::HeldOut;
 use crate::disk;
@@ -211,7 +211,7 @@ impl Evaluation<'_> {
         disk::make_folders(&folder).map_err(Error::io(&folder))?;
         let _lock = FolderLock::acquire(&folder)?;
         let config = self.without_noise()?;
-        let prior = config.prior(setting.model.gpt.layout(), &self.baseline.params)?;
+        let prior = fitted_prior::of_run(&config, setting, self.folder, &self.baseline.params)?;
         let target = self.target(&prior);
         let (be, path) = (&setting.model.backend, folder.join("chain.bnn"));
         let settings = config.session(0, setting.model.gpt.config())?;
@@ -261,9 +261,8 @@ impl Evaluation<'_> {
             ..self.config.clone()
         };
         if config.auto_step {
-            let prior = self
-                .config
-                .prior(self.setting.model.gpt.layout(), &self.baseline.params)?;
+            let (setting, start) = (self.setting, &self.baseline.params);
+            let prior = fitted_prior::of_run(self.config, setting, self.folder, start)?;
             let model = &self.setting.model;
             let settings = self.config.session(0, model.gpt.config())?;
             let (target, path) = (self.target(&prior), self.folder.chain(0));

@@ -10,6 +10,7 @@ pub mod diagnose;
 pub mod environment;
 pub mod evaluate;
 pub mod export;
+mod fitted_prior;
 pub mod flags;
 pub mod folder;
 pub mod generate;

@@ -6,7 +6,7 @@ use super::prepare::{Baseline, Setting};
 use super::recover::{self, Broken};
 use super::spent::{Meter, Spent};
 use super::train_report::TrainReport;
-use super::{Context, hex};
+use super::{Context, fitted_prior, hex};
 use crate::backend::Device;
 use crate::data::Batches;
 use crate::disk;
@@ -252,12 +252,14 @@ impl<'a> Run<'a> {
             setting.corpus.train.len(),
         );
         let starts = starts(config, setting, &folder, baseline, ctx)?;
+        let start = &baseline.params;
+        let prior = fitted_prior::of_new_run(config, setting, &folder, start, ctx)?;
         Ok(Self {
             starts,
             config,
             setting,
             folder,
-            prior: config.prior(setting.model.gpt.layout(), &baseline.params)?,
+            prior,
             num_data: config.num_data.unwrap_or(counted),
             batch: (config.batch_size, batches.windows().window_len()),
             batches,
@@ -279,7 +281,10 @@ impl<'a> Run<'a> {
                 "num_data {} {unit}, T {}, prior sd {} ({}, centre {}), ",
                 self.num_data,
                 Value::F64(config.temperature),
-                Value::F64(config.prior_std),
+                match config.prior_scale {
+                    PriorUnit::Fitted => "by tensor".into(),
+                    _ => Value::F64(config.prior_std).to_string(),
+                },
                 word("prior_scale", config),
                 word("prior_center", config),
             ),

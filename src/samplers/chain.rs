@@ -12,6 +12,7 @@ use crate::backend::vectors::{Combine, Transfer};
 use crate::backend::{Backend, Scalars};
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::posterior::{LogPosterior, Posterior, Scale};
 use crate::rng::{Stream, StreamTag};
 
@@ -82,7 +83,9 @@ impl<B: Backend> Chain<B> {
     ) -> Result<Self> {
         posterior.gpt().layout().check(theta0)?;
         let mass = MassEstimation::new(backend, preconditioner, config.method, theta0.len())?;
-        let mut sampler = Sampler::new(backend.clone(), theta0, config)?;
+        let tensors = posterior.gpt().layout().tensors().iter();
+        let lengths = memory::collect(tensors.map(|t| t.range.len()), "a chain's tensors")?;
+        let mut sampler = Sampler::of_tensors(backend.clone(), theta0, config, &lengths)?;
         if preconditioner == Preconditioner::Prior {
             sampler.set_mass(&posterior.prior_curvature()?)?;
         }
@@ -106,6 +109,7 @@ impl<B: Backend> Chain<B> {
         let b = posterior.batch();
         let mass = MassEstimation::restore(backend, preconditioner, &config, state, b)?;
         let sampler = Sampler::restore(backend.clone(), config, &state.sampler)?;
+        check_tensors(&sampler, &posterior)?;
         let taken = mass.taken() + sampler.step();
         let noise = NoiseEstimation::restore(&sampler, taken, state.gradients())?;
         if !sampler.config().noise_correction.is_none() && !noise.is_running() {
@@ -466,4 +470,18 @@ impl<B: Backend> Chain<B> {
             self.sampler.phase()
         }
     }
+}
+
+/// Checks that thermostats for tensors are those of the model's.
+fn check_tensors<B: Backend>(sampler: &Sampler<B>, posterior: &Posterior<B>) -> Result<()> {
+    if sampler.config().thermostats.is_global() {
+        return Ok(());
+    }
+    let (all, tensors) = (sampler.thermostats(), posterior.gpt().layout().tensors());
+    let of = tensors.iter().map(|t| t.range.len());
+    if all.iter().map(|t| t.parameters).eq(of) {
+        return Ok(());
+    }
+    let expected = format!("one for each of the model's {} tensors", tensors.len());
+    Err(Error::out_of_range("thermostats", expected, all.len()))
 }

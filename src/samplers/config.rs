@@ -21,8 +21,28 @@ pub enum Momenta {
 pub struct Thermostat {
     /// The friction coefficient xi.
     pub xi: f64,
-    /// The kinetic temperature of the momenta as they are: mean of m^2 / M'.
+    /// The kinetic temperature of its momenta as they are: mean of m^2 / M'.
     pub kinetic: f64,
+    /// How many parameters it governs, one after another.
+    pub parameters: usize,
+}
+
+/// How many thermostats a chain has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Thermostats {
+    /// One, which the mean kinetic temperature of all parameters moves.
+    #[default]
+    Global,
+    /// One for each tensor, which that tensor's kinetic temperature moves: [`super::Sampler::of_tensors`].
+    Tensor,
+}
+
+impl Thermostats {
+    /// Returns whether it is one for all.
+    pub fn is_global(&self) -> bool {
+        *self == Self::Global
+    }
 }
 
 /// A chain's settings.
@@ -40,9 +60,9 @@ pub struct ChainConfig {
     /// momenta want 0.
     pub alpha: f64,
     /// Gradient noise that is already there and need not be added, >= 0: the variance of grad / T, in units of the
-    /// mass. BAOA and SGLRW want 0.
+    /// mass. BAOA, CCAdL and SGLRW want 0.
     pub beta: f64,
-    /// Whether the variance of the gradient's noise is estimated and made up for, parameter by parameter; methods but BAOA want
+    /// Whether the variance of the gradient's noise is estimated and made up for, parameter by parameter; methods but BAOA and CCAdL want
     /// [`NoiseCorrection::None`].
     #[serde(default, skip_serializing_if = "NoiseCorrection::is_none")]
     pub noise_correction: NoiseCorrection,
@@ -51,10 +71,13 @@ pub struct ChainConfig {
     pub adapt: Option<Adaptation>,
     /// Standard deviation of the momenta at T = 1 and M = 1, > 0: the mass is sigma^2 * M. Methods without momenta want 1.
     pub sigma: f64,
-    /// SGNHT's thermostat at the start; `None` is alpha. Other methods want `None`.
+    /// The thermostat at the start, of SGNHT and CCAdL; `None` is alpha. Other methods want `None`.
     pub xi: Option<f64>,
-    /// SGNHT's mass Q of the thermostat, > 0: how slowly the friction follows. Others ignore it.
+    /// Mass Q of the thermostat, > 0: how slowly the friction follows. Others ignore it.
     pub thermostat_mass: f64,
+    /// How many thermostats there are; methods without a thermostat for each tensor want one.
+    #[serde(default, skip_serializing_if = "Thermostats::is_global")]
+    pub thermostats: Thermostats,
     /// Temperature T of the target exp(log_post / T), >= 0. At 0 there is no noise, and the method is an optimiser (SGLRW wants it above 0).
     pub temperature: f64,
     /// Steps before sampling.
@@ -84,6 +107,7 @@ impl ChainConfig {
             alpha: method.scheme().default_alpha(),
             xi: None,
             thermostat_mass: defaults::THERMOSTAT_MASS,
+            thermostats: Thermostats::Global,
             beta: 0.0,
             noise_correction: NoiseCorrection::None,
             adapt: None,
@@ -165,7 +189,13 @@ impl ChainConfig {
         }
         if !self.noise_correction.is_none() && !self.method.scheme().takes_gradient_noise() {
             return Err(Error::conflict(format!(
-                "noise_correction: {} cannot make up for the gradient's noise: choose none, or the method baoa",
+                "noise_correction: {} cannot make up for the gradient's noise: choose none, or the method baoa or ccadl",
+                self.method
+            )));
+        }
+        if !self.thermostats.is_global() && !self.method.scheme().has_tensor_thermostats() {
+            return Err(Error::conflict(format!(
+                "thermostat: {} has none for each tensor: choose global, or the method sgnht or ccadl",
                 self.method
             )));
         }

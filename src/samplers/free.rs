@@ -14,7 +14,7 @@
 //! |---|---|---|---|---|
 //! | SGHMC; SGNHT, Ding | 1 - gamma h | 0 | h | T / (1 - gamma h / 2); T |
 //! | SGHMC, Euler; SGNHT, Euler | 1 - gamma h | h | 0 | T / (1 - gamma h / 2); T |
-//! | BAOA, SGNHT | exp(-gamma h) | h / 2 | h / 2 | T |
+//! | BAOA, SGNHT, CCAdL | exp(-gamma h) | h / 2 | h / 2 | T |
 //! | SGLD, SGLRW | 0 | 0 | epsilon^1/2 | 2 T |
 //!
 //! Second moments follow by a recursion over the steps, exactly, whatever the schedules. A `beta` counts as noise that is there. Momenta begin at
@@ -173,8 +173,15 @@ impl FreeDiffusion {
     /// friction is `xi`, where that is set.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] when `first` is above `last` or `last` beyond the run.
+    /// [`Error::OutOfRange`] when `first` is above `last` or `last` beyond the run; [`Error::Conflict`] where parameters have frictions of their own, as with a
+    /// thermostat for each tensor, and as CCAdL has for the noise that it estimates.
     pub fn new(c: &ChainConfig, light: Lightness, first: u64, last: u64) -> Result<Self> {
+        let known = c.method.has_thermostat() && !c.noise_correction.is_none();
+        if known || !c.thermostats.is_global() {
+            return Err(Error::conflict(
+                "free diffusion: parameters with frictions of their own move each in its own way: it is known for one thermostat, without noise_correction",
+            ));
+        }
         if first > last {
             let expected = format!("at most {last}, the last");
             return Err(Error::out_of_range("first step", expected, first));

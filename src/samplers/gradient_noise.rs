@@ -207,19 +207,20 @@ impl<V: Vectors> NoiseEstimation<V> {
 pub struct NoiseHeat {
     /// Mean of the noise's variance over the mass, v / M'.
     pub per_mass: f64,
-    /// Share of the parameters whose noise is all of their fluctuation, and sets their friction.
+    /// Share of the parameters whose noise is all of their fluctuation, and sets their friction; 0 where that of the noise comes on top (CCAdL).
     pub damped: f64,
     /// Share of the parameters whose noise is more than the strongest friction takes out.
     pub clamped: f64,
-    /// Mean heating that is left, as a share of T: 0 where no parameter is clamped.
+    /// Mean heating that is left, as a share of T: 0 where no parameter is clamped, and with a thermostat, which takes it out on average.
     pub residual: f64,
 }
 
 impl NoiseHeat {
-    /// Adds up the parameters of `variance`, with masses M or 1, under settings of BAOA: [`super::baoa`] has the formulas.
+    /// Adds up the parameters of `variance`, with masses M or 1, under settings of BAOA or CCAdL: [`super::baoa`] has the formulas.
     pub fn new(c: &ChainConfig, variance: &[f32], mass: Option<&[f32]>) -> Self {
         let (sigma2, h, t) = (c.sigma * c.sigma, c.step_size, c.temperature);
         let strongest = (0.5 * h * c.friction_rate().unwrap_or(0.0)).tanh();
+        let added = c.method.has_thermostat();
         let (mut all, n) = (Self::default(), variance.len().max(1) as f64);
         for (i, &v) in variance.iter().enumerate() {
             let per_mass = f64::from(v) / (sigma2 * mass.map_or(1.0, |m| f64::from(m[i])));
@@ -229,9 +230,9 @@ impl NoiseHeat {
                 0.0
             };
             all.per_mass += per_mass / n;
-            all.damped += f64::from(rho >= strongest && rho > 0.0) / n;
+            all.damped += f64::from(!added && rho >= strongest && rho > 0.0) / n;
             all.clamped += f64::from(rho > 1.0) / n;
-            all.residual += (rho - 1.0).max(0.0) / n;
+            all.residual += if added { 0.0 } else { (rho - 1.0).max(0.0) / n };
         }
         all
     }

@@ -1,6 +1,6 @@
 //! The list of sampling methods. A new one is its own file and a line here.
 
-use super::{Scheme, baoa, sghmc, sghmc_euler, sgld, sglrw, sgnht, sgnht_ding, sgnht_euler};
+use super::{Scheme, baoa, ccadl, sghmc, sghmc_euler, sgld, sglrw, sgnht, sgnht_ding, sgnht_euler};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,8 @@ methods! {
     Baoa => baoa::Baoa,
     /// Stochastic gradient Nosé-Hoover thermostat by the BADODAB splitting (adaptive Langevin dynamics): [`sgnht`].
     Sgnht => sgnht::Sgnht,
+    /// Covariance-controlled adaptive Langevin thermostat: [`ccadl`].
+    Ccadl => ccadl::Ccadl,
     /// Stochastic gradient Nosé-Hoover thermostat as Ding et al. have it: [`sgnht_ding`].
     SgnhtDing => sgnht_ding::SgnhtDing,
     /// Stochastic gradient Nosé-Hoover thermostat by explicit Euler, as posteriors has it: [`sgnht_euler`].

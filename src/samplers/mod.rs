@@ -10,6 +10,7 @@
 //! | SGHMC, explicit Euler | [`sghmc_euler`] | variance too large at first order: for comparison with other programs only |
 //! | BAOA | [`baoa`] | exact variance of the parameters; with gradient noise of known variance, exact up to third order in the step size |
 //! | SGNHT | [`sgnht`] | exact variance of the parameters; with gradient noise, exact up to third order in the step size |
+//! | CCAdL | [`ccadl`] | as SGNHT, with the friction of each parameter's known noise in its kick |
 //! | SGNHT, Ding et al. | [`sgnht_ding`] | variance of the parameters too small at first order: for comparison only |
 //! | SGNHT, explicit Euler | [`sgnht_euler`] | that of SGHMC by explicit Euler, with the friction at which the momenta have T: for comparison only |
 //! | SGLRW | [`sglrw`] | exact variance of each parameter, whatever the gradient's noise |
@@ -33,6 +34,7 @@ mod adam_path;
 pub mod adapt;
 pub mod auto_step;
 pub mod baoa;
+pub mod ccadl;
 mod chain;
 mod config;
 pub mod curvature;
@@ -75,7 +77,7 @@ pub use adam_path::PathReport;
 pub use adapt::{Adaptation, Affine, MassShape, Whitened};
 pub use auto_step::{AutoStep, AutoStepState};
 pub use chain::{Chain, ChainReport, ChainState};
-pub use config::{ChainConfig, Momenta, Thermostat};
+pub use config::{ChainConfig, Momenta, Thermostat, Thermostats};
 pub use curvature::{ExtremeEigenvalues, extreme_curvature};
 pub use ekf::Ekf;
 pub use ema::Ema;

@@ -1,9 +1,13 @@
 //! The state machine of a chain: one gradient in, one step made, a report out.
 
 use super::sampler_state::{check, check_finite, check_mass, check_state, check_takes_noise};
-use super::{ChainConfig, Kinetic, Momenta, NoiseHeat, Psgld, PsgldMass, SamplerState, Thermostat};
+use super::{
+    ChainConfig, Kinetic, Momenta, NoiseHeat, Psgld, PsgldMass, SamplerState, Thermostat,
+    Thermostats,
+};
 use crate::backend::vectors::{
-    ChainView, Combine, Langevin, Noise, PreconditionedUpdate, RangeMoments, Transfer, Vectors,
+    Block, ChainView, Combine, Langevin, Noise, PreconditionedUpdate, RangeMoments, Transfer,
+    Vectors,
 };
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
@@ -46,7 +50,7 @@ pub struct StepReport {
     /// Minus the mean of (theta - theta_0) * grad over the parameters, before the step: its expectation is T in
     /// equilibrium, whatever the chain's start theta_0, and 0 at the start.
     pub configurational_temperature: f64,
-    /// SGNHT's friction coefficient xi after the step.
+    /// A thermostat's friction coefficient xi after the step: of several the mean over parameters.
     pub xi: Option<f64>,
     /// Whether the parameters after this step are a sample to keep.
     pub sample_due: bool,
@@ -78,7 +82,8 @@ pub struct Sampler<V: Vectors> {
     center: V::Vector,
     record: V::Record,
     found: Scalars, // by the last step
-    thermostat: Option<Thermostat>,
+    thermostats: Vec<Thermostat>,
+    blocks: Vec<Block>, // of thermostats for tensors
     factors: Option<Factors>,
     nonfinite: Option<usize>,
 }
@@ -88,18 +93,53 @@ impl<V: Vectors> Sampler<V> {
     ///
     /// # Errors
     /// [`Error::OutOfRange`] or [`Error::Unstable`] for a setting ([`ChainConfig::validate`]), an empty start, or a start
-    /// that is not finite.
+    /// that is not finite; [`Error::Conflict`] where each tensor is to have a thermostat.
     pub fn new(vectors: V, theta0: &[f32], config: ChainConfig) -> Result<Self> {
+        if !config.thermostats.is_global() {
+            return Err(Error::conflict(
+                "thermostat: one for each tensor needs to know the tensors, and a caller's parameters have none: choose global",
+            ));
+        }
+        Self::of_tensors(vectors, theta0, config, &[theta0.len()])
+    }
+
+    /// Creates a chain that starts at `theta0`, whose parameters are tensors of these lengths, one after another. Where the settings ask for it, each
+    /// has a thermostat of its own.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Sampler::new`], and [`Error::Shape`] where the lengths are not those of all parameters.
+    pub fn of_tensors(
+        vectors: V,
+        theta0: &[f32],
+        config: ChainConfig,
+        lengths: &[usize],
+    ) -> Result<Self> {
         config.validate()?;
+        let all = lengths
+            .iter()
+            .try_fold(0usize, |sum, n| sum.checked_add(*n));
+        if all != Some(theta0.len()) {
+            let all = all.unwrap_or(usize::MAX);
+            return Err(Error::shape("tensors", [theta0.len()], [all]));
+        }
         let momenta = config.method.has_momenta().then(|| match config.momenta {
             Momenta::Constant(value) => memory::filled(theta0.len(), value, MOMENTA),
             Momenta::Thermal => thermal_momenta(&config, theta0.len(), None, 0),
         });
         let momenta = momenta.transpose()?;
-        let thermostat = config.method.has_thermostat().then(|| Thermostat {
-            xi: config.xi.unwrap_or(config.alpha),
-            kinetic: kinetic(&config, momenta.as_deref(), None),
-        });
+        let lengths = match (config.method.has_thermostat(), config.thermostats) {
+            (false, _) => &[][..],
+            (true, Thermostats::Global) => &[theta0.len()],
+            (true, Thermostats::Tensor) => lengths,
+        };
+        let xi = config.xi.unwrap_or(config.alpha);
+        let still = |&parameters: &usize| Thermostat {
+            xi,
+            kinetic: 0.0,
+            parameters,
+        };
+        let mut thermostats = memory::collect(lengths.iter().map(still), THERMOSTATS)?;
+        measure(&mut thermostats, &config, momenta.as_deref(), None);
         let state = SamplerState {
             step: 0,
             theta: memory::copy(theta0, "a chain's parameters")?,
@@ -108,7 +148,7 @@ impl<V: Vectors> Sampler<V> {
             live: None,
             gradient_noise: None,
             center: memory::copy(theta0, "a chain's start")?,
-            thermostat,
+            thermostats,
         };
         Self::restore(vectors, config, &state)
     }
@@ -138,7 +178,8 @@ impl<V: Vectors> Sampler<V> {
             found: Scalars::default(),
             stream: Stream::new(config.seed, StreamTag::Noise, config.chain),
             step: state.step,
-            thermostat: state.thermostat,
+            thermostats: memory::copy(&state.thermostats, THERMOSTATS)?,
+            blocks: blocks(&config, &state.thermostats)?,
             factors: None,
             nonfinite: None,
             vectors,
@@ -167,7 +208,7 @@ impl<V: Vectors> Sampler<V> {
             },
             gradient_noise: self.gradient_noise.as_ref().map(get).transpose()?,
             center: get(&self.center)?,
-            thermostat: self.thermostat,
+            thermostats: memory::copy(&self.thermostats, THERMOSTATS)?,
         })
     }
 
@@ -310,9 +351,7 @@ impl<V: Vectors> Sampler<V> {
             kicked: found.kicked / (mass_scale * d),
             after: found.kinetic / (mass_scale * d),
         };
-        if let Some(t) = &mut self.thermostat {
-            *t = now.method.scheme().follow(&now, *t, kinetic);
-        }
+        self.follow(&now, kinetic);
         self.step += 1;
         let sampled = self.step.saturating_sub(self.config.warmup_steps);
         Ok(StepReport {
@@ -323,7 +362,7 @@ impl<V: Vectors> Sampler<V> {
             log_post,
             kinetic_temperature: self.config.method.has_momenta().then_some(kinetic.after),
             configurational_temperature: -found.virial / d,
-            xi: self.thermostat.map(|t| t.xi),
+            xi: self.thermostat().map(|t| t.xi),
             sample_due: phase == Phase::Sampling && sampled.is_multiple_of(self.config.thinning),
         })
     }
@@ -351,7 +390,11 @@ impl<V: Vectors> Sampler<V> {
                 .vectors
                 .preconditioned_update(rule, on, &mut self.record);
         }
-        let rule = (now.method.scheme()).rule(now, self.thermostat.map_or(0.0, |t| t.xi));
+        let xi = self.thermostats.first().map_or(0.0, |t| t.xi);
+        let rule = now.method.scheme().rule(now, xi);
+        for (block, t) in self.blocks.iter_mut().zip(&self.thermostats) {
+            block.xi = t.xi;
+        }
         let on = Langevin {
             theta: &mut self.theta,
             momenta: &mut self.momenta,
@@ -359,9 +402,26 @@ impl<V: Vectors> Sampler<V> {
             center: &self.center,
             mass: self.mass.as_ref(),
             gradient_noise: self.gradient_noise.as_ref(),
+            blocks: &mut self.blocks,
             noise,
         };
         self.vectors.langevin_update(rule, on, &mut self.record)
+    }
+
+    /// Moves the thermostats: one by the kinetic temperatures of all parameters, each tensor's by its own.
+    fn follow(&mut self, now: &ChainConfig, kinetic: Kinetic) {
+        let (scheme, mass_scale) = (now.method.scheme(), self.config.sigma * self.config.sigma);
+        let each = self.blocks.iter().map(|b| {
+            let d = b.range.len() as f64;
+            Kinetic {
+                kicked: b.kicked / (mass_scale * d),
+                after: b.kinetic / (mass_scale * d),
+            }
+        });
+        let one = std::iter::once(kinetic).filter(|_| self.blocks.is_empty());
+        for (t, kinetic) in self.thermostats.iter_mut().zip(each.chain(one)) {
+            *t = scheme.follow(now, *t, kinetic);
+        }
     }
 
     /// Names the first element that a step found to be NaN or infinite: of its inputs, with the state as before, or of the state.
@@ -507,9 +567,12 @@ impl<V: Vectors> Sampler<V> {
         if self.config.method.has_momenta() {
             let momenta = thermal_momenta(&self.config, mass.len(), Some(mass), self.step)?;
             self.vectors.upload(&mut self.momenta, &momenta)?;
-            if let Some(t) = &mut self.thermostat {
-                t.kinetic = kinetic(&self.config, Some(&momenta), Some(mass));
-            }
+            measure(
+                &mut self.thermostats,
+                &self.config,
+                Some(&momenta),
+                Some(mass),
+            );
         }
         Ok(())
     }
@@ -532,9 +595,7 @@ impl<V: Vectors> Sampler<V> {
         if self.config.method.has_momenta() {
             let momenta = thermal_momenta(&self.config, theta.len(), None, self.step)?;
             v.upload(&mut self.momenta, &momenta)?;
-            if let Some(t) = &mut self.thermostat {
-                t.kinetic = kinetic(&self.config, Some(&momenta), None);
-            }
+            measure(&mut self.thermostats, &self.config, Some(&momenta), None);
         }
         Ok(())
     }
@@ -556,7 +617,7 @@ impl<V: Vectors> Sampler<V> {
             log_post,
             kinetic_temperature: None,
             configurational_temperature: 0.0,
-            xi: self.thermostat.map(|t| t.xi),
+            xi: self.thermostat().map(|t| t.xi),
             sample_due: false,
         })
     }
@@ -661,9 +722,29 @@ impl<V: Vectors> Sampler<V> {
         self.config.method.has_momenta().then_some(&self.momenta)
     }
 
-    /// Returns the thermostat, if the method has one.
+    /// Returns the thermostat, if the method has one: of several the means over parameters.
     pub fn thermostat(&self) -> Option<Thermostat> {
-        self.thermostat
+        let [first, rest @ ..] = &self.thermostats[..] else {
+            return None;
+        };
+        if rest.is_empty() {
+            return Some(*first);
+        }
+        let n = self.len();
+        let mean = |f: fn(&Thermostat) -> f64| {
+            let each = self.thermostats.iter().map(|t| f(t) * t.parameters as f64);
+            each.sum::<f64>() / n as f64
+        };
+        Some(Thermostat {
+            xi: mean(|t| t.xi),
+            kinetic: mean(|t| t.kinetic),
+            parameters: n,
+        })
+    }
+
+    /// Returns the thermostats, in the order of the parameters: one, or one for each tensor; none for a method without.
+    pub fn thermostats(&self) -> &[Thermostat] {
+        &self.thermostats
     }
 
     /// Returns the diagonal mass, if one was set; of a live one that of the last step.
@@ -775,6 +856,40 @@ fn thermal_momenta(c: &ChainConfig, n: usize, mass: Option<&[f32]>, step: u64) -
 
 /// What messages call a chain's momenta.
 const MOMENTA: &str = "a chain's momenta";
+
+/// What messages call a chain's thermostats.
+const THERMOSTATS: &str = "a chain's thermostats";
+
+/// Returns the ranges of thermostats for tensors; none for one.
+fn blocks(c: &ChainConfig, of: &[Thermostat]) -> Result<Vec<Block>> {
+    let of = if c.thermostats.is_global() { &[] } else { of };
+    let mut end = 0;
+    let each = of.iter().map(|t| {
+        let start = end;
+        end += t.parameters;
+        Block {
+            range: start..end,
+            xi: t.xi,
+            kicked: 0.0,
+            kinetic: 0.0,
+        }
+    });
+    memory::collect(each, THERMOSTATS)
+}
+
+/// Gives thermostats the kinetic temperatures of momenta, (n_params).
+fn measure(of: &mut [Thermostat], c: &ChainConfig, momenta: Option<&[f32]>, mass: Option<&[f32]>) {
+    let mut at = 0;
+    for t in of {
+        let own = at..at + t.parameters;
+        let (m, mass) = (
+            momenta.map(|m| &m[own.clone()]),
+            mass.map(|m| &m[own.clone()]),
+        );
+        t.kinetic = kinetic(c, m, mass);
+        at = own.end;
+    }
+}
 
 /// Returns the mean of m^2 / M'; 0 without momenta.
 fn kinetic(c: &ChainConfig, momenta: Option<&[f32]>, mass: Option<&[f32]>) -> f64 {

@@ -23,9 +23,9 @@ pub struct SamplerState {
     pub gradient_noise: Option<Vec<f32>>,
     /// Where the chain started.
     pub center: Vec<f32>,
-    /// The thermostat; `None` for a method without.
+    /// The thermostats, in the order of the parameters: one for all or one for each tensor; none for a method without.
     #[serde(default)]
-    pub thermostat: Option<Thermostat>,
+    pub thermostats: Vec<Thermostat>,
 }
 
 /// Checks that a state is one that a chain of these settings has.
@@ -43,28 +43,7 @@ pub(super) fn check_state(config: &ChainConfig, state: &SamplerState) -> Result<
         (Some(m), false) => return Err(Error::shape("momenta", [0], [m.len()])),
         _ => {}
     }
-    match (state.thermostat, config.method.has_thermostat()) {
-        (None, true) => {
-            return Err(Error::conflict(format!(
-                "the state has no thermostat, and {} needs one",
-                config.method
-            )));
-        }
-        (Some(_), false) => {
-            return Err(Error::conflict(format!(
-                "the state has a thermostat, and {} has none",
-                config.method
-            )));
-        }
-        (Some(t), true) if !(t.xi.is_finite() && t.kinetic.is_finite()) => {
-            return Err(Error::out_of_range(
-                "thermostat",
-                "finite numbers",
-                format!("{t:?}"),
-            ));
-        }
-        _ => {}
-    }
+    check_thermostats(config, state)?;
     check_finite("params", &state.theta, n)?;
     check_finite("center", &state.center, n)?;
     if let Some(momenta) = &state.momenta {
@@ -90,12 +69,58 @@ pub(super) fn check_state(config: &ChainConfig, state: &SamplerState) -> Result<
     Ok(())
 }
 
+/// Checks that a state's thermostats are those of the settings, and govern all of its parameters.
+fn check_thermostats(config: &ChainConfig, state: &SamplerState) -> Result<()> {
+    let (all, n) = (&state.thermostats, state.theta.len());
+    match (all.is_empty(), config.method.has_thermostat()) {
+        (true, true) => {
+            return Err(Error::conflict(format!(
+                "the state has no thermostat, and {} needs one",
+                config.method
+            )));
+        }
+        (false, false) => {
+            return Err(Error::conflict(format!(
+                "the state has a thermostat, and {} has none",
+                config.method
+            )));
+        }
+        _ => {}
+    }
+    if config.thermostats.is_global() && all.len() > 1 {
+        return Err(Error::conflict(format!(
+            "the state has {} thermostats, and the settings one: choose thermostat tensor",
+            all.len()
+        )));
+    }
+    let bad = |t: &&Thermostat| !(t.xi.is_finite() && t.kinetic.is_finite()) || t.parameters == 0;
+    if let Some(t) = all.iter().find(bad) {
+        let expected = "finite numbers for at least one parameter";
+        return Err(Error::out_of_range(
+            "thermostat",
+            expected,
+            format!("{t:?}"),
+        ));
+    }
+    let governed = all
+        .iter()
+        .try_fold(0usize, |sum, t| sum.checked_add(t.parameters));
+    match governed {
+        Some(sum) if all.is_empty() || sum == n => Ok(()),
+        sum => Err(Error::shape(
+            "thermostats' parameters",
+            [n],
+            [sum.unwrap_or(usize::MAX)],
+        )),
+    }
+}
+
 pub(super) fn check_takes_noise(c: &ChainConfig) -> Result<()> {
     if c.method.scheme().takes_gradient_noise() {
         return Ok(());
     }
     Err(Error::conflict(format!(
-        "gradient_noise: {} cannot make up for the gradient's noise: leave it out, or choose the method baoa",
+        "gradient_noise: {} cannot make up for the gradient's noise: leave it out, or choose the method baoa or ccadl",
         c.method
     )))
 }

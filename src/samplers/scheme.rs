@@ -25,6 +25,11 @@ pub trait Scheme: Sync {
         false
     }
 
+    /// Returns whether the state may have a thermostat for each tensor.
+    fn has_tensor_thermostats(&self) -> bool {
+        false
+    }
+
     /// Whether a cyclical schedule may run it at T = 0 for a while: a thermostat would freeze the chain for good.
     fn can_explore(&self) -> bool {
         !self.has_thermostat()

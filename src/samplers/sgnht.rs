@@ -65,6 +65,10 @@ impl Scheme for Sgnht {
         true
     }
 
+    fn has_tensor_thermostats(&self) -> bool {
+        true
+    }
+
     fn default_alpha(&self) -> f64 {
         0.01
     }
@@ -94,6 +98,7 @@ impl Scheme for Sgnht {
         Thermostat {
             xi: now.xi + follow * (kinetic.kicked - t) + follow * (kinetic.after - t),
             kinetic: kinetic.after,
+            ..now
         }
     }
 

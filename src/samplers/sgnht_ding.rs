@@ -74,6 +74,7 @@ impl Scheme for SgnhtDing {
         Thermostat {
             xi: now.xi + h * (kinetic.after - t) / c.thermostat_mass,
             kinetic: kinetic.after,
+            ..now
         }
     }
 

@@ -54,6 +54,7 @@ impl Scheme for SgnhtEuler {
         Thermostat {
             xi: now.xi + h * (now.kinetic - t) / c.thermostat_mass,
             kinetic: kinetic.after,
+            ..now
         }
     }
 

@@ -9,7 +9,7 @@
 //! | SGHMC | 2 - gamma h - h^2 omega^2 | 1 - gamma h |
 //! | SGHMC, Euler | 2 - gamma h | 1 - gamma h + h^2 omega^2 |
 //! | BAOA | (1 + c) (1 - h^2 omega^2 / 2) | c |
-//! | SGNHT | as BAOA with gamma = xi / sigma^2, xi as it is then | |
+//! | SGNHT, CCAdL | as BAOA with gamma = xi / sigma^2, xi as it is then | |
 //! | SGNHT, Ding; Euler | as SGHMC; as SGHMC, Euler, with that gamma | |
 //!
 //! and the eigenvalues lie inside the unit circle just when |d| < 1 and |t| < 1 + d (Jury's conditions). That gives
@@ -22,7 +22,7 @@
 //! | BAOA | h^2 omega^2 < 4 |
 //!
 //! For Euler's scheme the lower bound bites from gamma h = 2 on, where any flat direction diverges; such a step is
-//! refused. SGLRW's clamped steps cannot diverge; from epsilon lambda / M = 2 on they only jump back and forth. The temperature has no part in it: log_post is not divided by T.
+//! refused. Where tensors have frictions of their own, BAOA's condition holds with each of them 0 or more; `tests/thermostats.rs` looks for exceptions. SGLRW's clamped steps cannot diverge; from epsilon lambda / M = 2 on they only jump back and forth. The temperature has no part in it: log_post is not divided by T.
 
 use super::{ChainConfig, Schedule};
 use crate::error::{Error, Result};
@@ -125,7 +125,7 @@ pub struct OptimizerPair {
 /// - SGLD, and SGLRW in the mean: lr = epsilon num_data, momentum 0.
 /// - SGHMC, and Ding's SGNHT with its friction at the start: lr = h^2 num_data / sigma^2, momentum = 1 - gamma h. Euler's schemes have the
 ///   same pair, with each gradient used a step late.
-/// - BAOA, and SGNHT with its friction at the start: momentum = c = exp(-gamma h), lr = h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2
+/// - BAOA, and SGNHT and CCAdL with its friction at the start: momentum = c = exp(-gamma h), lr = h^2 num_data / sigma^2 * (1 + c) / 2, which is h^2 num_data / sigma^2
 ///   up to order h^3.
 pub fn optimizer_pair(config: &ChainConfig, num_data: f64) -> OptimizerPair {
     config.method.scheme().optimizer_pair(config, num_data)

@@ -7,7 +7,7 @@
 //! What they are *exactly* in equilibrium, step size and all, is known on a Gaussian: BAOA's are both T there if the gradient has no noise.
 //! Other methods are off by their discretisation, a batch's gradient noise heats any of them, and where the target is no Gaussian the
 //! step's error has no closed form. The configurational one is near 0 at the start and takes as long as the tensor's slowest direction to
-//! arrive.
+//! arrive. Where each tensor has a thermostat, its friction xi is taken too.
 
 use super::{RunningMean, Sampler};
 use crate::backend::Vectors;
@@ -23,7 +23,7 @@ pub struct Temperatures {
     every: u64,
     ranges: Vec<Range<usize>>,
     sums: Vec<RangeMoments>, // (ranges)
-    values: Vec<f64>,        // (2, ranges): kinetic, configurational
+    values: Vec<f64>,        // (2 or 3, ranges): kinetic, configurational, friction
     means: BatchMeans,
 }
 
@@ -37,16 +37,21 @@ impl Temperatures {
         Self::with_means(every, ranges, BatchMeans::try_new(width)?)
     }
 
-    /// Goes on from what [`Temperatures::count`] and [`Temperatures::state`] gave, of a chain that had made `sampled` sampling steps.
+    /// Creates an estimator as [`Temperatures::new`] does, for ranges that have a thermostat each, of whose friction it also takes the mean.
     ///
     /// # Errors
-    /// Returns the errors of [`Temperatures::new`] and [`BatchMeans::restore`], and [`Error::OutOfRange`] when they were taken more often than there were steps.
-    pub fn restore(
-        every: u64,
-        ranges: Vec<Range<usize>>,
-        sampled: u64,
-        (count, state): (u64, &[f64]),
-    ) -> Result<Self> {
+    /// Returns the errors of [`Temperatures::new`].
+    pub fn with_frictions(every: u64, ranges: Vec<Range<usize>>) -> Result<Self> {
+        let width = 3 * ranges.len();
+        Self::with_means(every, ranges, BatchMeans::try_new(width)?)
+    }
+
+    /// Returns one of the same ranges that goes on from what [`Temperatures::count`] and [`Temperatures::state`] gave, of a chain that had made `sampled`
+    /// sampling steps.
+    ///
+    /// # Errors
+    /// Returns the errors of [`BatchMeans::restore`], and [`Error::OutOfRange`] when they were taken more often than there were steps.
+    pub fn restore(&self, sampled: u64, (count, state): (u64, &[f64])) -> Result<Self> {
         if count > sampled {
             let expected = format!("at most {sampled}, the sampling steps made");
             return Err(Error::out_of_range(
@@ -55,8 +60,9 @@ impl Temperatures {
                 count,
             ));
         }
-        let means = BatchMeans::restore(2 * ranges.len(), count, state)?;
-        Self::with_means(every, ranges, means)
+        let means = BatchMeans::restore(self.values.len(), count, state)?;
+        let ranges = memory::collect(self.ranges.iter().cloned(), "temperatures")?;
+        Self::with_means(self.every, ranges, means)
     }
 
     fn with_means(every: u64, ranges: Vec<Range<usize>>, means: BatchMeans) -> Result<Self> {
@@ -73,7 +79,7 @@ impl Temperatures {
         Ok(Self {
             every,
             sums: memory::zeros(ranges.len(), "temperatures")?,
-            values: memory::zeros(2 * ranges.len(), "temperatures")?,
+            values: memory::zeros(means.width(), "temperatures")?,
             ranges,
             means,
         })
@@ -88,10 +94,19 @@ impl Temperatures {
     /// what is read is on the scale of T: times T over the temperature of the step.
     ///
     /// # Errors
-    /// When the ranges or the gradient do not fit the chain.
+    /// When the ranges or the gradient do not fit the chain, or it has other thermostats than one for each range.
     pub fn read<V: Vectors>(&mut self, sampler: &Sampler<V>, grad: &V::Vector) -> Result<()> {
         sampler.range_moments(grad, &self.ranges, &mut self.sums)?;
-        let (kinetic, configurational) = self.values.split_at_mut(self.ranges.len());
+        let n = self.ranges.len();
+        let (kinetic, rest) = self.values.split_at_mut(n);
+        let (configurational, frictions) = rest.split_at_mut(n);
+        if !frictions.is_empty() {
+            let all = sampler.thermostats();
+            if all.len() != n {
+                return Err(Error::shape("thermostats", [n], [all.len()]));
+            }
+            (frictions.iter_mut().zip(all)).for_each(|(f, t)| *f = t.xi);
+        }
         let scale = sampler.temperature_scale();
         for (i, (sums, range)) in self.sums.iter().zip(&self.ranges).enumerate() {
             let d = range.len() as f64;
@@ -141,6 +156,14 @@ impl Temperatures {
 
     /// Returns the configurational temperature of range `i`. None before the first time.
     pub fn configurational(&self, i: usize) -> Option<RunningMean> {
-        self.means.get(self.ranges.len() + i)
+        let n = self.ranges.len();
+        (i < n).then(|| self.means.get(n + i)).flatten()
+    }
+
+    /// Returns the thermostat's friction xi in range `i`. None before the first time, and where ranges have no thermostats of their own.
+    pub fn friction(&self, i: usize) -> Option<RunningMean> {
+        let n = self.ranges.len();
+        let known = i < n && self.values.len() > 2 * n;
+        known.then(|| self.means.get(2 * n + i)).flatten()
     }
 }

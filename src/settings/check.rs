@@ -51,6 +51,7 @@ impl Settings {
         }
         self.check_friction()?;
         self.check_predictive()?;
+        self.check_fitted_prior()?;
         match self.sampler {
             SamplerChoice::Chain(_) => self.check_chain(),
             SamplerChoice::Gaussian(normal) => self.check_gaussian(normal),
@@ -122,6 +123,19 @@ impl Settings {
         self.gaussian_config(normal, u64::MAX).validate()
     }
 
+    /// Checks that a fitted prior is one that the marginal likelihood knows of.
+    fn check_fitted_prior(&self) -> Result<()> {
+        let normal = self.prior_family.name() == "normal";
+        if self.prior_scale != PriorUnit::Fitted
+            || (normal && self.prior_center == PriorCenter::Zero)
+        {
+            return Ok(());
+        }
+        Err(Error::conflict(
+            "prior_scale: the marginal likelihood of a fitted one is that of a normal prior about zero: choose prior_family normal and prior_center zero, or another scale",
+        ))
+    }
+
     fn check_laplace(&self) -> Result<()> {
         if self.prior_family.name() != "normal" {
             return Err(Error::conflict(format!(
@@ -136,7 +150,7 @@ impl Settings {
         }
         if self.prior_scale != PriorUnit::Absolute {
             return Err(Error::conflict(
-                "prior_scale: laplace has one precision for its whole prior: choose absolute",
+                "prior_scale: laplace has one precision for its whole prior: choose absolute, and laplace_fit_prior to have it fitted",
             ));
         }
         Ok(())

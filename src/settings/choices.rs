@@ -110,6 +110,8 @@ pub enum PriorUnit {
     Absolute,
     /// 1 / sqrt(inputs) for the weights of a layer, 1 for embeddings, gains and biases.
     FanIn,
+    /// A standard deviation for each tensor, which the marginal likelihood chooses at the baseline, in place of `prior_std`.
+    Fitted,
 }
 
 /// Which state of its training the baseline is.

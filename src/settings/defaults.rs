@@ -145,7 +145,7 @@ impl Case {
     /// Returns a larger error for methods whose variances on a normal have none of it.
     pub(super) fn adapt_tolerance(&self) -> f64 {
         match self.sampler {
-            SamplerChoice::Chain(Method::Baoa | Method::Sgnht) => 0.03,
+            SamplerChoice::Chain(Method::Baoa | Method::Sgnht | Method::Ccadl) => 0.03,
             _ => 0.01,
         }
     }

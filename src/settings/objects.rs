@@ -135,6 +135,7 @@ impl Settings {
             alpha: self.alpha.unwrap_or(usual.alpha),
             xi: self.xi,
             thermostat_mass: self.thermostat_mass.unwrap_or(usual.thermostat_mass),
+            thermostats: self.thermostat,
             ..usual
         };
         if let Some(momentum) = self.momentum {
@@ -244,7 +245,7 @@ impl Settings {
     /// Returns the prior of a chain that starts from `params`, (n_params) of this layout.
     ///
     /// # Errors
-    /// When memory is short.
+    /// When memory is short, and [`Error::Conflict`] for a prior that is fitted to the data, which this does not have.
     pub fn prior(&self, layout: &Layout, params: &[f32]) -> Result<Prior> {
         let copy = || memory::copy(params, "a prior's vectors");
         let pretrained = self.prior_center == PriorCenter::Pretrained;
@@ -256,6 +257,11 @@ impl Settings {
                 PriorUnit::Absolute => PriorUnits::One,
                 PriorUnit::Relative => PriorUnits::RelativeTo(copy()?),
                 PriorUnit::FanIn => PriorUnits::by_fan_in(layout)?,
+                PriorUnit::Fitted => {
+                    return Err(Error::conflict(
+                        "prior_scale: fitted needs the data and a run that keeps what was found, as `bnn train` has (in Rust: inference::FittedPrior): choose another one",
+                    ));
+                }
             },
         })
     }

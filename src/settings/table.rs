@@ -16,7 +16,7 @@ use crate::generate::{ContextOverflow, Mode};
 use crate::gpt::{Gelu, NAMED, Objective};
 use crate::samplers::{
     CovarianceStructure, CurvatureKind, EMA_DECAY, NoiseCorrection, Preconditioner, Schedule,
-    defaults,
+    Thermostats, defaults,
 };
 use crate::store::Dtype;
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -204,12 +204,15 @@ settings! { case =>
         /// Gradient noise that sgld and sghmc take as given.
         beta: f64 = 0.0, FROM_0, CHAIN, purpose: CHAINS;
         /// What a chain does about the noise of its minibatches' gradients: none, or diagonal, which estimates each parameter's noise variance as the chain goes and
-        /// makes up for its heat. For baoa.
+        /// makes up for its heat. For baoa and ccadl.
         noise_correction: NoiseCorrection = case.noise_correction(), ANY, CHAIN, before: Some("none"), purpose: CHAINS;
         /// Friction of the thermostat at the start. Without it it is alpha.
         xi: Option<f64> = None, ANY, CHAIN, purpose: THERMOSTAT;
         /// Mass of the thermostat: how slowly its friction follows the temperature of the momenta.
         thermostat_mass: Option<f64> = case.thermostat_mass(), ABOVE_0, CHAIN, purpose: THERMOSTAT;
+        /// How many thermostats a chain has: global (one, which follows the mean kinetic temperature of all parameters) or tensor (one for each tensor of the model, which
+        /// follows that tensor's own). For sgnht and ccadl.
+        thermostat: Thermostats = Thermostats::Global, ANY, GPT, before: Some("global"), purpose: THERMOSTAT;
         /// Temperature T of the target exp(log posterior / T). At 0 a chain is an optimiser, whose samples are no draws; fits need it above 0.
         temperature: f64 = case.temperature(), FROM_0, CHAIN, brief: Some("Temperature T of the target; the posterior is at 1, and at 0 a chain optimises"), purpose: DRAWS;
         /// Number of steps before sampling, after the mass is set.
@@ -238,7 +241,7 @@ settings! { case =>
         /// diagonal (from variances), or dense (from the covariance; at most 1,000 parameters). The friction stays `alpha`, 1 by default.
         adapt: Adapt = Adapt::None, ANY, OWN, before: Some("none"), purpose: CHAINS;
         /// Relative error that the step of `adapt` may make in the stiffest direction, h^2 lambda / 4 for its curvature lambda. On a normal it is about that of sghmc's variance there;
-        /// the variances of baoa and sgnht have none.
+        /// the variances of baoa, sgnht and ccadl have none.
         adapt_tolerance: f64 = case.adapt_tolerance(), INSIDE, OWN, before: Some("0.01"), purpose: ADAPTING;
         /// Run a step that is provably unstable.
         force: bool = false, ANY, RUN, purpose: CHAINS;
@@ -286,7 +289,8 @@ settings! { case =>
         /// Centre of the prior: zero, or the parameters that the chain starts from (pretrained).
         prior_center: PriorCenter = case.preset(PriorCenter::Zero, PriorCenter::Pretrained), ANY, GPT;
         /// Unit of `prior_std`: absolute (1), relative (|w| + 1e-4 of the weights w that the chain starts from), or fan_in (for the weights of each matrix of a
-        /// block and of an untied head 1 / sqrt(its inputs); 1 for embeddings, gains and biases).
+        /// block and of an untied head 1 / sqrt(its inputs); 1 for embeddings, gains and biases). Or fitted: the marginal likelihood at the baseline chooses a standard
+        /// deviation for each tensor, in place of `prior_std`, for a normal prior about zero; `bnn train` alone has it.
         prior_scale: PriorUnit = PriorUnit::Absolute, ANY, GPT;
         /// Power of the likelihood. Unlike the temperature it leaves the prior alone.
         likelihood_weight: f64 = 1.0, ABOVE_0, CHAIN, before: Some("1.0");

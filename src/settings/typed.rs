@@ -10,7 +10,7 @@ use crate::backend::{Precision, WeightType};
 use crate::data::Order;
 use crate::generate::{ContextOverflow, Mode};
 use crate::gpt::{Gelu, Objective};
-use crate::samplers::{CovarianceStructure, CurvatureKind, NoiseCorrection};
+use crate::samplers::{CovarianceStructure, CurvatureKind, NoiseCorrection, Thermostats};
 use crate::store::Dtype;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
@@ -257,5 +257,6 @@ enums!(
     PriorUnit,
     Starts,
     CovarianceStructure,
+    Thermostats,
     WeightType,
 );

@@ -66,6 +66,7 @@ fn main() {
                     center: &center,
                     mass: Some(&mass),
                     gradient_noise: None,
+                    blocks: &mut [],
                     noise: Noise::Counter {
                         stream: Stream::new(1, StreamTag::Noise, 0),
                         step,

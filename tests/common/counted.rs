@@ -188,7 +188,7 @@ macro_rules! fields {
     )*};
 }
 fields! {
-    Langevin { theta, momenta, grad, center, mass, gradient_noise, noise }
+    Langevin { theta, momenta, grad, center, mass, gradient_noise, blocks, noise }
     PreconditionedUpdate { theta, squares, mass, grad, diagonal, center, noise }
     ChainView { theta, momenta, grad, center, mass }
     WeightGrad { grad, squares, rows, t }

@@ -129,7 +129,7 @@ pub fn step(c: &ChainConfig, on: &Target, state: &[f64], noise: &[f64], z: &[f64
                 m[i] = decay * m[i] + (t * (1.0 - decay * decay) * heavy).sqrt() * z[i];
                 x[i] += 0.5 * h * m[i] / heavy;
             }
-            Method::Sgnht => {
+            Method::Sgnht | Method::Ccadl => {
                 let decay = (-gamma * h).exp();
                 let variance = t * (2.0 * c.alpha - h * t * c.beta) * on.mass[i];
                 let spread = variance * (1.0 - decay * decay) / (2.0 * gamma);
@@ -238,7 +238,7 @@ pub fn stationary(c: &ChainConfig, on: &Target) -> Rows {
 /// The mean of m^2 / M' over the coordinates, as the thermostat has it: of BADODAB the mean of those after the kick and after the step.
 pub fn kinetic(c: &ChainConfig, on: &Target, s: &Rows) -> f64 {
     match c.method {
-        Method::Sgnht => 0.5 * (kicked(c, on, s) + after_step(c, on, s)),
+        Method::Sgnht | Method::Ccadl => 0.5 * (kicked(c, on, s) + after_step(c, on, s)),
         _ => after_step(c, on, s),
     }
 }

@@ -56,7 +56,7 @@ pub fn linear_step(c: &ChainConfig, d: &Direction) -> (Matrix, Matrix) {
                 (both, noise.map(|n| [0.0, n]))
             }
         }
-        Method::Baoa | Method::Sgnht => {
+        Method::Baoa | Method::Sgnht | Method::Ccadl => {
             let decay = (-gamma * h).exp();
             let added = 2.0 * c.alpha - h * t * c.beta;
             let injected = (t * added * d.mass * (1.0 - decay * decay) / (2.0 * gamma)).sqrt();
@@ -100,7 +100,7 @@ pub fn settled(c: &ChainConfig, directions: &[Direction]) -> f64 {
             let kicked = s[1][1] - 2.0 * h * d.lambda * s[0][1]
                 + h * h * (d.lambda.powi(2) * s[0][0] + d.gradient_noise);
             let both = match c.method {
-                Method::Sgnht => 0.5 * (kicked + s[1][1]),
+                Method::Sgnht | Method::Ccadl => 0.5 * (kicked + s[1][1]),
                 _ => s[1][1],
             };
             both / (c.sigma.powi(2) * d.mass)

@@ -13,6 +13,8 @@ pub enum Draw<'a> {
         stream: Stream,
         step: u64,
         block: u64,
+        /// The number of that block at which the range begins.
+        shift: usize,
     },
     Given(&'a [f32]),
 }
@@ -24,6 +26,7 @@ impl<'a> Draw<'a> {
                 stream,
                 step,
                 block: (range.start / NORMALS) as u64,
+                shift: range.start % NORMALS,
             },
             Noise::Given(xi) => Self::Given(&xi[range.clone()]),
         }
@@ -37,7 +40,15 @@ impl<'a> Draw<'a> {
                 stream,
                 step,
                 block,
-            } => stream.normals(step, block + (at / CHUNK) as u64),
+                shift,
+            } => {
+                let block = block + (at / CHUNK) as u64;
+                let z = stream.normals(step, block);
+                if shift == 0 {
+                    return z;
+                }
+                across(&z, &stream.normals(step, block + 1), shift)
+            }
             Self::Given(xi) => load(xi, at, 0.0),
         }
     }
@@ -50,8 +61,25 @@ impl<'a> Draw<'a> {
                 stream,
                 step,
                 block,
-            } => stream.uniforms(step, block + (at / CHUNK) as u64),
+                shift,
+            } => {
+                let block = block + (at / CHUNK) as u64;
+                let u = stream.uniforms(step, block);
+                if shift == 0 {
+                    return u;
+                }
+                across(&u, &stream.uniforms(step, block + 1), shift)
+            }
             Self::Given(u) => load(u, at, 0.0),
         }
     }
+}
+
+/// Returns the numbers from `shift` of one block on, and as many of the next as a chunk still lacks.
+#[inline(always)]
+fn across(one: &[f32; CHUNK], next: &[f32; CHUNK], shift: usize) -> [f32; CHUNK] {
+    std::array::from_fn(|i| match i + shift {
+        at if at < CHUNK => one[at],
+        at => next[at - CHUNK],
+    })
 }

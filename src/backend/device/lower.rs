@@ -3,8 +3,8 @@
 use super::{Buffer, Device, Place};
 use crate::backend::ops::ActivationOps;
 use crate::backend::vectors::{
-    AdamW, ChainView, Combine, EkfStep, Langevin, Noise, PreconditionedRule, PreconditionedUpdate,
-    Random, RangeMoments, Reduce, Rule, StdDev, ViDraw,
+    AdamW, Block, ChainView, Combine, EkfStep, Langevin, Noise, PreconditionedRule,
+    PreconditionedUpdate, Random, RangeMoments, Reduce, Rule, StdDev, ViDraw,
 };
 use crate::backend::{
     Attended, AttentionShape, CacheShape, Cotangent, Cpu, Draw, Drawn, Dropout, EnsembleLayout,
@@ -83,6 +83,7 @@ plain!(
     &[Piece],
     &[Range<usize>],
     &mut [RangeMoments],
+    &mut [Block],
     &mut [Drawn],
     &Tables,
     &Norm,
@@ -144,7 +145,7 @@ macro_rules! fields {
     )*};
 }
 fields! {
-    Langevin<Device => Cpu> { theta, momenta, grad, center, mass, gradient_noise, noise }
+    Langevin<Device => Cpu> { theta, momenta, grad, center, mass, gradient_noise, blocks, noise }
     PreconditionedUpdate<Device => Cpu> { theta, squares, mass, grad, diagonal, center, noise }
     ChainView<Device => Cpu> { theta, momenta, grad, center, mass }
     WeightGrad<Device => Cpu> { grad, squares, rows, t }

@@ -12,8 +12,9 @@ use crate::backend::gaussian::cpu as gaussian;
 use crate::backend::preconditioned::cpu as preconditioned;
 use crate::backend::range_moments::cpu as moments;
 use crate::backend::vectors::{
-    AdamW, ChainView, Combine, EkfStep, Langevin, Noise, NoisyKick, PreconditionedRule,
-    PreconditionedUpdate, Random, RangeMoments, Reduce, Rule, StdDev, Vectors, ViDraw,
+    AdamW, Badodab, Block, ChainView, Combine, EkfStep, Langevin, Noise, NoisyKick,
+    PreconditionedRule, PreconditionedUpdate, Random, RangeMoments, Reduce, Rule, StdDev, Vectors,
+    ViDraw,
 };
 use crate::backend::{Input, Scalars};
 use crate::error::{Error, Result};
@@ -111,45 +112,30 @@ impl Vectors for Cpu {
         if !record.is_sound() {
             return Ok(());
         }
-        record.kicked = match rule {
-            Rule::Badodab(b) => self.sum(n, |r| {
-                let mass = on.mass.map(|mass| &mass[r.clone()]);
-                kicked_block(self.isa(), b.kick, &momenta[r.clone()], &on.grad[r], mass)
-            }),
-            _ => 0.0,
+        let given = Given {
+            grad: on.grad,
+            center: on.center,
+            mass: on.mass,
+            variance,
+            noise: on.noise,
         };
-        let rule = match rule {
-            Rule::Badodab(b) => Rule::Baoa(b.coefficients(record.kicked, n)),
-            rule => rule,
-        };
-        let leaf = |range: Range<usize>, [theta, momenta]: [&mut [f32]; 2]| {
-            let draw = Draw::of(&on.noise, &range);
-            let given = [&on.grad[range.clone()], &on.center[range.clone()]];
-            let mass = on.mass.map(|mass| &mass[range.clone()]);
-            let noisy = variance.map(|(v, kick)| (&v[range.clone()], kick));
-            let sums = langevin_block(
-                self.isa(),
-                rule,
-                &mut *theta,
-                &mut *momenta,
-                given,
-                mass,
-                noisy,
-                draw,
-            );
-            let bad = |i: &usize| {
-                !theta[*i].is_finite() || momenta.get(*i).is_some_and(|m| !m.is_finite())
+        if on.blocks.is_empty() {
+            given.move_range(self, rule, 0..n, [on.theta, momenta], record);
+        }
+        for block in on.blocks {
+            let (r, mut found) = (block.range.clone(), Scalars::default());
+            let parts = [&mut on.theta[r.clone()], &mut momenta[r.clone()]];
+            let rule = match rule {
+                Rule::Badodab(b) => Rule::Badodab(Badodab { xi: block.xi, ..b }),
+                rule => rule,
             };
-            let state = (sums.nonfinite)
-                .then(|| (0..theta.len()).find(bad))
-                .flatten();
-            let state = state.map(|at| range.start + at);
-            (sums.kinetic, sums.virial, state)
-        };
-        type Found = (f64, f64, Option<usize>);
-        let join = |a: Found, b: Found| (a.0 + b.0, a.1 + b.1, a.2.or(b.2));
-        (record.kinetic, record.virial, record.state) =
-            self.blocks(n, [on.theta, momenta], leaf, join);
+            given.move_range(self, rule, r, parts, &mut found);
+            (block.kicked, block.kinetic) = (found.kicked, found.kinetic);
+            record.kicked += found.kicked;
+            record.kinetic += found.kinetic;
+            record.virial += found.virial;
+            record.state = record.state.or(found.state);
+        }
         Ok(())
     }
 
@@ -259,6 +245,60 @@ impl Vectors for Cpu {
     }
 }
 
+/// What a Langevin update reads of all elements.
+struct Given<'a> {
+    grad: &'a [f32],
+    center: &'a [f32],
+    mass: Option<&'a Vec<f32>>,
+    variance: Option<(&'a Vec<f32>, NoisyKick)>,
+    noise: Noise<'a, Cpu>,
+}
+
+impl Given<'_> {
+    /// Moves the elements of `all`, which `parts` (theta, momenta) hold, and leaves their sums.
+    fn move_range(
+        &self,
+        cpu: &Cpu,
+        rule: Rule,
+        all: Range<usize>,
+        parts: [&mut [f32]; 2],
+        record: &mut Scalars,
+    ) {
+        let (isa, n) = (cpu.isa(), all.len());
+        let place = |r: &Range<usize>| all.start + r.start..all.start + r.end;
+        let noisy = |r: &Range<usize>| self.variance.map(|(v, kick)| (&v[r.clone()], kick));
+        let rule = match rule {
+            Rule::Badodab(b) => {
+                record.kicked = cpu.sum(n, |r| {
+                    let (m, r) = (&parts[1][r.clone()], place(&r));
+                    let mass = self.mass.map(|mass| &mass[r.clone()]);
+                    kicked_block(isa, b.kick, m, &self.grad[r.clone()], mass, noisy(&r))
+                });
+                Rule::Baoa(b.coefficients(record.kicked, n))
+            }
+            rule => rule,
+        };
+        let leaf = |range: Range<usize>, [theta, momenta]: [&mut [f32]; 2]| {
+            let r = place(&range);
+            let given = [&self.grad[r.clone()], &self.center[r.clone()]];
+            let mass = self.mass.map(|mass| &mass[r.clone()]);
+            let (noisy, draw) = (noisy(&r), Draw::of(&self.noise, &r));
+            let (t, m) = (&mut *theta, &mut *momenta);
+            let sums = langevin_block(isa, rule, t, m, given, mass, noisy, draw);
+            let bad = |i: &usize| {
+                !theta[*i].is_finite() || momenta.get(*i).is_some_and(|m| !m.is_finite())
+            };
+            let state = (sums.nonfinite)
+                .then(|| (0..theta.len()).find(bad))
+                .flatten();
+            (sums.kinetic, sums.virial, state.map(|at| r.start + at))
+        };
+        type Found = (f64, f64, Option<usize>);
+        let join = |a: Found, b: Found| (a.0 + b.0, a.1 + b.1, a.2.or(b.2));
+        (record.kinetic, record.virial, record.state) = cpu.blocks(n, parts, leaf, join);
+    }
+}
+
 /// Checks the lengths of what an update of `n` elements reads, and returns the noise's variances with what the rule makes of them, if it adds noise.
 fn checked<'a>(
     rule: Rule,
@@ -273,16 +313,40 @@ fn checked<'a>(
     if let Noise::Given(xi) = on.noise {
         same("noise", n, xi.len())?;
     }
-    match (on.gradient_noise, rule) {
-        (Some(v), Rule::Baoa(k)) => {
-            same("gradient_noise", n, v.len())?;
-            Ok(k.noisy_kick().map(|kick| (v, kick)))
+    check_blocks(rule, n, on.blocks)?;
+    let kick = match (on.gradient_noise, rule) {
+        (None, _) => return Ok(None),
+        (Some(_), Rule::Baoa(k)) => k.noisy_kick(),
+        (Some(_), Rule::Badodab(b)) => b.noisy_kick(),
+        (Some(_), _) => {
+            return Err(Error::conflict(
+                "gradient_noise: only the updates of BAOA and BADODAB take the variance of the gradient's noise",
+            ));
         }
-        (Some(_), _) => Err(Error::conflict(
-            "gradient_noise: only BAOA's update takes the variance of the gradient's noise",
-        )),
-        (None, _) => Ok(None),
+    };
+    same("gradient_noise", n, on.gradient_noise.map_or(0, Vec::len))?;
+    Ok(on.gradient_noise.zip(kick))
+}
+
+/// Checks that blocks, if there are any, follow each other from the first of `n` elements to the last, under a rule that takes them.
+fn check_blocks(rule: Rule, n: usize, blocks: &[Block]) -> Result<()> {
+    if blocks.is_empty() {
+        return Ok(());
     }
+    if !matches!(rule, Rule::Badodab(_)) {
+        return Err(Error::conflict(
+            "blocks: only BADODAB's update has thermostats for ranges of its elements",
+        ));
+    }
+    let mut end = 0;
+    for Block { range, .. } in blocks {
+        if range.start != end || range.end <= range.start || range.end > n {
+            let expected = format!("ranges that follow each other from 0 to {n}");
+            return Err(Error::out_of_range("block", expected, format!("{range:?}")));
+        }
+        end = range.end;
+    }
+    same("blocks", n, end)
 }
 
 /// The sums of a block.
@@ -373,11 +437,14 @@ fn apply(
                     // Shares that are lost, not kept: 1 - c^2 of a c near 1 would have no digits left.
                     let rho = (n.gain * v[i] * inverse).min(1.0);
                     let lost = 2.0 * rho / (1.0 + rho);
-                    // Where all is lost, 0 / 0 would not be 0.
-                    let left = (k.friction - lost).max(0.0) / (1.0 - lost).max(f32::MIN_POSITIVE);
                     let half = (m - lost * m) + k.kick * (1.0 - 0.5 * lost) * g;
                     let middle = t + k.drift * inverse * half;
-                    let spread = (n.thermal * left * (2.0 - left)).sqrt();
+                    // Where all is lost, 0 / 0 would not be 0.
+                    let rest = (k.friction - lost).max(0.0) / (1.0 - lost).max(f32::MIN_POSITIVE);
+                    let (left, spread) = match n.thermal {
+                        Some(thermal) => (rest, (thermal * rest * (2.0 - rest)).sqrt()),
+                        None => (k.friction, k.noise),
+                    };
                     let m = half + (spread * root * xi - left * half);
                     (middle + k.drift * inverse * m, m)
                 })
@@ -442,14 +509,25 @@ multiversion! {
 }
 
 multiversion! {
-    fn kicked_block(kick: f32, momenta: &[f32], grad: &[f32], mass: Option<&[f32]>) -> f64 {
+    fn kicked_block(
+        kick: f32,
+        momenta: &[f32],
+        grad: &[f32],
+        mass: Option<&[f32]>,
+        noisy: Option<(&[f32], NoisyKick)>,
+    ) -> f64 {
         let mut sums = [0.0; LANES];
         for at in (0..momenta.len()).step_by(CHUNK) {
             let (m, g) = (load(momenta, at, 0.0), load(grad, at, 0.0));
             let inverse = mass.map_or([1.0; CHUNK], |mass| load(mass, at, 1.0).map(|m| 1.0 / m));
+            let rho = noisy.map_or([0.0; CHUNK], |(v, n)| {
+                let v = load(v, at, 0.0);
+                std::array::from_fn(|i| (n.gain * v[i] * inverse[i]).min(1.0))
+            });
             let mut terms = [0.0; CHUNK];
             for i in 0..CHUNK {
-                let m = m[i] + kick * g[i];
+                let lost = 2.0 * rho[i] / (1.0 + rho[i]);
+                let m = (m[i] - lost * m[i]) + kick * (1.0 - 0.5 * lost) * g[i];
                 terms[i] = m * inverse[i] * m; // in this order neither a large nor a small mass leaves f32's range
             }
             accumulate(&mut sums, &terms);

@@ -54,7 +54,11 @@ pub enum Rule {
     ///
     /// Where the gradient's noise has a known variance ([`Langevin::gradient_noise`]), [`NoisyKick`] says what of the friction joins the kick.
     Baoa(Coefficients),
-    /// [`Rule::Baoa`] with the friction and the noise that [`Badodab::coefficients`] makes of the sum of (m + kick * g)^2 / M.
+    /// [`Rule::Baoa`] with the friction and the noise that [`Badodab::coefficients`] makes of the sum of (m + kick * g)^2 / M: over all elements, or
+    /// over those of each [`Block`].
+    ///
+    /// Where the gradient's noise has a known variance, the kick has the friction that goes with it ([`NoisyKick`]), and all of the thermostat's
+    /// stays where it is.
     Badodab(Badodab),
 }
 
@@ -79,7 +83,7 @@ pub struct Coefficients {
     pub drift: f32,
 }
 
-/// How BAOA spends its friction where the gradient has noise of variance v: [`crate::samplers::baoa`] has the derivation. With
+/// The friction that a kick brings along where the gradient has noise of variance v: [`crate::samplers::baoa`] has the derivation. With
 /// rho = gain v / M, at most 1, each element's step becomes
 ///
 /// ```text
@@ -87,12 +91,14 @@ pub struct Coefficients {
 /// m = (1 - lost) m + (1 - lost / 2) kick g;  theta += drift / M m
 /// m = (1 - left) m + sqrt(thermal left (2 - left) M) xi;  theta += drift / M m
 /// ```
+///
+/// and without a thermal variance the third line is that of the rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NoisyKick {
     /// What v / M is multiplied by: h^2 / (4 T sigma^2).
     pub gain: f32,
-    /// The variance of the momenta at M = 1, T sigma^2.
-    pub thermal: f32,
+    /// The variance of the momenta at M = 1, T sigma^2, where the kick takes its share out of the rule's own friction; `None` where it comes on top.
+    pub thermal: Option<f32>,
 }
 
 impl Coefficients {
@@ -103,7 +109,7 @@ impl Coefficients {
         let gain = kick * kick / (4.0 * thermal);
         (thermal > 0.0 && gain.is_finite()).then_some(NoisyKick {
             gain: gain as f32,
-            thermal: thermal as f32,
+            thermal: Some(thermal as f32),
         })
     }
 }
@@ -130,6 +136,16 @@ pub struct Badodab {
 }
 
 impl Badodab {
+    /// Returns the friction that the kick brings along under noise of known variance; none at T = 0.
+    pub fn noisy_kick(&self) -> Option<NoisyKick> {
+        let kick = f64::from(self.kick);
+        let gain = (kick * kick * self.precision / (4.0 * self.temperature)) as f32;
+        gain.is_finite().then_some(NoisyKick {
+            gain,
+            thermal: None,
+        })
+    }
+
     /// The coefficients for `n` elements whose kicked momenta have this sum of m^2 / M.
     pub fn coefficients(&self, kicked: f64, n: usize) -> Coefficients {
         let xi = self.xi + self.follow * (kicked * self.precision / n as f64 - self.temperature);
@@ -149,6 +165,19 @@ impl Badodab {
     }
 }
 
+/// A range of elements with a thermostat of its own, under [`Rule::Badodab`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// The elements, at least one.
+    pub range: Range<usize>,
+    /// The thermostat before the step, in place of the rule's. [in]
+    pub xi: f64,
+    /// Sum of m^2 / M over the kicked momenta. [out]
+    pub kicked: f64,
+    /// Sum of m^2 / M over the momenta after the step. [out]
+    pub kinetic: f64,
+}
+
 /// What [`Vectors::langevin_update`] reads and writes; all buffers have one length.
 pub struct Langevin<'a, V: Vectors> {
     /// Parameters. [in, out]
@@ -161,8 +190,11 @@ pub struct Langevin<'a, V: Vectors> {
     pub center: &'a V::Vector,
     /// Diagonal mass, all positive; `None` is 1 everywhere.
     pub mass: Option<&'a V::Vector>,
-    /// Variance of each element's gradient noise, 0 or more and finite. [`Rule::Baoa`] alone takes one.
+    /// Variance of each element's gradient noise, 0 or more and finite. [`Rule::Baoa`] and [`Rule::Badodab`] alone take one.
     pub gradient_noise: Option<&'a V::Vector>,
+    /// Ranges with thermostats of their own, one after another over all elements: [`Rule::Badodab`] alone takes any. Empty, there is one
+    /// thermostat, the rule's. The host waits for their sums. [in, out]
+    pub blocks: &'a mut [Block],
     /// The standard normals.
     pub noise: Noise<'a, V>,
 }

@@ -31,7 +31,8 @@ pub(super) fn all<B: Backend + 'static>(
         return Ok(vec![Box::new(FitRecorder::default())]);
     };
     let before = inference.steps_before_sampling();
-    let temperatures = TensorTemperatures::of_tensors(target.gpt, settings.temperature_every)?;
+    let every = settings.temperature_every;
+    let temperatures = TensorTemperatures::of_tensors(target.gpt, every, sampler)?;
     let excess = ExcessLoss::new(target, settings.llc_every, sampler);
     let draws = DrawRecorder::new(backend, target, settings, sampler, before)?;
     let rows: [Option<Box<dyn Monitor<B>>>; 4] = [

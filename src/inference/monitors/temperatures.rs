@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::error::Result;
 use crate::gpt::Gpt;
 use crate::inference::monitor::{AfterStep, Monitor, Numbers, Progress, Saved, StepReport};
-use crate::samplers::{Phase, Sampler, Temperatures};
+use crate::samplers::{ChainConfig, Phase, Sampler, Temperatures};
 use std::ops::Range;
 
 /// The name of the running temperatures, and of how often they were taken.
@@ -12,8 +12,6 @@ const NAME: &str = "temperatures";
 
 /// Takes [`Temperatures`] at every so many sampling steps.
 pub struct TensorTemperatures {
-    every: u64,
-    ranges: Vec<Range<usize>>,
     taken: Temperatures,
     read: bool, // at the step that is being made
 }
@@ -25,21 +23,26 @@ impl TensorTemperatures {
     /// Returns the errors of [`Temperatures::new`].
     pub fn new(every: u64, ranges: Vec<Range<usize>>) -> Result<Self> {
         Ok(Self {
-            every,
-            taken: Temperatures::new(every, ranges.clone())?,
-            ranges,
+            taken: Temperatures::new(every, ranges)?,
             read: false,
         })
     }
 
-    /// Takes those of each tensor of a model; none where `every` is 0.
+    /// Takes those of each tensor of a model, with the frictions of a chain whose tensors have thermostats; none where `every` is 0.
     ///
     /// # Errors
     /// Returns the errors of [`Temperatures::new`].
-    pub fn of_tensors(gpt: &Gpt, every: u64) -> Result<Option<Self>> {
+    pub fn of_tensors(gpt: &Gpt, every: u64, chain: &ChainConfig) -> Result<Option<Self>> {
         let tensors = gpt.layout().tensors().iter();
         let ranges = tensors.map(|t| t.range.clone()).collect();
-        (every > 0).then(|| Self::new(every, ranges)).transpose()
+        if every == 0 {
+            return Ok(None);
+        }
+        let taken = match chain.thermostats.is_global() {
+            true => Temperatures::new(every, ranges),
+            false => Temperatures::with_frictions(every, ranges),
+        }?;
+        Ok(Some(Self { taken, read: false }))
     }
 
     /// Returns the temperatures so far.
@@ -76,9 +79,7 @@ impl<B: Backend + 'static> Monitor<B> for TensorTemperatures {
     fn restore(&mut self, saved: &mut dyn Saved, progress: Progress) -> Result<()> {
         // A file from before counts has a count of 0 where none were taken.
         if let (Some(count), Some(state)) = (saved.count(NAME), saved.f64s(NAME)?) {
-            let ranges = self.ranges.clone();
-            self.taken =
-                Temperatures::restore(self.every, ranges, progress.sampled, (count, &state))?;
+            self.taken = self.taken.restore(progress.sampled, (count, &state))?;
         }
         Ok(())
     }

@@ -203,6 +203,7 @@ impl<'a, 'b> Shape<'a, 'b> {
                 center: &center,
                 mass: None,
                 gradient_noise: None,
+                blocks: &mut [],
                 noise: Noise::Counter { stream, step },
             };
             device.langevin_update(rule, on, &mut record)

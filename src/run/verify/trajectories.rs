@@ -119,7 +119,13 @@ fn start(c: &ChainConfig, target: &Target, momenta: Option<Vec<f32>>) -> Sampler
         live: None,
         gradient_noise: None,
         center: target.theta0.clone(),
-        thermostat: (c.method.has_thermostat()).then_some(Thermostat { xi, kinetic }),
+        thermostats: (c.method.has_thermostat().then_some(Thermostat {
+            xi,
+            kinetic,
+            parameters: target.theta0.len(),
+        }))
+        .into_iter()
+        .collect(),
     }
 }
 
