@@ -1,7 +1,8 @@
-"""Writes libbnn/_abi.py from include/bnn.h: python3 make_abi.py. tests/test_abi.py compares the two."""
+"""Writes libbnn/_abi.py from include/bnn.h: python3 make_abi.py; with --check it only says whether they agree."""
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -40,4 +41,8 @@ def generate(header: str) -> str:
 
 
 if __name__ == "__main__":
-    OUTPUT.write_text(generate(HEADER.read_text("utf-8")), "utf-8")
+    made = generate(HEADER.read_text("utf-8"))
+    if "--check" not in sys.argv:
+        OUTPUT.write_text(made, "utf-8")
+    elif OUTPUT.read_text("utf-8") != made:
+        raise SystemExit(f"{OUTPUT} is not that of {HEADER}: python3 {__file__} writes it anew")

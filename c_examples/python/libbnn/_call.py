@@ -117,23 +117,22 @@ class Hook:
     """
 
     def __init__(self, kind: str, function: Callable[..., Any]) -> None:
-        self.thrown: BaseException | None = None
+        thrown: list[BaseException] = []
 
         def run(_: Any, *args: Any) -> int:
             try:
                 said = function(*args)
                 return 1 if said is None or said else 0
             except BaseException as e:
-                self.thrown = e
+                thrown.append(e)
                 return 0
 
-        self.c = HOOKS[kind](run)
+        self.c, self.thrown = HOOKS[kind](run), thrown
 
     def rethrow(self) -> None:
         """Raises what the function raised."""
-        if self.thrown is not None:
-            thrown, self.thrown = self.thrown, None
-            raise thrown
+        if self.thrown:
+            raise self.thrown.pop()
 
     def call(self, name: str, *args: Any) -> None:
         """Calls a function of C's that may call this one."""

@@ -73,6 +73,8 @@ def _run(chain: Sampler, log_post_and_grad: LogPosterior, draws: Doubles, log_po
         if due:
             draws[kept] = theta
             kept += 1
+    if kept != len(draws):
+        raise refuse("BNN_ERR_INVALID", f"{kept} samples fell due, expected {len(draws)}: fits of normals and cyclical schedules are stepped by bnn.Sampler")
     if due:
         log_post[kept - 1] = log_post_and_grad(seen)[0]
     return taken + due
@@ -94,13 +96,15 @@ def sample(
     log_post_and_grad(theta): the log posterior at theta, (d) in float64, up to a constant, and its gradient, (d). The array is the library's: copy what is to
     be kept. x0: (d), or (chains, d) for starts of their own, without which R-hat says less. draws: of each chain, every thinning-th step; on_chain(k) is
     called before chain k. options: any of the library's; unless they say otherwise, sampler is baoa, adapt is dense up to 100 parameters and diagonal
-    above, and warmup_steps is 2000. Results depend on the options, seed among them, and on log_post_and_grad alone. What it raises comes out as it is.
+    above, and warmup_steps is 2000. chain, 0 unless given, is the first chain's number: other numbers are other chains of the seed. Results depend on the options, seed among them, and on log_post_and_grad alone. What it raises comes out as it is.
 
     Raises BNN_ERR_NOT_FINITE for a log posterior or a gradient that is not finite where a chain starts or has warmed up, BNN_ERR_INVALID, BNN_ERR_SHAPE.
     """
     if draws < 1 or chains < 1 or thinning < 1:
         raise refuse("BNN_ERR_INVALID", f"draws {draws}, chains {chains} and thinning {thinning} must be at least 1")
-    starts = _starts(x0, chains)
+    if "sampling_steps" in options:
+        raise refuse("BNN_ERR_INVALID", "sampling_steps is draws times thinning: set these")
+    starts, first = _starts(x0, chains), int(options.pop("chain", 0))
     d = starts.shape[1]
     settings: dict[str, Value] = {"sampler": "baoa", "adapt": "dense" if d <= DENSE else "diagonal", **options}
     all = Options(**{**settings, "sampling_steps": draws * thinning, "thinning": thinning})
@@ -110,7 +114,7 @@ def sample(
     for k in range(chains):
         if on_chain is not None:
             on_chain(k)
-        with Sampler.with_gradients(starts[k], all.set(chain=k), context) as chain:
+        with Sampler.with_gradients(starts[k], all.set(chain=first + k), context) as chain:
             gradients += _run(chain, log_post_and_grad, kept[k], values[k])
             mass[k], step_size[k] = chain.mass(), chain.step_size()["step_size"]
     return Draws(kept, values, mass, step_size, gradients, time.perf_counter() - began)

@@ -42,7 +42,7 @@ class _Rows(Handle):
         n = len(name)
         means = self._text(raw.bnn_report_describe, name, n, self.outs[0]).decode()
         kind = self.kind.value
-        status, value = 0, None
+        status, value = 0, None  # type: int, Any
         if kind == F64:
             status = raw.bnn_report_get_f64(self.at, name, n, self.outs[1], thread.ref)
             value = self.f64.value

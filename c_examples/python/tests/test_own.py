@@ -47,6 +47,19 @@ def test_options_pass_through():
         bnn.sample(normal, np.zeros(3), step_sise=1)
 
 
+def test_chains_have_numbers():
+    two = bnn.sample(normal, np.zeros(3), draws=8, chains=2, warmup_steps=200)
+    second = bnn.sample(normal, np.zeros(3), draws=8, chains=1, warmup_steps=200, chain=1)
+    assert np.array_equal(two.draws[1:], second.draws)
+
+
+@pytest.mark.parametrize("options", [{"sampler": "vi", "adapt": "none"}, {"sampling_steps": 10}, {"draws": 0}, {"chains": 0}, {"thinning": 0}])
+def test_what_gives_no_draws_is_refused(options):
+    with pytest.raises(bnn.Error) as e:
+        bnn.sample(normal, np.zeros(3), **{"draws": 5, "chains": 1, **options})
+    assert e.value.status == bnn.ERR_INVALID
+
+
 @pytest.mark.parametrize("x0", [np.zeros((3, 3)), np.zeros((2, 2, 2)), [], 1.0])
 def test_starts_of_another_shape_are_refused(x0):
     with pytest.raises(bnn.Error) as e:

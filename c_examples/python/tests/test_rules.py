@@ -127,6 +127,14 @@ def test_what_a_callback_raises_comes_out(corpus, model, ensemble, options, tmp_
     sampler.step()
 
 
+def test_hooks_leave_no_cycles(corpus, ensemble):
+    gc.collect()
+    gc.disable()
+    ensemble.evaluate(corpus, "val", lambda done, total: None)
+    gc.enable()
+    assert not any(isinstance(one, bnn._call.Hook) for one in gc.get_objects())
+
+
 def test_a_callback_ends_a_call_by_false(corpus, ensemble):
     seen = []
     with pytest.raises(bnn.Error) as e:
