@@ -27,9 +27,13 @@ case $(basename "$wheel") in libbnn-*-py3-none-manylinux_2_*.whl) ;; *) fail "th
 [ "$bytes" -lt 2300000 ] || fail "the wheel has $bytes bytes: what has grown?"
 if BNN_LIBRARY= "$work/venv/bin/pip" wheel -q --no-deps -w "$work/none" "$work/package" >"$work/refused" 2>&1; then fail "a wheel without a library"; fi
 grep -q "BNN_LIBRARY must name" "$work/refused" || fail "it does not say how to name the library: $(cat "$work/refused")"
+# With a command, for which a file stands in.
+cp "$(command -v true)" "$work/bnn"
+BNN_LIBRARY=$library BNN_COMMAND=$work/bnn "$work/venv/bin/pip" wheel -q --no-deps -w "$work/both" "$work/package"
+"$work/venv/bin/python" -m zipfile -l "$work"/both/*.whl | grep -q "data/scripts/bnn " || fail "BNN_COMMAND is not in the wheel"
 
 echo "== installed"
-"$work/venv/bin/pip" install -q "$wheel" pytest arviz==0.23.4
+"$work/venv/bin/pip" install -q "$wheel" pytest arviz==0.23.4 mypy==2.3.0
 # A shell of somebody who has neither Rust nor a compiler, away from the sources.
 mkdir "$work/away"
 stranger() { (cd "$work/away" && env -i PATH="$work/venv/bin" HOME="$work" PYTHONDONTWRITEBYTECODE=1 "$@"); }
@@ -39,6 +43,7 @@ done
 at=$(stranger python -c 'import libbnn; print(libbnn.library_path)')
 cmp "$at" "$library"
 case $at in "$work/venv/"*) ;; *) fail "the library of $at is not the wheel's" ;; esac
+stranger mypy --cache-dir "$work/mypy" -p libbnn
 stranger pytest -q -p no:cacheprovider -rs "$root/c_examples/python/tests"
 
 echo "== the examples, beside those in C"

@@ -1,11 +1,16 @@
 """Objects that the library owns: freed by close, the end of a with, or Python's garbage collection."""
 from __future__ import annotations
 
+import ctypes
 import weakref
 from typing import Any, ClassVar
 
 from ._call import made
 from ._library import raw
+
+
+class _Owned(ctypes.c_void_p):
+    """A handle of C's, freed when nothing refers to it: a call that runs on another thread, or around this one, still does."""
 
 
 class Handle:
@@ -15,8 +20,9 @@ class Handle:
 
     def _own(self, name: str, *args: Any) -> None:
         """Takes what a constructor makes, whose last parameter but the error is the handle."""
-        self.at: int | None = made(name, *args)
-        self._finalizer = weakref.finalize(self, getattr(raw, self._free), self.at)
+        address = made(name, *args)
+        self.at: _Owned | None = _Owned(address)
+        weakref.finalize(self.at, getattr(raw, self._free), address)
 
     @classmethod
     def _make(cls, name: str, *args: Any) -> Any:
@@ -26,9 +32,8 @@ class Handle:
         return self
 
     def close(self) -> None:
-        """Frees the object; a second call is fine."""
+        """Frees the object, or has the call that uses it free it; a second call is fine."""
         self.at = None
-        self._finalizer()
 
     def __enter__(self) -> Any:
         return self

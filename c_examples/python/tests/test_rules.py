@@ -38,6 +38,23 @@ def test_handles_are_freed_once():
         pickle.dumps(bnn.Options())
 
 
+def test_a_call_outlives_close(corpus, ensemble):
+    """Freed memory would be read, by this thread and by another's call."""
+    gc.collect()
+    before = calls["bnn_ensemble_free"]
+    freed = []
+
+    def close(done, total):
+        ensemble.close()
+        freed.append(calls["bnn_ensemble_free"] - before)
+
+    assert ensemble.evaluate(corpus, "val", close)["samples"] == 3
+    assert set(freed) == {0} and calls["bnn_ensemble_free"] == before + 1
+    with pytest.raises(bnn.Error) as e:
+        len(ensemble)
+    assert e.value.status == bnn.ERR_NULL
+
+
 def test_a_child_keeps_its_parents_alive(corpus):
     ensemble = bnn.Ensemble(bnn.Model(corpus.vocab_size, SHORT, bnn.Context(1)))
     gc.collect()
