@@ -33,7 +33,7 @@ BNN_LIBRARY=$library BNN_COMMAND=$work/bnn "$work/venv/bin/pip" wheel -q --no-de
 "$work/venv/bin/python" -m zipfile -l "$work"/both/*.whl | grep -q "data/scripts/bnn " || fail "BNN_COMMAND is not in the wheel"
 
 echo "== installed"
-"$work/venv/bin/pip" install -q "$wheel" pytest arviz==0.23.4 mypy==2.3.0
+"$work/venv/bin/pip" install -q "$wheel" pytest arviz==0.23.4 mypy==2.4.1
 # A shell of somebody who has neither Rust nor a compiler, away from the sources.
 mkdir "$work/away"
 stranger() { (cd "$work/away" && env -i PATH="$work/venv/bin" HOME="$work" PYTHONDONTWRITEBYTECODE=1 "$@"); }

@@ -25,6 +25,7 @@ def test_a_stand_in_shares_its_memory():
     theta[4] = -1
     parameters[0].grad += 2
     assert parameters[0].data[1, 1] == -1 and parameters[0].data.shape == (2, 3) and np.array_equal(grad, [2] * 6 + [0])
+    assert parameters[1].data == 7
     assert np.shares_memory(parameters[1].data, theta)
     # A chain writes into the parameters themselves.
     chain = bnn.Sampler.with_gradients(theta, {"sampler": "baoa", "step_size": 0.1})

@@ -39,6 +39,22 @@ def test_a_run_repeats_and_other_seeds_differ():
     assert not np.array_equal(a.draws[0], a.draws[1])
 
 
+@pytest.mark.parametrize("d, adapt", [(3, "dense"), (100, "dense"), (101, "diagonal")])
+def test_the_mass_that_the_warm_up_finds(d, adapt):
+    def density(theta):
+        return -0.5 * theta @ theta - 0.4 * theta.sum() ** 2 / d, -theta - 0.8 * theta.sum() / d
+
+    usual, named = (bnn.sample(density, np.zeros(d), draws=2, chains=1, warmup_steps=200, **options) for options in ({}, {"adapt": adapt}))
+    other = bnn.sample(density, np.zeros(d), draws=2, chains=1, warmup_steps=200, adapt="diagonal" if adapt == "dense" else "dense")
+    assert np.array_equal(usual.draws, named.draws) and not np.array_equal(usual.draws, other.draws)
+
+
+def test_each_chain_has_its_start():
+    starts = np.array([[1.0, 2.0, 3.0], [-1.0, -2.0, -3.0]])
+    draws = bnn.sample(normal, starts, draws=1, thinning=1, chains=2, adapt="none", sampler="sgld", step_size=1e-9, warmup_steps=0)
+    assert np.allclose(draws.draws[:, 0], starts, atol=1e-3)
+
+
 def test_options_pass_through():
     seen = []
     draws = bnn.sample(normal, np.zeros(3), draws=10, chains=2, thinning=2, sampler="sgld", adapt="none", step_size=0.125, warmup_steps=0, on_chain=seen.append)

@@ -69,7 +69,7 @@ def test_numbers_that_c_does_not_hold_are_refused(value):
 
 
 def test_tokens_that_c_does_not_hold_are_refused(corpus):
-    for ids in ([-1], [1 << 32], [0.5], ["a"]):
+    for ids in ([1 - (1 << 32)], [1 + (1 << 32)], [1.0], ["a"]):  # numpy would make 1 of the first three
         with pytest.raises(bnn.Error) as e:
             corpus.decode(ids)
         assert e.value.status == bnn.ERR_INVALID

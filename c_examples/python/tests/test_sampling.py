@@ -78,6 +78,8 @@ def test_samples_in_a_folder(model, corpus, options, tmp_path):
     for params in kept:
         ensemble.add(params)
     assert read.add_stored(tmp_path / "samples", memory=0) == 4 == len(read)
+    some = bnn.Ensemble(model)
+    assert some.add_stored(tmp_path / "samples", samples=2, memory=1 << 20) == 2 == len(some)
     mine = ensemble.evaluate(corpus, "val")
     assert read.evaluate(corpus, "val")["loss"] == mine["loss"] and mine["loss_of_each"].shape == (4,)
     seen = []
