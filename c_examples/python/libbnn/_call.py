@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ._abi import CONSTANTS, FUNCTIONS
 from ._error import raised, refuse, thread
+from ._interrupt import Interrupts
 from ._library import HOOKS, NUMBERS, raw
 
 TOO_SMALL = CONSTANTS["BNN_ERR_TOO_SMALL"]
@@ -118,16 +119,18 @@ class Hook:
 
     def __init__(self, kind: str, function: Callable[..., Any]) -> None:
         thrown: list[BaseException] = []
+        interrupts = Interrupts()
 
         def run(_: Any, *args: Any) -> int:
             try:
+                interrupts.deliver()
                 said = function(*args)
                 return 1 if said is None or said else 0
             except BaseException as e:
                 thrown.append(e)
                 return 0
 
-        self.c, self.thrown = HOOKS[kind](run), thrown
+        self.c, self.thrown, self.interrupts = HOOKS[kind](run), thrown, interrupts
 
     def rethrow(self) -> None:
         """Raises what the function raised."""
@@ -136,7 +139,8 @@ class Hook:
 
     def call(self, name: str, *args: Any) -> None:
         """Calls a function of C's that may call this one."""
-        said = status(name, *args)
+        with self.interrupts:
+            said = status(name, *args)
         self.rethrow()
         if said:
             raise raised(said)

@@ -74,8 +74,13 @@ class Sampler(Handle):
         self._theta: Any = None
         return self
 
-    def _made(self, status: int) -> Made:
-        """Returns what a step said, or raises what the schedule raised, or the step's error."""
+    def _made(self, function: Any, *args: Any) -> Made:
+        """Makes a step and returns what it said, or raises what the schedule raised, or the step's error."""
+        if self._schedule is None:
+            status = function(self.at, *args, *self._outs, thread.ref)
+        else:
+            with self._schedule.interrupts:
+                status = function(self.at, *args, *self._outs, thread.ref)
         if status:
             if self._schedule is not None:
                 self._schedule.rethrow()
@@ -86,13 +91,13 @@ class Sampler(Handle):
 
     def step(self) -> Made:
         """Calls bnn_sampler_step, on a batch of the corpus. Raises BNN_ERR_DONE when every step was made, and BNN_ERR_NOT_FINITE when it diverges."""
-        return self._made(raw.bnn_sampler_step(self.at, *self._outs, thread.ref))
+        return self._made(raw.bnn_sampler_step)
 
     def step_tokens(self, x: ArrayLike, y: ArrayLike) -> Made:
         """Calls bnn_sampler_step_tokens. x, y: (B, T), batch_size * window tokens each."""
         x, y = tokens(x), tokens(y)
         sized("y", y, x.size)
-        return self._made(raw.bnn_sampler_step_tokens(self.at, x.ctypes.data, y.ctypes.data, x.size, *self._outs, thread.ref))
+        return self._made(raw.bnn_sampler_step_tokens, x.ctypes.data, y.ctypes.data, x.size)
 
     def step_gradient(self, grad: ArrayLike, log_post: float, theta: NDArray[Any]) -> Made:
         """Calls bnn_sampler_step_gradient, or for theta in float64 bnn_sampler_step_gradient_f64, of a chain or of vi, swag, ivon, ema and snapshots.
@@ -102,7 +107,7 @@ class Sampler(Handle):
         """
         if grad is not self._grad or theta is not self._theta:
             self._take(grad, theta)
-        return self._made(self._step_gradient(self.at, self._grad_at, self.n_params, float(log_post), self._theta_at, *self._outs, thread.ref))
+        return self._made(self._step_gradient, self._grad_at, self.n_params, float(log_post), self._theta_at)
 
     def _take(self, grad: ArrayLike, theta: NDArray[Any]) -> None:
         """Checks the arrays of step_gradient and keeps their addresses: looking these up takes longer than a short chain's step."""
@@ -128,13 +133,13 @@ class Sampler(Handle):
         sized("grad", grad, self.n_params)
         sized("squares", squares, self.n_params)
         written("theta", theta, np.float32, self.n_params, grad, squares)
-        at = [grad.ctypes.data, squares.ctypes.data, grad.size, float(log_lik), theta.ctypes.data]
-        return self._made(raw.bnn_sampler_step_squares(self.at, *at, *self._outs, thread.ref))
+        at = grad.ctypes.data, squares.ctypes.data, grad.size
+        return self._made(raw.bnn_sampler_step_squares, *at, float(log_lik), theta.ctypes.data)
 
     def step_loss_gradient(self, grad: ArrayLike, loss: float) -> Made:
         """Calls bnn_sampler_step_loss_gradient: a chain's step from the gradient of a mean loss at params, such as Evaluator.gradient's. The prior is added."""
         grad = floats(grad)
-        return self._made(raw.bnn_sampler_step_loss_gradient(self.at, grad.ctypes.data, grad.size, float(loss), *self._outs, thread.ref))
+        return self._made(raw.bnn_sampler_step_loss_gradient, grad.ctypes.data, grad.size, float(loss))
 
     def samples(self) -> Iterator[Floats]:
         """Makes the steps that are left, and yields each sample that falls due: (n_params), a new array each."""

@@ -1,7 +1,10 @@
 """Errors, handles, arrays, callbacks and threads are as docs/python.md says."""
 import gc
+import os
 import pickle
+import signal
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -142,6 +145,40 @@ def test_what_a_callback_raises_comes_out(corpus, model, ensemble, options, tmp_
     assert e.value.status == bnn.ERR_INTERRUPTED
     sampler.set_schedule(None)
     sampler.step()
+
+
+def test_ctrl_c_ends_a_long_call(corpus, model):
+    ensemble = bnn.Ensemble(model)
+    for _ in range(3):
+        ensemble.add(model.params())
+    began = time.monotonic()
+    ensemble.evaluate(corpus, "train")
+    whole = time.monotonic() - began
+    timer = threading.Timer(whole / 20, lambda: os.kill(os.getpid(), signal.SIGINT))
+    began = time.monotonic()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        ensemble.evaluate(corpus, "train")
+    assert time.monotonic() - began < whole / 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert ensemble.evaluate(corpus, "val")["samples"] == 3
+
+
+def test_ctrl_c_before_a_step_is_not_lost(corpus, model, options):
+    """Where the schedule is asked: Python would look for the signal as its function begins."""
+    sampler = bnn.Sampler(model, corpus, options)
+    sampler.set_schedule(lambda step: (1.0, 1.0))
+    for _ in range(10):
+        timer = threading.Timer(0.0005, lambda: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            timer.start()
+            for _ in range(1000):
+                try:
+                    sampler.step()
+                except bnn.Error as e:
+                    assert e.status == bnn.ERR_DONE
+                    sampler = bnn.Sampler(model, corpus, options)
+                    sampler.set_schedule(lambda step: (1.0, 1.0))
 
 
 def test_hooks_leave_no_cycles(corpus, ensemble):
