@@ -1,4 +1,5 @@
 """Corpora, options and contexts."""
+import os
 import pickle
 
 import numpy as np
@@ -69,6 +70,24 @@ def test_options_by_type_and_as_data():
     aliased = next(row for row in rows if row["aliases"])
     alias = aliased["aliases"].split(", ")[0]
     assert bnn.Options._types[alias] == aliased["type"]
+
+
+def test_a_forked_process_makes_its_own_context():
+    """Nothing of pytest's may run in the child: it ends with the number of what went wrong."""
+    mine = bnn.Context(2)
+    bnn.Model(10, {"shape": "tiny"})
+    child = os.fork()
+    if child == 0:
+        wrong = 1
+        try:
+            bnn.Model(10, {"shape": "tiny"})
+            wrong = 2
+            bnn.Model(10, {"shape": "tiny"}, mine)
+        except bnn.Error as e:
+            wrong = 0 if wrong == 2 and e.status == bnn.ERR_UNSUPPORTED else wrong
+        finally:
+            os._exit(wrong)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_context_says_what_computes():
