@@ -28,7 +28,7 @@ case $(basename "$wheel") in libbnn-*-py3-none-manylinux_2_*.whl) ;; *) fail "th
 if BNN_LIBRARY= "$work/venv/bin/pip" wheel -q --no-deps -w "$work/none" "$work/package" >"$work/refused" 2>&1; then fail "a wheel without a library"; fi
 grep -q "BNN_LIBRARY must name" "$work/refused" || fail "it does not say how to name the library: $(cat "$work/refused")"
 # With a command, for which a file stands in.
-cp "$(command -v true)" "$work/bnn"
+cp "$(type -P true)" "$work/bnn"
 BNN_LIBRARY=$library BNN_COMMAND=$work/bnn "$work/venv/bin/pip" wheel -q --no-deps -w "$work/both" "$work/package"
 "$work/venv/bin/python" -m zipfile -l "$work"/both/*.whl | grep -q "data/scripts/bnn " || fail "BNN_COMMAND is not in the wheel"
 
