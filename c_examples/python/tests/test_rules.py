@@ -147,7 +147,15 @@ def test_what_a_callback_raises_comes_out(corpus, model, ensemble, options, tmp_
     sampler.step()
 
 
-def test_ctrl_c_ends_a_long_call(corpus, model):
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler, which a process in the background does not begin with."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_a_long_call(corpus, model, ctrl_c):
     ensemble = bnn.Ensemble(model)
     for _ in range(3):
         ensemble.add(model.params())
@@ -164,7 +172,7 @@ def test_ctrl_c_ends_a_long_call(corpus, model):
     assert ensemble.evaluate(corpus, "val")["samples"] == 3
 
 
-def test_ctrl_c_before_a_step_is_not_lost(corpus, model, options):
+def test_ctrl_c_before_a_step_is_not_lost(corpus, model, options, ctrl_c):
     """Where the schedule is asked: Python would look for the signal as its function begins."""
     sampler = bnn.Sampler(model, corpus, options)
     sampler.set_schedule(lambda step: (1.0, 1.0))
