@@ -30,7 +30,7 @@ grep -q "BNN_LIBRARY must name" "$work/refused" || fail "it does not say how to 
 # With a command, for which a file stands in.
 cp "$(type -P true)" "$work/bnn"
 BNN_LIBRARY=$library BNN_COMMAND=$work/bnn "$work/venv/bin/pip" wheel -q --no-deps -w "$work/both" "$work/package"
-"$work/venv/bin/python" -m zipfile -l "$work"/both/*.whl | grep -q "data/scripts/bnn " || fail "BNN_COMMAND is not in the wheel"
+"$work/venv/bin/python" -m zipfile -l "$work"/both/*.whl | grep "data/scripts/bnn " >/dev/null || fail "BNN_COMMAND is not in the wheel"
 
 echo "== installed"
 "$work/venv/bin/pip" install -q "$wheel" pytest arviz==0.23.4 mypy==2.4.1
