@@ -5,6 +5,9 @@ mod abi;
 #[path = "common/manual.rs"]
 mod manual;
 
+#[path = "common/ensure.rs"]
+mod ensure;
+
 use abi::Abi;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -51,6 +54,22 @@ fn the_committed_header_is_what_the_source_says() {
     assert!(
         got == want,
         "include/bnn.h differs from the source: BNN_BLESS=1 cargo test --test header writes it anew"
+    );
+}
+
+/// Broken: a parameter of a function in bnn.h of another type.
+#[test]
+fn the_signatures_of_python_are_the_headers() {
+    if !ensure::has("python") {
+        return;
+    }
+    let make = root().join("c_examples/python/make_abi.py");
+    let check = Command::new("python3").arg(make).arg("--check").output();
+    let check = check.expect("python3");
+    assert!(
+        check.status.success(),
+        "{}",
+        String::from_utf8_lossy(&check.stderr)
     );
 }
 

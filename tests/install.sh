@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Installs the library as docs/c-api.md says, and uses it as a stranger does: `tests/install.sh`. Time of one processor: the library 140 s, the examples 60 s,
-# and cargo-c 400 s, once: it is kept in ~/.cache/bnn (BNN_CACHE). Needs Rust, gcc, g++, binutils, pkg-config, make and cmake.
+# Installs the library as docs/c-api.md says, and uses it as a stranger does: `tests/install.sh [COPY]`, where COPY is what a copy of the shared library is
+# left as. Time of one processor: the library 140 s, the examples 60 s, and cargo-c 400 s, once: it is kept in ~/.cache/bnn (BNN_CACHE). Needs Rust, gcc,
+# g++, binutils, pkg-config, make and cmake.
 set -euo pipefail
+copy=${1:+$(realpath -m "$1")}
 cd "$(dirname "$0")/.."
 root=$PWD
 page=$root/docs/c-api.md
@@ -111,4 +113,5 @@ for source in c_examples/*.c c_examples/cpp/*.cpp; do
   done
   echo "$source: ${#blocks[@]} ways"
 done
+if [ -n "$copy" ]; then cp "$so" "$copy"; fi
 echo "install.sh: $built programs, all the same"
