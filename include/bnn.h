@@ -2199,8 +2199,9 @@ bnn_status bnn_ensemble_add(bnn_ensemble *ensemble,
  * [in] path: UTF-8, path_len bytes; samples: how many, spread evenly over the chains and their
  * steps (bnn_store_spread), 0 for all; memory: bytes of parameters that may be kept, 4 times
  * n_params per sample: the samples that fit are read now, the others each time that they are used,
- * checked then. [out] added: how many. Errors: those of bnn_store_open without a corpus. A sample
- * whose file is gone or damaged later is an error of the call that reads it.
+ * checked then, but for bnn_generator_new, which reads and holds all. [out] added: how many.
+ * Errors: those of bnn_store_open without a corpus. A sample whose file is gone or damaged later is
+ * an error of the call that reads it.
  *
  * Since 0.1.0.
  */

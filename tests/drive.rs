@@ -215,6 +215,56 @@ fn what_was_lost_since_the_checkpoint_is_drawn_again_and_compared() {
     assert!(e.to_string().contains("another sample"), "{e}");
 }
 
+/// What a refused write left out is made up for: the sample, and the state of a session that is done.
+#[test]
+fn what_the_disk_refused_is_owed() {
+    struct Moves<'a>(&'a Path, &'a Path);
+    impl Passenger<Cpu> for Moves<'_> {
+        fn after(&mut self, s: &mut Session<Cpu>, _: &StepReport) -> Result<()> {
+            if [12, 27].contains(&s.steps_made()) {
+                std::fs::rename(self.0, self.1).unwrap();
+            }
+            Ok(())
+        }
+    }
+    let (p, c) = (place(), chain());
+    let file = |name: &str| p.dir.path().join(name);
+    let mut want = store(&p, "by hand");
+    by_hand(&p, &c, &file("by_hand.bnn"), &mut want);
+    let (mut got, at) = (store(&p, "moved"), file("moved.bnn"));
+    let (here, there) = (file("moved"), file("elsewhere"));
+    let mut s = new_session(&p, &c);
+    for _ in 0..2 {
+        // At the first sample, and at the last, which is the last step, too.
+        let e = drive(&mut s, Some(&mut got), (&at, 0), &mut Moves(&here, &there));
+        assert!(matches!(e, Err(Error::Io { .. })), "{e:?}");
+        std::fs::rename(&there, &here).unwrap();
+    }
+    assert!(!at.exists());
+    drive(&mut s, Some(&mut got), (&at, 0), &mut ()).unwrap();
+    assert_eq!(got.hash().unwrap(), want.hash().unwrap());
+    assert!(state(&at) == state(&file("by_hand.bnn")));
+    // No step is made for a file that cannot be.
+    let mut s = new_session(&p, &c);
+    for bad in ["none/x.bnn", ""] {
+        let bad = if bad.is_empty() {
+            Path::new("").to_path_buf()
+        } else {
+            file(bad)
+        };
+        assert!(drive(&mut s, None, (&bad, 0), &mut ()).is_err());
+    }
+    // A store of another seed is not this chain's.
+    let other = Provenance {
+        seed: 12,
+        ..store(&p, "moved").provenance().clone()
+    };
+    let mut other = Store::resume(file("other seed"), other).unwrap();
+    let e = drive(&mut s, Some(&mut other), (&at, 0), &mut ());
+    assert!(matches!(e, Err(Error::Mismatch { .. })), "{e:?}");
+    assert_eq!(s.steps_made(), 0);
+}
+
 /// A fit has no sample that falls due; it is driven all the same.
 #[test]
 fn a_fit_is_driven_too() {

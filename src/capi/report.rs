@@ -6,7 +6,8 @@ use super::status::{Fail, bnn_error, bnn_status};
 use crate::error::Error;
 use crate::inference::{Report, ReportValue};
 use std::ffi::c_char;
-use std::sync::{Mutex, MutexGuard};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A row that holds a double.
 pub const BNN_TYPE_F64: i32 = 0;
@@ -19,23 +20,48 @@ pub const BNN_TYPE_F64S: i32 = 3;
 
 /// The rows of one result. One thread at a time. A call that gives a result replaces the rows that are there, so one report serves many calls.
 pub struct bnn_report {
-    inner: Mutex<Report>,
+    inner: Arc<Mutex<Report>>,
 }
 
 impl Handle for bnn_report {
     const NAME: &str = "bnn_report";
 }
 
+/// A report that a call fills. It stays until the call ends, whatever a callback frees.
+pub(super) struct Held {
+    // Dropped before what it locks, since fields are dropped in their order.
+    rows: MutexGuard<'static, Report>,
+    _report: Arc<Mutex<Report>>,
+}
+
+impl Deref for Held {
+    type Target = Report;
+
+    fn deref(&self) -> &Report {
+        &self.rows
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Report {
+        &mut self.rows
+    }
+}
+
 /// Returns the report that a call is to fill, held before the call does anything else.
 ///
 /// # Safety
-/// `report` is NULL or live for 'a.
-pub(super) unsafe fn report_of<'a>(
-    report: *mut bnn_report,
-) -> Result<MutexGuard<'a, Report>, Fail> {
-    // SAFETY: the caller says that `report` is NULL or live for 'a.
-    let report = unsafe { get(report, "report") }?;
-    lock(&report.inner, "report")
+/// `report` is NULL or live.
+pub(super) unsafe fn report_of(report: *mut bnn_report) -> Result<Held, Fail> {
+    // SAFETY: the caller says that `report` is NULL or live.
+    let report = unsafe { get(report, "report") }?.inner.clone();
+    let rows: *const Mutex<Report> = Arc::as_ptr(&report);
+    // SAFETY: the mutex stays where it is as long as `report` keeps it, which is dropped after the guard.
+    let rows = lock(unsafe { &*rows }, "report")?;
+    Ok(Held {
+        rows,
+        _report: report,
+    })
 }
 
 /// Makes a report without rows. [out] report: to be freed with bnn_report_free.
@@ -45,7 +71,7 @@ pub unsafe extern "C" fn bnn_report_new(
     err: *mut bnn_error,
 ) -> bnn_status {
     guard(err, || {
-        let inner = Mutex::new(Report::new());
+        let inner = Arc::new(Mutex::new(Report::new()));
         // SAFETY: `report` is NULL or the caller's to write.
         unsafe { hand_out(report, bnn_report { inner }, "report") }
     })

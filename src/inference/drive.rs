@@ -2,6 +2,7 @@
 
 use super::{Session, StepReport};
 use crate::backend::Backend;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::store::{Store, keep_generation};
@@ -43,7 +44,7 @@ impl<B: Backend + 'static> Passenger<B> for () {}
 /// was killed is [`Session::resume`]d from there and driven on, bit for bit.
 ///
 /// # Errors
-/// Returns the errors of [`Session::step`], [`Store::append`] and [`Session::save`], and of the passenger; [`Error::Conflict`] when the store has another
+/// What a refused write has left out is made up for by the next drive of the session. Returns the errors of [`Session::step`], [`Store::append`] and [`Session::save`], and of the passenger; [`Error::Conflict`] when the store has another
 /// sample in a sample's place.
 pub fn drive<B: Backend + 'static>(
     session: &mut Session<B>,
@@ -51,10 +52,17 @@ pub fn drive<B: Backend + 'static>(
     (path, every): (&Path, u64),
     passenger: &mut impl Passenger<B>,
 ) -> Result<usize> {
-    let (chain, total) = (session.inference().chain(), session.total_steps());
+    let total = session.total_steps();
     let (mut params, mut drawn) = (Vec::new(), 0);
+    check_place(path)?;
     if let Some(store) = store.as_deref_mut() {
+        store.expect_chain(session.parameters(), session.inference().seed())?;
         store.set_target(session.identity()?)?;
+        drawn += pay(session, store, &mut params)?;
+    }
+    // Of a session that is done, the file may have been refused.
+    if session.steps_made() == total && !disk::exists(path).map_err(Error::io(path))? {
+        save(session, path, passenger)?;
     }
     while session.steps_made() < total {
         if let Err(e) = passenger.before(session) {
@@ -69,10 +77,7 @@ pub fn drive<B: Backend + 'static>(
         if report.sample_due {
             drawn += 1;
             if let Some(store) = store.as_deref_mut() {
-                memory::resize(&mut params, session.parameters(), 0.0, "a sample")?;
-                session.read_params(&mut params)?;
-                let appended = store.append(chain, made, &params);
-                appended.map_err(drawn_otherwise)?;
+                append(session, store, &mut params)?;
             }
         }
         if made == total || (every > 0 && made.is_multiple_of(every)) {
@@ -80,6 +85,49 @@ pub fn drive<B: Backend + 'static>(
         }
     }
     Ok(drawn)
+}
+
+/// Stores the sample that a session is at, where it is one that a refused write has left out; returns how many that are.
+fn pay<B: Backend + 'static>(
+    session: &Session<B>,
+    store: &mut Store,
+    params: &mut Vec<f32>,
+) -> Result<usize> {
+    let (inference, made) = (session.inference(), session.steps_made());
+    let missing = inference.missing(inference.chain(), made, store.ids())?;
+    if missing.last().is_none_or(|id| id.step != made) {
+        return Ok(0);
+    }
+    append(session, store, params).map(|()| 1)
+}
+
+/// Appends a session's parameters to a store.
+fn append<B: Backend + 'static>(
+    session: &Session<B>,
+    store: &mut Store,
+    params: &mut Vec<f32>,
+) -> Result<()> {
+    memory::resize(params, session.parameters(), 0.0, "a sample")?;
+    session.read_params(params)?;
+    let appended = store.append(session.inference().chain(), session.steps_made(), params);
+    appended.map_err(drawn_otherwise)
+}
+
+/// Refuses a path that no file can be written at, before any step is made for it.
+fn check_place(path: &Path) -> Result<()> {
+    let folder = disk::folder_of(path);
+    match (path.file_name(), disk::metadata(folder)) {
+        (None, _) => {
+            let got = path.display();
+            Err(Error::out_of_range("path", "the path of a file", got))
+        }
+        (_, Ok(m)) if m.is_dir() => Ok(()),
+        (_, Ok(_)) => Err(Error::data(
+            folder.display().to_string(),
+            "expected a folder",
+        )),
+        (_, Err(e)) => Err(Error::io(folder)(e)),
+    }
 }
 
 fn save<B: Backend + 'static>(
@@ -97,7 +145,7 @@ fn drawn_otherwise(e: Error) -> Error {
     match e {
         Error::Mismatch { path, what, .. } if what.contains("parameters") => {
             Error::conflict(format!(
-                "{} holds another sample than this chain has drawn at that step: was the run begun on another processor, or with another BNN_ISA? \
+                "{} holds another sample than this chain has drawn at that step: was it drawn by another chain of that number, on another processor, or with another BNN_ISA? \
                  Go on with that one, or move the chain's samples from that step on out of the folder",
                 path.display()
             ))

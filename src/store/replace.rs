@@ -19,13 +19,18 @@ pub(super) const TEMP_SUFFIX: &str = ".tmp";
 ///
 /// # Errors
 ///
-/// [`Error::Io`] with `path` if the system refuses, [`Error::OutOfRange`] if `path` names no file, and whatever
+/// [`Error::Io`] with `path` if the system refuses, [`Error::Data`] for a device, a pipe or a socket, [`Error::OutOfRange`] if `path` names no file, and whatever
 /// `write` returns.
 pub fn replace_file(
     path: impl AsRef<Path>,
     write: impl FnOnce(&mut File) -> Result<()>,
 ) -> Result<()> {
     let path = path.as_ref();
+    if disk::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+        let expected =
+            "expected a regular file or none to write, found a pipe, a device or a socket";
+        return Err(Error::data(path.display().to_string(), expected));
+    }
     let (mut file, mut temporary) = Temporary::beside(path)?;
     write(&mut file)?;
     file.sync().map_err(Error::io(path))?;

@@ -2,6 +2,14 @@
  * test compares with the Rust library's own. */
 #include "check.h"
 
+/* Frees the report that the call is to fill. */
+static bnn_report *own_report;
+static int32_t hear_and_free(void *user_data, uint64_t done, uint64_t total) {
+  (void)user_data, (void)done, (void)total;
+  bnn_report_free(own_report), own_report = NULL;
+  return 1;
+}
+
 /* What a progress callback was told, and after how many calls it ends the work. */
 typedef struct { uint64_t calls, done, total, most; } heard;
 static int32_t hear(void *user_data, uint64_t done, uint64_t total) {
@@ -225,6 +233,14 @@ int main(int argc, char **argv) {
     memset(&h, 0, sizeof h), h.most = most;
     IS(BNN_ERR_INTERRUPTED, bnn_generator_score_texts(g, BNN_SPLIT_TRAIN, 3, 4, 12, o, hear, &h, r, &err));
     HOLDS(h.calls == most + 1);
+  }
+  for (int which = 0; which < 3; ++which) {
+    OK(bnn_report_new(&own_report, &err));
+    bnn_report *given = own_report;
+    if (which == 0) OK(bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, hear_and_free, NULL, given, &err));
+    if (which == 1) OK(bnn_store_score(store, model, corpus, BNN_SPLIT_VAL, 0, 5, hear_and_free, NULL, given, &err));
+    if (which == 2) OK(bnn_generator_score_texts(g, BNN_SPLIT_TRAIN, 3, 4, 12, o, hear_and_free, NULL, given, &err));
+    HOLDS(own_report == NULL);
   }
   memset(&h, 0, sizeof h);
   IS(BNN_ERR_INTERRUPTED, bnn_ensemble_evaluate(e, corpus, BNN_SPLIT_VAL, hear, &h, r, &err));

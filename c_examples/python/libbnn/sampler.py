@@ -287,6 +287,17 @@ class Sampler(Handle):
 
         return reported("bnn_sampler_curvature_with_gradients", self, products, hook=Hook("bnn_gradient_callback", ask))
 
+    def run(self, path: Path, store: Store | None = None, every: int = 0, on_progress: Callable[[int, int], Any] | None = None) -> int:
+        """Calls bnn_sampler_run: makes all steps that are left; samples go to a store, the state to a file every so many steps. Returns how many fell due.
+
+        on_progress(done, total) is asked before each step, and ends it by returning False (BNN_ERR_INTERRUPTED); the state is then in the file.
+        """
+        drawn = ctypes.c_size_t()
+        hook = progress(on_progress)
+        hook.call("bnn_sampler_run", self, store, path, every, hook, ctypes.byref(drawn))
+        self.done = True
+        return drawn.value
+
     def missing(self, store: Store) -> Report:
         """Calls bnn_sampler_missing: which samples the chain has taken by now that the store does not hold: missing, and the first one's file."""
         return reported("bnn_sampler_missing", self, store)

@@ -36,6 +36,19 @@ def test_a_chain_goes_on_from_its_file(model, corpus, options, tmp_path):
     assert bnn.check_checkpoint(tmp_path / "c.bnn")["damaged"] == 1
 
 
+def test_a_chain_is_run_in_one_call(model, corpus, options, tmp_path):
+    whole = list(bnn.Sampler(model, corpus, options).samples())
+    store, file = bnn.Store(tmp_path / "samples", model, corpus, options), tmp_path / "chain.bnn"
+    with pytest.raises(bnn.Error) as ended:
+        bnn.Sampler(model, corpus, options).run(file, store, 3, lambda done, total: done < 13)
+    assert ended.value.name == "BNN_ERR_INTERRUPTED"
+    again = bnn.Sampler.load(file, model, corpus, options)
+    again.run(file, store)
+    assert again.done and len(store) == 4 and again.missing(store)["missing"] == 0
+    assert all(np.array_equal(store[i].params, sample) for i, sample in enumerate(whole))
+    assert bnn.Sampler(model, corpus, options).run(tmp_path / "alone.bnn") == 4
+
+
 def test_what_a_chain_says_of_itself(model, corpus, options):
     options.set(llc_every=1, prior_center="pretrained", temperature_every=1, sampling_steps=60)
     chain = bnn.Sampler(model, corpus, options)
