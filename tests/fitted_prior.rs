@@ -83,7 +83,8 @@ fn it_is_the_maximum_of_the_evidence_and_held_to_its_range() {
     let [zero, flat, large] = [2, 3, 4].map(|i| tensors[i].range.clone());
     theta[zero].fill(0.0);
     h[flat].fill(0.0);
-    (theta[large.clone()].fill(50.0), h[large].fill(10.0));
+    theta[large.clone()].fill(50.0);
+    h[large].fill(10.0);
     let found = FittedPrior::new(gpt.layout(), &theta, &h).unwrap();
     for (i, (of, t)) in found.tensors.iter().zip(tensors).enumerate() {
         match i {

@@ -393,7 +393,7 @@ fn ranges_of_thermostats_that_do_not_fit_are_refused() {
     };
     assert!(run(RULES[5], &[0..3, 3..70]).is_ok());
     for bad in [
-        &[0..3][..],
+        std::slice::from_ref(&(0..3)),
         &[0..3, 4..70],
         &[0..3, 2..70],
         &[0..3, 3..3, 3..70],
@@ -402,7 +402,10 @@ fn ranges_of_thermostats_that_do_not_fit_are_refused() {
         assert!(run(RULES[5], bad).is_err(), "{bad:?}");
     }
     for rule in &RULES[..5] {
-        assert!(matches!(run(*rule, &[0..70]), Err(Error::Conflict(_))));
+        assert!(matches!(
+            run(*rule, std::slice::from_ref(&(0..70))),
+            Err(Error::Conflict(_))
+        ));
     }
 }
 

@@ -170,11 +170,11 @@ impl Badodab {
 pub struct Block {
     /// The elements, at least one.
     pub range: Range<usize>,
-    /// The thermostat before the step, in place of the rule's. [in]
+    /// The thermostat before the step, in place of the rule's. Read.
     pub xi: f64,
-    /// Sum of m^2 / M over the kicked momenta. [out]
+    /// Sum of m^2 / M over the kicked momenta. Written.
     pub kicked: f64,
-    /// Sum of m^2 / M over the momenta after the step. [out]
+    /// Sum of m^2 / M over the momenta after the step. Written.
     pub kinetic: f64,
 }
 
