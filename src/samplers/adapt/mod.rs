@@ -1,15 +1,15 @@
 //! A mass and a step size found while a chain on a caller's gradients warms up, and then frozen: nothing is to be tuned by hand.
 //!
 //! The target is pi(theta) proportional to exp(log_post / T), with whole gradients: no minibatches. The chain moves in z, theta = center + L z
-//! ([`affine`]), with unit mass there. The warm-up's windows are Stan's ([`windows`]):
+//! (`affine.rs`), with unit mass there. The warm-up's windows are Stan's (`windows.rs`):
 //!
 //! 1. **The first window** takes no steps of the chain: L-BFGS leads from the start to the bulk, and its inverse Hessian is the first L L^T
-//!    ([`ascent`]).
+//!    (`ascent.rs`).
 //! 2. **Slow windows** are steps of the chain. Welford's estimate of the variances (`diagonal`) or the covariance (`dense`) of z in each window is drawn
-//!    towards the mass in force, and L becomes L A with A A^T that estimate over T ([`welford`]).
+//!    towards the mass in force, and L becomes L A with A A^T that estimate over T (`welford.rs`).
 //! 3. **The last window** settles the step size.
 //!
-//! **The step size** follows the largest curvature per mass, lambda, of the mean Hessian ([`stiffest`]): it is the longest h whose error
+//! **The step size** follows the largest curvature per mass, lambda, of the mean Hessian (`stiffest.rs`): it is the longest h whose error
 //! ([`Scheme::temperature_error`](super::Scheme::temperature_error)) in that direction is `tolerance`, h^2 lambda / (4 sigma^2) = tolerance (sgld: epsilon lambda / 2), and at most 0.95 times the
 //! largest that is stable there. There is no Metropolis step, and the error stays: on a normal, variances in the stiffest direction are off by
 //!
