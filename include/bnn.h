@@ -254,8 +254,9 @@ typedef struct bnn_evaluator bnn_evaluator;
 typedef struct bnn_sampler bnn_sampler;
 
 /**
- * Samples of one model in a folder that holds nothing else. One thread at a time; several processes
- * may append to one folder as long as each chain has one writer.
+ * Samples of one model in a folder. Files there that have no sample's name are passed over. One
+ * thread at a time; several processes may append to one folder as long as each chain has one
+ * writer.
  */
 typedef struct bnn_store bnn_store;
 
@@ -1962,8 +1963,8 @@ typedef int32_t (*bnn_gradient_callback)(void *user_data,
  * bnn_model_untie, with its head as it came: those of the tied one); corpus: NULL where every batch
  * was the caller's; options: seed, sample_dtype; NULL for defaults; path: UTF-8, path_len bytes.
  * [out] store: to be freed with bnn_store_free. Errors: BNN_ERR_MISMATCH with the first difference;
- * BNN_ERR_DATA when the folder holds something else; BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file;
- * BNN_ERR_INVALID for a corpus with other characters than the model's.
+ * BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file; BNN_ERR_INVALID for a corpus with other characters
+ * than the model's.
  *
  * Since 0.1.0.
  */
@@ -1982,7 +1983,7 @@ bnn_status bnn_store_new(const bnn_model *model,
  * [in] model: its shape; corpus: the text that it was trained on, NULL compares none; path: UTF-8,
  * path_len bytes. [out] store: to be freed with bnn_store_free. The baseline is not compared.
  * Errors: BNN_ERR_MISMATCH for samples of another model, text or vocabulary; BNN_ERR_DATA for a
- * folder without samples or with something else; BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file.
+ * folder without samples; BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file.
  *
  * Since 0.1.0.
  */
@@ -2032,7 +2033,8 @@ bnn_status bnn_store_append(bnn_store *store,
  * [in] index: from 0, in the order of chains, then steps. [out] chain, step: which it is; params: n
  * floats, n = the model's n_params (bf16 widened). Errors: BNN_ERR_INVALID past the last sample,
  * BNN_ERR_SHAPE, BNN_ERR_IO, BNN_ERR_BAD_… for a file that was damaged since, BNN_ERR_MISMATCH for
- * one that was replaced by another's, BNN_ERR_DATA for a parameter in it that is not finite.
+ * one that was replaced by that of another chain or step, BNN_ERR_DATA for a parameter in it that
+ * is not finite.
  *
  * Since 0.1.0.
  */

@@ -14,7 +14,7 @@ use crate::store::{Provenance, Store};
 use std::ffi::c_char;
 use std::sync::{Arc, Mutex};
 
-/// Samples of one model in a folder that holds nothing else. One thread at a time; several processes may append to one folder as long as
+/// Samples of one model in a folder. Files there that have no sample's name are passed over. One thread at a time; several processes may append to one folder as long as
 /// each chain has one writer.
 pub struct bnn_store {
     pub(super) inner: Arc<Mutex<Store>>,
@@ -29,7 +29,7 @@ impl Handle for bnn_store {
 ///
 /// [in] model: its parameters now are the baseline that the samples are kept with (of a model from bnn_model_untie, with its head as it came:
 /// those of the tied one); corpus: NULL where every batch was the caller's; options: seed, sample_dtype; NULL for defaults; path: UTF-8, path_len bytes. [out] store: to be freed with
-/// bnn_store_free. Errors: BNN_ERR_MISMATCH with the first difference; BNN_ERR_DATA when the folder holds something else; BNN_ERR_IO;
+/// bnn_store_free. Errors: BNN_ERR_MISMATCH with the first difference; BNN_ERR_IO;
 /// BNN_ERR_BAD_… for a damaged file; BNN_ERR_INVALID for a corpus with other characters than the model's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_store_new(
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn bnn_store_new(
 ///
 /// [in] model: its shape; corpus: the text that it was trained on, NULL compares none; path: UTF-8, path_len bytes. [out] store: to be freed with bnn_store_free.
 /// The baseline is not compared. Errors: BNN_ERR_MISMATCH for samples of another model, text or vocabulary; BNN_ERR_DATA for a folder without
-/// samples or with something else; BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file.
+/// samples; BNN_ERR_IO; BNN_ERR_BAD_… for a damaged file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_store_open(
     model: *const bnn_model,
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn bnn_store_append(
 ///
 /// [in] index: from 0, in the order of chains, then steps. [out] chain, step: which it is; params: n floats, n = the model's n_params (bf16
 /// widened). Errors: BNN_ERR_INVALID past the last sample, BNN_ERR_SHAPE, BNN_ERR_IO, BNN_ERR_BAD_… for a
-/// file that was damaged since, BNN_ERR_MISMATCH for one that was replaced by another's, BNN_ERR_DATA for a parameter in it that is not finite.
+/// file that was damaged since, BNN_ERR_MISMATCH for one that was replaced by that of another chain or step, BNN_ERR_DATA for a parameter in it that is not finite.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bnn_store_get(
     store: *const bnn_store,
